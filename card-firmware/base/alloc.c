@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Zeroed allocation that a test can make fail. */
+#include "dpu_alloc.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic long countdown = -1;
+
+static bool must_fail(void)
+{
+	if (atomic_load_explicit(&countdown, memory_order_relaxed) < 0)
+		return false;
+	return atomic_fetch_sub_explicit(&countdown, 1, memory_order_relaxed) == 0;
+}
+
+void *dpu_calloc(size_t n, size_t size)
+{
+	return must_fail() ? NULL : calloc(n, size);
+}
+
+void *dpu_aligned_calloc(size_t align, size_t n, size_t size)
+{
+	size_t bytes;
+	void *p;
+
+	if (must_fail() || __builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	if (posix_memalign(&p, align, bytes) != 0)
+		return NULL;
+	memset(p, 0, bytes);
+	return p;
+}
+
+void dpu_alloc_fail_after(long k)
+{
+	atomic_store_explicit(&countdown, k, memory_order_relaxed);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The card: everything cardd is made of, and its inventory. main.c fills it through modules.c;
+ * rpc_*.c work on it. Control thread only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "odp_flow.h"
+#include "vho_blk.h"
+#include "vho_net.h"
+#include "volume.h"
+#include "worker.h"
+
+struct event_base;
+
+/* What the command line says. */
+struct card_options {
+	const char *name; // card's name in logs and metrics
+	const char *config; // configuration file (a list of calls), or NULL
+	const char *state_dir; // durable store, or NULL: nothing is kept
+	const char *rpc_socket; // Unix socket of the control interface
+	const char *socket_dir; // where vhost-user sockets are made
+	const char *volume_dir; // plain-file volumes must live below it; NULL: any path
+	const char *cores; // "0-1,3": CPUs of the workers
+	uint64_t mem_mib; // DPDK memory
+	uint64_t mbufs; // packets in the pool
+	uint64_t metrics_port; // loopback HTTP, 0: none
+	uint64_t spin_us;
+	bool hugepages; // use them; otherwise ordinary memory
+	const char *log_level;
+	struct dpu_opt_list *eal; // further EAL arguments, as given
+};
+
+struct card_volume; // a named volume
+struct card_function; // a virtio function with its transport: a NIC on a switch port, or a disk
+struct card_uplink; // an ethdev on a switch port
+
+struct card {
+	struct card_options opt;
+	struct event_base *loop; // owned
+	struct vho_loop vho_loop;
+	struct vho_host vho_host;
+	struct rte_mempool *pool; // packets
+	struct card_workers *workers; // owned
+	struct odp *dp; // owned
+	struct card_inventory *inv; // owned: device.c
+	struct card_store *store; // owned: store.c; NULL without a state directory
+	struct card_rpc *rpc; // owned
+	struct card_metrics *metrics; // owned
+	bool stopping;
+};
+
+/* ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-' ---- */
+
+bool card_name_ok(const char *name);
+
+/*
+ * A short reason for the operator on failure; always terminated. Every creating call below fills it
+ * when it returns a negative errno, among them:
+ *   -EEXIST  the name is taken by an object with other parameters (the same parameters: 0)
+ *   -EINVAL  a parameter out of range or a bad name
+ *   -ENOENT / -EBUSY  a named object is missing / in use
+ */
+struct card_error {
+	char text[192];
+};
+
+struct card_volume_conf {
+	const char *name;
+	enum card_volume_kind { CARD_VOL_NULL, CARD_VOL_RAM, CARD_VOL_FILE } kind;
+	uint32_t block_size;
+	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
+	const char *path; // file
+	bool read_only, direct; // file
+};
+int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
+int card_volume_delete(struct card *c, const char *name, struct card_error *e);
+int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
+
+struct card_blk_conf {
+	const char *name; // also the socket's file name under socket_dir
+	const char *volume;
+	bool read_only, packed_ring; // packed_ring: offered
+	uint16_t n_queues;
+	uint16_t seg_max; // 0: default
+	bool client; // connect to the front-end's socket instead of listening
+};
+int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct card_error *e);
+
+struct card_net_conf {
+	const char *name;
+	uint8_t mac[6];
+	uint16_t n_pairs;
+	uint16_t mtu;
+	uint64_t features_off;
+	bool client;
+};
+int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);
+/* Deletes a net or blk function. */
+int card_function_delete(struct card *c, const char *name, struct card_error *e);
+
+struct card_uplink_conf {
+	const char *name;
+	const char *devargs; // DPDK device: vdev arguments or a PCI address
+	uint16_t n_queues, mtu;
+};
+int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, struct card_error *e);
+int card_uplink_delete(struct card *c, const char *name, struct card_error *e);
+
+/* Read-outs for rpc_*.c and metrics.c. Return false from fn to stop. */
+struct card_volume_view {
+	struct card_volume_conf conf;
+	struct vol_info info;
+	struct vol_stats stats;
+	unsigned users; // functions that hold it
+};
+struct card_function_view {
+	enum vho_dev_kind kind;
+	const char *name, *socket;
+	struct vho_dev_info dev;
+	struct vho_vu_stats vu;
+	const struct vho_dev *vdev; // for queue statistics
+	/* NIC */
+	struct card_net_conf net_conf;
+	struct vho_net *net;
+	struct odp_port *port;
+	/* disk */
+	struct card_blk_conf blk_conf;
+	struct vho_blk *blk;
+};
+struct card_uplink_view {
+	struct card_uplink_conf conf;
+	struct odp_port *port;
+	struct odp_port_caps caps;
+};
+void card_volume_foreach(struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
+void card_function_foreach(
+	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a);
+void card_uplink_foreach(struct card *c, bool (*fn)(const struct card_uplink_view *v, void *a), void *a);
+
+/* Inventory life cycle: modules.c. */
+int card_inventory_init(struct card *c);
+void card_inventory_fini(struct card *c); // deletes everything, functions first
+
+/* ---- rpc.c: JSON-RPC 2.0 ---- */
+
+enum card_rpc_error {
+	CARD_RPC_PARSE = -32700,
+	CARD_RPC_REQUEST = -32600,
+	CARD_RPC_METHOD = -32601,
+	CARD_RPC_PARAMS = -32602,
+	CARD_RPC_INTERNAL = -32603,
+	CARD_RPC_BUSY = -32000,
+};
+
+enum card_param_type { CARD_P_STRING, CARD_P_UINT, CARD_P_BOOL, CARD_P_STRING_LIST };
+
+/* One parameter of a method; the schema that rpc_get_methods, cardctl and the manual page show. */
+struct card_param {
+	const char *name;
+	enum card_param_type type;
+	bool required;
+	uint64_t min, max; // CARD_P_UINT; max 0: no bound
+	const char *def; // default as text for help, or NULL
+	const char *help;
+};
+
+struct card_method {
+	const char *name; // SPDK's name where SPDK has the method
+	const char *alias; // a second name, or NULL
+	const char *object, *verb; // cardctl OBJECT VERB
+	const char *help;
+	bool durable; // a success is written to the store (creating and deleting calls)
+	bool create; // durable: adds an object; its `key` parameter names it
+	const char *key; // parameter that cardctl takes as operand, or NULL
+	const char *kind; // object class in the store: "volume", "function", ...
+	const struct card_param *params;
+	unsigned n_params;
+	/*
+	 * params: an object that passed the schema, defaults not filled in. On success 0 and *result a
+	 * new reference (NULL: true). On failure a negative errno with e->text.
+	 */
+	int (*call)(struct card *c, const json_t *params, json_t **result, struct card_error *e);
+};
+
+/* All methods: the tables of rpc_volume.c, rpc_function.c, rpc_switch.c, rpc_system.c joined. */
+const struct card_method *card_method_find(const char *name);
+const struct card_method *card_method_at(unsigned idx); // NULL past the end
+
+/*
+ * Validate params against the schema and call. Used by the socket, the configuration file and the
+ * store's replay alike. *result: new reference or NULL. Returns 0, or an enum card_rpc_error or
+ * negative errno with e->text.
+ */
+int card_rpc_dispatch(struct card *c, const char *method, const json_t *params, json_t **result,
+	struct card_error *e);
+
+int card_rpc_start(struct card *c); // listen on opt.rpc_socket
+void card_rpc_stop(struct card *c);
+
+/* ---- store.c: what the operator created, kept over a restart ---- */
+
+/* Open state_dir and replay it through card_rpc_dispatch. */
+int card_store_open(struct card *c);
+void card_store_close(struct card *c);
+/* A durable method succeeded: remember it. Written to a new file, fsynced, renamed. 0 or -errno. */
+int card_store_note(struct card *c, const struct card_method *m, const json_t *params);
+/* Replay a configuration file; errors name file, line and key, and all are listed. */
+int card_config_load(struct card *c, const char *path);
+
+/* ---- metrics.c ---- */
+int card_metrics_start(struct card *c); // OpenMetrics on 127.0.0.1:opt.metrics_port
+void card_metrics_stop(struct card *c);
+
+/* ---- net_glue.c, blk_glue.c: called by device.c ---- */
+struct card_net_glue;
+struct card_blk_glue;
+const struct odp_port_ops *card_net_port_ops(void); // drv: struct vho_net *
+const struct vho_blk_store_ops *card_blk_store_ops(void); // store: struct vol *; chan: struct vol_chan *

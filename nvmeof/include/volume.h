@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Volumes: where blocks live. One interface over files, memory, nothing, and later NVMe over Fabrics
+ * and the layers on top of it.
+ *
+ * The control thread opens, resizes and closes volumes. Each worker that does I/O on one has a channel
+ * of its own; a request is submitted to a channel and answered on the same worker, from submit
+ * itself or from a later vol_chan_poll(). Nothing here blocks a worker.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "dpu_stats.h"
+
+struct vol;
+struct vol_chan;
+
+enum vol_op { VOL_READ, VOL_WRITE, VOL_FLUSH, VOL_DISCARD, VOL_WRITE_ZEROES };
+
+#define VOL_IO_PRIV 96
+
+/* One request; the submitter's memory until done() is called. */
+struct vol_io {
+	enum vol_op op;
+	bool fua; // stable on media when answered
+	bool unmap; // VOL_WRITE_ZEROES: may deallocate, reads as zeros all the same
+	uint64_t off; // bytes; a multiple of block_size
+	uint64_t len; // bytes; a multiple of block_size
+	struct iovec *iov; // VOL_READ, VOL_WRITE: sums to len; any alignment, any number
+	unsigned n_iov;
+	/* Called once, on the worker of the channel. err: 0 or -errno. The io may be reused in it. */
+	void (*done)(struct vol_io *io, int err);
+	_Alignas(16) unsigned char priv[VOL_IO_PRIV]; // the volume's
+};
+
+struct vol_info {
+	const char *name;
+	const char *kind; // "null", "ram", "file"
+	uint64_t size; // bytes
+	uint32_t block_size; // 512 or 4096
+	uint32_t opt_io_size; // bytes, 0: none
+	bool read_only;
+	bool can_discard, can_zero, volatile_cache;
+	bool failed; // a flush failed once: no flush succeeds until the volume is opened again
+};
+
+/* Summed over channels by vol_stats(). */
+struct vol_stats {
+	uint64_t reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
+};
+
+/* ---- open: control thread. Each fills *out, which vol_close() takes. ---- */
+
+struct vol_null_conf {
+	const char *name; // copied
+	uint64_t size; // bytes
+	uint32_t block_size;
+};
+/* Reads leave the buffers untouched, writes vanish: for measuring. 0, -EINVAL, -ENOMEM. */
+int vol_null_open(const struct vol_null_conf *conf, struct vol **out);
+
+struct vol_ram_conf {
+	const char *name;
+	uint64_t size;
+	uint32_t block_size;
+};
+/* Zeroed memory; discard gives pages back. 0, -EINVAL, -ENOMEM. */
+int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out);
+
+struct vol_file_conf {
+	const char *name;
+	const char *path; // a plain file or a block device; never interpreted, never followed as a link
+	uint32_t block_size;
+	bool read_only;
+	bool direct; // O_DIRECT where the file system can; without it when it cannot (logged)
+	uint64_t create_size; // bytes; 0: must exist. Creates a sparse file of that size if missing
+};
+/*
+ * io_uring on one file. Flush is fdatasync; after one failed every later flush fails too, because
+ * the kernel drops the dirty pages ("fsyncgate"). 0, -EINVAL (size no multiple of block_size,
+ * not a file), -ELOOP (a symbolic link), or the errno of open(2), io_uring_setup(2).
+ */
+int vol_file_open(const struct vol_file_conf *conf, struct vol **out);
+
+/* No channel may be left open. NULL is accepted. */
+void vol_close(struct vol *v);
+
+/* New size in bytes. -EBUSY never: running requests beyond a shrunk end fail with -EIO. -ENOTSUP. */
+int vol_resize(struct vol *v, uint64_t size);
+
+/* Any thread. */
+void vol_info(const struct vol *v, struct vol_info *out);
+void vol_stats(const struct vol *v, struct vol_stats *out);
+
+/* ---- I/O: the worker that owns the channel ---- */
+
+/* Open and close on the control thread while the worker does not use it. 0 or -errno. */
+int vol_chan_open(struct vol *v, struct vol_chan **out);
+void vol_chan_close(struct vol_chan *c); // nothing in flight
+
+/*
+ * Submit one request. Always answered by io->done, possibly before this returns. Range and block
+ * alignment are checked here (-EINVAL), read-only (-EROFS).
+ */
+void vol_submit(struct vol_chan *c, struct vol_io *io);
+
+/* Push what was batched to the kernel; collect answers. Returns the number answered. */
+unsigned vol_chan_kick(struct vol_chan *c);
+unsigned vol_chan_poll(struct vol_chan *c);
+
+/* Becomes readable when answers wait; -1: answers never wait (null, ram). */
+int vol_chan_fd(const struct vol_chan *c);
+/* Requests submitted and not answered. */
+unsigned vol_chan_inflight(const struct vol_chan *c);

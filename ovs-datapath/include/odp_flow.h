@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow table: megaflows (key, mask, actions) as Open vSwitch's datapath has them, put, deleted
+ * and dumped by the control thread while workers look packets up.
+ *
+ * Everything that decides about packets installs flows here; the learning switch of bridge.c is the
+ * first such user and has no other way in.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dpu_wire.h"
+#include "odp_port.h"
+
+/*
+ * Flow key. Host order only where the field is ours; wire order otherwise. No padding: keys compare
+ * and hash as bytes. Layers are in the order in which they are extracted, so that a table whose masks
+ * stop at layer 2 never looks further into a packet.
+ */
+struct odp_key {
+	/* layer 2 */
+	uint32_t in_port;
+	uint32_t recirc_id;
+	uint8_t eth_dst[6];
+	uint8_t eth_src[6];
+	dpu_be16 vlan_tci; // 0: no tag; else DEI bit (0x1000) set: present, as OVS has it
+	dpu_be16 eth_type; // after VLAN tags
+	/* layer 3 */
+	uint8_t ip_proto;
+	uint8_t ip_tos;
+	uint8_t ip_ttl;
+	uint8_t ip_frag; // enum odp_frag
+	union {
+		struct {
+			dpu_be32 src, dst;
+		} ipv4;
+		struct {
+			uint8_t src[16], dst[16];
+		} ipv6;
+		struct {
+			dpu_be32 spa, tpa;
+			uint8_t sha[6], tha[6];
+		} arp;
+		uint8_t l3_bytes[32];
+	};
+	/* layer 4 */
+	dpu_be16 tp_src, tp_dst; // ports, or ICMP type and code
+	dpu_be16 tcp_flags;
+	uint8_t pad[6]; // zero
+};
+static_assert(sizeof(struct odp_key) == 72, "keys hash and compare as whole words");
+
+enum odp_frag { ODP_FRAG_NONE, ODP_FRAG_FIRST, ODP_FRAG_LATER };
+
+enum odp_action_type {
+	ODP_ACT_OUTPUT, // port
+	ODP_ACT_PUSH_VLAN, // tci, tpid
+	ODP_ACT_POP_VLAN,
+	ODP_ACT_USERSPACE, // hand a copy to the control thread
+};
+
+struct odp_action {
+	enum odp_action_type type;
+	union {
+		uint32_t port; // ODP_ACT_OUTPUT
+		struct {
+			uint16_t tpid, tci; // host order
+		} vlan; // ODP_ACT_PUSH_VLAN
+	};
+};
+
+#define ODP_ACTIONS_MAX 1024 // a flood to every port of a large card
+
+struct odp_flow_stats {
+	uint64_t packets, bytes;
+	uint64_t used_ns; // dpu_now_ns() of the last packet, 0: never
+};
+
+struct odp_flow_info {
+	uint64_t id; // unique for the life of the datapath
+	struct odp_key key, mask;
+	const struct odp_action *actions; // borrowed until the callback returns
+	unsigned n_actions; // 0: drop
+	struct odp_flow_stats stats;
+	const char *origin; // "operator", "bridge"
+};
+
+/*
+ * Install or replace. The key is stored masked. Actions are validated once, here.
+ *
+ * Returns 0, or
+ *   -EINVAL  mask bits on fields that the key's protocol does not have, unknown action, action list
+ *            too long, pop of a tag that the key does not promise
+ *   -ENODEV  output to a port that does not exist
+ *   -EEXIST  another flow with the same key under the same mask, and `replace` is false
+ *   -ENOSPC, -ENOMEM
+ * Control thread.
+ */
+int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
+	const struct odp_action *actions, unsigned n_actions, bool replace, const char *origin,
+	uint64_t *id_out);
+/* -ENOENT when there is none. */
+int odp_flow_del(struct odp *dp, const struct odp_key *key, const struct odp_key *mask);
+int odp_flow_del_id(struct odp *dp, uint64_t id);
+/* All flows of one origin (NULL: all). Returns the number deleted. */
+unsigned odp_flow_flush(struct odp *dp, const char *origin);
+void odp_flow_foreach(struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
+unsigned odp_flow_count(const struct odp *dp);
+
+/* Datapath-wide counters, summed over workers. */
+struct odp_stats {
+	uint64_t emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
+	uint64_t flows, subtables, macs;
+	uint64_t drops[ODP_DROP_COUNT];
+};
+void odp_stats(const struct odp *dp, struct odp_stats *out);
+
+/* ---- text, in the syntax of "ovs-appctl dpctl" (dpctl.c) ---- */
+
+/* "in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Length or -ENOSPC. */
+int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask, char *buf,
+	size_t size);
+int odp_actions_format(struct odp *dp, const struct odp_action *a, unsigned n, char *buf, size_t size);
+/* 0, or -EINVAL with *err_at the offset of what could not be read. */
+int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct odp_key *mask,
+	size_t *err_at);
+int odp_actions_parse(struct odp *dp, const char *text, struct odp_action *a, unsigned max,
+	size_t *err_at); // number of actions
+
+/* ---- learned addresses (bridge.c) ---- */
+
+struct odp_mac_info {
+	uint8_t mac[6];
+	uint16_t vlan; // 0..4095
+	uint32_t port;
+	unsigned age_s;
+	bool is_static;
+};
+void odp_mac_foreach(struct odp *dp, void (*fn)(const struct odp_mac_info *m, void *arg), void *arg);
+/* A static entry wins over learning. 0, -EINVAL (multicast), -ENODEV, -ENOSPC. */
+int odp_mac_set(struct odp *dp, const uint8_t mac[6], uint16_t vlan, uint32_t port);
+int odp_mac_del(struct odp *dp, const uint8_t mac[6], uint16_t vlan);
+unsigned odp_mac_flush(struct odp *dp, uint32_t port); // ODP_PORT_NONE: all; static ones stay

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ports: where packets enter and leave the datapath. The datapath owns the interface; vhost functions
+ * and ethdevs sit behind it.
+ *
+ * Each receive queue of a port is polled by one worker. A worker that sends to a port whose transmit
+ * queue belongs to another worker hands the packets over through a ring; queues are never shared.
+ *
+ * mbuf contract, in both directions (the same words as in vho_net.h):
+ *   RTE_MBUF_F_TX_TCP_CKSUM / UDP_CKSUM  the L4 checksum field holds the pseudo-header sum with the
+ *                   length included and is to be completed; l2_len, l3_len, l4_len and TX_IPV4 /
+ *                   TX_IPV6 are valid
+ *   RTE_MBUF_F_TX_TCP_SEG / UDP_SEG      in addition: a GSO frame, tso_segsz > 0
+ *   RTE_MBUF_F_RX_L4_CKSUM_GOOD          verified on the way here
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "dpu_stats.h"
+
+#define ODP_BURST 32
+#define ODP_PORT_NONE UINT32_MAX
+#define ODP_PORT_MAX 4096
+
+struct odp; // the datapath
+struct odp_port;
+struct odp_worker; // one per worker thread
+
+/* Why a packet was dropped. X(name, text for the operator) */
+#define ODP_DROPS(X)                                                                               \
+	X(MALFORMED, "headers shorter than they say")                                              \
+	X(NO_FLOW, "no flow and the upcall queue of the port is full")                             \
+	X(UPCALL_LIMIT, "upcall quota of the port used up")                                        \
+	X(FLOW_DROP, "a flow says drop")                                                           \
+	X(PORT_GONE, "output port removed or not up")                                              \
+	X(MTU, "longer than the output port's MTU")                                                \
+	X(TX_FULL, "output port accepts no more")                                                  \
+	X(HANDOVER_FULL, "ring to the output queue's worker full")                                 \
+	X(NO_MBUF, "packet pool empty while cloning or segmenting")                                \
+	X(GSO, "GSO frame that cannot be segmented")                                               \
+	X(CSUM, "checksum request that does not fit the headers")
+
+enum odp_drop {
+#define X(name, text) ODP_DROP_##name,
+	ODP_DROPS(X)
+#undef X
+	ODP_DROP_COUNT
+};
+
+const char *odp_drop_name(enum odp_drop d);
+const char *odp_drop_text(enum odp_drop d);
+
+/* What a port can do for a packet that is sent to it. May change while traffic runs. */
+struct odp_port_caps {
+	bool up; // packets may be sent
+	bool csum; // completes (or carries on) partial checksums
+	bool tso4, tso6, uso; // takes GSO frames
+	bool multi_seg; // takes chained mbufs
+	uint16_t mtu; // L3 bytes; a VLAN tag is not counted
+};
+
+/* One port's driver. `drv` is the driver's own object. */
+struct odp_port_ops {
+	/* Worker of rxq: at most n packets; each mbuf becomes the datapath's. */
+	uint16_t (*rx)(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n);
+	/* Worker of txq: always consumes all n packets; returns how many went out. */
+	uint16_t (*tx)(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n);
+	/* Worker of txq, once at the end of a turn in which tx was called; may be NULL. */
+	void (*tx_flush)(void *drv, uint16_t txq);
+	/* Worker of rxq: ask for a wake-up through the fd given to odp_rxq_attach. True: empty. */
+	bool (*rx_arm)(void *drv, uint16_t rxq); // NULL: cannot; the worker sleeps in short naps
+	void (*rx_disarm)(void *drv, uint16_t rxq);
+	/* Any thread. */
+	void (*caps)(void *drv, struct odp_port_caps *out);
+};
+
+struct odp_port_conf {
+	const char *name; // copied; unique
+	const char *kind; // "vhost-net", "uplink": shown to operators; static storage
+	uint16_t n_rxq, n_txq;
+	const struct odp_port_ops *ops; // borrowed
+	void *drv; // borrowed: outlives the port
+};
+
+/* Written by the workers, summed on reading. */
+struct odp_port_stats {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t drops[ODP_DROP_COUNT];
+};
+
+/* ---- datapath and workers: control thread ---- */
+
+struct odp_conf {
+	unsigned n_workers;
+	struct rte_mempool *pool; // borrowed: clones, segments
+	struct rte_mempool *indirect_pool; // borrowed: rte_gso; may be NULL, then `pool`
+	void *host_arg;
+	/* Wake a worker that may sleep (it has packets handed over). Any thread. */
+	void (*wake)(void *host_arg, unsigned worker);
+	/* Upcalls wait: have odp_upcall_poll() called on the control thread. Any worker. */
+	void (*upcall_pending)(void *host_arg);
+	/* Returns when every worker has passed a quiescent state. Control thread. */
+	void (*synchronize)(void *host_arg);
+	unsigned mac_age_s; // learned addresses and their flows; 0: 300
+	unsigned mac_max; // learned addresses in all; 0: 16384
+	unsigned mac_max_per_port; // 0: 1024
+};
+
+int odp_create(const struct odp_conf *conf, struct odp **out);
+void odp_destroy(struct odp *dp);
+struct odp_worker *odp_worker(struct odp *dp, unsigned idx);
+
+/*
+ * One turn: every receive queue attached to this worker once, then what other workers handed over.
+ * Returns packets moved (0: idle). Worker.
+ */
+unsigned odp_worker_turn(struct odp_worker *w);
+/* Arm every receive queue. True: nothing waits, the worker may sleep. Worker. */
+bool odp_worker_arm(struct odp_worker *w);
+void odp_worker_disarm(struct odp_worker *w);
+/* Longest sleep in microseconds that keeps ports without interrupts served; 0: no limit. Worker. */
+unsigned odp_worker_nap_us(const struct odp_worker *w);
+
+/* Adds a port and gives it the lowest free number from 1 on. 0, -EEXIST, -ENOSPC, -ENOMEM. */
+int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out);
+/* Detach all queues first. Removes its learned addresses and flows; synchronizes. */
+void odp_port_del(struct odp_port *port);
+uint32_t odp_port_no(const struct odp_port *port);
+const char *odp_port_name(const struct odp_port *port);
+struct odp_port *odp_port_by_name(struct odp *dp, const char *name);
+struct odp_port *odp_port_by_no(struct odp *dp, uint32_t no);
+void odp_port_stats(const struct odp_port *port, struct odp_port_stats *out);
+/* Call fn for every port in order of number. */
+void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg);
+/* Capabilities changed (features negotiated, link): the datapath reads them again. Any thread. */
+void odp_port_caps_changed(struct odp_port *port);
+
+/*
+ * Have `worker` poll rxq / send on txq. Run ON that worker (or before it runs), by message. A port's
+ * txq that nobody owns drops with PORT_GONE.
+ */
+int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
+void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
+int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq);
+void odp_txq_detach(struct odp_worker *w, struct odp_port *port, uint16_t txq);
+
+/* Periodic work on the control thread, about once a second: ageing, flow statistics. */
+void odp_tick(struct odp *dp);
+/* Decide on packets that missed: learn, install flows, send the packets on. Returns the number. */
+unsigned odp_upcall_poll(struct odp *dp);
+
+/* ---- ethdev ports (port_dpdk.c) ---- */
+
+struct odp_ethdev_conf {
+	const char *name; // port name
+	const char *devargs; // "net_memif0,role=client,..." or a PCI address "0000:03:00.0"
+	uint16_t n_queues; // asked for; fewer when the device has fewer
+	uint16_t n_desc; // per queue; 0: 1024
+	uint16_t mtu; // 0: the device's default
+	struct rte_mempool *pool; // borrowed
+};
+
+struct odp_ethdev;
+/* Probe, configure and start an ethdev. 0, -ENODEV (no such device or driver), -EINVAL, -EIO. */
+int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out);
+void odp_ethdev_close(struct odp_ethdev *dev);
+const struct odp_port_ops *odp_ethdev_ops(void);
+uint16_t odp_ethdev_n_queues(const struct odp_ethdev *dev);
+/* Fd that becomes readable when rxq has packets and is armed; -1: the device has no interrupts. */
+int odp_ethdev_rx_fd(const struct odp_ethdev *dev, uint16_t rxq);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What virtio-blk wants from whatever stores its blocks: the consumer's side of the volume seam. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum vho_blk_op {
+	VHO_BLK_READ,
+	VHO_BLK_WRITE,
+	VHO_BLK_FLUSH,
+	VHO_BLK_DISCARD,
+	VHO_BLK_WRITE_ZEROES,
+};
+
+#define VHO_BLK_SCRATCH 192
+
+/*
+ * One request on its way to the store. The device owns it; the store fills nothing but its scratch
+ * space and answers once through vho_blk_io_done(), on the worker that submitted, possibly before
+ * submit returns.
+ */
+struct vho_blk_io {
+	enum vho_blk_op op;
+	bool unmap; // WRITE_ZEROES may deallocate
+	bool fua; // must be stable when answered (write-through mode)
+	uint64_t off; // bytes from the start of the volume
+	uint64_t len; // bytes; for READ and WRITE the sum of iov
+	struct iovec *iov; // guest memory; stays mapped until answered
+	unsigned n_iov;
+	_Alignas(16) unsigned char scratch[VHO_BLK_SCRATCH]; // the store's
+};
+
+/* err: 0, or -EIO, -ENOSPC, -EINVAL, -ENOTSUP, -EROFS. Worker that submitted. */
+void vho_blk_io_done(struct vho_blk_io *io, int err);
+
+struct vho_blk_limits {
+	uint64_t size; // bytes; a multiple of 512
+	uint32_t block_size; // logical block, bytes: 512 or 4096
+	uint32_t opt_io_size; // bytes, 0: none
+	uint32_t max_discard_sectors, max_zeroes_sectors; // 512-byte sectors; 0: not supported
+	uint32_t discard_align_sectors;
+	bool read_only;
+	bool flush; // volatile cache below: FLUSH means something
+};
+
+struct vho_blk_store_ops {
+	/* Any thread: what the store can do now (size changes on resize). */
+	void (*limits)(void *store, struct vho_blk_limits *out);
+	/* Worker: hand a request over; `chan` is what chan_get gave for this worker. */
+	void (*submit)(void *store, void *chan, struct vho_blk_io *io);
+	/* Worker: push batched submissions to the kernel, once per turn. */
+	void (*kick)(void *store, void *chan);
+};

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-blk: requests between a guest's queues and a store.
+ * Spec: VIRTIO 1.3, section 5.2.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vho_backend.h"
+#include "vho_device.h"
+
+struct vho_blk;
+
+/* Requests that did not end well. X(name, text for the operator) */
+#define VHO_BLK_ERRORS(X)                                                                          \
+	X(MALFORMED, "header or status missing, or a data length that is no multiple of 512")      \
+	X(RANGE, "beyond the end of the volume")                                                   \
+	X(LIMIT, "larger than an advertised limit")                                                \
+	X(READ_ONLY, "write to a read-only volume")                                                \
+	X(UNSUPPORTED, "unknown request type or flag")                                             \
+	X(STORE, "the volume answered with an error")
+
+enum vho_blk_error {
+#define X(name, text) VHO_BLK_ERR_##name,
+	VHO_BLK_ERRORS(X)
+#undef X
+	VHO_BLK_ERR_COUNT
+};
+
+const char *vho_blk_error_name(enum vho_blk_error e);
+const char *vho_blk_error_text(enum vho_blk_error e);
+
+struct vho_blk_conf {
+	const char *name; // copied
+	const char *serial; // GET_ID, cut to 20 bytes; copied
+	uint16_t n_queues; // 1..256
+	uint16_t seg_max; // data segments per request, 1..1022
+	uint16_t depth; // requests in flight per queue that we hold memory for
+	bool read_only;
+	uint64_t features_off; // bits not to offer
+	const struct vho_blk_store_ops *ops; // borrowed
+	void *store; // borrowed: outlives the function
+};
+
+/* Written by the queue's worker, read by any thread. */
+struct vho_blk_stats {
+	dpu_counter reads, read_bytes, writes, write_bytes;
+	dpu_counter flushes, discards, zeroes, get_ids;
+	dpu_counter errors[VHO_BLK_ERR_COUNT];
+};
+
+int vho_blk_create(const struct vho_blk_conf *conf, const struct vho_host *host,
+	struct vho_blk **out);
+void vho_blk_destroy(struct vho_blk *blk);
+struct vho_dev *vho_blk_dev(struct vho_blk *blk);
+
+/*
+ * One turn of one queue: pop at most `budget` requests, submit them, push what has been answered,
+ * publish and notify once. `chan` goes to the store's submit. Returns requests popped plus answered.
+ * The queue's worker.
+ */
+unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget);
+
+/* Requests popped and not yet pushed. The queue's worker. */
+unsigned vho_blk_inflight(const struct vho_blk *blk, unsigned queue);
+
+/*
+ * Give up on what is in flight: their answers will be ignored, they stay marked in the inflight
+ * region, and the guest's memory stays mapped until the store has answered. The queue's worker.
+ */
+void vho_blk_abandon(struct vho_blk *blk, unsigned queue);
+
+const struct vho_blk_stats *vho_blk_stats(const struct vho_blk *blk, unsigned queue);
+
+/* The store's size changed: configuration space follows; tell the front-end after that. */
+void vho_blk_resized(struct vho_blk *blk);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net: bursts between a guest's queues and mbufs.
+ *
+ * Queue 2i is receiveq i (card to guest), 2i+1 transmitq i (guest to card), 2 * max_pairs the control
+ * queue. "rx" and "tx" below are the card's view: rx takes packets from the guest.
+ *
+ * What a packet's mbuf says, in both directions (the contract shared with odp_port.h):
+ *   RTE_MBUF_F_TX_TCP_CKSUM / UDP_CKSUM  the L4 checksum field holds the pseudo-header sum (length
+ *                   included, as virtio has it) and is to be completed; l2_len, l3_len, l4_len and
+ *                   TX_IPV4 / TX_IPV6 are valid and were checked against the frame
+ *   RTE_MBUF_F_TX_TCP_SEG / UDP_SEG  in addition: a GSO frame, tso_segsz > 0
+ *   RTE_MBUF_F_RX_L4_CKSUM_GOOD  verified on the way here
+ *
+ * Spec: VIRTIO 1.3, section 5.1.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "vho_device.h"
+
+struct vho_net;
+
+/* Packets that a virtio-net function dropped. X(name, text for the operator) */
+#define VHO_NET_DROPS(X)                                                                           \
+	X(RX_RUNT, "guest frame shorter than an Ethernet header")                                  \
+	X(RX_OVERSIZE, "guest frame longer than 64 KiB or the MTU allows")                         \
+	X(RX_BAD_OFFLOAD, "virtio-net header asks for an offload that does not fit the frame")     \
+	X(RX_NO_MBUF, "packet pool empty")                                                         \
+	X(RX_DISABLED, "guest transmitted on a disabled queue")                                    \
+	X(TX_NO_BUFFER, "guest posted no receive buffer")                                          \
+	X(TX_TOO_BIG, "frame larger than the buffers that the guest posted")                       \
+	X(TX_NOT_RUNNING, "guest's receive queue is not running")                                  \
+	X(TX_FILTERED, "guest's MAC, VLAN or mode filter")                                         \
+	X(TX_BAD_RING, "guest's receive queue broke the rules")
+
+enum vho_net_drop {
+#define X(name, text) VHO_NET_DROP_##name,
+	VHO_NET_DROPS(X)
+#undef X
+	VHO_NET_DROP_COUNT
+};
+
+const char *vho_net_drop_name(enum vho_net_drop d);
+const char *vho_net_drop_text(enum vho_net_drop d);
+
+struct vho_net_conf {
+	const char *name; // copied
+	uint8_t mac[6]; // offered in configuration space
+	uint16_t max_pairs; // queue pairs, 1..128
+	uint16_t mtu; // bytes, 68..65535; offered through VIRTIO_NET_F_MTU
+	uint64_t features_off; // bits not to offer, whatever we support
+	struct rte_mempool *pool; // borrowed: mbufs for guest packets; outlives the function
+};
+
+/* Written by the queue pair's workers, read by any thread. */
+struct vho_net_stats {
+	dpu_counter rx_packets, rx_bytes; // from the guest
+	dpu_counter tx_packets, tx_bytes; // to the guest
+	dpu_counter drops[VHO_NET_DROP_COUNT];
+};
+
+int vho_net_create(const struct vho_net_conf *conf, const struct vho_host *host,
+	struct vho_net **out);
+void vho_net_destroy(struct vho_net *net);
+struct vho_dev *vho_net_dev(struct vho_net *net);
+
+/*
+ * Take at most n packets from transmitq of `pair`. Each mbuf is the caller's. Data was copied out of
+ * guest memory once. Returns the number taken; a broken ring returns 0 for ever. The queue's worker.
+ */
+uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
+
+/*
+ * Deliver n packets to receiveq of `pair`. Always consumes all of them: what the guest has no buffer
+ * for is dropped and counted (a guest that does not receive must not slow down others). Offload
+ * requests that the guest cannot take must have been completed before (see vho_net_caps). Call
+ * vho_net_tx_notify() once per turn. Returns the number delivered. The queue's worker.
+ */
+uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
+void vho_net_tx_notify(struct vho_net *net, uint16_t pair);
+
+/* What the guest accepts now: it changes with features and control commands. Any thread. */
+struct vho_net_caps {
+	bool running; // link up: a front-end has at least one receiveq running
+	bool csum; // partial checksums (VIRTIO_NET_F_GUEST_CSUM)
+	bool tso4, tso6, uso; // GSO frames
+	bool mrg_rxbuf;
+	uint16_t active_pairs;
+	uint16_t mtu;
+};
+void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out);
+
+/* Counters of one queue pair. Any thread. */
+const struct vho_net_stats *vho_net_stats(const struct vho_net *net, uint16_t pair);
+
+/* Link state and announcement, for the control thread. */
+int vho_net_link_set(struct vho_net *net, bool up);
+
+/* Serve the control queue (control thread, when its kick fd is readable). */
+void vho_net_ctrl_poll(struct vho_net *net);

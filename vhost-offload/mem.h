@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest memory map: the only door to guest bytes.
+ *
+ * A map is built once from the regions a front-end handed over and never changes; a new table makes
+ * a new map. Maps are counted: the session holds one reference, and so does every request whose
+ * buffers a volume may still touch, so a map outlives the last pointer into it.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VHO_MEM_REGIONS_MAX 509
+
+/* One region as VHOST_USER_SET_MEM_TABLE and ADD_MEM_REG carry it. */
+struct vho_mem_region {
+	uint64_t gpa; // guest physical address, bytes
+	uint64_t size; // bytes
+	uint64_t uva; // where the front-end maps it: ring addresses arrive as these
+	uint64_t mmap_off; // where the region starts inside the fd, bytes
+};
+
+struct vho_mem_map_entry {
+	uint64_t gpa, size, uva;
+	uint8_t *host; // our mapping of the region's first byte
+	void *map_base; // owned: what munmap() takes
+	size_t map_len;
+	struct vho_mem_region given; // for REM_MEM_REG and equality
+	int fd; // owned copy, for rebuilding the map when one region is added or removed
+};
+
+struct vho_mem {
+	unsigned n;
+	_Atomic unsigned refs;
+	_Atomic bool faulted; // SIGBUS was taken inside it: the front-end cut its file short
+	struct vho_mem_map_entry r[]; // sorted by gpa, no two overlap in gpa or in uva
+};
+
+/*
+ * Map regions. fds[i] belongs to regions[i] and stays the caller's (a copy is kept).
+ *
+ * Returns 0 with a map that holds one reference, or
+ *   -EINVAL  n is 0 or above VHO_MEM_REGIONS_MAX; size 0; gpa, uva or offset wraps; two regions
+ *            overlap in gpa or uva; fd is not a file long enough for offset + size
+ *   -ENOMEM, or the errno of dup(2), fstat(2), mmap(2)
+ *
+ * Control thread. Spec: vhost-user, "Memory region description".
+ */
+int vho_mem_create(const struct vho_mem_region *regions, const int *fds, unsigned n,
+	struct vho_mem **out);
+
+/* A new map with one region more, or one fewer (gpa, uva and size must match: else -ENOENT). */
+int vho_mem_with(const struct vho_mem *mem, const struct vho_mem_region *add, int fd,
+	struct vho_mem **out);
+int vho_mem_without(const struct vho_mem *mem, const struct vho_mem_region *del,
+	struct vho_mem **out);
+
+/* Any thread. The last put unmaps. vho_mem_put(NULL) does nothing. */
+struct vho_mem *vho_mem_get(struct vho_mem *mem);
+void vho_mem_put(struct vho_mem *mem);
+
+/*
+ * Pointer to [gpa, gpa + len), which must lie in one region, or NULL. Checked even when len is 0:
+ * the address must then be inside a region. Any thread that holds the map.
+ */
+void *vho_mem_at(const struct vho_mem *mem, uint64_t gpa, uint64_t len);
+
+/* As above, but *len is cut down to what is left of the region that gpa lies in. */
+void *vho_mem_span(const struct vho_mem *mem, uint64_t gpa, uint64_t *len);
+
+/* Front-end virtual address of a ring part to guest physical address: 0, or -EFAULT. */
+int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, uint64_t *gpa);
+
+/*
+ * Install the SIGBUS handler that answers a fault inside a map by zero pages and `faulted`, so that
+ * a front-end that truncates its memory loses its own session and nothing else. Faults elsewhere
+ * go to the previous handler. Once, from main.
+ */
+int vho_mem_guard_init(void);
