@@ -31,25 +31,30 @@ struct vho_dev_type {
 	/* Kick fd of a queue that the control thread serves itself (net's control queue). */
 	bool (*queue_is_control)(struct vho_dev *dev, unsigned idx);
 	void (*control_poll)(struct vho_dev *dev);
-	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu); // VHOST_USER_NET_SET_MTU
+	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu);	     // VHOST_USER_NET_SET_MTU
 	int (*send_rarp)(struct vho_dev *dev, const uint8_t mac[6]); // VHOST_USER_SEND_RARP
 	void (*reset)(struct vho_dev *dev); // back to the state after creation
 };
 
 /* One queue as the transport knows it, and the engine's part of it. */
 struct vho_dev_queue {
-	struct vho_queue q;
+	_Alignas(64) struct vho_queue q; // no line shared with the next queue's worker
 
 	/* From the transport; control thread. */
 	uint32_t size; // 0: not given
 	uint32_t base;
 	uint64_t desc_uva, driver_uva, device_uva; // as SET_VRING_ADDR carries them
-	uint64_t log_gpa; // used ring's address for the dirty log
-	bool log_used; // VHOST_VRING_F_LOG
-	bool has_addr, has_kick, enabled;
+	uint64_t log_gpa;			   // used ring's address for the dirty log
+	bool log_used;				   // VHOST_VRING_F_LOG
+	bool has_addr, has_kick;
+	bool enabled; // fixed while started: a transmitq that is started but disabled discards
+	bool halted;  // broke the rules: stays down until it gets a new kick fd
+	uint64_t errors_before;	      // sum of q.stats.errors when it was started
 	int kick_fd, call_fd, err_fd; // owned; -1: none
-	bool started; // set up and given to the host (or watched here, for a control queue)
-	void *kick_watch; // control queue only
+	bool started;	     // set up and given to the host (or watched here, for a control queue)
+	void *kick_watch;    // control queue only: watch of kick_fd
+	void *poll_timer;    // control queue without a kick fd only
+	struct vho_dev *dev; // borrowed: the device that owns this queue
 };
 
 struct vho_dev {
@@ -59,18 +64,22 @@ struct vho_dev {
 	char name[64];
 	const struct vho_host *host; // borrowed
 	unsigned n_queues;
-	uint64_t features_offered; // device and transport-independent ring bits
-	uint64_t protocol_off; // protocol features that the type does not want
+	uint64_t features_offered;    // device and transport-independent ring bits
+	uint64_t protocol_off;	      // protocol features that the type does not want
 	struct vho_dev_queue *queues; // owned; n_queues entries
 
 	/* Session state. */
 	bool connected;
-	uint64_t features; // acked
-	uint64_t protocol_features; // acked
-	uint8_t status; // VIRTIO device status, when the front-end sends it
-	struct vho_mem *mem; // one reference; NULL until SET_MEM_TABLE
+	bool features_set;
+	uint64_t features;	       // acked, without the transport's own bits
+	uint64_t protocol_features;    // acked
+	uint8_t status;		       // VIRTIO device status, when the front-end sends it
+	struct vho_mem *mem;	       // one reference; NULL until SET_MEM_TABLE
 	struct vho_inflight *inflight; // owned or NULL
-	struct vho_dirty_log log; // mapped by the transport
+	struct vho_dirty_log log;      // mapped by the transport
+	void *log_map;		       // owned: what munmap() takes for it
+	size_t log_map_len;
+	bool log_on; // VHOST_F_LOG_ALL: queues get the log
 };
 
 /*
@@ -92,6 +101,32 @@ int vho_dev_set_features(struct vho_dev *dev, uint64_t features);
 
 /* Replace the memory map (takes the caller's reference). Running queues stop and start again. */
 void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem);
+
+/*
+ * Replace the dirty log (size 0: none); map and map_len are what munmap() takes, ours from now on.
+ * Running queues stop and start again, as they do for a change of log_on.
+ */
+void vho_dev_set_log(struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len);
+void vho_dev_set_log_on(struct vho_dev *dev, bool on);
+
+/* Replace the inflight region (takes it; NULL: none). Running queues stop and start again. */
+void vho_dev_set_inflight(struct vho_dev *dev, struct vho_inflight *inf);
+
+/* The front-end cut its memory short under our mapping: the session must end. */
+bool vho_dev_faulted(const struct vho_dev *dev);
+
+/*
+ * Change what SET_VRING_CALL and SET_VRING_ERR gave (takes fd; -1: none) under a running queue, and
+ * signal the new call fd once, so that no notification is lost between the two.
+ */
+void vho_dev_queue_set_call(struct vho_dev *dev, unsigned idx, int fd);
+void vho_dev_queue_set_err(struct vho_dev *dev, unsigned idx, int fd);
+/* Takes fd; -1: the driver never kicks. A running queue is stopped; start it again. */
+void vho_dev_queue_set_kick(struct vho_dev *dev, unsigned idx, int fd);
+/* Enabled or not; a running queue that must notice is stopped and started. As try_start. */
+int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled);
+/* GET_VRING_BASE: stop it and drop its kick fd. Returns the base. */
+uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx);
 
 /* Start queue idx if everything it needs is there; 0 also when something is still missing. */
 int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx);

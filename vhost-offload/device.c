@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The part of a virtio function that every type and every transport shares. */
+#include "device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+
+#define CONTROL_POLL_MS 10 // of a control queue whose driver never kicks
+
+#define RING_FEATURES                                                                   \
+	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |                    \
+		1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
+		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT)
+
+static const char *const error_names[] = {
+	[VHO_QUEUE_ERR_BAD_INDEX] = "bad_index",
+	[VHO_QUEUE_ERR_BAD_AVAIL] = "bad_avail",
+	[VHO_QUEUE_ERR_BAD_ADDRESS] = "bad_address",
+	[VHO_QUEUE_ERR_BAD_CHAIN] = "bad_chain",
+	[VHO_QUEUE_ERR_BAD_INDIRECT] = "bad_indirect",
+	[VHO_QUEUE_ERR_TOO_LONG] = "too_long",
+	[VHO_QUEUE_ERR_MEM_FAULT] = "mem_fault",
+};
+
+static const char *const error_texts[] = {
+#define X(name, text) [VHO_QUEUE_ERR_##name] = text,
+	VHO_QUEUE_ERRORS(X)
+#undef X
+};
+
+static_assert(sizeof(error_names) / sizeof(error_names[0]) == VHO_QUEUE_ERR_COUNT,
+	"every queue error has a name");
+
+const char *vho_queue_error_name(enum vho_queue_error e)
+{
+	return (unsigned)e < VHO_QUEUE_ERR_COUNT ? error_names[e] : NULL;
+}
+
+const char *vho_queue_error_text(enum vho_queue_error e)
+{
+	return (unsigned)e < VHO_QUEUE_ERR_COUNT ? error_texts[e] : NULL;
+}
+
+static void changed(struct vho_dev *dev)
+{
+	if (dev->host->changed)
+		dev->host->changed(dev->host->arg, dev);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* What the front-end said about a ring, forgotten; counters stay. The ring is stopped. */
+static void queue_forget(struct vho_dev_queue *dq)
+{
+	assert(!dq->started);
+	close_fd(&dq->kick_fd);
+	close_fd(&dq->call_fd);
+	close_fd(&dq->err_fd);
+	dq->size = 0;
+	dq->base = 0;
+	dq->desc_uva = 0;
+	dq->driver_uva = 0;
+	dq->device_uva = 0;
+	dq->log_gpa = 0;
+	dq->log_used = false;
+	dq->has_addr = false;
+	dq->has_kick = false;
+	dq->enabled = false;
+	dq->halted = false;
+}
+
+int vho_dev_init(struct vho_dev *dev, const struct vho_dev_type *type, void *owner,
+	const char *name, unsigned n_queues, uint64_t features, uint64_t off,
+	const struct vho_host *host)
+{
+	if (n_queues == 0 || n_queues > VHO_DEV_QUEUES_MAX)
+		return -EINVAL;
+	dev->queues = dpu_aligned_calloc(
+		_Alignof(struct vho_dev_queue), n_queues, sizeof(*dev->queues));
+	if (!dev->queues)
+		return -ENOMEM;
+	dev->type = type;
+	dev->owner = owner;
+	dev->host = host;
+	dev->n_queues = n_queues;
+	dev->features_offered = (features | RING_FEATURES) & ~off;
+	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	for (unsigned i = 0; i < n_queues; i++) {
+		struct vho_dev_queue *dq = &dev->queues[i];
+
+		dq->dev = dev;
+		dq->q.idx = (uint16_t)i;
+		dq->kick_fd = -1;
+		dq->call_fd = -1;
+		dq->err_fd = -1;
+	}
+	return 0;
+}
+
+void vho_dev_fini(struct vho_dev *dev)
+{
+	if (!dev->queues)
+		return;
+	if (dev->connected)
+		vho_dev_detach(dev);
+	free(dev->queues);
+	dev->queues = NULL;
+}
+
+void vho_dev_attach(struct vho_dev *dev)
+{
+	assert(!dev->connected);
+	dev->connected = true;
+	changed(dev);
+}
+
+void vho_dev_detach(struct vho_dev *dev)
+{
+	vho_dev_stop_all(dev);
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		queue_forget(&dev->queues[i]);
+	vho_mem_put(dev->mem);
+	dev->mem = NULL;
+	vho_inflight_destroy(dev->inflight);
+	dev->inflight = NULL;
+	vho_dev_set_log(dev, (struct vho_dirty_log){ 0 }, NULL, 0);
+	dev->log_on = false;
+	dev->features = 0;
+	dev->features_set = false;
+	dev->protocol_features = 0;
+	dev->status = 0;
+	dev->connected = false;
+	if (dev->type->reset)
+		dev->type->reset(dev);
+	changed(dev);
+}
+
+int vho_dev_set_features(struct vho_dev *dev, uint64_t features)
+{
+	if (features & ~dev->features_offered)
+		return -EINVAL;
+	dev->features = features;
+	dev->features_set = true;
+	if (dev->type->features_set)
+		dev->type->features_set(dev);
+	changed(dev);
+	return 0;
+}
+
+void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem)
+{
+	vho_dev_stop_all(dev);
+	vho_mem_put(dev->mem);
+	dev->mem = mem;
+	vho_dev_start_all(dev);
+}
+
+void vho_dev_set_log(struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len)
+{
+	vho_dev_stop_all(dev);
+	if (dev->log_map)
+		munmap(dev->log_map, dev->log_map_len);
+	dev->log = log;
+	dev->log_map = map;
+	dev->log_map_len = map_len;
+	vho_dev_start_all(dev);
+}
+
+void vho_dev_set_log_on(struct vho_dev *dev, bool on)
+{
+	if (dev->log_on == on)
+		return;
+	vho_dev_stop_all(dev);
+	dev->log_on = on;
+	vho_dev_start_all(dev);
+}
+
+void vho_dev_set_inflight(struct vho_dev *dev, struct vho_inflight *inf)
+{
+	vho_dev_stop_all(dev);
+	vho_inflight_destroy(dev->inflight);
+	dev->inflight = inf;
+	vho_dev_start_all(dev);
+}
+
+bool vho_dev_faulted(const struct vho_dev *dev)
+{
+	return dev->mem && atomic_load_explicit(&dev->mem->faulted, memory_order_relaxed);
+}
+
+static bool is_control(struct vho_dev *dev, unsigned idx)
+{
+	return dev->type->queue_is_control && dev->type->queue_is_control(dev, idx);
+}
+
+static uint64_t error_sum(const struct vho_queue *q)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)
+		sum += dpu_counter_read(&q->stats.errors[i]);
+	return sum;
+}
+
+/* Everything a ring needs before it can run. */
+static bool queue_ready(struct vho_dev *dev, unsigned idx)
+{
+	const struct vho_dev_queue *dq = &dev->queues[idx];
+
+	if (!dev->mem || !dev->features_set || dq->size == 0 || !dq->has_addr || !dq->has_kick ||
+		dq->halted)
+		return false;
+	if (dq->enabled)
+		return true;
+	// vhost-user, "Ring states": a disabled transmitq takes packets and discards them
+	return dev->type->kind == VHO_DEV_NET && idx % 2 == 1 && !is_control(dev, idx);
+}
+
+static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *conf)
+{
+	const struct vho_dev_queue *dq = &dev->queues[idx];
+	uint64_t n = dq->size;
+	bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
+	uint64_t driver_len = packed ? 4 : 6 + 2 * n;
+	uint64_t device_len = packed ? 4 : 6 + 8 * n;
+	int ret;
+
+	*conf = (struct vho_queue_conf){
+		.mem = dev->mem,
+		.features = dev->features,
+		.size = dq->size,
+		.base = dq->base,
+		.call_fd = dq->call_fd,
+		.err_fd = dq->err_fd,
+	};
+	if (n > VHO_QUEUE_SIZE_MAX)
+		return -EINVAL;
+	ret = vho_mem_uva_to_gpa(dev->mem, dq->desc_uva, 16 * n, &conf->desc_gpa);
+	if (ret == 0)
+		ret = vho_mem_uva_to_gpa(dev->mem, dq->driver_uva, driver_len, &conf->driver_gpa);
+	if (ret == 0)
+		ret = vho_mem_uva_to_gpa(dev->mem, dq->device_uva, device_len, &conf->device_gpa);
+	if (ret < 0)
+		return ret;
+	if (dev->inflight)
+		conf->inflight = vho_inflight_queue(dev->inflight, (uint16_t)idx);
+	if (dev->log_on)
+		conf->log = dev->log;
+	return 0;
+}
+
+/*
+ * Empty the kick eventfd of a control queue without ever sleeping on it: RWF_NOWAIT holds whatever
+ * the front-end does to the file flags that it shares with us.
+ */
+static int kick_drain(int fd)
+{
+	uint64_t n;
+	struct iovec v = { .iov_base = &n, .iov_len = sizeof(n) };
+
+	if (preadv2(fd, &v, 1, -1, RWF_NOWAIT) < 0 && errno != EAGAIN && errno != EINTR)
+		return -errno;
+	return 0;
+}
+
+static void on_control_kick(void *arg)
+{
+	struct vho_dev_queue *dq = arg;
+	struct vho_dev *dev = dq->dev;
+
+	dpu_counter_add(&dq->q.stats.kicks, 1);
+	if (kick_drain(dq->kick_fd) < 0) {
+		dpu_warn_ratelimited("device: kick of the control queue cannot be read",
+			"dev=%s queue=%u", dev->name, dq->q.idx);
+		vho_dev_queue_stop(dev, dq->q.idx);
+		dq->halted = true;
+		return;
+	}
+	dev->type->control_poll(dev);
+}
+
+static void on_control_timer(void *arg)
+{
+	struct vho_dev_queue *dq = arg;
+	const struct vho_loop *loop = dq->dev->host->loop;
+
+	dq->poll_timer = loop->timer(loop->arg, CONTROL_POLL_MS, on_control_timer, dq);
+	dq->dev->type->control_poll(dq->dev);
+}
+
+static int control_start(struct vho_dev *dev, struct vho_dev_queue *dq)
+{
+	const struct vho_loop *loop = dev->host->loop;
+
+	if (dq->kick_fd >= 0)
+		dq->kick_watch = loop->watch(loop->arg, dq->kick_fd, on_control_kick, dq);
+	else
+		dq->poll_timer = loop->timer(loop->arg, CONTROL_POLL_MS, on_control_timer, dq);
+	if (!dq->kick_watch && !dq->poll_timer)
+		return -ENOMEM;
+	vho_dev_queue_run(dev, dq->q.idx, true);
+	return 0;
+}
+
+static void control_stop(struct vho_dev *dev, struct vho_dev_queue *dq)
+{
+	const struct vho_loop *loop = dev->host->loop;
+
+	if (dq->kick_watch)
+		loop->unwatch(loop->arg, dq->kick_watch);
+	if (dq->poll_timer)
+		loop->timer_cancel(loop->arg, dq->poll_timer);
+	dq->kick_watch = NULL;
+	dq->poll_timer = NULL;
+	vho_dev_queue_run(dev, dq->q.idx, false);
+}
+
+int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+	struct vho_queue_conf conf;
+	bool control;
+	int ret;
+
+	assert(idx < dev->n_queues);
+	if (dq->started || !queue_ready(dev, idx))
+		return 0;
+	control = is_control(dev, idx);
+	ret = queue_conf(dev, idx, &conf);
+	if (ret == 0)
+		ret = vho_queue_setup(&dq->q, &conf);
+	if (ret < 0)
+		goto err;
+	dq->errors_before = error_sum(&dq->q);
+	if (dev->type->queue_setup)
+		ret = dev->type->queue_setup(dev, idx);
+	if (ret < 0)
+		goto err_queue;
+	dq->started = true;
+	if (control)
+		ret = control_start(dev, dq);
+	else
+		ret = dev->host->queue_start(dev->host->arg, dev, idx, dq->kick_fd);
+	if (ret < 0)
+		goto err_setup;
+	if (control)
+		dev->type->control_poll(dev); // what came before the watch
+	changed(dev);
+	return 0;
+
+err_setup:
+	dq->started = false;
+	if (dev->type->queue_teardown)
+		dev->type->queue_teardown(dev, idx);
+err_queue:
+	vho_queue_teardown(&dq->q);
+err:
+	dpu_warn_ratelimited(
+		"device: queue does not start", "dev=%s queue=%u err=%d", dev->name, idx, ret);
+	return ret;
+}
+
+void vho_dev_queue_stop(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	if (!dq->started)
+		return;
+	if (dq->kick_watch || dq->poll_timer)
+		control_stop(dev, dq);
+	else
+		dev->host->queue_stop(dev->host->arg, dev, idx);
+	dq->base = vho_queue_base(&dq->q);
+	dq->halted = dq->q.broken;
+	if (dev->type->queue_teardown)
+		dev->type->queue_teardown(dev, idx);
+	vho_queue_teardown(&dq->q);
+	dq->started = false;
+	changed(dev);
+}
+
+void vho_dev_stop_all(struct vho_dev *dev)
+{
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		vho_dev_queue_stop(dev, i);
+}
+
+void vho_dev_start_all(struct vho_dev *dev)
+{
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		(void)vho_dev_queue_try_start(dev, i); // logged there; needs_reset shows it
+}
+
+void vho_dev_reset(struct vho_dev *dev)
+{
+	vho_dev_stop_all(dev);
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		queue_forget(&dev->queues[i]);
+	dev->features = 0;
+	dev->features_set = false;
+	dev->status = 0;
+	dev->log_on = false;
+	if (dev->type->reset)
+		dev->type->reset(dev);
+	changed(dev);
+}
+
+/* Signal an eventfd whose state is the front-end's: a full counter must not hold this thread. */
+static void signal_once(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	uint64_t one = 1;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
+		(void)!write(fd, &one, sizeof(one));
+}
+
+/*
+ * Put fd behind the number that a running queue's worker writes to. dup3 replaces the file in one
+ * step, so the worker needs no stop. False when the queue has to be stopped instead.
+ */
+static bool replace_fd(int old, int fd)
+{
+	if (old < 0 || fd < 0 || dup3(fd, old, O_CLOEXEC) < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+void vho_dev_queue_set_call(struct vho_dev *dev, unsigned idx, int fd)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	if (!dq->started) {
+		close_fd(&dq->call_fd);
+		dq->call_fd = fd;
+		return;
+	}
+	if (!replace_fd(dq->call_fd, fd)) {
+		vho_dev_queue_stop(dev, idx);
+		close_fd(&dq->call_fd);
+		dq->call_fd = fd;
+		(void)vho_dev_queue_try_start(dev, idx);
+	}
+	if (dq->call_fd >= 0)
+		signal_once(dq->call_fd);
+}
+
+void vho_dev_queue_set_err(struct vho_dev *dev, unsigned idx, int fd)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+	bool was = dq->started;
+
+	assert(idx < dev->n_queues);
+	if (was && replace_fd(dq->err_fd, fd))
+		return;
+	vho_dev_queue_stop(dev, idx);
+	close_fd(&dq->err_fd);
+	dq->err_fd = fd;
+	if (was)
+		(void)vho_dev_queue_try_start(dev, idx);
+}
+
+void vho_dev_queue_set_kick(struct vho_dev *dev, unsigned idx, int fd)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	vho_dev_queue_stop(dev, idx);
+	close_fd(&dq->kick_fd);
+	dq->kick_fd = fd;
+	dq->has_kick = true;
+	dq->halted = false;
+}
+
+int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	if (dq->enabled == enabled)
+		return vho_dev_queue_try_start(dev, idx);
+	vho_dev_queue_stop(dev, idx);
+	dq->enabled = enabled;
+	return vho_dev_queue_try_start(dev, idx);
+}
+
+uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	vho_dev_queue_stop(dev, idx);
+	close_fd(&dq->kick_fd);
+	dq->has_kick = false;
+	return dq->base;
+}
+
+void vho_dev_info(const struct vho_dev *dev, struct vho_dev_info *out)
+{
+	*out = (struct vho_dev_info){
+		.kind = dev->type->kind,
+		.name = dev->name,
+		.connected = dev->connected,
+		.features_offered = dev->features_offered,
+		.features_acked = dev->features,
+		.protocol_features = dev->protocol_features,
+		.n_queues = dev->n_queues,
+	};
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		const struct vho_dev_queue *dq = &dev->queues[i];
+
+		if (dq->started)
+			out->n_running++;
+		// A control queue has its watch; what has none is a data queue
+		if (dq->started && !dq->kick_watch && !dq->poll_timer)
+			out->driver_ok = true;
+		if (dq->halted || (dq->started && error_sum(&dq->q) != dq->errors_before))
+			out->needs_reset = true;
+	}
+}
+
+const struct vho_queue_stats *vho_dev_queue_stats(const struct vho_dev *dev, unsigned idx)
+{
+	return idx < dev->n_queues ? &dev->queues[idx].q.stats : NULL;
+}
+
+void vho_dev_queue_info(const struct vho_dev *dev, unsigned idx, struct vho_queue_info *out)
+{
+	const struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues);
+	*out = (struct vho_queue_info){
+		.running = dq->started,
+		.broken = dq->halted || (dq->started && error_sum(&dq->q) != dq->errors_before),
+		.packed = dev->features >> VIRTIO_F_RING_PACKED & 1,
+		.size = dq->size,
+	};
+}
+
+void vho_dev_queue_run(struct vho_dev *dev, unsigned idx, bool run)
+{
+	assert(idx < dev->n_queues);
+	dev->queues[idx].q.running = run;
+}
+
+bool vho_dev_queue_arm(struct vho_dev *dev, unsigned idx)
+{
+	assert(idx < dev->n_queues);
+	return vho_queue_arm(&dev->queues[idx].q);
+}
+
+void vho_dev_queue_disarm(struct vho_dev *dev, unsigned idx)
+{
+	assert(idx < dev->n_queues);
+	vho_queue_disarm(&dev->queues[idx].q);
+}
