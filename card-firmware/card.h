@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "card_method.h"
 #include "odp_flow.h"
 #include "vho_blk.h"
 #include "vho_net.h"
@@ -158,39 +159,7 @@ enum card_rpc_error {
 	CARD_RPC_BUSY = -32000,
 };
 
-enum card_param_type { CARD_P_STRING, CARD_P_UINT, CARD_P_BOOL, CARD_P_STRING_LIST };
-
-/* One parameter of a method; the schema that rpc_get_methods, cardctl and the manual page show. */
-struct card_param {
-	const char *name;
-	enum card_param_type type;
-	bool required;
-	uint64_t min, max; // CARD_P_UINT; max 0: no bound
-	const char *def; // default as text for help, or NULL
-	const char *help;
-};
-
-struct card_method {
-	const char *name; // SPDK's name where SPDK has the method
-	const char *alias; // a second name, or NULL
-	const char *object, *verb; // cardctl OBJECT VERB
-	const char *help;
-	bool durable; // a success is written to the store (creating and deleting calls)
-	bool create; // durable: adds an object; its `key` parameter names it
-	const char *key; // parameter that cardctl takes as operand, or NULL
-	const char *kind; // object class in the store: "volume", "function", ...
-	const struct card_param *params;
-	unsigned n_params;
-	/*
-	 * params: an object that passed the schema, defaults not filled in. On success 0 and *result a
-	 * new reference (NULL: true). On failure a negative errno with e->text.
-	 */
-	int (*call)(struct card *c, const json_t *params, json_t **result, struct card_error *e);
-};
-
-/* All methods: the tables of rpc_volume.c, rpc_function.c, rpc_switch.c, rpc_system.c joined. */
-const struct card_method *card_method_find(const char *name);
-const struct card_method *card_method_at(unsigned idx); // NULL past the end
+/* The methods themselves are data: include/card_method.h. */
 
 /*
  * Validate params against the schema and call. Used by the socket, the configuration file and the
@@ -205,11 +174,13 @@ void card_rpc_stop(struct card *c);
 
 /* ---- store.c: what the operator created, kept over a restart ---- */
 
-/* Open state_dir and replay it through card_rpc_dispatch. */
+/*
+ * Open state_dir and replay it through the methods. After the configuration file, whose objects are
+ * not kept here. A call that fails now (a volume's file is missing) stays in the store and is shown
+ * by card_info as degraded. 0, or a negative errno when the store cannot be trusted.
+ */
 int card_store_open(struct card *c);
 void card_store_close(struct card *c);
-/* A durable method succeeded: remember it. Written to a new file, fsynced, renamed. 0 or -errno. */
-int card_store_note(struct card *c, const struct card_method *m, const json_t *params);
 /* Replay a configuration file; errors name file, line and key, and all are listed. */
 int card_config_load(struct card *c, const char *path);
 

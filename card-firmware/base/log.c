@@ -74,8 +74,8 @@ void dpu_log(enum dpu_log_level level, const char *msg, const char *fmt, ...)
 	if ((size_t)len >= sizeof(args))
 		len = sizeof(args) - 1;
 
-	n = (size_t)snprintf(line, sizeof(line), "%-5s %.200s%s", level_names[level], msg,
-		len > 0 ? " " : "");
+	n = (size_t)snprintf(
+		line, sizeof(line), "%-5s %.200s%s", level_names[level], msg, len > 0 ? " " : "");
 	n += escape(args, (size_t)len, line + n, sizeof(line) - n - 1);
 	line[n++] = '\n';
 	// A log that cannot be written must not stop the daemon.

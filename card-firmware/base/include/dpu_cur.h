@@ -61,13 +61,13 @@ static inline uint8_t dpu_cur_u8(struct dpu_cur *c)
 }
 
 /* dpu_cur_le16(c) .. dpu_cur_be64(c): the next integer, 0 past the end. */
-#define DPU_CUR(order, bits)                                                                       \
-	static inline uint##bits##_t dpu_cur_##order##bits(struct dpu_cur *c)                      \
-	{                                                                                          \
-		dpu_##order##bits w;                                                               \
-                                                                                                   \
-		dpu_cur_copy(c, &w, sizeof(w));                                                    \
-		return dpu_##order##bits##_get(w);                                                 \
+#define DPU_CUR(order, bits)                                                  \
+	static inline uint##bits##_t dpu_cur_##order##bits(struct dpu_cur *c) \
+	{                                                                     \
+		dpu_##order##bits w;                                          \
+                                                                              \
+		dpu_cur_copy(c, &w, sizeof(w));                               \
+		return dpu_##order##bits##_get(w);                            \
 	}
 
 DPU_CUR(le, 16)

@@ -9,12 +9,24 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { uint8_t b[2]; } dpu_le16;
-typedef struct { uint8_t b[4]; } dpu_le32;
-typedef struct { uint8_t b[8]; } dpu_le64;
-typedef struct { uint8_t b[2]; } dpu_be16;
-typedef struct { uint8_t b[4]; } dpu_be32;
-typedef struct { uint8_t b[8]; } dpu_be64;
+typedef struct {
+	uint8_t b[2];
+} dpu_le16;
+typedef struct {
+	uint8_t b[4];
+} dpu_le32;
+typedef struct {
+	uint8_t b[8];
+} dpu_le64;
+typedef struct {
+	uint8_t b[2];
+} dpu_be16;
+typedef struct {
+	uint8_t b[4];
+} dpu_be32;
+typedef struct {
+	uint8_t b[8];
+} dpu_be64;
 
 static_assert(sizeof(dpu_le64) == 8 && _Alignof(dpu_le64) == 1, "wire integers are bytes");
 
@@ -27,21 +39,21 @@ static_assert(sizeof(dpu_le64) == 8 && _Alignof(dpu_le64) == 1, "wire integers a
 #endif
 
 /* dpu_le16_get(w) and dpu_le16_put(v), and so on: convert between a wire integer and a CPU one. */
-#define DPU_WIRE(order, ORDER, bits)                                                               \
-	static inline uint##bits##_t dpu_##order##bits##_get(dpu_##order##bits w)                  \
-	{                                                                                          \
-		uint##bits##_t v;                                                                  \
-                                                                                                   \
-		memcpy(&v, w.b, sizeof(v));                                                        \
-		return DPU_##ORDER(bits, v);                                                       \
-	}                                                                                          \
-	static inline dpu_##order##bits dpu_##order##bits##_put(uint##bits##_t v)                  \
-	{                                                                                          \
-		dpu_##order##bits w;                                                               \
-                                                                                                   \
-		v = DPU_##ORDER(bits, v);                                                          \
-		memcpy(w.b, &v, sizeof(v));                                                        \
-		return w;                                                                          \
+#define DPU_WIRE(order, ORDER, bits)                                              \
+	static inline uint##bits##_t dpu_##order##bits##_get(dpu_##order##bits w) \
+	{                                                                         \
+		uint##bits##_t v;                                                 \
+                                                                                  \
+		memcpy(&v, w.b, sizeof(v));                                       \
+		return DPU_##ORDER(bits, v);                                      \
+	}                                                                         \
+	static inline dpu_##order##bits dpu_##order##bits##_put(uint##bits##_t v) \
+	{                                                                         \
+		dpu_##order##bits w;                                              \
+                                                                                  \
+		v = DPU_##ORDER(bits, v);                                         \
+		memcpy(w.b, &v, sizeof(v));                                       \
+		return w;                                                         \
 	}
 
 DPU_WIRE(le, LE, 16)
