@@ -17,15 +17,15 @@
 
 /* One region as VHOST_USER_SET_MEM_TABLE and ADD_MEM_REG carry it. */
 struct vho_mem_region {
-	uint64_t gpa; // guest physical address, bytes
-	uint64_t size; // bytes
-	uint64_t uva; // where the front-end maps it: ring addresses arrive as these
+	uint64_t gpa;	   // guest physical address, bytes
+	uint64_t size;	   // bytes
+	uint64_t uva;	   // where the front-end maps it: ring addresses arrive as these
 	uint64_t mmap_off; // where the region starts inside the fd, bytes
 };
 
 struct vho_mem_map_entry {
 	uint64_t gpa, size, uva;
-	uint8_t *host; // our mapping of the region's first byte
+	uint8_t *host;	// our mapping of the region's first byte
 	void *map_base; // owned: what munmap() takes
 	size_t map_len;
 	struct vho_mem_region given; // for REM_MEM_REG and equality
@@ -49,14 +49,14 @@ struct vho_mem {
  *
  * Control thread. Spec: vhost-user, "Memory region description".
  */
-int vho_mem_create(const struct vho_mem_region *regions, const int *fds, unsigned n,
-	struct vho_mem **out);
+int vho_mem_create(
+	const struct vho_mem_region *regions, const int *fds, unsigned n, struct vho_mem **out);
 
 /* A new map with one region more, or one fewer (gpa, uva and size must match: else -ENOENT). */
-int vho_mem_with(const struct vho_mem *mem, const struct vho_mem_region *add, int fd,
-	struct vho_mem **out);
-int vho_mem_without(const struct vho_mem *mem, const struct vho_mem_region *del,
-	struct vho_mem **out);
+int vho_mem_with(
+	const struct vho_mem *mem, const struct vho_mem_region *add, int fd, struct vho_mem **out);
+int vho_mem_without(
+	const struct vho_mem *mem, const struct vho_mem_region *del, struct vho_mem **out);
 
 /* Any thread. The last put unmaps. vho_mem_put(NULL) does nothing. */
 struct vho_mem *vho_mem_get(struct vho_mem *mem);
@@ -71,6 +71,29 @@ void *vho_mem_at(const struct vho_mem *mem, uint64_t gpa, uint64_t len);
 /* As above, but *len is cut down to what is left of the region that gpa lies in. */
 void *vho_mem_span(const struct vho_mem *mem, uint64_t gpa, uint64_t *len);
 
+/* The region that gpa lies in, or NULL. Any thread that holds the map. */
+const struct vho_mem_map_entry *vho_mem_find(const struct vho_mem *mem, uint64_t gpa);
+
+/* vho_mem_at() for callers that remember in *hint (NULL at first) where the last address was. */
+static inline void *vho_mem_at_hint(const struct vho_mem *mem,
+	const struct vho_mem_map_entry **hint, uint64_t gpa, uint64_t len)
+{
+	const struct vho_mem_map_entry *e = *hint;
+
+	if (!e || gpa - e->gpa >= e->size) {
+		e = vho_mem_find(mem, gpa);
+		if (!e)
+			return NULL;
+		*hint = e;
+	}
+	if (len > e->size - (gpa - e->gpa))
+		return NULL;
+	return e->host + (gpa - e->gpa);
+}
+
+/* The guest physical address that p, a pointer into the map, stands for: 0, or -EFAULT. */
+int vho_mem_host_to_gpa(const struct vho_mem *mem, const void *p, uint64_t *gpa);
+
 /* Front-end virtual address of a ring part to guest physical address: 0, or -EFAULT. */
 int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, uint64_t *gpa);
 
@@ -80,3 +103,11 @@ int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, ui
  * go to the previous handler. Once, from main.
  */
 int vho_mem_guard_init(void);
+
+/*
+ * Put another shared mapping (dirty log, inflight region) under the guard: a fault inside
+ * [base, base + len) is answered by `page` bytes of zeros, and *faulted becomes true. *faulted must
+ * live until vho_mem_guard_del(base), which comes before munmap(2). Returns 0 or -ENOMEM. Any thread.
+ */
+int vho_mem_guard_add(void *base, size_t len, size_t page, _Atomic bool *faulted);
+void vho_mem_guard_del(void *base);
