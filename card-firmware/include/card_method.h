@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The methods of cardd's JSON-RPC socket, as data: names, parameters, help and what the durable store
+ * does with a success. cardd validates requests against these tables; cardctl builds its help,
+ * completion and manual page from them without a daemon.
+ *
+ * Methods that SPDK has too carry SPDK's name and parameters, so that its tools work.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Every method. A name without a handler does not link, one without a table row fails its test. */
+#define CARD_METHODS(X)                \
+	X(bdev_null_create)            \
+	X(bdev_null_delete)            \
+	X(bdev_null_resize)            \
+	X(bdev_malloc_create)          \
+	X(bdev_malloc_delete)          \
+	X(bdev_uring_create)           \
+	X(bdev_uring_delete)           \
+	X(bdev_aio_create)             \
+	X(bdev_aio_delete)             \
+	X(volume_delete)               \
+	X(volume_resize)               \
+	X(bdev_get_bdevs)              \
+	X(bdev_get_iostat)             \
+	X(vhost_create_blk_controller) \
+	X(vhost_delete_controller)     \
+	X(vhost_get_controllers)       \
+	X(net_create)                  \
+	X(net_delete)                  \
+	X(net_list)                    \
+	X(uplink_create)               \
+	X(uplink_delete)               \
+	X(uplink_list)                 \
+	X(port_list)                   \
+	X(flow_add)                    \
+	X(flow_del)                    \
+	X(flow_list)                   \
+	X(flow_flush)                  \
+	X(mac_list)                    \
+	X(mac_set)                     \
+	X(mac_del)                     \
+	X(mac_flush)                   \
+	X(rpc_get_methods)             \
+	X(spdk_get_version)            \
+	X(stats_get)                   \
+	X(worker_list)                 \
+	X(card_info)                   \
+	X(card_ready)                  \
+	X(log_level_set)               \
+	X(config_get)                  \
+	X(shutdown)
+
+enum card_method_id {
+#define X(name) CARD_M_##name,
+	CARD_METHODS(X)
+#undef X
+		CARD_METHOD_COUNT
+};
+
+enum card_param_type { CARD_P_STRING, CARD_P_UINT, CARD_P_BOOL };
+
+struct card_param {
+	const char *name;
+	enum card_param_type type;
+	bool required;
+	uint64_t min, max; // CARD_P_UINT: value, CARD_P_STRING: bytes; max 0: no bound
+	const char *def;   // default as text for help, or NULL
+	const char *help;  // one phrase without a full stop
+	bool once; // acts only while the object is made for the first time: not kept in the store
+};
+
+/* What the durable store does when a call succeeds. */
+enum card_keep {
+	CARD_KEEP_NONE,	  // nothing: the call reads, or changes something that is not kept
+	CARD_KEEP_CREATE, // keep the call, replacing an earlier one for the same object
+	CARD_KEEP_UPDATE, // merge the parameters into the call that made the object
+	CARD_KEEP_DELETE, // forget the object, or all of its kind when the method has no key
+};
+
+struct card_method {
+	const char *name; // SPDK's name where SPDK has the method
+	const char *help; // one sentence without a full stop
+	enum card_keep keep;
+	const char *kind; // class of object in the store: "volume", "function", ...; NULL: not kept
+	const char *key,
+		*key2; // parameters that name the object; key is cardctl's operand; or NULL
+	const struct card_param *params;
+	unsigned n_params;
+};
+
+/* NULL when there is none. Any thread. */
+const struct card_method *card_method_find(const char *name);
+const struct card_method *card_method_at(unsigned idx); // NULL past the end; idx: card_method_id
+const struct card_param *card_method_param(const struct card_method *m, const char *name);
+const char *card_param_type_name(enum card_param_type t);
+
+/* One command of cardctl: OBJECT VERB [KEY] [name=value ...], sent as a call of `method`. */
+struct card_verb {
+	const char *object, *verb;
+	enum card_method_id method;
+	const char *fixed_name, *fixed_value; // a parameter the command itself sets, or NULL
+	const char *key;		      // parameter taken as operand, or NULL
+	bool key_required;
+	const char
+		*columns; // of the table: "heading=path ...", path as "a.b"; NULL: name and value
+	const char *help; // NULL: the method's
+};
+
+const struct card_verb *card_verb_find(const char *object, const char *verb);
+const struct card_verb *card_verb_at(unsigned idx); // NULL past the end; grouped by object

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The methods of the JSON-RPC socket: one row each. No code of the daemon: cardctl links this too. */
+#include "card_method.h"
+
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define PARAMS(a) .params = (a), .n_params = COUNT(a)
+#define NAME_MAX_LEN 63
+
+/* Parameters that many methods share. */
+#define P_NAME(param, text)                                                       \
+	{                                                                         \
+		.name = param, .type = CARD_P_STRING, .required = true, .min = 1, \
+		.max = NAME_MAX_LEN, .help = text                                 \
+	}
+#define P_NAME_OPT(param, text)                                                                   \
+	{                                                                                         \
+		.name = param, .type = CARD_P_STRING, .min = 1, .max = NAME_MAX_LEN, .help = text \
+	}
+#define P_BLOCKS                                                                       \
+	{                                                                              \
+		.name = "num_blocks", .type = CARD_P_UINT, .required = true, .min = 1, \
+		.max = UINT64_C(1) << 48, .help = "size in blocks"                     \
+	}
+#define P_BLOCK_SIZE(req)                                                                         \
+	{                                                                                         \
+		.name = "block_size", .type = CARD_P_UINT, .required = req, .min = 512,           \
+		.max = 4096, .def = (req) ? NULL : "512", .help = "bytes of a block: 512 or 4096" \
+	}
+#define P_MTU(low, dflt)                                                                   \
+	{                                                                                  \
+		.name = "mtu", .type = CARD_P_UINT, .min = low, .max = 65535, .def = dflt, \
+		.help = "largest layer-3 packet in bytes"                                  \
+	}
+#define P_CLIENT                                                                 \
+	{                                                                        \
+		.name = "client", .type = CARD_P_BOOL, .def = "false",           \
+		.help = "connect to the front-end's socket instead of listening" \
+	}
+
+static const struct card_param one_name[] = { P_NAME("name", "name of the object") };
+static const struct card_param opt_name[] = { P_NAME_OPT("name", "only this one") };
+
+/* ---- volumes ---- */
+
+static const struct card_param sized_create[] = {
+	P_NAME("name", "name of the volume"),
+	P_BLOCKS,
+	P_BLOCK_SIZE(true),
+};
+
+static const struct card_param null_resize[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "new_size",
+		.type = CARD_P_UINT,
+		.required = true,
+		.min = 1,
+		.max = UINT64_C(1) << 40,
+		.help = "size in MiB" },
+};
+
+#define P_FILE                                                                                 \
+	P_NAME("name", "name of the volume"),                                                  \
+		{ .name = "filename",                                                          \
+			.type = CARD_P_STRING,                                                 \
+			.required = true,                                                      \
+			.min = 1,                                                              \
+			.max = 4095,                                                           \
+			.help = "plain file or block device; never followed as a link" },      \
+		P_BLOCK_SIZE(false),                                                           \
+		{ .name = "readonly",                                                          \
+			.type = CARD_P_BOOL,                                                   \
+			.def = "false",                                                        \
+			.help = "refuse writes" },                                             \
+		{ .name = "direct",                                                            \
+			.type = CARD_P_BOOL,                                                   \
+			.def = "true",                                                         \
+			.help = "bypass the page cache where the file system can" },           \
+	{                                                                                      \
+		.name = "num_blocks", .type = CARD_P_UINT, .min = 1, .max = UINT64_C(1) << 48, \
+		.once = true, .help = "create a missing file with this many blocks"            \
+	}
+
+static const struct card_param file_create[] = { P_FILE };
+
+static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
+
+/* ---- functions ---- */
+
+static const struct card_param blk_create[] = {
+	P_NAME("ctrlr", "name of the function and of its socket"),
+	P_NAME("dev_name", "volume it shows"),
+	{ .name = "readonly", .type = CARD_P_BOOL, .def = "false", .help = "refuse writes" },
+	{ .name = "packed_ring",
+		.type = CARD_P_BOOL,
+		.def = "true",
+		.help = "offer packed rings as well as split ones" },
+	{ .name = "num_queues",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 256,
+		.def = "1",
+		.help = "request queues" },
+	{ .name = "seg_max",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 1022,
+		.def = "126",
+		.help = "data segments of one request" },
+	P_CLIENT,
+};
+
+static const struct card_param ctrlr[] = { P_NAME("ctrlr", "name of the function") };
+static const struct card_param ctrlr_opt[] = { P_NAME_OPT("name", "only this one") };
+
+static const struct card_param net_create[] = {
+	P_NAME("name", "name of the function, of its socket and of its port"),
+	{ .name = "mac",
+		.type = CARD_P_STRING,
+		.min = 17,
+		.max = 17,
+		.help = "address shown to the guest; made from the names of card and function when "
+			"not given" },
+	{ .name = "queue_pairs",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 128,
+		.def = "1",
+		.help = "receive and transmit queue pairs" },
+	P_MTU(68, "1500"),
+	{ .name = "features_off",
+		.type = CARD_P_UINT,
+		.max = UINT64_MAX,
+		.def = "0",
+		.help = "virtio feature bits not to offer, as a mask" },
+	P_CLIENT,
+};
+
+/* ---- switch ---- */
+
+static const struct card_param uplink_create[] = {
+	P_NAME("name", "name of the uplink and of its port"),
+	{ .name = "devargs",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 1023,
+		.help = "DPDK device: arguments of a virtual one, or a PCI address" },
+	{ .name = "queues",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 128,
+		.def = "1",
+		.help = "receive and transmit queues" },
+	{ .name = "mtu",
+		.type = CARD_P_UINT,
+		.min = 68,
+		.max = 65535,
+		.help = "largest layer-3 packet in bytes; the device's own when not given" },
+};
+
+#define P_FLOW                                                                                  \
+	{                                                                                       \
+		.name = "flow", .type = CARD_P_STRING, .required = true, .min = 1, .max = 4096, \
+		.help = "key and mask, as ovs-appctl dpctl writes them"                         \
+	}
+
+static const struct card_param flow_add[] = {
+	P_FLOW,
+	{ .name = "actions",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 16384,
+		.help = "actions, as ovs-appctl dpctl writes them; \"drop\" for none" },
+};
+static const struct card_param flow_del[] = { P_FLOW };
+
+static const struct card_param flow_list[] = {
+	{ .name = "origin",
+		.type = CARD_P_STRING,
+		.min = 1,
+		.max = NAME_MAX_LEN,
+		.help = "only flows installed by: operator, bridge" },
+	{ .name = "max",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 65536,
+		.def = "4096",
+		.help = "flows listed at most" },
+};
+
+#define P_MAC_VLAN                                                            \
+	{ .name = "mac",                                                      \
+		.type = CARD_P_STRING,                                        \
+		.required = true,                                             \
+		.min = 17,                                                    \
+		.max = 17,                                                    \
+		.help = "Ethernet address" },                                 \
+	{                                                                     \
+		.name = "vlan", .type = CARD_P_UINT, .max = 4095, .def = "0", \
+		.help = "VLAN; 0: untagged"                                   \
+	}
+
+static const struct card_param mac_set[] = { P_MAC_VLAN, P_NAME("port", "port it lives on") };
+static const struct card_param mac_del[] = { P_MAC_VLAN };
+static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what this port taught") };
+
+/* ---- system ---- */
+
+static const struct card_param get_methods[] = {
+	{ .name = "schema",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "parameters and help of each method, instead of names alone" },
+	{ .name = "current",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "accepted for SPDK's tools; every method is current" },
+	{ .name = "include_aliases",
+		.type = CARD_P_BOOL,
+		.def = "true",
+		.help = "accepted for SPDK's tools; there are no aliases" },
+};
+
+static const struct card_param stats_get[] = {
+	{ .name = "object",
+		.type = CARD_P_STRING,
+		.min = 1,
+		.max = NAME_MAX_LEN,
+		.help = "only one class: volume, disk, net, port, datapath, worker, rpc" },
+	P_NAME_OPT("name", "only the object of this name"),
+};
+
+static const struct card_param log_level[] = {
+	{ .name = "level",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 8,
+		.help = "err, warn, info or debug" },
+};
+
+/* ---- the table ---- */
+
+#define ROW(id) [CARD_M_##id] = { .name = #id
+#define CREATES(class) .keep = CARD_KEEP_CREATE, .kind = class
+#define UPDATES(class) .keep = CARD_KEEP_UPDATE, .kind = class
+#define DELETES(class) .keep = CARD_KEEP_DELETE, .kind = class
+
+/* clang-format off */
+static const struct card_method methods[] = {
+	ROW(bdev_null_create), CREATES("volume"), .key = "name", PARAMS(sized_create),
+		.help = "Make a volume without blocks: reads answer at once, writes vanish" },
+	ROW(bdev_null_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "Delete a null volume" },
+	ROW(bdev_null_resize), UPDATES("volume"), .key = "name", PARAMS(null_resize),
+		.help = "Give a null volume a new size in MiB" },
+	ROW(bdev_malloc_create), CREATES("volume"), .key = "name", PARAMS(sized_create),
+		.help = "Make a volume in memory; its content does not outlive the daemon" },
+	ROW(bdev_malloc_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "Delete a memory volume" },
+	ROW(bdev_uring_create), CREATES("volume"), .key = "name", PARAMS(file_create),
+		.help = "Make a volume from a file or block device, through io_uring" },
+	ROW(bdev_uring_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "Delete a file volume; the file stays" },
+	ROW(bdev_aio_create), CREATES("volume"), .key = "name", PARAMS(file_create),
+		.help = "The same as bdev_uring_create, under SPDK's other name for it" },
+	ROW(bdev_aio_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "The same as bdev_uring_delete" },
+	ROW(volume_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "Delete a volume of any kind" },
+	ROW(volume_resize), UPDATES("volume"), .key = "name", PARAMS(volume_resize),
+		.help = "Give a volume a new size; guests see it at once" },
+	ROW(bdev_get_bdevs), .key = "name", PARAMS(opt_name), .help = "List volumes" },
+	ROW(bdev_get_iostat), .key = "name", PARAMS(opt_name),
+		.help = "Counters of volumes" },
+	ROW(vhost_create_blk_controller), CREATES("function"), .key = "ctrlr", PARAMS(blk_create),
+		.help = "Show a volume to a guest as a virtio-blk function on a vhost-user socket" },
+	ROW(vhost_delete_controller), DELETES("function"), .key = "ctrlr", PARAMS(ctrlr),
+		.help = "Delete a function" },
+	ROW(vhost_get_controllers), .key = "name", PARAMS(ctrlr_opt),
+		.help = "List virtio-blk functions" },
+	ROW(net_create), CREATES("function"), .key = "name", PARAMS(net_create),
+		.help = "Show a NIC on a port of the switch to a guest, on a vhost-user socket" },
+	ROW(net_delete), DELETES("function"), .key = "name", PARAMS(one_name),
+		.help = "Delete a NIC and its port" },
+	ROW(net_list), .key = "name", PARAMS(opt_name), .help = "List NICs" },
+	ROW(uplink_create), CREATES("uplink"), .key = "name", PARAMS(uplink_create),
+		.help = "Make a DPDK network device a port of the switch" },
+	ROW(uplink_delete), DELETES("uplink"), .key = "name", PARAMS(one_name),
+		.help = "Delete an uplink and its port" },
+	ROW(uplink_list), .key = "name", PARAMS(opt_name), .help = "List uplinks" },
+	ROW(port_list), .key = "name", PARAMS(opt_name),
+		.help = "List ports of the switch" },
+	ROW(flow_add), CREATES("flow"), .key = "flow", PARAMS(flow_add),
+		.help = "Install a flow, or replace the actions of an operator's flow" },
+	ROW(flow_del), DELETES("flow"), .key = "flow", PARAMS(flow_del),
+		.help = "Delete a flow" },
+	ROW(flow_list), PARAMS(flow_list), .help = "List flows with their counters" },
+	ROW(flow_flush), DELETES("flow"), .help = "Delete every flow that an operator installed" },
+	ROW(mac_list), .help = "List learned and static addresses" },
+	ROW(mac_set), CREATES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
+		.help = "Pin an address to a port; a pinned address is not learned elsewhere" },
+	ROW(mac_del), DELETES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_del),
+		.help = "Forget an address" },
+	ROW(mac_flush), PARAMS(mac_flush), .help = "Forget learned addresses; pinned ones stay" },
+	ROW(rpc_get_methods), PARAMS(get_methods), .help = "List methods" },
+	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
+	ROW(stats_get), PARAMS(stats_get),
+		.help = "Every counter: queues, ports, volumes, drop reasons, workers" },
+	ROW(worker_list), .help = "List workers and how busy they are" },
+	ROW(card_info), .help = "Name, version, paths, and objects that could not be restored" },
+	ROW(card_ready), .help = "Answer once the card is up" },
+	ROW(log_level_set), .key = "level", PARAMS(log_level), .help = "Log more or less" },
+	ROW(config_get), .help = "The calls that the durable store keeps, as a configuration file" },
+	ROW(shutdown), .help = "End the daemon; what was created comes back at the next start" },
+};
+/* clang-format on */
+
+const struct card_method *card_method_at(unsigned idx)
+{
+	return idx < COUNT(methods) ? &methods[idx] : NULL;
+}
+
+const struct card_method *card_method_find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(methods); i++)
+		if (methods[i].name && !strcmp(methods[i].name, name))
+			return &methods[i];
+	return NULL;
+}
+
+const struct card_param *card_method_param(const struct card_method *m, const char *name)
+{
+	for (unsigned i = 0; i < m->n_params; i++)
+		if (!strcmp(m->params[i].name, name))
+			return &m->params[i];
+	return NULL;
+}
+
+const char *card_param_type_name(enum card_param_type t)
+{
+	switch (t) {
+	case CARD_P_STRING:
+		return "string";
+	case CARD_P_UINT:
+		return "number";
+	case CARD_P_BOOL:
+		return "bool";
+	}
+	return "?";
+}
