@@ -25,8 +25,9 @@
 /* Which frames the driver wants. Never written after it was published. */
 struct vho_net_filter {
 	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
-	bool vlan_filter; // VIRTIO_NET_F_CTRL_VLAN: only tags in `vlans` pass
-	uint8_t mac[6];	  // the function's own
+	bool vlan_filter;	   // VIRTIO_NET_F_CTRL_VLAN: only tags in `vlans` pass
+	uint8_t mac[6];		   // the function's own
+	bool uni_full, multi_full; // the driver's table was longer than ours: accept that kind
 	uint16_t n_uni, n_multi;
 	uint8_t uni[VHO_NET_FILTER_MACS][6], multi[VHO_NET_FILTER_MACS][6];
 	uint64_t vlans[VHO_NET_FILTER_VLANS / 64];
@@ -112,19 +113,22 @@ static inline bool vho_net_filter_pass(
 
 	if (!f)
 		return true;
-	if (len < 14 || !vho_net_filter_vlan_pass(f, frame, len))
+	if (len < 14)
 		return false;
 	if (f->promisc)
-		return true;
+		return true; // whatever its VLAN, as QEMU has it
+	if (!vho_net_filter_vlan_pass(f, frame, len))
+		return false;
 	if (frame[0] & 1) {
 		if (memcmp(frame, broadcast, 6) == 0)
 			return !f->nobcast;
 		if (f->nomulti)
 			return false;
-		return f->allmulti || vho_net_filter_listed(f->multi, f->n_multi, frame);
+		return f->allmulti || f->multi_full ||
+		       vho_net_filter_listed(f->multi, f->n_multi, frame);
 	}
 	if (f->nouni)
 		return false;
-	return f->alluni || memcmp(frame, f->mac, 6) == 0 ||
+	return f->alluni || f->uni_full || memcmp(frame, f->mac, 6) == 0 ||
 	       vho_net_filter_listed(f->uni, f->n_uni, frame);
 }

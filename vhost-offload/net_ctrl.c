@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-net control commands: parse, check, apply, publish. */
+#include "net_ctrl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include <linux/virtio_net.h>
+
+#include "dpu_alloc.h"
+#include "dpu_wire.h"
+
+#ifndef VIRTIO_NET_F_GUEST_USO4 // VIRTIO 1.3; not in the headers of Linux 6.1
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#endif
+
+#define GUEST_OFFLOADS                                                             \
+	(1ULL << VIRTIO_NET_F_GUEST_CSUM | 1ULL << VIRTIO_NET_F_GUEST_TSO4 |       \
+		1ULL << VIRTIO_NET_F_GUEST_TSO6 | 1ULL << VIRTIO_NET_F_GUEST_ECN | \
+		1ULL << VIRTIO_NET_F_GUEST_UFO | 1ULL << VIRTIO_NET_F_GUEST_USO4 | \
+		1ULL << VIRTIO_NET_F_GUEST_USO6)
+
+/* Reads a chain's out segments in order, whatever their cuts; guest memory is copied once. */
+struct reader {
+	const struct iovec *iov;
+	size_t off;    // inside iov[0]
+	uint64_t left; // bytes
+};
+
+/* True when all of n bytes were there. */
+static bool take(struct reader *r, void *out, size_t n)
+{
+	uint8_t *to = out;
+
+	if (n > r->left)
+		return false;
+	while (n > 0) {
+		size_t part = r->iov[0].iov_len - r->off;
+
+		if (part > n)
+			part = n;
+		memcpy(to, (const uint8_t *)r->iov[0].iov_base + r->off, part);
+		to += part;
+		n -= part;
+		r->left -= part;
+		r->off += part;
+		if (r->off == r->iov[0].iov_len) {
+			r->iov++;
+			r->off = 0;
+		}
+	}
+	return true;
+}
+
+static bool has(uint64_t features, unsigned bit)
+{
+	return features >> bit & 1;
+}
+
+/* Show c->want to the workers. 0, or -ENOMEM with the old filter still in force. */
+static int publish(struct vho_net_ctrl *c)
+{
+	struct vho_net_filter *old = atomic_load_explicit(&c->filter, memory_order_relaxed);
+	struct vho_net_filter *new = NULL;
+
+	if (old ? memcmp(old, &c->want, sizeof(*old)) == 0 : c->want.promisc)
+		return 0;
+	if (!c->want.promisc) { // NULL accepts everything
+		new = dpu_calloc(1, sizeof(*new));
+		if (!new)
+			return -ENOMEM;
+		memcpy(new, &c->want, sizeof(*new));
+	}
+	// Pairs with the acquire in vho_net_ctrl_filter()
+	atomic_store_explicit(&c->filter, new, memory_order_release);
+	if (old && c->host->synchronize)
+		c->host->synchronize(c->host->arg);
+	free(old);
+	return 0;
+}
+
+static void set_initial(struct vho_net_ctrl *c, uint64_t features)
+{
+	memset(&c->want, 0, sizeof(c->want));
+	memcpy(c->want.mac, c->mac_initial, 6);
+	c->want.promisc = true; // until the driver asks for less
+	c->want.vlan_filter = has(features, VIRTIO_NET_F_CTRL_VLAN);
+	atomic_store_explicit(&c->pairs, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->guest_offloads, features & GUEST_OFFLOADS, memory_order_relaxed);
+	atomic_store_explicit(&c->announce, false, memory_order_relaxed);
+}
+
+void vho_net_ctrl_init(struct vho_net_ctrl *c, const struct vho_host *host, const uint8_t mac[6],
+	uint16_t max_pairs)
+{
+	memset(c, 0, sizeof(*c));
+	c->host = host;
+	c->max_pairs = max_pairs;
+	memcpy(c->mac_initial, mac, 6);
+	set_initial(c, 0);
+}
+
+void vho_net_ctrl_fini(struct vho_net_ctrl *c)
+{
+	free(atomic_exchange_explicit(&c->filter, NULL, memory_order_relaxed));
+}
+
+void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features)
+{
+	set_initial(c, features);
+	(void)publish(c); // accepting everything takes no memory
+}
+
+/* VIRTIO 1.3, 5.1.6.5.1: one byte, on or off. */
+static bool rx_mode(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	bool *const flags[] = {
+		[VIRTIO_NET_CTRL_RX_PROMISC] = &c->want.promisc,
+		[VIRTIO_NET_CTRL_RX_ALLMULTI] = &c->want.allmulti,
+		[VIRTIO_NET_CTRL_RX_ALLUNI] = &c->want.alluni,
+		[VIRTIO_NET_CTRL_RX_NOMULTI] = &c->want.nomulti,
+		[VIRTIO_NET_CTRL_RX_NOUNI] = &c->want.nouni,
+		[VIRTIO_NET_CTRL_RX_NOBCAST] = &c->want.nobcast,
+	};
+	unsigned bit = cmd <= VIRTIO_NET_CTRL_RX_ALLMULTI ? VIRTIO_NET_F_CTRL_RX
+							  : VIRTIO_NET_F_CTRL_RX_EXTRA;
+	uint8_t on;
+
+	if (cmd >= sizeof(flags) / sizeof(flags[0]) || !has(features, bit))
+		return false;
+	if (r->left != 1 || !take(r, &on, 1))
+		return false;
+	*flags[cmd] = on != 0;
+	return true;
+}
+
+/* One table of MAC_TABLE_SET: le32 count, then count addresses. */
+static bool mac_table(struct reader *r, uint8_t (*table)[6], uint16_t *n, bool *full)
+{
+	dpu_le32 wire;
+	uint8_t skipped[6];
+	uint32_t entries;
+
+	if (!take(r, &wire, sizeof(wire)))
+		return false;
+	entries = dpu_le32_get(wire);
+	if (entries > r->left / 6)
+		return false;
+	*full = entries > VHO_NET_FILTER_MACS;
+	*n = *full ? 0 : (uint16_t)entries;
+	for (uint32_t i = 0; i < entries; i++)
+		if (!take(r, *full ? skipped : table[i], 6))
+			return false;
+	return true;
+}
+
+static bool mac(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	struct vho_net_filter *f = &c->want;
+	uint8_t addr[6];
+
+	switch (cmd) {
+	case VIRTIO_NET_CTRL_MAC_TABLE_SET:
+		memset(f->uni, 0, sizeof(f->uni));
+		memset(f->multi, 0, sizeof(f->multi));
+		return has(features, VIRTIO_NET_F_CTRL_RX) &&
+		       mac_table(r, f->uni, &f->n_uni, &f->uni_full) &&
+		       mac_table(r, f->multi, &f->n_multi, &f->multi_full) && r->left == 0;
+	case VIRTIO_NET_CTRL_MAC_ADDR_SET:
+		if (!has(features, VIRTIO_NET_F_CTRL_MAC_ADDR) || r->left != 6 ||
+			!take(r, addr, 6) || (addr[0] & 1))
+			return false;
+		memcpy(f->mac, addr, 6);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool vlan(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	dpu_le16 wire;
+	uint16_t vid;
+	uint64_t bit;
+
+	if (!has(features, VIRTIO_NET_F_CTRL_VLAN) || r->left != 2 || !take(r, &wire, 2))
+		return false;
+	vid = dpu_le16_get(wire);
+	if (vid >= VHO_NET_FILTER_VLANS)
+		return false;
+	bit = 1ULL << (vid % 64);
+	switch (cmd) {
+	case VIRTIO_NET_CTRL_VLAN_ADD:
+		c->want.vlans[vid / 64] |= bit;
+		return true;
+	case VIRTIO_NET_CTRL_VLAN_DEL:
+		c->want.vlans[vid / 64] &= ~bit;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool announce(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	if (!has(features, VIRTIO_NET_F_GUEST_ANNOUNCE) || cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK ||
+		r->left != 0)
+		return false;
+	atomic_store_explicit(&c->announce, false, memory_order_relaxed);
+	return true;
+}
+
+/* 5.1.6.5.5: 1 to max_virtqueue_pairs; RSS and hash reports are not offered. */
+static bool mq(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	dpu_le16 wire;
+	uint16_t pairs;
+
+	if (!has(features, VIRTIO_NET_F_MQ) || cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ||
+		r->left != 2 || !take(r, &wire, 2))
+		return false;
+	pairs = dpu_le16_get(wire);
+	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > c->max_pairs)
+		return false;
+	atomic_store_explicit(&c->pairs, pairs, memory_order_relaxed);
+	return true;
+}
+
+static bool offloads(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	dpu_le64 wire;
+	uint64_t bits;
+
+	if (!has(features, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
+		cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET || r->left != 8 || !take(r, &wire, 8))
+		return false;
+	bits = dpu_le64_get(wire);
+	if (bits & ~(features & GUEST_OFFLOADS))
+		return false;
+	atomic_store_explicit(&c->guest_offloads, bits, memory_order_relaxed);
+	return true;
+}
+
+/* A refused command leaves everything as it was. */
+static bool execute(struct vho_net_ctrl *c, uint64_t features, struct reader *r)
+{
+	typedef bool command_fn(struct vho_net_ctrl *, uint64_t, uint8_t, struct reader *);
+	static command_fn *const classes[] = {
+		[VIRTIO_NET_CTRL_RX] = rx_mode,
+		[VIRTIO_NET_CTRL_MAC] = mac,
+		[VIRTIO_NET_CTRL_VLAN] = vlan,
+		[VIRTIO_NET_CTRL_ANNOUNCE] = announce,
+		[VIRTIO_NET_CTRL_MQ] = mq,
+		[VIRTIO_NET_CTRL_GUEST_OFFLOADS] = offloads,
+	};
+	struct vho_net_filter before = c->want;
+	struct virtio_net_ctrl_hdr hdr;
+
+	static_assert(sizeof(hdr) == 2, "class and command");
+	if (!take(r, &hdr, sizeof(hdr)) || hdr.class >= sizeof(classes) / sizeof(classes[0]))
+		return false;
+	if (classes[hdr.class](c, features, hdr.cmd, r) && publish(c) == 0)
+		return true;
+	c->want = before;
+	return false;
+}
+
+uint32_t vho_net_ctrl_handle(
+	struct vho_net_ctrl *c, uint64_t features, const struct vho_chain *chain)
+{
+	struct reader r = { .iov = chain->iov, .left = chain->out_len };
+	bool ok = execute(c, features, &r);
+
+	dpu_counter_add(ok ? &c->commands : &c->refused, 1);
+	for (unsigned i = chain->n_out; i < chain->n_out + chain->n_in; i++) {
+		if (chain->iov[i].iov_len == 0)
+			continue;
+		*(uint8_t *)chain->iov[i].iov_base = ok ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+		return 1;
+	}
+	return 0;
+}
