@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every benchmark case needs: processes that end with us, pinned peers, samples, JSON."""
+import atexit
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+BACKEND_CPU, LOAD_CPU = 0, 1
+_children = []
+
+
+def _end_all():
+    for child in _children:
+        end(child)
+
+
+atexit.register(_end_all)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def start(argv, log, cpus=None, stdin=None):
+    """Start a process that cannot outlive us; stdout and stderr go to the file `log`."""
+    def before_exec():
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+    out = open(log, "ab")
+    child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL"] + argv, stdin=stdin, stdout=out,
+                             stderr=subprocess.STDOUT, preexec_fn=before_exec)
+    _children.append(child)
+    return child
+
+
+def end(child):
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child in _children:
+        _children.remove(child)
+
+
+def wait_for(test, what, child=None, seconds=30):
+    limit = time.monotonic() + seconds
+    while not test():
+        if child is not None and child.poll() is not None:
+            raise RuntimeError(f"{what}: process ended with {child.returncode}")
+        if time.monotonic() > limit:
+            raise RuntimeError(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+def hugepages():
+    """EAL arguments for memory, and whether hugepages are used: 1 GiB of them when we may have it."""
+    try:
+        with open("/proc/sys/vm/nr_hugepages", "r+", encoding="ascii") as f:
+            if int(f.read()) < 512:
+                f.seek(0)
+                f.write("512")
+        with open("/proc/meminfo", encoding="ascii") as f:
+            free = int(re.search(r"HugePages_Free:\s+(\d+)", f.read()).group(1))
+        if free >= 448 and "hugetlbfs" in open("/proc/mounts", encoding="ascii").read():
+            return True
+        if free >= 448:
+            os.makedirs("/dev/hugepages", exist_ok=True)
+            if subprocess.run(["mount", "-t", "hugetlbfs", "none", "/dev/hugepages"],
+                              check=False).returncode == 0:
+                return True
+    except (OSError, AttributeError):
+        pass
+    return False
+
+
+class Run:
+    """A scratch directory for one set of processes."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="ob-bench-")
+        self.procs = []
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def start(self, argv, name, cpus=None, stdin=None):
+        child = start(argv, self.path(name + ".log"), cpus, stdin)
+        self.procs.append(child)
+        return child
+
+    def log(self, name):
+        with open(self.path(name + ".log"), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def card(self, calls, hugepages_on=False, workers="0", extra=()):
+        """Start cardd with the calls as its configuration file; returns the process."""
+        config = self.path("config.json")
+        with open(config, "w", encoding="utf-8") as f:
+            json.dump(calls, f)
+        os.chmod(config, 0o600)
+        argv = [f"{BUILD}/card-firmware/cardd", "--name", "bench", "--config", config,
+                "--rpc-socket", self.path("rpc.sock"), "--socket-dir", self.dir,
+                "--cores", workers, *extra]
+        if hugepages_on:
+            argv.append("--hugepages")
+        child = self.start(argv, "cardd")
+        wait_for(lambda: "ready" in self.log("cardd").split("\n"), "cardd", child)
+        return child
+
+    def close(self):
+        for child in reversed(self.procs):
+            end(child)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            for name in sorted(os.listdir(self.dir)):
+                if name.endswith(".log"):
+                    print(f"--- {name}", self.log(name[:-4])[-2000:], sep="\n", file=sys.stderr)
+        self.close()
+
+
+def paired(ours, peer, rounds=None):
+    """Run both in turn, so that slow drifts of the machine meet both; returns two lists."""
+    a, b = [], []
+    for i in range(rounds or ROUNDS):
+        first, second = (ours, peer) if i % 2 == 0 else (peer, ours)
+        for fn in (first, second):
+            (a if fn is ours else b).append(fn())
+    return a, b
+
+
+def spread(samples):
+    return {"min": min(samples), "max": max(samples),
+            "rel": (max(samples) - min(samples)) / statistics.median(samples) if any(samples) else 0}
+
+
+def result(case, unit, ours, peer, peer_name, higher_is_better=True, **more):
+    """ratio is ours/peer where higher is better; for costs it is peer/ours."""
+    o, p = statistics.median(ours), statistics.median(peer)
+    ratio = o / p if higher_is_better else p / o
+    res = {"case": case, "unit": unit, "ours": o, "peer": p, "peer_name": peer_name,
+           "ratio": ratio, "samples": {"ours": ours, "peer": peer},
+           "spread": {"ours": spread(ours), "peer": spread(peer)}, **more}
+    os.makedirs(f"{BUILD}/bench", exist_ok=True)
+    with open(f"{BUILD}/bench/{case}.json", "w", encoding="utf-8") as f:
+        json.dump(res, f, indent=1)
+        f.write("\n")
+    return res
+
+
+def cpu_seconds(pid):
+    """CPU time of a process in seconds, from the scheduler's nanosecond counts."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total / 1e9
