@@ -15,10 +15,15 @@ int card_fail(struct card_error *e, int ret, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
-	for (char *p = e->text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	card_error_clean(e);
 	return ret;
+}
+
+void card_error_clean(struct card_error *e)
+{
+	for (char *p = e->text; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
 }
 
 static int check_string(const struct card_param *p, const json_t *v, struct card_error *e)

@@ -21,6 +21,8 @@ int card_mac_parse(const char *text, uint8_t mac[6]);
 #define CARD_MAC_TEXT 18
 void card_mac_format(const uint8_t mac[6], char out[CARD_MAC_TEXT]);
 
-/* Fill e->text, with control characters of a foreign string made visible; returns `ret`. */
+/* Fill e->text, cleaned; returns `ret`. */
 int card_fail(struct card_error *e, int ret, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Replace what is not printable ASCII: a foreign string cannot move a terminal or break the JSON. */
+void card_error_clean(struct card_error *e);

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+/* JSON-RPC 2.0: from a message to calls, from their results to the answer. Knows no socket. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_log.h"
+#include "rpc_schema.h"
+#include "store.h"
+
+/* The parameters that the store keeps: without those that act only once, and spelled in one way. */
+static json_t *kept_params(struct card *c, const struct card_method *m, const json_t *params,
+	int *ret, struct card_error *e)
+{
+	json_t *kept = params ? json_deep_copy(params) : json_object();
+
+	if (!kept) {
+		*ret = card_fail(e, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	for (unsigned i = 0; i < m->n_params; i++)
+		if (m->params[i].once)
+			json_object_del(kept, m->params[i].name);
+	*ret = card_switch_canon(c, m, kept, e);
+	if (*ret) {
+		json_decref(kept);
+		return NULL;
+	}
+	return kept;
+}
+
+/* A durable call: staged on disk, done, committed. */
+static int run_kept(struct card *c, const struct card_method *m, const json_t *params,
+	json_t **result, struct card_error *e)
+{
+	int ret;
+	json_t *kept = kept_params(c, m, params, &ret, e);
+
+	if (!kept)
+		return ret;
+	ret = card_store_stage(c, m, kept, e);
+	if (ret)
+		goto out;
+	ret = card_calls[m - card_method_at(0)](c, params, result, e);
+	if (ret == -ENOENT && m->keep == CARD_KEEP_DELETE && card_store_is_degraded(c, m, kept))
+		ret = 0; // it exists in the store only
+	if (ret) {
+		card_store_abort(c);
+		goto out;
+	}
+	ret = card_store_commit(c);
+	if (ret)
+		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
+			strerror(-ret));
+out:
+	json_decref(kept);
+	return ret;
+}
+
+int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,
+	enum card_run run, json_t **result, struct card_error *e)
+{
+	int ret;
+
+	*result = NULL;
+	e->text[0] = '\0';
+	if (c->stopping)
+		return card_fail(e, CARD_RPC_BUSY, "the card is shutting down");
+	ret = card_schema_check(m, params, e);
+	if (ret)
+		return ret;
+	if (run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE)
+		ret = run_kept(c, m, params, result, e);
+	else
+		ret = card_calls[m - card_method_at(0)](c, params, result, e);
+	if (ret) {
+		json_decref(*result);
+		*result = NULL;
+		if (!e->text[0])
+			card_fail(e, ret, "%s: %s", m->name, strerror(-ret));
+		card_error_clean(e);
+	}
+	return ret;
+}
+
+int card_rpc_dispatch(struct card *c, const char *method, const json_t *params, json_t **result,
+	struct card_error *e)
+{
+	const struct card_method *m = card_method_find(method);
+
+	*result = NULL;
+	if (!m)
+		return card_fail(e, CARD_RPC_METHOD, "%.64s: no such method", method);
+	return card_rpc_run(c, m, params, CARD_RUN_KEEP, result, e);
+}
+
+/* ---- messages ---- */
+
+/* Takes `id` and `data`, both may be NULL. */
+static json_t *error_object(json_t *id, int code, const char *text, json_t *data)
+{
+	json_t *err = json_pack("{s:i, s:s}", "code", code, "message", text);
+
+	if (err && data)
+		json_object_set(err, "data", data);
+	json_decref(data);
+	return json_pack("{s:s, s:o, s:o}", "jsonrpc", "2.0", "id", id ? id : json_null(), "error",
+		err ? err : json_null());
+}
+
+/* What a program can act on; the message is for people. */
+static json_t *error_data(int ret, const char *method)
+{
+	const char *name = ret > -4096 ? strerrorname_np(-ret) : NULL;
+
+	return json_pack("{s:s, s:s*}", "method", method, "errno", name);
+}
+
+static bool known_members(const json_t *req, struct card_error *e)
+{
+	static const char *const known[] = { "jsonrpc", "method", "params", "id" };
+	const char *key;
+	json_t *v;
+
+	json_object_foreach ((json_t *)(uintptr_t)req, key, v) {
+		bool found = false;
+
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			found = found || !strcmp(key, known[i]);
+		if (!found) {
+			card_fail(e, CARD_RPC_REQUEST, "%.64s: not part of a request", key);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* 0, or CARD_RPC_REQUEST with e->text. */
+static int check_request(const json_t *req, struct card_error *e)
+{
+	const json_t *id = json_object_get(req, "id");
+	const char *version = json_string_value(json_object_get(req, "jsonrpc"));
+
+	if (!json_is_object(req))
+		return card_fail(e, CARD_RPC_REQUEST, "a request is an object");
+	if (!version || strcmp(version, "2.0") != 0)
+		return card_fail(e, CARD_RPC_REQUEST, "jsonrpc: must be \"2.0\"");
+	if (!json_is_string(json_object_get(req, "method")))
+		return card_fail(e, CARD_RPC_REQUEST, "method: must be a string");
+	if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+		return card_fail(e, CARD_RPC_REQUEST, "id: must be a string, a number or null");
+	return known_members(req, e) ? 0 : CARD_RPC_REQUEST;
+}
+
+/* New reference, or NULL for a notification. */
+static json_t *answer_one(struct card *c, const json_t *req)
+{
+	struct card_error e = { "" };
+	json_t *result = NULL, *id;
+	const char *method;
+	int ret = check_request(req, &e);
+
+	if (ret) {
+		card_rpc_count(c, 1, 1, 0);
+		id = json_object_get(req, "id");
+		if (!json_is_string(id) && !json_is_number(id))
+			id = NULL;
+		return error_object(json_incref(id), ret, e.text, NULL);
+	}
+	method = json_string_value(json_object_get(req, "method"));
+	ret = card_rpc_dispatch(c, method, json_object_get(req, "params"), &result, &e);
+	card_rpc_count(c, 1, ret != 0, 0);
+	if (ret)
+		dpu_debug("rpc: call failed", "method=%.64s code=%d reason=\"%s\"", method, ret,
+			e.text);
+	id = json_object_get(req, "id");
+	if (!id) {
+		json_decref(result);
+		return NULL;
+	}
+	json_incref(id);
+	if (ret)
+		return error_object(id, ret, e.text, error_data(ret, method));
+	return json_pack("{s:s, s:o, s:o}", "jsonrpc", "2.0", "id", id, "result",
+		result ? result : json_true());
+}
+
+static json_t *answer_batch(struct card *c, const json_t *batch)
+{
+	size_t n = json_array_size(batch);
+	json_t *all;
+
+	if (n == 0 || n > CARD_RPC_BATCH_MAX) {
+		card_rpc_count(c, 1, 1, 0);
+		return error_object(NULL, CARD_RPC_REQUEST, "a batch holds 1 to 64 requests", NULL);
+	}
+	all = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = answer_one(c, json_array_get(batch, i));
+
+		if (one)
+			json_array_append_new(all, one);
+	}
+	if (json_array_size(all))
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
+static char *to_text(json_t *answer)
+{
+	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+
+	json_decref(answer);
+	return text;
+}
+
+char *card_rpc_error_text(int code, const char *text)
+{
+	return to_text(error_object(NULL, code, text, NULL));
+}
+
+char *card_rpc_answer(struct card *c, const char *msg, size_t len)
+{
+	json_error_t je;
+	json_t *req = json_loadb(msg, len, JSON_REJECT_DUPLICATES, &je), *answer;
+
+	if (!req) {
+		bool duplicate = json_error_code(&je) == json_error_duplicate_key;
+		struct card_error e;
+
+		card_rpc_count(c, 1, 1, 1);
+		card_fail(&e, 0, "%.120s", je.text);
+		return card_rpc_error_text(duplicate ? CARD_RPC_REQUEST : CARD_RPC_PARSE, e.text);
+	}
+	answer = json_is_array(req) ? answer_batch(c, req) : answer_one(c, req);
+	json_decref(req);
+	return to_text(answer);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the control socket: calls, the messages they come in, and the sockets below. */
+#pragma once
+
+#include "card.h"
+
+/*
+ * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On success 0
+ * and *result a new reference (left NULL: true). On failure a negative errno with e->text.
+ * Control thread.
+ */
+typedef int (*card_call_fn)(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e);
+
+/* Indexed by enum card_method_id: rpc_table.c. */
+extern const card_call_fn card_calls[CARD_METHOD_COUNT];
+
+#define X(name)               \
+	int card_call_##name( \
+		struct card *c, const json_t *params, json_t **result, struct card_error *e);
+CARD_METHODS(X)
+#undef X
+
+/*
+ * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that an
+ * object has one name there. Other kinds are left alone. 0 or -EINVAL. rpc_switch.c.
+ */
+int card_switch_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
+enum card_run {
+	CARD_RUN_KEEP,	 // an operator's call: kept in the store
+	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)
+};
+
+/* card_rpc_dispatch() with a say in what is kept. */
+int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,
+	enum card_run run, json_t **result, struct card_error *e);
+
+#define CARD_RPC_BATCH_MAX 64
+
+/*
+ * Answer one message: a request object or a batch. Returns the answer as text (free() it), or NULL
+ * when there is none to give (notifications) or no memory.
+ */
+char *card_rpc_answer(struct card *c, const char *msg, size_t len);
+/* An answer that is an error without a request id. */
+char *card_rpc_error_text(int code, const char *text);
+
+/* Find the end of each JSON value in a byte stream without parsing it: brackets outside strings. */
+struct card_frame {
+	unsigned depth;
+	bool in_string, escaped, started;
+};
+enum card_frame_result { CARD_FRAME_MORE, CARD_FRAME_DONE, CARD_FRAME_BAD };
+/*
+ * Look at n more bytes; *used of them belong to this message (or stand before it as white space).
+ * MORE: all used. DONE: the message ends there; the frame is ready for the next. BAD: the message
+ * begins with neither '{' nor '['.
+ */
+enum card_frame_result card_frame_scan(
+	struct card_frame *f, const char *bytes, size_t n, size_t *used);
+
+struct card_rpc_stats {
+	uint64_t accepted, refused_uid, refused_full, evicted, timeouts, oversize;
+	uint64_t requests, errors, parse_errors;
+};
+/* The socket's counters; zeros when it is not open. */
+void card_rpc_stats(const struct card *c, struct card_rpc_stats *out);
+/* Counted by rpc.c as it answers. */
+void card_rpc_count(struct card *c, uint64_t requests, uint64_t errors, uint64_t parse_errors);
+
+/* One object of counters per object of the card: rpc_stats.c. New reference or NULL. */
+json_t *card_stats_json(struct card *c, const char *object, const char *name);

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
+ *
+ * Shape: {"CLASS": [{"name": .., COUNTER: n, .., "now": {GAUGE: n}, "drops": {REASON: n}, "queues": [..]}]}.
+ * Members of an object are its label ("name", "queue", "pair", "worker"), counters (numbers), gauges
+ * ("now"), counters by reason (other objects) and parts (arrays).
+ */
+#include "rpc.h"
+
+#include <string.h>
+
+static void put(json_t *o, const char *key, uint64_t n)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)(n & INT64_MAX)));
+}
+
+static void put_counter(json_t *o, const char *key, const dpu_counter *n)
+{
+	put(o, key, dpu_counter_read(n));
+}
+
+struct gather {
+	struct card *card;
+	const char *name; // borrowed; NULL: all
+	enum vho_dev_kind kind;
+	json_t *out; // owned while gathering: array
+};
+
+static bool wanted(const struct gather *g, const char *name)
+{
+	return !g->name || !strcmp(g->name, name);
+}
+
+/* ---- volumes ---- */
+
+static bool add_volume(const struct card_volume_view *v, void *arg)
+{
+	struct gather *g = arg;
+	json_t *o, *now = json_object();
+
+	if (!wanted(g, v->conf.name)) {
+		json_decref(now);
+		return true;
+	}
+	o = json_pack("{s:s}", "name", v->conf.name);
+	put(o, "reads", v->stats.reads);
+	put(o, "read_bytes", v->stats.read_bytes);
+	put(o, "writes", v->stats.writes);
+	put(o, "write_bytes", v->stats.write_bytes);
+	put(o, "flushes", v->stats.flushes);
+	put(o, "discards", v->stats.discards);
+	put(o, "zeroes", v->stats.zeroes);
+	put(o, "errors", v->stats.errors);
+	put(now, "size_bytes", v->info.size);
+	put(now, "users", v->users);
+	put(now, "failed", v->info.failed);
+	json_object_set_new(o, "now", now);
+	json_array_append_new(g->out, o);
+	return true;
+}
+
+/* ---- functions ---- */
+
+static json_t *queue_errors(const struct vho_queue_stats *s)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)
+		put_counter(o, vho_queue_error_name((enum vho_queue_error)i), &s->errors[i]);
+	return o;
+}
+
+static json_t *queue_json(const struct card_function_view *v, unsigned idx)
+{
+	const struct vho_queue_stats *s = vho_dev_queue_stats(v->vdev, idx);
+	struct vho_queue_info info;
+	json_t *o = json_object(), *now = json_object();
+
+	vho_dev_queue_info(v->vdev, idx, &info);
+	put(o, "queue", idx);
+	if (s) {
+		put_counter(o, "requests", &s->requests);
+		put_counter(o, "bytes", &s->bytes);
+		put_counter(o, "kicks", &s->kicks);
+		put_counter(o, "calls", &s->calls);
+		put_counter(o, "calls_suppressed", &s->calls_suppressed);
+		put_counter(o, "resubmitted", &s->resubmitted);
+		json_object_set_new(o, "errors", queue_errors(s));
+	}
+	put(now, "running", info.running);
+	put(now, "broken", info.broken);
+	put(now, "packed", info.packed);
+	put(now, "size", info.size);
+	json_object_set_new(o, "now", now);
+	return o;
+}
+
+static void add_disk_counters(json_t *q, const struct vho_blk_stats *s)
+{
+	json_t *errors = json_object();
+
+	put_counter(q, "reads", &s->reads);
+	put_counter(q, "read_bytes", &s->read_bytes);
+	put_counter(q, "writes", &s->writes);
+	put_counter(q, "write_bytes", &s->write_bytes);
+	put_counter(q, "flushes", &s->flushes);
+	put_counter(q, "discards", &s->discards);
+	put_counter(q, "zeroes", &s->zeroes);
+	put_counter(q, "get_ids", &s->get_ids);
+	for (unsigned i = 0; i < VHO_BLK_ERR_COUNT; i++)
+		put_counter(errors, vho_blk_error_name((enum vho_blk_error)i), &s->errors[i]);
+	json_object_set_new(q, "request_errors", errors);
+}
+
+static json_t *pair_json(const struct vho_net_stats *s, unsigned pair)
+{
+	json_t *o = json_object(), *drops = json_object();
+
+	put(o, "pair", pair);
+	put_counter(o, "rx_packets", &s->rx_packets);
+	put_counter(o, "rx_bytes", &s->rx_bytes);
+	put_counter(o, "tx_packets", &s->tx_packets);
+	put_counter(o, "tx_bytes", &s->tx_bytes);
+	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
+		put_counter(drops, vho_net_drop_name((enum vho_net_drop)i), &s->drops[i]);
+	json_object_set_new(o, "drops", drops);
+	return o;
+}
+
+static bool add_function(const struct card_function_view *v, void *arg)
+{
+	struct gather *g = arg;
+	json_t *o, *queues, *now;
+
+	if (v->kind != g->kind || !wanted(g, v->name))
+		return true;
+	o = json_pack("{s:s}", "name", v->name);
+	put(o, "sessions", v->vu.sessions);
+	put(o, "messages", v->vu.messages);
+	put(o, "rejected_messages", v->vu.rejected);
+	put(o, "dropped_sessions", v->vu.dropped_sessions);
+	now = json_object();
+	put(now, "connected", v->dev.connected);
+	put(now, "driver_ok", v->dev.driver_ok);
+	put(now, "needs_reset", v->dev.needs_reset);
+	json_object_set_new(o, "now", now);
+	if (v->kind == VHO_DEV_NET) {
+		json_t *pairs = json_array();
+
+		for (uint16_t i = 0; i < v->net_conf.n_pairs; i++)
+			json_array_append_new(pairs, pair_json(vho_net_stats(v->net, i), i));
+		json_object_set_new(o, "pairs", pairs);
+	}
+	queues = json_array();
+	for (unsigned i = 0; i < v->dev.n_queues; i++) {
+		json_t *q = queue_json(v, i);
+
+		if (v->kind == VHO_DEV_BLK)
+			add_disk_counters(q, vho_blk_stats(v->blk, i));
+		json_array_append_new(queues, q);
+	}
+	json_object_set_new(o, "queues", queues);
+	json_array_append_new(g->out, o);
+	return true;
+}
+
+/* ---- switch ---- */
+
+static json_t *drops_json(const uint64_t *n)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
+		put(o, odp_drop_name((enum odp_drop)i), n[i]);
+	return o;
+}
+
+static void add_port(struct odp_port *port, void *arg)
+{
+	struct gather *g = arg;
+	struct odp_port_stats s;
+	json_t *o, *now;
+
+	if (!wanted(g, odp_port_name(port)))
+		return;
+	odp_port_stats(port, &s);
+	o = json_pack("{s:s}", "name", odp_port_name(port));
+	put(o, "rx_packets", s.rx_packets);
+	put(o, "rx_bytes", s.rx_bytes);
+	put(o, "tx_packets", s.tx_packets);
+	put(o, "tx_bytes", s.tx_bytes);
+	now = json_object();
+	put(now, "number", odp_port_no(port));
+	json_object_set_new(o, "now", now);
+	json_object_set_new(o, "drops", drops_json(s.drops));
+	json_array_append_new(g->out, o);
+}
+
+static json_t *datapath_json(struct card *c)
+{
+	struct odp_stats s;
+	json_t *o = json_object(), *now = json_object();
+
+	odp_stats(c->dp, &s);
+	put(o, "emc_hits", s.emc_hits);
+	put(o, "mega_hits", s.mega_hits);
+	put(o, "misses", s.misses);
+	put(o, "upcalls", s.upcalls);
+	put(o, "upcalls_dropped", s.upcalls_dropped);
+	put(now, "flows", s.flows);
+	put(now, "subtables", s.subtables);
+	put(now, "macs", s.macs);
+	json_object_set_new(o, "now", now);
+	json_object_set_new(o, "drops", drops_json(s.drops));
+	return o;
+}
+
+/* ---- workers, control socket ---- */
+
+static json_t *worker_json(struct card *c, unsigned idx)
+{
+	const struct card_worker_stats *s = card_worker_stats(card_worker_at(c->workers, idx));
+	json_t *o = json_object();
+
+	put(o, "worker", idx);
+	put_counter(o, "turns", &s->turns);
+	put_counter(o, "busy_turns", &s->busy_turns);
+	put_counter(o, "busy_tsc", &s->busy_tsc);
+	put_counter(o, "idle_tsc", &s->idle_tsc);
+	put_counter(o, "sleeps", &s->sleeps);
+	put_counter(o, "wakes", &s->wakes);
+	put_counter(o, "messages", &s->messages);
+	return o;
+}
+
+static json_t *rpc_json(struct card *c)
+{
+	struct card_rpc_stats s;
+	json_t *o = json_object();
+
+	card_rpc_stats(c, &s);
+	put(o, "accepted", s.accepted);
+	put(o, "refused_uid", s.refused_uid);
+	put(o, "refused_full", s.refused_full);
+	put(o, "evicted", s.evicted);
+	put(o, "timeouts", s.timeouts);
+	put(o, "oversize", s.oversize);
+	put(o, "requests", s.requests);
+	put(o, "errors", s.errors);
+	put(o, "parse_errors", s.parse_errors);
+	return o;
+}
+
+/* What the reasons mean, for people. */
+static json_t *reasons_json(void)
+{
+	json_t *port = json_object(), *net = json_object(), *blk = json_object(),
+	       *queue = json_object();
+
+	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
+		json_object_set_new(port, odp_drop_name((enum odp_drop)i),
+			json_string(odp_drop_text((enum odp_drop)i)));
+	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
+		json_object_set_new(net, vho_net_drop_name((enum vho_net_drop)i),
+			json_string(vho_net_drop_text((enum vho_net_drop)i)));
+	for (unsigned i = 0; i < VHO_BLK_ERR_COUNT; i++)
+		json_object_set_new(blk, vho_blk_error_name((enum vho_blk_error)i),
+			json_string(vho_blk_error_text((enum vho_blk_error)i)));
+	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)
+		json_object_set_new(queue, vho_queue_error_name((enum vho_queue_error)i),
+			json_string(vho_queue_error_text((enum vho_queue_error)i)));
+	return json_pack(
+		"{s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk, "queue", queue);
+}
+
+/* ---- all of it ---- */
+
+static json_t *volumes(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .out = json_array() };
+
+	card_volume_foreach(c, add_volume, &g);
+	return g.out;
+}
+
+static json_t *disks(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .kind = VHO_DEV_BLK, .out = json_array() };
+
+	card_function_foreach(c, add_function, &g);
+	return g.out;
+}
+
+static json_t *nets(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .kind = VHO_DEV_NET, .out = json_array() };
+
+	card_function_foreach(c, add_function, &g);
+	return g.out;
+}
+
+static json_t *ports(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .out = json_array() };
+
+	odp_port_foreach(c->dp, add_port, &g);
+	return g.out;
+}
+
+static json_t *datapath(struct card *c, const char *name)
+{
+	(void)name;
+	return json_pack("[o]", datapath_json(c));
+}
+
+static json_t *workers(struct card *c, const char *name)
+{
+	json_t *all = json_array();
+
+	(void)name;
+	for (unsigned i = 0; i < card_workers_count(c->workers); i++)
+		json_array_append_new(all, worker_json(c, i));
+	return all;
+}
+
+static json_t *rpc(struct card *c, const char *name)
+{
+	(void)name;
+	return json_pack("[o]", rpc_json(c));
+}
+
+json_t *card_stats_json(struct card *c, const char *object, const char *name)
+{
+	static const struct {
+		const char *object;
+		json_t *(*make)(struct card *c, const char *name);
+	} classes[] = {
+		{ "volume", volumes },
+		{ "disk", disks },
+		{ "net", nets },
+		{ "port", ports },
+		{ "datapath", datapath },
+		{ "worker", workers },
+		{ "rpc", rpc },
+	};
+	json_t *all = json_object();
+	bool known = false;
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		if (object && strcmp(object, classes[i].object) != 0)
+			continue;
+		known = true;
+		json_object_set_new(all, classes[i].object, classes[i].make(c, name));
+	}
+	if (known) {
+		json_object_set_new(all, "reasons", reasons_json());
+		return all;
+	}
+	json_decref(all);
+	return NULL;
+}

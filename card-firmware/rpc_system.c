@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Methods on the card itself: what it is, what it counts, how to end it. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "dpu_log.h"
+#include "rpc_schema.h"
+#include "store.h"
+
+static json_t *param_json(const struct card_param *p)
+{
+	json_t *o = json_pack("{s:s, s:s, s:b, s:s}", "name", p->name, "type",
+		card_param_type_name(p->type), "required", (int)p->required, "help", p->help);
+
+	if (o && p->def)
+		json_object_set_new(o, "default", json_string(p->def));
+	if (o && p->min)
+		json_object_set_new(o, "min", json_integer((json_int_t)p->min));
+	if (o && p->max && p->max <= INT64_MAX)
+		json_object_set_new(o, "max", json_integer((json_int_t)p->max));
+	return o;
+}
+
+static json_t *method_json(const struct card_method *m)
+{
+	json_t *params = json_array();
+
+	for (unsigned i = 0; i < m->n_params; i++)
+		json_array_append_new(params, param_json(&m->params[i]));
+	return json_pack("{s:s, s:s, s:b, s:o}", "name", m->name, "help", m->help, "durable",
+		(int)(m->keep != CARD_KEEP_NONE), "params", params);
+}
+
+int card_call_rpc_get_methods(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	bool schema = card_arg_bool(params, "schema", false);
+	const struct card_method *m;
+	json_t *all = json_array();
+
+	(void)c;
+	(void)e;
+	for (unsigned i = 0; (m = card_method_at(i)); i++)
+		json_array_append_new(all, schema ? method_json(m) : json_string(m->name));
+	*result = all;
+	return all ? 0 : -ENOMEM;
+}
+
+int card_call_spdk_get_version(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	int major = 0, minor = 0, patch = 0;
+
+	(void)c;
+	(void)params;
+	(void)e;
+	if (sscanf(OUTBOARD_VERSION, "%d.%d.%d", &major, &minor, &patch) < 2)
+		return -EINVAL;
+	*result = json_pack("{s:s, s:{s:i, s:i, s:i, s:s}}", "version",
+		"Outboard v" OUTBOARD_VERSION, "fields", "major", major, "minor", minor, "patch",
+		patch, "suffix", "");
+	return *result ? 0 : -ENOMEM;
+}
+
+int card_call_stats_get(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const char *object = card_arg_str(params, "object", NULL);
+
+	*result = card_stats_json(c, object, card_arg_str(params, "name", NULL));
+	if (*result)
+		return 0;
+	return card_fail(e, -EINVAL, "object: %s is none of those that count", object);
+}
+
+int card_call_worker_list(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	json_t *all = json_array();
+
+	(void)params;
+	(void)e;
+	for (unsigned i = 0; i < card_workers_count(c->workers); i++) {
+		const struct card_worker_stats *s = card_worker_stats(
+			card_worker_at(c->workers, i));
+		uint64_t busy = dpu_counter_read(&s->busy_tsc);
+		uint64_t idle = dpu_counter_read(&s->idle_tsc);
+		uint64_t all_tsc = busy + idle;
+
+		json_array_append_new(all,
+			json_pack("{s:i, s:I, s:I, s:I, s:I}", "worker", (int)i, "busy_percent",
+				(json_int_t)(all_tsc >= 100 ? busy / (all_tsc / 100) : 0), "turns",
+				(json_int_t)dpu_counter_read(&s->turns), "sleeps",
+				(json_int_t)dpu_counter_read(&s->sleeps), "wakes",
+				(json_int_t)dpu_counter_read(&s->wakes)));
+	}
+	*result = all;
+	return all ? 0 : -ENOMEM;
+}
+
+int card_call_card_info(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const json_t *degraded = card_store_degraded(c);
+
+	(void)params;
+	(void)e;
+	*result = json_pack("{s:s*, s:s, s:i, s:i, s:s*, s:s*, s:s*, s:I, s:O*}", "name",
+		c->opt.name, "version", OUTBOARD_VERSION, "pid", (int)getpid(), "workers",
+		c->workers ? (int)card_workers_count(c->workers) : 0, "rpc_socket",
+		c->opt.rpc_socket, "socket_dir", c->opt.socket_dir, "state_dir", c->opt.state_dir,
+		"metrics_port", (json_int_t)c->opt.metrics_port, "degraded", degraded);
+	return *result ? 0 : -ENOMEM;
+}
+
+/* The control thread answers only when start-up is over, so the answer is the information. */
+int card_call_card_ready(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const json_t *degraded = card_store_degraded(c);
+
+	(void)params;
+	(void)e;
+	*result = json_pack("{s:b, s:i}", "ready", 1, "degraded", (int)json_array_size(degraded));
+	return *result ? 0 : -ENOMEM;
+}
+
+int card_call_log_level_set(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const char *text = card_arg_str(params, "level", "");
+	enum dpu_log_level level;
+
+	(void)c;
+	(void)result;
+	if (dpu_log_level_parse(text, &level))
+		return card_fail(e, -EINVAL, "level: %s is none of err, warn, info, debug", text);
+	dpu_log_level_set(level);
+	return 0;
+}
+
+int card_call_config_get(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const json_t *calls = card_store_calls(c);
+
+	(void)params;
+	if (!calls)
+		return card_fail(e, -ENOENT, "no state directory: nothing is kept");
+	*result = json_deep_copy(calls);
+	return *result ? 0 : -ENOMEM;
+}
+
+/*
+ * The loop ends as soon as the answer is out (rpc_conn.c), or after a second when the client does not
+ * read it.
+ */
+int card_call_shutdown(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	static const struct timeval grace = { .tv_sec = 1 };
+
+	(void)params;
+	(void)result;
+	(void)e;
+	dpu_info("card: shutdown asked for", "name=%s", c->opt.name ? c->opt.name : "");
+	c->stopping = true;
+	event_base_loopexit(c->loop, &grace);
+	return 0;
+}

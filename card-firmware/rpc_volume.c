@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Methods on volumes, under SPDK's names for block devices. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "dpu_clock.h"
+#include "rpc_schema.h"
+
+/* ---- finding one ---- */
+
+struct find {
+	const char *name;
+	struct card_volume_view view;
+	bool found;
+};
+
+static bool match(const struct card_volume_view *v, void *arg)
+{
+	struct find *f = arg;
+
+	if (strcmp(v->conf.name, f->name) != 0)
+		return true;
+	f->view = *v;
+	f->found = true;
+	return false;
+}
+
+/* 0, or -ENOENT with e->text. */
+static int find_volume(struct card *c, struct find *f, struct card_error *e)
+{
+	card_volume_foreach(c, match, f);
+	return f->found ? 0 : card_fail(e, -ENOENT, "%s: no such volume", f->name);
+}
+
+static const char *kind_name(enum card_volume_kind k)
+{
+	switch (k) {
+	case CARD_VOL_NULL:
+		return "null";
+	case CARD_VOL_RAM:
+		return "memory";
+	case CARD_VOL_FILE:
+		return "file";
+	}
+	return "?";
+}
+
+/* ---- create ---- */
+
+/* SPDK answers with the name of what it made. */
+static int create(
+	struct card *c, const struct card_volume_conf *conf, json_t **result, struct card_error *e)
+{
+	int ret;
+
+	if (!card_name_ok(conf->name))
+		return card_fail(e, -EINVAL, "name: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -");
+	if (conf->block_size != 512 && conf->block_size != 4096)
+		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
+	ret = card_volume_create(c, conf, e);
+	if (!ret)
+		*result = json_string(conf->name);
+	return ret;
+}
+
+static int create_sized(struct card *c, enum card_volume_kind kind, const json_t *params,
+	json_t **result, struct card_error *e)
+{
+	struct card_volume_conf conf = {
+		.name = card_arg_str(params, "name", ""),
+		.kind = kind,
+		.block_size = (uint32_t)card_arg_uint(params, "block_size", 0),
+		.num_blocks = card_arg_uint(params, "num_blocks", 0),
+	};
+
+	return create(c, &conf, result, e);
+}
+
+int card_call_bdev_null_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	return create_sized(c, CARD_VOL_NULL, params, result, e);
+}
+
+int card_call_bdev_malloc_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	return create_sized(c, CARD_VOL_RAM, params, result, e);
+}
+
+int card_call_bdev_uring_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct card_volume_conf conf = {
+		.name = card_arg_str(params, "name", ""),
+		.kind = CARD_VOL_FILE,
+		.block_size = (uint32_t)card_arg_uint(params, "block_size", 512),
+		.num_blocks = card_arg_uint(params, "num_blocks", 0),
+		.path = card_arg_str(params, "filename", ""),
+		.read_only = card_arg_bool(params, "readonly", false),
+		.direct = card_arg_bool(params, "direct", true),
+	};
+
+	return create(c, &conf, result, e);
+}
+
+int card_call_bdev_aio_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	return card_call_bdev_uring_create(c, params, result, e);
+}
+
+/* ---- delete, resize ---- */
+
+static int delete_kind(
+	struct card *c, enum card_volume_kind kind, const json_t *params, struct card_error *e)
+{
+	struct find f = { .name = card_arg_str(params, "name", "") };
+	int ret = find_volume(c, &f, e);
+
+	if (ret)
+		return ret;
+	if (f.view.conf.kind != kind)
+		return card_fail(
+			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
+	return card_volume_delete(c, f.name, e);
+}
+
+int card_call_bdev_null_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return delete_kind(c, CARD_VOL_NULL, params, e);
+}
+
+int card_call_bdev_malloc_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return delete_kind(c, CARD_VOL_RAM, params, e);
+}
+
+int card_call_bdev_uring_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return delete_kind(c, CARD_VOL_FILE, params, e);
+}
+
+int card_call_bdev_aio_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	return card_call_bdev_uring_delete(c, params, result, e);
+}
+
+int card_call_volume_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_volume_delete(c, card_arg_str(params, "name", ""), e);
+}
+
+int card_call_volume_resize(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_volume_resize(
+		c, card_arg_str(params, "name", ""), card_arg_uint(params, "num_blocks", 0), e);
+}
+
+/* Kept as what it means: a volume_resize in blocks. */
+int card_call_bdev_null_resize(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct find f = { .name = card_arg_str(params, "name", "") };
+	int ret = find_volume(c, &f, e);
+	json_t *resize;
+
+	if (ret)
+		return ret;
+	if (f.view.conf.kind != CARD_VOL_NULL)
+		return card_fail(
+			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
+	resize = json_pack("{s:s, s:I}", "name", f.name, "num_blocks",
+		(json_int_t)((card_arg_uint(params, "new_size", 0) << 20) /
+			     f.view.conf.block_size));
+	if (!resize)
+		return -ENOMEM;
+	ret = card_rpc_dispatch(c, "volume_resize", resize, result, e);
+	json_decref(resize);
+	return ret;
+}
+
+/* ---- lists ---- */
+
+struct list {
+	const char *only; // borrowed; NULL: all
+	json_t *out;	  // borrowed
+	bool failed;
+};
+
+static void append(struct list *l, json_t *item)
+{
+	if (!item || json_array_append_new(l->out, item))
+		l->failed = true;
+}
+
+static bool wanted(const struct list *l, const char *name)
+{
+	return !l->only || !strcmp(l->only, name);
+}
+
+static json_t *io_types(const struct vol_info *i)
+{
+	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b}", "read", true, "write", !i->read_only,
+		"unmap", i->can_discard && !i->read_only, "write_zeroes",
+		i->can_zero && !i->read_only, "flush", true, "reset", false);
+}
+
+static json_t *driver_specific(const struct card_volume_view *v)
+{
+	if (v->conf.kind != CARD_VOL_FILE)
+		return json_object();
+	return json_pack(
+		"{s:{s:s, s:b}}", "uring", "filename", v->conf.path, "direct", (int)v->conf.direct);
+}
+
+static bool list_volume(const struct card_volume_view *v, void *arg)
+{
+	static const char *const product[] = {
+		[CARD_VOL_NULL] = "Null disk",
+		[CARD_VOL_RAM] = "Malloc disk",
+		[CARD_VOL_FILE] = "URING bdev",
+	};
+	struct list *l = arg;
+
+	if (wanted(l, v->conf.name))
+		append(l, json_pack("{s:s, s:[], s:s, s:s, s:I, s:I, s:I, s:b, s:i, s:b, s:b, s:o, "
+				    "s:o}",
+				  "name", v->conf.name, "aliases", "product_name",
+				  product[v->conf.kind], "kind", kind_name(v->conf.kind),
+				  "block_size", (json_int_t)v->info.block_size, "num_blocks",
+				  (json_int_t)(v->info.size / v->info.block_size), "size_mib",
+				  (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
+				  "users", (int)v->users, "read_only", (int)v->info.read_only,
+				  "failed", (int)v->info.failed, "supported_io_types",
+				  io_types(&v->info), "driver_specific", driver_specific(v)));
+	return !l->failed;
+}
+
+static int finish_list(struct list *l, const char *what, json_t **result, struct card_error *e)
+{
+	if (l->failed || !l->out) {
+		json_decref(l->out);
+		return -ENOMEM;
+	}
+	if (l->only && !json_array_size(l->out)) {
+		json_decref(l->out);
+		return card_fail(e, -ENOENT, "%s: no such %s", l->only, what);
+	}
+	*result = l->out;
+	return 0;
+}
+
+int card_call_bdev_get_bdevs(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+
+	card_volume_foreach(c, list_volume, &l);
+	return finish_list(&l, "volume", result, e);
+}
+
+static bool list_iostat(const struct card_volume_view *v, void *arg)
+{
+	struct list *l = arg;
+	const struct vol_stats *s = &v->stats;
+
+	if (wanted(l, v->conf.name))
+		append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+				  v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
+				  "num_read_ops", (json_int_t)s->reads, "bytes_written",
+				  (json_int_t)s->write_bytes, "num_write_ops",
+				  (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
+				  "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
+				  (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors));
+	return !l->failed;
+}
+
+int card_call_bdev_get_iostat(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+	json_t *bdevs = NULL;
+	int ret;
+
+	card_volume_foreach(c, list_iostat, &l);
+	ret = finish_list(&l, "volume", &bdevs, e);
+	if (ret)
+		return ret;
+	*result = json_pack("{s:I, s:I, s:o}", "tick_rate", (json_int_t)1000000000, "ticks",
+		(json_int_t)dpu_now_ns(), "bdevs", bdevs);
+	return *result ? 0 : -ENOMEM;
+}

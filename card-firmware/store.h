@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The durable store: state.json in the state directory, the calls that would make today's objects
+ * again, in the order in which they were made.
+ *
+ * A change is staged (new file written and fsynced) before the call runs and committed (renamed) when
+ * it succeeded, or aborted: what was answered with success is on disk, what failed is not, and a full
+ * disk is noticed before anything was done. One change at a time. Control thread.
+ */
+#pragma once
+
+#include "card.h"
+
+/* The largest state or configuration file read. */
+#define CARD_STORE_BYTES_MAX (16u << 20)
+
+/*
+ * Stage the effect of `m` with `params`. 0 also when there is no store or nothing changes; else the
+ * errno of the write with e->text, and nothing is staged.
+ */
+int card_store_stage(
+	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e);
+/* Make it the state. 0 or -errno: then the old state stands. */
+int card_store_commit(struct card *c);
+void card_store_abort(struct card *c);
+
+/* The calls kept, and those that failed when replayed with the reason; borrowed, NULL: no store. */
+const json_t *card_store_calls(const struct card *c);
+const json_t *card_store_degraded(const struct card *c);
+/* True when the object that this call names is kept but could not be restored. */
+bool card_store_is_degraded(
+	const struct card *c, const struct card_method *m, const json_t *params);
+
+/* ---- files of which every byte is trusted: state and configuration ---- */
+
+/*
+ * Read a file that only this user (or root) could have written: a plain file with one name, owned by
+ * us or root, not writable by group and others, not reached through a link in its last component,
+ * at most CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
+ *
+ * Returns the length, or -ELOOP, -EACCES (owner or mode), -EINVAL (no plain file), -EMLINK, -EFBIG,
+ * -ENOMEM, or the errno of open(2) and read(2); e->text says which.
+ */
+long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e);
