@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Volumes of every kind: checks, counters and dispatch. */
+#include "vol_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_t size,
+	uint32_t block_size)
+{
+	if (!name || !name[0] || strlen(name) >= sizeof(v->name))
+		return -EINVAL;
+	if (block_size != 512 && block_size != 4096)
+		return -EINVAL;
+	if (size == 0 || size > INT64_MAX || size % block_size != 0)
+		return -EINVAL;
+	v->ops = ops;
+	strcpy(v->name, name);
+	v->block_size = block_size;
+	atomic_init(&v->size, size);
+	atomic_init(&v->failed, false);
+	return -pthread_mutex_init(&v->lock, NULL);
+}
+
+void vol_fini(struct vol *v)
+{
+	assert(!v->chans);
+	pthread_mutex_destroy(&v->lock);
+}
+
+void vol_close(struct vol *v)
+{
+	if (v)
+		v->ops->close(v);
+}
+
+int vol_resize(struct vol *v, uint64_t size)
+{
+	int ret;
+
+	if (!v->ops->resize)
+		return -ENOTSUP;
+	if (size == 0 || size > INT64_MAX || size % v->block_size != 0)
+		return -EINVAL;
+	if (v->read_only)
+		return -EROFS;
+	uint64_t old = atomic_load_explicit(&v->size, memory_order_relaxed);
+
+	// New requests beyond a shrunk end are refused before the blocks go.
+	if (size < old)
+		atomic_store_explicit(&v->size, size, memory_order_release);
+	ret = v->ops->resize(v, size);
+	atomic_store_explicit(&v->size, ret < 0 ? old : size, memory_order_release);
+	return ret;
+}
+
+void vol_info(const struct vol *v, struct vol_info *out)
+{
+	*out = (struct vol_info){
+		.name = v->name,
+		.kind = v->ops->kind,
+		.size = atomic_load_explicit(&v->size, memory_order_acquire),
+		.block_size = v->block_size,
+		.opt_io_size = v->opt_io_size,
+		.read_only = v->read_only,
+		.can_discard = v->can_discard,
+		.can_zero = v->can_zero,
+		.volatile_cache = v->volatile_cache,
+		.failed = atomic_load_explicit(&v->failed, memory_order_relaxed),
+	};
+}
+
+static void add_counters(struct vol_stats *sum, const struct vol_counters *n)
+{
+	sum->reads += dpu_counter_read(&n->reads);
+	sum->read_bytes += dpu_counter_read(&n->read_bytes);
+	sum->writes += dpu_counter_read(&n->writes);
+	sum->write_bytes += dpu_counter_read(&n->write_bytes);
+	sum->flushes += dpu_counter_read(&n->flushes);
+	sum->discards += dpu_counter_read(&n->discards);
+	sum->zeroes += dpu_counter_read(&n->zeroes);
+	sum->errors += dpu_counter_read(&n->errors);
+}
+
+void vol_stats(const struct vol *cv, struct vol_stats *out)
+{
+	struct vol *v = (struct vol *)(uintptr_t)cv; // the lock is no part of its value
+
+	pthread_mutex_lock(&v->lock);
+	*out = v->closed;
+	for (const struct vol_chan *c = v->chans; c; c = c->next)
+		add_counters(out, &c->n);
+	pthread_mutex_unlock(&v->lock);
+}
+
+int vol_chan_open(struct vol *v, struct vol_chan **out)
+{
+	struct vol_chan *c;
+	int ret = v->ops->chan_open(v, &c);
+
+	if (ret < 0)
+		return ret;
+	c->v = v;
+	pthread_mutex_lock(&v->lock);
+	c->next = v->chans;
+	v->chans = c;
+	pthread_mutex_unlock(&v->lock);
+	*out = c;
+	return 0;
+}
+
+void vol_chan_close(struct vol_chan *c)
+{
+	if (!c)
+		return;
+	struct vol *v = c->v;
+
+	pthread_mutex_lock(&v->lock);
+	for (struct vol_chan **p = &v->chans; *p; p = &(*p)->next) {
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	}
+	add_counters(&v->closed, &c->n);
+	pthread_mutex_unlock(&v->lock);
+	v->ops->chan_close(c);
+}
+
+/* The one place where ranges are judged, for every kind. */
+static int check(struct vol *v, const struct vol_io *io)
+{
+	uint64_t size = atomic_load_explicit(&v->size, memory_order_acquire);
+
+	if (io->op == VOL_FLUSH) {
+		// The kernel forgets pages that it could not write, and a second fsync succeeds.
+		return atomic_load_explicit(&v->failed, memory_order_relaxed) ? -EIO : 0;
+	}
+	if (io->op != VOL_READ && v->read_only)
+		return -EROFS;
+	if (io->len == 0 || ((io->off | io->len) & (v->block_size - 1)) != 0)
+		return -EINVAL;
+	if (io->off > size || io->len > size - io->off)
+		return -EINVAL;
+	if (io->op == VOL_DISCARD && !v->can_discard)
+		return -ENOTSUP;
+	if (io->op == VOL_WRITE_ZEROES && !v->can_zero)
+		return -ENOTSUP;
+	return 0;
+}
+
+void vol_submit(struct vol_chan *c, struct vol_io *io)
+{
+	int err = check(c->v, io);
+
+	c->inflight++;
+	if (err < 0)
+		vol_io_end(c, io, err);
+	else
+		c->v->ops->submit(c, io);
+}
+
+unsigned vol_chan_kick(struct vol_chan *c)
+{
+	return c->v->ops->kick ? c->v->ops->kick(c) : 0;
+}
+
+unsigned vol_chan_poll(struct vol_chan *c)
+{
+	return c->v->ops->poll ? c->v->ops->poll(c) : 0;
+}
+
+int vol_chan_fd(const struct vol_chan *c)
+{
+	return c->v->ops->fd ? c->v->ops->fd(c) : -1;
+}
+
+unsigned vol_chan_inflight(const struct vol_chan *c)
+{
+	return c->inflight;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A volume on a file or block device: opening it (vol_file.c) and its I/O (vol_file_io.c). */
+#pragma once
+
+#include <liburing.h>
+
+#include "vol_priv.h"
+
+#define FILE_RING 256  // requests of one channel that are with the kernel
+#define FILE_BOUNCE 32 // bounce buffers of one channel
+#define FILE_BOUNCE_LEN (128U << 10)
+#define FILE_ZEROES_LEN (1U << 20)
+
+struct vol_file {
+	struct vol v;
+	int fd; // owned: reads, writes, allocation
+	/*
+	 * Owned: a second open file for flushes only. The kernel reports a lost write once to each
+	 * open file; a stable write (RWF_DSYNC) that fails uses up the report of `fd`, never this one.
+	 */
+	int sync_fd;
+	bool block_dev;
+	bool direct;		    // O_DIRECT is on
+	uint32_t mem_align;	    // of buffers, when direct
+	uint32_t io_align;	    // of offsets and lengths, when direct
+	const uint8_t *zeroes;	    // owned mapping: FILE_ZEROES_LEN zeros
+	_Atomic bool no_zero_range; // the file system refused FALLOC_FL_ZERO_RANGE
+};
+
+struct vol_file_chan {
+	struct vol_chan c;
+	struct vol_file *f; // borrowed
+	struct io_uring ring;
+	unsigned
+		active; // with the kernel; at most FILE_RING, so the completion ring never overflows
+	struct vol_io *head, **tail; // waiting for room in the ring or a bounce buffer
+	uint8_t *bounce;	     // owned mapping: FILE_BOUNCE buffers; NULL when not direct
+	uint32_t bounce_free;	     // bit i: buffer i is free
+};
+
+int vol_file_chan_open(struct vol *v, struct vol_chan **out);
+void vol_file_chan_close(struct vol_chan *c);
+void vol_file_submit(struct vol_chan *c, struct vol_io *io);
+unsigned vol_file_kick(struct vol_chan *c);
+unsigned vol_file_poll(struct vol_chan *c);
+int vol_file_fd(const struct vol_chan *c);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a kind of volume implements, and the parts that all kinds share. Private to nvmeof/. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "volume.h"
+
+struct vol_ops {
+	const char *kind;
+	void (*close)(struct vol *v);		     // free v; no channel is open
+	int (*resize)(struct vol *v, uint64_t size); // NULL: -ENOTSUP. vol.c publishes the size
+	int (*chan_open)(struct vol *v, struct vol_chan **out);
+	void (*chan_close)(struct vol_chan *c);
+	/* io passed every check of vol.c. Answer through vol_io_end(). */
+	void (*submit)(struct vol_chan *c, struct vol_io *io);
+	unsigned (*kick)(struct vol_chan *c); // NULL: submit answers
+	unsigned (*poll)(struct vol_chan *c); // NULL: submit answers
+	int (*fd)(const struct vol_chan *c);  // NULL: none
+};
+
+struct vol_counters {
+	dpu_counter reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
+};
+
+/* First member of every kind's volume. */
+struct vol {
+	/* Fixed after open. */
+	const struct vol_ops *ops;
+	char name[64];
+	uint32_t block_size;
+	uint32_t opt_io_size;
+	bool read_only, can_discard, can_zero, volatile_cache;
+
+	/* Written by the control thread, read by any. */
+	_Atomic uint64_t size;
+	/* Set by any worker, never cleared: what a failed flush lost stays lost. */
+	_Atomic bool failed;
+
+	/* Guards the list of channels and `closed`; never taken on a worker. */
+	pthread_mutex_t lock;
+	struct vol_chan *chans;
+	struct vol_stats closed; // sums of channels that are gone
+};
+
+/* First member of every kind's channel. */
+struct vol_chan {
+	struct vol *v;	       // borrowed: outlives its channels
+	struct vol_chan *next; // under v->lock
+	unsigned inflight;     // the worker's
+	struct vol_counters n;
+};
+
+/*
+ * Fill the shared part: 0, or -EINVAL for a missing or long name, a block size other than 512 and
+ * 4096, a size that is 0, above 2^63 or no multiple of the block size.
+ */
+int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_t size,
+	uint32_t block_size);
+void vol_fini(struct vol *v);
+
+/* Answer a request: count it, then call done. The channel's worker. */
+static inline void vol_io_end(struct vol_chan *c, struct vol_io *io, int err)
+{
+	struct vol_counters *n = &c->n;
+
+	c->inflight--;
+	if (__builtin_expect(err != 0, 0)) {
+		dpu_counter_add(&n->errors, 1);
+		io->done(io, err);
+		return;
+	}
+	switch (io->op) {
+	case VOL_READ:
+		dpu_counter_add(&n->reads, 1);
+		dpu_counter_add(&n->read_bytes, io->len);
+		break;
+	case VOL_WRITE:
+		dpu_counter_add(&n->writes, 1);
+		dpu_counter_add(&n->write_bytes, io->len);
+		break;
+	case VOL_FLUSH:
+		dpu_counter_add(&n->flushes, 1);
+		break;
+	case VOL_DISCARD:
+		dpu_counter_add(&n->discards, 1);
+		break;
+	case VOL_WRITE_ZEROES:
+		dpu_counter_add(&n->zeroes, 1);
+		break;
+	}
+	io->done(io, 0);
+}
