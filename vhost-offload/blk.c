@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-blk: creation, features, configuration space, and a queue's turn. */
+#include "vho_blk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blk_req.h"
+#include "dpu_alloc.h"
+#include "queue.h"
+
+#define BIT(n) (1ULL << (n))
+#define QUEUES_MAX 256
+#define SEG_MAX_MAX 1022
+/* Geometry for guests that still ask. */
+#define HEADS 255U
+#define SECTORS_PER_TRACK 63U
+
+static const char *const error_names[] = {
+	[VHO_BLK_ERR_MALFORMED] = "malformed",
+	[VHO_BLK_ERR_RANGE] = "range",
+	[VHO_BLK_ERR_LIMIT] = "limit",
+	[VHO_BLK_ERR_READ_ONLY] = "read_only",
+	[VHO_BLK_ERR_UNSUPPORTED] = "unsupported",
+	[VHO_BLK_ERR_STORE] = "store",
+};
+
+static const char *const error_texts[] = {
+#define X(name, text) [VHO_BLK_ERR_##name] = text,
+	VHO_BLK_ERRORS(X)
+#undef X
+};
+
+static_assert(sizeof(error_names) / sizeof(error_names[0]) == VHO_BLK_ERR_COUNT,
+	"every request error has a name");
+
+const char *vho_blk_error_name(enum vho_blk_error e)
+{
+	return (unsigned)e < VHO_BLK_ERR_COUNT ? error_names[e] : NULL;
+}
+
+const char *vho_blk_error_text(enum vho_blk_error e)
+{
+	return (unsigned)e < VHO_BLK_ERR_COUNT ? error_texts[e] : NULL;
+}
+
+/* ---- configuration space ---- */
+
+static void fill_config(const struct vho_blk *blk, struct blk_config *c)
+{
+	const struct vho_blk_limits *l = &blk->limits;
+	uint64_t sectors = atomic_load_explicit(&blk->sectors, memory_order_relaxed);
+	uint64_t cylinders = sectors / (HEADS * SECTORS_PER_TRACK);
+	uint32_t block_sectors = l->block_size / BLK_SECTOR;
+
+	*c = (struct blk_config){
+		.capacity = dpu_le64_put(sectors),
+		.seg_max = dpu_le32_put(blk->seg_max),
+		.cylinders = dpu_le16_put(
+			cylinders < UINT16_MAX ? (uint16_t)cylinders : UINT16_MAX),
+		.heads = HEADS,
+		.sectors = SECTORS_PER_TRACK,
+		.blk_size = dpu_le32_put(l->block_size),
+		.min_io_size = dpu_le16_put(1),
+		.opt_io_size = dpu_le32_put(l->opt_io_size / l->block_size),
+		.writeback = atomic_load_explicit(&blk->writeback, memory_order_relaxed),
+		.num_queues = dpu_le16_put((uint16_t)blk->dev.n_queues),
+		.max_discard_sectors = dpu_le32_put(l->max_discard_sectors),
+		.max_discard_seg = dpu_le32_put(l->max_discard_sectors ? 1 : 0),
+		.discard_sector_alignment = dpu_le32_put(
+			l->discard_align_sectors ? l->discard_align_sectors : block_sectors),
+		.max_write_zeroes_sectors = dpu_le32_put(l->max_zeroes_sectors),
+		.max_write_zeroes_seg = dpu_le32_put(l->max_zeroes_sectors ? 1 : 0),
+		.write_zeroes_may_unmap = l->max_zeroes_sectors ? 1 : 0,
+	};
+}
+
+static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t len)
+{
+	struct blk_config c;
+	uint32_t n;
+
+	fill_config(dev->owner, &c);
+	memset(buf, 0, len);
+	if (off >= sizeof(c))
+		return;
+	n = len < sizeof(c) - off ? len : (uint32_t)(sizeof(c) - off);
+	memcpy(buf, (const uint8_t *)&c + off, n);
+}
+
+static int config_write(struct vho_dev *dev, uint32_t off, const void *buf, uint32_t len)
+{
+	struct vho_blk *blk = dev->owner;
+	uint8_t v;
+
+	if (off != offsetof(struct blk_config, writeback) || len != 1)
+		return -EINVAL;
+	if (!(dev->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)))
+		return -EINVAL;
+	memcpy(&v, buf, 1);
+	if (v > 1)
+		return -EINVAL;
+	atomic_store_explicit(&blk->writeback, v == 1, memory_order_relaxed);
+	return 0;
+}
+
+/*
+ * The cache mode that the driver's choice of features means (5.2.5.1): a driver that can neither
+ * flush nor switch the cache off gets writes that are stable when answered.
+ */
+static void features_set(struct vho_dev *dev)
+{
+	struct vho_blk *blk = dev->owner;
+	bool can_tell = (dev->features &
+				(BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE))) != 0;
+
+	atomic_store_explicit(&blk->writeback, can_tell, memory_order_relaxed);
+}
+
+static void reset(struct vho_dev *dev)
+{
+	struct vho_blk *blk = dev->owner;
+
+	atomic_store_explicit(&blk->writeback, true, memory_order_relaxed);
+}
+
+/* ---- queues ---- */
+
+static int queue_setup(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_blk *blk = dev->owner;
+	struct blk_queue *bq = &blk->queues[idx];
+	struct vho_queue *q = &dev->queues[idx].q;
+	unsigned n = blk->depth < q->size ? blk->depth : q->size;
+
+	assert(!bq->pool);
+	bq->q = q;
+	bq->pushed = 0;
+	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
+}
+
+static void queue_teardown(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_blk *blk = dev->owner;
+	struct blk_queue *bq = &blk->queues[idx];
+
+	blk_pool_abandon(bq); // does nothing when the worker has seen all its answers
+	blk_pool_destroy(bq->pool);
+	bq->pool = NULL;
+}
+
+static const struct vho_dev_type blk_type = {
+	.kind = VHO_DEV_BLK,
+	.config_read = config_read,
+	.config_write = config_write,
+	.features_set = features_set,
+	.queue_setup = queue_setup,
+	.queue_teardown = queue_teardown,
+	.reset = reset,
+};
+
+unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget)
+{
+	struct blk_queue *bq = &blk->queues[queue];
+	struct blk_pool *p = bq->pool;
+	struct vho_queue *q = bq->q;
+	unsigned n = 0;
+
+	if (!p)
+		return 0;
+	while (n < budget && p->free && q->running) {
+		struct blk_req *r = p->free;
+		struct vho_chain c = { .max = p->iov_max, .iov = r->iov };
+
+		if (vho_queue_pop(q, &c) <= 0)
+			break;
+		p->free = r->next_free;
+		blk_req_start(bq, r, &c, chan);
+		n++;
+	}
+	if (n > 0 && p->n_busy > 0 && blk->ops->kick)
+		blk->ops->kick(blk->store, chan);
+	if (bq->pushed > 0) {
+		vho_queue_publish(q);
+		vho_queue_notify(q);
+		n += bq->pushed;
+		bq->pushed = 0;
+	}
+	return n;
+}
+
+unsigned vho_blk_inflight(const struct vho_blk *blk, unsigned queue)
+{
+	const struct blk_pool *p = blk->queues[queue].pool;
+
+	return p ? p->n_busy : 0;
+}
+
+void vho_blk_abandon(struct vho_blk *blk, unsigned queue)
+{
+	struct blk_queue *bq = &blk->queues[queue];
+
+	if (bq->pool && bq->pushed > 0) { // what was answered in time still counts
+		vho_queue_publish(bq->q);
+		vho_queue_notify(bq->q);
+		bq->pushed = 0;
+	}
+	blk_pool_abandon(bq);
+}
+
+const struct vho_blk_stats *vho_blk_stats(const struct vho_blk *blk, unsigned queue)
+{
+	return &blk->queues[queue].stats;
+}
+
+/* ---- life ---- */
+
+static bool conf_ok(const struct vho_blk_conf *conf, const struct vho_blk_limits *l)
+{
+	if (conf->n_queues == 0 || conf->n_queues > QUEUES_MAX)
+		return false;
+	if (conf->seg_max == 0 || conf->seg_max > SEG_MAX_MAX)
+		return false;
+	return (l->block_size == 512 || l->block_size == 4096) && l->size % l->block_size == 0;
+}
+
+static uint64_t features_of(const struct vho_blk *blk)
+{
+	const struct vho_blk_limits *l = &blk->limits;
+	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_GEOMETRY) |
+		     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
+
+	if (l->flush)
+		f |= BIT(VIRTIO_BLK_F_FLUSH);
+	if (blk->read_only)
+		return f | BIT(VIRTIO_BLK_F_RO);
+	if (l->flush)
+		f |= BIT(VIRTIO_BLK_F_CONFIG_WCE);
+	if (l->max_discard_sectors)
+		f |= BIT(VIRTIO_BLK_F_DISCARD);
+	if (l->max_zeroes_sectors)
+		f |= BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+	return f;
+}
+
+int vho_blk_create(
+	const struct vho_blk_conf *conf, const struct vho_host *host, struct vho_blk **out)
+{
+	struct vho_blk_limits l = { 0 };
+	struct vho_blk *blk;
+	int ret;
+
+	conf->ops->limits(conf->store, &l);
+	if (!conf_ok(conf, &l))
+		return -EINVAL;
+	blk = dpu_calloc(1, sizeof(*blk));
+	if (!blk)
+		return -ENOMEM;
+	blk->ops = conf->ops;
+	blk->store = conf->store;
+	blk->seg_max = conf->seg_max;
+	blk->depth = conf->depth ? conf->depth : BLK_DEPTH_DEFAULT;
+	blk->limits = l;
+	blk->block_mask = l.block_size - 1;
+	blk->read_only = conf->read_only || l.read_only;
+	if (conf->serial)
+		memcpy(blk->serial, conf->serial, strnlen(conf->serial, BLK_ID_LEN));
+	atomic_init(&blk->sectors, l.size / BLK_SECTOR);
+	atomic_init(&blk->writeback, true);
+	blk->queues = dpu_aligned_calloc(64, conf->n_queues, sizeof(*blk->queues));
+	if (!blk->queues) {
+		ret = -ENOMEM;
+		goto err_blk;
+	}
+	ret = vho_dev_init(&blk->dev, &blk_type, blk, conf->name, conf->n_queues, features_of(blk),
+		conf->features_off, host);
+	if (ret < 0)
+		goto err_queues;
+	for (unsigned i = 0; i < conf->n_queues; i++) {
+		blk->queues[i].blk = blk;
+		blk->queues[i].q = &blk->dev.queues[i].q;
+	}
+	*out = blk;
+	return 0;
+
+err_queues:
+	free(blk->queues);
+err_blk:
+	free(blk);
+	return ret;
+}
+
+void vho_blk_destroy(struct vho_blk *blk)
+{
+	if (!blk)
+		return;
+	vho_dev_stop_all(&blk->dev);
+	for (unsigned i = 0; i < blk->dev.n_queues; i++)
+		queue_teardown(&blk->dev, i);
+	vho_dev_fini(&blk->dev);
+	free(blk->queues);
+	free(blk);
+}
+
+struct vho_dev *vho_blk_dev(struct vho_blk *blk)
+{
+	return &blk->dev;
+}
+
+void vho_blk_resized(struct vho_blk *blk)
+{
+	struct vho_blk_limits l = { 0 };
+
+	blk->ops->limits(blk->store, &l);
+	atomic_store_explicit(&blk->sectors, l.size / BLK_SECTOR, memory_order_relaxed);
+}
