@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU of an idle card with four guests' worth of functions attached (a NIC and a disk each)."""
+import os
 import subprocess
 import time
 
@@ -22,6 +23,7 @@ def attach(run, nets, disks):
     """Hold a front-end with started rings on each socket."""
     for path, kind in [(p, "net") for p in nets] + [(p, "blk") for p in disks]:
         name = f"hold-{len(run.procs)}"
+        benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
         child = run.start([VDRV, "attach", "--socket", path, "--type", kind], name)
         benchlib.wait_for(lambda n=name: "attached" in run.log(n), "vdrv attach", child)
 
@@ -45,8 +47,8 @@ def ours():
 
 def peer():
     with Run() as run:
-        args = ["dpdk-testpmd", f"--lcores=0@(0,1),1@{BACKEND_CPU}", "--main-lcore=0", "--no-pci",
-                "--file-prefix=obi", "--in-memory", "--no-huge", "-m", "256"]
+        args = ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@(0,1),1@{BACKEND_CPU}", "--main-lcore=0", "--no-pci",
+                "--file-prefix=obi", "--no-huge", "--no-shconf", "-m", "256"]
         paths = [run.path(f"n{i}") for i in range(GUESTS)]
         for i, path in enumerate(paths):
             args += ["--vdev", f"net_vhost{i},iface={path},queues=1"]

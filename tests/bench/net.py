@@ -4,6 +4,7 @@
 The figure is the sum of both ports' received packets per second. The peer is DPDK's own vhost
 library: testpmd in io mode between two vhost PMD ports. It does no switching; ours does.
 """
+import os
 import re
 import statistics
 import subprocess
@@ -17,16 +18,17 @@ MAIN_CPUS = f"{BACKEND_CPU},{LOAD_CPU}"
 
 def eal(prefix, cpu, huge):
     """Main lcore floats, the forwarding lcore is pinned."""
-    memory = (["--single-file-segments", "--iova-mode=va", "-m", "256"] if huge else
-              ["--no-huge", "-m", "256"])
-    return ["dpdk-testpmd", f"--lcores=0@({MAIN_CPUS}),1@{cpu}", "--main-lcore=0", "--no-pci",
-            f"--file-prefix={prefix}", "--in-memory", *memory]
+    memory = (["--single-file-segments", "--iova-mode=va", "--in-memory"] if huge else
+              ["--no-huge", "--no-shconf"])
+    return ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@({MAIN_CPUS}),1@{cpu}", "--main-lcore=0", "--no-pci",
+            f"--file-prefix={prefix}", "-m", "256", *memory]
 
 
 def load(run, sockets, packed, size, huge):
     """Packets per second: median over the seconds of the run."""
     args = eal("obl", LOAD_CPU, huge)
     for i, path in enumerate(sockets):
+        benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
         ring = ",packed_vq=1" if packed else ""
         args += ["--vdev", f"net_virtio_user{i},path={path},queues=1,queue_size=256{ring},"
                  f"mac=02:00:00:00:00:0{i + 1}"]
