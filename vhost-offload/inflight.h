@@ -17,21 +17,22 @@ struct vho_inflight_queue; // view of one queue's part of the region
 
 /* The region of a whole device. */
 struct vho_inflight {
-	void *base; // owned mapping
+	void *base;  // owned mapping
 	size_t size; // bytes
-	int fd; // owned
+	int fd;	     // owned
 	uint16_t n_queues;
 	uint16_t queue_size; // descriptors per queue
 	bool packed;
 	struct vho_inflight_queue *q; // owned; n_queues entries
+	_Atomic bool faulted;	      // the front-end cut its file short
 };
 
 /*
  * VHOST_USER_GET_INFLIGHT_FD: make a sealed memfd for n_queues rings of queue_size and map it.
  * Returns 0, -EINVAL (0 or too many), or the errno of memfd_create(2), mmap(2). Control thread.
  */
-int vho_inflight_create(uint16_t n_queues, uint16_t queue_size, bool packed,
-	struct vho_inflight **out);
+int vho_inflight_create(
+	uint16_t n_queues, uint16_t queue_size, bool packed, struct vho_inflight **out);
 
 /*
  * VHOST_USER_SET_INFLIGHT_FD: map [off, off + size) of fd, which stays the caller's.

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the two ring layouts and the packet bursts share: loads and stores of shared ring fields,
+ * each done once, and the operations of a layout.
+ */
+#pragma once
+
+#include <endian.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "queue.h"
+
+#define VHO_CHAIN_MIN_LIMIT 1024 // descriptors accepted in a chain whatever the ring's size
+#define VHO_CHAIN_BYTES_MAX UINT32_MAX
+
+/* A push that waits until those popped before it have been pushed (IN_ORDER). */
+struct vho_held {
+	struct vho_elem elem;
+	uint32_t written;
+	bool waiting;
+};
+
+/* Pairs with the driver's release of the same field. */
+static inline uint16_t vho_load_acquire16(const volatile uint16_t *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+}
+
+static inline uint16_t vho_load16(const volatile uint16_t *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+}
+
+/* Pairs with the driver's acquire of the same field. */
+static inline void vho_store_release16(volatile uint16_t *p, uint16_t v)
+{
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELEASE);
+}
+
+static inline void vho_store16(volatile uint16_t *p, uint16_t v)
+{
+	__atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
+}
+
+static inline struct vring_desc vho_load_desc(const volatile struct vring_desc *d)
+{
+	struct vring_desc v = {
+		.addr = le64toh(d->addr),
+		.len = le32toh(d->len),
+		.flags = le16toh(d->flags),
+		.next = le16toh(d->next),
+	};
+
+	return v;
+}
+
+/* All but the flags, which the caller has loaded with acquire. */
+static inline struct vring_packed_desc vho_load_pdesc(
+	const volatile struct vring_packed_desc *d, uint16_t flags)
+{
+	struct vring_packed_desc v = {
+		.addr = le64toh(d->addr),
+		.len = le32toh(d->len),
+		.id = le16toh(d->id),
+		.flags = flags,
+	};
+
+	return v;
+}
+
+static inline bool vho_packed_avail(uint16_t flags, bool wrap)
+{
+	bool avail = flags >> VRING_PACKED_DESC_F_AVAIL & 1;
+	bool used = flags >> VRING_PACKED_DESC_F_USED & 1;
+
+	return avail == wrap && used != wrap;
+}
+
+#define VHO_PACKED_USED_BITS \
+	((uint16_t)(1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED))
+
+static inline uint16_t vho_packed_used_flags(bool wrap, bool written)
+{
+	return (uint16_t)((wrap ? VHO_PACKED_USED_BITS : 0) | (written ? VRING_DESC_F_WRITE : 0));
+}
+
+/* Move a packed position on by n slots, n <= size. */
+static inline void vho_packed_advance(uint32_t size, uint16_t *idx, bool *wrap, uint32_t n)
+{
+	uint32_t at = *idx + n;
+
+	if (at >= size) {
+		at -= size;
+		*wrap = !*wrap;
+	}
+	*idx = (uint16_t)at;
+}
+
+static inline bool vho_queue_faulted(const struct vho_queue *q)
+{
+	return atomic_load_explicit(&q->mem->faulted, memory_order_relaxed);
+}
+
+/* ---- queue.c: building a chain ---- */
+
+/* Add one buffer to c. 0, or what vho_queue_fail() returned. */
+int vho_chain_add(
+	struct vho_queue *q, struct vho_chain *c, uint64_t addr, uint32_t len, uint16_t flags);
+
+/* The table of *n descriptors that an indirect one points at. 0, or what vho_queue_fail() returned. */
+int vho_chain_table(struct vho_queue *q, uint64_t addr, uint32_t len, uint32_t *n, void **table);
+
+/* ---- the layouts ---- */
+
+int vho_split_setup(struct vho_queue *q, const struct vho_queue_conf *conf);
+int vho_split_pop(struct vho_queue *q, struct vho_chain *c);
+void vho_split_push(struct vho_queue *q, const struct vho_elem *e, uint32_t written);
+void vho_split_publish(struct vho_queue *q);
+bool vho_split_call_wanted(struct vho_queue *q); // false also when nothing is new
+bool vho_split_ready(struct vho_queue *q);
+void vho_split_kicks(struct vho_queue *q, bool wanted);
+
+int vho_packed_setup(struct vho_queue *q, const struct vho_queue_conf *conf);
+int vho_packed_pop(struct vho_queue *q, struct vho_chain *c);
+void vho_packed_push(struct vho_queue *q, const struct vho_elem *e, uint32_t written);
+void vho_packed_publish(struct vho_queue *q);
+bool vho_packed_call_wanted(struct vho_queue *q);
+bool vho_packed_ready(struct vho_queue *q);
+void vho_packed_kicks(struct vho_queue *q, bool wanted);
