@@ -96,11 +96,9 @@ static bool direct_aligns(struct vol_file *f, const struct stat *st, uint32_t bl
 /* Read the second block: the file system has the last word on alignment. */
 static bool direct_reads(const struct vol_file *f, uint32_t block_size)
 {
-	void *buf = dpu_aligned_calloc(4096, 1, block_size);
-	ssize_t n = buf ? pread(f->fd, buf, block_size, (off_t)block_size) : -1;
+	_Alignas(4096) uint8_t buf[4096];
 
-	free(buf);
-	return n >= 0;
+	return pread(f->fd, buf, block_size, (off_t)block_size) >= 0;
 }
 
 static void set_direct(struct vol_file *f, const struct stat *st, const struct vol_file_conf *conf)

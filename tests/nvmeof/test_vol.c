@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Every kind of volume keeps the same promises. */
+#include "test.h"
+
+#include <errno.h>
+
+#include "dpu_alloc.h"
+#include "vol_util.h"
+
+#define SIZE (4ULL << 20)
+
+struct kind {
+	const char *name;
+	enum { K_NULL, K_RAM, K_FILE } kind;
+	enum place where;
+	uint32_t block_size;
+	bool direct;
+};
+
+static const struct kind kinds[] = {
+	{ "null", K_NULL, ON_DISK, 512, false },
+	{ "ram 512", K_RAM, ON_DISK, 512, false },
+	{ "ram 4096", K_RAM, ON_DISK, 4096, false },
+	{ "file on disk, direct, 512", K_FILE, ON_DISK, 512, true },
+	{ "file on disk, direct, 4096", K_FILE, ON_DISK, 4096, true },
+	{ "file on disk, cached, 512", K_FILE, ON_DISK, 512, false },
+	{ "file on tmpfs, direct, 512", K_FILE, ON_TMPFS, 512, true },
+	{ "file on tmpfs, cached, 4096", K_FILE, ON_TMPFS, 4096, false },
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct env {
+	char dir[64], path[96];
+	struct vol *v;
+	struct vol_chan *c;
+};
+
+static int open_kind(const struct kind *k, struct env *e, uint64_t size)
+{
+	struct vol_null_conf n = { "v", size, k->block_size };
+	struct vol_ram_conf r = { "v", size, k->block_size };
+	struct vol_file_conf f = { .name = "v",
+		.path = e->path,
+		.block_size = k->block_size,
+		.direct = k->direct,
+		.create_size = size };
+
+	switch (k->kind) {
+	case K_NULL:
+		return vol_null_open(&n, &e->v);
+	case K_RAM:
+		return vol_ram_open(&r, &e->v);
+	default:
+		return vol_file_open(&f, &e->v);
+	}
+}
+
+static void start(const struct kind *k, struct env *e)
+{
+	memset(e, 0, sizeof(*e));
+	make_dir(k->where, e->dir, sizeof(e->dir));
+	snprintf(e->path, sizeof(e->path), "%s/disk", e->dir);
+	assert_int_equal(open_kind(k, e, SIZE), 0);
+	assert_int_equal(vol_chan_open(e->v, &e->c), 0);
+}
+
+static void stop(struct env *e)
+{
+	vol_chan_close(e->c);
+	vol_close(e->v);
+	unlink(e->path);
+	rmdir(e->dir);
+}
+
+/* VB-01, VB-07 below the device: no range wraps, none is cut. */
+static void refuses_bad_ranges(void **state)
+{
+	const struct kind *k = *state;
+	uint32_t bs = k->block_size;
+	struct env e;
+	static uint8_t buf[8192] __attribute__((aligned(4096)));
+
+	start(k, &e);
+	assert_int_equal(rw(e.c, VOL_READ, SIZE, buf, bs), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_READ, SIZE - bs, buf, 2 * (size_t)bs), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_READ, UINT64_MAX - bs + 1, buf, bs), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_WRITE, 1, buf, bs), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_WRITE, 0, buf, bs - 1), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_WRITE, 0, buf, 0), -EINVAL);
+	assert_int_equal(range(e.c, VOL_DISCARD, SIZE - bs, 2 * (uint64_t)bs, false), -EINVAL);
+	assert_int_equal(range(e.c, VOL_WRITE_ZEROES, bs, UINT64_MAX - bs + 1, true), -EINVAL);
+	assert_int_equal(rw(e.c, VOL_READ, SIZE - bs, buf, bs), 0);
+
+	struct vol_stats s;
+	vol_stats(e.v, &s);
+	assert_int_equal(s.errors, 8);
+	assert_int_equal(s.reads, 1);
+	assert_int_equal(s.read_bytes, bs);
+	stop(&e);
+}
+
+static uint32_t rnd(uint32_t *s)
+{
+	*s = *s * 1664525U + 1013904223U;
+	return *s >> 8;
+}
+
+/* Cut buf into segments at odd places, some of them empty. */
+static unsigned cut(uint32_t *seed, uint8_t *buf, size_t len, struct iovec *v, unsigned max)
+{
+	unsigned n = 0;
+
+	while (len > 0) {
+		size_t part = n == max - 1 ? len : rnd(seed) % (len + 1);
+
+		v[n++] = (struct iovec){ buf, part };
+		buf += part;
+		len -= part;
+	}
+	return n;
+}
+
+/* Random requests, several in flight on blocks that do not overlap, against a copy in memory. */
+static void agrees_with_a_shadow(void **state)
+{
+	enum { DEPTH = 8, LANE = SIZE / DEPTH, MAX = 256 * 1024, SEGS = 40 };
+	const struct kind *k = *state;
+	uint8_t *shadow = calloc(1, SIZE), *buf = aligned_alloc(4096, DEPTH * (MAX + 4096));
+	struct answer a[DEPTH];
+	struct iovec iov[DEPTH][SEGS], given[DEPTH][SEGS];
+	uint32_t seed = 7, bs = k->block_size;
+	struct env e;
+
+	assert_non_null(shadow);
+	assert_non_null(buf);
+	start(k, &e);
+	for (unsigned round = 0; round < 60; round++) {
+		for (unsigned i = 0; i < DEPTH; i++) {
+			uint8_t *b = buf + i * (MAX + 4096) +
+				     (rnd(&seed) % 3 ? 0 : rnd(&seed) % 4096);
+			uint64_t len = (rnd(&seed) % ((rnd(&seed) % 4 ? 16384 : MAX) / bs) + 1) *
+				       bs;
+			uint64_t off = i * (uint64_t)LANE +
+				       rnd(&seed) % ((LANE - len) / bs + 1) * bs;
+			enum vol_op op = (enum vol_op)(rnd(&seed) % 5);
+
+			a[i] = (struct answer){ .io = { .op = op,
+							.off = off,
+							.len = len,
+							.fua = rnd(&seed) % 8 == 0,
+							.unmap = rnd(&seed) % 2,
+							.iov = iov[i],
+							.done = on_done } };
+			if (op == VOL_FLUSH)
+				a[i].io.off = a[i].io.len = 0;
+			for (uint64_t j = 0; j < len; j++)
+				b[j] = (uint8_t)(rnd(&seed) >> 4);
+			if (rnd(&seed) % 2) {
+				iov[i][0] = (struct iovec){ b, len };
+				a[i].io.n_iov = 1;
+			} else {
+				a[i].io.n_iov = cut(&seed, b, len, iov[i], SEGS);
+			}
+			memcpy(given[i], iov[i], sizeof(given[i]));
+			if (op == VOL_WRITE)
+				memcpy(shadow + off, b, len);
+			else if (op == VOL_DISCARD || op == VOL_WRITE_ZEROES)
+				memset(shadow + off, 0, len);
+			vol_submit(e.c, &a[i].io);
+		}
+		assert_true(drain(e.c, 0));
+		for (unsigned i = 0; i < DEPTH; i++) {
+			const uint8_t *at = shadow + a[i].io.off;
+
+			assert_int_equal(a[i].n_done, 1);
+			assert_int_equal(a[i].err, 0);
+			assert_memory_equal(iov[i], given[i], a[i].io.n_iov * sizeof(struct iovec));
+			for (unsigned j = 0; a[i].io.op == VOL_READ && j < a[i].io.n_iov; j++) {
+				if (iov[i][j].iov_len)
+					assert_memory_equal(
+						iov[i][j].iov_base, at, iov[i][j].iov_len);
+				at += iov[i][j].iov_len;
+			}
+		}
+	}
+	stop(&e);
+	free(buf);
+	free(shadow);
+}
+
+/* VB-20: what was discarded or zeroed reads as zeros, and its neighbours do not. */
+static void discarded_blocks_read_as_zeros(void **state)
+{
+	const struct kind *k = *state;
+	static uint8_t buf[65536] __attribute__((aligned(4096)));
+	struct env e;
+
+	start(k, &e);
+	for (int way = 0; way < 3; way++) {
+		memset(buf, 0xa5, sizeof(buf));
+		assert_int_equal(rw(e.c, VOL_WRITE, 0, buf, sizeof(buf)), 0);
+		assert_int_equal(range(e.c, way == 0 ? VOL_DISCARD : VOL_WRITE_ZEROES,
+					 k->block_size, 40960, way == 2),
+			0);
+		memset(buf, 0x11, sizeof(buf));
+		assert_int_equal(rw(e.c, VOL_READ, 0, buf, sizeof(buf)), 0);
+		for (size_t i = 0; i < sizeof(buf); i++) {
+			bool zero = i >= k->block_size && i < k->block_size + 40960U;
+
+			assert_int_equal(buf[i], zero ? 0 : 0xa5);
+		}
+	}
+	stop(&e);
+}
+
+static void resize_follows(void **state)
+{
+	const struct kind *k = *state;
+	static uint8_t buf[4096] __attribute__((aligned(4096)));
+	struct vol_info info;
+	struct env e;
+
+	start(k, &e);
+	memset(buf, 0x77, sizeof(buf));
+	assert_int_equal(rw(e.c, VOL_WRITE, SIZE - 4096, buf, 4096), 0);
+	assert_int_equal(vol_resize(e.v, SIZE / 2), 0);
+	assert_int_equal(rw(e.c, VOL_READ, SIZE / 2, buf, 4096), -EINVAL);
+	assert_int_equal(vol_resize(e.v, SIZE * 2), 0);
+	vol_info(e.v, &info);
+	assert_int_equal(info.size, SIZE * 2);
+	assert_int_equal(rw(e.c, VOL_WRITE, SIZE * 2 - 4096, buf, 4096), 0);
+	assert_int_equal(rw(e.c, VOL_READ, SIZE - 4096, buf, 4096), 0);
+	if (k->kind != K_NULL)
+		assert_int_equal(buf[0], 0); // what a shrink cut off does not come back
+	assert_int_equal(vol_resize(e.v, 1000), -EINVAL);
+	assert_int_equal(vol_resize(e.v, 0), -EINVAL);
+	stop(&e);
+}
+
+/* IO-09: the k-th allocation fails, for every k. */
+static void open_survives_no_memory(void **state)
+{
+	const struct kind *k = *state;
+	struct env e = { 0 };
+	int ret = -ENOMEM;
+
+	make_dir(k->where, e.dir, sizeof(e.dir));
+	snprintf(e.path, sizeof(e.path), "%s/disk", e.dir);
+	for (long n = 0; n < 8; n++) {
+		dpu_alloc_fail_after(n);
+		ret = open_kind(k, &e, SIZE);
+		if (ret == 0) {
+			ret = vol_chan_open(e.v, &e.c);
+			if (ret == 0)
+				vol_chan_close(e.c);
+			vol_close(e.v);
+		}
+		dpu_alloc_fail_after(-1);
+		assert_true(ret == 0 || ret == -ENOMEM);
+	}
+	assert_int_equal(ret, 0);
+	unlink(e.path);
+	rmdir(e.dir);
+}
+
+static void bad_shapes_are_refused(void **state)
+{
+	const struct vol_null_conf bad[] = {
+		{ NULL, SIZE, 512 },
+		{ "", SIZE, 512 },
+		{ "v", 0, 512 },
+		{ "v", 513, 512 },
+		{ "v", SIZE, 0 },
+		{ "v", SIZE, 1024 },
+		{ "v", 1ULL << 63, 512 },
+	};
+	struct vol *v;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct vol_ram_conf r = { bad[i].name, bad[i].size, bad[i].block_size };
+
+		assert_int_equal(vol_null_open(&bad[i], &v), -EINVAL);
+		assert_int_equal(vol_ram_open(&r, &v), -EINVAL);
+	}
+	vol_close(NULL);
+}
+
+static void stats_outlive_channels(void **state)
+{
+	struct vol_null_conf conf = { "v", SIZE, 512 };
+	struct vol_chan *a, *b;
+	struct vol_stats s;
+	struct vol *v;
+	uint8_t buf[512];
+
+	(void)state;
+	assert_int_equal(vol_null_open(&conf, &v), 0);
+	assert_int_equal(vol_chan_open(v, &a), 0);
+	assert_int_equal(vol_chan_open(v, &b), 0);
+	assert_int_equal(rw(a, VOL_WRITE, 0, buf, 512), 0);
+	assert_int_equal(rw(b, VOL_WRITE, 0, buf, 512), 0);
+	vol_chan_close(a);
+	vol_stats(v, &s);
+	assert_int_equal(s.writes, 2);
+	assert_int_equal(s.write_bytes, 1024);
+	vol_chan_close(b);
+	vol_close(v);
+}
+
+int main(void)
+{
+	static const struct {
+		const char *name;
+		CMUnitTestFunction fn;
+		bool not_null; // the null volume keeps nothing to compare
+	} rows[] = {
+		{ "VB-01 bad ranges", refuses_bad_ranges, false },
+		{ "random requests against a shadow copy", agrees_with_a_shadow, true },
+		{ "VB-20 discarded blocks", discarded_blocks_read_as_zeros, true },
+		{ "resize", resize_follows, false },
+		{ "IO-09 no memory", open_survives_no_memory, false },
+	};
+	struct CMUnitTest t[5 * N_KINDS + 2];
+	static char names[5 * N_KINDS][80];
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (size_t k = 0; k < N_KINDS; k++) {
+			if (rows[i].not_null && kinds[k].kind == K_NULL)
+				continue;
+			snprintf(names[n], sizeof(names[n]), "%s: %s", rows[i].name, kinds[k].name);
+			t[n] = (struct CMUnitTest){ .name = names[n],
+				.test_func = rows[i].fn,
+				.initial_state = (void *)(uintptr_t)&kinds[k] };
+			n++;
+		}
+	}
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(bad_shapes_are_refused);
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(stats_outlive_channels);
+	return _cmocka_run_group_tests("volumes", t, n, NULL, NULL);
+}
