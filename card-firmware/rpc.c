@@ -50,7 +50,7 @@ static int run_kept(struct card *c, const struct card_method *m, const json_t *p
 		card_store_abort(c);
 		goto out;
 	}
-	ret = card_store_commit(c);
+	ret = card_store_commit(c, m, kept);
 	if (ret)
 		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
 			strerror(-ret));

@@ -116,7 +116,7 @@ static void answer(struct client *cl, struct evbuffer *in, size_t len)
 	evbuffer_drain(in, len);
 }
 
-/* Look at bytes not seen yet. True: a whole message is at the start, *len bytes long. */
+/* Look at bytes not seen yet. *len: those of the message at the start, whole when DONE. */
 static enum card_frame_result next_message(struct client *cl, struct evbuffer *in, size_t *len)
 {
 	struct evbuffer_ptr at;
@@ -140,6 +140,7 @@ static enum card_frame_result next_message(struct client *cl, struct evbuffer *i
 			return r;
 		}
 	}
+	*len = cl->seen;
 	return CARD_FRAME_MORE;
 }
 
@@ -170,7 +171,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 			refuse(cl, CARD_RPC_PARSE, "a message begins with { or [");
 			return;
 		}
-		if (len > MSG_MAX || (r == CARD_FRAME_MORE && cl->seen > MSG_MAX)) {
+		if (len > MSG_MAX) {
 			cl->rpc->stats.oversize++;
 			refuse(cl, CARD_RPC_REQUEST, "message longer than 1 MiB");
 			return;

@@ -20,8 +20,8 @@
  */
 int card_store_stage(
 	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e);
-/* Make it the state. 0 or -errno: then the old state stands. */
-int card_store_commit(struct card *c);
+/* The staged call succeeded: make its effect the state. 0 or -errno: then the old state stands. */
+int card_store_commit(struct card *c, const struct card_method *m, const json_t *params);
 void card_store_abort(struct card *c);
 
 /* The calls kept, and those that failed when replayed with the reason; borrowed, NULL: no store. */

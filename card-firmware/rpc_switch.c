@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Methods on the switch: uplinks, ports, flows, addresses. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "rpc_schema.h"
+
+#define FLOW_TEXT 4096
+#define ACTIONS_TEXT 16384
+
+/* ---- uplinks ---- */
+
+int card_call_uplink_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct card_uplink_conf conf = {
+		.name = card_arg_str(params, "name", ""),
+		.devargs = card_arg_str(params, "devargs", ""),
+		.n_queues = (uint16_t)card_arg_uint(params, "queues", 1),
+		.mtu = (uint16_t)card_arg_uint(params, "mtu", 0),
+	};
+
+	(void)result;
+	if (!card_name_ok(conf.name))
+		return card_fail(e, -EINVAL, "name: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -");
+	return card_uplink_create(c, &conf, e);
+}
+
+int card_call_uplink_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_uplink_delete(c, card_arg_str(params, "name", ""), e);
+}
+
+struct list {
+	struct odp *dp;
+	const char *only; // borrowed; NULL: all
+	json_t *out;	  // borrowed
+	unsigned left;	  // flows: how many more
+	unsigned total;
+	bool failed;
+};
+
+static void append(struct list *l, json_t *item)
+{
+	if (!item || json_array_append_new(l->out, item))
+		l->failed = true;
+}
+
+static int finish_list(struct list *l, const char *what, json_t **result, struct card_error *e)
+{
+	if (l->failed || !l->out) {
+		json_decref(l->out);
+		return -ENOMEM;
+	}
+	if (l->only && !json_array_size(l->out)) {
+		json_decref(l->out);
+		return card_fail(e, -ENOENT, "%s: no such %s", l->only, what);
+	}
+	*result = l->out;
+	return 0;
+}
+
+static bool list_uplink(const struct card_uplink_view *v, void *arg)
+{
+	struct list *l = arg;
+
+	if (!l->only || !strcmp(l->only, v->conf.name))
+		append(l, json_pack("{s:s, s:s, s:i, s:i, s:b, s:I}", "name", v->conf.name,
+				  "devargs", v->conf.devargs, "queues", (int)v->conf.n_queues,
+				  "mtu", (int)v->caps.mtu, "up", (int)v->caps.up, "port",
+				  (json_int_t)odp_port_no(v->port)));
+	return !l->failed;
+}
+
+int card_call_uplink_list(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+
+	card_uplink_foreach(c, list_uplink, &l);
+	return finish_list(&l, "uplink", result, e);
+}
+
+/* ---- ports ---- */
+
+static void list_port(struct odp_port *port, void *arg)
+{
+	struct list *l = arg;
+	struct odp_port_stats s;
+	uint64_t drops = 0;
+
+	if (l->only && strcmp(l->only, odp_port_name(port)) != 0)
+		return;
+	odp_port_stats(port, &s);
+	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
+		drops += s.drops[i];
+	append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", odp_port_name(port),
+			  "number", (json_int_t)odp_port_no(port), "rx_packets",
+			  (json_int_t)s.rx_packets, "rx_bytes", (json_int_t)s.rx_bytes,
+			  "tx_packets", (json_int_t)s.tx_packets, "tx_bytes",
+			  (json_int_t)s.tx_bytes, "drops", (json_int_t)drops));
+}
+
+int card_call_port_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+
+	odp_port_foreach(c->dp, list_port, &l);
+	return finish_list(&l, "port", result, e);
+}
+
+/* ---- flows ---- */
+
+static int parse_flow(struct card *c, const json_t *params, struct odp_key *key,
+	struct odp_key *mask, struct card_error *e)
+{
+	const char *text = card_arg_str(params, "flow", "");
+	size_t at = 0;
+
+	if (!odp_key_parse(c->dp, text, key, mask, &at))
+		return 0;
+	return card_fail(e, -EINVAL, "flow: cannot read \"%.40s\" at byte %zu",
+		text + (at < strlen(text) ? at : strlen(text)), at);
+}
+
+/* *out: owned by the caller. Number of actions or a negative errno. */
+static int parse_actions(
+	struct card *c, const json_t *params, struct odp_action **out, struct card_error *e)
+{
+	const char *text = card_arg_str(params, "actions", "");
+	struct odp_action *a = dpu_calloc(ODP_ACTIONS_MAX, sizeof(*a));
+	size_t at = 0;
+	int n;
+
+	if (!a)
+		return -ENOMEM;
+	n = odp_actions_parse(c->dp, text, a, ODP_ACTIONS_MAX, &at);
+	if (n < 0) {
+		free(a);
+		return card_fail(e, n, "actions: cannot read \"%.40s\" at byte %zu",
+			text + (at < strlen(text) ? at : strlen(text)), at);
+	}
+	*out = a;
+	return n;
+}
+
+int card_call_flow_add(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct odp_key key, mask;
+	struct odp_action *actions = NULL;
+	uint64_t id = 0;
+	int n, ret = parse_flow(c, params, &key, &mask, e);
+
+	if (ret)
+		return ret;
+	n = parse_actions(c, params, &actions, e);
+	if (n < 0)
+		return n;
+	ret = odp_flow_put(c->dp, &key, &mask, actions, (unsigned)n, true, "operator", &id);
+	free(actions);
+	switch (ret) {
+	case 0:
+		*result = json_pack("{s:I}", "id", (json_int_t)id);
+		return *result ? 0 : -ENOMEM;
+	case -ENODEV:
+		return card_fail(e, ret, "actions: output to a port that does not exist");
+	case -EINVAL:
+		return card_fail(e, ret, "flow: fields or actions that do not go together");
+	case -ENOSPC:
+		return card_fail(e, ret, "flow: the table is full");
+	default:
+		return ret;
+	}
+}
+
+int card_call_flow_del(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct odp_key key, mask;
+	int ret = parse_flow(c, params, &key, &mask, e);
+
+	(void)result;
+	if (ret)
+		return ret;
+	ret = odp_flow_del(c->dp, &key, &mask);
+	return ret == -ENOENT ? card_fail(e, ret, "flow: there is no such flow") : ret;
+}
+
+static void list_flow(const struct odp_flow_info *f, void *arg)
+{
+	struct list *l = arg;
+	uint64_t now = dpu_now_ns();
+	char *key, *actions;
+
+	if (l->failed || (l->only && strcmp(l->only, f->origin) != 0))
+		return;
+	l->total++;
+	if (!l->left)
+		return;
+	l->left--;
+	key = malloc(FLOW_TEXT);
+	actions = malloc(ACTIONS_TEXT);
+	if (!key || !actions || odp_key_format(l->dp, &f->key, &f->mask, key, FLOW_TEXT) < 0 ||
+		odp_actions_format(l->dp, f->actions, f->n_actions, actions, ACTIONS_TEXT) < 0)
+		l->failed = true;
+	else
+		append(l, json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)f->id,
+				  "flow", key, "actions", actions, "origin", f->origin, "packets",
+				  (json_int_t)f->stats.packets, "bytes", (json_int_t)f->stats.bytes,
+				  "idle_ms",
+				  (json_int_t)(f->stats.used_ns && now > f->stats.used_ns
+						       ? (now - f->stats.used_ns) / 1000000
+						       : 0)));
+	free(key);
+	free(actions);
+}
+
+int card_call_flow_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = {
+		.dp = c->dp,
+		.only = card_arg_str(params, "origin", NULL),
+		.out = json_array(),
+		.left = (unsigned)card_arg_uint(params, "max", 4096),
+	};
+
+	(void)e;
+	odp_flow_foreach(c->dp, list_flow, &l);
+	if (l.failed || !l.out) {
+		json_decref(l.out);
+		return -ENOMEM;
+	}
+	*result = json_pack("{s:i, s:o}", "total", (int)l.total, "flows", l.out);
+	return *result ? 0 : -ENOMEM;
+}
+
+int card_call_flow_flush(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)params;
+	(void)e;
+	*result = json_pack("{s:i}", "deleted", (int)odp_flow_flush(c->dp, "operator"));
+	return *result ? 0 : -ENOMEM;
+}
+
+/* ---- addresses ---- */
+
+static void list_mac(const struct odp_mac_info *m, void *arg)
+{
+	struct list *l = arg;
+	struct odp_port *port = odp_port_by_no(l->dp, m->port);
+	char mac[CARD_MAC_TEXT];
+
+	card_mac_format(m->mac, mac);
+	append(l, json_pack("{s:s, s:i, s:s, s:I, s:b}", "mac", mac, "vlan", (int)m->vlan, "port",
+			  port ? odp_port_name(port) : "", "age_s", (json_int_t)m->age_s, "static",
+			  (int)m->is_static));
+}
+
+int card_call_mac_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .dp = c->dp, .out = json_array() };
+
+	(void)params;
+	odp_mac_foreach(c->dp, list_mac, &l);
+	return finish_list(&l, "address", result, e);
+}
+
+static int find_port(struct card *c, const json_t *params, uint32_t *no, struct card_error *e)
+{
+	const char *name = card_arg_str(params, "port", "");
+	struct odp_port *port = odp_port_by_name(c->dp, name);
+
+	if (!port)
+		return card_fail(e, -ENODEV, "port: %s: no such port", name);
+	*no = odp_port_no(port);
+	return 0;
+}
+
+static int parse_mac(const json_t *params, uint8_t mac[6], struct card_error *e)
+{
+	const char *text = card_arg_str(params, "mac", "");
+
+	if (card_mac_parse(text, mac))
+		return card_fail(e, -EINVAL, "mac: %s is not an Ethernet address", text);
+	return 0;
+}
+
+int card_call_mac_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint32_t port;
+	uint8_t mac[6];
+	int ret = parse_mac(params, mac, e);
+
+	(void)result;
+	if (!ret)
+		ret = find_port(c, params, &port, e);
+	if (ret)
+		return ret;
+	ret = odp_mac_set(c->dp, mac, (uint16_t)card_arg_uint(params, "vlan", 0), port);
+	if (ret == -EINVAL)
+		return card_fail(e, ret, "mac: must be a unicast address");
+	return ret == -ENOSPC ? card_fail(e, ret, "mac: the table is full") : ret;
+}
+
+int card_call_mac_del(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint8_t mac[6];
+	int ret = parse_mac(params, mac, e);
+
+	(void)result;
+	if (ret)
+		return ret;
+	ret = odp_mac_del(c->dp, mac, (uint16_t)card_arg_uint(params, "vlan", 0));
+	return ret == -ENOENT ? card_fail(e, ret, "mac: not known") : ret;
+}
+
+int card_call_mac_flush(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint32_t port = ODP_PORT_NONE;
+	int ret = 0;
+
+	if (card_arg_str(params, "port", NULL))
+		ret = find_port(c, params, &port, e);
+	if (ret)
+		return ret;
+	*result = json_pack("{s:i}", "deleted", (int)odp_mac_flush(c->dp, port));
+	return *result ? 0 : -ENOMEM;
+}
+
+/* ---- the store's spelling ---- */
+
+static int canon_mac(json_t *params)
+{
+	char text[CARD_MAC_TEXT];
+	uint8_t mac[6];
+
+	if (card_mac_parse(card_arg_str(params, "mac", ""), mac))
+		return 0; // the call itself will say so
+	card_mac_format(mac, text);
+	return json_object_set_new(params, "mac", json_string(text)) ? -ENOMEM : 0;
+}
+
+static int canon_flow(struct card *c, json_t *params, struct card_error *e)
+{
+	struct odp_key key, mask;
+	char *text;
+	int ret = parse_flow(c, params, &key, &mask, e);
+
+	if (ret)
+		return ret;
+	text = malloc(FLOW_TEXT);
+	if (!text)
+		return -ENOMEM;
+	ret = odp_key_format(c->dp, &key, &mask, text, FLOW_TEXT);
+	if (ret >= 0)
+		ret = json_object_set_new(params, "flow", json_string(text)) ? -ENOMEM : 0;
+	free(text);
+	return ret;
+}
+
+int card_switch_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	if (!m->kind)
+		return 0;
+	if (!strcmp(m->kind, "mac"))
+		return canon_mac(params);
+	if (!strcmp(m->kind, "flow") && m->key)
+		return canon_flow(c, params, e);
+	return 0;
+}
