@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,13 +64,11 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-/* What the front-end said about a ring, forgotten; counters stay. The ring is stopped. */
-static void queue_forget(struct vho_dev_queue *dq)
+/* Where the ring is and whether it runs, forgotten. The ring is stopped. */
+static void queue_reset(struct vho_dev_queue *dq)
 {
 	assert(!dq->started);
 	close_fd(&dq->kick_fd);
-	close_fd(&dq->call_fd);
-	close_fd(&dq->err_fd);
 	dq->size = 0;
 	dq->base = 0;
 	dq->desc_uva = 0;
@@ -133,14 +130,18 @@ void vho_dev_attach(struct vho_dev *dev)
 void vho_dev_detach(struct vho_dev *dev)
 {
 	vho_dev_stop_all(dev);
-	for (unsigned i = 0; i < dev->n_queues; i++)
-		queue_forget(&dev->queues[i]);
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		queue_reset(&dev->queues[i]);
+		close_fd(&dev->queues[i].call_fd);
+		close_fd(&dev->queues[i].err_fd);
+	}
 	vho_mem_put(dev->mem);
 	dev->mem = NULL;
 	vho_inflight_destroy(dev->inflight);
 	dev->inflight = NULL;
 	vho_dev_set_log(dev, (struct vho_dirty_log){ 0 }, NULL, 0);
 	dev->log_on = false;
+	atomic_store_explicit(&dev->log_faulted, false, memory_order_relaxed);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->protocol_features = 0;
@@ -174,8 +175,10 @@ void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem)
 void vho_dev_set_log(struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len)
 {
 	vho_dev_stop_all(dev);
-	if (dev->log_map)
+	if (dev->log_map) {
+		vho_mem_guard_del(dev->log_map);
 		munmap(dev->log_map, dev->log_map_len);
+	}
 	dev->log = log;
 	dev->log_map = map;
 	dev->log_map_len = map_len;
@@ -201,6 +204,10 @@ void vho_dev_set_inflight(struct vho_dev *dev, struct vho_inflight *inf)
 
 bool vho_dev_faulted(const struct vho_dev *dev)
 {
+	if (atomic_load_explicit(&dev->log_faulted, memory_order_relaxed))
+		return true;
+	if (dev->inflight && atomic_load_explicit(&dev->inflight->faulted, memory_order_relaxed))
+		return true;
 	return dev->mem && atomic_load_explicit(&dev->mem->faulted, memory_order_relaxed);
 }
 
@@ -251,6 +258,9 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 	};
 	if (n > VHO_QUEUE_SIZE_MAX)
 		return -EINVAL;
+	// DPDK's virtio-user gives only the available half for a fresh packed ring
+	if (packed && dq->base == 0x8000)
+		conf->base = 0x80008000;
 	ret = vho_mem_uva_to_gpa(dev->mem, dq->desc_uva, 16 * n, &conf->desc_gpa);
 	if (ret == 0)
 		ret = vho_mem_uva_to_gpa(dev->mem, dq->driver_uva, driver_len, &conf->driver_gpa);
@@ -412,7 +422,7 @@ void vho_dev_reset(struct vho_dev *dev)
 {
 	vho_dev_stop_all(dev);
 	for (unsigned i = 0; i < dev->n_queues; i++)
-		queue_forget(&dev->queues[i]);
+		queue_reset(&dev->queues[i]);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->status = 0;
@@ -420,19 +430,6 @@ void vho_dev_reset(struct vho_dev *dev)
 	if (dev->type->reset)
 		dev->type->reset(dev);
 	changed(dev);
-}
-
-/* Signal an eventfd whose state is the front-end's: a full counter must not hold this thread. */
-static void signal_once(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	uint64_t one = 1;
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags >= 0 && !(flags & O_NONBLOCK))
-		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
-		(void)!write(fd, &one, sizeof(one));
 }
 
 /*
@@ -464,7 +461,7 @@ void vho_dev_queue_set_call(struct vho_dev *dev, unsigned idx, int fd)
 		(void)vho_dev_queue_try_start(dev, idx);
 	}
 	if (dq->call_fd >= 0)
-		signal_once(dq->call_fd);
+		vho_notify_fd(dq->call_fd);
 }
 
 void vho_dev_queue_set_err(struct vho_dev *dev, unsigned idx, int fd)

@@ -79,7 +79,8 @@ struct vho_dev {
 	struct vho_dirty_log log;      // mapped by the transport
 	void *log_map;		       // owned: what munmap() takes for it
 	size_t log_map_len;
-	bool log_on; // VHOST_F_LOG_ALL: queues get the log
+	_Atomic bool log_faulted; // the front-end cut the log short under us
+	bool log_on;		  // VHOST_F_LOG_ALL: queues get the log
 };
 
 /*

@@ -126,6 +126,9 @@ struct vho_vu_stats {
  * Serve `dev` on the Unix socket at `path`: listen (a stale socket of a dead process is replaced, a
  * live one is not), or connect and reconnect for ever with back-off.
  *
+ * A server's socket has mode 0600. It takes one front-end at a time; the next one waits in the
+ * backlog until the first has left.
+ *
  * Returns 0, or
  *   -EADDRINUSE    a living process listens there
  *   -ENAMETOOLONG  path does not fit sockaddr_un
@@ -136,6 +139,18 @@ struct vho_vu_stats {
  */
 int vho_vu_create(struct vho_dev *dev, const char *path, enum vho_vu_mode mode,
 	const struct vho_host *host, struct vho_vu **out);
+
+/*
+ * Serve `dev` on a connected stream socket that the caller made; fd is ours from now on. One session:
+ * when it ends nothing more happens until vho_vu_destroy(). Returns 0 or -ENOMEM (fd is closed).
+ */
+int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struct vho_vu **out);
+
+/*
+ * Look whether the front-end cut its memory short under us, and end the session if so: false. The
+ * transport does this itself once a second and with every message.
+ */
+bool vho_vu_check(struct vho_vu *vu);
 
 /* Stop all queues, close the session, remove the socket. NULL is accepted. */
 void vho_vu_destroy(struct vho_vu *vu);

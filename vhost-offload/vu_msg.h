@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vhost-user messages: numbers and layouts. Integers are in machine order on this wire.
+ * Spec: QEMU docs/interop/vhost-user.rst.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdint.h>
+
+#define VU_FLAG_VERSION_MASK 3u
+#define VU_FLAG_VERSION 1u
+#define VU_FLAG_REPLY 4u
+#define VU_FLAG_NEED_REPLY 8u
+
+#define VU_FDS_MAX 8
+#define VU_CONFIG_MAX 256  // bytes of configuration space
+#define VU_TABLE_MAX 8	   // regions in one SET_MEM_TABLE
+#define VU_PAYLOAD_MAX 512 // bytes; the largest request has 268
+
+/* Bits of the device features that belong to the transport. */
+#define VU_F_LOG_ALL 26
+#define VU_F_PROTOCOL_FEATURES 30
+
+enum vu_protocol_feature {
+	VU_PF_MQ = 0,
+	VU_PF_LOG_SHMFD = 1,
+	VU_PF_RARP = 2,
+	VU_PF_REPLY_ACK = 3,
+	VU_PF_MTU = 4,
+	VU_PF_BACKEND_REQ = 5,
+	VU_PF_CONFIG = 9,
+	VU_PF_INFLIGHT_SHMFD = 12,
+	VU_PF_RESET_DEVICE = 13,
+	VU_PF_INBAND_NOTIFICATIONS = 14,
+	VU_PF_CONFIGURE_MEM_SLOTS = 15,
+	VU_PF_STATUS = 16,
+};
+
+enum vu_request {
+	VU_GET_FEATURES = 1,
+	VU_SET_FEATURES = 2,
+	VU_SET_OWNER = 3,
+	VU_RESET_OWNER = 4,
+	VU_SET_MEM_TABLE = 5,
+	VU_SET_LOG_BASE = 6,
+	VU_SET_LOG_FD = 7,
+	VU_SET_VRING_NUM = 8,
+	VU_SET_VRING_ADDR = 9,
+	VU_SET_VRING_BASE = 10,
+	VU_GET_VRING_BASE = 11,
+	VU_SET_VRING_KICK = 12,
+	VU_SET_VRING_CALL = 13,
+	VU_SET_VRING_ERR = 14,
+	VU_GET_PROTOCOL_FEATURES = 15,
+	VU_SET_PROTOCOL_FEATURES = 16,
+	VU_GET_QUEUE_NUM = 17,
+	VU_SET_VRING_ENABLE = 18,
+	VU_SEND_RARP = 19,
+	VU_NET_SET_MTU = 20,
+	VU_SET_BACKEND_REQ_FD = 21,
+	VU_GET_CONFIG = 24,
+	VU_SET_CONFIG = 25,
+	VU_GET_INFLIGHT_FD = 31,
+	VU_SET_INFLIGHT_FD = 32,
+	VU_RESET_DEVICE = 34,
+	VU_GET_MAX_MEM_SLOTS = 36,
+	VU_ADD_MEM_REG = 37,
+	VU_REM_MEM_REG = 38,
+	VU_SET_STATUS = 39,
+	VU_GET_STATUS = 40,
+	VU_REQUESTS
+};
+
+/* Requests that we send, on the socket of SET_BACKEND_REQ_FD. */
+#define VU_BACKEND_CONFIG_CHANGE 2
+
+struct vu_header {
+	uint32_t request;
+	uint32_t flags;
+	uint32_t size; // of the payload
+};
+
+struct vu_vring_state {
+	uint32_t index;
+	uint32_t num;
+};
+
+struct vu_vring_addr {
+	uint32_t index;
+	uint32_t flags; // bit 0: log writes to the used ring
+	uint64_t desc, used, avail;
+	uint64_t log;
+};
+
+struct vu_region {
+	uint64_t gpa, size, uva, mmap_off;
+};
+
+struct vu_table {
+	uint32_t n;
+	uint32_t padding;
+	struct vu_region region[VU_TABLE_MAX];
+};
+
+struct vu_single_region {
+	uint64_t padding;
+	struct vu_region region;
+};
+
+struct vu_log {
+	uint64_t size, off;
+};
+
+struct vu_config {
+	uint32_t off, size;
+	uint32_t flags; // 1: live migration, else fields that the driver may write
+	uint8_t bytes[VU_CONFIG_MAX];
+};
+
+struct vu_inflight {
+	uint64_t mmap_size, mmap_off;
+	uint16_t n_queues, queue_size;
+	uint8_t padding[4]; // some front-ends count it, some do not
+};
+
+/* Bits 0-7 of the u64 that the KICK, CALL and ERR messages carry: the ring; bit 8: no fd comes. */
+#define VU_VRING_IDX_MASK 0xffu
+#define VU_VRING_NOFD 0x100u
+
+static_assert(sizeof(struct vu_header) == 12, "header");
+static_assert(sizeof(struct vu_vring_addr) == 40, "vring address");
+static_assert(sizeof(struct vu_table) == 8 + 8 * 32, "memory table");
+static_assert(sizeof(struct vu_single_region) == 40, "single region");
+static_assert(sizeof(struct vu_config) == 12 + 256, "configuration space");
+static_assert(sizeof(struct vu_inflight) == 24, "inflight description");
+
+/* One message on its way in, then its reply on the way out. */
+struct vu_msg {
+	struct vu_header h;
+	union {
+		uint64_t u64;
+		struct vu_vring_state state;
+		struct vu_vring_addr addr;
+		struct vu_table table;
+		struct vu_single_region region;
+		struct vu_log log;
+		struct vu_config config;
+		struct vu_inflight inflight;
+		uint8_t bytes[VU_PAYLOAD_MAX];
+	} p;
+	int fds[VU_FDS_MAX]; // owned; a handler that keeps one puts -1 there
+	unsigned n_fds;
+	int reply_fd; // -1, or owned: goes out with the reply and is closed
+};

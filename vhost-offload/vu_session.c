@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Receives vhost-user messages with their file descriptors, checks their shape, sends replies. */
+#include "vu_session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "dpu_log.h"
+
+static void close_fds(struct vu_msg *m)
+{
+	for (unsigned i = 0; i < m->n_fds; i++)
+		if (m->fds[i] >= 0)
+			close(m->fds[i]);
+	m->n_fds = 0;
+}
+
+void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
+{
+	s->dev = dev;
+	s->fd = fd;
+	s->backend_fd = -1;
+	s->has_protocol = false;
+	s->have = 0;
+	s->n_messages = 0;
+	s->in.n_fds = 0;
+	s->in.reply_fd = -1;
+	vho_dev_attach(dev);
+}
+
+void vu_session_close(struct vu_session *s)
+{
+	if (s->fd < 0)
+		return;
+	close_fds(&s->in);
+	if (s->backend_fd >= 0)
+		close(s->backend_fd);
+	close(s->fd);
+	s->backend_fd = -1;
+	s->fd = -1;
+	vho_dev_detach(s->dev);
+}
+
+/*
+ * Take the fds of one recvmsg into m. All that arrived are owned afterwards, whatever the result:
+ * 0, or -EPROTO when some were cut off or there are too many.
+ */
+static int take_fds(struct vu_msg *m, struct msghdr *mh)
+{
+	int ret = mh->msg_flags & (MSG_CTRUNC | MSG_TRUNC) ? -EPROTO : 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (m->n_fds < VU_FDS_MAX) {
+				m->fds[m->n_fds++] = fd;
+			} else {
+				close(fd);
+				ret = -EPROTO;
+			}
+		}
+	}
+	return ret;
+}
+
+/*
+ * Receive up to `want` bytes of the current message. Never asks for more than it needs, so fds that
+ * come along belong to this message. Returns bytes, or a negative errno (-EAGAIN: nothing there).
+ */
+static ssize_t receive(struct vu_session *s, void *to, size_t want)
+{
+	union {
+		char bytes[CMSG_SPACE(VU_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec v = { .iov_base = to, .iov_len = want };
+	struct msghdr mh = {
+		.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n = recvmsg(s->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int ret;
+
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	ret = take_fds(&s->in, &mh);
+	if (ret < 0)
+		return ret;
+	return n == 0 ? -ECONNRESET : n;
+}
+
+/* 1: s->in is complete. 0 never; -EAGAIN: wait for more bytes. */
+static int receive_message(struct vu_session *s)
+{
+	struct vu_header *h = &s->in.h;
+	ssize_t n;
+
+	while (s->have < sizeof(*h)) {
+		n = receive(s, (uint8_t *)h + s->have, sizeof(*h) - s->have);
+		if (n < 0)
+			return (int)n;
+		s->have += (size_t)n;
+	}
+	if ((h->flags & VU_FLAG_VERSION_MASK) != VU_FLAG_VERSION || (h->flags & VU_FLAG_REPLY) ||
+		h->size > VU_PAYLOAD_MAX)
+		return -EPROTO;
+	while (s->have < sizeof(*h) + h->size) {
+		size_t off = s->have - sizeof(*h);
+
+		n = receive(s, s->in.p.bytes + off, h->size - off);
+		if (n < 0)
+			return (int)n;
+		s->have += (size_t)n;
+	}
+	return 1;
+}
+
+/* One sendmsg or none: a front-end that does not take its reply loses the session. */
+static int send_message(int to, const struct vu_header *h, const void *payload, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec v[2] = {
+		{ .iov_base = (void *)(uintptr_t)h, .iov_len = sizeof(*h) },
+		{ .iov_base = (void *)(uintptr_t)payload, .iov_len = h->size },
+	};
+	struct msghdr mh = { .msg_iov = v, .msg_iovlen = 2 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c = &control.align;
+
+		mh.msg_control = control.bytes;
+		mh.msg_controllen = sizeof(control.bytes);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	n = sendmsg(to, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == sizeof(*h) + h->size ? 0 : -EPIPE;
+}
+
+static int reply(struct vu_session *s, struct vu_msg *m)
+{
+	int ret;
+
+	m->h.flags = VU_FLAG_VERSION | VU_FLAG_REPLY;
+	ret = send_message(s->fd, &m->h, m->p.bytes, m->reply_fd);
+	if (m->reply_fd >= 0)
+		close(m->reply_fd);
+	m->reply_fd = -1;
+	return ret;
+}
+
+/* Shape of a message against its row in the table. */
+static int check(const struct vu_session *s, const struct vu_handler *h, const struct vu_msg *m)
+{
+	if (!h)
+		return -EOPNOTSUPP;
+	if (m->h.size < h->size_min || m->h.size > h->size_max)
+		return -EMSGSIZE;
+	if (m->n_fds < h->fds_min || m->n_fds > h->fds_max)
+		return -EBADF;
+	if (h->needs & ~s->dev->protocol_features)
+		return -EPROTO;
+	return 0;
+}
+
+/* Returns 0, or an error that ends the session. */
+static int handle(struct vu_session *s)
+{
+	struct vu_msg *m = &s->in;
+	const struct vu_handler *h = vu_handler(m->h.request);
+	uint32_t request = m->h.request;
+	bool wanted = m->h.flags & VU_FLAG_NEED_REPLY;
+	int ret = check(s, h, m);
+
+	s->messages++;
+	s->n_messages++;
+	if (ret == 0)
+		ret = h->fn(s, m);
+	close_fds(m);
+	if (ret < 0) {
+		s->rejected++;
+		dpu_warn_ratelimited("vhost-user: message rejected", "dev=%s request=%u err=%d",
+			s->dev->name, request, ret);
+	}
+	if (ret == VU_CLOSE)
+		return ret;
+	if (ret == 0 && h->replies)
+		return reply(s, m);
+	// Asked to when REPLY_ACK is on; a request with an answer of its own has no room for a code
+	if (!wanted || !(s->dev->protocol_features >> VU_PF_REPLY_ACK & 1) || (h && h->replies))
+		return ret;
+	m->h.size = sizeof(m->p.u64);
+	m->p.u64 = ret < 0;
+	return reply(s, m);
+}
+
+int vu_session_input(struct vu_session *s)
+{
+	for (unsigned i = 0; i < VU_BUDGET; i++) {
+		int ret = receive_message(s);
+
+		if (ret == -EAGAIN)
+			return 0;
+		if (ret < 0)
+			return ret;
+		ret = handle(s);
+		if (ret < 0)
+			return ret;
+		s->have = 0;
+	}
+	return 0;
+}
+
+int vu_session_config_changed(struct vu_session *s)
+{
+	struct vu_header h = { .request = VU_BACKEND_CONFIG_CHANGE, .flags = VU_FLAG_VERSION };
+	int ret;
+
+	if (s->fd < 0 || s->backend_fd < 0 || !(s->dev->protocol_features >> VU_PF_CONFIG & 1))
+		return -ENOTCONN;
+	ret = send_message(s->backend_fd, &h, NULL, -1);
+	if (ret < 0) {
+		// A front-end that does not read has lost the channel; half a message would break it
+		close(s->backend_fd);
+		s->backend_fd = -1;
+	}
+	return ret;
+}

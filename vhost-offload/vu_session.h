@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One front-end and its vhost-user messages.
+ *
+ *   vhost_user.c   sockets: listen, connect, adopt; begins and ends sessions
+ *   vu_session.c   bytes and file descriptors to messages, replies, the table of requests
+ *   vu_handlers.c  what each request does to the device
+ *
+ * Control thread only. Nothing here blocks: what the front-end does not take at once ends the
+ * session.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "device.h"
+#include "vu_msg.h"
+
+#define VU_BUDGET 64 // messages per wake-up: one front-end cannot hold the control thread
+
+struct vu_session {
+	/* Fixed while the session lasts. */
+	struct vho_dev *dev; // borrowed: outlives the session
+	int fd;		     // owned; -1: no session
+
+	int backend_fd;	     // owned: where our requests go; -1: none
+	bool has_protocol;   // VHOST_USER_F_PROTOCOL_FEATURES acked
+	struct vu_msg in;    // being received
+	size_t have;	     // bytes of `in` (header and payload) received
+	uint64_t n_messages; // in this session
+
+	uint64_t messages, rejected; // over all sessions
+};
+
+/* A handler's result for what no reply may follow: the connection is closed (VU-28). */
+#define VU_CLOSE (-ECONNABORTED)
+
+/* fd becomes the session's. */
+void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd);
+/* Close every fd of the session and detach the device. No-op without a session. */
+void vu_session_close(struct vu_session *s);
+
+/*
+ * The socket is readable: take at most VU_BUDGET messages.
+ *
+ * Returns 0, or
+ *   -ECONNRESET  the front-end left
+ *   anything else: it broke the protocol, or did not take a reply; the caller closes the session
+ */
+int vu_session_input(struct vu_session *s);
+
+/* CONFIG_CHANGE_MSG. 0, -ENOTCONN when the front-end cannot take it, or the errno of send(2). */
+int vu_session_config_changed(struct vu_session *s);
+
+/* Handlers: 0 or a negative errno, which rejects the message. A reply goes to m->h.size, m->p. */
+typedef int vu_handler_fn(struct vu_session *s, struct vu_msg *m);
+
+struct vu_handler {
+	vu_handler_fn *fn;
+	uint16_t size_min, size_max; // payload, bytes
+	uint8_t fds_min, fds_max;
+	bool replies;	// has an answer of its own
+	uint32_t needs; // protocol features that must have been acked
+};
+
+/* The handler of a request, or NULL. */
+const struct vu_handler *vu_handler(uint32_t request);
