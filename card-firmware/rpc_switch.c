@@ -294,7 +294,7 @@ static int parse_mac(const json_t *params, uint8_t mac[6], struct card_error *e)
 
 int card_call_mac_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	uint32_t port;
+	uint32_t port = ODP_PORT_NONE;
 	uint8_t mac[6];
 	int ret = parse_mac(params, mac, e);
 
