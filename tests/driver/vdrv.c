@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/* vdrv: the driver half of virtio as a command: load, verification and conformance of back-ends. */
+#include "vdrv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *help;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "blk-load", "load a disk and measure it", vdrv_blk_load },
+	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
+};
+
+static void usage(FILE *to)
+{
+	fputs("Usage: vdrv COMMAND [OPTION]...\n\nCommands (each has --help):\n", to);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].help);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--help")) {
+		usage(stdout);
+		return 0;
+	}
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	usage(stderr);
+	return 2;
+}
