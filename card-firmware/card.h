@@ -45,10 +45,11 @@ struct card {
 	struct card_options opt;
 	struct event_base *loop; // owned
 	struct vho_loop vho_loop;
-	struct vho_host vho_host;
 	struct rte_mempool *pool; // packets
+	unsigned n_workers; // as many as EAL has worker lcores
 	struct card_workers *workers; // owned
 	struct odp *dp; // owned
+	struct card_datapath *datapath; // owned: datapath.c
 	struct card_inventory *inv; // owned: device.c
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned

@@ -80,6 +80,12 @@ struct vho_host {
 	void (*synchronize)(void *arg);
 };
 
+/*
+ * Survive a front-end that truncates memory it shared: mem.h has the details. Once, from main, before
+ * any function is created. 0, or the errno of sigaction(2).
+ */
+int vho_mem_guard_init(void);
+
 enum vho_dev_kind { VHO_DEV_NET = 1, VHO_DEV_BLK = 2 }; // VIRTIO 1.3, section 5: device ids
 
 struct vho_dev_info {

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Binds the switch to the workers and to the event loop. */
+#include "datapath.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "card.h"
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+
+#define KICKLESS_NAP_US 100
+#define UPCALL_ROUNDS 8 // odp_upcall_poll() calls before other events get their turn
+
+struct turn {
+	struct card_poller poller;
+	struct odp_worker *w; // borrowed: the datapath's
+	unsigned kickless;    // worker only
+};
+
+struct card_datapath {
+	struct card *card;	     // borrowed: contains this
+	struct event *tick, *upcall; // owned
+	int upcall_fd;		     // owned
+	unsigned n_polled;	     // workers that poll
+	struct turn turn[];	     // one per worker
+};
+
+/* ---- worker ---- */
+
+static unsigned turn_poll(void *arg)
+{
+	struct turn *t = arg;
+
+	return odp_worker_turn(t->w);
+}
+
+static bool turn_arm(void *arg)
+{
+	struct turn *t = arg;
+
+	return odp_worker_arm(t->w);
+}
+
+static void turn_disarm(void *arg)
+{
+	struct turn *t = arg;
+
+	odp_worker_disarm(t->w);
+}
+
+static unsigned turn_nap_us(void *arg)
+{
+	struct turn *t = arg;
+	unsigned us = odp_worker_nap_us(t->w);
+
+	return t->kickless && (!us || us > KICKLESS_NAP_US) ? KICKLESS_NAP_US : us;
+}
+
+static int turn_add(struct card_worker *w, void *arg)
+{
+	return card_worker_poller_add(w, arg);
+}
+
+static int turn_del(struct card_worker *w, void *arg)
+{
+	card_worker_poller_del(w, arg);
+	return 0;
+}
+
+void card_datapath_kickless(struct card *c, struct card_worker *w, int by)
+{
+	c->datapath->turn[card_worker_idx(w)].kickless += (unsigned)by;
+}
+
+/* ---- what the datapath asks of us ---- */
+
+static void wake(void *arg, unsigned worker)
+{
+	struct card_datapath *d = arg;
+
+	card_worker_wake(card_worker_at(d->card->workers, worker));
+}
+
+static void upcall_pending(void *arg)
+{
+	struct card_datapath *d = arg;
+	const uint64_t one = 1;
+
+	if (write(d->upcall_fd, &one, sizeof(one)) < 0)
+		return; // full: readable already
+}
+
+static void synchronize(void *arg)
+{
+	struct card_datapath *d = arg;
+
+	card_workers_synchronize(d->card->workers);
+}
+
+/* ---- event loop ---- */
+
+static void on_upcall(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_datapath *d = arg;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		dpu_warn_ratelimited("datapath: upcall eventfd", "err=%d", errno);
+	for (unsigned i = 0; i < UPCALL_ROUNDS; i++)
+		if (odp_upcall_poll(d->card->dp) == 0)
+			return;
+	event_active(d->upcall, EV_READ, 0); // more: after the other events
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_datapath *d = arg;
+
+	(void)fd;
+	(void)what;
+	odp_tick(d->card->dp);
+}
+
+static int events_add(struct card_datapath *d)
+{
+	static const struct timeval second = { .tv_sec = 1 };
+	struct event_base *base = d->card->loop;
+
+	d->upcall = event_new(base, d->upcall_fd, EV_READ | EV_PERSIST, on_upcall, d);
+	d->tick = event_new(base, -1, EV_PERSIST, on_tick, d);
+	if (!d->upcall || !d->tick || event_add(d->upcall, NULL) < 0 ||
+		event_add(d->tick, &second) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int pollers_add(struct card_datapath *d)
+{
+	struct card *c = d->card;
+
+	for (unsigned i = 0; i < card_workers_count(c->workers); i++) {
+		struct turn *t = &d->turn[i];
+		int ret;
+
+		t->w = odp_worker(c->dp, i);
+		t->poller = (struct card_poller){ turn_poll, turn_arm, turn_disarm, turn_nap_us, t,
+			0 };
+		ret = card_worker_call(card_worker_at(c->workers, i), turn_add, &t->poller);
+		if (ret)
+			return ret;
+		d->n_polled = i + 1;
+	}
+	return 0;
+}
+
+int card_datapath_start(struct card *c)
+{
+	unsigned n = card_workers_count(c->workers);
+	struct card_datapath *d = dpu_calloc(1, sizeof(*d) + n * sizeof(d->turn[0]));
+	struct odp_conf conf = {
+		.n_workers = n,
+		.pool = c->pool,
+		.host_arg = d,
+		.wake = wake,
+		.upcall_pending = upcall_pending,
+		.synchronize = synchronize,
+	};
+	int ret;
+
+	if (!d)
+		return -ENOMEM;
+	d->card = c;
+	c->datapath = d;
+	d->upcall_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ret = d->upcall_fd < 0 ? -errno : 0;
+	if (!ret)
+		ret = odp_create(&conf, &c->dp);
+	if (!ret)
+		ret = events_add(d);
+	if (!ret)
+		ret = pollers_add(d);
+	if (ret)
+		card_datapath_stop(c);
+	return ret;
+}
+
+void card_datapath_stop(struct card *c)
+{
+	struct card_datapath *d = c->datapath;
+
+	while (d->n_polled) {
+		struct turn *t = &d->turn[--d->n_polled];
+
+		card_worker_call(card_worker_at(c->workers, d->n_polled), turn_del, &t->poller);
+	}
+	if (d->tick)
+		event_free(d->tick);
+	if (d->upcall)
+		event_free(d->upcall);
+	odp_destroy(c->dp);
+	c->dp = NULL;
+	if (d->upcall_fd >= 0)
+		close(d->upcall_fd);
+	free(d);
+	c->datapath = NULL;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The inventory's names, its life cycle and its read-outs. */
+#include "device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+
+bool card_name_ok(const char *name)
+{
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+	size_t len;
+
+	if (!name)
+		return false;
+	len = strnlen(name, CARD_NAME_MAX + 1);
+	return len > 0 && len <= CARD_NAME_MAX && name[0] != '.' && name[0] != '-' &&
+	       strspn(name, allowed) == len;
+}
+
+unsigned card_take_workers(struct card *c, unsigned n)
+{
+	unsigned first = c->inv->next_worker;
+
+	c->inv->next_worker = (first + n) % card_workers_count(c->workers);
+	return first;
+}
+
+struct card_worker *card_worker_of(struct card *c, unsigned first, unsigned n)
+{
+	return card_worker_at(c->workers, (first + n) % card_workers_count(c->workers));
+}
+
+int card_inventory_init(struct card *c)
+{
+	struct card_inventory *inv = dpu_calloc(1, sizeof(*inv));
+
+	if (!inv)
+		return -ENOMEM;
+	TAILQ_INIT(&inv->volumes);
+	TAILQ_INIT(&inv->functions);
+	TAILQ_INIT(&inv->uplinks);
+	TAILQ_INIT(&inv->orphans);
+	c->inv = inv;
+	return 0;
+}
+
+void card_inventory_fini(struct card *c)
+{
+	struct card_inventory *inv = c->inv;
+	struct card_error e;
+	unsigned left;
+
+	while (!TAILQ_EMPTY(&inv->functions))
+		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);
+	while (!TAILQ_EMPTY(&inv->uplinks))
+		card_uplink_delete(c, TAILQ_LAST(&inv->uplinks, card_uplinks)->name, &e);
+	left = card_orphans_reap(c, CARD_DRAIN_MS);
+	if (left) { // their volumes and memory stay: the kernel may still write there
+		dpu_warn("device: requests still unanswered", "channels=%u", left);
+		return;
+	}
+	while (!TAILQ_EMPTY(&inv->volumes))
+		card_volume_delete(c, TAILQ_LAST(&inv->volumes, card_volumes)->name, &e);
+	free(inv);
+	c->inv = NULL;
+}
+
+void card_volume_foreach(
+	struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a)
+{
+	struct card_volume *vol;
+
+	TAILQ_FOREACH (vol, &c->inv->volumes, link) {
+		struct card_volume_view v = { .conf = vol->conf, .users = vol->users };
+
+		vol_info(vol->vol, &v.info);
+		vol_stats(vol->vol, &v.stats);
+		if (!fn(&v, a))
+			return;
+	}
+}
+
+void card_function_foreach(
+	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a)
+{
+	struct card_function *f;
+
+	TAILQ_FOREACH (f, &c->inv->functions, link) {
+		struct card_function_view v = {
+			.kind = f->kind,
+			.name = f->name,
+			.socket = f->socket,
+			.vdev = f->dev,
+			.net_conf = f->net_conf,
+			.net = f->net,
+			.port = f->port,
+			.blk_conf = f->blk_conf,
+			.blk = f->blk,
+		};
+
+		vho_dev_info(f->dev, &v.dev);
+		vho_vu_stats(f->vu, &v.vu);
+		if (!fn(&v, a))
+			return;
+	}
+}
+
+void card_uplink_foreach(
+	struct card *c, bool (*fn)(const struct card_uplink_view *v, void *a), void *a)
+{
+	struct card_uplink *u;
+
+	TAILQ_FOREACH (u, &c->inv->uplinks, link) {
+		struct card_uplink_view v = { .conf = u->conf, .port = u->port };
+
+		odp_ethdev_ops()->caps(u->dev, &v.caps);
+		if (!fn(&v, a))
+			return;
+	}
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the inventory: volumes, functions and uplinks, and how a function's queues come to
+ * workers. Control thread, but for what says otherwise.
+ *
+ * A volume outlives the functions that use it (users > 0 keeps it). A disk's queue does I/O through a
+ * channel that card_chan owns while the queue runs; a channel whose answers do not come within
+ * CARD_DRAIN_MS when its queue stops is left to the inventory's orphans until they have come.
+ */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "card.h"
+
+#define CARD_NAME_MAX 63
+#define CARD_DRAIN_MS 2000
+#define CARD_KICKLESS_NAP_US 100
+
+struct card_volume {
+	TAILQ_ENTRY(card_volume) link;
+	char name[CARD_NAME_MAX + 1];
+	struct card_volume_conf conf; // as created; strings are ours
+	char *path;		      // owned: as the operator gave it; NULL: none
+	struct vol *vol;	      // owned
+	unsigned users;		      // disks
+	unsigned orphans;	      // channels that wait for answers
+};
+
+/* One running queue of a disk. */
+struct card_chan {
+	TAILQ_ENTRY(card_chan) link; // among the orphans
+	struct vol_chan *chan;	     // owned
+	struct card_volume *vol;     // borrowed: counts us among its users or orphans
+	struct card_worker *w;	     // borrowed
+	struct card_poller poller;
+	struct vho_blk *blk; // borrowed: stops its queues before it goes
+	unsigned queue;
+	int kick_fd; // borrowed; -1: none
+	int chan_fd; // the channel's; -1: none
+};
+
+struct card_function {
+	TAILQ_ENTRY(card_function) link;
+	char name[CARD_NAME_MAX + 1];
+	enum vho_dev_kind kind;
+	struct card *card;     // borrowed
+	struct vho_host host;  // the card's services with this function as argument
+	struct vho_dev *dev;   // borrowed: part of net or blk
+	struct vho_vu *vu;     // owned
+	char *socket;	       // owned
+	unsigned first_worker; // of queue (pair) 0; the others follow round robin
+	/* NIC */
+	struct card_net_conf net_conf;
+	struct vho_net *net;   // owned
+	struct odp_port *port; // owned
+	int *kick_fds;	       // owned; by queue: what the worker watches, -1: none
+	/* disk */
+	struct card_blk_conf blk_conf;
+	struct vho_blk *blk;	  // owned
+	struct card_volume *vol;  // borrowed: counted in its users
+	struct card_chan **chans; // owned; by queue; NULL: not running
+};
+
+struct card_uplink {
+	TAILQ_ENTRY(card_uplink) link;
+	char name[CARD_NAME_MAX + 1];
+	char *devargs;	   // owned
+	struct card *card; // borrowed
+	struct card_uplink_conf conf;
+	struct odp_ethdev *dev; // owned
+	struct odp_port *port;	// owned
+	unsigned first_worker;
+	unsigned n_attached; // queues with a worker
+};
+
+TAILQ_HEAD(card_volumes, card_volume);
+TAILQ_HEAD(card_functions, card_function);
+TAILQ_HEAD(card_uplinks, card_uplink);
+TAILQ_HEAD(card_chans, card_chan);
+
+struct card_inventory {
+	struct card_volumes volumes;
+	struct card_functions functions;
+	struct card_uplinks uplinks;
+	struct card_chans orphans;
+	void *reap_timer;     // while there are orphans
+	unsigned next_worker; // where the next object's first queue goes
+};
+
+struct card_volume *card_volume_find(struct card *c, const char *name);
+struct card_function *card_function_find(struct card *c, const char *name);
+struct card_uplink *card_uplink_find(struct card *c, const char *name);
+
+/* Reserve n workers in turn; the first one's index. */
+unsigned card_take_workers(struct card *c, unsigned n);
+struct card_worker *card_worker_of(struct card *c, unsigned first, unsigned n);
+
+/* ---- device_queue.c: struct vho_host on workers; arg: struct card_function * ---- */
+extern const struct vho_host card_queue_host;
+
+/* Close the orphans that have been answered, waiting for at most wait_ms. Returns how many are left. */
+unsigned card_orphans_reap(struct card *c, unsigned wait_ms);

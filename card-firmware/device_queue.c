@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A function's queues on workers: what struct vho_host asks of the card. */
+#include "device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "datapath.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "dpu_log.h"
+
+#define BLK_BUDGET 32
+#define DRAIN_STEP_NS 200000L
+#define REAP_MS 100
+#define STUCK_NAP_US 10000 // a full submission ring has no event: look again by time
+
+struct call {
+	struct card_function *f;
+	unsigned idx;
+	int kick_fd;
+};
+
+/* ---- NIC; on the worker ---- */
+
+static int net_attach(struct card_worker *w, void *arg)
+{
+	const struct call *q = arg;
+	struct card_function *f = q->f;
+	struct odp_worker *ow = odp_worker(f->card->dp, card_worker_idx(w));
+	uint16_t pair = (uint16_t)(q->idx / 2);
+	int ret;
+
+	if (q->idx % 2 == 0) {
+		ret = odp_txq_attach(ow, f->port, pair);
+		if (!ret)
+			vho_dev_queue_run(f->dev, q->idx, true);
+		return ret;
+	}
+	ret = q->kick_fd >= 0 ? card_worker_fd_add(w, q->kick_fd) : 0;
+	if (ret)
+		return ret;
+	ret = odp_rxq_attach(ow, f->port, pair);
+	if (ret) {
+		if (q->kick_fd >= 0)
+			card_worker_fd_del(w, q->kick_fd);
+		return ret;
+	}
+	if (q->kick_fd < 0)
+		card_datapath_kickless(f->card, w, 1);
+	f->kick_fds[q->idx] = q->kick_fd;
+	vho_dev_queue_run(f->dev, q->idx, true);
+	return 0;
+}
+
+static int net_detach(struct card_worker *w, void *arg)
+{
+	const struct call *q = arg;
+	struct card_function *f = q->f;
+	struct odp_worker *ow = odp_worker(f->card->dp, card_worker_idx(w));
+	uint16_t pair = (uint16_t)(q->idx / 2);
+
+	vho_dev_queue_run(f->dev, q->idx, false);
+	if (q->idx % 2 == 0) {
+		odp_txq_detach(ow, f->port, pair);
+		return 0;
+	}
+	odp_rxq_detach(ow, f->port, pair);
+	if (f->kick_fds[q->idx] >= 0)
+		card_worker_fd_del(w, f->kick_fds[q->idx]);
+	else
+		card_datapath_kickless(f->card, w, -1);
+	f->kick_fds[q->idx] = -1;
+	return 0;
+}
+
+/* ---- disk; on the worker ---- */
+
+static unsigned blk_poll(void *arg)
+{
+	struct card_chan *ch = arg;
+	unsigned n = vol_chan_inflight(ch->chan) ? vol_chan_poll(ch->chan) : 0;
+
+	return n + vho_blk_poll(ch->blk, ch->queue, ch->chan, BLK_BUDGET);
+}
+
+static bool blk_arm(void *arg)
+{
+	struct card_chan *ch = arg;
+
+	if (ch->chan_fd < 0 && vol_chan_inflight(ch->chan))
+		return false;
+	return vho_dev_queue_arm(vho_blk_dev(ch->blk), ch->queue);
+}
+
+static void blk_disarm(void *arg)
+{
+	struct card_chan *ch = arg;
+
+	vho_dev_queue_disarm(vho_blk_dev(ch->blk), ch->queue);
+}
+
+static unsigned blk_nap_us(void *arg)
+{
+	struct card_chan *ch = arg;
+
+	if (ch->kick_fd < 0)
+		return CARD_KICKLESS_NAP_US;
+	return vol_chan_inflight(ch->chan) ? STUCK_NAP_US : 0;
+}
+
+static unsigned orphan_poll(void *arg)
+{
+	struct card_chan *ch = arg;
+
+	return vol_chan_kick(ch->chan);
+}
+
+static unsigned orphan_nap_us(void *arg)
+{
+	(void)arg;
+	return STUCK_NAP_US;
+}
+
+static int blk_attach(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+	int ret = ch->kick_fd >= 0 ? card_worker_fd_add(w, ch->kick_fd) : 0;
+
+	if (ret)
+		return ret;
+	ret = ch->chan_fd >= 0 ? card_worker_fd_add(w, ch->chan_fd) : 0;
+	if (ret)
+		goto err_kick;
+	ret = card_worker_poller_add(w, &ch->poller);
+	if (ret)
+		goto err_chan;
+	vho_dev_queue_run(vho_blk_dev(ch->blk), ch->queue, true);
+	return 0;
+
+err_chan:
+	if (ch->chan_fd >= 0)
+		card_worker_fd_del(w, ch->chan_fd);
+err_kick:
+	if (ch->kick_fd >= 0)
+		card_worker_fd_del(w, ch->kick_fd);
+	return ret;
+}
+
+/* No new requests from here on. */
+static int blk_close_queue(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	vho_dev_queue_run(vho_blk_dev(ch->blk), ch->queue, false);
+	card_worker_poller_del(w, &ch->poller);
+	if (ch->kick_fd >= 0)
+		card_worker_fd_del(w, ch->kick_fd);
+	return 0;
+}
+
+/* Collect answers and give them to the guest. Returns how many are still to come. */
+static int blk_drain(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	(void)w;
+	vol_chan_kick(ch->chan);
+	vho_blk_poll(ch->blk, ch->queue, ch->chan, 0);
+	return (int)(vho_blk_inflight(ch->blk, ch->queue) + vol_chan_inflight(ch->chan));
+}
+
+static int blk_abandon(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	vho_blk_abandon(ch->blk, ch->queue);
+	ch->poller = (struct card_poller){ orphan_poll, NULL, NULL, orphan_nap_us, ch, 0 };
+	return card_worker_poller_add(w, &ch->poller); // -ENOSPC: the reaper's kicks do
+}
+
+static int orphan_check(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	(void)w;
+	vol_chan_kick(ch->chan);
+	return (int)vol_chan_inflight(ch->chan);
+}
+
+static int orphan_detach(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	if (ch->poller.poll)
+		card_worker_poller_del(w, &ch->poller);
+	return 0;
+}
+
+static int unwatch_chan(struct card_worker *w, void *arg)
+{
+	struct card_chan *ch = arg;
+
+	if (ch->chan_fd >= 0)
+		card_worker_fd_del(w, ch->chan_fd);
+	return 0;
+}
+
+/* ---- control thread ---- */
+
+static void chan_free(struct card_chan *ch)
+{
+	vol_chan_close(ch->chan);
+	free(ch);
+}
+
+static unsigned reap(struct card *c)
+{
+	struct card_chan *ch = TAILQ_FIRST(&c->inv->orphans), *next;
+	unsigned left = 0;
+
+	for (; ch; ch = next) {
+		next = TAILQ_NEXT(ch, link);
+		if (card_worker_call(ch->w, orphan_check, ch) > 0) {
+			left++;
+			continue;
+		}
+		card_worker_call(ch->w, orphan_detach, ch);
+		card_worker_call(ch->w, unwatch_chan, ch);
+		TAILQ_REMOVE(&c->inv->orphans, ch, link);
+		ch->vol->orphans--;
+		dpu_info("device: late answers are in", "volume=%s", ch->vol->name);
+		chan_free(ch);
+	}
+	return left;
+}
+
+static void nap(void)
+{
+	const struct timespec ts = { .tv_nsec = DRAIN_STEP_NS };
+
+	nanosleep(&ts, NULL);
+}
+
+static void on_reap(void *arg)
+{
+	struct card *c = arg;
+
+	c->inv->reap_timer = NULL;
+	if (reap(c))
+		c->inv->reap_timer = c->vho_loop.timer(c->vho_loop.arg, REAP_MS, on_reap, c);
+}
+
+unsigned card_orphans_reap(struct card *c, unsigned wait_ms)
+{
+	uint64_t end = dpu_now_ns() + wait_ms * 1000000ull;
+	unsigned left;
+
+	while ((left = reap(c)) && dpu_now_ns() < end)
+		nap();
+	if (c->inv->reap_timer && (!left || c->stopping)) {
+		c->vho_loop.timer_cancel(c->vho_loop.arg, c->inv->reap_timer);
+		c->inv->reap_timer = NULL;
+	}
+	return left;
+}
+
+static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
+{
+	struct card_chan *ch = dpu_calloc(1, sizeof(*ch));
+	int ret;
+
+	if (!ch)
+		return -ENOMEM;
+	ret = vol_chan_open(f->vol->vol, &ch->chan);
+	if (ret) {
+		free(ch);
+		return ret;
+	}
+	ch->vol = f->vol;
+	ch->w = card_worker_of(f->card, f->first_worker, idx);
+	ch->blk = f->blk;
+	ch->queue = idx;
+	ch->kick_fd = kick_fd;
+	ch->chan_fd = vol_chan_fd(ch->chan);
+	ch->poller = (struct card_poller){ blk_poll, blk_arm, blk_disarm, blk_nap_us, ch, 0 };
+	ret = card_worker_call(ch->w, blk_attach, ch);
+	if (ret) {
+		chan_free(ch);
+		return ret;
+	}
+	f->chans[idx] = ch;
+	return 0;
+}
+
+static void blk_stop(struct card_function *f, unsigned idx)
+{
+	uint64_t end = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
+	struct card_chan *ch = f->chans[idx];
+	struct card *c = f->card;
+	int left;
+
+	f->chans[idx] = NULL;
+	card_worker_call(ch->w, blk_close_queue, ch);
+	while ((left = card_worker_call(ch->w, blk_drain, ch)) > 0 && dpu_now_ns() < end)
+		nap();
+	if (left <= 0) {
+		card_worker_call(ch->w, unwatch_chan, ch);
+		chan_free(ch);
+		return;
+	}
+	dpu_warn("device: requests do not end, left behind", "dev=%s queue=%u n=%d", f->name, idx,
+		left);
+	if (card_worker_call(ch->w, blk_abandon, ch) < 0)
+		ch->poller.poll = NULL;
+	ch->vol->orphans++;
+	TAILQ_INSERT_TAIL(&c->inv->orphans, ch, link);
+	if (!c->inv->reap_timer)
+		c->inv->reap_timer = c->vho_loop.timer(c->vho_loop.arg, REAP_MS, on_reap, c);
+}
+
+static int queue_start(void *arg, struct vho_dev *dev, unsigned idx, int kick_fd)
+{
+	struct card_function *f = arg;
+	struct call q = { f, idx, kick_fd };
+	int ret;
+
+	(void)dev;
+	if (f->kind == VHO_DEV_BLK)
+		ret = blk_start(f, idx, kick_fd);
+	else
+		ret = card_worker_call(
+			card_worker_of(f->card, f->first_worker, idx / 2), net_attach, &q);
+	if (ret)
+		dpu_warn_ratelimited(
+			"device: queue not started", "dev=%s queue=%u err=%d", f->name, idx, ret);
+	return ret;
+}
+
+static void queue_stop(void *arg, struct vho_dev *dev, unsigned idx)
+{
+	struct card_function *f = arg;
+	struct call q = { f, idx, -1 };
+
+	(void)dev;
+	if (f->kind == VHO_DEV_BLK)
+		blk_stop(f, idx);
+	else
+		card_worker_call(card_worker_of(f->card, f->first_worker, idx / 2), net_detach, &q);
+}
+
+static void changed(void *arg, struct vho_dev *dev)
+{
+	struct card_function *f = arg;
+
+	(void)dev;
+	if (f->port)
+		odp_port_caps_changed(f->port);
+}
+
+static void synchronize(void *arg)
+{
+	struct card_function *f = arg;
+
+	card_workers_synchronize(f->card->workers);
+}
+
+const struct vho_host card_queue_host = {
+	.queue_start = queue_start,
+	.queue_stop = queue_stop,
+	.changed = changed,
+	.synchronize = synchronize,
+};

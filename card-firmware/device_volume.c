@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Volumes of the inventory: create, delete, resize. */
+#include "device.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+#include "rpc_schema.h"
+
+struct card_volume *card_volume_find(struct card *c, const char *name)
+{
+	struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
+{
+	return a->kind == b->kind && a->block_size == b->block_size &&
+	       a->num_blocks == b->num_blocks && a->read_only == b->read_only &&
+	       a->direct == b->direct && !strcmp(a->path ? a->path : "", b->path ? b->path : "");
+}
+
+/*
+ * Where a file volume's path really leads: its directory with every link resolved, then its last
+ * component, which open does not follow. A relative path counts from volume_dir, and with one set
+ * nothing outside it is opened.
+ */
+static int resolve(struct card *c, const char *path, char out[PATH_MAX], struct card_error *e)
+{
+	const char *base = c->opt.volume_dir, *last = strrchr(path, '/');
+	char joined[PATH_MAX], root[PATH_MAX], dir[PATH_MAX];
+	size_t len;
+
+	last = last ? last + 1 : path;
+	if (!*last || !strcmp(last, ".") || !strcmp(last, ".."))
+		return card_fail(e, -EINVAL, "filename: %s names no file", path);
+	if (path[0] != '/' && !base)
+		return card_fail(e, -EINVAL, "filename: must be an absolute path");
+	len = (size_t)snprintf(joined, sizeof(joined), "%s%s%.*s.", path[0] == '/' ? "" : base,
+		path[0] == '/' ? "" : "/", (int)(last - path), path);
+	if (len >= sizeof(joined))
+		return card_fail(e, -ENAMETOOLONG, "filename: too long");
+	if (!realpath(joined, dir))
+		return card_fail(e, -errno, "filename: %s: %s", path, strerror(errno));
+	if (base) {
+		if (!realpath(base, root))
+			return card_fail(e, -errno, "volume directory: %s", strerror(errno));
+		len = strlen(root);
+		if (strncmp(dir, root, len) != 0 || (dir[len] && dir[len] != '/'))
+			return card_fail(e, -EACCES, "filename: %s is not below %s", path, base);
+	}
+	if ((size_t)snprintf(out, PATH_MAX, "%s/%s", dir, last) >= PATH_MAX)
+		return card_fail(e, -ENAMETOOLONG, "filename: too long");
+	return 0;
+}
+
+static int open_volume(
+	struct card *c, const struct card_volume_conf *conf, struct vol **out, struct card_error *e)
+{
+	uint64_t size = conf->num_blocks * conf->block_size;
+	char path[PATH_MAX];
+	int ret;
+
+	switch (conf->kind) {
+	case CARD_VOL_NULL:
+		return vol_null_open(
+			&(struct vol_null_conf){ conf->name, size, conf->block_size }, out);
+	case CARD_VOL_RAM:
+		return vol_ram_open(
+			&(struct vol_ram_conf){ conf->name, size, conf->block_size }, out);
+	case CARD_VOL_FILE:
+		ret = resolve(c, conf->path, path, e);
+		if (ret)
+			return ret;
+		return vol_file_open(
+			&(struct vol_file_conf){
+				.name = conf->name,
+				.path = path,
+				.block_size = conf->block_size,
+				.read_only = conf->read_only,
+				.direct = conf->direct,
+				.create_size = size,
+			},
+			out);
+	}
+	return -EINVAL;
+}
+
+static int check(const struct card_volume_conf *conf, struct card_error *e)
+{
+	if (!card_name_ok(conf->name))
+		return card_fail(e, -EINVAL, "name: not a valid name");
+	if (conf->block_size != 512 && conf->block_size != 4096)
+		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
+	if (conf->num_blocks > INT64_MAX / conf->block_size)
+		return card_fail(e, -EINVAL, "num_blocks: too large");
+	if (conf->kind != CARD_VOL_FILE && conf->num_blocks == 0)
+		return card_fail(e, -EINVAL, "num_blocks: must not be 0");
+	if (conf->kind == CARD_VOL_FILE && (!conf->path || !conf->path[0]))
+		return card_fail(e, -EINVAL, "filename: missing");
+	return 0;
+}
+
+static void volume_free(struct card_volume *v)
+{
+	vol_close(v->vol);
+	free(v->path);
+	free(v);
+}
+
+int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e)
+{
+	struct card_volume *v;
+	int ret = check(conf, e);
+
+	if (ret)
+		return ret;
+	v = card_volume_find(c, conf->name);
+	if (v && same(&v->conf, conf))
+		return 0;
+	if (v)
+		return card_fail(e, -EEXIST, "%s: exists with other parameters", conf->name);
+	v = dpu_calloc(1, sizeof(*v));
+	if (!v)
+		return card_fail(e, -ENOMEM, "out of memory");
+	memcpy(v->name, conf->name, strlen(conf->name));
+	if (conf->path) {
+		v->path = strdup(conf->path);
+		if (!v->path) {
+			free(v);
+			return card_fail(e, -ENOMEM, "out of memory");
+		}
+	}
+	v->conf = *conf;
+	v->conf.name = v->name;
+	v->conf.path = v->path;
+	e->text[0] = 0;
+	ret = open_volume(c, &v->conf, &v->vol, e);
+	if (ret) {
+		volume_free(v);
+		return e->text[0] ? ret : card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));
+	}
+	TAILQ_INSERT_TAIL(&c->inv->volumes, v, link);
+	dpu_info("volume: created", "name=%s", v->name);
+	return 0;
+}
+
+int card_volume_delete(struct card *c, const char *name, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+
+	if (!v)
+		return card_fail(e, -ENOENT, "%s: no such volume", name);
+	card_orphans_reap(c, 0);
+	if (v->users || v->orphans)
+		return card_fail(e, -EBUSY, "%s: in use by %u disks", name, v->users + v->orphans);
+	TAILQ_REMOVE(&c->inv->volumes, v, link);
+	dpu_info("volume: deleted", "name=%s", v->name);
+	volume_free(v);
+	return 0;
+}
+
+int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+	struct card_function *f;
+	int ret;
+
+	if (!v)
+		return card_fail(e, -ENOENT, "%s: no such volume", name);
+	if (num_blocks == 0 || num_blocks > INT64_MAX / v->conf.block_size)
+		return card_fail(e, -EINVAL, "num_blocks: out of range");
+	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
+	if (ret)
+		return card_fail(e, ret, "%s: %s", name, strerror(-ret));
+	TAILQ_FOREACH (f, &c->inv->functions, link) {
+		if (f->vol != v)
+			continue;
+		vho_blk_resized(f->blk);
+		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
+	}
+	return 0;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Binds a virtio NIC to a switch port: queue pair i is receive and transmit queue i. */
+#include "card.h"
+
+static uint16_t rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
+{
+	return vho_net_rx(drv, rxq, pkts, n);
+}
+
+static uint16_t tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	return vho_net_tx(drv, txq, pkts, n);
+}
+
+static void tx_flush(void *drv, uint16_t txq)
+{
+	vho_net_tx_notify(drv, txq);
+}
+
+/* What the guest transmits comes from its odd queues. */
+static unsigned guest_txq(uint16_t rxq)
+{
+	return 2u * rxq + 1;
+}
+
+static bool rx_arm(void *drv, uint16_t rxq)
+{
+	return vho_dev_queue_arm(vho_net_dev(drv), guest_txq(rxq));
+}
+
+static void rx_disarm(void *drv, uint16_t rxq)
+{
+	vho_dev_queue_disarm(vho_net_dev(drv), guest_txq(rxq));
+}
+
+static void caps(void *drv, struct odp_port_caps *out)
+{
+	struct vho_net_caps c;
+
+	vho_net_caps(drv, &c);
+	*out = (struct odp_port_caps){
+		.up = c.running,
+		.csum = c.csum,
+		.tso4 = c.tso4,
+		.tso6 = c.tso6,
+		.uso = c.uso,
+		.multi_seg = true, // copied into whatever buffers the guest posts
+		.mtu = c.mtu,
+	};
+}
+
+static const struct odp_port_ops port_ops = {
+	.rx = rx,
+	.tx = tx,
+	.tx_flush = tx_flush,
+	.rx_arm = rx_arm,
+	.rx_disarm = rx_disarm,
+	.caps = caps,
+};
+
+const struct odp_port_ops *card_net_port_ops(void)
+{
+	return &port_ops;
+}
