@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+/* cardctl: the operator's command line. One command is one call on the card's control socket. */
+#include "cardctl.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "card_paths.h"
+
+#define ANSWER_MAX (256u << 20)
+
+enum { EXIT_REFUSED = 1, EXIT_MISUSE = 2 };
+
+static struct {
+	const char *card, *socket, *completion;
+	bool json, all;
+	uint64_t timeout_s;
+} opt = { .card = CARD_NAME_DEFAULT, .timeout_s = 30 };
+
+static const struct dpu_opt opts[] = {
+	{ "card", DPU_OPT_STR, &opt.card, "NAME",
+		"card to talk to, when several run here; default " CARD_NAME_DEFAULT, 0, 0 },
+	{ "socket", DPU_OPT_STR, &opt.socket, "PATH",
+		"its control socket, when it is not RUN/NAME.sock; also $" CARD_RPC_SOCKET_ENV, 0,
+		0 },
+	{ "json", DPU_OPT_FLAG, &opt.json, NULL, "print the result as JSON", 0, 0 },
+	{ "all", DPU_OPT_FLAG, &opt.all, NULL, "show counters that are zero as well", 0, 0 },
+	{ "timeout-s", DPU_OPT_UINT, &opt.timeout_s, "SECONDS",
+		"give up when the card does not answer; default 30", 1, 3600 },
+	{ "completion", DPU_OPT_STR, &opt.completion, "SHELL",
+		"print the completion script; SHELL is bash", 0, 0 },
+};
+
+static const struct dpu_cli cli = {
+	.prog = "cardctl",
+	.summary = "control a card daemon",
+	.usage = "[options] OBJECT VERB [KEY] [name=value ...]",
+	.text = "Each command is one JSON-RPC call on the control socket of cardd. What a command "
+		"creates is there again after a restart of the daemon; creating it twice with the "
+		"same parameters is no error. RUN is $XDG_RUNTIME_DIR/outboard when that is set "
+		"and "
+		"the user is not root, else /run/outboard.",
+	.opts = opts,
+	.n_opts = sizeof(opts) / sizeof(opts[0]),
+};
+
+/* ---- the wire ---- */
+
+/* A connected socket or a negative errno. */
+static int dial(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = (time_t)opt.timeout_s };
+	int fd, ret;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) ||
+		connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int send_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* The answer is one line. *out: free() it. 0 or a negative errno. */
+static int receive_line(int fd, char **out)
+{
+	size_t size = 65536, len = 0;
+	char *buf = malloc(size);
+
+	while (buf) {
+		ssize_t n = recv(fd, buf + len, size - len - 1, 0);
+		char *more;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			int ret = n < 0 ? -errno : -ECONNRESET;
+
+			free(buf);
+			return ret == -EAGAIN ? -ETIMEDOUT : ret;
+		}
+		if (memchr(buf + len, '\n', (size_t)n)) {
+			buf[len + (size_t)n] = '\0';
+			*out = buf;
+			return 0;
+		}
+		len += (size_t)n;
+		if (size - len > 4096)
+			continue;
+		more = size < ANSWER_MAX ? realloc(buf, size * 2) : NULL;
+		if (!more)
+			free(buf);
+		buf = more;
+		size *= 2;
+	}
+	return -ENOMEM;
+}
+
+/* One call over one connection. *answer: new reference. */
+static int call(const char *path, const char *method, const json_t *params, json_t **answer)
+{
+	json_t *req = json_pack("{s:s, s:i, s:s, s:O}", "jsonrpc", "2.0", "id", 1, "method", method,
+		"params", params);
+	char *text = req ? json_dumps(req, JSON_COMPACT) : NULL, *line = NULL;
+	int fd, ret;
+
+	json_decref(req);
+	if (!text)
+		return -ENOMEM;
+	fd = dial(path);
+	ret = fd < 0 ? fd : send_all(fd, text, strlen(text));
+	if (!ret)
+		ret = receive_line(fd, &line);
+	if (fd >= 0)
+		close(fd);
+	free(text);
+	if (ret)
+		return ret;
+	*answer = json_loads(line, 0, NULL);
+	free(line);
+	return *answer ? 0 : -EBADMSG;
+}
+
+/* ---- commands ---- */
+
+static int report(const char *method, const json_t *error)
+{
+	const char *text = json_string_value(json_object_get(error, "message"));
+
+	fprintf(stderr, "cardctl: %s: %s\n", method, text ? text : "refused without a reason");
+	if (opt.json)
+		json_dumpf(error, stdout, JSON_INDENT(2)), putchar('\n');
+	return EXIT_REFUSED;
+}
+
+static const char *socket_path(char *buf, size_t size)
+{
+	const char *env = getenv(CARD_RPC_SOCKET_ENV), *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (opt.socket)
+		return opt.socket;
+	if (env)
+		return env;
+	if (geteuid() != 0 && xdg && xdg[0] == '/')
+		snprintf(buf, size, "%s/" CARD_RUN_SUBDIR "/%s.sock", xdg, opt.card);
+	else
+		snprintf(buf, size, CARD_RUN_DIR "/%s.sock", opt.card);
+	return buf;
+}
+
+static int run(const struct card_verb *v, const json_t *params)
+{
+	const char *method = card_method_at(v->method)->name;
+	char buf[1024];
+	const char *path = socket_path(buf, sizeof(buf));
+	json_t *answer = NULL, *error;
+	int ret;
+
+	ret = call(path, method, params, &answer);
+	if (ret) {
+		fprintf(stderr, "cardctl: %s: %s\n", path, strerror(-ret));
+		return EXIT_REFUSED;
+	}
+	error = json_object_get(answer, "error");
+	if (error) {
+		ret = report(method, error);
+	} else {
+		const json_t *result = json_object_get(answer, "result");
+
+		if (opt.json)
+			json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY), putchar('\n');
+		else
+			cardctl_print(v, result, opt.all ? CARDCTL_SHOW_ALL : CARDCTL_SHOW_NONZERO,
+				stdout);
+		ret = fflush(stdout) || ferror(stdout) ? EXIT_REFUSED : 0;
+	}
+	json_decref(answer);
+	return ret;
+}
+
+static int misuse(const char *what, const char *why)
+{
+	fprintf(stderr, "cardctl: %s: %s\nTry 'cardctl --help'.\n", what, why);
+	return EXIT_MISUSE;
+}
+
+/* --help after OBJECT or OBJECT VERB is about those; --man has the commands as well. */
+static bool documented(int argc, char **argv)
+{
+	const char *words[2] = { NULL, NULL };
+	unsigned n = 0;
+
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (!strcmp(argv[i], "--man")) {
+			cardctl_man(&cli, stdout);
+			return true;
+		}
+		if (!strcmp(argv[i], "--help")) {
+			cardctl_help(&cli, words[0], words[1], stdout);
+			return true;
+		}
+		if (!strcmp(argv[i], "--socket") || !strcmp(argv[i], "--card") ||
+			!strcmp(argv[i], "--timeout-s"))
+			i++;
+		else if (argv[i][0] != '-' && n < 2)
+			words[n++] = argv[i];
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const struct card_verb *v;
+	char err[CARDCTL_TEXT_MAX];
+	json_t *params;
+	int n, used, ret;
+
+	if (documented(argc, argv))
+		return 0;
+	n = dpu_cli_parse(&cli, argc, argv);
+	if (n < 0)
+		return n == -ECANCELED ? 0 : EXIT_MISUSE;
+	if (opt.completion) {
+		if (strcmp(opt.completion, "bash") != 0)
+			return misuse(opt.completion, "no completion for this shell");
+		cardctl_completion_bash(&cli, stdout);
+		return 0;
+	}
+	if (n == 0)
+		return misuse("OBJECT", "required");
+	v = card_verb_find(argv[1], n > 1 ? argv[2] : NULL);
+	if (!v) {
+		fprintf(stderr, "cardctl: no such command: %s%s%s\n", argv[1], n > 1 ? " " : "",
+			n > 1 ? argv[2] : "");
+		cardctl_help(&cli, card_verb_find(argv[1], "list") ? argv[1] : NULL, NULL, stderr);
+		return EXIT_MISUSE;
+	}
+	used = v->verb ? 2 : 1;
+	params = cardctl_params(v, argv + 1 + used, n - used, err, sizeof(err));
+	if (!params)
+		return misuse(argv[1], err);
+	ret = run(v, params);
+	json_decref(params);
+	return ret;
+}

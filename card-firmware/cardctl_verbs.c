@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* cardctl's commands: which call each sends and which columns its table has. */
+#include "card_method.h"
+
+#include <string.h>
+
+/* clang-format off */
+#define SENDS(id) .method = CARD_M_##id
+#define KEY(k) .key = k, .key_required = true
+#define KEY_OPT(k) .key = k
+#define STATS(class) SENDS(stats_get), .fixed_name = "object", .fixed_value = class
+
+#define DISK_COLUMNS "NAME=ctrlr VOLUME=volume STATE=state QUEUES=queues SOCKET=socket"
+#define NET_COLUMNS "NAME=name MAC=mac STATE=state PORT=port PAIRS=queue_pairs MTU=mtu SOCKET=socket"
+#define VOLUME_COLUMNS \
+	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users FILE=driver_specific.uring.filename"
+#define UPLINK_COLUMNS "NAME=name PORT=port UP=up QUEUES=queues MTU=mtu DEVICE=devargs"
+#define PORT_COLUMNS \
+	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets TX_BYTES=tx_bytes DROPS=drops"
+
+static const struct card_verb verbs[] = {
+	{ "volume", "create-null", SENDS(bdev_null_create), KEY("name") },
+	{ "volume", "create-ram", SENDS(bdev_malloc_create), KEY("name") },
+	{ "volume", "create-file", SENDS(bdev_uring_create), KEY("name") },
+	{ "volume", "delete", SENDS(volume_delete), KEY("name") },
+	{ "volume", "resize", SENDS(volume_resize), KEY("name") },
+	{ "volume", "list", SENDS(bdev_get_bdevs), .columns = VOLUME_COLUMNS },
+	{ "volume", "show", SENDS(bdev_get_bdevs), KEY("name"), .help = "Show one volume" },
+	{ "volume", "stats", STATS("volume"), KEY_OPT("name"), .help = "Counters of volumes" },
+
+	{ "disk", "create", SENDS(vhost_create_blk_controller), KEY("ctrlr") },
+	{ "disk", "delete", SENDS(vhost_delete_controller), KEY("ctrlr") },
+	{ "disk", "list", SENDS(vhost_get_controllers), .columns = DISK_COLUMNS },
+	{ "disk", "show", SENDS(vhost_get_controllers), KEY("name"), .help = "Show one disk" },
+	{ "disk", "stats", STATS("disk"), KEY_OPT("name"), .help = "Counters of disks and their queues" },
+
+	{ "net", "create", SENDS(net_create), KEY("name") },
+	{ "net", "delete", SENDS(net_delete), KEY("name") },
+	{ "net", "list", SENDS(net_list), .columns = NET_COLUMNS },
+	{ "net", "show", SENDS(net_list), KEY("name"), .help = "Show one NIC" },
+	{ "net", "stats", STATS("net"), KEY_OPT("name"), .help = "Counters of NICs and their queues" },
+
+	{ "uplink", "create", SENDS(uplink_create), KEY("name") },
+	{ "uplink", "delete", SENDS(uplink_delete), KEY("name") },
+	{ "uplink", "list", SENDS(uplink_list), .columns = UPLINK_COLUMNS },
+	{ "uplink", "show", SENDS(uplink_list), KEY("name"), .help = "Show one uplink" },
+	{ "uplink", "stats", STATS("port"), KEY("name"), .help = "Counters of an uplink's port" },
+
+	{ "port", "list", SENDS(port_list), .columns = PORT_COLUMNS },
+	{ "port", "show", SENDS(port_list), KEY("name"), .help = "Show one port" },
+	{ "port", "stats", STATS("port"), KEY_OPT("name"),
+		.help = "Counters of ports with the reasons of their drops" },
+
+	{ "flow", "add", SENDS(flow_add), KEY("flow") },
+	{ "flow", "delete", SENDS(flow_del), KEY("flow") },
+	{ "flow", "list", SENDS(flow_list),
+		.columns = "ID=id PACKETS=packets BYTES=bytes IDLE_MS=idle_ms ORIGIN=origin FLOW=flow ACTIONS=actions" },
+	{ "flow", "flush", SENDS(flow_flush) },
+	{ "flow", "stats", STATS("datapath"), .help = "Counters of the flow table" },
+
+	{ "mac", "set", SENDS(mac_set), KEY("mac") },
+	{ "mac", "delete", SENDS(mac_del), KEY("mac") },
+	{ "mac", "list", SENDS(mac_list),
+		.columns = "MAC=mac VLAN=vlan PORT=port AGE_S=age_s STATIC=static" },
+	{ "mac", "flush", SENDS(mac_flush) },
+
+	{ "worker", "list", SENDS(worker_list),
+		.columns = "WORKER=worker BUSY%=busy_percent TURNS=turns SLEEPS=sleeps WAKES=wakes" },
+	{ "worker", "stats", STATS("worker"), .help = "Counters of workers" },
+
+	{ "card", "info", SENDS(card_info) },
+	{ "card", "ready", SENDS(card_ready) },
+	{ "card", "stats", SENDS(stats_get) },
+	{ "card", "config", SENDS(config_get) },
+	{ "card", "methods", SENDS(rpc_get_methods) },
+	{ "card", "version", SENDS(spdk_get_version) },
+	{ "card", "log-level", SENDS(log_level_set), KEY("level") },
+	{ "card", "shutdown", SENDS(shutdown) },
+
+	{ "stats", NULL, SENDS(stats_get) },
+};
+/* clang-format on */
+
+const struct card_verb *card_verb_at(unsigned idx)
+{
+	return idx < sizeof(verbs) / sizeof(verbs[0]) ? &verbs[idx] : NULL;
+}
+
+const struct card_verb *card_verb_find(const char *object, const char *verb)
+{
+	const struct card_verb *v;
+
+	for (unsigned i = 0; (v = card_verb_at(i)); i++) {
+		if (strcmp(v->object, object) != 0)
+			continue;
+		if (!v->verb || (verb && !strcmp(v->verb, verb)))
+			return v;
+	}
+	return NULL;
+}
