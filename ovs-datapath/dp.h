@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The datapath's objects, shared by the files of this folder.
+ *
+ * Two kinds of thread touch them. Control changes tables; workers read them during a turn and keep
+ * no pointer into them from one turn to the next, with one exception: the exact-match cache keeps
+ * flow pointers. Flows therefore live in chunks that are only freed with the datapath, and carry a
+ * generation that is odd while the flow is live: a cached pointer is used only while the generation
+ * is the one it was cached with. Everything else that workers can see is unlinked first and freed
+ * after conf.synchronize() (odp_defer, odp_reclaim).
+ *
+ * The control thread sends packets too, after a miss. It does so through a worker object of its own
+ * (dp->control) that owns no queue, so that everything it sends goes through hand-over rings.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_ring.h>
+
+#include "key.h"
+#include "odp_flow.h"
+
+#define FLOW_CHUNK 1024u // flows in a chunk
+#define FLOW_CHUNKS 256u
+#define SUBTABLES_MAX 128u
+#define UPCALL_RING 256u    // packets of one port that wait for a decision
+#define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
+
+struct odp_bridge;
+struct odp_subtable;
+struct odp_emc;
+
+/* ---- flows ---- */
+
+enum odp_acts_kind { ODP_ACTS_DROP, ODP_ACTS_OUTPUT, ODP_ACTS_LIST };
+
+/* A validated action list; immutable once published. */
+struct odp_acts {
+	enum odp_acts_kind kind;
+	uint32_t port; // ODP_ACTS_OUTPUT: the only action
+	unsigned n, n_outputs;
+	struct odp_action a[];
+};
+
+struct odp_flow {
+	/* Read by workers. */
+	_Atomic uint32_t gen; // odd: live
+	uint32_t idx;
+	struct odp_kw key;		       // masked; constant while live
+	_Atomic(const struct odp_acts *) acts; // owned; RCU
+
+	/* Control thread. */
+	struct odp_subtable *st; // borrowed: lives while it has flows
+	const char *origin;	 // static storage
+	uint64_t id;
+	uint64_t seen_packets, used_ns; // by flow_sample
+	struct odp_flow *next;		// free list
+};
+
+/* One worker's counters of one flow. */
+struct odp_flow_slot {
+	dpu_counter packets, bytes;
+};
+
+/* What lookups see, all at once: replaced as a whole, so depth, tables and generation agree. */
+struct odp_view {
+	enum odp_depth depth; // of the deepest mask
+	uint32_t gen;	      // changes when cached decisions may be wrong
+	unsigned n;
+	struct odp_subtable *st[]; // in order of lookup; borrowed
+};
+
+/* ---- ports ---- */
+
+/* Packets gathered for one transmit queue by one worker. */
+struct odp_lane {
+	struct odp_pw *pw; // borrowed: contains it
+	uint16_t txq;
+	bool listed; // on the worker's list of lanes that hold packets
+	bool flush;  // on the worker's list of queues to notify
+	struct odp_lane *next_dirty, *next_sent;
+	uint16_t n;
+	uint16_t max_segs;
+	uint32_t max_len;
+	uint64_t or_flags, bytes;
+	struct rte_mbuf *pkts[ODP_BURST];
+};
+
+/* One worker's part of one port. */
+struct odp_pw {
+	struct odp_port *port; // borrowed: contains it
+	uint16_t n_own;
+	uint16_t *own;	       // owned; transmit queues of this port that this worker sends on
+	struct odp_lane *lane; // owned; one per transmit queue
+	dpu_counter rx_packets, rx_bytes, tx_packets, tx_bytes;
+	dpu_counter drops[ODP_DROP_COUNT];
+};
+
+struct odp_txq {
+	_Atomic int owner;     // worker, or -1
+	struct rte_ring *ring; // owned; MP/SC: packets from workers that do not own the queue
+};
+
+struct odp_port {
+	/* Fixed once added. */
+	struct odp *dp; // borrowed
+	uint32_t no;
+	char name[64];
+	struct odp_port_conf conf;
+	struct odp_txq *txq;	  // owned; n_txq
+	struct odp_pw *pw;	  // owned; one per worker and one for control
+	struct rte_ring *upcalls; // owned; workers to control
+
+	/* Any thread. */
+	_Atomic uint64_t caps; // packed: caps_pack()
+	_Atomic uint32_t caps_seq;
+
+	/* Control thread. */
+	uint32_t setup_tokens; // flow set-ups that this port may still cause
+	uint64_t setup_ns;     // tokens were added at
+};
+
+/* ---- workers ---- */
+
+struct odp_rxq {
+	struct odp_port *port; // borrowed: detached before the port is deleted
+	uint16_t rxq;
+};
+
+struct odp_worker {
+	/* Fixed. */
+	struct odp *dp;	     // borrowed
+	unsigned idx;	     // n_workers: the control thread's
+	struct odp_emc *emc; // owned
+
+	/* Only this worker. */
+	struct odp_rxq *rxq;			    // owned
+	unsigned n_rxq, rxq_size, n_armed, n_blind; // n_blind: cannot be armed
+	struct odp_lane **txq; // owned; lanes of the queues that this worker sends on
+	unsigned n_txq, txq_size;
+	struct odp_lane *dirty;		     // lanes that hold packets
+	struct odp_lane *sent;		     // lanes to notify at the end of the turn
+	unsigned idle_arms;		     // arms since a packet moved
+	bool upcalled;			     // in this turn
+	struct odp_pw *out[ODP_ACTIONS_MAX]; // outputs of the list being executed
+
+	/* Written by control, read by this worker. */
+	_Atomic(struct odp_pw *) *pw;		     // owned; by port number
+	_Atomic(struct odp_flow_slot *) *flow_slots; // owned; by chunk
+
+	/* Written by this worker, read by any thread. */
+	dpu_counter emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
+	dpu_counter st_hits[SUBTABLES_MAX];
+	_Atomic bool asleep; // pairs with the fence in lane_handover
+
+	/* Written by other workers. */
+	_Atomic bool handed; // one of our rings has packets
+};
+
+struct odp_deferred {
+	void *mem;	       // free() it, or
+	struct odp_flow *flow; // return it to the free list
+};
+
+struct odp {
+	struct odp_conf conf;
+	struct odp_worker **worker; // owned; n_workers + 1, control's last
+	struct odp_worker *control; // borrowed: the last of them
+
+	/* Ports: written by control, read by workers. */
+	_Atomic(struct odp_port *) *port; // owned; by number
+	uint32_t port_top;		  // numbers in use are below
+	unsigned n_ports;
+	uint64_t gone_drops[ODP_DROP_COUNT]; // of deleted ports
+
+	/* Flows. */
+	_Atomic(struct odp_view *) view;	// owned; RCU
+	struct odp_subtable *st[SUBTABLES_MAX]; // owned; by slot
+	struct odp_flow *chunk[FLOW_CHUNKS];	// owned
+	unsigned n_chunks, n_flows, n_subtables;
+	struct odp_flow *free_flows;
+	struct odp_deferred *deferred; // owned
+	unsigned n_deferred, deferred_size;
+
+	struct odp_bridge *bridge; // owned
+	uint32_t upcall_cursor;	   // port to serve first
+	_Atomic bool upcall_flag;  // control was told
+};
+
+static inline bool odp_is_control(const struct odp_worker *w)
+{
+	return w->idx == w->dp->conf.n_workers;
+}
+
+static inline struct odp_pw *odp_pw(const struct odp_worker *w, uint32_t port)
+{
+	if (port >= ODP_PORT_MAX)
+		return NULL;
+	return atomic_load_explicit(&w->pw[port], memory_order_acquire);
+}
+
+static inline void odp_drop(
+	struct odp_pw *pw, enum odp_drop why, struct rte_mbuf **pkts, unsigned n)
+{
+	dpu_counter_add(&pw->drops[why], n);
+	rte_pktmbuf_free_bulk(pkts, n);
+}
+
+static inline void odp_drop_one(struct odp_pw *pw, enum odp_drop why, struct rte_mbuf *m)
+{
+	dpu_counter_add(&pw->drops[why], 1);
+	rte_pktmbuf_free(m);
+}
+
+static inline void odp_flow_count_packets(
+	struct odp_worker *w, const struct odp_flow *f, uint64_t packets, uint64_t bytes)
+{
+	struct odp_flow_slot *s = atomic_load_explicit(
+		&w->flow_slots[f->idx / FLOW_CHUNK], memory_order_acquire);
+
+	s += f->idx % FLOW_CHUNK;
+	dpu_counter_add(&s->packets, packets);
+	dpu_counter_add(&s->bytes, bytes);
+}
+
+/* Free `mem` once no worker can see it. Control thread. */
+void odp_defer(struct odp *dp, void *mem);
+void odp_defer_flow(struct odp *dp, struct odp_flow *f);
+/* Synchronize and free what was deferred, when there is anything. Control thread. */
+void odp_reclaim(struct odp *dp);
+void odp_reclaim_if_many(struct odp *dp);
+
+/* The live flow of an id, its counters brought up to date; NULL: none. Control thread. */
+const struct odp_flow *odp_flow_sample(struct odp *dp, uint64_t id, uint64_t now_ns);
+
+/* Fixed-size ring on the heap; NULL when out of memory. */
+struct rte_ring *odp_ring_create(unsigned size, unsigned flags);
+void odp_ring_destroy(struct rte_ring *r); // frees the packets in it

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flow keys as words: depth, mask, hash and comparison. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <rte_hash_crc.h>
+
+#include "odp_flow.h"
+
+/* How far into a packet a key goes. The words of a depth come first in the key. */
+enum odp_depth { ODP_DEPTH_L2, ODP_DEPTH_L3, ODP_DEPTH_L4 };
+
+#define ODP_KEY_WORDS (sizeof(struct odp_key) / 8)
+#define ODP_KEY_L2_WORDS 3u
+#define ODP_KEY_L3_WORDS 8u
+
+static_assert(offsetof(struct odp_key, ip_proto) == ODP_KEY_L2_WORDS * 8, "layer 2 is 3 words");
+static_assert(offsetof(struct odp_key, tp_src) <= ODP_KEY_L3_WORDS * 8, "layer 3 is in 8 words");
+static_assert(offsetof(struct odp_key, eth_dst) == 8, "addresses follow port and recirculation");
+static_assert(offsetof(struct odp_key, vlan_tci) == 20, "the tag follows the addresses");
+
+#define ODP_VLAN_PRESENT 0x1000u
+#define ODP_ETH_TYPE_NONE 0x05ffu // an 802.3 frame without SNAP, as OVS shows it
+
+static inline unsigned odp_depth_words(enum odp_depth d)
+{
+	return d == ODP_DEPTH_L2   ? ODP_KEY_L2_WORDS
+	       : d == ODP_DEPTH_L3 ? ODP_KEY_L3_WORDS
+				   : (unsigned)ODP_KEY_WORDS;
+}
+
+/* A key as words; memcpy keeps the aliasing rules, compilers make it vanish. */
+struct odp_kw {
+	uint64_t w[ODP_KEY_WORDS];
+};
+static_assert(sizeof(struct odp_kw) == sizeof(struct odp_key), "a key is whole words");
+
+static inline struct odp_kw odp_kw(const struct odp_key *key)
+{
+	struct odp_kw k;
+
+	memcpy(&k, key, sizeof(k));
+	return k;
+}
+
+static inline bool odp_kw_eq(const struct odp_kw *a, const struct odp_kw *b, unsigned words)
+{
+	uint64_t diff = 0;
+
+	for (unsigned i = 0; i < words; i++)
+		diff |= a->w[i] ^ b->w[i];
+	return diff == 0;
+}
+
+static inline uint32_t odp_kw_hash(const struct odp_kw *k, unsigned words)
+{
+	uint32_t h = 0x9e3779b9;
+
+	for (unsigned i = 0; i < words; i++)
+		h = rte_hash_crc_8byte(k->w[i], h);
+	return h;
+}

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Ports: numbers, queues and their owners, capabilities, counters. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "bridge.h"
+#include "dp.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "flow.h"
+#include "tx.h"
+
+/* A flood reaches every port but one within one action list. */
+#define PORTS_MAX (ODP_ACTIONS_MAX + 1)
+
+/* ---- rings ---- */
+
+struct rte_ring *odp_ring_create(unsigned size, unsigned flags)
+{
+	ssize_t bytes = rte_ring_get_memsize(size);
+	struct rte_ring *r = bytes > 0 ? dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, (size_t)bytes)
+				       : NULL;
+
+	if (r && rte_ring_init(r, "odp", size, flags) < 0) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+static unsigned ring_drain(struct rte_ring *r)
+{
+	struct rte_mbuf *pkts[ODP_BURST];
+	unsigned n, total = 0;
+
+	while ((n = rte_ring_sc_dequeue_burst(r, (void **)pkts, ODP_BURST, NULL)) > 0) {
+		rte_pktmbuf_free_bulk(pkts, n);
+		total += n;
+	}
+	return total;
+}
+
+void odp_ring_destroy(struct rte_ring *r)
+{
+	if (!r)
+		return;
+	ring_drain(r);
+	free(r);
+}
+
+/* ---- capabilities ---- */
+
+static uint64_t caps_pack(const struct odp_port_caps *c)
+{
+	return c->mtu | (c->up ? CAPS_UP : 0) | (c->csum ? CAPS_CSUM : 0) |
+	       (c->tso4 ? CAPS_TSO4 : 0) | (c->tso6 ? CAPS_TSO6 : 0) | (c->uso ? CAPS_USO : 0) |
+	       (c->multi_seg ? CAPS_MULTI_SEG : 0);
+}
+
+/*
+ * Several threads may get here at once. Each reads again until nobody announced a change meanwhile, so
+ * the value that stays is at least as new as the last announcement.
+ */
+void odp_port_caps_changed(struct odp_port *port)
+{
+	uint32_t seq = atomic_fetch_add_explicit(&port->caps_seq, 1, memory_order_seq_cst) + 1;
+
+	for (;;) {
+		struct odp_port_caps c = { 0 };
+
+		port->conf.ops->caps(port->conf.drv, &c);
+		atomic_store_explicit(&port->caps, caps_pack(&c), memory_order_seq_cst);
+		uint32_t now = atomic_load_explicit(&port->caps_seq, memory_order_seq_cst);
+
+		if (now == seq)
+			return;
+		seq = now;
+	}
+}
+
+/* ---- life ---- */
+
+static void pw_fini(struct odp_pw *pw)
+{
+	free(pw->own);
+	free(pw->lane);
+}
+
+static int pw_init(struct odp_pw *pw, struct odp_port *port)
+{
+	uint16_t n = port->conf.n_txq;
+
+	pw->port = port;
+	pw->own = dpu_calloc(n, sizeof(*pw->own));
+	pw->lane = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, n, sizeof(*pw->lane));
+	if (!pw->own || !pw->lane)
+		return -ENOMEM;
+	for (uint16_t q = 0; q < n; q++) {
+		pw->lane[q].pw = pw;
+		pw->lane[q].txq = q;
+	}
+	return 0;
+}
+
+static void port_free(struct odp_port *p)
+{
+	for (unsigned w = 0; p->pw && w <= p->dp->conf.n_workers; w++)
+		pw_fini(&p->pw[w]);
+	for (uint16_t q = 0; p->txq && q < p->conf.n_txq; q++)
+		odp_ring_destroy(p->txq[q].ring);
+	odp_ring_destroy(p->upcalls);
+	free(p->pw);
+	free(p->txq);
+	free(p);
+}
+
+static int port_init(struct odp_port *p)
+{
+	unsigned n_workers = p->dp->conf.n_workers;
+
+	p->txq = dpu_calloc(p->conf.n_txq, sizeof(*p->txq));
+	p->pw = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, n_workers + 1, sizeof(*p->pw));
+	p->upcalls = odp_ring_create(UPCALL_RING, RING_F_SC_DEQ);
+	if (!p->txq || !p->pw || !p->upcalls)
+		return -ENOMEM;
+	for (uint16_t q = 0; q < p->conf.n_txq; q++) {
+		atomic_store_explicit(&p->txq[q].owner, -1, memory_order_relaxed);
+		p->txq[q].ring = odp_ring_create(HANDOVER_RING, RING_F_SC_DEQ);
+		if (!p->txq[q].ring)
+			return -ENOMEM;
+	}
+	for (unsigned w = 0; w <= n_workers; w++)
+		if (pw_init(&p->pw[w], p) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out)
+{
+	uint32_t no = 1;
+
+	if (!conf->name || strlen(conf->name) >= sizeof((*out)->name) || conf->n_txq == 0)
+		return -EINVAL;
+	if (odp_port_by_name(dp, conf->name))
+		return -EEXIST;
+	while (odp_port_by_no(dp, no))
+		no++;
+	if (no >= ODP_PORT_MAX || dp->n_ports == PORTS_MAX)
+		return -ENOSPC;
+	struct odp_port *p = dpu_calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->dp = dp;
+	p->no = no;
+	p->conf = *conf;
+	p->conf.name = p->name;
+	memcpy(p->name, conf->name, strlen(conf->name) + 1);
+	int ret = port_init(p);
+
+	if (ret < 0) {
+		port_free(p);
+		return ret;
+	}
+	p->setup_ns = dpu_now_ns();
+	p->setup_tokens = 4096;
+	odp_port_caps_changed(p);
+	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
+		atomic_store_explicit(&dp->worker[w]->pw[no], &p->pw[w], memory_order_release);
+	atomic_store_explicit(&dp->port[no], p, memory_order_release);
+	dp->n_ports++;
+	if (no >= dp->port_top)
+		dp->port_top = no + 1;
+	odp_bridge_port_added(dp, no);
+	*out = p;
+	return 0;
+}
+
+void odp_port_del(struct odp_port *port)
+{
+	if (!port)
+		return;
+	struct odp *dp = port->dp;
+	struct odp_port_stats s;
+
+	atomic_store_explicit(&dp->port[port->no], NULL, memory_order_release);
+	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
+		atomic_store_explicit(&dp->worker[w]->pw[port->no], NULL, memory_order_release);
+	dp->n_ports--;
+	odp_bridge_port_deleted(dp, port->no);
+	odp_flows_port_deleted(dp, port->no);
+	if (dp->conf.synchronize)
+		dp->conf.synchronize(dp->conf.host_arg);
+	// Nobody can put packets into its rings any more: what is in them goes nowhere.
+	for (uint16_t q = 0; q < port->conf.n_txq; q++)
+		dp->gone_drops[ODP_DROP_PORT_GONE] += ring_drain(port->txq[q].ring);
+	dp->gone_drops[ODP_DROP_PORT_GONE] += ring_drain(port->upcalls);
+	odp_port_stats(port, &s);
+	for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
+		dp->gone_drops[d] += s.drops[d];
+	port_free(port);
+	odp_reclaim(dp);
+}
+
+uint32_t odp_port_no(const struct odp_port *port)
+{
+	return port->no;
+}
+
+const char *odp_port_name(const struct odp_port *port)
+{
+	return port->name;
+}
+
+struct odp_port *odp_port_by_no(struct odp *dp, uint32_t no)
+{
+	return no < ODP_PORT_MAX ? atomic_load_explicit(&dp->port[no], memory_order_relaxed) : NULL;
+}
+
+struct odp_port *odp_port_by_name(struct odp *dp, const char *name)
+{
+	for (uint32_t no = 0; no < dp->port_top; no++) {
+		struct odp_port *p = odp_port_by_no(dp, no);
+
+		if (p && !strcmp(p->name, name))
+			return p;
+	}
+	return NULL;
+}
+
+void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg)
+{
+	for (uint32_t no = 0; no < dp->port_top; no++) {
+		struct odp_port *p = odp_port_by_no(dp, no);
+
+		if (p)
+			fn(p, arg);
+	}
+}
+
+void odp_port_stats(const struct odp_port *port, struct odp_port_stats *out)
+{
+	*out = (struct odp_port_stats){ 0 };
+	for (unsigned w = 0; w <= port->dp->conf.n_workers; w++) {
+		const struct odp_pw *pw = &port->pw[w];
+
+		out->rx_packets += dpu_counter_read(&pw->rx_packets);
+		out->rx_bytes += dpu_counter_read(&pw->rx_bytes);
+		out->tx_packets += dpu_counter_read(&pw->tx_packets);
+		out->tx_bytes += dpu_counter_read(&pw->tx_bytes);
+		for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
+			out->drops[d] += dpu_counter_read(&pw->drops[d]);
+	}
+}
+
+/* ---- queues ---- */
+
+/* Room for one more element of `each` bytes. */
+static int grow(void **array, unsigned *size, unsigned n, size_t each)
+{
+	if (n < *size)
+		return 0;
+	unsigned more = *size ? *size * 2 : 16;
+	void *p = realloc(*array, more * each);
+
+	if (!p)
+		return -ENOMEM;
+	*array = p;
+	*size = more;
+	return 0;
+}
+
+int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
+{
+	if (rxq >= port->conf.n_rxq)
+		return -EINVAL;
+	for (unsigned i = 0; i < w->n_rxq; i++)
+		if (w->rxq[i].port == port && w->rxq[i].rxq == rxq)
+			return -EEXIST;
+	int ret = grow((void **)&w->rxq, &w->rxq_size, w->n_rxq, sizeof(*w->rxq));
+
+	if (ret < 0)
+		return ret;
+	w->rxq[w->n_rxq++] = (struct odp_rxq){ .port = port, .rxq = rxq };
+	w->n_blind += port->conf.ops->rx_arm == NULL;
+	return 0;
+}
+
+void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
+{
+	for (unsigned i = 0; i < w->n_rxq; i++) {
+		if (w->rxq[i].port != port || w->rxq[i].rxq != rxq)
+			continue;
+		w->n_blind -= port->conf.ops->rx_arm == NULL;
+		memmove(&w->rxq[i], &w->rxq[i + 1], (w->n_rxq - i - 1) * sizeof(*w->rxq));
+		w->n_rxq--;
+		return;
+	}
+}
+
+int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
+{
+	struct odp_pw *pw = &port->pw[w->idx];
+	int none = -1;
+
+	if (txq >= port->conf.n_txq)
+		return -EINVAL;
+	int ret = grow((void **)&w->txq, &w->txq_size, w->n_txq, sizeof(struct odp_lane *));
+
+	if (ret < 0)
+		return ret;
+	struct odp_txq *q = &port->txq[txq];
+
+	// Acquire: after everything that the owner before us did to the queue.
+	if (!atomic_compare_exchange_strong_explicit(
+		    &q->owner, &none, (int)w->idx, memory_order_acq_rel, memory_order_relaxed))
+		return none == (int)w->idx ? -EEXIST : -EBUSY;
+	// Left over from the time between two owners.
+	dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(q->ring));
+	w->txq[w->n_txq++] = &pw->lane[txq];
+	pw->own[pw->n_own++] = txq;
+	return 0;
+}
+
+void odp_txq_detach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
+{
+	struct odp_pw *pw = &port->pw[w->idx];
+
+	for (unsigned i = 0; i < w->n_txq; i++) {
+		if (w->txq[i] != &pw->lane[txq])
+			continue;
+		w->txq[i] = w->txq[--w->n_txq];
+		for (uint16_t j = 0; j < pw->n_own; j++)
+			if (pw->own[j] == txq)
+				pw->own[j--] = pw->own[--pw->n_own];
+		dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(port->txq[txq].ring));
+		atomic_store_explicit(&port->txq[txq].owner, -1, memory_order_release);
+		return;
+	}
+}

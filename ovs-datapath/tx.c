@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Sending: lanes, hand-over between workers, and what a port cannot do itself. */
+#include "tx.h"
+
+#include "sw_offload.h"
+
+#define ETH_LEN 14u
+#define VLAN_LEN 4u
+
+/* ---- packets that need work before a port can take them ---- */
+
+/* One transmit queue being written by its owner. */
+struct out {
+	struct odp_worker *w;
+	struct odp_pw *pw;
+	uint16_t txq;
+	uint64_t caps;
+	uint16_t n;
+	uint64_t bytes;
+	struct rte_mbuf *pkts[ODP_BURST];
+};
+
+static void send_burst(
+	struct odp_pw *pw, uint16_t txq, struct rte_mbuf **pkts, uint16_t n, uint64_t bytes)
+{
+	const struct odp_port_conf *conf = &pw->port->conf;
+	uint16_t sent = conf->ops->tx(conf->drv, txq, pkts, n);
+
+	if (unlikely(sent < n)) {
+		// The driver does not say which ones it refused: bytes are shared out evenly.
+		dpu_counter_add(&pw->drops[ODP_DROP_TX_FULL], n - sent);
+		bytes = bytes * sent / n;
+	}
+	dpu_counter_add(&pw->tx_packets, sent);
+	dpu_counter_add(&pw->tx_bytes, bytes);
+}
+
+static void out_flush(struct out *o)
+{
+	if (o->n > 0)
+		send_burst(o->pw, o->txq, o->pkts, o->n, o->bytes);
+	o->n = 0;
+	o->bytes = 0;
+}
+
+static bool too_long(const struct rte_mbuf *m, uint64_t caps)
+{
+	uint32_t max = odp_caps_mtu(caps) + ETH_LEN;
+
+	if (m->pkt_len <= max)
+		return false;
+	if (m->data_len < ETH_LEN)
+		return true;
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	unsigned type = (unsigned)p[12] << 8 | p[13];
+
+	return m->pkt_len > max + (type == 0x8100 || type == 0x88a8 ? VLAN_LEN : 0);
+}
+
+/* A packet that is no GSO frame, or one that the port takes. */
+static void out_plain(struct out *o, struct rte_mbuf *m)
+{
+	struct rte_mempool *pool = o->w->dp->conf.pool;
+
+	if (!(o->caps & CAPS_MULTI_SEG) && m->nb_segs > 1) {
+		m = odp_linearize(m, pool);
+		if (!m) {
+			dpu_counter_add(&o->pw->drops[ODP_DROP_NO_MBUF], 1);
+			return;
+		}
+	}
+	if (!(o->caps & CAPS_CSUM) && (m->ol_flags & ODP_F_L4_CSUM)) {
+		m = odp_unshare(m, pool);
+		if (!m) {
+			dpu_counter_add(&o->pw->drops[ODP_DROP_NO_MBUF], 1);
+			return;
+		}
+		if (odp_csum_complete(m) < 0) {
+			odp_drop_one(o->pw, ODP_DROP_CSUM, m);
+			return;
+		}
+	}
+	o->pkts[o->n++] = m;
+	o->bytes += m->pkt_len;
+	if (o->n == ODP_BURST)
+		out_flush(o);
+}
+
+static void out_segments(struct out *o, struct rte_mbuf *m)
+{
+	struct rte_mbuf *seg[ODP_BURST];
+	struct odp_seg s;
+	int n;
+
+	if (odp_seg_init(&s, m, o->w->dp->conf.pool) < 0) {
+		odp_drop_one(o->pw, ODP_DROP_GSO, m);
+		return;
+	}
+	if (s.hdr_len - m->l2_len + RTE_MIN(s.size, s.payload) > odp_caps_mtu(o->caps)) {
+		odp_drop_one(o->pw, ODP_DROP_MTU, m);
+		return;
+	}
+	while ((n = odp_seg_next(&s, seg, ODP_BURST)) > 0)
+		for (int i = 0; i < n; i++)
+			out_plain(o, seg[i]);
+	if (n < 0)
+		dpu_counter_add(&o->pw->drops[ODP_DROP_NO_MBUF], 1);
+	odp_seg_fini(&s);
+}
+
+static uint64_t gso_cap(const struct rte_mbuf *m)
+{
+	if (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG)
+		return CAPS_USO | CAPS_CSUM;
+	return CAPS_CSUM | (m->ol_flags & RTE_MBUF_F_TX_IPV6 ? CAPS_TSO6 : CAPS_TSO4);
+}
+
+static void send_checked(struct odp_worker *w, struct odp_pw *pw, uint16_t txq, uint64_t caps,
+	struct rte_mbuf **pkts, uint16_t n)
+{
+	struct out o = { .w = w, .pw = pw, .txq = txq, .caps = caps };
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		if (m->ol_flags & ODP_F_GSO) {
+			uint64_t need = gso_cap(m);
+
+			if ((caps & need) == need)
+				out_plain(&o, m);
+			else
+				out_segments(&o, m);
+		} else if (too_long(m, caps)) {
+			odp_drop_one(pw, ODP_DROP_MTU, m);
+		} else {
+			out_plain(&o, m);
+		}
+	}
+	out_flush(&o);
+}
+
+/* ---- lanes ---- */
+
+static void mark_sent(struct odp_worker *w, struct odp_lane *l)
+{
+	if (l->flush)
+		return;
+	l->flush = true;
+	l->next_sent = w->sent;
+	w->sent = l;
+}
+
+/* Send on a queue of ours. What is true of all packets decides whether any needs a closer look. */
+static void lane_send(struct odp_worker *w, struct odp_lane *l)
+{
+	struct odp_pw *pw = l->pw;
+	uint64_t caps = odp_caps(pw->port);
+	uint64_t work = ODP_F_GSO | (caps & CAPS_CSUM ? 0 : ODP_F_L4_CSUM);
+
+	if (unlikely(!(caps & CAPS_UP))) {
+		odp_drop(pw, ODP_DROP_PORT_GONE, l->pkts, l->n);
+		return;
+	}
+	if (unlikely((l->or_flags & work) || l->max_len > odp_caps_mtu(caps) + ETH_LEN ||
+		     (l->max_segs > 1 && !(caps & CAPS_MULTI_SEG))))
+		send_checked(w, pw, l->txq, caps, l->pkts, l->n);
+	else
+		send_burst(pw, l->txq, l->pkts, l->n, l->bytes);
+	mark_sent(w, l);
+}
+
+static void lane_handover(struct odp_worker *w, struct odp_lane *l, struct odp_txq *q, int owner)
+{
+	struct odp_worker *to = w->dp->worker[owner];
+	unsigned n = rte_ring_mp_enqueue_burst(q->ring, (void **)l->pkts, l->n, NULL);
+
+	if (n < l->n)
+		odp_drop(l->pw, ODP_DROP_HANDOVER_FULL, l->pkts + n, l->n - n);
+	if (n == 0)
+		return;
+	atomic_store_explicit(&to->handed, true, memory_order_release);
+	// The packets and the mark before the look at `asleep`; pairs with odp_worker_arm().
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&to->asleep, memory_order_relaxed) && w->dp->conf.wake)
+		w->dp->conf.wake(w->dp->conf.host_arg, to->idx);
+}
+
+static void lane_flush(struct odp_worker *w, struct odp_lane *l)
+{
+	struct odp_txq *q = &l->pw->port->txq[l->txq];
+	int owner = atomic_load_explicit(&q->owner, memory_order_relaxed);
+
+	if (l->n == 0)
+		return;
+	if (likely(owner == (int)w->idx))
+		lane_send(w, l);
+	else if (owner >= 0)
+		lane_handover(w, l, q, owner);
+	else
+		odp_drop(l->pw, ODP_DROP_PORT_GONE, l->pkts, l->n);
+	l->n = 0;
+	l->max_segs = 0;
+	l->max_len = 0;
+	l->or_flags = 0;
+	l->bytes = 0;
+}
+
+struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
+{
+	const struct odp_port *p = out->port;
+	uint16_t n = p->conf.n_txq;
+
+	if (likely(out->n_own == 1))
+		return &out->lane[out->own[0]];
+	if (out->n_own > 1)
+		return &out->lane[out->own[rxq % out->n_own]];
+	for (uint16_t i = 0; i < n; i++) {
+		uint16_t q = (uint16_t)((w->idx + rxq + i) % n);
+
+		if (atomic_load_explicit(&p->txq[q].owner, memory_order_relaxed) >= 0)
+			return &out->lane[q];
+	}
+	return &out->lane[0];
+}
+
+static void lane_list(struct odp_worker *w, struct odp_lane *l)
+{
+	if (l->listed)
+		return;
+	l->listed = true;
+	l->next_dirty = w->dirty;
+	w->dirty = l;
+}
+
+void odp_lane_put_run(
+	struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts, const struct odp_run *run)
+{
+	if (l->n + run->n > ODP_BURST)
+		lane_flush(w, l);
+	memcpy(&l->pkts[l->n], pkts, run->n * sizeof(pkts[0]));
+	l->n = (uint16_t)(l->n + run->n);
+	l->bytes += run->bytes;
+	l->or_flags |= run->or_flags;
+	l->max_len = RTE_MAX(l->max_len, run->max_len);
+	l->max_segs = RTE_MAX(l->max_segs, run->max_segs);
+	lane_list(w, l);
+	if (l->n == ODP_BURST)
+		lane_flush(w, l);
+}
+
+void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m)
+{
+	struct odp_run run = { .n = 1,
+		.max_segs = m->nb_segs,
+		.max_len = m->pkt_len,
+		.bytes = m->pkt_len,
+		.or_flags = m->ol_flags };
+
+	odp_lane_put_run(w, l, &m, &run);
+}
+
+void odp_lanes_flush(struct odp_worker *w)
+{
+	while (w->dirty) {
+		struct odp_lane *l = w->dirty;
+
+		w->dirty = l->next_dirty;
+		l->listed = false;
+		lane_flush(w, l);
+	}
+	while (w->sent) {
+		struct odp_lane *l = w->sent;
+		const struct odp_port_conf *conf = &l->pw->port->conf;
+
+		w->sent = l->next_sent;
+		l->flush = false;
+		if (conf->ops->tx_flush)
+			conf->ops->tx_flush(conf->drv, l->txq);
+	}
+}
+
+unsigned odp_handed_poll(struct odp_worker *w)
+{
+	unsigned total = 0;
+	bool more = false;
+
+	if (likely(!atomic_load_explicit(&w->handed, memory_order_relaxed)))
+		return 0;
+	atomic_store_explicit(&w->handed, false, memory_order_relaxed);
+	// The mark is gone before the rings are looked at; pairs with the release in lane_handover.
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < w->n_txq; i++) {
+		struct odp_lane *l = w->txq[i];
+		struct rte_ring *r = l->pw->port->txq[l->txq].ring;
+		struct rte_mbuf *pkts[ODP_BURST];
+		unsigned left;
+		unsigned n = rte_ring_sc_dequeue_burst(r, (void **)pkts, ODP_BURST, &left);
+
+		for (unsigned j = 0; j < n; j++)
+			odp_lane_put(w, l, pkts[j]);
+		total += n;
+		more |= left > 0;
+	}
+	if (more)
+		atomic_store_explicit(&w->handed, true, memory_order_relaxed);
+	return total;
+}

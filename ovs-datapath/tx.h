@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sending: packets gather in lanes, and leave through a queue of ours or another worker's ring. */
+#pragma once
+
+#include "action.h"
+
+/* The lane of an output port on which packets from `rxq` go. */
+struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq);
+
+/* Gather packets; sends when the lane is full. They become the lane's. */
+void odp_lane_put_run(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_run *run);
+void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m);
+
+/* Send everything gathered and notify. The end of a turn. */
+void odp_lanes_flush(struct odp_worker *w);
+
+/* Send what other workers handed over, at most a burst per queue. Returns packets. */
+unsigned odp_handed_poll(struct odp_worker *w);
+
+/* ---- packed port capabilities ---- */
+
+#define CAPS_UP (1ull << 16)
+#define CAPS_CSUM (1ull << 17)
+#define CAPS_TSO4 (1ull << 18)
+#define CAPS_TSO6 (1ull << 19)
+#define CAPS_USO (1ull << 20)
+#define CAPS_MULTI_SEG (1ull << 21)
+
+static inline uint64_t odp_caps(const struct odp_port *port)
+{
+	return atomic_load_explicit(&port->caps, memory_order_relaxed);
+}
+
+static inline uint16_t odp_caps_mtu(uint64_t caps)
+{
+	return (uint16_t)caps;
+}
