@@ -64,30 +64,6 @@ void blk_pool_abandon(struct blk_queue *bq)
 
 /* ---- answers ---- */
 
-/* Mark guest bytes as written in the dirty log. Only during a migration. */
-static void log_write(struct vho_queue *q, const uint8_t *p, uint64_t len)
-{
-	const struct vho_mem *mem = q->mem;
-
-	for (unsigned k = 0; k < mem->n; k++) {
-		const struct vho_mem_map_entry *e = &mem->r[k];
-
-		if (p >= e->host && (uint64_t)(p - e->host) < e->size) {
-			vho_queue_log_write(q, e->gpa + (uint64_t)(p - e->host), len);
-			return;
-		}
-	}
-}
-
-/* What the in segments may have received, whatever became of the request. */
-static void log_request(struct vho_queue *q, const struct blk_req *r)
-{
-	for (unsigned i = r->n_out; i < (unsigned)r->n_out + r->n_in; i++)
-		log_write(q, r->iov[i].iov_base, r->iov[i].iov_len);
-	if (r->status)
-		log_write(q, r->status, 1);
-}
-
 /*
  * Write the status, push, free the slot. `data` is how many bytes from the start of the in segments
  * hold an answer; the status byte adds to used.len only when it follows them without a gap.
@@ -102,8 +78,8 @@ static inline void answer(struct blk_queue *bq, struct blk_req *r, uint8_t statu
 		if (data == r->in_len - 1)
 			written++;
 	}
-	if (unlikely(bq->q->log.base))
-		log_request(bq->q, r);
+	if (r->cut)
+		r->cut->iov_len++; // the status byte is part of what the dirty log hears about
 	vho_queue_push(bq->q, &r->elem, (uint32_t)written);
 	bq->pushed++;
 	p->n_busy--;
@@ -192,21 +168,21 @@ static bool take_front(struct iovec *iov, unsigned *first, unsigned end, void *t
 }
 
 /* Take the last byte of segments [first, *end): where the status goes. NULL: there is none. */
-static uint8_t *take_status(struct iovec *iov, unsigned first, unsigned *end)
+static uint8_t *take_status(struct blk_req *r, unsigned first, unsigned *end)
 {
-	while (*end > first) {
-		struct iovec *v = &iov[*end - 1];
+	struct iovec *v;
 
-		if (v->iov_len == 0) {
-			--*end;
-			continue;
-		}
-		uint8_t *p = (uint8_t *)v->iov_base + v->iov_len - 1;
-		if (--v->iov_len == 0)
-			--*end;
-		return p;
+	r->cut = NULL;
+	if (unlikely(*end == first)) // the engine hands out no empty segments
+		return NULL;
+	v = &r->iov[*end - 1];
+	if (likely(v->iov_len == 1)) {
+		--*end;
+		return v->iov_base;
 	}
-	return NULL;
+	r->cut = v;
+	v->iov_len--;
+	return (uint8_t *)v->iov_base + v->iov_len;
 }
 
 static bool in_range(const struct vho_blk *blk, uint64_t sector, uint64_t n)
@@ -365,11 +341,9 @@ void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_cha
 	struct blk_header h;
 
 	r->elem = c->elem;
-	r->n_out = c->n_out;
-	r->n_in = c->n_in;
 	r->in_len = c->in_len;
 	r->pool->n_busy++;
-	r->status = take_status(r->iov, in.first, &in.end);
+	r->status = take_status(r, in.first, &in.end);
 	if (unlikely(!r->status || !take_front(r->iov, &out.first, out.end, &h, sizeof(h)))) {
 		refuse(bq, r, VHO_BLK_ERR_MALFORMED);
 		return;

@@ -70,9 +70,9 @@ struct blk_req {
 	struct iovec *iov;     // fixed: pool->iov_max entries
 	struct blk_req *next_free;
 	struct vho_elem elem;
-	uint8_t *status;      // guest memory: the last byte of the in segments
-	uint64_t in_len;      // bytes of the in segments, status included
-	uint16_t n_out, n_in; // segments, for the dirty log
+	uint8_t *status;   // guest memory: the last byte of the in segments
+	uint64_t in_len;   // bytes of the in segments, status included
+	struct iovec *cut; // segment that lost its last byte to `status`, or NULL
 };
 
 struct blk_pool {
