@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
