@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-net: features, configuration space, control queue, link. The bursts are in net_burst.c. */
+#include "vho_net.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "net_priv.h"
+
+#define BIT(b) (1ULL << (b))
+#define MTU_MIN 68     // VIRTIO 1.3, 5.1.4.1
+#define CTRL_BUDGET 64 // commands in one go
+#define CTRL_SEGMENTS 64
+#define GUEST_OFFLOADS                                                       \
+	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |       \
+		BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | \
+		BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6))
+#define FEATURES                                                                                   \
+	(GUEST_OFFLOADS | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) |                   \
+		BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |                         \
+		BIT(VIRTIO_NET_F_HOST_USO) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MAC) | \
+		BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_CTRL_VQ) |     \
+		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                      \
+		BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                    \
+		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+
+const char *vho_net_drop_name(enum vho_net_drop d)
+{
+	static const char *const names[] = {
+		[VHO_NET_DROP_RX_RUNT] = "rx_runt",
+		[VHO_NET_DROP_RX_OVERSIZE] = "rx_oversize",
+		[VHO_NET_DROP_RX_BAD_OFFLOAD] = "rx_bad_offload",
+		[VHO_NET_DROP_RX_NO_MBUF] = "rx_no_mbuf",
+		[VHO_NET_DROP_RX_DISABLED] = "rx_disabled",
+		[VHO_NET_DROP_TX_NO_BUFFER] = "tx_no_buffer",
+		[VHO_NET_DROP_TX_TOO_BIG] = "tx_too_big",
+		[VHO_NET_DROP_TX_NOT_RUNNING] = "tx_not_running",
+		[VHO_NET_DROP_TX_FILTERED] = "tx_filtered",
+		[VHO_NET_DROP_TX_BAD_RING] = "tx_bad_ring",
+	};
+
+	static_assert(sizeof(names) / sizeof(names[0]) == VHO_NET_DROP_COUNT, "a name for each");
+	return (unsigned)d < VHO_NET_DROP_COUNT ? names[d] : NULL;
+}
+
+const char *vho_net_drop_text(enum vho_net_drop d)
+{
+	static const char *const texts[] = {
+#define X(name, text) text,
+		VHO_NET_DROPS(X)
+#undef X
+	};
+
+	return (unsigned)d < VHO_NET_DROP_COUNT ? texts[d] : NULL;
+}
+
+static struct vho_net *net_of(const struct vho_dev *dev)
+{
+	return dev->owner;
+}
+
+/* Where the control queue is: behind all pairs, or behind the first without VIRTIO_NET_F_MQ. */
+static unsigned ctrl_idx(const struct vho_net *net)
+{
+	return vho_net_has(net->dev.features, VIRTIO_NET_F_MQ) ? 2u * net->max_pairs : 2;
+}
+
+static bool queue_is_control(struct vho_dev *dev, unsigned idx)
+{
+	return vho_net_has(dev->features, VIRTIO_NET_F_CTRL_VQ) && idx == ctrl_idx(net_of(dev));
+}
+
+static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t len)
+{
+	struct vho_net *net = net_of(dev);
+	struct virtio_net_config c = { 0 };
+	uint16_t status = 0;
+
+	if (atomic_load_explicit(&net->link_up, memory_order_relaxed))
+		status |= VIRTIO_NET_S_LINK_UP;
+	if (atomic_load_explicit(&net->ctrl.announce, memory_order_relaxed))
+		status |= VIRTIO_NET_S_ANNOUNCE;
+	memcpy(c.mac, vho_net_ctrl_mac(&net->ctrl), sizeof(c.mac));
+	c.status = htole16(status);
+	c.max_virtqueue_pairs = htole16(net->max_pairs);
+	c.mtu = htole16(atomic_load_explicit(&net->mtu, memory_order_relaxed));
+	c.speed = htole32(UINT32_MAX); // unknown
+	c.duplex = UINT8_MAX;	       // unknown
+	memset(buf, 0, len);
+	if (off < sizeof(c))
+		memcpy(buf, (uint8_t *)&c + off, len < sizeof(c) - off ? len : sizeof(c) - off);
+}
+
+static void limits_changed(struct vho_net *net)
+{
+	uint32_t max = VHO_NET_FRAME_MAX;
+
+	if (vho_net_has(net->dev.features, VIRTIO_NET_F_MTU))
+		max = atomic_load_explicit(&net->mtu, memory_order_relaxed) +
+		      (VHO_NET_FRAME_MAX - 65535);
+	atomic_store_explicit(&net->frame_max, max, memory_order_relaxed);
+}
+
+/*
+ * What the filter may act on: a front-end that keeps the control queue to itself (QEMU) acks its
+ * features all the same, and then no command ever tells us which VLANs the driver wants.
+ */
+static void reset_ctrl(struct vho_net *net, bool seen)
+{
+	uint64_t f = net->dev.features;
+
+	net->ctrl_seen = seen;
+	vho_net_ctrl_reset(&net->ctrl, seen ? f : f & ~BIT(VIRTIO_NET_F_CTRL_VLAN));
+}
+
+static void features_set(struct vho_dev *dev)
+{
+	reset_ctrl(net_of(dev), false);
+	limits_changed(net_of(dev));
+}
+
+/* Pairs in use: as the driver said on the control queue, else those with a receiveq set up. */
+static void pairs_changed(struct vho_net *net)
+{
+	uint16_t n = 0, said = atomic_load_explicit(&net->ctrl.pairs, memory_order_relaxed);
+
+	while (n < net->max_pairs && net->rx_up[n])
+		n++;
+	if (net->ctrl_seen && said == 0 && n > 1)
+		n = 1; // VIRTIO 1.3, 5.1.6.5.5: one pair until the driver asks for more
+	if (said && said < n)
+		n = said;
+	atomic_store_explicit(&net->active_pairs, n, memory_order_relaxed);
+}
+
+static int queue_setup(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_net *net = net_of(dev);
+
+	if (queue_is_control(dev, idx)) {
+		if (!net->ctrl_seen) // not when it only comes back after a new memory table
+			reset_ctrl(net, true);
+	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
+		net->rx_up[idx / 2] = true;
+	}
+	pairs_changed(net);
+	return 0;
+}
+
+static void queue_teardown(struct vho_dev *dev, unsigned idx)
+{
+	struct vho_net *net = net_of(dev);
+
+	if (!queue_is_control(dev, idx) && idx % 2 == 0 && idx / 2 < net->max_pairs)
+		net->rx_up[idx / 2] = false;
+	pairs_changed(net);
+}
+
+static void control_poll(struct vho_dev *dev)
+{
+	vho_net_ctrl_poll(net_of(dev));
+}
+
+void vho_net_ctrl_poll(struct vho_net *net)
+{
+	struct vho_dev_queue *dq = &net->dev.queues[ctrl_idx(net)];
+	struct iovec iov[CTRL_SEGMENTS];
+	unsigned left = CTRL_BUDGET;
+
+	if (!queue_is_control(&net->dev, ctrl_idx(net)))
+		return;
+	do {
+		struct vho_chain c = { .iov = iov, .max = CTRL_SEGMENTS };
+
+		if (vho_queue_pop(&dq->q, &c) <= 0)
+			continue;
+		vho_queue_push(
+			&dq->q, &c.elem, vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c));
+		vho_queue_publish(&dq->q);
+		left--;
+	} while (left && !vho_queue_arm(&dq->q));
+	vho_queue_notify(&dq->q);
+	if (left == 0)
+		vho_notify_fd(dq->kick_fd); // the rest later: others wait for this thread too
+	pairs_changed(net);
+}
+
+static int set_mtu(struct vho_dev *dev, uint16_t mtu)
+{
+	struct vho_net *net = net_of(dev);
+
+	if (mtu < MTU_MIN)
+		return -EINVAL;
+	atomic_store_explicit(&net->mtu, mtu, memory_order_relaxed);
+	limits_changed(net);
+	return 0;
+}
+
+static int send_rarp(struct vho_dev *dev, const uint8_t mac[6])
+{
+	struct vho_net *net = net_of(dev);
+
+	if (atomic_load_explicit(&net->rarp_due, memory_order_acquire))
+		return 0; // one is on its way
+	memcpy(net->rarp_mac, mac, sizeof(net->rarp_mac));
+	atomic_store_explicit(&net->rarp_due, true, memory_order_release);
+	return 0;
+}
+
+static void reset(struct vho_dev *dev)
+{
+	features_set(dev);
+}
+
+static const struct vho_dev_type net_type = {
+	.kind = VHO_DEV_NET,
+	.config_read = config_read,
+	.features_set = features_set,
+	.queue_setup = queue_setup,
+	.queue_teardown = queue_teardown,
+	.queue_is_control = queue_is_control,
+	.control_poll = control_poll,
+	.set_mtu = set_mtu,
+	.send_rarp = send_rarp,
+	.reset = reset,
+};
+
+int vho_net_create(
+	const struct vho_net_conf *conf, const struct vho_host *host, struct vho_net **out)
+{
+	uint64_t features = FEATURES;
+	struct vho_net *net;
+	int ret;
+
+	if (conf->max_pairs == 0 || conf->max_pairs > (VHO_DEV_QUEUES_MAX - 1) / 2 ||
+		conf->mtu < MTU_MIN || !conf->pool ||
+		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
+		return -EINVAL;
+	if (conf->max_pairs > 1)
+		features |= BIT(VIRTIO_NET_F_MQ);
+	net = dpu_aligned_calloc(64, 1, sizeof(*net));
+	if (!net)
+		return -ENOMEM;
+	net->pairs = dpu_aligned_calloc(64, conf->max_pairs, sizeof(*net->pairs));
+	if (!net->pairs) {
+		ret = -ENOMEM;
+		goto err_net;
+	}
+	net->pool = conf->pool;
+	net->mbuf_room = rte_pktmbuf_data_room_size(conf->pool) - RTE_PKTMBUF_HEADROOM;
+	net->max_pairs = conf->max_pairs;
+	atomic_store_explicit(&net->mtu, conf->mtu, memory_order_relaxed);
+	atomic_store_explicit(&net->link_up, true, memory_order_relaxed);
+	ret = vho_dev_init(&net->dev, &net_type, net, conf->name, 2u * conf->max_pairs + 1,
+		features & ~conf->features_off, conf->features_off, host);
+	if (ret)
+		goto err_pairs;
+	vho_net_ctrl_init(&net->ctrl, host, conf->mac, conf->max_pairs);
+	limits_changed(net);
+	*out = net;
+	return 0;
+
+err_pairs:
+	free(net->pairs);
+err_net:
+	free(net);
+	return ret;
+}
+
+void vho_net_destroy(struct vho_net *net)
+{
+	if (!net)
+		return;
+	vho_dev_fini(&net->dev);
+	vho_net_ctrl_fini(&net->ctrl);
+	free(net->pairs);
+	free(net);
+}
+
+struct vho_dev *vho_net_dev(struct vho_net *net)
+{
+	return &net->dev;
+}
+
+void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out)
+{
+	uint64_t o = atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed);
+	bool csum = vho_net_has(o, VIRTIO_NET_F_GUEST_CSUM);
+
+	out->active_pairs = atomic_load_explicit(&net->active_pairs, memory_order_relaxed);
+	out->running = out->active_pairs > 0 &&
+		       atomic_load_explicit(&net->link_up, memory_order_relaxed);
+	out->csum = csum;
+	out->tso4 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_TSO4);
+	out->tso6 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_TSO6);
+	out->uso = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO4) &&
+		   vho_net_has(o, VIRTIO_NET_F_GUEST_USO6);
+	out->mrg_rxbuf = vho_net_has(net->dev.features, VIRTIO_NET_F_MRG_RXBUF);
+	out->mtu = atomic_load_explicit(&net->mtu, memory_order_relaxed);
+}
+
+const struct vho_net_stats *vho_net_stats(const struct vho_net *net, uint16_t pair)
+{
+	return pair < net->max_pairs ? &net->pairs[pair].stats : NULL;
+}
+
+int vho_net_link_set(struct vho_net *net, bool up)
+{
+	bool was = atomic_exchange_explicit(&net->link_up, up, memory_order_relaxed);
+
+	// A link that comes back may have moved: ask the driver to tell the network where it is.
+	if (up && !was && vho_net_has(net->dev.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		atomic_store_explicit(&net->ctrl.announce, true, memory_order_relaxed);
+	return 0;
+}

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-net bursts: guest to mbufs and back, each byte copied once. */
+#include "vho_net.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_memcpy.h>
+
+#include "net_priv.h"
+#include "net_ring.h"
+
+#define SEGMENTS_MAX 1024 // iovecs of one packet
+#define MERGE_MAX 128	  // receive buffers of one packet
+
+/* A position in a list of segments. */
+struct seg_cur {
+	const struct iovec *v;
+	size_t off; // into *v
+};
+
+/* Copy between segments and flat memory; the caller knows that n bytes are there. */
+static void seg_read(struct seg_cur *c, void *to, size_t n)
+{
+	uint8_t *p = to;
+
+	while (n) {
+		size_t part = c->v->iov_len - c->off;
+
+		part = part < n ? part : n;
+		rte_memcpy(p, (const uint8_t *)c->v->iov_base + c->off, part);
+		p += part;
+		n -= part;
+		c->off += part;
+		if (c->off == c->v->iov_len)
+			*c = (struct seg_cur){ .v = c->v + 1 };
+	}
+}
+
+static void seg_write(struct seg_cur *c, const void *from, size_t n)
+{
+	const uint8_t *p = from;
+
+	while (n) {
+		size_t part = c->v->iov_len - c->off;
+
+		part = part < n ? part : n;
+		rte_memcpy((uint8_t *)c->v->iov_base + c->off, p, part);
+		p += part;
+		n -= part;
+		c->off += part;
+		if (c->off == c->v->iov_len)
+			*c = (struct seg_cur){ .v = c->v + 1 };
+	}
+}
+
+/* Read `len` bytes into a chain of mbufs; NULL: the pool is empty. */
+static struct rte_mbuf *read_mbufs(struct vho_net *net, struct seg_cur *c, uint32_t len)
+{
+	struct rte_mbuf *head = NULL, **link = &head;
+	uint32_t left = len;
+	uint16_t n = 0;
+
+	while (left) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(net->pool);
+		uint32_t part = left < net->mbuf_room ? left : net->mbuf_room;
+
+		if (!m) {
+			rte_pktmbuf_free(head);
+			return NULL;
+		}
+		seg_read(c, rte_pktmbuf_mtod(m, void *), part);
+		m->data_len = (uint16_t)part;
+		*link = m;
+		link = &m->next;
+		left -= part;
+		n++;
+	}
+	head->pkt_len = len;
+	head->nb_segs = n;
+	return head;
+}
+
+/* The packet of a popped chain, or NULL with *why. */
+static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *q,
+	const struct vho_chain *ch, enum vho_net_drop *why)
+{
+	uint32_t hdr_len = vho_net_hdr_len(q->features);
+	struct seg_cur c = { .v = ch->iov };
+	vho_net_hdr h = { 0 };
+	struct rte_mbuf *m;
+	uint64_t len;
+
+	*why = VHO_NET_DROP_RX_RUNT;
+	if (ch->out_len < hdr_len + VHO_NET_FRAME_MIN)
+		return NULL;
+	len = ch->out_len - hdr_len;
+	seg_read(&c, &h, hdr_len);
+	*why = VHO_NET_DROP_RX_OVERSIZE;
+	if (len > VHO_NET_FRAME_MAX)
+		return NULL;
+	if (h.gso_type == VIRTIO_NET_HDR_GSO_NONE &&
+		len > atomic_load_explicit(&net->frame_max, memory_order_relaxed))
+		return NULL;
+	*why = VHO_NET_DROP_RX_NO_MBUF;
+	m = read_mbufs(net, &c, (uint32_t)len);
+	if (!m)
+		return NULL;
+	if (vho_net_hdr_asks(&h) && vho_net_hdr_apply(&h, q->features, m)) {
+		*why = VHO_NET_DROP_RX_BAD_OFFLOAD;
+		rte_pktmbuf_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+/* One chain the general way. 1 with *m (NULL: dropped), 0, or the error of vho_queue_pop(). */
+static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
+	bool discard, struct rte_mbuf **m)
+{
+	struct iovec iov[SEGMENTS_MAX];
+	struct vho_chain c = { .iov = iov, .max = SEGMENTS_MAX };
+	enum vho_net_drop why = VHO_NET_DROP_RX_DISABLED;
+	int ret = vho_queue_pop(q, &c);
+
+	*m = NULL;
+	if (ret <= 0)
+		return ret;
+	if (!discard)
+		*m = take_chain(net, q, &c, &why);
+	if (!*m)
+		vho_net_drop_count(st, why, 1);
+	vho_queue_push(q, &c.elem, 0);
+	vho_queue_publish(q);
+	return 1;
+}
+
+/*
+ * A burst straight off the ring: *taken chains, each of them a packet or dropped. Returns the number
+ * of packets; *odd: vho_queue_pop() must have a look at what comes next.
+ */
+static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
+	struct rte_mbuf **pkts, unsigned n, unsigned *taken, bool *odd)
+{
+	uint32_t hdr_len = vho_net_hdr_len(q->features), max;
+	struct rte_mbuf *fresh[VHO_BURST];
+	struct vho_slots b;
+	unsigned got = 0, i;
+	uint64_t bytes = 0;
+
+	if (q->packed)
+		vho_gather_packed(q, &b, n, 0, hdr_len);
+	else
+		vho_gather_split(q, &b, n, 0, hdr_len);
+	max = atomic_load_explicit(&net->frame_max, memory_order_relaxed);
+	max = max < net->mbuf_room ? max : net->mbuf_room;
+	for (i = 0; i < b.n; i++) {
+		if (unlikely(b.s[i].room < VHO_NET_FRAME_MIN || b.s[i].room > max)) {
+			b.n = i;
+			b.odd = true;
+		}
+		b.written[i] = 0;
+	}
+	*odd = b.odd;
+	*taken = 0;
+	if (b.n == 0)
+		return 0;
+	if (unlikely(rte_pktmbuf_alloc_bulk(net->pool, fresh, b.n))) {
+		*odd = true; // one by one, until the pool is really empty
+		return 0;
+	}
+	for (i = 0; i < b.n; i++) {
+		struct rte_mbuf *m = fresh[i];
+		vho_net_hdr h;
+
+		memcpy(&h, b.s[i].hdr, sizeof(struct virtio_net_hdr));
+		rte_memcpy(rte_pktmbuf_mtod(m, void *), b.s[i].data, b.s[i].room);
+		m->data_len = (uint16_t)b.s[i].room;
+		m->pkt_len = b.s[i].room;
+		if (unlikely(vho_net_hdr_asks(&h)) && vho_net_hdr_apply(&h, q->features, m)) {
+			vho_net_drop_count(st, VHO_NET_DROP_RX_BAD_OFFLOAD, 1);
+			rte_pktmbuf_free(m);
+			continue;
+		}
+		bytes += m->pkt_len;
+		pkts[got++] = m;
+	}
+	if (q->packed)
+		vho_finish_packed(q, &b, b.n);
+	else
+		vho_finish_split(q, &b, b.n);
+	dpu_counter_add(&q->stats.requests, b.n);
+	dpu_counter_add(&st->rx_bytes, bytes);
+	*taken = b.n;
+	return got;
+}
+
+/* RARP request that announces the guest's address after a migration (VHOST_USER_SEND_RARP). */
+static struct rte_mbuf *make_rarp(struct vho_net *net)
+{
+	static const uint8_t fixed[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
+	struct rte_mbuf *m = rte_pktmbuf_alloc(net->pool);
+	uint8_t *p;
+
+	if (!m)
+		return NULL;
+	p = rte_pktmbuf_mtod(m, uint8_t *);
+	memset(p, 0, 60);
+	memset(p, 0xff, 6);
+	memcpy(p + 6, net->rarp_mac, 6);
+	memcpy(p + 12, fixed, sizeof(fixed));
+	memcpy(p + 22, net->rarp_mac, 6); // sender
+	memcpy(p + 32, net->rarp_mac, 6); // target
+	m->data_len = 60;
+	m->pkt_len = 60;
+	return m;
+}
+
+static inline bool queue_serves(struct vho_queue *q)
+{
+	if (unlikely(!q->running || q->broken || !q->mem))
+		return false;
+	if (unlikely(vho_queue_faulted(q))) {
+		(void)vho_queue_fail(q, VHO_QUEUE_ERR_MEM_FAULT, -EFAULT);
+		return false;
+	}
+	return true;
+}
+
+uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct vho_dev_queue *dq = &net->dev.queues[2u * pair + 1];
+	struct vho_net_stats *st = &net->pairs[pair].stats;
+	struct vho_queue *q = &dq->q;
+	unsigned got = 0, left = n;
+	bool any = false;
+
+	if (!queue_serves(q))
+		return 0;
+	if (unlikely(pair == 0 && n > 0 &&
+		     atomic_load_explicit(&net->rarp_due, memory_order_acquire))) {
+		pkts[0] = make_rarp(net);
+		got = pkts[0] != NULL;
+		left -= got;
+		if (got)
+			atomic_store_explicit(&net->rarp_due, false, memory_order_release);
+	}
+	while (left) {
+		unsigned taken = 0, k;
+		bool odd = true;
+		uint32_t len;
+		int ret;
+
+		if (likely(dq->enabled && vho_burst_ok(q))) {
+			k = rx_fast(net, q, st, pkts + got, left < VHO_BURST ? left : VHO_BURST,
+				&taken, &odd);
+			got += k;
+			left -= taken;
+			any |= taken > 0;
+			if (!odd)
+				break; // nothing left that was there when we looked
+		}
+		if (!left)
+			break;
+		ret = rx_general(net, q, st, !dq->enabled, &pkts[got]);
+		if (ret <= 0)
+			break;
+		any = true;
+		left--;
+		if (pkts[got]) {
+			len = pkts[got]->pkt_len;
+			dpu_counter_add(&st->rx_bytes, len);
+			got++;
+		}
+	}
+	if (any)
+		vho_queue_notify(q);
+	if (got)
+		dpu_counter_add(&st->rx_packets, got);
+	return (uint16_t)got;
+}
+
+/* ---- card to guest ---- */
+
+/* Where the queue stood, so that buffers popped for a packet that does not fit can be put back. */
+struct tx_pos {
+	uint16_t next_avail, pop_order;
+	bool avail_wrap;
+};
+
+static void put_back(
+	struct vho_queue *q, const struct tx_pos *pos, const struct vho_elem *e, unsigned n)
+{
+	if (!q->inflight) {
+		q->next_avail = pos->next_avail;
+		q->avail_wrap = pos->avail_wrap;
+		q->pop_order = pos->pop_order;
+		return;
+	}
+	// The inflight region already has them: the driver gets them back empty instead.
+	for (unsigned i = 0; i < n; i++)
+		vho_queue_push(q, &e[i], 0);
+	vho_queue_publish(q);
+}
+
+static void write_packet(
+	struct seg_cur *c, const vho_net_hdr *h, uint32_t hdr_len, const struct rte_mbuf *m)
+{
+	seg_write(c, h, hdr_len);
+	for (; m; m = m->next)
+		seg_write(c, rte_pktmbuf_mtod(m, const void *), m->data_len);
+}
+
+/* One packet the general way. 0, or the reason why it is dropped: a VHO_NET_DROP_, plus 1. */
+static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const struct rte_mbuf *m)
+{
+	uint32_t hdr_len = vho_net_hdr_len(q->features), left = hdr_len + m->pkt_len;
+	bool merge = vho_net_has(q->features, VIRTIO_NET_F_MRG_RXBUF);
+	struct tx_pos pos = { q->next_avail, q->pop_order, q->avail_wrap };
+	struct iovec iov[SEGMENTS_MAX];
+	struct vho_elem elem[MERGE_MAX];
+	uint32_t room[MERGE_MAX];
+	uint16_t used = 0, n = 0;
+	vho_net_hdr h = *hdr;
+
+	for (uint64_t sum = 0; sum < left; n++) {
+		struct vho_chain c = { .iov = iov + used, .max = (uint16_t)(SEGMENTS_MAX - used) };
+		int ret;
+
+		if (n == (merge ? MERGE_MAX : 1)) {
+			put_back(q, &pos, elem, n);
+			return VHO_NET_DROP_TX_TOO_BIG + 1;
+		}
+		ret = vho_queue_pop(q, &c);
+		if (ret < 0)
+			return VHO_NET_DROP_TX_BAD_RING + 1;
+		if (ret == 0) {
+			put_back(q, &pos, elem, n);
+			return VHO_NET_DROP_TX_NO_BUFFER + 1;
+		}
+		memmove(c.iov, c.iov + c.n_out, c.n_in * sizeof(*c.iov));
+		elem[n] = c.elem;
+		elem[n].in = c.iov;
+		room[n] = (uint32_t)c.in_len;
+		used = (uint16_t)(used + c.n_in);
+		sum += c.in_len;
+	}
+	h.num_buffers = htole16(n);
+	write_packet(&(struct seg_cur){ .v = iov }, &h, hdr_len, m);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t part = left < room[i] ? left : room[i];
+
+		vho_queue_push(q, &elem[i], part);
+		left -= part;
+	}
+	vho_queue_publish(q);
+	return 0;
+}
+
+/* The header that a packet goes with: 0, or -ENOTSUP. */
+static inline int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_net_hdr *h)
+{
+	if (likely(vho_net_hdr_plain(m))) {
+		memset(h, 0, sizeof(*h));
+		h->num_buffers = htole16(1);
+		return 0;
+	}
+	return vho_net_hdr_make(
+		m, atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed), h);
+}
+
+/* As many packets as fit one buffer each, straight onto the ring. Returns how many. */
+static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
+	struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
+{
+	uint32_t hdr_len = vho_net_hdr_len(q->features);
+	struct vho_slots b;
+	unsigned i;
+
+	if (q->packed)
+		vho_gather_packed(q, &b, n, VRING_DESC_F_WRITE, hdr_len);
+	else
+		vho_gather_split(q, &b, n, VRING_DESC_F_WRITE, hdr_len);
+	for (i = 0; i < b.n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		uint8_t *to = b.s[i].data;
+		vho_net_hdr h;
+
+		if (unlikely(m->pkt_len > b.s[i].room || tx_header(net, m, &h)))
+			break;
+		if (likely(hdr_len == sizeof(h)))
+			memcpy(b.s[i].hdr, &h, sizeof(h));
+		else
+			memcpy(b.s[i].hdr, &h, sizeof(struct virtio_net_hdr));
+		rte_memcpy(to, rte_pktmbuf_mtod(m, const void *), m->data_len);
+		for (const struct rte_mbuf *s = m; unlikely(s->next != NULL); s = s->next) {
+			to += s->data_len;
+			rte_memcpy(to, rte_pktmbuf_mtod(s->next, const void *), s->next->data_len);
+		}
+		b.written[i] = hdr_len + m->pkt_len;
+		*bytes += m->pkt_len;
+	}
+	if (i == 0)
+		return 0;
+	if (q->packed)
+		vho_finish_packed(q, &b, i);
+	else
+		vho_finish_split(q, &b, i);
+	dpu_counter_add(&q->stats.requests, i);
+	return i;
+}
+
+/* At most VHO_BURST packets that passed the filter. Returns how many were delivered. */
+static unsigned tx_burst(const struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	unsigned sent = 0, i = 0;
+	uint64_t bytes = 0;
+
+	while (i < n) {
+		enum vho_net_drop why = VHO_NET_DROP_TX_TOO_BIG;
+		unsigned k = 0, drop;
+		vho_net_hdr h;
+
+		if (likely(vho_burst_ok(q)))
+			k = tx_fast(net, q, pkts + i, n - i, &bytes);
+		sent += k;
+		i += k;
+		if (i == n)
+			break;
+		drop = tx_header(net, pkts[i], &h) ? why + 1u : tx_general(q, &h, pkts[i]);
+		if (drop == 0) {
+			bytes += pkts[i++]->pkt_len;
+			sent++;
+			continue;
+		}
+		why = drop - 1;
+		// What is too long for this ring now does not keep a shorter packet from it; an
+		// empty or broken ring stays so for the rest of the burst.
+		k = why != VHO_NET_DROP_TX_TOO_BIG && !vho_queue_ready(q) ? n - i : 1;
+		vho_net_drop_count(st, why, k);
+		i += k;
+	}
+	dpu_counter_add(&st->tx_bytes, bytes);
+	dpu_counter_add(&st->tx_packets, sent);
+	return sent;
+}
+
+uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct vho_queue *q = &net->dev.queues[2u * pair].q;
+	struct vho_net_stats *st = &net->pairs[pair].stats;
+	const struct vho_net_filter *filter;
+	unsigned sent = 0;
+
+	if (unlikely(!queue_serves(q))) {
+		vho_net_drop_count(
+			st, q->broken ? VHO_NET_DROP_TX_BAD_RING : VHO_NET_DROP_TX_NOT_RUNNING, n);
+		rte_pktmbuf_free_bulk(pkts, n);
+		return 0;
+	}
+	filter = vho_net_ctrl_filter(&net->ctrl);
+	for (unsigned i = 0; i < n; i += VHO_BURST) {
+		unsigned m = n - i < VHO_BURST ? n - i : VHO_BURST, kept = 0;
+		struct rte_mbuf *pass[VHO_BURST];
+
+		if (likely(!filter)) {
+			sent += tx_burst(net, q, st, pkts + i, m);
+			continue;
+		}
+		for (unsigned k = i; k < i + m; k++)
+			if (vho_net_filter_pass(filter, rte_pktmbuf_mtod(pkts[k], const uint8_t *),
+				    pkts[k]->data_len))
+				pass[kept++] = pkts[k];
+		if (kept < m)
+			vho_net_drop_count(st, VHO_NET_DROP_TX_FILTERED, m - kept);
+		sent += tx_burst(net, q, st, pass, kept);
+	}
+	rte_pktmbuf_free_bulk(pkts, n);
+	return (uint16_t)sent;
+}
+
+void vho_net_tx_notify(struct vho_net *net, uint16_t pair)
+{
+	struct vho_queue *q = &net->dev.queues[2u * pair].q;
+
+	if (likely(q->running && !q->broken))
+		vho_queue_notify(q);
+}

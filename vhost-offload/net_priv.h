@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A virtio-net function from the inside: shared by its control part and its packet bursts. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "device.h"
+#include "net_ctrl.h"
+#include "net_hdr.h"
+#include "vho_net.h"
+
+struct vho_net_pair {
+	_Alignas(64) struct vho_net_stats stats;
+};
+
+struct vho_net {
+	/* Fixed after creation. */
+	struct vho_dev dev;
+	struct rte_mempool *pool; // borrowed: outlives the function
+	uint32_t mbuf_room;	  // bytes of data that one mbuf holds
+	uint16_t max_pairs;
+	struct vho_net_pair *pairs; // owned; max_pairs entries
+
+	/* Control thread. */
+	bool ctrl_seen; // a control queue came up: the driver's filters reach us
+	bool rx_up[VHO_DEV_QUEUES_MAX / 2]; // receiveq of a pair is set up
+
+	/* Written by the control thread, read by any: relaxed. */
+	_Atomic uint32_t frame_max; // bytes of a guest frame that is not to be segmented
+	_Atomic uint16_t mtu;
+	_Atomic uint16_t active_pairs;
+	_Atomic bool link_up;
+	uint8_t rarp_mac[6]; // published by rarp_due
+	/* Set by the control thread with release, taken by pair 0's worker with acquire. */
+	_Atomic bool rarp_due;
+
+	struct vho_net_ctrl ctrl;
+};
+
+static inline void vho_net_drop_count(struct vho_net_stats *s, enum vho_net_drop why, uint64_t n)
+{
+	dpu_counter_add(&s->drops[why], n);
+}
