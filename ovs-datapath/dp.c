@@ -171,6 +171,10 @@ void odp_tick(struct odp *dp)
 {
 	uint64_t now_ns = dpu_now_ns();
 
+	// Links of ethdevs change without telling.
+	for (uint32_t no = 0; no < dp->port_top; no++)
+		if (odp_port_by_no(dp, no))
+			odp_port_caps_changed(odp_port_by_no(dp, no));
 	odp_flows_sample(dp, now_ns);
 	odp_bridge_tick(dp, now_ns);
 	odp_classifier_rank(dp);

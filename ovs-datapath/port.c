@@ -270,6 +270,13 @@ static int grow(void **array, unsigned *size, unsigned n, size_t each)
 	return 0;
 }
 
+static bool is_blind(const struct odp_port *port, uint16_t rxq)
+{
+	const struct odp_port_conf *conf = &port->conf;
+
+	return !conf->ops->rx_arm || (conf->ops->rx_blind && conf->ops->rx_blind(conf->drv, rxq));
+}
+
 int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 {
 	if (rxq >= port->conf.n_rxq)
@@ -282,7 +289,7 @@ int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 	if (ret < 0)
 		return ret;
 	w->rxq[w->n_rxq++] = (struct odp_rxq){ .port = port, .rxq = rxq };
-	w->n_blind += port->conf.ops->rx_arm == NULL;
+	w->n_blind += is_blind(port, rxq);
 	return 0;
 }
 
@@ -291,7 +298,7 @@ void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 	for (unsigned i = 0; i < w->n_rxq; i++) {
 		if (w->rxq[i].port != port || w->rxq[i].rxq != rxq)
 			continue;
-		w->n_blind -= port->conf.ops->rx_arm == NULL;
+		w->n_blind -= is_blind(port, rxq);
 		memmove(&w->rxq[i], &w->rxq[i + 1], (w->n_rxq - i - 1) * sizeof(*w->rxq));
 		w->n_rxq--;
 		return;

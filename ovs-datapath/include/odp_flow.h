@@ -76,7 +76,7 @@ struct odp_action {
 
 struct odp_flow_stats {
 	uint64_t packets, bytes;
-	uint64_t used_ns; // dpu_now_ns() of the last packet, 0: never
+	uint64_t used_ns; // dpu_now_ns() when packets were last seen, within odp_tick; 0: never
 };
 
 struct odp_flow_info {
@@ -90,6 +90,9 @@ struct odp_flow_info {
 
 /*
  * Install or replace. The key is stored masked. Actions are validated once, here.
+ *
+ * Where flows overlap, one of origin "operator" wins over any other; among those, the one whose mask
+ * has more bits, then the older mask. Flows of other origins must not overlap one another.
  *
  * Returns 0, or
  *   -EINVAL  mask bits on fields that the key's protocol does not have, unknown action, action list

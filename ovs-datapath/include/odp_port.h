@@ -74,6 +74,8 @@ struct odp_port_ops {
 	/* Worker of rxq: ask for a wake-up through the fd given to odp_rxq_attach. True: empty. */
 	bool (*rx_arm)(void *drv, uint16_t rxq); // NULL: cannot; the worker sleeps in short naps
 	void (*rx_disarm)(void *drv, uint16_t rxq);
+	/* True: this queue has no wake-up although rx_arm is there; asked at attach. May be NULL. */
+	bool (*rx_blind)(void *drv, uint16_t rxq);
 	/* Any thread. */
 	void (*caps)(void *drv, struct odp_port_caps *out);
 };
@@ -125,9 +127,9 @@ void odp_worker_disarm(struct odp_worker *w);
 /* Longest sleep in microseconds that keeps ports without interrupts served; 0: no limit. Worker. */
 unsigned odp_worker_nap_us(const struct odp_worker *w);
 
-/* Adds a port and gives it the lowest free number from 1 on. 0, -EEXIST, -ENOSPC, -ENOMEM. */
+/* Adds a port and gives it the lowest free number from 1 on. 0, -EINVAL, -EEXIST, -ENOSPC, -ENOMEM. */
 int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out);
-/* Detach all queues first. Removes its learned addresses and flows; synchronizes. */
+/* Detach all queues first. Removes its addresses and every flow that names it; synchronizes. */
 void odp_port_del(struct odp_port *port);
 uint32_t odp_port_no(const struct odp_port *port);
 const char *odp_port_name(const struct odp_port *port);
