@@ -22,35 +22,6 @@
 		1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
 		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT)
 
-static const char *const error_names[] = {
-	[VHO_QUEUE_ERR_BAD_INDEX] = "bad_index",
-	[VHO_QUEUE_ERR_BAD_AVAIL] = "bad_avail",
-	[VHO_QUEUE_ERR_BAD_ADDRESS] = "bad_address",
-	[VHO_QUEUE_ERR_BAD_CHAIN] = "bad_chain",
-	[VHO_QUEUE_ERR_BAD_INDIRECT] = "bad_indirect",
-	[VHO_QUEUE_ERR_TOO_LONG] = "too_long",
-	[VHO_QUEUE_ERR_MEM_FAULT] = "mem_fault",
-};
-
-static const char *const error_texts[] = {
-#define X(name, text) [VHO_QUEUE_ERR_##name] = text,
-	VHO_QUEUE_ERRORS(X)
-#undef X
-};
-
-static_assert(sizeof(error_names) / sizeof(error_names[0]) == VHO_QUEUE_ERR_COUNT,
-	"every queue error has a name");
-
-const char *vho_queue_error_name(enum vho_queue_error e)
-{
-	return (unsigned)e < VHO_QUEUE_ERR_COUNT ? error_names[e] : NULL;
-}
-
-const char *vho_queue_error_text(enum vho_queue_error e)
-{
-	return (unsigned)e < VHO_QUEUE_ERR_COUNT ? error_texts[e] : NULL;
-}
-
 static void changed(struct vho_dev *dev)
 {
 	if (dev->host->changed)

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fake_calls.h"
+
+#include <string.h>
+
+struct fake_calls fake_calls;
+
+void fake_calls_reset(void)
+{
+	json_decref(fake_calls.last);
+	memset(&fake_calls, 0, sizeof(fake_calls));
+}
+
+static int count(enum card_method_id id, const json_t *params)
+{
+	fake_calls.n[id]++;
+	json_decref(fake_calls.last);
+	fake_calls.last = params ? json_deep_copy(params) : json_object();
+	fake_calls.last_id = id;
+	return fake_calls.ret[id];
+}
+
+#define X(name)                                                                              \
+	static int fake_##name(                                                              \
+		struct card *c, const json_t *params, json_t **result, struct card_error *e) \
+	{                                                                                    \
+		(void)c;                                                                     \
+		(void)e;                                                                     \
+		*result = json_string(#name);                                                \
+		return count(CARD_M_##name, params);                                         \
+	}
+CARD_METHODS(X)
+#undef X
+
+const card_call_fn card_calls[CARD_METHOD_COUNT] = {
+#define X(name) [CARD_M_##name] = fake_##name,
+	CARD_METHODS(X)
+#undef X
+};
+
+int card_switch_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	(void)c;
+	(void)m;
+	(void)params;
+	(void)e;
+	return 0;
+}
