@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The durable store: what is kept, what a crash or a full disk leaves, and which files are refused. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dpu_log.h"
+#include "fake_calls.h"
+#include "test.h"
+
+static char dir[] = "/tmp/outboard-store-XXXXXX";
+static char state_path[64], next_path[64];
+
+static struct card card_with_store(void)
+{
+	return (struct card){ .opt = { .name = "c1", .state_dir = dir } };
+}
+
+static int fresh(void **state)
+{
+	(void)state;
+	unlink(state_path);
+	unlink(next_path);
+	fake_calls_reset();
+	return chmod(dir, 0700);
+}
+
+static int dispatch(struct card *c, const char *method, const char *params)
+{
+	struct card_error e;
+	json_t *p = json_loads(params, 0, NULL), *result;
+	int ret;
+
+	assert_non_null(p);
+	ret = card_rpc_dispatch(c, method, p, &result, &e);
+	json_decref(p);
+	json_decref(result);
+	return ret;
+}
+
+static void spit(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(chmod(path, 0600), 0);
+}
+
+/* The calls that a new daemon would make, as compact JSON; free() it. */
+static char *kept(void)
+{
+	struct card c = card_with_store();
+	char *text;
+
+	assert_int_equal(card_store_open(&c), 0);
+	text = json_dumps(card_store_calls(&c), JSON_COMPACT);
+	card_store_close(&c);
+	return text;
+}
+
+static void assert_kept(const char *want)
+{
+	char *text = kept();
+
+	assert_string_equal(text, want);
+	free(text);
+}
+
+#define NULL_V "{\"name\":\"v\",\"num_blocks\":8,\"block_size\":512}"
+#define CALL_V "{\"method\":\"bdev_null_create\",\"params\":" NULL_V "}"
+
+/* ---- what is kept ---- */
+
+static void create_update_delete(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"v\"}"), 0); // another kind
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);	     // again: kept once
+	card_store_close(&c);
+	assert_kept("[" CALL_V ",{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
+
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	card_store_close(&c);
+	assert_kept(
+		"[{\"method\":\"bdev_null_create\",\"params\":{\"name\":\"v\",\"num_blocks\":16,"
+		"\"block_size\":512}},{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
+
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"v\"}"), 0);
+	card_store_close(&c);
+	assert_kept("[{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
+}
+
+static void failed_call_is_not_kept(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	fake_calls.ret[CARD_M_bdev_null_create] = -ENOMEM;
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), -ENOMEM);
+	card_store_close(&c);
+	assert_int_equal(access(next_path, F_OK), -1);
+	assert_kept("[]");
+}
+
+/* A file is created once: replayed without the size, a lost file is noticed and not made again. */
+static void creation_size_is_not_kept(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_uring_create",
+				 "{\"name\":\"v\",\"filename\":\"/x\",\"num_blocks\":8}"),
+		0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	card_store_close(&c);
+	assert_kept("[{\"method\":\"bdev_uring_create\",\"params\":{\"name\":\"v\",\"filename\":\"/"
+		    "x\"}}]");
+}
+
+static void second_key_and_whole_kind(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+#define MAC "\"mac\":\"52:54:00:00:00:01\""
+	assert_int_equal(dispatch(&c, "mac_set", "{" MAC ",\"port\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "mac_set", "{" MAC ",\"vlan\":7,\"port\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "mac_del", "{" MAC ",\"vlan\":0}"), 0); // the default
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"1\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"b\",\"actions\":\"1\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_flush", "{}"), 0);
+	card_store_close(&c);
+	assert_kept("[{\"method\":\"mac_set\",\"params\":{" MAC ",\"vlan\":7,\"port\":\"p\"}}]");
+}
+
+/* An object of the configuration file is not in the store; its new size is. */
+static void update_of_a_configured_object(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":24}"), 0);
+	card_store_close(&c);
+	assert_kept(
+		"[{\"method\":\"volume_resize\",\"params\":{\"name\":\"v\",\"num_blocks\":24}}]");
+}
+
+/* ---- replay ---- */
+
+static void degraded_object_is_remembered(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+
+	fake_calls.ret[CARD_M_bdev_null_create] = -ENOENT; // its file is gone
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 1);
+	card_store_close(&c);
+	assert_kept("[" CALL_V "]");
+
+	assert_int_equal(card_store_open(&c), 0);
+	fake_calls.ret[CARD_M_bdev_null_create] = 0; // and back again
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	card_store_close(&c);
+}
+
+static void degraded_object_can_be_deleted(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+
+	fake_calls.ret[CARD_M_bdev_null_create] = -ENOENT;
+	fake_calls.ret[CARD_M_volume_delete] = -ENOENT;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"w\"}"), -ENOENT);
+	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"v\"}"), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	card_store_close(&c);
+	assert_kept("[]");
+}
+
+/* ---- disks that fail ---- */
+
+/* The write fails after each number of bytes: the call is not made, the old state stands. */
+static void full_disk(void **state)
+{
+	struct rlimit old, low;
+	struct card c = card_with_store();
+	unsigned failed = 0;
+	int ret = -EFBIG;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	for (rlim_t bytes = 0; ret; bytes += 7) {
+		low = (struct rlimit){ .rlim_cur = bytes, .rlim_max = old.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+		ret = dispatch(&c, "net_create", "{\"name\":\"n\"}");
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+		assert_int_equal(fake_calls.n[CARD_M_net_create], ret == 0);
+		if (!ret)
+			break;
+		assert_int_equal(ret, -EFBIG);
+		assert_int_equal(access(next_path, F_OK), -1);
+		assert_int_equal(json_array_size(card_store_calls(&c)), 1);
+		failed++;
+	}
+	assert_true(failed > 10);
+	card_store_close(&c);
+	assert_kept("[" CALL_V ",{\"method\":\"net_create\",\"params\":{\"name\":\"n\"}}]");
+}
+
+/* A crash between stage and commit: the next start sees the old state, and writes again. */
+static void crash_before_commit(void **state)
+{
+	struct card c = card_with_store();
+	struct card_error e;
+	json_t *params = json_loads(NULL_V, 0, NULL);
+	const struct card_method *m = card_method_find("bdev_null_create");
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(card_store_stage(&c, m, params, &e), 0);
+	assert_int_equal(access(next_path, F_OK), 0);
+	json_decref(params);
+	/* What a crash leaves: the staged file, whole or cut. */
+	assert_int_equal(truncate(next_path, 20), 0);
+	assert_int_equal(access(state_path, F_OK), -1);
+	{
+		struct card other = card_with_store();
+
+		assert_int_equal(card_store_open(&other), -EBUSY); // one daemon at a time
+	}
+	card_store_close(&c);
+	spit(next_path, "{\"version\":1,");
+	assert_kept("[]");
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+	assert_kept("[" CALL_V "]");
+}
+
+static void directory_gone(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), -ENOENT);
+	assert_int_equal(fake_calls.n[CARD_M_bdev_null_create], 0);
+	card_store_close(&c);
+	assert_int_equal(mkdir(dir, 0700), 0);
+}
+
+/* ---- files that are not trusted ---- */
+
+static const struct refused_case {
+	const char *name, *text;
+	int ret;
+} refused[] = {
+	{ "CF-05 newer version", "{\"version\":2,\"card\":\"c1\",\"calls\":[]}", -EPROTONOSUPPORT },
+	{ "CF-05 another card", "{\"version\":1,\"card\":\"c2\",\"calls\":[]}", -EPERM },
+	{ "no version", "{\"card\":\"c1\",\"calls\":[]}", -EBADMSG },
+	{ "not JSON", "{\"version\":1,", -EBADMSG },
+	{ "empty", "", -EBADMSG },
+	{ "unknown call",
+		"{\"version\":1,\"card\":\"c1\",\"calls\":[{\"method\":\"x\",\"params\":{}}]}",
+		-EBADMSG },
+	{ "no params", "{\"version\":1,\"card\":\"c1\",\"calls\":[{\"method\":\"net_create\"}]}",
+		-EBADMSG },
+	{ "duplicate key", "{\"version\":1,\"version\":1,\"card\":\"c1\",\"calls\":[]}", -EBADMSG },
+};
+
+static void refuse(void **state)
+{
+	const struct refused_case *t = *state;
+	struct card c = card_with_store();
+	char back[256] = "";
+	FILE *f;
+
+	fresh(NULL);
+	spit(state_path, t->text);
+	assert_int_equal(card_store_open(&c), t->ret);
+	assert_null(c.store);
+	f = fopen(state_path, "r");
+	assert_true(fread(back, 1, sizeof(back) - 1, f) == strlen(t->text));
+	fclose(f);
+	assert_string_equal(back, t->text); // the old state is kept
+}
+
+#define GOOD "{\"version\":1,\"card\":\"c1\",\"calls\":[]}"
+
+static void refuse_links_and_modes(void **state)
+{
+	struct card c = card_with_store();
+	char other[80];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/other", dir);
+	spit(other, GOOD);
+	assert_int_equal(symlink("other", state_path), 0); // JR-07, CF-03
+	assert_int_equal(card_store_open(&c), -ELOOP);
+	unlink(state_path);
+	assert_int_equal(link(other, state_path), 0);
+	assert_int_equal(card_store_open(&c), -EMLINK);
+	unlink(state_path);
+	unlink(other);
+	assert_int_equal(mkfifo(state_path, 0600), 0);
+	assert_int_equal(card_store_open(&c), -EINVAL);
+	unlink(state_path);
+	spit(state_path, GOOD);
+	assert_int_equal(chmod(state_path, 0602), 0);
+	assert_int_equal(card_store_open(&c), -EACCES);
+	assert_int_equal(chmod(state_path, 0600), 0);
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(card_store_open(&c), -EACCES);
+	assert_int_equal(chmod(dir, 0700), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(state_path, 12345, 0), 0);
+		assert_int_equal(card_store_open(&c), -EACCES);
+		assert_int_equal(chown(state_path, 0, 0), 0);
+	}
+	assert_int_equal(card_store_open(&c), 0);
+	card_store_close(&c);
+}
+
+/* What stands at the place of the next state is replaced, never written through. */
+static void planted_next_state(void **state)
+{
+	struct card c = card_with_store();
+	char victim[80], text[16] = "";
+	FILE *f;
+
+	(void)state;
+	snprintf(victim, sizeof(victim), "%s/victim", dir);
+	spit(victim, "precious");
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(symlink("victim", next_path), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+	f = fopen(victim, "r");
+	assert_true(fread(text, 1, sizeof(text) - 1, f) == 8);
+	fclose(f);
+	assert_string_equal(text, "precious");
+	unlink(victim);
+	assert_kept("[" CALL_V "]");
+}
+
+static void mode_is_private(void **state)
+{
+	struct card c = card_with_store();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+	assert_int_equal(stat(state_path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(create_update_delete, fresh),
+		cmocka_unit_test_setup(failed_call_is_not_kept, fresh),
+		cmocka_unit_test_setup(creation_size_is_not_kept, fresh),
+		cmocka_unit_test_setup(second_key_and_whole_kind, fresh),
+		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
+		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
+		cmocka_unit_test_setup(degraded_object_can_be_deleted, fresh),
+		cmocka_unit_test_setup(full_disk, fresh),
+		cmocka_unit_test_setup(crash_before_commit, fresh),
+		cmocka_unit_test_setup(directory_gone, fresh),
+		cmocka_unit_test_setup(refuse_links_and_modes, fresh),
+		cmocka_unit_test_setup(planted_next_state, fresh),
+		cmocka_unit_test_setup(mode_is_private, fresh),
+	};
+	int failed;
+
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(state_path, sizeof(state_path), "%s/state.json", dir);
+	snprintf(next_path, sizeof(next_path), "%s/state.json.new", dir);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(refused, refuse, failed);
+	fresh(NULL);
+	rmdir(dir);
+	return failed;
+}
