@@ -87,7 +87,7 @@ static unsigned line_of(const char *text, int call, const char *key)
 		if (w.call == call && !found)
 			found = w.line;
 	}
-	return found;
+	return found ? found : 1; // neither object nor list: only the file can be named
 }
 
 /* ---- errors ---- */
