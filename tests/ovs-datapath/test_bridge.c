@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The learning switch through the whole datapath: packets into fake ports, packets out. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_mbuf.h>
+
+#include "dpu_clock.h"
+#include "fake_port.h"
+
+#define N_PORTS 4
+
+struct rig {
+	struct odp *dp;
+	struct odp_worker *w;
+	struct rte_mempool *pool;
+	unsigned in_use; // mbufs, at the start
+	struct fake_port p[N_PORTS];
+};
+
+static int setup(void **state)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	static const char *const names[N_PORTS] = { "p1", "p2", "p3", "p4" };
+
+	assert_non_null(r);
+	dpu_clock_set(fake_clock);
+	r->pool = fake_eal(8191);
+	r->in_use = rte_mempool_in_use_count(r->pool);
+	struct odp_conf conf = {
+		.n_workers = 1, .pool = r->pool, .mac_max = 100, .mac_max_per_port = 20
+	};
+	assert_int_equal(odp_create(&conf, &r->dp), 0);
+	r->w = odp_worker(r->dp, 0);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		fake_port_add(&r->p[i], r->dp, r->w, names[i]);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *r = *state;
+
+	for (unsigned i = 0; i < N_PORTS; i++)
+		if (r->p[i].port)
+			fake_port_del(&r->p[i], r->w);
+	odp_destroy(r->dp);
+	assert_int_equal(rte_mempool_in_use_count(r->pool), r->in_use); // nothing leaked
+	free(r);
+	return 0;
+}
+
+static void settle(struct rig *r)
+{
+	for (unsigned i = 0; i < 1000; i++)
+		if (odp_worker_turn(r->w) + odp_upcall_poll(r->dp) == 0)
+			return;
+	fail_msg("the datapath does not come to rest");
+}
+
+/* Send one frame into port `in` (0-based) and return a bit mask of the ports that it left by. */
+static unsigned send(struct rig *r, unsigned in, uint8_t dst, uint8_t src, uint16_t vlan)
+{
+	uint8_t frame[64];
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < N_PORTS; i++)
+		fake_port_reset(&r->p[i]);
+	fake_port_push(&r->p[in], r->pool, frame, fake_frame(frame, dst, src, vlan));
+	settle(r);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		mask |= (r->p[i].n_out ? 1u : 0u) << i;
+	return mask;
+}
+
+static void floods_then_learns(void **state)
+{
+	struct rig *r = *state;
+	struct odp_stats s;
+
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0xe); // unknown: all but the input
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x1); // learned from the first
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0x2); // the flood flow was replaced
+	odp_stats(r->dp, &s);
+	assert_int_equal(s.macs, 2);
+	assert_int_equal(s.flows, 2);
+	assert_int_equal(s.misses, 2);
+	// Never back to where it came from.
+	assert_int_equal(send(r, 1, 0xb, 0xc, 0), 0);
+}
+
+static void vlans_are_apart(void **state)
+{
+	struct rig *r = *state;
+
+	send(r, 0, 0xff, 0xa, 5);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 5), 0x1);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 6), 0xd);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0xd);
+}
+
+static void move_takes_effect_both_ways(void **state)
+{
+	struct rig *r = *state;
+
+	send(r, 0, 0xb, 0xa, 0);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x1);
+	send(r, 2, 0xb, 0xa, 0); // A now sends from p3
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x4);
+	send(r, 0, 0xb, 0xa, 0); // and back: its old flow must not have hidden it
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x1);
+}
+
+static void ages_and_is_kept_by_use(void **state)
+{
+	struct rig *r = *state;
+
+	send(r, 0, 0xb, 0xa, 0);
+	send(r, 1, 0xa, 0xb, 0);
+	for (unsigned i = 0; i < 350; i++) { // B keeps talking, A is silent
+		fake_now_ns += 1000000000;
+		send(r, 1, 0xff, 0xb, 0);
+		odp_tick(r->dp);
+	}
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0xd); // A forgotten
+	assert_int_equal(send(r, 2, 0xb, 0xc, 0), 0x2); // B not
+	for (unsigned i = 0; i < 350; i++) {
+		fake_now_ns += 1000000000;
+		odp_tick(r->dp);
+	}
+	struct odp_stats s;
+
+	odp_stats(r->dp, &s);
+	assert_int_equal(s.macs, 0);
+	assert_int_equal(s.flows, 0);
+}
+
+static void reserved_addresses_stop_here(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64];
+
+	for (unsigned last = 0; last <= 16; last++) {
+		static const uint8_t stp[5] = { 0x01, 0x80, 0xc2, 0, 0 };
+
+		fake_frame(f, 0, 0xa, 0);
+		memcpy(f, stp, sizeof(stp));
+		f[5] = (uint8_t)last;
+		for (unsigned i = 0; i < N_PORTS; i++)
+			fake_port_reset(&r->p[i]);
+		fake_port_push(&r->p[0], r->pool, f, 60);
+		settle(r);
+		assert_int_equal(r->p[1].n_out, last == 16 ? 1 : 0);
+	}
+}
+
+/* OV-33: a port that invents addresses keeps to its share; static entries win. */
+static void ov_33_limits_and_static(void **state)
+{
+	struct rig *r = *state;
+	const uint8_t gw[6] = { 2, 0, 0, 0, 0, 0x77 };
+	struct odp_stats s;
+
+	assert_int_equal(odp_mac_set(r->dp, gw, 0, odp_port_no(r->p[3].port)), 0);
+	send(r, 0, 0xb, 0x77, 0); // a tenant claims the gateway
+	assert_int_equal(send(r, 1, 0x77, 0xb, 0), 0x8);
+	for (unsigned i = 0; i < 60; i++)
+		send(r, 0, 0xfe, (uint8_t)(0x80 + i), 0);
+	odp_stats(r->dp, &s);
+	assert_int_equal(s.macs, 1 + 1 + 20);
+	assert_int_equal(odp_mac_set(r->dp, (const uint8_t[6]){ 1 }, 0, 1), -EINVAL);
+	assert_int_equal(odp_mac_set(r->dp, gw, 0, 99), -ENODEV);
+	assert_int_equal(odp_mac_flush(r->dp, ODP_PORT_NONE), 21);
+	assert_int_equal(send(r, 1, 0x77, 0xb, 0), 0x8);
+	assert_int_equal(odp_mac_del(r->dp, gw, 0), 0);
+	assert_int_equal(odp_mac_del(r->dp, gw, 0), -ENOENT);
+	assert_int_equal(send(r, 1, 0x77, 0xb, 0), 0xd);
+}
+
+static void ports_come_and_go(void **state)
+{
+	struct rig *r = *state;
+
+	send(r, 0, 0xb, 0xa, 0);
+	send(r, 1, 0xa, 0xb, 0);
+	fake_port_del(&r->p[1], r->w);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0xc); // flooded, without p2
+	fake_port_add(&r->p[1], r->dp, r->w, "new");
+	assert_int_equal(odp_port_no(r->p[1].port), 2); // the number is used again
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0xe); // the flood list grew
+	r->p[2].caps.up = false;
+	odp_port_caps_changed(r->p[2].port);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0xa);
+	struct odp_stats s;
+
+	odp_stats(r->dp, &s);
+	assert_int_equal(s.drops[ODP_DROP_PORT_GONE], 0); // a flood skips it
+}
+
+/* Operator flows win, in the caches too; deleting one brings the switch back at once. */
+static void operator_flows_win(void **state)
+{
+	struct rig *r = *state;
+	struct odp_key key, mask;
+	struct odp_action to4 = { .type = ODP_ACT_OUTPUT, .port = 4 };
+	uint64_t id;
+	size_t at;
+
+	send(r, 0, 0xb, 0xa, 0);
+	send(r, 1, 0xa, 0xb, 0);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0x2);
+	assert_int_equal(
+		odp_key_parse(r->dp, "in_port(p1),eth(src=02:00:00:00:00:0a)", &key, &mask, &at),
+		0);
+	assert_int_equal(odp_flow_put(r->dp, &key, &mask, &to4, 1, false, "operator", &id), 0);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0x8);
+	assert_int_equal(
+		odp_flow_put(r->dp, &key, &mask, NULL, 0, false, "operator", &id), -EEXIST);
+	assert_int_equal(odp_flow_put(r->dp, &key, &mask, NULL, 0, true, "operator", &id), 0);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0);
+	assert_int_equal(odp_flow_del_id(r->dp, id), 0);
+	assert_int_equal(odp_flow_del_id(r->dp, id), -ENOENT);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0x2);
+	// All flows gone: decided again, addresses still known.
+	assert_int_equal(odp_flow_flush(r->dp, NULL), 2);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0x2);
+	assert_int_equal(odp_flow_count(r->dp), 1);
+}
+
+static void vlan_actions_and_copies(void **state)
+{
+	struct rig *r = *state;
+	struct odp_key key, mask;
+	struct odp_action a[8];
+	size_t at;
+	int n = odp_actions_parse(
+		r->dp, "p2,push_vlan(vid=7,pcp=3),p3,pop_vlan,4,userspace", a, 8, &at);
+
+	assert_int_equal(n, 6);
+	assert_int_equal(odp_key_parse(r->dp, "in_port(1)", &key, &mask, &at), 0);
+	assert_int_equal(odp_flow_put(r->dp, &key, &mask, a, 6, false, "operator", NULL), 0);
+	assert_int_equal(
+		odp_flow_put(r->dp, &key, &mask, a + 3, 1, true, "operator", NULL), -EINVAL);
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0xe);
+	static const uint8_t tag[4] = { 0x81, 0, 0x60, 7 };
+	uint8_t plain[64];
+
+	fake_frame(plain, 0xb, 0xa, 0);
+	assert_int_equal(r->p[1].out[0]->pkt_len, 60);
+	assert_memory_equal(rte_pktmbuf_mtod(r->p[1].out[0], void *), plain, 60);
+	assert_int_equal(r->p[2].out[0]->pkt_len, 64);
+	assert_memory_equal(rte_pktmbuf_mtod_offset(r->p[2].out[0], void *, 12), tag, 4);
+	assert_memory_equal(rte_pktmbuf_mtod_offset(r->p[2].out[0], void *, 16), plain + 12, 48);
+	assert_memory_equal(rte_pktmbuf_mtod(r->p[3].out[0], void *), plain, 60);
+	assert_int_equal(send(r, 3, 0xa, 0xd, 0), 0x1); // the copy taught the switch A's port
+}
+
+/* OV-19: one port's storm fills its own ring; another port's first packet still gets through. */
+static void ov_19_storm_is_contained(void **state)
+{
+	struct rig *r = *state;
+	struct odp_port_stats s1, s2;
+	uint8_t f[64];
+
+	for (unsigned i = 0; i < 2000; i++) {
+		fake_frame(f, 0xb, (uint8_t)i, 0);
+		f[10] = (uint8_t)(i >> 8);
+		fake_port_push(&r->p[0], r->pool, f, 60);
+	}
+	fake_frame(f, 0xb, 0xcc, 0);
+	fake_port_push(&r->p[1], r->pool, f, 60);
+	while (odp_worker_turn(r->w) > 0)
+		;
+	for (unsigned i = 0; i < 10; i++)
+		odp_upcall_poll(r->dp);
+	settle(r);
+	odp_port_stats(r->p[0].port, &s1);
+	odp_port_stats(r->p[1].port, &s2);
+	assert_true(s1.drops[ODP_DROP_NO_FLOW] > 1000);
+	assert_int_equal(s2.drops[ODP_DROP_NO_FLOW], 0);
+	assert_true(s2.tx_packets > 0);
+	assert_int_equal(s1.rx_packets, 2000);
+}
+
+/* A burst of one flow is one call to the driver, and one notification. */
+static void bursts_stay_bursts(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64];
+
+	send(r, 0, 0xb, 0xa, 0);
+	send(r, 1, 0xa, 0xb, 0);
+	send(r, 0, 0xb, 0xa, 0);
+	fake_port_reset(&r->p[1]);
+	for (unsigned i = 0; i < ODP_BURST; i++)
+		fake_port_push(&r->p[0], r->pool, f, fake_frame(f, 0xb, 0xa, 0));
+	assert_int_equal(odp_worker_turn(r->w), ODP_BURST);
+	assert_int_equal(r->p[1].n_out, ODP_BURST);
+	assert_int_equal(r->p[1].tx_calls, 1);
+	assert_int_equal(r->p[1].flushes, 1);
+	assert_int_equal(odp_worker_turn(r->w), 0);
+	assert_true(odp_worker_arm(r->w));
+	assert_true(r->p[0].armed);
+	odp_worker_disarm(r->w);
+	assert_false(r->p[0].armed);
+	fake_port_push(&r->p[0], r->pool, f, 60);
+	assert_false(odp_worker_arm(r->w));
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = { T(floods_then_learns), T(vlans_are_apart),
+		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
+		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(ports_come_and_go),
+		T(operator_flows_win), T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
+		T(bursts_stay_bursts) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
