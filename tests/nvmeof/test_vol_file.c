@@ -148,6 +148,14 @@ static void cut_file_fails_reads(void **state)
 		assert_int_equal(vol_chan_open(v, &c), 0);
 		assert_int_equal(truncate(e->path, 8192 + 100), 0);
 		assert_int_equal(rw(c, VOL_READ, 0, buf, sizeof(buf)), -EIO);
+
+		struct iovec seg = { buf, sizeof(buf) };
+		struct answer a = {
+			.io = { .op = VOL_READ, .len = sizeof(buf), .iov = &seg, .n_iov = 1 }
+		};
+		assert_int_equal(run(c, &a), -EIO);
+		assert_ptr_equal(seg.iov_base, buf); // the caller's segments are as they were
+		assert_int_equal(seg.iov_len, sizeof(buf));
 		assert_int_equal(rw(c, VOL_READ, 8192, buf, 512), -EIO);
 		assert_int_equal(rw(c, VOL_READ, 8192, buf + 1, 512), -EIO);
 		assert_int_equal(rw(c, VOL_READ, 0, buf, 8192), 0);

@@ -51,6 +51,9 @@ struct vho_blk_store_ops {
 	void (*limits)(void *store, struct vho_blk_limits *out);
 	/* Worker: hand a request over; `chan` is what chan_get gave for this worker. */
 	void (*submit)(void *store, void *chan, struct vho_blk_io *io);
-	/* Worker: push batched submissions to the kernel, once per turn. */
+	/*
+	 * Worker: push batched submissions to the kernel. Called at the end of a turn that popped
+	 * something; answers that take longer are collected by whoever owns `chan`.
+	 */
 	void (*kick)(void *store, void *chan);
 };
