@@ -6,7 +6,7 @@
 
 #include "vol_priv.h"
 
-#define FILE_RING 256  // requests of one channel that are with the kernel
+#define FILE_RING 256 // requests of one channel that are with the kernel
 #define FILE_BOUNCE 32 // bounce buffers of one channel
 #define FILE_BOUNCE_LEN (128U << 10)
 #define FILE_ZEROES_LEN (1U << 20)
@@ -20,10 +20,10 @@ struct vol_file {
 	 */
 	int sync_fd;
 	bool block_dev;
-	bool direct;		    // O_DIRECT is on
-	uint32_t mem_align;	    // of buffers, when direct
-	uint32_t io_align;	    // of offsets and lengths, when direct
-	const uint8_t *zeroes;	    // owned mapping: FILE_ZEROES_LEN zeros
+	bool direct; // O_DIRECT is on
+	uint32_t mem_align; // of buffers, when direct
+	uint32_t io_align; // of offsets and lengths, when direct
+	const uint8_t *zeroes; // owned mapping: FILE_ZEROES_LEN zeros
 	_Atomic bool no_zero_range; // the file system refused FALLOC_FL_ZERO_RANGE
 };
 
@@ -34,8 +34,8 @@ struct vol_file_chan {
 	unsigned
 		active; // with the kernel; at most FILE_RING, so the completion ring never overflows
 	struct vol_io *head, **tail; // waiting for room in the ring or a bounce buffer
-	uint8_t *bounce;	     // owned mapping: FILE_BOUNCE buffers; NULL when not direct
-	uint32_t bounce_free;	     // bit i: buffer i is free
+	uint8_t *bounce; // owned mapping: FILE_BOUNCE buffers; NULL when not direct
+	uint32_t bounce_free; // bit i: buffer i is free
 };
 
 int vol_file_chan_open(struct vol *v, struct vol_chan **out);

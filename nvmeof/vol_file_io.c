@@ -28,14 +28,14 @@ enum stage { ST_TRANSFER, ST_ALLOC, ST_ZERO, ST_SYNC };
 /* In vol_io.priv while the request is ours. */
 struct file_io {
 	struct vol_io *next; // in the channel's list
-	uint64_t pos;	     // bytes finished
-	struct iovec saved;  // iov[iov_at] as the caller gave it, when `cut`
-	unsigned iov_at;     // first segment that is not finished
-	uint32_t want;	     // bytes of the operation with the kernel (bounced, zeroing)
-	int16_t bounce;	     // buffer held, -1: none
+	uint64_t pos; // bytes finished
+	struct iovec saved; // iov[iov_at] as the caller gave it, when `cut`
+	unsigned iov_at; // first segment that is not finished
+	uint32_t want; // bytes of the operation with the kernel (bounced, zeroing)
+	int16_t bounce; // buffer held, -1: none
 	uint8_t stage;
 	uint8_t retries;
-	bool cut;     // iov[iov_at] is shortened at its front
+	bool cut; // iov[iov_at] is shortened at its front
 	bool bounced; // goes through bounce buffers
 };
 
@@ -265,7 +265,7 @@ static void transferred(struct vol_file_chan *fc, struct vol_io *io, int res)
 		n = io->len - s->pos;
 	if (fc->f->direct && n < io->len - s->pos)
 		n -= n % fc->f->io_align; // resume where O_DIRECT can
-	if (n == 0) {			  // end of file inside the volume: someone cut it
+	if (n == 0) { // end of file inside the volume: someone cut it
 		finish(fc, io, -EIO);
 		return;
 	}

@@ -9,7 +9,7 @@
 
 struct vol_ops {
 	const char *kind;
-	void (*close)(struct vol *v);		     // free v; no channel is open
+	void (*close)(struct vol *v); // free v; no channel is open
 	int (*resize)(struct vol *v, uint64_t size); // NULL: -ENOTSUP. vol.c publishes the size
 	int (*chan_open)(struct vol *v, struct vol_chan **out);
 	void (*chan_close)(struct vol_chan *c);
@@ -17,7 +17,7 @@ struct vol_ops {
 	void (*submit)(struct vol_chan *c, struct vol_io *io);
 	unsigned (*kick)(struct vol_chan *c); // NULL: submit answers
 	unsigned (*poll)(struct vol_chan *c); // NULL: submit answers
-	int (*fd)(const struct vol_chan *c);  // NULL: none
+	int (*fd)(const struct vol_chan *c); // NULL: none
 };
 
 struct vol_counters {
@@ -46,9 +46,9 @@ struct vol {
 
 /* First member of every kind's channel. */
 struct vol_chan {
-	struct vol *v;	       // borrowed: outlives its channels
+	struct vol *v; // borrowed: outlives its channels
 	struct vol_chan *next; // under v->lock
-	unsigned inflight;     // the worker's
+	unsigned inflight; // the worker's
 	struct vol_counters n;
 };
 

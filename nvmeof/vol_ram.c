@@ -19,7 +19,7 @@
 
 struct vol_ram {
 	struct vol v;
-	uint8_t *base;	   // owned mapping
+	uint8_t *base; // owned mapping
 	uint64_t reserved; // bytes
 };
 

@@ -65,19 +65,19 @@ struct blk_pool;
 
 /* One request from pop to push. */
 struct blk_req {
-	struct vho_blk_io io;  // first: the store hands it back
+	struct vho_blk_io io; // first: the store hands it back
 	struct blk_pool *pool; // fixed
-	struct iovec *iov;     // fixed: pool->iov_max entries
+	struct iovec *iov; // fixed: pool->iov_max entries
 	struct blk_req *next_free;
 	struct vho_elem elem;
-	uint8_t *status;   // guest memory: the last byte of the in segments
-	uint64_t in_len;   // bytes of the in segments, status included
+	uint8_t *status; // guest memory: the last byte of the in segments
+	uint64_t in_len; // bytes of the in segments, status included
 	struct iovec *cut; // segment that lost its last byte to `status`, or NULL
 };
 
 struct blk_pool {
 	struct blk_queue *bq; // borrowed; NULL once abandoned
-	struct vho_mem *mem;  // one reference, once abandoned
+	struct vho_mem *mem; // one reference, once abandoned
 	struct blk_req *free;
 	unsigned n_busy; // requests popped and not answered
 	unsigned n_slots;
@@ -92,21 +92,21 @@ struct blk_queue {
 	struct vho_queue *q; // borrowed: the device's
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned
-	unsigned pushed;       // answered since the last publish
+	unsigned pushed; // answered since the last publish
 	struct vho_blk_stats stats;
 };
 
 struct vho_blk {
 	/* Fixed after creation. */
-	struct vho_dev dev;		     // dev.owner is this
+	struct vho_dev dev; // dev.owner is this
 	const struct vho_blk_store_ops *ops; // borrowed
-	void *store;			     // borrowed
+	void *store; // borrowed
 	uint16_t seg_max, depth;
 	bool read_only;
-	uint8_t serial[BLK_ID_LEN];   // NUL padded
-	uint32_t block_mask;	      // block size - 1
+	uint8_t serial[BLK_ID_LEN]; // NUL padded
+	uint32_t block_mask; // block size - 1
 	struct vho_blk_limits limits; // as at creation; only the size changes later
-	struct blk_queue *queues;     // owned; dev.n_queues entries
+	struct blk_queue *queues; // owned; dev.n_queues entries
 
 	/* Written by the control thread, read by workers: relaxed. */
 	_Atomic uint64_t sectors;
