@@ -59,6 +59,8 @@ static void add_machine(const struct emu_guest *g, struct emu_argv *a)
 
 	emu_path(g->emu, dir, sizeof(dir), "%s", c->name);
 	emu_argv_add(a, "qemu-system-x86_64");
+	emu_argv_add(a, "-M");
+	emu_argv_add(a, "q35");
 	emu_argv_add(a, "-accel");
 	emu_argv_add(a, g->emu->kvm ? "kvm" : "tcg,thread=multi");
 	emu_argv_add(a, "-cpu");
@@ -81,7 +83,7 @@ static void add_machine(const struct emu_guest *g, struct emu_argv *a)
 	emu_argv_add(a, "-qmp");
 	emu_argv_add(a, "unix:%s/qmp,server=on,wait=off", dir);
 	emu_argv_add(a, "-kernel");
-	emu_argv_add(a, "%s/vmlinuz", g->emu->image);
+	emu_argv_add(a, "%s/kernel", g->emu->image);
 	emu_argv_add(a, "-initrd");
 	emu_argv_add(a, "%s/initramfs", g->emu->image);
 	emu_argv_add(a, "-append");
@@ -151,7 +153,11 @@ static void qmp_read(struct bufferevent *bev, void *arg)
 		const char *event = json_string_value(json_object_get(msg, "event"));
 
 		if (event && !strcmp(event, "RESET")) {
+			const char *why = json_string_value(
+				json_object_get(json_object_get(msg, "data"), "reason"));
+
 			g->resets++;
+			emu_say(g->emu, "guest %s reset (%s)", g->conf->name, why ? why : "");
 			was_reset(g);
 		}
 		json_decref(msg);

@@ -362,11 +362,11 @@ static int find_image(struct emu *e, const char *image)
 	for (unsigned i = 0; i < 3 && !image; i++) {
 		emu_program_path(places[i], first, sizeof(first));
 		emu_text(e->image, sizeof(e->image), "%s", first);
-		emu_text(path, sizeof(path), "%s/vmlinuz", e->image);
+		emu_text(path, sizeof(path), "%s/kernel", e->image);
 		if (access(path, R_OK) == 0)
 			break;
 	}
-	emu_text(path, sizeof(path), "%s/vmlinuz", e->image);
+	emu_text(path, sizeof(path), "%s/kernel", e->image);
 	if (access(path, R_OK) < 0) {
 		fprintf(stderr,
 			"card-emulator: no guest image: run tests/lab/guest-image DIR and give "
