@@ -41,8 +41,8 @@ int card_call_uplink_delete(
 struct list {
 	struct odp *dp;
 	const char *only; // borrowed; NULL: all
-	json_t *out;	  // borrowed
-	unsigned left;	  // flows: how many more
+	json_t *out; // borrowed
+	unsigned left; // flows: how many more
 	unsigned total;
 	bool failed;
 };
@@ -347,10 +347,29 @@ static int canon_mac(json_t *params)
 	return json_object_set_new(params, "mac", json_string(text)) ? -ENOMEM : 0;
 }
 
-static int canon_flow(struct card *c, json_t *params, struct card_error *e)
+/*
+ * A port as the store names it: by name, because its number may be another one after a restart. By
+ * number only where the name would be read as something else.
+ */
+static void port_word(struct card *c, uint32_t no, char *out, size_t size)
+{
+	static const char *const words[] = { "drop", "pop_vlan", "userspace" };
+	struct odp_port *port = odp_port_by_no(c->dp, no);
+	const char *name = port ? odp_port_name(port) : "0";
+	bool plain = name[0] < '0' || name[0] > '9';
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		plain = plain && strncmp(name, words[i], strlen(words[i])) != 0;
+	if (plain)
+		snprintf(out, size, "%s", name);
+	else
+		snprintf(out, size, "%u", no);
+}
+
+static int canon_key(struct card *c, json_t *params, struct card_error *e)
 {
 	struct odp_key key, mask;
-	char *text;
+	char *text, *rest, port[64];
 	int ret = parse_flow(c, params, &key, &mask, e);
 
 	if (ret)
@@ -359,9 +378,54 @@ static int canon_flow(struct card *c, json_t *params, struct card_error *e)
 	if (!text)
 		return -ENOMEM;
 	ret = odp_key_format(c->dp, &key, &mask, text, FLOW_TEXT);
-	if (ret >= 0)
-		ret = json_object_set_new(params, "flow", json_string(text)) ? -ENOMEM : 0;
+	rest = ret < 0 ? NULL : strchr(text, ')');
+	if (rest && mask.in_port == UINT32_MAX && !strncmp(text, "in_port(", 8)) {
+		port_word(c, key.in_port, port, sizeof(port));
+		ret = json_object_set_new(params, "flow", json_sprintf("in_port(%s%s", port, rest));
+	} else if (rest) {
+		ret = json_object_set_new(params, "flow", json_string(text));
+	}
 	free(text);
+	return ret < 0 ? -ENOMEM : 0;
+}
+
+static int canon_actions(struct card *c, json_t *params, struct card_error *e)
+{
+	struct odp_action *actions = NULL;
+	char word[128], *text = NULL;
+	size_t size;
+	FILE *f;
+	int n = parse_actions(c, params, &actions, e), ret = 0;
+
+	if (n < 0)
+		return n;
+	f = open_memstream(&text, &size);
+	if (!f) {
+		free(actions);
+		return -ENOMEM;
+	}
+	if (n == 0)
+		fputs("drop", f);
+	for (int i = 0; i < n && ret >= 0; i++) {
+		if (actions[i].type == ODP_ACT_OUTPUT)
+			port_word(c, actions[i].port, word, sizeof(word));
+		else
+			ret = odp_actions_format(c->dp, &actions[i], 1, word, sizeof(word));
+		fprintf(f, "%s%s", i ? "," : "", word);
+	}
+	free(actions);
+	if (fclose(f) || ret < 0 || json_object_set_new(params, "actions", json_string(text)))
+		ret = -ENOMEM;
+	free(text);
+	return ret < 0 ? ret : 0;
+}
+
+static int canon_flow(struct card *c, json_t *params, struct card_error *e)
+{
+	int ret = canon_key(c, params, e);
+
+	if (!ret && json_object_get(params, "actions"))
+		ret = canon_actions(c, params, e);
 	return ret;
 }
 

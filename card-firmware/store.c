@@ -26,9 +26,9 @@
 #define STATE_VERSION 1
 
 struct card_store {
-	int dir;	  // owned; locked
-	json_t *calls;	  // owned: what is on disk
-	json_t *next;	  // owned: staged; NULL: nothing is
+	int dir; // owned; locked
+	json_t *calls; // owned: what is on disk
+	json_t *next; // owned: staged; NULL: nothing is
 	json_t *degraded; // owned: calls whose replay failed, with "reason"
 };
 
@@ -190,12 +190,50 @@ static int apply_update(json_t *calls, const struct card_method *m, const json_t
 	return 0;
 }
 
+/* True when a flow or address is tied to the port of this name: it goes with the port. */
+static bool uses_port(const json_t *call, const char *port)
+{
+	const json_t *params = json_object_get(call, "params");
+	const char *flow = card_arg_str(params, "flow", ""), *at;
+	size_t n = strlen(port);
+
+	if (method_of(call) == card_method_at(CARD_M_mac_set))
+		return !strcmp(card_arg_str(params, "port", ""), port);
+	if (method_of(call) != card_method_at(CARD_M_flow_add))
+		return false;
+	if (!strncmp(flow, "in_port(", 8) && !strncmp(flow + 8, port, n) && flow[8 + n] == ')')
+		return true;
+	for (at = card_arg_str(params, "actions", ""); *at; at += strcspn(at, ",")) {
+		at += *at == ',';
+		if (strcspn(at, ",") == n && !strncmp(at, port, n))
+			return true;
+	}
+	return false;
+}
+
+static void forget_users(json_t *calls, const json_t *made_port)
+{
+	const struct card_method *m = method_of(made_port);
+	const char *name = card_arg_str(json_object_get(made_port, "params"), "name", "");
+
+	if (m != card_method_at(CARD_M_net_create) && m != card_method_at(CARD_M_uplink_create))
+		return;
+	for (size_t i = json_array_size(calls); i-- > 0;)
+		if (uses_port(json_array_get(calls, i), name))
+			json_array_remove(calls, i);
+}
+
 static int apply_delete(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at;
 
-	while ((at = find_call(calls, m, params)) < json_array_size(calls))
+	while ((at = find_call(calls, m, params)) < json_array_size(calls)) {
+		json_t *gone = json_incref(json_array_get(calls, at));
+
 		json_array_remove(calls, at);
+		forget_users(calls, gone);
+		json_decref(gone);
+	}
 	return 0;
 }
 

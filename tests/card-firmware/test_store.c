@@ -89,7 +89,7 @@ static void create_update_delete(void **state)
 	assert_int_equal(card_store_open(&c), 0);
 	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
 	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"v\"}"), 0); // another kind
-	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);	     // again: kept once
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0); // again: kept once
 	card_store_close(&c);
 	assert_kept("[" CALL_V ",{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
 
@@ -150,6 +150,26 @@ static void second_key_and_whole_kind(void **state)
 	assert_int_equal(dispatch(&c, "flow_flush", "{}"), 0);
 	card_store_close(&c);
 	assert_kept("[{\"method\":\"mac_set\",\"params\":{" MAC ",\"vlan\":7,\"port\":\"p\"}}]");
+}
+
+/* Flows and addresses of a port go with it, as they do in the datapath. */
+static void port_takes_its_flows_along(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "mac_set", "{" MAC ",\"port\":\"p\"}"), 0);
+	assert_int_equal(
+		dispatch(&c, "flow_add", "{\"flow\":\"in_port(p),a\",\"actions\":\"q\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"b\",\"actions\":\"q,p\"}"), 0);
+	assert_int_equal(
+		dispatch(&c, "flow_add", "{\"flow\":\"in_port(pp)\",\"actions\":\"pp,q\"}"), 0);
+	assert_int_equal(dispatch(&c, "net_delete", "{\"name\":\"p\"}"), 0);
+	card_store_close(&c);
+	assert_kept("[{\"method\":\"flow_add\",\"params\":{\"flow\":\"in_port(pp)\",\"actions\":"
+		    "\"pp,q\"}}]");
 }
 
 /* An object of the configuration file is not in the store; its new size is. */
@@ -399,6 +419,7 @@ int main(void)
 		cmocka_unit_test_setup(failed_call_is_not_kept, fresh),
 		cmocka_unit_test_setup(creation_size_is_not_kept, fresh),
 		cmocka_unit_test_setup(second_key_and_whole_kind, fresh),
+		cmocka_unit_test_setup(port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_can_be_deleted, fresh),
