@@ -16,6 +16,7 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "fake_rig.h"
+#include "vu_session.h"
 
 static struct fake_rig rig;
 static unsigned fds_before;
@@ -262,7 +263,8 @@ static void assert_usable(void)
 /* Payloads that are right often enough to get past the first check. */
 static uint32_t random_payload(uint32_t request, struct vu_msg *m)
 {
-	uint32_t idx = (uint32_t)rand() % (RIG_QUEUES + 1);
+	const struct vu_handler *h = vu_handler(request);
+	uint32_t idx = (uint32_t)rand() % (rand() % 64 ? 2 : RIG_QUEUES + 1);
 
 	memset(&m->p, 0, sizeof(m->p));
 	switch (request) {
@@ -311,7 +313,7 @@ static uint32_t random_payload(uint32_t request, struct vu_msg *m)
 	default:
 		m->p.state.index = idx;
 		m->p.state.num = (uint32_t)rand() % 2;
-		return rand() % 8 ? 8 : 0;
+		return h && rand() % 100 ? h->size_min : 8;
 	}
 }
 
@@ -337,7 +339,7 @@ static void vu21_any_order(void **state)
 		if (rand() % 200 == 0)
 			wants_mem = !wants_mem;
 		front_send(&rig.f, request,
-			VU_FLAG_VERSION | (rand() % 16 ? VU_FLAG_NEED_REPLY : 0), &m.p, size,
+			VU_FLAG_VERSION | (rand() % 500 ? VU_FLAG_NEED_REPLY : 0), &m.p, size,
 			wants_mem ? &rig.f.mem_fd : &event, wants_mem || wants_event);
 		if (front_closed(&rig.f)) {
 			rig_reopen(&rig);
