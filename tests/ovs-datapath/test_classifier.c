@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The flow table and its caches against a linear model: random flows come and go under random masks
+ * while packets of random keys are looked up through whole turns.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "fake_port.h"
+#include "key.h"
+
+#define N_MASKS 12
+#define N_FLOWS 200
+#define ROUNDS 4000
+
+struct model {
+	bool live;
+	unsigned mask;
+	struct odp_key key; // masked
+	uint64_t id;
+	unsigned to; // port number 2..4, or 0: drop
+};
+
+static struct rte_mempool *pool;
+static struct odp *dp;
+static struct fake_port p[4];
+static struct odp_key masks[N_MASKS];
+static unsigned bits[N_MASKS], age[N_MASKS], n_ages;
+static struct model flows[N_FLOWS];
+
+static struct odp_key masked(const struct odp_key *k, const struct odp_key *m)
+{
+	struct odp_key out;
+
+	for (size_t i = 0; i < sizeof(out); i++)
+		((uint8_t *)&out)[i] = ((const uint8_t *)k)[i] & ((const uint8_t *)m)[i];
+	return out;
+}
+
+/* A UDP packet over few addresses and ports, so that flows and packets meet. */
+static void random_frame(uint8_t f[64], struct odp_key *k)
+{
+	memset(f, 0, 64);
+	f[0] = f[6] = 2;
+	f[5] = (uint8_t)(rand() & 3);
+	f[11] = (uint8_t)(rand() & 3);
+	f[12] = 8;
+	f[14] = 0x45;
+	f[17] = 28;
+	f[22] = 64;
+	f[23] = 17;
+	f[26] = f[30] = 10;
+	f[29] = (uint8_t)(rand() & 7);
+	f[33] = (uint8_t)(rand() & 7);
+	f[35] = (uint8_t)(rand() & 3);
+	f[37] = (uint8_t)(rand() & 3);
+	f[39] = 8;
+	memset(k, 0, sizeof(*k));
+	k->in_port = 1;
+	memcpy(k->eth_dst, f, 6);
+	memcpy(k->eth_src, f + 6, 6);
+	k->eth_type = dpu_be16_put(0x800);
+	k->ip_proto = 17;
+	k->ip_ttl = 64;
+	memcpy(&k->ipv4, f + 26, 8);
+	memcpy(&k->tp_src, f + 34, 2);
+	memcpy(&k->tp_dst, f + 36, 2);
+}
+
+static void make_masks(void)
+{
+	for (unsigned i = 0; i < N_MASKS; i++) {
+		struct odp_key *m = &masks[i];
+
+		memset(m, 0, sizeof(*m));
+		m->in_port = UINT32_MAX;
+		m->eth_type = dpu_be16_put(0xffff);
+		m->eth_dst[5] = (uint8_t)(rand() & 3);
+		m->eth_src[5] = (uint8_t)(i & 1 ? 3 : 0);
+		if (i >= 3) {
+			m->ipv4.src = dpu_be32_put((uint32_t)rand() & 7);
+			m->ipv4.dst = dpu_be32_put((uint32_t)i & 7);
+		}
+		if (i >= 8) {
+			m->ip_proto = 0xff;
+			m->tp_dst = dpu_be16_put((uint16_t)(i & 3));
+			m->tp_src = dpu_be16_put(3);
+		}
+		for (size_t b = 0; b < sizeof(*m); b++)
+			bits[i] += (unsigned)__builtin_popcount(((uint8_t *)m)[b]);
+	}
+}
+
+static unsigned in_mask(unsigned mask)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < N_FLOWS; i++)
+		n += flows[i].live &&
+		     !memcmp(&masks[flows[i].mask], &masks[mask], sizeof(masks[0]));
+	return n;
+}
+
+static void change_one(void)
+{
+	struct model *f = &flows[rand() % N_FLOWS];
+
+	if (f->live) {
+		assert_int_equal(odp_flow_del_id(dp, f->id), 0);
+		f->live = false;
+		return;
+	}
+	uint8_t frame[64];
+	struct odp_key k;
+	unsigned mask = (unsigned)rand() % N_MASKS;
+	struct odp_action a = { .type = ODP_ACT_OUTPUT };
+
+	random_frame(frame, &k);
+	f->to = (unsigned)rand() % 4;
+	f->to = f->to ? f->to + 1 : 0;
+	a.port = f->to;
+	f->mask = mask;
+	f->key = masked(&k, &masks[mask]);
+	if (in_mask(mask) == 0)
+		for (unsigned i = 0; i < N_MASKS; i++)
+			if (!memcmp(&masks[i], &masks[mask], sizeof(masks[0])))
+				age[i] = ++n_ages;
+	int ret = odp_flow_put(dp, &k, &masks[mask], &a, f->to ? 1 : 0, false, "operator", &f->id);
+
+	if (ret != -EEXIST) {
+		assert_int_equal(ret, 0);
+		f->live = true;
+	}
+}
+
+/* Port that the model sends to; 0: drop, 1: no flow. */
+static unsigned expect(const struct odp_key *k)
+{
+	const struct model *best = NULL;
+
+	for (unsigned i = 0; i < N_FLOWS; i++) {
+		const struct model *f = &flows[i];
+		struct odp_key mk;
+
+		if (!f->live)
+			continue;
+		mk = masked(k, &masks[f->mask]);
+		if (memcmp(&mk, &f->key, sizeof(mk)) != 0)
+			continue;
+		if (!best || bits[f->mask] > bits[best->mask] ||
+			(bits[f->mask] == bits[best->mask] && age[f->mask] < age[best->mask]))
+			best = f;
+	}
+	return best ? best->to : 1;
+}
+
+static void against_model(void **state)
+{
+	struct odp_worker *w = odp_worker(dp, 0);
+	unsigned hits = 0;
+
+	(void)state;
+	srand(42);
+	make_masks();
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned want[5] = { 0 }, n = 1 + (unsigned)rand() % ODP_BURST;
+
+		if (rand() % 3 == 0)
+			change_one();
+		if (round % 100 == 0)
+			odp_tick(dp);
+		for (unsigned i = 0; i < n; i++) {
+			uint8_t f[64];
+			struct odp_key k;
+
+			random_frame(f, &k);
+			fake_port_push(&p[0], pool, f, 60);
+			want[expect(&k)]++;
+		}
+		odp_worker_turn(w);
+		for (unsigned i = 1; i < 4; i++) {
+			assert_int_equal(p[i].n_out, want[i + 1]);
+			hits += p[i].n_out;
+			fake_port_reset(&p[i]);
+		}
+	}
+	assert_true(hits > ROUNDS);
+	struct odp_stats s;
+
+	odp_stats(dp, &s);
+	assert_true(s.emc_hits > 0 && s.mega_hits > 0 && s.misses > 0);
+}
+
+static void validation(void **state)
+{
+	struct odp_key k, m;
+	size_t at;
+
+	(void)state;
+	assert_int_equal(
+		odp_key_parse(dp, "in_port(1),eth_type(0x0800),ipv4(src=10.0.0.0/8)", &k, &m, &at),
+		0);
+	assert_int_equal(odp_flow_put(dp, &k, &m, NULL, 0, true, "operator", NULL), 0);
+	assert_int_equal(odp_flow_del(dp, &k, &m), 0);
+	assert_int_equal(odp_flow_del(dp, &k, &m), -ENOENT);
+	m.tp_dst = dpu_be16_put(0xffff); // ports without a protocol
+	assert_int_equal(odp_flow_put(dp, &k, &m, NULL, 0, true, "operator", NULL), -EINVAL);
+	m.tp_dst = dpu_be16_put(0);
+	m.eth_type = dpu_be16_put(0xff00); // addresses without a protocol
+	assert_int_equal(odp_flow_put(dp, &k, &m, NULL, 0, true, "operator", NULL), -EINVAL);
+	memset(&m, 0, sizeof(m));
+	struct odp_action a = { .type = ODP_ACT_OUTPUT, .port = 77 };
+
+	assert_int_equal(odp_flow_put(dp, &k, &m, &a, 1, true, "operator", NULL), -ENODEV);
+	// OV-18: too many actions.
+	struct odp_action *many = calloc(ODP_ACTIONS_MAX + 1, sizeof(*many));
+
+	assert_int_equal(
+		odp_flow_put(dp, &k, &m, many, ODP_ACTIONS_MAX + 1, true, "operator", NULL),
+		-EINVAL);
+	free(many);
+}
+
+/* Every allocation of a put fails in turn; the table stays as it was. */
+static void out_of_memory(void **state)
+{
+	struct odp_key k, m;
+	size_t at;
+	unsigned n = odp_flow_count(dp);
+	int ret = -ENOMEM;
+
+	(void)state;
+	assert_int_equal(
+		odp_key_parse(
+			dp, "in_port(3),eth(dst=02:00:00:00:00:99/ff:ff:ff:00:00:ff)", &k, &m, &at),
+		0);
+	for (long i = 0; ret == -ENOMEM; i++) {
+		dpu_alloc_fail_after(i);
+		ret = odp_flow_put(dp, &k, &m, NULL, 0, false, "operator", NULL);
+		assert_true(i < 100);
+		assert_int_equal(odp_flow_count(dp), ret ? n : n + 1);
+	}
+	dpu_alloc_fail_after(-1);
+	assert_int_equal(ret, 0);
+	assert_int_equal(odp_flow_del(dp, &k, &m), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(against_model),
+		cmocka_unit_test(validation), cmocka_unit_test(out_of_memory) };
+	static const char *const names[4] = { "p1", "p2", "p3", "p4" };
+
+	pool = fake_eal(8191);
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+
+	if (odp_create(&conf, &dp) < 0)
+		return 1;
+	for (unsigned i = 0; i < 4; i++)
+		fake_port_add(&p[i], dp, odp_worker(dp, 0), names[i]);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	for (unsigned i = 0; i < 4; i++)
+		fake_port_del(&p[i], odp_worker(dp, 0));
+	odp_destroy(dp);
+	return failed;
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Segments put together again must be the frame that was cut; every checksum must be right. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_ip.h>
+
+#include "fake_port.h"
+#include "sw_offload.h"
+
+static struct rte_mempool *pool;
+
+static const struct row {
+	const char *name;
+	bool v6, tcp;
+	uint16_t l2, l3, l4; // header lengths
+	uint32_t payload;
+	uint16_t mss;
+	bool clone; // bytes are shared
+	uint16_t chunk; // bytes in each segment of the source; 0: contiguous
+} rows[] = {
+	{ "tcp4", false, true, 14, 20, 20, 1000, 300, false, 0 },
+	{ "tcp4 with options and tag", false, true, 18, 24, 32, 5000, 1400, false, 0 },
+	{ "tcp6", true, true, 14, 40, 20, 4321, 1000, false, 0 },
+	{ "tcp6 scattered", true, true, 14, 40, 32, 9000, 1400, false, 700 },
+	{ "tcp4 headers scattered", false, true, 14, 20, 20, 2000, 500, false, 16 },
+	{ "udp4", false, false, 14, 20, 8, 3000, 1000, false, 0 },
+	{ "udp6 shared", true, false, 14, 40, 8, 3000, 999, true, 0 },
+	{ "one byte each", false, true, 14, 20, 20, 33, 1, false, 0 },
+	{ "less than one", false, true, 14, 20, 20, 7, 1400, false, 0 },
+	{ "64 KiB", false, true, 14, 20, 20, 65000, 1460, false, 1500 },
+};
+
+static void put16(uint8_t *p, size_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* A frame as the mbuf contract has it; returns its length. */
+static uint32_t build(const struct row *t, uint8_t *f)
+{
+	uint32_t hdr = (uint32_t)t->l2 + t->l3 + t->l4, n = hdr + t->payload;
+	uint8_t *ip = f + t->l2, *l4 = ip + t->l3;
+
+	for (uint32_t i = 0; i < n; i++)
+		f[i] = (uint8_t)(i * 7 + (i >> 8));
+	put16(f + t->l2 - 2, t->v6 ? 0x86dd : 0x800);
+	if (t->v6) {
+		ip[0] = 0x60;
+		put16(ip + 4, n - t->l2 - 40);
+		ip[6] = t->tcp ? 6 : 17;
+	} else {
+		ip[0] = (uint8_t)(0x40 | t->l3 / 4);
+		put16(ip + 2, n - t->l2);
+		put16(ip + 4, 0xfffe);
+		put16(ip + 6, 0x4000);
+		ip[9] = t->tcp ? 6 : 17;
+	}
+	if (t->tcp) {
+		l4[12] = (uint8_t)(t->l4 / 4 << 4);
+		l4[13] = 0x80 | 0x18 | 0x01; // CWR, ACK, PSH, FIN
+		memset(l4 + 4, 0xff, 4); // the sequence number wraps
+	} else {
+		put16(l4 + 4, n - t->l2 - t->l3);
+	}
+	return n;
+}
+
+static struct rte_mbuf *mbuf_of(const struct row *t, const uint8_t *f, uint32_t n)
+{
+	struct rte_mbuf *head = NULL;
+
+	for (uint32_t at = 0; at < n;) {
+		uint32_t len = RTE_MIN(n - at, t->chunk ? t->chunk : 2048u);
+		struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+
+		if (!m)
+			abort();
+		m->data_off = 0;
+		memcpy(rte_pktmbuf_append(m, (uint16_t)len), f + at, len);
+		if (head)
+			assert_int_equal(rte_pktmbuf_chain(head, m), 0);
+		else
+			head = m;
+		at += len;
+	}
+	if (!head)
+		abort();
+	head->l2_len = t->l2;
+	head->l3_len = t->l3;
+	head->l4_len = t->l4;
+	head->tso_segsz = t->mss;
+	head->ol_flags = (t->v6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4) |
+			 (t->tcp ? RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM
+				 : RTE_MBUF_F_TX_UDP_SEG | RTE_MBUF_F_TX_UDP_CKSUM);
+	return head;
+}
+
+static void check_segment(const struct row *t, struct rte_mbuf *s, uint32_t idx, uint32_t off,
+	uint32_t len, const uint8_t *frame)
+{
+	uint8_t b[4096];
+	uint32_t hdr = (uint32_t)t->l2 + t->l3 + t->l4;
+
+	assert_int_equal(odp_csum_complete(s), 0);
+	assert_int_equal(s->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO), 0);
+	assert_int_equal(s->pkt_len, hdr + len);
+	assert_int_equal(rte_mbuf_check(s, 1, &(const char *){ NULL }), 0);
+	const uint8_t *p = rte_pktmbuf_read(s, 0, s->pkt_len, b);
+
+	if (p != b)
+		memcpy(b, p, s->pkt_len);
+	assert_memory_equal(b + hdr, frame + hdr + off, len);
+	uint8_t *ip = b + t->l2, *l4 = ip + t->l3;
+
+	if (t->v6) {
+		assert_int_equal(ip[4] << 8 | ip[5], s->pkt_len - t->l2 - 40);
+		assert_int_equal(rte_ipv6_udptcp_cksum_verify((void *)ip, l4), 0);
+	} else {
+		assert_int_equal(ip[2] << 8 | ip[3], s->pkt_len - t->l2);
+		assert_int_equal(ip[4] << 8 | ip[5], (0xfffe + idx) & 0xffff);
+		assert_int_equal(rte_raw_cksum(ip, t->l3), 0xffff);
+		assert_int_equal(rte_ipv4_udptcp_cksum_verify((void *)ip, l4), 0);
+	}
+	if (t->tcp) {
+		uint32_t seq = (uint32_t)l4[4] << 24 | (uint32_t)l4[5] << 16 | l4[6] << 8 | l4[7];
+		bool last = off + len == t->payload;
+
+		assert_int_equal(seq, 0xffffffffu + off);
+		assert_int_equal(l4[13], 0x10 | (idx == 0 ? 0x80 : 0) | (last ? 0x09 : 0));
+	} else {
+		assert_int_equal(l4[4] << 8 | l4[5], len + 8);
+	}
+}
+
+static void segment(void **state)
+{
+	const struct row *t = *state;
+	unsigned before = rte_mempool_in_use_count(pool);
+	uint8_t *frame = malloc(70000);
+	uint32_t n, off = 0, idx = 0;
+
+	assert_non_null(frame);
+	n = build(t, frame);
+	struct rte_mbuf *m = mbuf_of(t, frame, n);
+	struct rte_mbuf *other = t->clone ? rte_pktmbuf_clone(m, pool) : NULL;
+	struct rte_mbuf *out[5];
+	struct odp_seg s;
+	int got;
+
+	assert_int_equal(odp_seg_init(&s, m, pool), 0);
+	while ((got = odp_seg_next(&s, out, 5)) > 0)
+		for (int i = 0; i < got; i++, idx++) {
+			uint32_t len = RTE_MIN((uint32_t)t->mss, t->payload - off);
+
+			check_segment(t, out[i], idx, off, len, frame);
+			off += len;
+			rte_pktmbuf_free(out[i]);
+		}
+	assert_int_equal(got, 0);
+	assert_int_equal(off, t->payload);
+	odp_seg_fini(&s);
+	if (other) {
+		assert_memory_equal(rte_pktmbuf_mtod(other, void *), frame, other->data_len);
+		rte_pktmbuf_free(other);
+	}
+	free(frame);
+	assert_int_equal(rte_mempool_in_use_count(pool), before);
+}
+
+/* Requests that contradict the headers are refused and leave the packet alone. */
+static void refuse(void **state)
+{
+	const struct row *t = &rows[0];
+	uint8_t frame[4096];
+	uint32_t n = build(t, frame);
+	struct odp_seg s;
+
+	(void)state;
+	for (unsigned i = 0; i < 9; i++) {
+		struct rte_mbuf *m = mbuf_of(t, frame, n);
+		uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+
+		if (i == 0)
+			m->tso_segsz = 0;
+		if (i == 1)
+			m->l3_len = 24;
+		if (i == 2)
+			m->l2_len = 12;
+		if (i == 3)
+			p[14] = 0x65;
+		if (i == 4)
+			p[14 + 20 + 12] = 0x40;
+		if (i == 5)
+			p[14 + 6] = 0x20; // OV-32: a fragment
+		if (i == 6)
+			m->ol_flags &= ~(ODP_F_L4_CSUM | ODP_F_GSO);
+		if (i == 7)
+			m->l3_len = 511;
+		if (i == 8)
+			rte_pktmbuf_trim(m, (uint16_t)(n - 40));
+		assert_int_equal(odp_seg_init(&s, m, pool), -EBADMSG);
+		rte_pktmbuf_free(m);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(refuse) };
+	int failed = 0;
+
+	pool = fake_eal(8191);
+	RUN_ROWS(rows, segment, failed);
+	return failed + cmocka_run_group_tests(tests, NULL, NULL);
+}
