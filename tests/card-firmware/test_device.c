@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The inventory on a real EAL, real workers, switch and volumes; no front-end attached. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <rte_mempool.h>
+
+#include "card.h"
+#include "datapath.h"
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+#include "eal.h"
+#include "loop.h"
+
+static struct card card;
+static struct card_error err;
+static char root[64], sockets[128], volumes[128];
+
+static int setup(void **state)
+{
+	struct card_workers_conf conf = { .spin_us = 10 };
+	int n;
+
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/outboard-device-XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	snprintf(sockets, sizeof(sockets), "%s/s", root);
+	snprintf(volumes, sizeof(volumes), "%s/v", root);
+	if (mkdir(sockets, 0700) < 0 || mkdir(volumes, 0700) < 0)
+		return -1;
+	dpu_log_level_set(DPU_LOG_ERR);
+	card.opt = (struct card_options){ .name = "test",
+		.mem_mib = 64,
+		.mbufs = 2047,
+		.socket_dir = sockets,
+		.volume_dir = volumes };
+	card.loop = event_base_new();
+	n = card_eal_start(&card.opt);
+	if (!card.loop || n < 1 || card_pool_create(&card.opt, &card.pool))
+		return -1;
+	card_loop_init(&card.vho_loop, card.loop);
+	conf.n = (unsigned)n;
+	if (card_workers_start(&conf, &card.workers) || card_datapath_start(&card))
+		return -1;
+	return card_inventory_init(&card);
+}
+
+static int teardown(void **state)
+{
+	char cmd[160];
+
+	(void)state;
+	card_inventory_fini(&card);
+	card_datapath_stop(&card);
+	card_workers_stop(card.workers);
+	rte_mempool_free(card.pool);
+	event_base_free(card.loop);
+	card_eal_stop();
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
+	return system(cmd) == 0 ? 0 : -1;
+}
+
+/* JR-06: names become paths, log lines and terminal output. */
+static const struct name_case {
+	const char *name, *text;
+	bool ok;
+} name_cases[] = {
+	{ "letters", "abc", true },
+	{ "every kind", "A-z_0.9", true },
+	{ "63 long", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true },
+	{ "64 long", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false },
+	{ "none", NULL, false },
+	{ "empty", "", false },
+	{ "dot", ".", false },
+	{ "hidden", ".a", false },
+	{ "option", "-a", false },
+	{ "JR-06 path", "../../etc/cron.d/x", false },
+	{ "JR-06 slash", "a/b", false },
+	{ "JR-06 newline", "a\nb", false },
+	{ "JR-06 escape", "a\033[31m", false },
+	{ "space", "a b", false },
+	{ "not ASCII", "\303\244", false },
+};
+
+static void name(void **state)
+{
+	const struct name_case *t = *state;
+
+	assert_int_equal(card_name_ok(t->text), t->ok);
+}
+
+static const struct volume_case {
+	const char *name;
+	struct card_volume_conf conf;
+	int ret;
+} volume_cases[] = {
+	{ "null", { "v", CARD_VOL_NULL, 512, 8, NULL, false, false }, 0 },
+	{ "ram", { "v", CARD_VOL_RAM, 4096, 8, NULL, false, false }, 0 },
+	{ "file", { "v", CARD_VOL_FILE, 512, 8, "f.img", false, false }, 0 },
+	{ "JR-06 name", { "../v", CARD_VOL_NULL, 512, 8, NULL, false, false }, -EINVAL },
+	{ "no blocks", { "v", CARD_VOL_NULL, 512, 0, NULL, false, false }, -EINVAL },
+	{ "block size", { "v", CARD_VOL_NULL, 1024, 8, NULL, false, false }, -EINVAL },
+	{ "size wraps", { "v", CARD_VOL_NULL, 4096, UINT64_MAX / 4096 + 2, NULL, false, false },
+		-EINVAL },
+	{ "no path", { "v", CARD_VOL_FILE, 512, 8, NULL, false, false }, -EINVAL },
+	{ "missing file", { "v", CARD_VOL_FILE, 512, 0, "none.img", false, false }, -ENOENT },
+	{ "above the volume directory",
+		{ "v", CARD_VOL_FILE, 512, 8, "../outside.img", false, false }, -EACCES },
+	{ "absolute path elsewhere", { "v", CARD_VOL_FILE, 512, 0, "/etc/passwd", true, false },
+		-EACCES },
+	{ "through a directory link", { "v", CARD_VOL_FILE, 512, 0, "out/passwd", true, false },
+		-EACCES },
+	{ "a link itself", { "v", CARD_VOL_FILE, 512, 0, "passwd", true, false }, -ELOOP },
+	{ "a directory", { "v", CARD_VOL_FILE, 512, 0, ".", true, false }, -EINVAL },
+	{ "up and down", { "v", CARD_VOL_FILE, 512, 8, "../v/g.img", false, false }, 0 },
+};
+
+static void volume(void **state)
+{
+	const struct volume_case *t = *state;
+	char link[192];
+
+	snprintf(link, sizeof(link), "%s/out", volumes);
+	(void)!symlink("/etc", link);
+	snprintf(link, sizeof(link), "%s/passwd", volumes);
+	(void)!symlink("/etc/passwd", link);
+	err.text[0] = 0;
+	assert_int_equal(card_volume_create(&card, &t->conf, &err), t->ret);
+	if (t->ret) {
+		assert_true(err.text[0] != 0);
+		assert_int_equal(card_volume_delete(&card, "v", &err), -ENOENT);
+	} else {
+		assert_int_equal(card_volume_create(&card, &t->conf, &err), 0); // the same: fine
+		assert_int_equal(card_volume_delete(&card, "v", &err), 0);
+	}
+}
+
+static const struct card_volume_conf ram = { "ram", CARD_VOL_RAM, 512, 2048, NULL, false, false };
+static const struct card_blk_conf disk = { "disk", "ram", false, true, 2, 0, false };
+static const struct card_net_conf nic = { "nic", { 2, 0, 0, 0, 0, 1 }, 2, 1500, 0, false };
+
+static bool is_socket(const char *file)
+{
+	char path[256];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", sockets, file);
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static bool count_functions(const struct card_function_view *v, void *arg)
+{
+	unsigned *n = arg;
+
+	assert_non_null(v->socket);
+	assert_false(v->dev.connected);
+	(*n)++;
+	return true;
+}
+
+static bool see_volume(const struct card_volume_view *v, void *arg)
+{
+	*(struct card_volume_view *)arg = *v;
+	return true;
+}
+
+static void disk_holds_its_volume(void **state)
+{
+	struct card_volume_view view = { 0 };
+	struct card_blk_conf other = disk;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(card_blk_create(&card, &disk, &err), -ENOENT);
+	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
+	assert_int_equal(card_blk_create(&card, &disk, &err), 0);
+	assert_true(is_socket("disk"));
+	assert_int_equal(card_blk_create(&card, &disk, &err), 0); // idempotent
+	other.n_queues = 1;
+	assert_int_equal(card_blk_create(&card, &other, &err), -EEXIST);
+	card_function_foreach(&card, count_functions, &n);
+	assert_int_equal(n, 1);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_int_equal(view.users, 1);
+
+	assert_int_equal(card_volume_delete(&card, "ram", &err), -EBUSY);
+	assert_int_equal(card_volume_resize(&card, "ram", 4096, &err), 0);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_int_equal(view.info.size, 4096 * 512);
+	assert_int_equal(card_volume_resize(&card, "ram", 0, &err), -EINVAL);
+	assert_int_equal(card_volume_resize(&card, "other", 8, &err), -ENOENT);
+
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_false(is_socket("disk"));
+	assert_int_equal(card_function_delete(&card, "disk", &err), -ENOENT);
+	assert_int_equal(card_volume_delete(&card, "ram", &err), 0);
+}
+
+static void disk_limits(void **state)
+{
+	struct card_blk_conf c = disk;
+
+	(void)state;
+	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
+	c.n_queues = 0;
+	assert_int_equal(card_blk_create(&card, &c, &err), -EINVAL);
+	c.n_queues = 257;
+	assert_int_equal(card_blk_create(&card, &c, &err), -EINVAL);
+	c.n_queues = 256;
+	c.seg_max = 1023;
+	assert_int_equal(card_blk_create(&card, &c, &err), -EINVAL);
+	c.seg_max = 1022;
+	assert_int_equal(card_blk_create(&card, &c, &err), 0);
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	c.name = "../disk";
+	assert_int_equal(card_blk_create(&card, &c, &err), -EINVAL);
+	assert_int_equal(card_volume_delete(&card, "ram", &err), 0);
+}
+
+static void nic_is_a_port(void **state)
+{
+	struct card_net_conf other = nic;
+	struct odp_port *port;
+
+	(void)state;
+	assert_int_equal(card_net_create(&card, &nic, &err), 0);
+	assert_int_equal(card_net_create(&card, &nic, &err), 0);
+	other.mac[5] = 2;
+	assert_int_equal(card_net_create(&card, &other, &err), -EEXIST);
+	port = odp_port_by_name(card.dp, "nic");
+	assert_non_null(port);
+	assert_true(is_socket("nic"));
+	assert_int_equal(card_function_delete(&card, "nic", &err), 0);
+	assert_null(odp_port_by_name(card.dp, "nic"));
+	assert_false(is_socket("nic"));
+	other.n_pairs = 0;
+	assert_int_equal(card_net_create(&card, &other, &err), -EINVAL);
+	other.n_pairs = 129;
+	assert_int_equal(card_net_create(&card, &other, &err), -EINVAL);
+}
+
+static void uplink(void **state)
+{
+	struct card_uplink_conf c = { "up", "net_null0", 1, 0 };
+	struct card_uplink_conf other = c;
+	struct card_net_conf same_name = nic;
+
+	(void)state;
+	assert_int_equal(card_uplink_create(&card, &c, &err), 0);
+	assert_int_equal(card_uplink_create(&card, &c, &err), 0);
+	other.devargs = "net_null1";
+	assert_int_equal(card_uplink_create(&card, &other, &err), -EEXIST);
+	same_name.name = "up";
+	assert_int_equal(card_net_create(&card, &same_name, &err), -EEXIST);
+	assert_non_null(odp_port_by_name(card.dp, "up"));
+	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
+	assert_int_equal(card_uplink_delete(&card, "up", &err), -ENOENT);
+	other.name = "bad";
+	other.devargs = "net_no_such_driver0";
+	assert_true(card_uplink_create(&card, &other, &err) < 0);
+	assert_int_equal(card_uplink_create(&card, &c, &err), 0); // its name and device are free
+	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
+}
+
+/* Each allocation of each constructor fails once: nothing is left, and the next attempt succeeds. */
+static void out_of_memory(void **state)
+{
+	long k;
+	int ret;
+
+	(void)state;
+	for (k = 0;; k++) {
+		dpu_alloc_fail_after(k);
+		ret = card_volume_create(&card, &ram, &err);
+		if (!ret)
+			ret = card_blk_create(&card, &disk, &err);
+		if (!ret)
+			ret = card_net_create(&card, &nic, &err);
+		dpu_alloc_fail_after(-1);
+		if (!ret)
+			break;
+		assert_int_equal(ret, -ENOMEM);
+		(void)card_function_delete(&card, "nic", &err);
+		(void)card_function_delete(&card, "disk", &err);
+		(void)card_volume_delete(&card, "ram", &err);
+		assert_false(is_socket("disk"));
+		assert_null(odp_port_by_name(card.dp, "nic"));
+	}
+	assert_true(k > 5);
+	assert_int_equal(card_function_delete(&card, "nic", &err), 0);
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_int_equal(card_volume_delete(&card, "ram", &err), 0);
+}
+
+/* Taken down with everything still there: teardown checks it under the sanitizers. */
+static void left_for_fini(void **state)
+{
+	(void)state;
+	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
+	assert_int_equal(card_blk_create(&card, &disk, &err), 0);
+	assert_int_equal(card_net_create(&card, &nic, &err), 0);
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 6];
+	int failed = 0;
+	size_t n = 0;
+
+	RUN_ROWS(name_cases, name, failed);
+	for (; n < ARRAY_LEN(volume_cases); n++)
+		tests[n] = (struct CMUnitTest){ volume_cases[n].name, volume, NULL, NULL,
+			(void *)(uintptr_t)&volume_cases[n] };
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_holds_its_volume);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(nic_is_a_port);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(uplink);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(out_of_memory);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(left_for_fini);
+	return failed + cmocka_run_group_tests(tests, setup, teardown);
+}
