@@ -32,7 +32,7 @@
 #define CLIENTS_MAX 64
 #define DEADLINE_S 10
 #define DRAIN_S 30
-#define BACKLOG 16
+#define BACKLOG 128
 
 struct client {
 	struct card_rpc *rpc;	 // borrowed: outlives the client

@@ -1,0 +1,245 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The control plane of a running card: every command once, idempotent creation, what a restart keeps,
+# metrics, and the hostile clients of control_clients.py (JR-02, 05, 06, 10, 11, 14, races).
+# Usage: 10-control.sh BUILD-DIR
+set -eu
+
+build=${1:-build}
+here=$(dirname "$0")
+cardd=$build/card-firmware/cardd
+cardctl=$build/card-firmware/cardctl
+for program in "$cardd" "$cardctl"; do
+	[ -x "$program" ] || {
+		echo "skip: $program is not built"
+		exit 77
+	}
+done
+command -v python3 >/dev/null || {
+	echo "skip: no python3"
+	exit 77
+}
+
+dir=$(mktemp -d)
+pid=
+cleanup()
+{
+	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail()
+{
+	echo "FAIL: $*"
+	[ ! -f "$dir/err" ] || tail -n 20 "$dir/err"
+	exit 1
+}
+
+# start [OPTION]...: cardd in the background; returns once it says "ready", or non-zero.
+start()
+{
+	rm -f "$dir/out"
+	mkfifo "$dir/out"
+	"$cardd" --name ctl --state-dir "$dir/state" --socket-dir "$dir/s" --rpc-socket "$dir/rpc" \
+		--mem-mib 64 --mbufs 2047 "$@" >"$dir/out" 2>"$dir/err" &
+	pid=$!
+	line=
+	read -r line <"$dir/out" || :
+	[ "$line" = ready ]
+}
+
+stop()
+{
+	kill "$pid"
+	wait "$pid" || fail "cardd ended with $?"
+	pid=
+}
+
+ctl()
+{
+	"$cardctl" --socket "$dir/rpc" "$@"
+}
+
+# refused STATUS TEXT COMMAND...: the command fails like this.
+refused()
+{
+	want=$1 text=$2
+	shift 2
+	got=0
+	ctl "$@" >"$dir/reply" 2>&1 || got=$?
+	[ "$got" -eq "$want" ] || fail "cardctl $*: exit $got instead of $want: $(cat "$dir/reply")"
+	grep -q -- "$text" "$dir/reply" || fail "cardctl $*: no '$text' in: $(cat "$dir/reply")"
+}
+
+# has TEXT COMMAND...: the command succeeds and prints a line with TEXT.
+has()
+{
+	text=$1
+	shift
+	ctl "$@" >"$dir/reply" 2>&1 || fail "cardctl $*: $(cat "$dir/reply")"
+	grep -q -- "$text" "$dir/reply" || fail "cardctl $*: no '$text' in: $(cat "$dir/reply")"
+}
+
+clients()
+{
+	python3 "$here/control_clients.py" "$dir/rpc" "$@" || fail "control_clients.py $*"
+}
+
+create_all()
+{
+	ctl volume create-null n0 num_blocks=2048 block_size=512
+	ctl volume create-ram r0 num_blocks=2048 block_size=4096
+	ctl volume create-file f0 "filename=$dir/f0.img" num_blocks=4096
+	ctl disk create d0 dev_name=n0 num_queues=2
+	ctl net create g0 queue_pairs=2
+	ctl net create g1 mac=52:54:00:00:00:01
+}
+
+start || fail "cardd does not start"
+
+# Every object's create, list, show, stats.
+create_all
+create_all # again with the same parameters: no error
+has 'yes' card ready
+has 'n0 .*null .*2048' volume list
+has 'product_name: Malloc disk' volume show r0
+has 'volume f0' volume stats f0
+has 'd0 .*n0 .*waiting' disk list
+has 'readonly: no' disk show d0
+has 'queue 1' disk stats d0
+has '52:54:00:00:00:01' net list
+has 'queue_pairs: 2' net show g0
+has 'pair 1' net stats g0
+has 'g1' port list
+has 'number: ' port show g0
+has 'drops.MALFORMED\|drops.malformed' port stats g0 --all
+ctl uplink create u0 devargs=net_null0
+has 'net_null0' uplink list
+has 'devargs: net_null0' uplink show u0
+has 'port u0' uplink stats u0
+ctl uplink delete u0
+ctl flow add 'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' actions=g1 >/dev/null
+ctl flow add 'in_port(g0),eth_type(0x0806)' actions=drop >/dev/null
+has 'operator .*udp(dst=53)' flow list
+has 'datapath' flow stats
+ctl flow delete 'in_port(g0),eth_type(0x0806)'
+ctl mac set 52:54:00:00:00:AA port=g1
+ctl mac set 52:54:00:00:00:ab vlan=5 port=g1
+ctl mac delete 52:54:00:00:00:ab vlan=5
+ctl mac flush >/dev/null
+has '52:54:00:00:00:aa .*g1' mac list
+has 'BUSY' worker list
+has 'worker 0' worker stats
+has 'name: ctl' card info
+has 'worker 0' stats
+has 'flow_add' card methods
+has 'Outboard' card version
+has '"method": "net_create"' card config
+ctl card log-level debug
+ctl card log-level info
+ctl volume resize n0 num_blocks=4096
+has 'n0 .*null .*4096' volume list
+
+# Refusals: 1 from the card, 2 for misuse.
+refused 1 'f0' volume create-null f0 num_blocks=1 block_size=512
+refused 1 'in use by g1' net create g2 mac=52:54:00:00:00:01
+refused 1 'unicast' net create g2 mac=53:54:00:00:00:01
+refused 1 'n0' volume delete n0
+refused 1 'missing' disk create d1 dev_name=missing
+refused 1 'not between' net create g2 queue_pairs=0
+refused 1 'at byte' flow add 'in_port(g0),colour(red)' actions=drop
+refused 2 'required' net create
+refused 2 'unknown parameter' net create g2 colour=red
+refused 2 'not a number' net create g2 mtu=big
+refused 2 'no such command' net paint g0
+OUTBOARD_SOCKET=$dir/nobody "$cardctl" card ready >/dev/null 2>&1 && fail "talked to nobody"
+
+# JSON on request.
+ctl --json volume list | python3 -c 'import json,sys; assert len(json.load(sys.stdin)) == 3' ||
+	fail "volume list is not JSON"
+
+# Hostile and hasty clients.
+for row in jr02 jr05 jr06 jr10; do
+	clients $row
+done
+clients jr11 "$pid"
+clients race "${ROUNDS:-1500}"
+
+# What a restart keeps: everything, in its present size, whether it is stopped or killed.
+ctl --json card config >"$dir/before"
+ctl net list >"$dir/net-before"
+stop
+start || fail "cardd does not start again"
+ctl --json card config >"$dir/after"
+cmp "$dir/before" "$dir/after" || fail "the restart changed the configuration"
+ctl net list >"$dir/net-after"
+cmp "$dir/net-before" "$dir/net-after" || fail "a NIC came back different"
+has 'n0 .*null .*4096' volume list
+has 'udp(dst=53)' flow list
+has '52:54:00:00:00:aa .*g1' mac list
+ctl net create g9
+kill -9 "$pid"
+wait "$pid" || :
+start || fail "cardd does not start after kill -9"
+has 'g9' net list
+
+# A volume whose file is gone is remembered, not made anew; it can be deleted.
+ctl volume create-file f1 "filename=$dir/f1.img" num_blocks=64
+stop
+rm "$dir/f1.img"
+start || fail "cardd does not start with a file missing"
+has 'f1' card info
+[ ! -e "$dir/f1.img" ] || fail "a lost file was made anew"
+ctl volume delete f1
+has 'degraded: none' card info
+
+# Deleted things stay deleted.
+ctl net delete g0
+ctl disk delete d0
+ctl volume delete n0
+stop
+start --metrics-port 29187 || fail "cardd does not start with metrics"
+if ctl card config | grep -q '"g0"\|"d0"\|"n0"'; then fail "a deleted object came back"; fi
+python3 - 29187 <<'PY' || fail "metrics"
+import http.client, sys
+h = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+h.request("GET", "/metrics")
+r = h.getresponse()
+text = r.read().decode()
+assert r.status == 200 and text.endswith("# EOF\n"), text[-80:]
+assert 'outboard_port_rx_packets_total{card="ctl",port="g1"}' in text
+names = [l.split()[2] for l in text.splitlines() if l.startswith("# TYPE")]
+assert len(names) == len(set(names))
+h.request("POST", "/metrics", "x")
+assert h.getresponse().status >= 400
+PY
+
+# JR-14 and the end.
+clients jr14 "$pid"
+wait "$pid" || fail "cardd ended with $? after shutdown"
+pid=
+[ ! -e "$dir/rpc" ] || fail "the control socket was left behind"
+
+# State and configuration that are not trusted: the card does not start.
+chmod 666 "$dir/state/state.json"
+if start; then fail "started from a writable state file"; fi
+wait "$pid" || :
+chmod 600 "$dir/state/state.json"
+cat >"$dir/card.json" <<'JSON'
+[
+ {"method": "net_create", "params": {"name": "a", "mac": "52:54:00:00:00:09"}},
+ {"method": "net_create", "params": {"name": "b",
+   "queue_pairs": 0}}
+]
+JSON
+chmod 600 "$dir/card.json"
+if start --config "$dir/card.json"; then fail "started with a bad configuration"; fi
+wait "$pid" || :
+pid=
+grep -q "card.json:4: queue_pairs: 0" "$dir/err" || fail "the error has no line"
+
+echo "10-control: every command, restart, degraded volume, hostile clients, metrics: ok"

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the control socket that cardctl is too polite to be. Called by 10-control.sh."""
+import array
+import json
+import os
+import random
+import socket
+import sys
+import threading
+
+PATH = sys.argv[1]
+
+
+class Client:
+    def __init__(self):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.connect(PATH)  # waits while the card's backlog is full
+        self.s.settimeout(20)
+        self.buf = b""
+
+    def raw(self, data):
+        self.s.sendall(data)
+
+    def answer(self):
+        while b"\n" not in self.buf:
+            more = self.s.recv(65536)
+            if not more:
+                raise EOFError
+            self.buf += more
+        line, _, self.buf = self.buf.partition(b"\n")
+        return json.loads(line)
+
+    def call(self, method, **params):
+        self.raw(json.dumps(
+            {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode())
+        return self.answer()
+
+    def close(self):
+        self.s.close()
+
+
+def ok(answer):
+    assert "result" in answer, answer
+    return answer["result"]
+
+
+def code(answer):
+    return answer["error"]["code"]
+
+
+def alive():
+    c = Client()
+    assert ok(c.call("card_ready"))["ready"] is True
+    c.close()
+
+
+def fds(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def jr02():
+    """64 MiB string, idle clients: refused, and an operator still gets in."""
+    c = Client()
+    sent = 0
+    try:
+        c.raw(b'{"a":"')
+        for _ in range(64):
+            c.raw(b"x" * (1 << 20))
+            sent += 1
+        raise AssertionError("64 MiB were taken")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert sent < 8, sent
+    c.close()
+    idle = []
+    for i in range(1000):
+        c = Client()
+        if i % 2:
+            c.raw(b"{")
+        idle.append(c)
+    alive()
+    for c in idle:
+        c.close()
+
+
+def jr05():
+    c = Client()
+    c.raw(b'{"jsonrpc":"2.0","id":1,"id":1,"method":"card_info"}')
+    assert code(c.answer()) == -32600
+    c.raw(b'{"jsonrpc":"2.0","method":"card_info"}')  # no id: no answer
+    c.raw(b'{"jsonrpc":"2.0","id":2,"method":"card_info","params":["x"]}')
+    a = c.answer()
+    assert a["id"] == 2 and code(a) == -32602, a
+    one = {"jsonrpc": "2.0", "id": 1, "method": "card_ready"}
+    c.raw(json.dumps([one] * 64).encode())
+    assert len(c.answer()) == 64
+    c.raw(json.dumps([one] * 10000).encode())
+    assert code(c.answer()) == -32600
+    c.close()
+
+
+def jr06():
+    c = Client()
+    for name in ("../../etc/cron.d/x", "a/b", "a\nb", "\x1b[2Jx", ".", "-x", "a" * 64, "", "é"):
+        for method, params in (
+                ("bdev_null_create", {"name": name, "num_blocks": 8, "block_size": 512}),
+                ("net_create", {"name": name}),
+                ("uplink_create", {"name": name, "devargs": "net_null0"}),
+                ("vhost_create_blk_controller", {"ctrlr": name, "dev_name": "x"})):
+            a = c.call(method, **params)
+            assert code(a) in (-32602, -22), (method, name, a)
+            assert "\x1b" not in a["error"]["message"], a
+    c.close()
+
+
+def jr10():
+    for i in range(200):
+        c = Client()
+        c.raw(b'{"jsonrpc":"2.0","id":1,"method":"stats_get"}' * (i % 7 + 1))
+        if i % 2:
+            c.s.recv(10)
+        c.close()
+    c = Client()
+    c.raw(b'{"jsonrpc":"2.0","id":1,"method":"card_ready"}')
+    c.s.shutdown(socket.SHUT_WR)
+    ok(c.answer())
+    c.close()
+    alive()
+
+
+def jr11(pid):
+    c = Client()
+    ok(c.call("card_ready"))
+    before = fds(pid)
+    files = array.array("i", [1] * 16)
+    for _ in range(8):
+        c.s.sendmsg([b'{"jsonrpc":"2.0","id":1,"method":"card_ready"}'],
+                    [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+        ok(c.answer())
+    assert fds(pid) == before, (fds(pid), before)
+    c.close()
+
+
+def race(rounds):
+    """Two clients create and delete the same objects: every answer is one of those that are right."""
+    allowed = {None, -2, -16, -17}
+    failures = []
+
+    def work(seed):
+        rng = random.Random(seed)
+        c = Client()
+        try:
+            for _ in range(rounds):
+                method, params = rng.choice((
+                    ("bdev_malloc_create", {"name": "rv", "num_blocks": 2048, "block_size": 512}),
+                    ("bdev_malloc_delete", {"name": "rv"}),
+                    ("vhost_create_blk_controller", {"ctrlr": "rd", "dev_name": "rv"}),
+                    ("vhost_delete_controller", {"ctrlr": "rd"}),
+                    ("net_create", {"name": "rn"}),
+                    ("net_delete", {"name": "rn"})))
+                a = c.call(method, **params)
+                got = a["error"]["code"] if "error" in a else None
+                if got not in allowed:
+                    failures.append((method, a))
+        except Exception as e:  # told by the main thread
+            failures.append(repr(e))
+        c.close()
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in (1, 2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures, failures[:3]
+    c = Client()
+    for method, params in (("vhost_delete_controller", {"ctrlr": "rd"}),
+                           ("bdev_malloc_delete", {"name": "rv"}), ("net_delete", {"name": "rn"})):
+        c.call(method, **params)
+    c.close()
+
+
+def jr14(pid):
+    """Calls that arrive with a shutdown are answered, refused as busy, or see the end; never half."""
+    c = Client()
+    c.raw(json.dumps([{"jsonrpc": "2.0", "id": 1, "method": "shutdown"},
+                      {"jsonrpc": "2.0", "id": 2, "method": "bdev_null_create", "params": {
+                          "name": "late", "num_blocks": 8, "block_size": 512}}]).encode())
+    a = c.answer()
+    assert a[0]["result"] is True, a
+    assert code(a[1]) == -32000, a
+    del pid
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[2]](*(int(a) for a in sys.argv[3:]))
