@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+
+#include "net_rig.h"
+
+#define W VRING_DESC_F_WRITE
+#define ROUNDS 4000
+
+static uint64_t seed;
+
+static uint32_t draw(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 20) % n;
+}
+
+#define OFFLOADS                                                      \
+	(1ULL << VIRTIO_NET_F_CSUM | 1ULL << VIRTIO_NET_F_HOST_TSO4 | \
+		1ULL << VIRTIO_NET_F_GUEST_CSUM | 1ULL << VIRTIO_NET_F_GUEST_TSO4)
+#define MRG (1ULL << VIRTIO_NET_F_MRG_RXBUF)
+
+static const struct layout {
+	const char *name;
+	uint64_t features;
+} layouts[] = {
+	{ "split", VQ_SPLIT | VQ_INDIRECT | OFFLOADS },
+	{ "split, mergeable", VQ_SPLIT | VQ_INDIRECT | OFFLOADS | MRG },
+	{ "split, in order", VQ_SPLIT | VQ_INDIRECT | OFFLOADS | MRG | VQ_IN_ORDER },
+	{ "packed", VQ_PACKED | VQ_INDIRECT | OFFLOADS },
+	{ "packed, mergeable", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG },
+};
+
+/* Cut `total` bytes into parts: the shapes that drivers use, and any other. */
+static unsigned cut(struct part *p, const uint8_t *from, uint32_t total, uint32_t hdr)
+{
+	unsigned n = 0;
+	uint32_t at = 0, shape = draw(8);
+
+	if (shape < 3 || total <= hdr) {
+		p[n++] = (struct part){ total, from };
+		return n;
+	}
+	if (shape < 6) {
+		p[n++] = (struct part){ hdr, from };
+		p[n++] = (struct part){ total - hdr, from ? from + hdr : NULL };
+		return n;
+	}
+	while (at < total && n < 5) {
+		uint32_t len = n == 4 ? total - at : draw(draw(2) ? 12 : total - at + 1);
+
+		len = len < total - at ? len : total - at;
+		p[n++] = (struct part){ len, from ? from + at : NULL };
+		at += len;
+	}
+	if (at < total)
+		p[n++] = (struct part){ total - at, from ? from + at : NULL };
+	return n;
+}
+
+static void same_rings(const struct rig *a, const struct rig *b)
+{
+	assert_int_equal(a->q->next_avail, b->q->next_avail);
+	assert_int_equal(a->q->next_used, b->q->next_used);
+	assert_int_equal(a->q->avail_wrap, b->q->avail_wrap);
+	assert_int_equal(a->q->used_wrap, b->q->used_wrap);
+	assert_int_equal(a->q->broken, b->q->broken);
+	assert_memory_equal(vq_at(&a->v, VQ_DESC), vq_at(&b->v, VQ_DESC), RIG_SIZE * 16);
+	if (!a->q->packed)
+		assert_memory_equal(vq_used(&a->v), vq_used(&b->v), 4 + RIG_SIZE * 8);
+}
+
+static void same_drops(const struct rig *a, const struct rig *b)
+{
+	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
+		assert_int_equal(dpu_counter_read(&vho_net_stats(a->net, 0)->drops[i]),
+			dpu_counter_read(&vho_net_stats(b->net, 0)->drops[i]));
+}
+
+static void same_mbuf(struct rte_mbuf *a, struct rte_mbuf *b)
+{
+	uint8_t one[4096], two[4096];
+
+	assert_int_equal(a->pkt_len, b->pkt_len);
+	assert_int_equal(a->nb_segs, b->nb_segs);
+	assert_int_equal(a->ol_flags, b->ol_flags);
+	assert_memory_equal(rte_pktmbuf_read(a, 0, a->pkt_len, one),
+		rte_pktmbuf_read(b, 0, b->pkt_len, two), a->pkt_len);
+}
+
+/* Random legal chains: the burst path and the general path must give the same. */
+static void rx_differs_not(void **state)
+{
+	const struct layout *l = *state;
+	static uint8_t bytes[4096];
+	struct rte_mbuf *pa[64], *pb[64];
+	struct rig a, b;
+
+	seed = 88172645463325252ULL;
+	rig_open(&a, 1, l->features, false);
+	rig_open(&b, 1, l->features, true);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned n = 1 + draw(10), got;
+
+		for (unsigned i = 0; i < n; i++) {
+			uint32_t total = draw(10) ? 12 + draw(1600) : draw(3500);
+			struct part p[8];
+			unsigned k, direct;
+
+			for (unsigned j = 0; j < 100; j++)
+				bytes[j] = (uint8_t)draw(256);
+			if (draw(4))
+				memset(bytes, 0, 12);
+			if (draw(3) == 0)
+				bytes[0] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+			k = cut(p, bytes, total, 12);
+			direct = draw(3) ? k : draw(k);
+			rig_offer(&a, p, k, direct, 0);
+			rig_offer(&b, p, k, direct, 0);
+		}
+		n = 1 + draw(40);
+		got = vho_net_rx(a.net, 0, pa, (uint16_t)n);
+		assert_int_equal(vho_net_rx(b.net, 0, pb, (uint16_t)n), got);
+		for (unsigned i = 0; i < got; i++) {
+			same_mbuf(pa[i], pb[i]);
+			rte_pktmbuf_free(pa[i]);
+			rte_pktmbuf_free(pb[i]);
+		}
+		same_rings(&a, &b);
+		while (a.q->next_avail != a.v.avail) { // what was left by a small budget
+			got = vho_net_rx(a.net, 0, pa, 64);
+			assert_int_equal(vho_net_rx(b.net, 0, pb, 64), got);
+			for (unsigned i = 0; i < got; i++) {
+				same_mbuf(pa[i], pb[i]);
+				rte_pktmbuf_free(pa[i]);
+				rte_pktmbuf_free(pb[i]);
+			}
+		}
+		same_rings(&a, &b);
+	}
+	assert_false(a.q->broken);
+	same_drops(&a, &b);
+	assert_true(dpu_counter_read(&vho_net_stats(a.net, 0)->rx_packets) > ROUNDS);
+	assert_int_equal(dpu_counter_read(&vho_net_stats(a.net, 0)->rx_bytes),
+		dpu_counter_read(&vho_net_stats(b.net, 0)->rx_bytes));
+	rig_close(&a);
+	rig_close(&b);
+}
+
+static struct rte_mbuf *packet(uint32_t len, uint64_t what)
+{
+	struct rte_mbuf *head = NULL, **link = &head;
+
+	for (uint32_t at = 0; at < len;) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(mbuf_pool);
+		uint32_t part = len - at < 1500 ? len - at : 1500;
+		uint8_t *p;
+
+		assert_non_null(m);
+		p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)part);
+		for (uint32_t i = 0; i < part; i++)
+			p[i] = (uint8_t)(what + at + i);
+		*link = m;
+		link = &m->next;
+		if (m != head) {
+			head->nb_segs++;
+			head->pkt_len += part;
+		}
+		at += part;
+	}
+	return head;
+}
+
+static void tx_differs_not(void **state)
+{
+	const struct layout *l = *state;
+	struct rte_mbuf *pa[40], *pb[40];
+	struct rig a, b;
+
+	seed = 1234567891011ULL;
+	rig_open(&a, 0, l->features, false);
+	rig_open(&b, 0, l->features, true);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned n = draw(10);
+
+		for (unsigned i = 0; i < n; i++) {
+			bool shorter = l->features & MRG && draw(6) == 0;
+			uint32_t room = shorter ? 12 + draw(100) : 1530 + draw(3000);
+			struct part p[8];
+			unsigned k, direct, waiting = (uint16_t)(a.v.avail - a.q->next_avail);
+
+			if (l->features & 1ULL << VIRTIO_F_RING_PACKED)
+				waiting = (a.v.avail + RIG_SIZE - a.q->next_avail) % RIG_SIZE;
+			if (waiting * 6 > RIG_SIZE / 2 || waiting > 20)
+				break;
+			k = cut(p, NULL, room, 12);
+			direct = draw(3) ? k : draw(k);
+			rig_offer(&a, p, k, direct, W);
+			rig_offer(&b, p, k, direct, W);
+		}
+		n = draw(12);
+		for (unsigned i = 0; i < n; i++) {
+			uint32_t len = draw(5) ? 14 + draw(1500) : 14 + draw(4000);
+			uint64_t what = draw(256);
+
+			pa[i] = packet(len, what);
+			pb[i] = packet(len, what);
+		}
+		assert_int_equal(vho_net_tx(a.net, 0, pa, (uint16_t)n),
+			vho_net_tx(b.net, 0, pb, (uint16_t)n));
+		same_rings(&a, &b);
+		same_drops(&a, &b);
+	}
+	assert_memory_equal(a.v.base, b.v.base, 2 * VQ_REGION);
+	assert_false(a.q->broken);
+	assert_true(dpu_counter_read(&vho_net_stats(a.net, 0)->tx_packets) > ROUNDS);
+	rig_close(&a);
+	rig_close(&b);
+}
+
+static const struct length_case {
+	const char *name;
+	uint32_t total; // bytes of the chain, header included
+	unsigned step; // bytes per descriptor, 0: one descriptor
+	bool taken;
+	enum vho_net_drop why;
+} lengths[] = {
+	{ "VN-07 header in 12 descriptors", 12 + 60, 1, true, 0 },
+	{ "VN-07 three descriptors", 12 + 60, 30, true, 0 },
+	{ "VN-08 chain of 0 bytes", 0, 0, false, VHO_NET_DROP_RX_RUNT },
+	{ "VN-08 chain of 11 bytes", 11, 0, false, VHO_NET_DROP_RX_RUNT },
+	{ "VN-08 chain of 12 bytes", 12, 0, false, VHO_NET_DROP_RX_RUNT },
+	{ "VN-08 chain of 13 bytes", 13, 0, false, VHO_NET_DROP_RX_RUNT },
+	{ "VN-08 chain of 25 bytes", 25, 0, false, VHO_NET_DROP_RX_RUNT },
+	{ "VN-08 chain of 26 bytes", 26, 0, true, 0 },
+	{ "64 KiB frame", 12 + 65535 + 22, 0, true, 0 },
+	{ "frame over 64 KiB", 12 + 65535 + 23, 0, false, VHO_NET_DROP_RX_OVERSIZE },
+};
+
+static void length(void **state)
+{
+	const struct length_case *t = *state;
+	static uint8_t bytes[70000];
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct part p[80];
+		struct rte_mbuf *m;
+		struct rig r;
+		unsigned n = 0;
+
+		rig_open(&r, 1, (i & 1 ? VQ_PACKED : VQ_SPLIT) | VQ_INDIRECT, i & 2);
+		for (uint32_t at = 0; n == 0 || at < t->total; n++) {
+			uint32_t len = t->step && t->total - at > t->step ? t->step : t->total - at;
+
+			p[n] = (struct part){ len, bytes + at };
+			at += len;
+		}
+		rig_offer(&r, p, n, n, 0);
+		assert_int_equal(vho_net_rx(r.net, 0, &m, 1), t->taken);
+		if (t->taken) {
+			assert_int_equal(m->pkt_len, t->total - 12);
+			rte_pktmbuf_free(m);
+		} else {
+			assert_int_equal(
+				dpu_counter_read(&vho_net_stats(r.net, 0)->drops[t->why]), 1);
+		}
+		assert_false(r.q->broken);
+		assert_true(r.q->next_used == (r.q->packed ? n : 1));
+		rig_close(&r);
+	}
+}
+
+static void vn24_tail_untouched(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct part p = { 2048, NULL };
+		struct rte_mbuf *m;
+		struct rig r;
+		uint8_t *at;
+
+		rig_open(&r, 0, (i & 1 ? VQ_PACKED : VQ_SPLIT), i & 2);
+		at = vq_at(&r.v, RIG_DATA);
+		memset(at, 0xa5, 2048);
+		rig_offer(&r, &p, 1, 1, W);
+		m = packet(60, 1);
+		assert_int_equal(vho_net_tx(r.net, 0, &m, 1), 1);
+		assert_int_equal(
+			r.q->packed ? vq_pdesc(&r.v)[0].len : vq_used(&r.v)->ring[0].len, 72);
+		for (unsigned k = 72; k < 2048; k++)
+			assert_int_equal(at[k], 0xa5);
+		assert_int_equal(at[10], 1); // num_buffers
+		assert_int_equal(at[12], 1);
+		rig_close(&r);
+	}
+}
+
+static void disabled_queue_discards(void **state)
+{
+	uint8_t bytes[100] = { 0 };
+	struct part p = { 100, bytes };
+	struct rte_mbuf *m[4];
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, 1, VQ_SPLIT, false);
+	vho_net_dev(r.net)->queues[1].enabled = false;
+	for (unsigned i = 0; i < 3; i++)
+		rig_offer(&r, &p, 1, 1, 0);
+	assert_int_equal(vho_net_rx(r.net, 0, m, 4), 0);
+	assert_int_equal(
+		dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_RX_DISABLED]), 3);
+	assert_int_equal(vq_used(&r.v)->idx, 3);
+	rig_close(&r);
+}
+
+/* VP-08 and its split twin: the third of a burst has a bad address. */
+static void vp08_third_address_invalid(void **state)
+{
+	static uint8_t bytes[100];
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct part p = { 100, bytes };
+		struct rte_mbuf *m[8];
+		struct rig r;
+		unsigned got;
+
+		rig_open(&r, 1, (i & 1 ? VQ_PACKED : VQ_SPLIT), i & 2);
+		for (unsigned k = 0; k < 4; k++)
+			rig_offer(&r, &p, 1, 1, 0);
+		if (r.q->packed)
+			vq_pdesc(&r.v)[2].addr = VQ_END - 50;
+		else
+			vq_desc(&r.v)[2].addr = VQ_END - 50;
+		got = vho_net_rx(r.net, 0, m, 8);
+		assert_int_equal(got, 2);
+		rte_pktmbuf_free_bulk(m, got);
+		assert_true(r.q->broken);
+		assert_int_equal(
+			dpu_counter_read(&r.q->stats.errors[VHO_QUEUE_ERR_BAD_ADDRESS]), 1);
+		assert_int_equal(vho_net_rx(r.net, 0, m, 8), 0);
+		rig_close(&r);
+	}
+}
+
+/* VS-21: a guest that posts nothing costs packets of its own and nothing else. */
+static void vs21_no_buffers(void **state)
+{
+	struct rte_mbuf *m[3];
+	unsigned before = rte_mempool_avail_count(mbuf_pool);
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, 0, VQ_SPLIT | MRG, false);
+	for (unsigned i = 0; i < 3; i++)
+		m[i] = packet(60, 1);
+	assert_int_equal(vho_net_tx(r.net, 0, m, 3), 0);
+	assert_int_equal(
+		dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_TX_NO_BUFFER]), 3);
+	assert_int_equal(rte_mempool_avail_count(mbuf_pool), before);
+	rig_close(&r);
+}
+
+static void pool_empty(void **state)
+{
+	static struct rte_mbuf *all[2047];
+	uint8_t bytes[100] = { 0 };
+	struct part p = { 100, bytes };
+	struct rte_mbuf *m[4];
+	unsigned n = 0;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, 1, VQ_SPLIT, false);
+	while ((all[n] = rte_pktmbuf_alloc(mbuf_pool)))
+		n++;
+	rte_pktmbuf_free(all[--n]); // one is left
+	for (unsigned i = 0; i < 3; i++)
+		rig_offer(&r, &p, 1, 1, 0);
+	assert_int_equal(vho_net_rx(r.net, 0, m, 4), 1);
+	rte_pktmbuf_free(m[0]);
+	assert_int_equal(
+		dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_RX_NO_MBUF]), 2);
+	rte_pktmbuf_free_bulk(all, n);
+	rig_close(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest rest[] = {
+		cmocka_unit_test(vn24_tail_untouched),
+		cmocka_unit_test(disabled_queue_discards),
+		cmocka_unit_test(vp08_third_address_invalid),
+		cmocka_unit_test(vs21_no_buffers),
+		cmocka_unit_test(pool_empty),
+	};
+	int failed = 0;
+
+	if (mbuf_env_start(NULL))
+		return 1;
+	RUN_ROWS(layouts, rx_differs_not, failed);
+	RUN_ROWS(layouts, tx_differs_not, failed);
+	RUN_ROWS(lengths, length, failed);
+	failed += cmocka_run_group_tests(rest, NULL, NULL);
+	return failed != 0;
+}
