@@ -73,7 +73,8 @@ int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out);
 
 struct vol_file_conf {
 	const char *name;
-	const char *path; // a plain file or a block device; never interpreted, never followed as a link
+	const char *
+		path; // a plain file or a block device; never interpreted, never followed as a link
 	uint32_t block_size;
 	bool read_only;
 	bool direct; // O_DIRECT where the file system can; without it when it cannot (logged)
@@ -112,7 +113,10 @@ void vol_submit(struct vol_chan *c, struct vol_io *io);
 unsigned vol_chan_kick(struct vol_chan *c);
 unsigned vol_chan_poll(struct vol_chan *c);
 
-/* Becomes readable when answers wait; -1: answers never wait (null, ram). */
+/*
+ * Becomes readable when answers wait; -1: answers never wait (null, ram). A thread that sleeps on it
+ * may be woken by EINTR instead, which is as good a reason to poll the channel.
+ */
 int vol_chan_fd(const struct vol_chan *c);
 /* Requests submitted and not answered. */
 unsigned vol_chan_inflight(const struct vol_chan *c);

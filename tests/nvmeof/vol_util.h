@@ -2,6 +2,7 @@
 /* Shared by the volume tests: one request at a time, and where the files go. */
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -31,9 +32,10 @@ static inline bool drain(struct vol_chan *c, unsigned n)
 {
 	vol_chan_kick(c);
 	while (vol_chan_inflight(c) > n) {
+		errno = 0;
 		struct pollfd p = { .fd = vol_chan_fd(c), .events = POLLIN };
 
-		if (vol_chan_poll(c) == 0 && poll(&p, 1, 10000) != 1)
+		if (vol_chan_poll(c) == 0 && poll(&p, 1, 10000) != 1 && errno != EINTR)
 			return false;
 	}
 	return true;
