@@ -73,8 +73,7 @@ int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out);
 
 struct vol_file_conf {
 	const char *name;
-	const char *
-		path; // a plain file or a block device; never interpreted, never followed as a link
+	const char *path; // plain file or block device; never interpreted, never followed as a link
 	uint32_t block_size;
 	bool read_only;
 	bool direct; // O_DIRECT where the file system can; without it when it cannot (logged)
