@@ -424,20 +424,22 @@ static int ring_start(struct drv_vu *vu, unsigned idx, struct drv_ring *r, uint3
 	return ret;
 }
 
-int drv_vu_ring_start(struct drv_vu *vu, unsigned idx, struct drv_ring *r)
+int drv_vu_ring_start_at(struct drv_vu *vu, unsigned idx, struct drv_ring *r, uint32_t base)
 {
-	uint32_t base;
 	int ret;
 
 	if (idx >= DRV_QUEUES_MAX)
 		return -EINVAL;
-	base = r->next_avail;
-	if (r->packed)
-		base = drv_ring_crash_base(r);
 	ret = ring_start(vu, idx, r, base);
 	if (!ret)
 		vu->rings[idx] = r;
 	return ret;
+}
+
+int drv_vu_ring_start(struct drv_vu *vu, unsigned idx, struct drv_ring *r)
+{
+	// What was used so far is what the device has seen: all that is outstanding is new to it.
+	return drv_vu_ring_start_at(vu, idx, r, drv_ring_crash_base(r));
 }
 
 int64_t drv_vu_ring_stop(struct drv_vu *vu, unsigned idx)

@@ -158,6 +158,8 @@ int drv_vu_inflight(struct drv_vu *vu, uint16_t n, uint16_t size);
 
 /* Hand over a ring and enable it. The ring stays the caller's and must outlive the session. */
 int drv_vu_ring_start(struct drv_vu *vu, unsigned idx, struct drv_ring *r);
+/* The same with a base of the caller's choice: 0 for a split ring that was filled beforehand. */
+int drv_vu_ring_start_at(struct drv_vu *vu, unsigned idx, struct drv_ring *r, uint32_t base);
 /* GET_VRING_BASE: the base that the back-end answered, or a negative errno. */
 int64_t drv_vu_ring_stop(struct drv_vu *vu, unsigned idx);
 /* Tell the device that the driver is ready (STATUS, when negotiated). */

@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
 	{ "blk-load", "load a disk and measure it", vdrv_blk_load },
 	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
+	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
 };
 
 static void usage(FILE *to)

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attack rows against a live cardd. Every row misbehaves on functions of its own while a victim on
+ * other functions of the same daemon does verified I/O and pings.
+ *
+ * A row passes when the daemon is the same process, the victim saw no error and went on, the row's own
+ * checks hold, the attacked function serves the next honest session, and descriptors, threads and
+ * private memory are back where they were.
+ */
+#pragma once
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "drv_blk.h"
+#include "drv_net.h"
+
+#define ATK_REPLY_MS 5000 // a bound that ends the test, not a figure that is judged
+
+/* A cardd of our own. */
+struct atk_daemon {
+	pid_t pid; // 0: none
+	char dir[64]; // its sockets and files; removed at the end
+	char binary[256];
+	const char *config; // borrowed: JSON text
+};
+
+/* 0, or -errno; the daemon serves when it returns. */
+int atk_daemon_start(struct atk_daemon *d);
+void atk_daemon_kill(struct atk_daemon *d, int sig); // and wait for its end
+bool atk_daemon_alive(struct atk_daemon *d);
+/* One JSON-RPC call: 0, -EREMOTEIO when it answered with an error, or -errno. */
+int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params);
+
+struct atk_use {
+	unsigned fds, threads;
+	uint64_t anon_kib;
+};
+int atk_daemon_use(const struct atk_daemon *d, struct atk_use *out);
+
+struct atk_victim;
+int atk_victim_start(struct atk_daemon *d, struct atk_victim **out);
+void atk_victim_stop(struct atk_victim *v);
+
+struct atk_victim_stats {
+	uint64_t requests, frames, errors;
+	uint64_t p99_ns; // since the last call with `reset`
+};
+void atk_victim_stats(struct atk_victim *v, struct atk_victim_stats *out);
+void atk_victim_lat_reset(struct atk_victim *v);
+
+struct atk_env {
+	struct atk_daemon *d; // borrowed
+	unsigned percent; // of the full number of repetitions
+	char why[256]; // of a failure
+};
+
+struct atk_row {
+	const char *id, *name;
+	int (*run)(struct atk_env *e); // 0, or negative with e->why
+};
+
+struct atk_group {
+	const struct atk_row *rows;
+	unsigned n;
+};
+extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vs_rows, atk_vp_rows, atk_vn_rows,
+	atk_vb_rows;
+
+/* Functions of the daemon that rows may abuse. */
+#define ATK_BLK "atk-blk"
+#define ATK_BLK_RO "atk-ro"
+#define ATK_NET "atk-net"
+#define ATK_PEER "atk-peer"
+
+/* Record why the row failed. Returns -EPROTO. */
+int atk_fail(struct atk_env *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define ATK_CHECK(e, cond, ...)                          \
+	do {                                             \
+		if (!(cond))                             \
+			return atk_fail(e, __VA_ARGS__); \
+	} while (0)
+
+/* How often to repeat something that the catalogue repeats n times. */
+unsigned atk_times(const struct atk_env *e, unsigned n);
+const char *atk_path(const struct atk_env *e, const char *function); // static buffer
+
+/* A session on a function; conf->path is filled in. */
+int atk_blk_open(
+	struct atk_env *e, const char *function, struct drv_blk_conf *c, struct drv_blk *b);
+/* Negotiated up to and with the memory table, no rings. */
+int atk_vu_open(struct atk_env *e, const char *function, struct drv_vu *vu, struct drv_mem *mem);
+
+/* The message was refused: a non-zero acknowledgement, or the session was closed. */
+bool atk_rejected(struct drv_vu *vu, enum drv_req req, struct drv_msg *m, uint32_t size,
+	const int *fds, unsigned n_fds);
+/* The device stopped this ring: it signalled the error descriptor. */
+bool atk_ring_broken(struct drv_ring *r, int timeout_ms);
+/* The request was answered (1), its ring stopped (0), or neither happened in time (-ETIMEDOUT). */
+int atk_answered_or_broken(struct drv_blk *b, const struct drv_blk_io *io);
+/* An honest session on the function reads a sector or passes a frame. */
+int atk_function_works(struct atk_env *e, const char *function);

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Starts, watches and ends a cardd for the attack rows. */
+#include "atk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define START_MS 60000
+
+static int write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+
+	if (!f)
+		return -errno;
+	fputs(text, f);
+	return fclose(f) ? -errno : 0;
+}
+
+static void child(struct atk_daemon *d, const char *config, int ready_fd)
+{
+	char rpc[128], dir[128], ready[16], prefix[96];
+	const char *cores = getenv("ATK_CORES");
+
+	snprintf(rpc, sizeof(rpc), "%s/rpc", d->dir);
+	snprintf(dir, sizeof(dir), "%s", d->dir);
+	snprintf(ready, sizeof(ready), "%d", ready_fd);
+	snprintf(prefix, sizeof(prefix), "atk%d", (int)getpid());
+	execl(d->binary, d->binary, "--name", prefix, "--config", config, "--rpc-socket", rpc,
+		"--socket-dir", dir, "--cores", cores ? cores : "0", "--mem-mib", "128", "--mbufs",
+		"8191", "--ready-fd", ready, "--log-level", "err", (char *)NULL);
+	_exit(127);
+}
+
+int atk_daemon_start(struct atk_daemon *d)
+{
+	char config[128], buf[16];
+	int fds[2], ret;
+
+	if (!d->dir[0]) {
+		strcpy(d->dir, "/tmp/atk.XXXXXX");
+		if (!mkdtemp(d->dir)) {
+			d->dir[0] = '\0';
+			return -errno;
+		}
+	}
+	snprintf(config, sizeof(config), "%s/config", d->dir);
+	ret = write_file(config, d->config);
+	if (ret)
+		return ret;
+	if (pipe(fds))
+		return -errno;
+	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+	d->pid = fork();
+	if (d->pid == 0)
+		child(d, config, fds[1]);
+	close(fds[1]);
+	struct pollfd p = { .fd = fds[0], .events = POLLIN };
+
+	ret = d->pid < 0 ? -errno : 0;
+	if (!ret && (poll(&p, 1, START_MS) <= 0 || read(fds[0], buf, sizeof(buf)) <= 0))
+		ret = -ECHILD;
+	close(fds[0]);
+	if (ret)
+		atk_daemon_kill(d, SIGKILL);
+	return ret;
+}
+
+void atk_daemon_kill(struct atk_daemon *d, int sig)
+{
+	if (d->pid <= 0)
+		return;
+	kill(d->pid, sig);
+	waitpid(d->pid, NULL, 0);
+	d->pid = 0;
+}
+
+bool atk_daemon_alive(struct atk_daemon *d)
+{
+	if (d->pid <= 0 || waitpid(d->pid, NULL, WNOHANG) == 0)
+		return d->pid > 0;
+	d->pid = 0;
+	return false;
+}
+
+int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params)
+{
+	char path[128], text[1024];
+	int fd, n, ret = 0;
+	size_t got = 0;
+
+	snprintf(path, sizeof(path), "%s/rpc", d->dir);
+	fd = drv_connect(path, ATK_REPLY_MS);
+	if (fd < 0)
+		return fd;
+	n = snprintf(text, sizeof(text),
+		"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"%s\", \"params\": %s}\n", method,
+		params);
+	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+		ret = -EIO;
+	text[0] = '\0';
+	while (!ret && !strchr(text, '}') && got < sizeof(text) - 1) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t r = poll(&p, 1, ATK_REPLY_MS) > 0
+				    ? recv(fd, text + got, sizeof(text) - 1 - got, 0)
+				    : -1;
+
+		if (r <= 0) {
+			ret = -ETIMEDOUT;
+			break;
+		}
+		got += (size_t)r;
+		text[got] = '\0';
+	}
+	close(fd);
+	return ret ? ret : strstr(text, "\"error\"") ? -EREMOTEIO : 0;
+}
+
+static unsigned count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	unsigned n = 0;
+
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+int atk_daemon_use(const struct atk_daemon *d, struct atk_use *out)
+{
+	char path[64], line[256];
+	FILE *f;
+
+	*out = (struct atk_use){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)d->pid);
+	out->fds = count_entries(path);
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)d->pid);
+	out->threads = count_entries(path);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)d->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, "RssAnon:", 8))
+			out->anon_kib = strtoull(line + 8, NULL, 10);
+	fclose(f);
+	return 0;
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ATTACKS.md group VN: virtio-net headers and the control queue. */
+#include "atk.h"
+
+#include <string.h>
+
+#include "dpu_clock.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define BIG 66000 // header and 64 KiB
+
+static const uint8_t mac_atk[6] = { 2, 0, 0, 0xdd, 0, 1 }, mac_peer[6] = { 2, 0, 0, 0xdd, 0, 2 };
+
+struct pair {
+	struct drv_net a, b; // attacker and receiver
+	uint64_t seq;
+};
+
+static int open_pair(struct atk_env *e, struct pair *p, bool ctrl)
+{
+	struct drv_net_conf ca = { .path = atk_path(e, ATK_NET),
+		.ctrl = ctrl,
+		.mrg = true,
+		.ring_size = 128,
+		.buf_len = BIG,
+		.more = DRV_NET_CSUM | DRV_BIT(VIRTIO_NET_F_HOST_TSO4) |
+			DRV_BIT(VIRTIO_NET_F_HOST_TSO6) | (ctrl ? DRV_BIT(VIRTIO_NET_F_MQ) : 0) };
+	struct drv_net_conf cb = { .mrg = true };
+	int ret = drv_net_open(&p->a, &ca);
+
+	p->seq = 1000;
+	ATK_CHECK(e, !ret, "session refused: %s", strerror(-ret));
+	cb.path = atk_path(e, ATK_PEER);
+	ret = drv_net_open(&p->b, &cb);
+	if (ret) {
+		drv_net_close(&p->a);
+		return atk_fail(e, "peer's session refused: %s", strerror(-ret));
+	}
+	return 0;
+}
+
+static void close_pair(struct pair *p)
+{
+	drv_net_close(&p->a);
+	drv_net_close(&p->b);
+}
+
+/* An honest frame passes; *others counts frames of the attacker that arrived before it. */
+static int marker(struct atk_env *e, struct pair *p, unsigned *others)
+{
+	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL, got, seq = ++p->seq;
+	uint8_t frame[65536];
+	unsigned n = 0;
+
+	drv_frame_make(frame, mac_peer, mac_atk, seq, 128);
+	ATK_CHECK(e, !drv_net_send(&p->a, 0, NULL, frame, 128), "transmit ring full");
+	drv_net_flush(&p->a, 0);
+	while (dpu_now_ns() < end) {
+		int len = drv_net_recv(&p->b, 0, NULL, frame, sizeof(frame));
+
+		if (len == 0) {
+			drv_net_wait(&p->b, 0, 20);
+		} else if (len > 0 && !memcmp(frame, mac_peer, 6)) {
+			if (drv_frame_ok(frame, (uint32_t)len, &got) && got == seq) {
+				if (others)
+					*others = n;
+				return 0;
+			}
+			n++;
+		}
+	}
+	return atk_fail(e, "an honest frame behind it does not arrive");
+}
+
+/* TCP over IPv4, enough of it for a header to ask for segmentation. */
+static void tcp_frame(uint8_t *f, uint32_t len)
+{
+	memset(f, 0, len);
+	memcpy(f, mac_peer, 6);
+	memcpy(f + 6, mac_atk, 6);
+	f[12] = 8;
+	f[14] = 0x45;
+	f[16] = (uint8_t)((len - 14) >> 8);
+	f[17] = (uint8_t)(len - 14);
+	f[22] = 64;
+	f[23] = 6;
+	f[26] = f[30] = 10;
+	f[46] = 0x50;
+}
+
+static int gso(struct atk_env *e, struct virtio_net_hdr_v1 h, uint32_t len, bool must_drop)
+{
+	static uint8_t frame[65536];
+	struct pair p;
+	unsigned others = 0;
+	int ret = open_pair(e, &p, false);
+
+	if (ret)
+		return ret;
+	ret = marker(e, &p, NULL); // both ports are up, the switch knows both
+	tcp_frame(frame, len);
+	for (unsigned i = 0; !ret && i < 4; i++)
+		if (drv_net_send(&p.a, 0, &h, frame, len))
+			ret = atk_fail(e, "transmit ring full");
+	drv_net_flush(&p.a, 0);
+	if (!ret)
+		ret = marker(e, &p, &others);
+	close_pair(&p);
+	if (ret)
+		return ret;
+	ATK_CHECK(e, !must_drop || others == 0, "%u frames passed", others);
+	return 0;
+}
+
+static int vn03(struct atk_env *e)
+{
+	return gso(e,
+		(struct virtio_net_hdr_v1){ .flags = 1,
+			.gso_type = 1,
+			.hdr_len = 54,
+			.csum_start = 34,
+			.csum_offset = 16 },
+		2000, true);
+}
+
+/* More segments than the peer has buffers may arrive or not; the marker follows after them. */
+static int vn04(struct atk_env *e)
+{
+	static uint8_t frame[65536];
+	const struct virtio_net_hdr_v1 h = { .flags = 1,
+		.gso_type = 1,
+		.hdr_len = 54,
+		.gso_size = 1,
+		.csum_start = 34,
+		.csum_offset = 16 };
+	struct pair p;
+	int ret = open_pair(e, &p, false);
+
+	if (ret)
+		return ret;
+	ret = marker(e, &p, NULL);
+	tcp_frame(frame, 65000);
+	for (unsigned i = 0; !ret && i < 16; i++) {
+		drv_net_send(&p.a, 0, &h, frame, 65000);
+		drv_net_flush(&p.a, 0);
+	}
+	for (unsigned i = 0; !ret && i < 50; i++) {
+		ret = marker(e, &p, NULL);
+		if (!ret)
+			break;
+	}
+	close_pair(&p);
+	return ret;
+}
+
+static int vn07(struct atk_env *e)
+{
+	static const unsigned pieces[] = { 12, 3, 2 };
+
+	for (size_t k = 0; k < COUNT(pieces); k++) {
+		struct drv_seg s[16];
+		uint8_t frame[256];
+		struct pair p;
+		unsigned n = 0, others = 0;
+		int ret = open_pair(e, &p, false);
+
+		if (ret)
+			return ret;
+		struct drv_net_queue *q = &p.a.tx[0];
+		struct drv_net_buf *b = &q->bufs[q->spare[q->n_spare - 1]];
+		uint32_t at = 0;
+
+		ret = marker(e, &p, NULL);
+		memset(b->p, 0, 12);
+		drv_frame_make(frame, mac_peer, mac_atk, 5, 200);
+		memcpy(b->p + 12, frame, 200);
+		for (; n < pieces[k]; n++, at += 12 / pieces[k])
+			s[n] = (struct drv_seg){ b->gpa + at, 12 / pieces[k] };
+		s[n++] = (struct drv_seg){ b->gpa + 12, 100 };
+		s[n++] = (struct drv_seg){ b->gpa + 112, 100 };
+		q->n_spare--;
+		if (!ret && drv_ring_add(&q->ring, s, n, 0, b) < 0)
+			ret = atk_fail(e, "ring full");
+		if (!ret)
+			ret = marker(e, &p, &others);
+		close_pair(&p);
+		if (ret)
+			return ret;
+		ATK_CHECK(e, others == 1, "header in %u pieces: frame lost", pieces[k]);
+	}
+	return 0;
+}
+
+static int vn08(struct atk_env *e)
+{
+	static const uint32_t len[] = { 1, 11, 12, 13, 14, 20, 25 };
+	struct pair p;
+	unsigned others = 0;
+	int ret = open_pair(e, &p, false);
+
+	if (ret)
+		return ret;
+	ret = marker(e, &p, NULL);
+	for (size_t i = 0; !ret && i < COUNT(len); i++) {
+		struct drv_net_queue *q = &p.a.tx[0];
+		struct drv_net_buf *b = &q->bufs[q->spare[--q->n_spare]];
+		struct drv_seg s = { b->gpa, len[i] };
+
+		memset(b->p, 0, 64);
+		memcpy(b->p + 12, mac_peer, 6);
+		drv_ring_add(&q->ring, &s, 1, 0, b);
+	}
+	if (!ret)
+		ret = marker(e, &p, &others);
+	close_pair(&p);
+	if (ret)
+		return ret;
+	ATK_CHECK(e, others == 0, "%u runts passed", others);
+	return 0;
+}
+
+static int vn10(struct atk_env *e)
+{
+	const struct virtio_net_hdr_v1 h = { .flags = 0xf8 };
+	uint8_t frame[128];
+	struct pair p;
+	unsigned others = 0;
+	int ret = open_pair(e, &p, false);
+
+	if (ret)
+		return ret;
+	ret = marker(e, &p, NULL);
+	drv_frame_make(frame, mac_peer, mac_atk, 6, sizeof(frame));
+	if (!ret && drv_net_send(&p.a, 0, &h, frame, sizeof(frame)))
+		ret = atk_fail(e, "ring full");
+	if (!ret)
+		ret = marker(e, &p, &others);
+	close_pair(&p);
+	if (ret)
+		return ret;
+	ATK_CHECK(e, others == 1, "unknown flag bits: frame lost");
+	return 0;
+}
+
+static int vn11(struct atk_env *e)
+{
+	const struct virtio_net_hdr_v1 both = { .flags = 1,
+		.gso_type = 0x61,
+		.hdr_len = 54,
+		.gso_size = 1000,
+		.csum_start = 34,
+		.csum_offset = 16 };
+	const struct virtio_net_hdr_v1 bare = { .gso_type = 0x21, .hdr_len = 54, .gso_size = 1000 };
+	int ret = gso(e, both, 3000, true);
+
+	return ret ? ret : gso(e, bare, 3000, true);
+}
+
+static int ctrl_err(
+	struct atk_env *e, struct pair *p, uint8_t cls, uint8_t cmd, const void *data, uint32_t len)
+{
+	int ack = drv_net_ctrl(&p->a, cls, cmd, data, len, ATK_REPLY_MS);
+
+	ATK_CHECK(
+		e, ack == VIRTIO_NET_ERR, "class %u command %u, %u bytes: %d", cls, cmd, len, ack);
+	return 0;
+}
+
+/* Run fn with a control queue; honest frames pass before and after. */
+static int with_ctrl(struct atk_env *e, int (*fn)(struct atk_env *e, struct pair *p))
+{
+	struct pair p;
+	int ret = open_pair(e, &p, true);
+
+	if (ret)
+		return ret;
+	ret = p.a.has_ctrl ? marker(e, &p, NULL) : atk_fail(e, "no control queue");
+	if (!ret)
+		ret = fn(e, &p);
+	if (!ret)
+		ret = marker(e, &p, NULL);
+	close_pair(&p);
+	return ret;
+}
+
+static int unknown_commands(struct atk_env *e, struct pair *p)
+{
+	int ret = ctrl_err(e, p, 0xff, 0xff, "x", 1);
+
+	if (!ret)
+		ret = ctrl_err(e, p, 0xff, 0, NULL, 0);
+	return ret ? ret : ctrl_err(e, p, VIRTIO_NET_CTRL_RX, 0xff, "x", 1);
+}
+
+static int mac_tables(struct atk_env *e, struct pair *p)
+{
+	uint8_t t[32] = { 0xff, 0xff, 0xff, 0xff };
+	int ret = 0;
+
+	for (unsigned i = 0; !ret && i < atk_times(e, 10000); i++)
+		ret = ctrl_err(e, p, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, t, 32);
+	memcpy(t, (uint8_t[]){ 0xab, 0xaa, 0xaa, 0x2a }, 4); // times 6 wraps to 2
+	for (uint32_t len = 0; !ret && len < 8; len++)
+		ret = ctrl_err(e, p, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, t, len);
+	return ret;
+}
+
+static int pair_counts(struct atk_env *e, struct pair *p)
+{
+	const uint16_t n[] = { 0, (uint16_t)(p->a.max_pairs + 1), 0x8001, 0xffff };
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < COUNT(n); i++)
+		ret = ctrl_err(e, p, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &n[i], 2);
+	return ret;
+}
+
+static int offloads(struct atk_env *e, struct pair *p)
+{
+	const uint64_t v[] = { UINT64_MAX, DRV_BIT(VIRTIO_NET_F_GUEST_TSO4),
+		DRV_BIT(VIRTIO_NET_F_GUEST_UFO), DRV_BIT(40) };
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < COUNT(v); i++)
+		ret = ctrl_err(e, p, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+			VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, &v[i], 8);
+	return ret;
+}
+
+static int vn13(struct atk_env *e)
+{
+	return with_ctrl(e, unknown_commands);
+}
+
+static int vn14(struct atk_env *e)
+{
+	return with_ctrl(e, mac_tables);
+}
+
+static int vn15(struct atk_env *e)
+{
+	return with_ctrl(e, pair_counts);
+}
+
+static int vn19(struct atk_env *e)
+{
+	return with_ctrl(e, offloads);
+}
+
+static int tail(struct atk_env *e, struct pair *p)
+{
+	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
+	struct drv_net_queue *q = &p->b.rx[0];
+	struct drv_used u = { NULL, 0, 0 };
+	uint8_t frame[60];
+
+	for (uint32_t i = 0; i < q->ring.size; i++)
+		memset(q->bufs[i].p, 0x5a, p->b.buf_len);
+	drv_frame_make(frame, mac_peer, mac_atk, 9, sizeof(frame));
+	ATK_CHECK(e, !drv_net_send(&p->a, 0, NULL, frame, sizeof(frame)), "ring full");
+	drv_net_flush(&p->a, 0);
+	while (!drv_ring_poll(&q->ring, &u))
+		ATK_CHECK(e, dpu_now_ns() < end, "no frame");
+	const struct drv_net_buf *b = u.cookie;
+
+	ATK_CHECK(e, u.len == 72, "used.len %u for a frame of 60 bytes", u.len);
+	for (uint32_t i = u.len; i < p->b.buf_len; i++)
+		ATK_CHECK(e, b->p[i] == 0x5a, "byte %u behind the frame was written", i);
+	return 0;
+}
+
+static int vn24(struct atk_env *e)
+{
+	struct pair p;
+	int ret = open_pair(e, &p, false);
+
+	if (ret)
+		return ret;
+	ret = marker(e, &p, NULL);
+	if (!ret)
+		ret = tail(e, &p);
+	close_pair(&p);
+	return ret;
+}
+
+static const struct atk_row rows[] = {
+	{ "VN-03", "GSO with segment size 0", vn03 },
+	{ "VN-04", "GSO with segment size 1", vn04 },
+	{ "VN-07", "header in single bytes", vn07 },
+	{ "VN-08", "runts and bare headers", vn08 },
+	{ "VN-10", "unknown header flags", vn10 },
+	{ "VN-11", "UDP tunnel GSO that was not negotiated", vn11 },
+	{ "VN-13", "unknown control commands", vn13 },
+	{ "VN-14", "MAC table with counts that wrap or lie", vn14 },
+	{ "VN-15", "queue pair counts out of range", vn15 },
+	{ "VN-19", "offloads that were not negotiated", vn19 },
+	{ "VN-24", "bytes behind a received frame", vn24 },
+};
+const struct atk_group atk_vn_rows = { rows, COUNT(rows) };
