@@ -19,15 +19,15 @@
 struct turn {
 	struct card_poller poller;
 	struct odp_worker *w; // borrowed: the datapath's
-	unsigned kickless;    // worker only
+	unsigned kickless; // worker only
 };
 
 struct card_datapath {
-	struct card *card;	     // borrowed: contains this
+	struct card *card; // borrowed: contains this
 	struct event *tick, *upcall; // owned
-	int upcall_fd;		     // owned
-	unsigned n_polled;	     // workers that poll
-	struct turn turn[];	     // one per worker
+	int upcall_fd; // owned
+	unsigned n_polled; // workers that poll
+	struct turn turn[]; // one per worker
 };
 
 /* ---- worker ---- */

@@ -21,18 +21,18 @@ struct card_volume {
 	TAILQ_ENTRY(card_volume) link;
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
-	char *path;		      // owned: as the operator gave it; NULL: none
-	struct vol *vol;	      // owned
-	unsigned users;		      // disks
-	unsigned orphans;	      // channels that wait for answers
+	char *path; // owned: as the operator gave it; NULL: none
+	struct vol *vol; // owned
+	unsigned users; // disks
+	unsigned orphans; // channels that wait for answers
 };
 
 /* One running queue of a disk. */
 struct card_chan {
 	TAILQ_ENTRY(card_chan) link; // among the orphans
-	struct vol_chan *chan;	     // owned
-	struct card_volume *vol;     // borrowed: counts us among its users or orphans
-	struct card_worker *w;	     // borrowed
+	struct vol_chan *chan; // owned
+	struct card_volume *vol; // borrowed: counts us among its users or orphans
+	struct card_worker *w; // borrowed
 	struct card_poller poller;
 	struct vho_blk *blk; // borrowed: stops its queues before it goes
 	unsigned queue;
@@ -44,32 +44,32 @@ struct card_function {
 	TAILQ_ENTRY(card_function) link;
 	char name[CARD_NAME_MAX + 1];
 	enum vho_dev_kind kind;
-	struct card *card;     // borrowed
-	struct vho_host host;  // the card's services with this function as argument
-	struct vho_dev *dev;   // borrowed: part of net or blk
-	struct vho_vu *vu;     // owned
-	char *socket;	       // owned
+	struct card *card; // borrowed
+	struct vho_host host; // the card's services with this function as argument
+	struct vho_dev *dev; // borrowed: part of net or blk
+	struct vho_vu *vu; // owned
+	char *socket; // owned
 	unsigned first_worker; // of queue (pair) 0; the others follow round robin
 	/* NIC */
 	struct card_net_conf net_conf;
-	struct vho_net *net;   // owned
+	struct vho_net *net; // owned
 	struct odp_port *port; // owned
-	int *kick_fds;	       // owned; by queue: what the worker watches, -1: none
+	int *kick_fds; // owned; by queue: what the worker watches, -1: none
 	/* disk */
 	struct card_blk_conf blk_conf;
-	struct vho_blk *blk;	  // owned
-	struct card_volume *vol;  // borrowed: counted in its users
+	struct vho_blk *blk; // owned
+	struct card_volume *vol; // borrowed: counted in its users
 	struct card_chan **chans; // owned; by queue; NULL: not running
 };
 
 struct card_uplink {
 	TAILQ_ENTRY(card_uplink) link;
 	char name[CARD_NAME_MAX + 1];
-	char *devargs;	   // owned
+	char *devargs; // owned
 	struct card *card; // borrowed
 	struct card_uplink_conf conf;
 	struct odp_ethdev *dev; // owned
-	struct odp_port *port;	// owned
+	struct odp_port *port; // owned
 	unsigned first_worker;
 	unsigned n_attached; // queues with a worker
 };
@@ -84,7 +84,7 @@ struct card_inventory {
 	struct card_functions functions;
 	struct card_uplinks uplinks;
 	struct card_chans orphans;
-	void *reap_timer;     // while there are orphans
+	void *reap_timer; // while there are orphans
 	unsigned next_worker; // where the next object's first queue goes
 };
 

@@ -25,8 +25,8 @@ struct card_msg {
 };
 
 struct card_msg_ring {
-	_Alignas(64) _Atomic uint32_t head;    // written by control; free-running
-	_Alignas(64) _Atomic uint32_t tail;    // written by the worker; free-running
+	_Alignas(64) _Atomic uint32_t head; // written by control; free-running
+	_Alignas(64) _Atomic uint32_t tail; // written by the worker; free-running
 	struct card_msg *slot[CARD_MSG_SLOTS]; // borrowed
 };
 

@@ -31,14 +31,14 @@ struct card_poller {
 };
 
 struct card_worker_stats {
-	dpu_counter turns, busy_turns;	// poll rounds; those that found work
+	dpu_counter turns, busy_turns; // poll rounds; those that found work
 	dpu_counter busy_tsc, idle_tsc; // cycles
 	dpu_counter sleeps, wakes;
 	dpu_counter messages;
 };
 
 struct card_workers_conf {
-	unsigned n;	  // workers; their lcores are EAL's worker lcores in order
+	unsigned n; // workers; their lcores are EAL's worker lcores in order
 	unsigned spin_us; // how long a worker polls without finding anything before it sleeps
 };
 

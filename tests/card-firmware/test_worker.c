@@ -231,7 +231,7 @@ static void work_is_done_while_armed(void **state)
 	unsigned polls = j.polls;
 
 	card_workers_synchronize(ws);
-	assert_int_equal(j.polls, polls);      // nobody polls it any more
+	assert_int_equal(j.polls, polls); // nobody polls it any more
 	assert_int_equal(j.armed, j.disarmed); // each arm was undone
 }
 
