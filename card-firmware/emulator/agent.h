@@ -14,9 +14,9 @@ struct evbuffer;
 #define EMU_AGENT_OUTPUT_MAX (16u << 20)
 
 struct emu_agent {
-	uint64_t seq;	   // of the command that runs, 0: none
+	uint64_t seq; // of the command that runs, 0: none
 	uint64_t last_seq; // never used again, so that an old answer fits no new command
-	bool ready;	   // the agent has greeted since the last reset
+	bool ready; // the agent has greeted since the last reset
 	bool in_body;
 	uint64_t body_seq;
 	int body_status;
@@ -24,9 +24,9 @@ struct emu_agent {
 };
 
 enum emu_agent_event {
-	EMU_AGENT_MORE,	 // wait for more bytes
+	EMU_AGENT_MORE, // wait for more bytes
 	EMU_AGENT_READY, // the guest has come up
-	EMU_AGENT_DONE,	 // status and len of output are set; the caller drains `len` bytes
+	EMU_AGENT_DONE, // status and len of output are set; the caller drains `len` bytes
 };
 
 /* Look at what is in `in`; call again until EMU_AGENT_MORE. */

@@ -29,16 +29,16 @@ enum wait_kind { WAIT_NONE, WAIT_GUEST, WAIT_ALL };
 /* A client and its request. */
 struct emu_request {
 	LIST_ENTRY(emu_request) link;
-	struct emu_ctl *ctl;	 // borrowed
+	struct emu_ctl *ctl; // borrowed
 	struct bufferevent *bev; // owned
-	struct event *timer;	 // owned
+	struct event *timer; // owned
 	struct emu_guest *guest; // borrowed: whose command runs
 	enum wait_kind wait;
 	struct emu_guest *awaited; // borrowed: WAIT_GUEST
 };
 
 struct emu_ctl {
-	struct emu *emu;		 // borrowed
+	struct emu *emu; // borrowed
 	struct evconnlistener *listener; // owned
 	LIST_HEAD(, emu_request) clients;
 };

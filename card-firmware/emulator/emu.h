@@ -32,40 +32,42 @@ struct emu;
 struct emu_request; // ctl.c: a client that waits for a guest
 
 struct emu_card {
-	struct emu *emu;		  // borrowed
+	struct emu *emu; // borrowed
 	const struct emu_card_conf *conf; // borrowed from the topology
 	size_t idx;
 	char cores[EMU_TEXT_SIZE]; // CPUs as given to cardd
-	pid_t pid;		   // 0: not running
-	bool ready;		   // answers on its control socket
+	pid_t pid; // 0: not running
+	bool ready; // answers on its control socket
+	bool waiting; // to be started when the cards that serve its links are ready
+	uint64_t unplug, plug; // uplinks to delete and to create again, as bits: fabric.c
 	unsigned starts;
 	struct event *probe_timer; // owned
 	struct bufferevent *probe; // owned; NULL between two probes
 };
 
 struct emu_guest {
-	struct emu *emu;		   // borrowed
+	struct emu *emu; // borrowed
 	const struct emu_guest_conf *conf; // borrowed from the topology
-	pid_t pid;			   // 0: not running
+	pid_t pid; // 0: not running
 	unsigned starts, resets;
 	struct emu_agent agent;
 	struct bufferevent *serial, *qmp; // owned; NULL until connected
-	struct event *dial_timer;	  // owned
-	struct emu_request *request;	  // borrowed: the command that runs
+	struct event *dial_timer; // owned
+	struct emu_request *request; // borrowed: the command that runs
 };
 
 struct emu {
-	struct event_base *base;   // owned
+	struct event_base *base; // owned
 	struct emu_topology *topo; // owned
-	char dir[EMU_PATH_SIZE];   // run directory
+	char dir[EMU_PATH_SIZE]; // run directory
 	char image[EMU_PATH_SIZE]; // guest kernel and initramfs
 	bool kvm;
 	bool verbose;
 	enum emu_phase phase;
 	int exit_code;
-	struct emu_card *cards;	  // owned
+	struct emu_card *cards; // owned
 	struct emu_guest *guests; // owned
-	char *const *run;	  // borrowed: program to run when all is up, or NULL
+	char *const *run; // borrowed: program to run when all is up, or NULL
 	pid_t run_pid;
 	struct emu_sweep sweep;
 	struct emu_ctl *ctl; // owned
@@ -91,6 +93,10 @@ int emu_fabric_isolate(const struct emu_topology *t);
 int emu_fabric_create(struct emu *e);
 /* DPDK device arguments of a card's uplink. */
 void emu_fabric_devargs(const struct emu *e, size_t card, size_t uplink, char *out, size_t size);
+/* Are the cards ready that this one's links connect to? */
+bool emu_fabric_servers_ready(const struct emu *e, size_t card);
+/* A card ended: cards whose links connected to it have to connect again once it is back. */
+void emu_fabric_lost(struct emu *e, size_t card);
 /* A card is about to start: remove what its former process left of its links. */
 void emu_fabric_clean(const struct emu *e, size_t card);
 
@@ -99,6 +105,8 @@ void emu_fabric_clean(const struct emu *e, size_t card);
 int emu_card_init(struct emu *e, size_t idx); // folders, configuration file, volumes
 int emu_card_start(struct emu_card *c);
 void emu_card_ended(struct emu_card *c, int status);
+/* Ask it again, and again, whether it is ready. */
+void emu_card_probe(struct emu_card *c);
 void emu_card_fini(struct emu_card *c);
 
 /* ---- guest.c ---- */

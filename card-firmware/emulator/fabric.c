@@ -161,6 +161,39 @@ void emu_fabric_devargs(const struct emu *e, size_t card, size_t uplink, char *o
 		}
 }
 
+/*
+ * DPDK's memif client connects when its device starts and never again: the uplink at that end has to
+ * be made anew when the other end's process was replaced.
+ */
+static bool is_client(const struct emu_link *l, size_t card)
+{
+	return l->kind == EMU_LINK_MEMIF && l->ends[1].card == card && l->ends[0].card != card;
+}
+
+bool emu_fabric_servers_ready(const struct emu *e, size_t card)
+{
+	for (size_t i = 0; i < e->topo->n_links; i++)
+		if (is_client(&e->topo->links[i], card) &&
+			!e->cards[e->topo->links[i].ends[0].card].ready)
+			return false;
+	return true;
+}
+
+void emu_fabric_lost(struct emu *e, size_t card)
+{
+	for (size_t i = 0; i < e->topo->n_links; i++) {
+		const struct emu_link *l = &e->topo->links[i];
+		struct emu_card *c = &e->cards[l->ends[1].card];
+
+		if (l->ends[0].card != card || !is_client(l, c->idx) || !c->pid)
+			continue;
+		c->unplug |= UINT64_C(1) << l->ends[1].item;
+		c->plug |= UINT64_C(1) << l->ends[1].item;
+		c->ready = false;
+		emu_card_probe(c);
+	}
+}
+
 void emu_fabric_clean(const struct emu *e, size_t card)
 {
 	char path[EMU_PATH_SIZE];

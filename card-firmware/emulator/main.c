@@ -20,7 +20,7 @@
 #include "proc.h"
 #include "text.h"
 
-#define START_LIMIT_S 120  // for cards and guests to come up
+#define START_LIMIT_S 120 // for cards and guests to come up
 #define STOP_LIMIT_MS 3000 // before SIGTERM becomes SIGKILL
 
 struct options {
@@ -148,10 +148,22 @@ static void print_map(const struct emu *e)
 	fflush(stdout);
 }
 
+/* Cards whose links connect to others start after those. */
+static void start_waiting(struct emu *e)
+{
+	for (size_t i = 0; i < e->topo->n_cards; i++) {
+		int ret = e->cards[i].waiting ? emu_card_start(&e->cards[i]) : 0;
+
+		if (ret)
+			emu_stop(e, 1, "card %s: %s", e->topo->cards[i].name, strerror(-ret));
+	}
+}
+
 void emu_advance(struct emu *e)
 {
 	size_t i;
 
+	start_waiting(e);
 	if (e->phase == EMU_CARDS) {
 		for (i = 0; i < e->topo->n_cards; i++)
 			if (!e->cards[i].ready)
@@ -276,8 +288,11 @@ static int start_parts(struct emu *e)
 		ret = emu_guest_init(e, i);
 	for (size_t i = 0; i < e->topo->n_cards && !ret; i++) {
 		ret = emu_card_init(e, i);
-		if (!ret)
-			ret = emu_card_start(&e->cards[i]);
+		if (ret)
+			emu_stop(e, 1, "card %s: %s", e->topo->cards[i].name, strerror(-ret));
+	}
+	for (size_t i = 0; i < e->topo->n_cards && !ret; i++) {
+		ret = emu_card_start(&e->cards[i]);
 		if (ret)
 			emu_stop(e, 1, "card %s: %s", e->topo->cards[i].name, strerror(-ret));
 	}

@@ -26,8 +26,8 @@ struct field {
 	const char *key;
 	enum field_type type;
 	bool required;
-	size_t off;		    // in the struct that is filled
-	uint64_t min, max, def;	    // UINT, BOOL
+	size_t off; // in the struct that is filled
+	uint64_t min, max, def; // UINT, BOOL
 	const char *const *choices; // CHOICE: NULL-terminated, the value is the index
 };
 

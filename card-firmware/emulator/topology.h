@@ -28,18 +28,18 @@ enum emu_function_kind { EMU_FN_NET, EMU_FN_BLK };
 
 struct emu_function {
 	char name[EMU_NAME_SIZE];
-	uint64_t kind;		    // enum emu_function_kind
-	uint64_t queues;	    // queue pairs of a NIC
-	uint64_t mtu;		    // NIC
-	char mac[18];		    // NIC; made from the position when the file gives none
+	uint64_t kind; // enum emu_function_kind
+	uint64_t queues; // queue pairs of a NIC
+	uint64_t mtu; // NIC
+	char mac[18]; // NIC; made from the position when the file gives none
 	char volume[EMU_NAME_SIZE]; // disk
-	bool used;		    // by a guest
+	bool used; // by a guest
 };
 
 struct emu_uplink {
 	char name[EMU_NAME_SIZE];
 	uint64_t queues;
-	uint64_t mtu;		     // 0: the device's own
+	uint64_t mtu; // 0: the device's own
 	char devargs[EMU_TEXT_SIZE]; // empty: a link's end
 	bool linked;
 };
@@ -49,13 +49,13 @@ struct emu_card_conf {
 	char cores[EMU_TEXT_SIZE]; // CPUs of the workers; empty: `workers` CPUs are chosen
 	uint64_t workers;
 	uint64_t mem_mib;
-	bool restart;			// start again at once when it dies
-	struct emu_volume *volumes;	// owned
+	bool restart; // start again at once when it dies
+	struct emu_volume *volumes; // owned
 	struct emu_function *functions; // owned
-	struct emu_uplink *uplinks;	// owned
+	struct emu_uplink *uplinks; // owned
 	size_t n_volumes, n_functions, n_uplinks;
 	json_t *calls; // borrowed from the file: further configuration calls, or NULL
-	json_t *args;  // borrowed: further arguments of cardd, or NULL
+	json_t *args; // borrowed: further arguments of cardd, or NULL
 };
 
 enum emu_link_kind { EMU_LINK_MEMIF, EMU_LINK_VETH };
@@ -73,7 +73,7 @@ struct emu_link {
 struct emu_guest_conf {
 	char name[EMU_NAME_SIZE];
 	uint64_t mem_mib, cpus;
-	char ip[EMU_TEXT_SIZE];	    // "10.0.0.1/24", or empty
+	char ip[EMU_TEXT_SIZE]; // "10.0.0.1/24", or empty
 	char append[EMU_TEXT_SIZE]; // further words for the kernel command line
 	char nic_options[EMU_TEXT_SIZE], disk_options[EMU_TEXT_SIZE]; // QEMU device properties
 	bool restart;
@@ -82,8 +82,8 @@ struct emu_guest_conf {
 
 struct emu_topology {
 	char name[EMU_NAME_SIZE];
-	struct emu_card_conf *cards;   // owned
-	struct emu_link *links;	       // owned
+	struct emu_card_conf *cards; // owned
+	struct emu_link *links; // owned
 	struct emu_guest_conf *guests; // owned
 	size_t n_cards, n_links, n_guests;
 	json_t *root; // owned
