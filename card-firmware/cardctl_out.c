@@ -160,7 +160,7 @@ struct tree {
 	FILE *to;
 	enum cardctl_show show;
 	const json_t *reasons; // borrowed
-	const char *class;     // borrowed: which of the reasons
+	const char *class; // borrowed: which of the reasons
 };
 
 static const char *reason_text(const struct tree *t, const char *member, const char *reason)

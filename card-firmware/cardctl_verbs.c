@@ -11,12 +11,15 @@
 #define STATS(class) SENDS(stats_get), .fixed_name = "object", .fixed_value = class
 
 #define DISK_COLUMNS "NAME=ctrlr VOLUME=volume STATE=state QUEUES=queues SOCKET=socket"
-#define NET_COLUMNS "NAME=name MAC=mac STATE=state PORT=port PAIRS=queue_pairs MTU=mtu SOCKET=socket"
+#define NET_COLUMNS \
+	"NAME=name MAC=mac STATE=state PORT=port PAIRS=queue_pairs MTU=mtu SOCKET=socket"
 #define VOLUME_COLUMNS \
-	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users FILE=driver_specific.uring.filename"
+	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users " \
+	"FILE=driver_specific.uring.filename"
 #define UPLINK_COLUMNS "NAME=name PORT=port UP=up QUEUES=queues MTU=mtu DEVICE=devargs"
 #define PORT_COLUMNS \
-	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets TX_BYTES=tx_bytes DROPS=drops"
+	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets " \
+	"TX_BYTES=tx_bytes DROPS=drops"
 
 static const struct card_verb verbs[] = {
 	{ "volume", "create-null", SENDS(bdev_null_create), KEY("name") },
@@ -32,13 +35,15 @@ static const struct card_verb verbs[] = {
 	{ "disk", "delete", SENDS(vhost_delete_controller), KEY("ctrlr") },
 	{ "disk", "list", SENDS(vhost_get_controllers), .columns = DISK_COLUMNS },
 	{ "disk", "show", SENDS(vhost_get_controllers), KEY("name"), .help = "Show one disk" },
-	{ "disk", "stats", STATS("disk"), KEY_OPT("name"), .help = "Counters of disks and their queues" },
+	{ "disk", "stats", STATS("disk"), KEY_OPT("name"),
+		.help = "Counters of disks and their queues" },
 
 	{ "net", "create", SENDS(net_create), KEY("name") },
 	{ "net", "delete", SENDS(net_delete), KEY("name") },
 	{ "net", "list", SENDS(net_list), .columns = NET_COLUMNS },
 	{ "net", "show", SENDS(net_list), KEY("name"), .help = "Show one NIC" },
-	{ "net", "stats", STATS("net"), KEY_OPT("name"), .help = "Counters of NICs and their queues" },
+	{ "net", "stats", STATS("net"), KEY_OPT("name"),
+		.help = "Counters of NICs and their queues" },
 
 	{ "uplink", "create", SENDS(uplink_create), KEY("name") },
 	{ "uplink", "delete", SENDS(uplink_delete), KEY("name") },
@@ -54,7 +59,8 @@ static const struct card_verb verbs[] = {
 	{ "flow", "add", SENDS(flow_add), KEY("flow") },
 	{ "flow", "delete", SENDS(flow_del), KEY("flow") },
 	{ "flow", "list", SENDS(flow_list),
-		.columns = "ID=id PACKETS=packets BYTES=bytes IDLE_MS=idle_ms ORIGIN=origin FLOW=flow ACTIONS=actions" },
+		.columns = "ID=id PACKETS=packets BYTES=bytes IDLE_MS=idle_ms ORIGIN=origin "
+			"FLOW=flow ACTIONS=actions" },
 	{ "flow", "flush", SENDS(flow_flush) },
 	{ "flow", "stats", STATS("datapath"), .help = "Counters of the flow table" },
 
@@ -65,7 +71,8 @@ static const struct card_verb verbs[] = {
 	{ "mac", "flush", SENDS(mac_flush) },
 
 	{ "worker", "list", SENDS(worker_list),
-		.columns = "WORKER=worker BUSY%=busy_percent TURNS=turns SLEEPS=sleeps WAKES=wakes" },
+		.columns = "WORKER=worker BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "
+			"WAKES=wakes" },
 	{ "worker", "stats", STATS("worker"), .help = "Counters of workers" },
 
 	{ "card", "info", SENDS(card_info) },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The methods of the JSON-RPC socket: one row each. No code of the daemon: cardctl links this too. */
+/* The methods of the JSON-RPC socket, one row each; cardctl links this file too. */
 #include "card_method.h"
 
 #include <string.h>
@@ -277,7 +277,7 @@ static const struct card_method methods[] = {
 	ROW(bdev_get_iostat), .key = "name", PARAMS(opt_name),
 		.help = "Counters of volumes" },
 	ROW(vhost_create_blk_controller), CREATES("function"), .key = "ctrlr", PARAMS(blk_create),
-		.help = "Show a volume to a guest as a virtio-blk function on a vhost-user socket" },
+		.help = "Show a volume to a guest as a virtio-blk function, over vhost-user" },
 	ROW(vhost_delete_controller), DELETES("function"), .key = "ctrlr", PARAMS(ctrlr),
 		.help = "Delete a function" },
 	ROW(vhost_get_controllers), .key = "name", PARAMS(ctrlr_opt),
@@ -314,7 +314,7 @@ static const struct card_method methods[] = {
 	ROW(card_info), .help = "Name, version, paths, and objects that could not be restored" },
 	ROW(card_ready), .help = "Answer once the card is up" },
 	ROW(log_level_set), .key = "level", PARAMS(log_level), .help = "Log more or less" },
-	ROW(config_get), .help = "The calls that the durable store keeps, as a configuration file" },
+	ROW(config_get), .help = "The calls that the store keeps, as a configuration file" },
 	ROW(shutdown), .help = "End the daemon; what was created comes back at the next start" },
 };
 /* clang-format on */

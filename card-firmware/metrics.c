@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The counters as OpenMetrics text on a loopback HTTP port. Made from the same JSON value as
- * stats_get, so the two cannot disagree: number -> counter, "now" -> gauges, other object -> counter
- * by reason, array -> parts; "name", "queue", "pair" and "worker" become labels.
+ * stats_get, so the two cannot disagree: number -> counter, "now" -> gauges, other object ->
+ * counter by reason, array -> parts; "name", "queue", "pair" and "worker" become labels.
  *
  * Spec: OpenMetrics 1.0.
  */

@@ -5,8 +5,8 @@
 #include "card.h"
 
 /*
- * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On success 0
- * and *result a new reference (left NULL: true). On failure a negative errno with e->text.
+ * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On success
+ * 0 and *result a new reference (left NULL: true). On failure a negative errno with e->text.
  * Control thread.
  */
 typedef int (*card_call_fn)(
@@ -22,14 +22,14 @@ CARD_METHODS(X)
 #undef X
 
 /*
- * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that an
- * object has one name there. Other kinds are left alone. 0 or -EINVAL. rpc_switch.c.
+ * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that
+ * an object has one name there. Other kinds are left alone. 0 or -EINVAL. rpc_switch.c.
  */
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
 enum card_run {
-	CARD_RUN_KEEP,	 // an operator's call: kept in the store
+	CARD_RUN_KEEP, // an operator's call: kept in the store
 	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)
 };
 

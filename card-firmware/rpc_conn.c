@@ -2,11 +2,11 @@
 /*
  * The control socket: who may connect, how much a client may send, and for how long.
  *
- * Messages are JSON values one after the other, as SPDK's clients send them. A client is closed when
- * a message is longer than MSG_MAX or not complete DEADLINE_S after its first byte; it is not read
- * from while OUT_HIGH bytes of answers wait for it, and closed when it does not take them. When the
- * house is full, the client that has been silent longest makes room, so that an operator always gets
- * in. Descriptors sent along are dropped by the kernel: we read without space for them.
+ * Messages are JSON values one after the other, as SPDK's clients send them. A client is closed
+ * when a message is longer than MSG_MAX or not complete DEADLINE_S after its first byte; it is not
+ * read from while OUT_HIGH bytes of answers wait for it, and closed when it does not take them.
+ * When the house is full, the client that has been silent longest makes room, so that an operator
+ * always gets in. Descriptors sent along are dropped by the kernel: we read without space for them.
  */
 #include "rpc.h"
 
@@ -35,19 +35,19 @@
 #define BACKLOG 128
 
 struct client {
-	struct card_rpc *rpc;	 // borrowed: outlives the client
+	struct card_rpc *rpc; // borrowed: outlives the client
 	struct bufferevent *bev; // owned, with the socket
-	struct event *deadline;	 // owned
+	struct event *deadline; // owned
 	struct card_frame frame;
-	size_t seen;  // bytes of the input buffer that the frame has looked at
+	size_t seen; // bytes of the input buffer that the frame has looked at
 	bool closing; // close once the answers are out
 	TAILQ_ENTRY(client) link;
 };
 
 struct card_rpc {
-	struct card *card;	      // borrowed: owns us
-	int fd;			      // owned
-	struct event *accept;	      // owned
+	struct card *card; // borrowed: owns us
+	int fd; // owned
+	struct event *accept; // owned
 	TAILQ_HEAD(, client) clients; // longest silent first
 	unsigned n_clients;
 	dev_t dev; // of our socket file

@@ -188,7 +188,7 @@ static void derive_mac(const char *card, const char *name, uint8_t mac[6])
 struct mac_user {
 	const uint8_t *mac;
 	const char *name; // the function that asks
-	char other[64];	  // the one that has it
+	char other[64]; // the one that has it
 };
 
 static bool same_mac(const struct card_function_view *v, void *arg)

@@ -24,5 +24,5 @@ void card_mac_format(const uint8_t mac[6], char out[CARD_MAC_TEXT]);
 /* Fill e->text, cleaned; returns `ret`. */
 int card_fail(struct card_error *e, int ret, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Replace what is not printable ASCII: a foreign string cannot move a terminal or break the JSON. */
+/* Replace what is not printable ASCII: foreign strings cannot move a terminal or break the JSON. */
 void card_error_clean(struct card_error *e);

@@ -2,9 +2,9 @@
 /*
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
- * Shape: {"CLASS": [{"name": .., COUNTER: n, .., "now": {GAUGE: n}, "drops": {REASON: n}, "queues": [..]}]}.
- * Members of an object are its label ("name", "queue", "pair", "worker"), counters (numbers), gauges
- * ("now"), counters by reason (other objects) and parts (arrays).
+ * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
+ * [..]}]}. Members of an object are its label ("name", "queue", "pair", "worker"), counters
+ * (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
 

@@ -154,8 +154,8 @@ int card_call_config_get(
 }
 
 /*
- * The loop ends as soon as the answer is out (rpc_conn.c), or after a second when the client does not
- * read it.
+ * The loop ends as soon as the answer is out (rpc_conn.c), or after a second when the client does
+ * not read it.
  */
 int card_call_shutdown(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {

@@ -197,7 +197,7 @@ int card_call_bdev_null_resize(
 
 struct list {
 	const char *only; // borrowed; NULL: all
-	json_t *out;	  // borrowed
+	json_t *out; // borrowed
 	bool failed;
 };
 

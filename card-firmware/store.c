@@ -2,8 +2,8 @@
 /*
  * The durable store: staging, committing and replaying the calls that make up the card.
  *
- * state.json: {"version": 1, "card": NAME, "calls": [{"method": M, "params": {..}}, ..]}. The next
- * state is written to state.json.new beside it; only a rename makes it the state, so that a crash at
+ * state.json: {"version": 1, "card": NAME, "calls": [{"method": M, "params": {..}}, ..]}. The
+ * next state is written to state.json.new beside it; only a rename makes it the state, so that a crash at
  * any point leaves the old one or the new one, whole.
  */
 #include "store.h"
@@ -269,7 +269,7 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-/* Write `calls` to STATE_NEW and make it stable. What stood there is replaced, never written into. */
+/* Write `calls` to STATE_NEW and make it stable. What stood there is replaced, not written into. */
 static int write_next(struct card *c, const json_t *calls)
 {
 	json_t *state = json_pack("{s:i, s:s, s:O}", "version", STATE_VERSION, "card",

@@ -3,9 +3,9 @@
  * The durable store: state.json in the state directory, the calls that would make today's objects
  * again, in the order in which they were made.
  *
- * A change is staged (new file written and fsynced) before the call runs and committed (renamed) when
- * it succeeded, or aborted: what was answered with success is on disk, what failed is not, and a full
- * disk is noticed before anything was done. One change at a time. Control thread.
+ * A change is staged (new file written and fsynced) before the call runs and committed (renamed)
+ * when it succeeded, or aborted: what was answered with success is on disk, what failed is not, and
+ * a full disk is noticed before anything was done. One change at a time. Control thread.
  */
 #pragma once
 
@@ -34,8 +34,8 @@ bool card_store_is_degraded(
 /* ---- files of which every byte is trusted: state and configuration ---- */
 
 /*
- * Read a file that only this user (or root) could have written: a plain file with one name, owned by
- * us or root, not writable by group and others, not reached through a link in its last component,
+ * Read a file that only this user (or root) could have written: a plain file with one name, owned
+ * by us or root, not writable by group and others, not reached through a link in its last component,
  * at most CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
  *
  * Returns the length, or -ELOOP, -EACCES (owner or mode), -EINVAL (no plain file), -EMLINK, -EFBIG,

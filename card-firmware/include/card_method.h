@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The methods of cardd's JSON-RPC socket, as data: names, parameters, help and what the durable store
- * does with a success. cardd validates requests against these tables; cardctl builds its help,
- * completion and manual page from them without a daemon.
+ * The methods of cardd's JSON-RPC socket, as data: names, parameters, help and what the durable
+ * store does with a success. cardd validates requests against these tables; cardctl builds its
+ * help, completion and manual page from them without a daemon.
  *
  * Methods that SPDK has too carry SPDK's name and parameters, so that its tools work.
  */
@@ -69,14 +69,14 @@ struct card_param {
 	enum card_param_type type;
 	bool required;
 	uint64_t min, max; // CARD_P_UINT: value, CARD_P_STRING: bytes; max 0: no bound
-	const char *def;   // default as text for help, or NULL
-	const char *help;  // one phrase without a full stop
+	const char *def; // default as text for help, or NULL
+	const char *help; // one phrase without a full stop
 	bool once; // acts only while the object is made for the first time: not kept in the store
 };
 
 /* What the durable store does when a call succeeds. */
 enum card_keep {
-	CARD_KEEP_NONE,	  // nothing: the call reads, or changes something that is not kept
+	CARD_KEEP_NONE, // nothing: the call reads, or changes something that is not kept
 	CARD_KEEP_CREATE, // keep the call, replacing an earlier one for the same object
 	CARD_KEEP_UPDATE, // merge the parameters into the call that made the object
 	CARD_KEEP_DELETE, // forget the object, or all of its kind when the method has no key
@@ -104,7 +104,7 @@ struct card_verb {
 	const char *object, *verb;
 	enum card_method_id method;
 	const char *fixed_name, *fixed_value; // a parameter the command itself sets, or NULL
-	const char *key;		      // parameter taken as operand, or NULL
+	const char *key; // parameter taken as operand, or NULL
 	bool key_required;
 	const char
 		*columns; // of the table: "heading=path ...", path as "a.b"; NULL: name and value

@@ -38,7 +38,7 @@ static void tables(void **state)
 
 static const struct answer_case {
 	const char *name, *request;
-	int code;	  // of the error; 0: a result, 1: no answer at all
+	int code; // of the error; 0: a result, 1: no answer at all
 	const char *says; // part of the message
 } answers[] = {
 	{ "a call", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"card_info\"}", 0, NULL },

@@ -300,7 +300,7 @@ static void socket_is_private(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
 
-/* JR-07: what stands at the path. A live daemon's socket is not taken, nor anything but a socket. */
+/* JR-07: what stands at the path. A live daemon's socket is not taken, nor another file. */
 static void path_is_not_taken_over(void **state)
 {
 	struct card other = { .opt = { .rpc_socket = path }, .loop = card.loop };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The durable store: what is kept, what a crash or a full disk leaves, and which files are refused. */
+/* The durable store: what is kept, what a crash or a full disk leaves, and files it refuses. */
 #include "store.h"
 
 #include <errno.h>
