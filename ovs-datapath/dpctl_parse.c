@@ -76,7 +76,7 @@ static bool mac_of(const char *w, uint8_t out[6])
 
 static bool value_of(const struct odp_field *f, const char *w, uint8_t *out)
 {
-	uint32_t v, max = f->size == 4 ? UINT32_MAX : (1u << f->size * 8) - 1;
+	uint32_t v, max = f->size >= 4 ? UINT32_MAX : (1u << f->size * 8) - 1;
 
 	switch (f->type) {
 	case FIELD_MAC:
