@@ -31,7 +31,7 @@ struct vho_dev_type {
 	/* Kick fd of a queue that the control thread serves itself (net's control queue). */
 	bool (*queue_is_control)(struct vho_dev *dev, unsigned idx);
 	void (*control_poll)(struct vho_dev *dev);
-	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu);	     // VHOST_USER_NET_SET_MTU
+	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu); // VHOST_USER_NET_SET_MTU
 	int (*send_rarp)(struct vho_dev *dev, const uint8_t mac[6]); // VHOST_USER_SEND_RARP
 	void (*reset)(struct vho_dev *dev); // back to the state after creation
 };
@@ -44,16 +44,16 @@ struct vho_dev_queue {
 	uint32_t size; // 0: not given
 	uint32_t base;
 	uint64_t desc_uva, driver_uva, device_uva; // as SET_VRING_ADDR carries them
-	uint64_t log_gpa;			   // used ring's address for the dirty log
-	bool log_used;				   // VHOST_VRING_F_LOG
+	uint64_t log_gpa; // used ring's address for the dirty log
+	bool log_used; // VHOST_VRING_F_LOG
 	bool has_addr, has_kick;
 	bool enabled; // fixed while started: a transmitq that is started but disabled discards
-	bool halted;  // broke the rules: stays down until it gets a new kick fd
-	uint64_t errors_before;	      // sum of q.stats.errors when it was started
+	bool halted; // broke the rules: stays down until it gets a new kick fd
+	uint64_t errors_before; // sum of q.stats.errors when it was started
 	int kick_fd, call_fd, err_fd; // owned; -1: none
-	bool started;	     // set up and given to the host (or watched here, for a control queue)
-	void *kick_watch;    // control queue only: watch of kick_fd
-	void *poll_timer;    // control queue without a kick fd only
+	bool started; // set up and given to the host (or watched here, for a control queue)
+	void *kick_watch; // control queue only: watch of kick_fd
+	void *poll_timer; // control queue without a kick fd only
 	struct vho_dev *dev; // borrowed: the device that owns this queue
 };
 
@@ -64,23 +64,23 @@ struct vho_dev {
 	char name[64];
 	const struct vho_host *host; // borrowed
 	unsigned n_queues;
-	uint64_t features_offered;    // device and transport-independent ring bits
-	uint64_t protocol_off;	      // protocol features that the type does not want
+	uint64_t features_offered; // device and transport-independent ring bits
+	uint64_t protocol_off; // protocol features that the type does not want
 	struct vho_dev_queue *queues; // owned; n_queues entries
 
 	/* Session state. */
 	bool connected;
 	bool features_set;
-	uint64_t features;	       // acked, without the transport's own bits
-	uint64_t protocol_features;    // acked
-	uint8_t status;		       // VIRTIO device status, when the front-end sends it
-	struct vho_mem *mem;	       // one reference; NULL until SET_MEM_TABLE
+	uint64_t features; // acked, without the transport's own bits
+	uint64_t protocol_features; // acked
+	uint8_t status; // VIRTIO device status, when the front-end sends it
+	struct vho_mem *mem; // one reference; NULL until SET_MEM_TABLE
 	struct vho_inflight *inflight; // owned or NULL
-	struct vho_dirty_log log;      // mapped by the transport
-	void *log_map;		       // owned: what munmap() takes for it
+	struct vho_dirty_log log; // mapped by the transport
+	void *log_map; // owned: what munmap() takes for it
 	size_t log_map_len;
 	_Atomic bool log_faulted; // the front-end cut the log short under us
-	bool log_on;		  // VHOST_F_LOG_ALL: queues get the log
+	bool log_on; // VHOST_F_LOG_ALL: queues get the log
 };
 
 /*

@@ -25,7 +25,7 @@
 /* Reads a chain's out segments in order, whatever their cuts; guest memory is copied once. */
 struct reader {
 	const struct iovec *iov;
-	size_t off;    // inside iov[0]
+	size_t off; // inside iov[0]
 	uint64_t left; // bytes
 };
 

@@ -25,8 +25,8 @@
 /* Which frames the driver wants. Never written after it was published. */
 struct vho_net_filter {
 	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
-	bool vlan_filter;	   // VIRTIO_NET_F_CTRL_VLAN: only tags in `vlans` pass
-	uint8_t mac[6];		   // the function's own
+	bool vlan_filter; // VIRTIO_NET_F_CTRL_VLAN: only tags in `vlans` pass
+	uint8_t mac[6]; // the function's own
 	bool uni_full, multi_full; // the driver's table was longer than ours: accept that kind
 	uint16_t n_uni, n_multi;
 	uint8_t uni[VHO_NET_FILTER_MACS][6], multi[VHO_NET_FILTER_MACS][6];
@@ -44,9 +44,9 @@ struct vho_net_ctrl {
 
 	/* Written by the control thread, read by workers. */
 	_Atomic(struct vho_net_filter *) filter; // owned; NULL accepts everything
-	_Atomic uint16_t pairs;			 // set by VQ_PAIRS_SET; 0: the driver has not said
+	_Atomic uint16_t pairs; // set by VQ_PAIRS_SET; 0: the driver has not said
 	_Atomic uint64_t guest_offloads; // VIRTIO_NET_F_GUEST_* bits; all negotiated ones at first
-	_Atomic bool announce;		 // VIRTIO_NET_S_ANNOUNCE is pending in the status field
+	_Atomic bool announce; // VIRTIO_NET_S_ANNOUNCE is pending in the status field
 	_Atomic uint64_t commands, refused; // counters
 };
 

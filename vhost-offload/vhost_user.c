@@ -28,18 +28,18 @@
  */
 struct vho_vu {
 	/* Fixed after creation. */
-	struct vho_dev *dev;	     // borrowed: outlives us
+	struct vho_dev *dev; // borrowed: outlives us
 	const struct vho_loop *loop; // borrowed
 	enum vho_vu_mode mode;
 	bool adopted; // one session on a socket that we were given
 	struct sockaddr_un addr;
 
-	int listen_fd;	// owned; -1: not a server
+	int listen_fd; // owned; -1: not a server
 	dev_t sock_dev; // what bind() made, so that only that is removed
 	ino_t sock_ino;
 
 	void *listen_watch; // between sessions, server
-	void *retry_timer;  // between sessions, client
+	void *retry_timer; // between sessions, client
 	unsigned backoff_ms;
 
 	struct vu_session session;

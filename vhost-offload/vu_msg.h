@@ -14,8 +14,8 @@
 #define VU_FLAG_NEED_REPLY 8u
 
 #define VU_FDS_MAX 8
-#define VU_CONFIG_MAX 256  // bytes of configuration space
-#define VU_TABLE_MAX 8	   // regions in one SET_MEM_TABLE
+#define VU_CONFIG_MAX 256 // bytes of configuration space
+#define VU_TABLE_MAX 8 // regions in one SET_MEM_TABLE
 #define VU_PAYLOAD_MAX 512 // bytes; the largest request has 268
 
 /* Bits of the device features that belong to the transport. */

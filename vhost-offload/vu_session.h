@@ -23,12 +23,12 @@
 struct vu_session {
 	/* Fixed while the session lasts. */
 	struct vho_dev *dev; // borrowed: outlives the session
-	int fd;		     // owned; -1: no session
+	int fd; // owned; -1: no session
 
-	int backend_fd;	     // owned: where our requests go; -1: none
-	bool has_protocol;   // VHOST_USER_F_PROTOCOL_FEATURES acked
-	struct vu_msg in;    // being received
-	size_t have;	     // bytes of `in` (header and payload) received
+	int backend_fd; // owned: where our requests go; -1: none
+	bool has_protocol; // VHOST_USER_F_PROTOCOL_FEATURES acked
+	struct vu_msg in; // being received
+	size_t have; // bytes of `in` (header and payload) received
 	uint64_t n_messages; // in this session
 
 	uint64_t messages, rejected; // over all sessions
@@ -61,7 +61,7 @@ struct vu_handler {
 	vu_handler_fn *fn;
 	uint16_t size_min, size_max; // payload, bytes
 	uint8_t fds_min, fds_max;
-	bool replies;	// has an answer of its own
+	bool replies; // has an answer of its own
 	uint32_t needs; // protocol features that must have been acked
 };
 

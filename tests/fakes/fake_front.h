@@ -15,9 +15,9 @@
 
 struct fake_front {
 	struct fake_host *h; // borrowed: runs after every message
-	int fd;		     // owned; -1: closed
-	int mem_fd;	     // owned
-	uint8_t *mem;	     // owned mapping of it
+	int fd; // owned; -1: closed
+	int mem_fd; // owned
+	uint8_t *mem; // owned mapping of it
 };
 
 /* Guest memory and no socket. */
