@@ -3,9 +3,9 @@
  * Attack rows against a live cardd. Every row misbehaves on functions of its own while a victim on
  * other functions of the same daemon does verified I/O and pings.
  *
- * A row passes when the daemon is the same process, the victim saw no error and went on, the row's own
- * checks hold, the attacked function serves the next honest session, and descriptors, threads and
- * private memory are back where they were.
+ * A row passes when the daemon is the same process, the victim saw no error and went on, the row's
+ * own checks hold, the attacked function serves the next honest session, and descriptors, threads
+ * and private memory are back where they were.
  */
 #pragma once
 
@@ -86,7 +86,7 @@ int atk_fail(struct atk_env *e, const char *fmt, ...) __attribute__((format(prin
 
 /* How often to repeat something that the catalogue repeats n times. */
 unsigned atk_times(const struct atk_env *e, unsigned n);
-const char *atk_path(const struct atk_env *e, const char *function); // static buffer
+const char *atk_path(const struct atk_env *e, const char *function); // one of 4 buffers
 
 /* A session on a function; conf->path is filled in. */
 int atk_blk_open(
@@ -101,5 +101,7 @@ bool atk_rejected(struct drv_vu *vu, enum drv_req req, struct drv_msg *m, uint32
 bool atk_ring_broken(struct drv_ring *r, int timeout_ms);
 /* The request was answered (1), its ring stopped (0), or neither happened in time (-ETIMEDOUT). */
 int atk_answered_or_broken(struct drv_blk *b, const struct drv_blk_io *io);
+/* Write to the first `bytes` of a disk, so that memory behind it is there from now on. */
+int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes);
 /* An honest session on the function reads a sector or passes a frame. */
 int atk_function_works(struct atk_env *e, const char *function);

@@ -27,9 +27,11 @@ unsigned atk_times(const struct atk_env *e, unsigned n)
 
 const char *atk_path(const struct atk_env *e, const char *function)
 {
-	static char path[128];
+	static char paths[4][128];
+	static unsigned next;
+	char *path = paths[next++ % 4];
 
-	snprintf(path, sizeof(path), "%s/%s", e->d->dir, function);
+	snprintf(path, sizeof(paths[0]), "%s/%s", e->d->dir, function);
 	return path;
 }
 
@@ -102,6 +104,8 @@ static int blk_works(struct atk_env *e, const char *function)
 	if (ret)
 		return ret;
 	ret = drv_blk_io_init(&b, &io, 4096, 0);
+	if (!ret) // each of the daemon's threads that signals has a descriptor for it
+		ret = drv_vu_set_fd(&b.vu, DRV_SET_VRING_CALL, 0, b.rings[0].call_fd);
 	if (!ret)
 		ret = drv_blk_sync(&b, 0, &io, VIRTIO_BLK_T_IN, 0, 4096, ATK_REPLY_MS);
 	drv_blk_close(&b);
@@ -111,7 +115,7 @@ static int blk_works(struct atk_env *e, const char *function)
 static int net_works(struct atk_env *e, const char *function)
 {
 	struct drv_net_conf c = { .path = atk_path(e, function) };
-	uint8_t frame[64] = { 2, 0, 0, 0xdd, 0, 1, 2, 0, 0, 0xdd, 0, 2, 0x88, 0xb5 };
+	uint8_t frame[64] = { 2, 0, 0, 0xdd, 0, 2, 2, 0, 0, 0xdd, 0, 1, 0x88, 0xb5 };
 	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
 	struct drv_net n;
 	int ret = drv_net_open(&n, &c);
@@ -127,6 +131,25 @@ static int net_works(struct atk_env *e, const char *function)
 			ret = -ETIMEDOUT;
 	drv_net_close(&n);
 	return ret ? atk_fail(e, "%s: an honest frame is not taken afterwards", function) : 0;
+}
+
+int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes)
+{
+	char path[128];
+	struct drv_blk_conf c = { .path = path };
+	struct drv_blk_io io;
+	struct drv_blk b;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/%s", d->dir, function);
+	ret = drv_blk_open(&b, &c);
+	if (ret)
+		return ret;
+	ret = drv_blk_io_init(&b, &io, 65536, 0);
+	for (uint64_t at = 0; !ret && at < bytes; at += 65536)
+		ret = drv_blk_sync(&b, 0, &io, VIRTIO_BLK_T_OUT, at / 512, 65536, ATK_REPLY_MS);
+	drv_blk_close(&b);
+	return ret > 0 ? -EIO : ret;
 }
 
 int atk_function_works(struct atk_env *e, const char *function)

@@ -29,6 +29,9 @@ static void child(struct atk_daemon *d, const char *config, int ready_fd)
 {
 	char rpc[128], dir[128], ready[16], prefix[96];
 	const char *cores = getenv("ATK_CORES");
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	dup2(null, STDOUT_FILENO); // our own lines alone go there
 
 	snprintf(rpc, sizeof(rpc), "%s/rpc", d->dir);
 	snprintf(dir, sizeof(dir), "%s", d->dir);

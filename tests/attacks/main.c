@@ -99,7 +99,6 @@ static int verdict(struct atk_env *e, const struct atk_row *row, struct atk_vict
 		if (ret)
 			return ret;
 	}
-	atk_victim_stats(v, &(struct atk_victim_stats){ 0 });
 	ret = victim_goes_on(e, v, &was);
 	return ret ? ret : use_returns(e, &use);
 }
@@ -201,6 +200,10 @@ int main(int argc, char **argv)
 	snprintf(d.binary, sizeof(d.binary), "%s", cardd);
 	e.percent = (unsigned)percent;
 	ret = atk_daemon_start(&d);
+	if (!ret)
+		ret = atk_touch(&d, "vic-blk", 32 << 20);
+	if (!ret)
+		ret = atk_touch(&d, ATK_BLK, 32 << 20);
 	if (!ret)
 		ret = atk_victim_start(&d, &v);
 	if (ret) {

@@ -16,6 +16,14 @@ struct pair {
 	uint64_t seq;
 };
 
+static int link_up(struct atk_env *e, struct pair *p);
+
+static void close_pair(struct pair *p)
+{
+	drv_net_close(&p->a);
+	drv_net_close(&p->b);
+}
+
 static int open_pair(struct atk_env *e, struct pair *p, bool ctrl)
 {
 	struct drv_net_conf ca = { .path = atk_path(e, ATK_NET),
@@ -36,19 +44,16 @@ static int open_pair(struct atk_env *e, struct pair *p, bool ctrl)
 		drv_net_close(&p->a);
 		return atk_fail(e, "peer's session refused: %s", strerror(-ret));
 	}
-	return 0;
-}
-
-static void close_pair(struct pair *p)
-{
-	drv_net_close(&p->a);
-	drv_net_close(&p->b);
+	ret = link_up(e, p);
+	if (ret)
+		close_pair(p);
+	return ret;
 }
 
 /* An honest frame passes; *others counts frames of the attacker that arrived before it. */
-static int marker(struct atk_env *e, struct pair *p, unsigned *others)
+static int marker_in(struct atk_env *e, struct pair *p, unsigned *others, unsigned ms)
 {
-	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL, got, seq = ++p->seq;
+	uint64_t end = dpu_now_ns() + ms * 1000000ULL, got, seq = ++p->seq;
 	uint8_t frame[65536];
 	unsigned n = 0;
 
@@ -70,6 +75,23 @@ static int marker(struct atk_env *e, struct pair *p, unsigned *others)
 		}
 	}
 	return atk_fail(e, "an honest frame behind it does not arrive");
+}
+
+static int marker(struct atk_env *e, struct pair *p, unsigned *others)
+{
+	return marker_in(e, p, others, ATK_REPLY_MS);
+}
+
+/* The ports need a moment to start: single frames until one passes. */
+static int link_up(struct atk_env *e, struct pair *p)
+{
+	int ret = -ETIMEDOUT;
+
+	for (unsigned i = 0; ret && i < ATK_REPLY_MS / 20; i++)
+		ret = marker_in(e, p, NULL, 20);
+	if (!ret)
+		e->why[0] = '\0';
+	return ret;
 }
 
 /* TCP over IPv4, enough of it for a header to ask for segmentation. */

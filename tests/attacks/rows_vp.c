@@ -118,8 +118,11 @@ static int vp04(struct atk_env *e)
 	static const struct {
 		const char *what;
 		uint16_t a, b;
-	} t[] = { { "id of ring size", RING, 1 }, { "id 0xffff", 0xffff, 1 },
-		{ "same id twice", 5, 5 } };
+	} t[] = {
+		{ "id of ring size", RING, 1 },
+		{ "id 0xffff", 0xffff, 1 },
+		{ "same id twice", 5, 5 },
+	};
 
 	for (size_t i = 0; i < COUNT(t); i++) {
 		struct sess s;

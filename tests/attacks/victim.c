@@ -93,7 +93,6 @@ int atk_victim_start(struct atk_daemon *d, struct atk_victim **out)
 		.sectors = 16 << 11,
 		.qd = 4,
 		.max_len = 16384,
-		.discard = true,
 		.zeroes = true,
 		.flush = true };
 	struct atk_victim *v = dpu_calloc(1, sizeof(*v));

@@ -31,8 +31,8 @@ struct drv_blk_conf {
 	uint64_t features_off; // not to acknowledge
 	uint64_t pf_off;
 	uint32_t ring_size; // 0: 256
-	unsigned n_queues;  // 0: 1
-	unsigned regions;   // 0: 1
+	unsigned n_queues; // 0: 1
+	unsigned regions; // 0: 1
 	size_t region_size; // 0: 32 MiB
 };
 

@@ -22,14 +22,14 @@ struct slot {
 
 struct load {
 	const struct drv_load_conf *conf; // borrowed
-	struct drv_blk *b;		  // borrowed
+	struct drv_blk *b; // borrowed
 	struct drv_ring *r;
 	struct drv_load_result *res;
-	struct slot *slots;   // owned; conf->qd
+	struct slot *slots; // owned; conf->qd
 	struct drv_hist hist; // ticks
 	uint64_t rng, next_block, blocks, max;
 	uint32_t per_block; // sectors of one request
-	unsigned per_slot;  // ring slots of one request
+	unsigned per_slot; // ring slots of one request
 };
 
 static uint32_t type_next(struct load *l)

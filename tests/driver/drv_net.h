@@ -26,14 +26,14 @@
 
 struct drv_net_conf {
 	const char *path;
-	bool packed;		  // -ENOTSUP when the back-end has no packed ring
+	bool packed; // -ENOTSUP when the back-end has no packed ring
 	bool mrg, in_order, ctrl; // VIRTIO_NET_F_MRG_RXBUF, IN_ORDER, CTRL_VQ
-	uint64_t more;		  // further features, as DRV_NET_CSUM
+	uint64_t more; // further features, as DRV_NET_CSUM
 	uint64_t features_off, pf_off;
-	unsigned pairs;	    // 0: 1
+	unsigned pairs; // 0: 1
 	uint32_t ring_size; // 0: 256
-	uint32_t buf_len;   // bytes of one buffer with its header; 0: 2048
-	unsigned rx_post;   // receive buffers to post; 0: all
+	uint32_t buf_len; // bytes of one buffer with its header; 0: 2048
+	unsigned rx_post; // receive buffers to post; 0: all
 };
 
 struct drv_net_buf {
@@ -45,7 +45,7 @@ struct drv_net_buf {
 struct drv_net_queue {
 	struct drv_ring ring;
 	struct drv_net_buf *bufs; // owned; ring size
-	uint16_t *spare;	  // owned; free transmit buffers
+	uint16_t *spare; // owned; free transmit buffers
 	uint32_t n_spare;
 };
 

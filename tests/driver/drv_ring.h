@@ -2,8 +2,8 @@
 /*
  * Guest memory and driver rings: split and packed virtqueues as a driver writes them.
  *
- * The well-behaved path is drv_ring_add(), drv_ring_kick(), drv_ring_poll(). Every field of a ring is
- * also reachable through the pointers below, so that a test can write what no driver would.
+ * The well-behaved path is drv_ring_add(), drv_ring_kick(), drv_ring_poll(). Every field of a ring
+ * is also reachable through the pointers below, so that a test can write what no driver would.
  * One thread per ring.
  *
  * Spec: VIRTIO 1.3, sections 2.7 and 2.8.
@@ -23,8 +23,8 @@
 struct drv_region {
 	uint64_t gpa, size;
 	uint8_t *host; // owned mapping; also what we tell as user address
-	int fd;	       // owned
-	size_t used;   // bytes handed out
+	int fd; // owned
+	size_t used; // bytes handed out
 };
 
 struct drv_mem {
@@ -48,8 +48,8 @@ struct drv_seg {
 struct drv_ring_conf {
 	bool packed;
 	uint32_t size;
-	uint64_t features;     // negotiated: EVENT_IDX, INDIRECT_DESC, IN_ORDER count here
-	unsigned region;       // of the memory
+	uint64_t features; // negotiated: EVENT_IDX, INDIRECT_DESC, IN_ORDER count here
+	unsigned region; // of the memory
 	unsigned indirect_max; // entries of each indirect table, 0: no tables
 };
 
@@ -61,7 +61,7 @@ struct drv_used {
 
 struct drv_slot {
 	void *cookie;
-	uint16_t n;    // ring slots; 0: not outstanding
+	uint16_t n; // ring slots; 0: not outstanding
 	uint16_t last; // split: last descriptor of the chain
 };
 
@@ -81,17 +81,17 @@ struct drv_ring {
 	unsigned indirect_max;
 
 	/* Ours. */
-	struct drv_slot *slots;	    // owned; by head descriptor or buffer id
-	uint16_t *free;		    // owned; ids in the order they came back
+	struct drv_slot *slots; // owned; by head descriptor or buffer id
+	uint16_t *free; // owned; ids in the order they came back
 	uint32_t free_head, n_free; // n_free: split descriptors, packed: ring slots
-	uint32_t n_ids;		    // packed: free ids
-	uint16_t *order;	    // owned; outstanding ids, oldest first (IN_ORDER)
+	uint32_t n_ids; // packed: free ids
+	uint16_t *order; // owned; outstanding ids, oldest first (IN_ORDER)
 	uint32_t order_head, order_n;
 	uint16_t next_avail, kicked_avail; // split: free-running; packed: slot
 	uint16_t last_used;
 	bool avail_wrap, used_wrap; // packed
-	uint32_t unkicked;	    // slots made available since the last kick decision
-	uint16_t batch_id;	    // IN_ORDER: buffers up to this id are done
+	uint32_t unkicked; // slots made available since the last kick decision
+	uint16_t batch_id; // IN_ORDER: buffers up to this id are done
 	uint32_t batch_len;
 	bool batching;
 	uint32_t outstanding;
@@ -104,8 +104,8 @@ void drv_ring_fini(struct drv_ring *r);
 
 /*
  * Make a chain of n_out readable, then n_in writable segments available. Through an indirect table
- * when the ring has tables and the chain fits one. Returns its id (head), or -ENOSPC when the ring is
- * full. The device may see it at once.
+ * when the ring has tables and the chain fits one. Returns its id (head), or -ENOSPC when the ring
+ * is full. The device may see it at once.
  */
 int drv_ring_add(struct drv_ring *r, const struct drv_seg *segs, unsigned n_out, unsigned n_in,
 	void *cookie);

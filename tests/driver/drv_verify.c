@@ -20,7 +20,7 @@ struct slot {
 	struct drv_blk_io io;
 	bool busy;
 	uint32_t type, n, gen; // sectors, generation written
-	uint64_t first;	       // relative to conf.first
+	uint64_t first; // relative to conf.first
 	uint64_t since_ns;
 };
 
@@ -30,8 +30,8 @@ struct drv_verify {
 	struct drv_verify_stats stats;
 	struct drv_hist lat; // ns
 	uint32_t *gen, *alt; // owned; two generations a sector may hold
-	bool *busy;	     // owned; a request on it is out
-	struct slot *slots;  // owned; conf.qd
+	bool *busy; // owned; a request on it is out
+	struct slot *slots; // owned; conf.qd
 	uint64_t rng, progress_ns;
 	uint32_t next_gen, step; // step: sectors of one logical block
 	unsigned out;

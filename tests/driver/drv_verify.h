@@ -2,8 +2,8 @@
 /*
  * Verified random I/O on a disk. Every 512-byte sector that was written carries a stamp (sector,
  * generation, checksum), and a shadow tells which generation an acknowledged request left there; a
- * read compares. Requests in flight never overlap, so each answer decides. The back-end may be killed
- * in the middle: the session is resumed and every request must still be answered once.
+ * read compares. Requests in flight never overlap, so each answer decides. The back-end may be
+ * killed in the middle: the session is resumed and every request must still be answered once.
  */
 #pragma once
 
@@ -16,21 +16,21 @@ struct drv_verify_conf {
 	uint64_t seed;
 	uint64_t first, sectors; // range used; sectors 0: the whole disk, at most 1 GiB
 	unsigned qd;
-	uint32_t max_len;	     // bytes of one request
-	bool poll;		     // spin instead of sleeping on the call eventfds
+	uint32_t max_len; // bytes of one request
+	bool poll; // spin instead of sleeping on the call eventfds
 	bool discard, zeroes, flush; // besides reads and writes, when the device has them
-	unsigned reconnect_ms;	     // wait that long for a new back-end; 0: its end is an error
-	unsigned lost_ms;	     // a request unanswered for so long is lost; 0: 10 s
+	unsigned reconnect_ms; // wait that long for a new back-end; 0: its end is an error
+	unsigned lost_ms; // a request unanswered for so long is lost; 0: 10 s
 };
 
 struct drv_verify_stats {
 	uint64_t reads, writes, flushes, discards, zeroes, bytes;
-	uint64_t lost;	     // never answered
+	uint64_t lost; // never answered
 	uint64_t duplicated; // answered twice, or an id that was never out
-	uint64_t errored;    // answered with an error status, or with none at all
-	uint64_t torn;	     // sector whose parts do not belong together
-	uint64_t stale;	     // an older or a lost generation
-	uint64_t misplaced;  // another sector's data
+	uint64_t errored; // answered with an error status, or with none at all
+	uint64_t torn; // sector whose parts do not belong together
+	uint64_t stale; // an older or a lost generation
+	uint64_t misplaced; // another sector's data
 	uint64_t restarts;
 	uint64_t worst_stall_ns; // longest time without any answer while some were out
 	uint64_t p50_ns, p99_ns;

@@ -2,9 +2,9 @@
 /*
  * Front-end of vhost-user: the part that a VM monitor plays, for any back-end socket.
  *
- * drv_mem is the guest's memory: shared files that outlive a session, so that a back-end may die and
- * another may go on with the same rings. drv_vu is one session at a time over that memory; every
- * call is synchronous. Whatever the well-behaved calls do, drv_vu_send_raw() can do wrong.
+ * drv_mem is the guest's memory: shared files that outlive a session, so that a back-end may die
+ * and another may go on with the same rings. drv_vu is one session at a time over that memory;
+ * every call is synchronous. Whatever the well-behaved calls do, drv_vu_send_raw() can do wrong.
  *
  * Spec: QEMU docs/interop/vhost-user.rst.
  */
@@ -123,23 +123,23 @@ struct drv_msg {
 /* What the session should ask for. */
 struct drv_vu_conf {
 	const char *path;
-	uint64_t want;	     // virtio features to acknowledge when offered
-	uint64_t pf_off;     // protocol features to leave alone
+	uint64_t want; // virtio features to acknowledge when offered
+	uint64_t pf_off; // protocol features to leave alone
 	uint32_t config_len; // bytes of configuration space to read, 0: none
-	bool mem_slots;	     // add regions one by one when the back-end can
-	bool inflight;	     // ask for an inflight region when the back-end can
+	bool mem_slots; // add regions one by one when the back-end can
+	bool inflight; // ask for an inflight region when the back-end can
 };
 
 struct drv_vu {
 	struct drv_vu_conf conf;
 	char path[108];
-	int fd;		     // -1: no session
+	int fd; // -1: no session
 	struct drv_mem *mem; // borrowed
 	uint64_t offered, features, pf_offered, pf;
 	uint64_t n_queues; // as the back-end says
 	uint8_t config[256];
 	struct drv_ring *rings[DRV_QUEUES_MAX]; // borrowed: those that are up
-	int inflight_fd;			// owned; -1: none
+	int inflight_fd; // owned; -1: none
 	uint64_t inflight_size, inflight_off;
 	uint16_t inflight_queues, inflight_queue_size;
 };
@@ -170,7 +170,8 @@ void drv_vu_drop(struct drv_vu *vu);
 
 /*
  * Go on with a new back-end process: same memory and rings. Bases are what a monitor knows after a
- * crash: the used index (split), the driver's own cursor (packed); the inflight region says the rest.
+ * crash: the used index (split), the driver's own cursor (packed); the inflight region says the
+ * rest.
  */
 int drv_vu_reconnect(struct drv_vu *vu, unsigned timeout_ms);
 bool drv_vu_alive(const struct drv_vu *vu);
@@ -186,8 +187,8 @@ int drv_vu_send(struct drv_vu *vu, enum drv_req req, struct drv_msg *m, uint32_t
 /* One message: 0, -ETIMEDOUT, -EPIPE when the back-end closed, -EPROTO. */
 int drv_vu_recv(struct drv_vu *vu, struct drv_msg *m, int timeout_ms);
 /*
- * Send and wait: for the reply of a GET, or for the acknowledgement when REPLY_ACK is on. Returns 0,
- * -EREMOTEIO when the back-end refused, or the errno of send or receive. m becomes the reply.
+ * Send and wait: for the reply of a GET, or for the acknowledgement when REPLY_ACK is on. Returns
+ * 0, -EREMOTEIO when the back-end refused, or the errno of send or receive. m becomes the reply.
  */
 int drv_vu_call(struct drv_vu *vu, enum drv_req req, struct drv_msg *m, uint32_t size,
 	const int *fds, unsigned n_fds);

@@ -88,7 +88,10 @@ static int run(struct ping *p, uint64_t count, uint64_t max_len)
 	uint32_t len = 60;
 
 	for (unsigned i = 0; i < 2; i++)
-		memcpy(p->mac[i], (uint8_t[6]){ 2, 0, 0, 0xd0, 0, (uint8_t)(i + 1) }, 6);
+		if (p->n[i].vu.features & DRV_BIT(VIRTIO_NET_F_MAC))
+			memcpy(p->mac[i], p->n[i].vu.config, 6); // others may be filtered
+		else
+			memcpy(p->mac[i], (uint8_t[6]){ 2, 0, 0, 0xd0, 0, (uint8_t)(i + 1) }, 6);
 	for (unsigned from = 0; from < 2; from++)
 		if (!link_up(p, from)) {
 			fputs("vdrv: no frame passes\n", stderr);
