@@ -133,7 +133,7 @@ static int vp04(struct atk_env *e)
 		chain(&s, 0, (uint16_t[3]){ t[i].a, t[i].a, t[i].a });
 		chain(&s, 1, (uint16_t[3]){ t[i].b, t[i].b, t[i].b });
 		drv_ring_kick_always(s.r);
-		// The id means nothing to the device but as a name: answering is as good as refusing.
+		// To the device an id is but a name: answering is as good as refusing.
 		ret = atk_answered_or_broken(&s.b, &s.io[0]);
 		drv_blk_close(&s.b);
 		ATK_CHECK(e, ret >= 0, "%s: neither answered nor stopped", t[i].what);

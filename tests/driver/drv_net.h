@@ -85,7 +85,7 @@ void drv_net_wait(struct drv_net *n, unsigned pair, int timeout_ms);
 int drv_net_ctrl(struct drv_net *n, uint8_t cls, uint8_t cmd, const void *data, uint32_t len,
 	int timeout_ms);
 
-/* A test frame: Ethernet, a local type, sequence number and a pattern. Checked by drv_frame_ok(). */
+/* A test frame: a local type, sequence number and a pattern. Checked by drv_frame_ok(). */
 void drv_frame_make(
 	uint8_t *to, const uint8_t dst[6], const uint8_t src[6], uint64_t seq, uint32_t len);
 bool drv_frame_ok(const uint8_t *at, uint32_t len, uint64_t *seq);
