@@ -76,7 +76,7 @@ static inline const uint8_t *vho_net_ctrl_mac(const struct vho_net_ctrl *c)
 	return c->want.mac;
 }
 
-/* The filter of this turn. Worker; valid until its turn ends. Pairs with publish() in net_ctrl.c. */
+/* The filter of this turn. Worker; valid until the turn ends. Pairs with publish() in net_ctrl.c */
 static inline const struct vho_net_filter *vho_net_ctrl_filter(const struct vho_net_ctrl *c)
 {
 	return atomic_load_explicit(&c->filter, memory_order_acquire);

@@ -206,7 +206,7 @@ static int handle(struct vu_session *s)
 		return ret;
 	if (ret == 0 && h->replies)
 		return reply(s, m);
-	// Asked to when REPLY_ACK is on; a request with an answer of its own has no room for a code
+	// With REPLY_ACK only; a request with an answer of its own has no room for a code
 	if (!wanted || !(s->dev->protocol_features >> VU_PF_REPLY_ACK & 1) || (h && h->replies))
 		return ret;
 	m->h.size = sizeof(m->p.u64);
@@ -240,7 +240,7 @@ int vu_session_config_changed(struct vu_session *s)
 		return -ENOTCONN;
 	ret = send_message(s->backend_fd, &h, NULL, -1);
 	if (ret < 0) {
-		// A front-end that does not read has lost the channel; half a message would break it
+		// One that does not read has lost the channel; half a message would break it
 		close(s->backend_fd);
 		s->backend_fd = -1;
 	}

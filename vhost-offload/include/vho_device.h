@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtio function as its transport and the card see it, and the services it wants from the card.
+ * One virtio function as its transport and the card see it, and what it wants from the card.
  *
  * A function is created unbound. A transport (vhost-user here) negotiates features and hands over
  * memory and rings; the function then asks the card, through struct vho_host, to give each started
@@ -76,12 +76,12 @@ struct vho_host {
 	void (*queue_stop)(void *arg, struct vho_dev *dev, unsigned idx);
 	/* Features, link or MTU changed, or the front-end came or went: look at vho_dev_info(). */
 	void (*changed)(void *arg, struct vho_dev *dev);
-	/* Returns when every worker has passed a quiescent state: what was unpublished is unused. */
+	/* Returns when each worker has passed a quiescent state: what was unpublished is unused. */
 	void (*synchronize)(void *arg);
 };
 
 /*
- * Survive a front-end that truncates memory it shared: mem.h has the details. Once, from main, before
+ * Survive a front-end that truncates memory it shared (see mem.h). Once, from main, before
  * any function is created. 0, or the errno of sigaction(2).
  */
 int vho_mem_guard_init(void);
@@ -147,8 +147,9 @@ int vho_vu_create(struct vho_dev *dev, const char *path, enum vho_vu_mode mode,
 	const struct vho_host *host, struct vho_vu **out);
 
 /*
- * Serve `dev` on a connected stream socket that the caller made; fd is ours from now on. One session:
- * when it ends nothing more happens until vho_vu_destroy(). Returns 0 or -ENOMEM (fd is closed).
+ * Serve `dev` on a connected stream socket that the caller made; fd is ours from now on. There is
+ * one session: when it ends nothing more happens until vho_vu_destroy(). Returns 0 or -ENOMEM (fd
+ * is closed).
  */
 int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struct vho_vu **out);
 
