@@ -127,7 +127,7 @@ void cardctl_man(const struct dpu_cli *cli, FILE *to)
 	for (unsigned i = 0; (v = card_verb_at(i)); i++)
 		man_command(v, to);
 	fputs(".SH EXIT STATUS\n0 done; 1 the card refused or cannot be reached; 2 misuse.\n"
-	      ".SH SEE ALSO\n.BR cardd (8)\n",
+	      ".SH SEE ALSO\n.BR cardd (1)\n",
 		to);
 }
 

@@ -5,10 +5,12 @@
 #include <string.h>
 
 /* clang-format off */
+// NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
 #define SENDS(id) .method = CARD_M_##id
 #define KEY(k) .key = k, .key_required = true
 #define KEY_OPT(k) .key = k
 #define STATS(class) SENDS(stats_get), .fixed_name = "object", .fixed_value = class
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define DISK_COLUMNS "NAME=ctrlr VOLUME=volume STATE=state QUEUES=queues SOCKET=socket"
 #define NET_COLUMNS \

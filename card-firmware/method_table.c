@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+// NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define PARAMS(a) .params = (a), .n_params = COUNT(a)
 #define NAME_MAX_LEN 63
@@ -38,6 +39,8 @@
 		.name = "client", .type = CARD_P_BOOL, .def = "false",           \
 		.help = "connect to the front-end's socket instead of listening" \
 	}
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 static const struct card_param one_name[] = { P_NAME("name", "name of the object") };
 static const struct card_param opt_name[] = { P_NAME_OPT("name", "only this one") };

@@ -5,9 +5,9 @@
 #include "card.h"
 
 /*
- * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On success
- * 0 and *result a new reference (left NULL: true). On failure a negative errno with e->text.
- * Control thread.
+ * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On
+ * success 0 and *result a new reference (left NULL: true). On failure a negative errno with
+ * e->text. Control thread.
  */
 typedef int (*card_call_fn)(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e);

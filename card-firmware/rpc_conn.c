@@ -321,9 +321,7 @@ static int clear_stale(const struct sockaddr_un *sa)
 		return -errno;
 	if (!connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) || errno == EAGAIN)
 		ret = -EADDRINUSE;
-	else if (errno != ECONNREFUSED)
-		ret = -errno;
-	else if (unlink(sa->sun_path))
+	else if (errno != ECONNREFUSED || unlink(sa->sun_path))
 		ret = -errno;
 	close(fd);
 	return ret;
@@ -367,7 +365,7 @@ int card_rpc_start(struct card *c)
 	if (!rpc)
 		return -ENOMEM;
 	rpc->card = c;
-	strcpy(rpc->path, c->opt.rpc_socket);
+	snprintf(rpc->path, sizeof(rpc->path), "%s", c->opt.rpc_socket);
 	TAILQ_INIT(&rpc->clients);
 	signal(SIGPIPE, SIG_IGN); // a client may leave in the middle of its answer
 	ret = open_socket(rpc);
@@ -396,7 +394,7 @@ err_rpc:
 void card_rpc_stop(struct card *c)
 {
 	struct card_rpc *rpc = c->rpc;
-	struct client *cl;
+	struct client *cl, *next;
 	struct stat st;
 
 	if (!rpc)
@@ -405,8 +403,10 @@ void card_rpc_stop(struct card *c)
 	close(rpc->fd);
 	if (!lstat(rpc->path, &st) && st.st_dev == rpc->dev && st.st_ino == rpc->ino)
 		unlink(rpc->path);
-	while ((cl = TAILQ_FIRST(&rpc->clients)))
+	for (cl = TAILQ_FIRST(&rpc->clients); cl; cl = next) {
+		next = TAILQ_NEXT(cl, link);
 		client_destroy(cl);
+	}
 	c->rpc = NULL;
 	free(rpc);
 }

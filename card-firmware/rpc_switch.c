@@ -397,7 +397,7 @@ static int canon_actions(struct card *c, json_t *params, struct card_error *e)
 	FILE *f;
 	int n = parse_actions(c, params, &actions, e), ret = 0;
 
-	if (n < 0)
+	if (n < 0 || !actions)
 		return n;
 	f = open_memstream(&text, &size);
 	if (!f) {

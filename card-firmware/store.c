@@ -3,8 +3,8 @@
  * The durable store: staging, committing and replaying the calls that make up the card.
  *
  * state.json: {"version": 1, "card": NAME, "calls": [{"method": M, "params": {..}}, ..]}. The
- * next state is written to state.json.new beside it; only a rename makes it the state, so that a crash at
- * any point leaves the old one or the new one, whole.
+ * next state is written to state.json.new beside it; only a rename makes it the state, so that a
+ * crash at any point leaves the old one or the new one, whole.
  */
 #include "store.h"
 
@@ -444,7 +444,7 @@ static int load(struct card *c)
 	struct card_error e;
 	json_error_t je;
 	json_t *state;
-	char *text;
+	char *text = NULL;
 	long len = card_file_read_trusted(c->store->dir, STATE, &text, &e);
 	int ret;
 

@@ -35,8 +35,8 @@ bool card_store_is_degraded(
 
 /*
  * Read a file that only this user (or root) could have written: a plain file with one name, owned
- * by us or root, not writable by group and others, not reached through a link in its last component,
- * at most CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
+ * by us or root, not writable by group and others, its last component no link, of at most
+ * CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
  *
  * Returns the length, or -ELOOP, -EACCES (owner or mode), -EINVAL (no plain file), -EMLINK, -EFBIG,
  * -ENOMEM, or the errno of open(2) and read(2); e->text says which.
