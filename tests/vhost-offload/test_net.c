@@ -365,7 +365,7 @@ static void vs21_no_buffers(void **state)
 
 static void pool_empty(void **state)
 {
-	static struct rte_mbuf *all[2047];
+	static struct rte_mbuf *all[2048]; // one more than the pool has
 	uint8_t bytes[100] = { 0 };
 	struct part p = { 100, bytes };
 	struct rte_mbuf *m[4];
