@@ -12,6 +12,7 @@ static const struct {
 	{ "blk-load", "load a disk and measure it", vdrv_blk_load },
 	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
+	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },
 	{ "conformance", "try each ring layout with each feature", vdrv_conformance },
 };
 
