@@ -48,7 +48,7 @@ struct rec {
 	struct addr src, dst;
 	struct odp_key key;
 	uint64_t id, created_ns;
-	uint32_t to;	      // port, TO_FLOOD, TO_NOBODY
+	uint32_t to; // port, TO_FLOOD, TO_NOBODY
 	uint32_t ports_epoch; // of the flood list
 };
 

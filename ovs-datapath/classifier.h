@@ -16,7 +16,7 @@
 
 struct odp_slot {
 	_Atomic(struct odp_flow *) flow; // NULL: empty; odp_tombstone: was deleted
-	uint32_t hash;			 // written before flow is published
+	uint32_t hash; // written before flow is published
 };
 
 struct odp_slots {

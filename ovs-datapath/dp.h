@@ -27,7 +27,7 @@
 #define FLOW_CHUNK 1024u // flows in a chunk
 #define FLOW_CHUNKS 256u
 #define SUBTABLES_MAX 128u
-#define UPCALL_RING 256u    // packets of one port that wait for a decision
+#define UPCALL_RING 256u // packets of one port that wait for a decision
 #define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
 
 struct odp_bridge;
@@ -50,15 +50,15 @@ struct odp_flow {
 	/* Read by workers. */
 	_Atomic uint32_t gen; // odd: live
 	uint32_t idx;
-	struct odp_kw key;		       // masked; constant while live
+	struct odp_kw key; // masked; constant while live
 	_Atomic(const struct odp_acts *) acts; // owned; RCU
 
 	/* Control thread. */
 	struct odp_subtable *st; // borrowed: lives while it has flows
-	const char *origin;	 // static storage
+	const char *origin; // static storage
 	uint64_t id;
 	uint64_t seen_packets, used_ns; // by flow_sample
-	struct odp_flow *next;		// free list
+	struct odp_flow *next; // free list
 };
 
 /* One worker's counters of one flow. */
@@ -69,7 +69,7 @@ struct odp_flow_slot {
 /* What lookups see, all at once: replaced as a whole, so depth, tables and generation agree. */
 struct odp_view {
 	enum odp_depth depth; // of the deepest mask
-	uint32_t gen;	      // changes when cached decisions may be wrong
+	uint32_t gen; // changes when cached decisions may be wrong
 	unsigned n;
 	struct odp_subtable *st[]; // in order of lookup; borrowed
 };
@@ -81,7 +81,7 @@ struct odp_lane {
 	struct odp_pw *pw; // borrowed: contains it
 	uint16_t txq;
 	bool listed; // on the worker's list of lanes that hold packets
-	bool flush;  // on the worker's list of queues to notify
+	bool flush; // on the worker's list of queues to notify
 	struct odp_lane *next_dirty, *next_sent;
 	uint16_t n;
 	uint16_t max_segs;
@@ -94,14 +94,14 @@ struct odp_lane {
 struct odp_pw {
 	struct odp_port *port; // borrowed: contains it
 	uint16_t n_own;
-	uint16_t *own;	       // owned; transmit queues of this port that this worker sends on
+	uint16_t *own; // owned; transmit queues of this port that this worker sends on
 	struct odp_lane *lane; // owned; one per transmit queue
 	dpu_counter rx_packets, rx_bytes, tx_packets, tx_bytes;
 	dpu_counter drops[ODP_DROP_COUNT];
 };
 
 struct odp_txq {
-	_Atomic int owner;     // worker, or -1
+	_Atomic int owner; // worker, or -1
 	struct rte_ring *ring; // owned; MP/SC: packets from workers that do not own the queue
 };
 
@@ -111,8 +111,8 @@ struct odp_port {
 	uint32_t no;
 	char name[64];
 	struct odp_port_conf conf;
-	struct odp_txq *txq;	  // owned; n_txq
-	struct odp_pw *pw;	  // owned; one per worker and one for control
+	struct odp_txq *txq; // owned; n_txq
+	struct odp_pw *pw; // owned; one per worker and one for control
 	struct rte_ring *upcalls; // owned; workers to control
 
 	/* Any thread. */
@@ -121,7 +121,7 @@ struct odp_port {
 
 	/* Control thread. */
 	uint32_t setup_tokens; // flow set-ups that this port may still cause
-	uint64_t setup_ns;     // tokens were added at
+	uint64_t setup_ns; // tokens were added at
 };
 
 /* ---- workers ---- */
@@ -133,36 +133,36 @@ struct odp_rxq {
 
 struct odp_worker {
 	/* Fixed. */
-	struct odp *dp;	     // borrowed
-	unsigned idx;	     // n_workers: the control thread's
+	struct odp *dp; // borrowed
+	unsigned idx; // n_workers: the control thread's
 	struct odp_emc *emc; // owned
 
 	/* Only this worker. */
-	struct odp_rxq *rxq;			    // owned
+	struct odp_rxq *rxq; // owned
 	unsigned n_rxq, rxq_size, n_armed, n_blind; // n_blind: cannot be armed
 	struct odp_lane **txq; // owned; lanes of the queues that this worker sends on
 	unsigned n_txq, txq_size;
-	struct odp_lane *dirty;		     // lanes that hold packets
-	struct odp_lane *sent;		     // lanes to notify at the end of the turn
-	unsigned idle_arms;		     // arms since a packet moved
-	bool upcalled;			     // in this turn
+	struct odp_lane *dirty; // lanes that hold packets
+	struct odp_lane *sent; // lanes to notify at the end of the turn
+	unsigned idle_arms; // arms since a packet moved
+	bool upcalled; // in this turn
 	struct odp_pw *out[ODP_ACTIONS_MAX]; // outputs of the list being executed
 
 	/* Written by control, read by this worker. */
-	_Atomic(struct odp_pw *) *pw;		     // owned; by port number
+	_Atomic(struct odp_pw *) *pw; // owned; by port number
 	_Atomic(struct odp_flow_slot *) *flow_slots; // owned; by chunk
 
 	/* Written by this worker, read by any thread. */
 	dpu_counter emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
 	dpu_counter st_hits[SUBTABLES_MAX];
-	_Atomic bool asleep; // pairs with the fence in lane_handover
+	_Atomic bool asleep; // lane_handover() looks
 
 	/* Written by other workers. */
 	_Atomic bool handed; // one of our rings has packets
 };
 
 struct odp_deferred {
-	void *mem;	       // free() it, or
+	void *mem; // free() it, or
 	struct odp_flow *flow; // return it to the free list
 };
 
@@ -173,22 +173,22 @@ struct odp {
 
 	/* Ports: written by control, read by workers. */
 	_Atomic(struct odp_port *) *port; // owned; by number
-	uint32_t port_top;		  // numbers in use are below
+	uint32_t port_top; // numbers in use are below
 	unsigned n_ports;
 	uint64_t gone_drops[ODP_DROP_COUNT]; // of deleted ports
 
 	/* Flows. */
-	_Atomic(struct odp_view *) view;	// owned; RCU
+	_Atomic(struct odp_view *) view; // owned; RCU
 	struct odp_subtable *st[SUBTABLES_MAX]; // owned; by slot
-	struct odp_flow *chunk[FLOW_CHUNKS];	// owned
+	struct odp_flow *chunk[FLOW_CHUNKS]; // owned
 	unsigned n_chunks, n_flows, n_subtables;
 	struct odp_flow *free_flows;
 	struct odp_deferred *deferred; // owned
 	unsigned n_deferred, deferred_size;
 
 	struct odp_bridge *bridge; // owned
-	uint32_t upcall_cursor;	   // port to serve first
-	_Atomic bool upcall_flag;  // control was told
+	uint32_t upcall_cursor; // port to serve first
+	_Atomic bool upcall_flag; // control was told
 };
 
 static inline bool odp_is_control(const struct odp_worker *w)

@@ -74,7 +74,7 @@ static void put16(uint8_t *p, uint32_t v)
 /* Where the offload request says that the headers are, if the headers agree. */
 struct l4_at {
 	uint32_t l3, l4; // offsets
-	uint32_t csum;	 // offset of the checksum field
+	uint32_t csum; // offset of the checksum field
 	bool v4, tcp;
 };
 

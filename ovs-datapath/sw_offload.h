@@ -33,11 +33,11 @@ int odp_csum_complete(struct rte_mbuf *m);
 
 /* Cuts one GSO frame into segments, a few at a time. */
 struct odp_seg {
-	struct rte_mbuf *m;		// owned until odp_seg_fini()
-	struct rte_mempool *pool;	// borrowed
+	struct rte_mbuf *m; // owned until odp_seg_fini()
+	struct rte_mempool *pool; // borrowed
 	uint32_t hdr_len, off, payload; // bytes: headers; next payload byte; all payload
-	uint32_t size;			// payload bytes in a segment
-	uint32_t n;			// segments made
+	uint32_t size; // payload bytes in a segment
+	uint32_t n; // segments made
 	uint32_t tcp_seq;
 	uint16_t ip_id;
 	bool v4, tcp;

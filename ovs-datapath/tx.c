@@ -178,10 +178,9 @@ static void lane_handover(struct odp_worker *w, struct odp_lane *l, struct odp_t
 		odp_drop(l->pw, ODP_DROP_HANDOVER_FULL, l->pkts + n, l->n - n);
 	if (n == 0)
 		return;
-	atomic_store_explicit(&to->handed, true, memory_order_release);
-	// The packets and the mark before the look at `asleep`; pairs with odp_worker_arm().
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&to->asleep, memory_order_relaxed) && w->dp->conf.wake)
+	// In one order with odp_worker_arm(): either it sees the mark or we see it asleep.
+	atomic_store_explicit(&to->handed, true, memory_order_seq_cst);
+	if (atomic_load_explicit(&to->asleep, memory_order_seq_cst) && w->dp->conf.wake)
 		w->dp->conf.wake(w->dp->conf.host_arg, to->idx);
 }
 
@@ -286,9 +285,8 @@ unsigned odp_handed_poll(struct odp_worker *w)
 
 	if (likely(!atomic_load_explicit(&w->handed, memory_order_relaxed)))
 		return 0;
-	atomic_store_explicit(&w->handed, false, memory_order_relaxed);
-	// The mark is gone before the rings are looked at; pairs with the release in lane_handover.
-	atomic_thread_fence(memory_order_seq_cst);
+	// The mark before the rings: what is put in after we looked comes with a new mark.
+	(void)atomic_exchange_explicit(&w->handed, false, memory_order_acq_rel);
 	for (unsigned i = 0; i < w->n_txq; i++) {
 		struct odp_lane *l = w->txq[i];
 		struct rte_ring *r = l->pw->port->txq[l->txq].ring;

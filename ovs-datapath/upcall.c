@@ -12,8 +12,8 @@
 #include "extract.h"
 #include "tx.h"
 
-#define POLL_MAX 512u	  // packets in one call
-#define PORT_TURN 8u	  // packets of one port before the next one's
+#define POLL_MAX 512u // packets in one call
+#define PORT_TURN 8u // packets of one port before the next one's
 #define SETUP_RATE 20000u // flow set-ups of one port in a second
 #define SETUP_BURST 4096u
 
@@ -120,8 +120,8 @@ unsigned odp_upcall_poll(struct odp *dp)
 	uint32_t idle = 0, no = dp->upcall_cursor;
 	unsigned total = 0;
 
-	// The flag before the rings; pairs with the exchange in signal_control.
-	atomic_store_explicit(&dp->upcall_flag, false, memory_order_seq_cst);
+	// The flag before the rings: what is put in after we looked comes with a new signal.
+	(void)atomic_exchange_explicit(&dp->upcall_flag, false, memory_order_acq_rel);
 	while (total < POLL_MAX && idle < dp->port_top) {
 		no = no + 1 < dp->port_top ? no + 1 : 0;
 		struct odp_port *port = odp_port_by_no(dp, no);

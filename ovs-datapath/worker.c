@@ -234,10 +234,9 @@ bool odp_worker_arm(struct odp_worker *w)
 		if (conf->ops->rx_arm)
 			idle = conf->ops->rx_arm(conf->drv, q->rxq);
 	}
-	atomic_store_explicit(&w->asleep, true, memory_order_relaxed);
-	// `asleep` before the look at `handed`; pairs with the fence in lane_handover.
-	atomic_thread_fence(memory_order_seq_cst);
-	if (idle && !atomic_load_explicit(&w->handed, memory_order_relaxed)) {
+	// In one order with lane_handover().
+	atomic_store_explicit(&w->asleep, true, memory_order_seq_cst);
+	if (idle && !atomic_load_explicit(&w->handed, memory_order_seq_cst)) {
 		w->idle_arms++;
 		return true;
 	}
