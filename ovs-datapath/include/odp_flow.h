@@ -110,7 +110,8 @@ int odp_flow_del(struct odp *dp, const struct odp_key *key, const struct odp_key
 int odp_flow_del_id(struct odp *dp, uint64_t id);
 /* All flows of one origin (NULL: all). Returns the number deleted. */
 unsigned odp_flow_flush(struct odp *dp, const char *origin);
-void odp_flow_foreach(struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
+void odp_flow_foreach(
+	struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
 unsigned odp_flow_count(const struct odp *dp);
 
 /* Datapath-wide counters, summed over workers. */
@@ -126,7 +127,8 @@ void odp_stats(const struct odp *dp, struct odp_stats *out);
 /* "in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Length or -ENOSPC. */
 int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask, char *buf,
 	size_t size);
-int odp_actions_format(struct odp *dp, const struct odp_action *a, unsigned n, char *buf, size_t size);
+int odp_actions_format(
+	struct odp *dp, const struct odp_action *a, unsigned n, char *buf, size_t size);
 /* 0, or -EINVAL with *err_at the offset of what could not be read. */
 int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct odp_key *mask,
 	size_t *err_at);
@@ -142,7 +144,8 @@ struct odp_mac_info {
 	unsigned age_s;
 	bool is_static;
 };
-void odp_mac_foreach(struct odp *dp, void (*fn)(const struct odp_mac_info *m, void *arg), void *arg);
+void odp_mac_foreach(
+	struct odp *dp, void (*fn)(const struct odp_mac_info *m, void *arg), void *arg);
 /* A static entry wins over learning. 0, -EINVAL (multicast), -ENODEV, -ENOSPC. */
 int odp_mac_set(struct odp *dp, const uint8_t mac[6], uint16_t vlan, uint32_t port);
 int odp_mac_del(struct odp *dp, const uint8_t mac[6], uint16_t vlan);

@@ -31,24 +31,24 @@ struct odp_port;
 struct odp_worker; // one per worker thread
 
 /* Why a packet was dropped. X(name, text for the operator) */
-#define ODP_DROPS(X)                                                                               \
-	X(MALFORMED, "headers shorter than they say")                                              \
-	X(NO_FLOW, "no flow and the upcall queue of the port is full")                             \
-	X(UPCALL_LIMIT, "upcall quota of the port used up")                                        \
-	X(FLOW_DROP, "a flow says drop")                                                           \
-	X(PORT_GONE, "output port removed or not up")                                              \
-	X(MTU, "longer than the output port's MTU")                                                \
-	X(TX_FULL, "output port accepts no more")                                                  \
-	X(HANDOVER_FULL, "ring to the output queue's worker full")                                 \
-	X(NO_MBUF, "packet pool empty while cloning or segmenting")                                \
-	X(GSO, "GSO frame that cannot be segmented")                                               \
+#define ODP_DROPS(X)                                                   \
+	X(MALFORMED, "headers shorter than they say")                  \
+	X(NO_FLOW, "no flow and the upcall queue of the port is full") \
+	X(UPCALL_LIMIT, "upcall quota of the port used up")            \
+	X(FLOW_DROP, "a flow says drop")                               \
+	X(PORT_GONE, "output port removed or not up")                  \
+	X(MTU, "longer than the output port's MTU")                    \
+	X(TX_FULL, "output port accepts no more")                      \
+	X(HANDOVER_FULL, "ring to the output queue's worker full")     \
+	X(NO_MBUF, "packet pool empty while cloning or segmenting")    \
+	X(GSO, "GSO frame that cannot be segmented")                   \
 	X(CSUM, "checksum request that does not fit the headers")
 
 enum odp_drop {
 #define X(name, text) ODP_DROP_##name,
 	ODP_DROPS(X)
 #undef X
-	ODP_DROP_COUNT
+		ODP_DROP_COUNT
 };
 
 const char *odp_drop_name(enum odp_drop d);
