@@ -113,13 +113,19 @@ static int ip(const char *args)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
 }
 
+/*
+ * DPDK's af_packet names its fanout group by process id xor interface index, within the namespace. Far
+ * apart indexes keep cards with neighbouring process ids from naming the same one.
+ */
 static int veth_create(unsigned link)
 {
-	char text[128];
+	unsigned index = (2 * link + 1) << 8;
+	char text[160];
 	int ret;
 
-	emu_text(text, sizeof(text), "link add ob%ua mtu 9000 type veth peer name ob%ub mtu 9000",
-		link, link);
+	emu_text(text, sizeof(text),
+		"link add ob%ua index %u mtu 9000 type veth peer name ob%ub index %u mtu 9000",
+		link, index, link, index + (1 << 8));
 	ret = ip(text);
 	for (char side = 'a'; side <= 'b' && !ret; side++) {
 		emu_text(text, sizeof(text), "link set ob%u%c up", link, side);

@@ -29,7 +29,7 @@ transfer()
 {
 	want=$(in_guest "$1" 'mkdir -p /tmp/www && head -c 8388608 /dev/urandom >/tmp/www/data &&
 		(httpd -p 8080 -h /tmp/www 2>/dev/null || true) && sha256sum </tmp/www/data')
-	got=$(in_guest "$2" "wget -q -T 20 -O - http://$3:8080/data | sha256sum")
+	got=$(in_guest "$2" "wget -q -O - http://$3:8080/data | sha256sum")
 	[ "$want" = "$got" ] || fail "payload $1 -> $2 changed or was cut"
 	echo "$1 -> $2: 8 MiB unchanged"
 }
