@@ -140,10 +140,12 @@ struct card_uplink_view {
 	struct odp_port *port;
 	struct odp_port_caps caps;
 };
-void card_volume_foreach(struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
+void card_volume_foreach(
+	struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
 void card_function_foreach(
 	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a);
-void card_uplink_foreach(struct card *c, bool (*fn)(const struct card_uplink_view *v, void *a), void *a);
+void card_uplink_foreach(
+	struct card *c, bool (*fn)(const struct card_uplink_view *v, void *a), void *a);
 
 /* Inventory life cycle: modules.c. */
 int card_inventory_init(struct card *c);
@@ -193,4 +195,5 @@ void card_metrics_stop(struct card *c);
 struct card_net_glue;
 struct card_blk_glue;
 const struct odp_port_ops *card_net_port_ops(void); // drv: struct vho_net *
-const struct vho_blk_store_ops *card_blk_store_ops(void); // store: struct vol *; chan: struct vol_chan *
+const struct vho_blk_store_ops *card_blk_store_ops(
+	void); // store: struct vol *; chan: struct vol_chan *

@@ -22,11 +22,11 @@
 /* Writes "ok\n" to the console port, byte by byte, and exits with code 0. */
 static const uint8_t self_test[] = {
 	0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
-	0xb0, 'o', 0xee,	// mov al, 'o'; out dx, al
-	0xb0, 'k', 0xee,	// mov al, 'k'; out dx, al
-	0xb0, '\n', 0xee,	// mov al, '\n'; out dx, al
-	0x31, 0xc0,		// xor eax, eax
-	0xe6, 0xf4,		// out 0xf4, al
+	0xb0, 'o', 0xee, // mov al, 'o'; out dx, al
+	0xb0, 'k', 0xee, // mov al, 'k'; out dx, al
+	0xb0, '\n', 0xee, // mov al, '\n'; out dx, al
+	0x31, 0xc0, // xor eax, eax
+	0xe6, 0xf4, // out 0xf4, al
 };
 
 /* Read a plain file once, whole. 0, -EFBIG, -EINVAL (not a plain file), or an errno. */

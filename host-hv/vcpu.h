@@ -7,16 +7,16 @@
 #include "vm.h"
 
 #define HV_PORT_CONSOLE 0x3f8 // a byte written here goes to the console
-#define HV_PORT_EXIT 0xf4     // a byte written here ends the guest with that code
+#define HV_PORT_EXIT 0xf4 // a byte written here ends the guest with that code
 
 struct kvm_run;
 
 struct hv_vcpu {
-	int fd;		     // owned
+	int fd; // owned
 	struct kvm_run *run; // owned mapping
-	size_t run_size;     // bytes
-	int console_fd;	     // borrowed: where console bytes go
-	uint64_t exits;	     // returns of KVM_RUN
+	size_t run_size; // bytes
+	int console_fd; // borrowed: where console bytes go
+	uint64_t exits; // returns of KVM_RUN
 };
 
 int hv_vcpu_init(struct hv_vcpu *vcpu, struct hv_vm *vm, int console_fd);

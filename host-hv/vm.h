@@ -10,9 +10,9 @@
 
 struct hv_vm {
 	int kvm_fd, vm_fd; // owned
-	int mem_fd;	   // owned: sealed against shrinking and growing
-	uint8_t *mem;	   // owned mapping of mem_fd
-	size_t mem_size;   // bytes
+	int mem_fd; // owned: sealed against shrinking and growing
+	uint8_t *mem; // owned mapping of mem_fd
+	size_t mem_size; // bytes
 };
 
 /*

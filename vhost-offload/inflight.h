@@ -17,14 +17,14 @@ struct vho_inflight_queue; // view of one queue's part of the region
 
 /* The region of a whole device. */
 struct vho_inflight {
-	void *base;  // owned mapping
+	void *base; // owned mapping
 	size_t size; // bytes
-	int fd;	     // owned
+	int fd; // owned
 	uint16_t n_queues;
 	uint16_t queue_size; // descriptors per queue
 	bool packed;
 	struct vho_inflight_queue *q; // owned; n_queues entries
-	_Atomic bool faulted;	      // the front-end cut its file short
+	_Atomic bool faulted; // the front-end cut its file short
 };
 
 /*

@@ -23,7 +23,7 @@
 struct vho_inflight_split_desc {
 	uint8_t inflight;
 	uint8_t padding[5];
-	uint16_t next;	  // the last batch of used heads, as a list
+	uint16_t next; // the last batch of used heads, as a list
 	uint64_t counter; // pop order
 };
 
@@ -41,7 +41,7 @@ struct vho_inflight_packed_desc {
 	uint8_t padding;
 	uint16_t next; // free list; the end is desc_num or above
 	uint16_t last; // of the head entry: the list's last entry
-	uint16_t num;  // of the head entry: entries in the list
+	uint16_t num; // of the head entry: entries in the list
 	uint64_t counter;
 	uint16_t id;
 	uint16_t flags;
@@ -74,10 +74,10 @@ struct vho_inflight_queue {
 	/* Ours. Worker (control thread while the queue is at rest). */
 	uint16_t size;
 	uint16_t n_resubmit; // requests that vho_inflight_recover_*() found
-	uint16_t n_batch;    // pushed and not yet published
-	uint64_t counter;    // of the next request
-	uint16_t *resubmit;  // owned; `size` entries: heads in pop order
-	uint16_t *batch;     // owned; `size` entries: heads
+	uint16_t n_batch; // pushed and not yet published
+	uint64_t counter; // of the next request
+	uint16_t *resubmit; // owned; `size` entries: heads in pop order
+	uint16_t *batch; // owned; `size` entries: heads
 };
 
 static inline void vho_inflight_step(void)

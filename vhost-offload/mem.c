@@ -27,13 +27,13 @@
 struct guard_slot {
 	_Atomic uintptr_t base;
 	size_t len;
-	size_t page;	       // bytes that one replacement covers
+	size_t page; // bytes that one replacement covers
 	_Atomic bool *faulted; // borrowed: lives until the range is taken out
 };
 
 static struct {
 	struct guard_slot slot[GUARD_SLOTS];
-	_Atomic unsigned top;	   // slots at and above were never used
+	_Atomic unsigned top; // slots at and above were never used
 	_Atomic unsigned handlers; // signal handlers that look at slots now
 	struct sigaction previous;
 } guard;

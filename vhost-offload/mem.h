@@ -17,15 +17,15 @@
 
 /* One region as VHOST_USER_SET_MEM_TABLE and ADD_MEM_REG carry it. */
 struct vho_mem_region {
-	uint64_t gpa;	   // guest physical address, bytes
-	uint64_t size;	   // bytes
-	uint64_t uva;	   // where the front-end maps it: ring addresses arrive as these
+	uint64_t gpa; // guest physical address, bytes
+	uint64_t size; // bytes
+	uint64_t uva; // where the front-end maps it: ring addresses arrive as these
 	uint64_t mmap_off; // where the region starts inside the fd, bytes
 };
 
 struct vho_mem_map_entry {
 	uint64_t gpa, size, uva;
-	uint8_t *host;	// our mapping of the region's first byte
+	uint8_t *host; // our mapping of the region's first byte
 	void *map_base; // owned: what munmap() takes
 	size_t map_len;
 	struct vho_mem_region given; // for REM_MEM_REG and equality

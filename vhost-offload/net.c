@@ -12,7 +12,7 @@
 #include "net_priv.h"
 
 #define BIT(b) (1ULL << (b))
-#define MTU_MIN 68     // VIRTIO 1.3, 5.1.4.1
+#define MTU_MIN 68 // VIRTIO 1.3, 5.1.4.1
 #define CTRL_BUDGET 64 // commands in one go
 #define CTRL_SEGMENTS 64
 #define GUEST_OFFLOADS                                                       \
@@ -89,7 +89,7 @@ static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t l
 	c.max_virtqueue_pairs = htole16(net->max_pairs);
 	c.mtu = htole16(atomic_load_explicit(&net->mtu, memory_order_relaxed));
 	c.speed = htole32(UINT32_MAX); // unknown
-	c.duplex = UINT8_MAX;	       // unknown
+	c.duplex = UINT8_MAX; // unknown
 	memset(buf, 0, len);
 	if (off < sizeof(c))
 		memcpy(buf, (uint8_t *)&c + off, len < sizeof(c) - off ? len : sizeof(c) - off);

@@ -11,7 +11,7 @@
 #include "net_ring.h"
 
 #define SEGMENTS_MAX 1024 // iovecs of one packet
-#define MERGE_MAX 128	  // receive buffers of one packet
+#define MERGE_MAX 128 // receive buffers of one packet
 
 /* A position in a list of segments. */
 struct seg_cur {

@@ -27,7 +27,7 @@ enum {
 /* A frame down to its TCP or UDP header. */
 struct frame {
 	uint32_t l2_len, l3_len, l4_len; // bytes
-	uint32_t ip_len;		 // bytes of the IP packet as its header says
+	uint32_t ip_len; // bytes of the IP packet as its header says
 	bool v4;
 	uint8_t proto; // 0: neither TCP nor UDP, or a fragment
 };

@@ -19,7 +19,7 @@ struct vho_net {
 	/* Fixed after creation. */
 	struct vho_dev dev;
 	struct rte_mempool *pool; // borrowed: outlives the function
-	uint32_t mbuf_room;	  // bytes of data that one mbuf holds
+	uint32_t mbuf_room; // bytes of data that one mbuf holds
 	uint16_t max_pairs;
 	struct vho_net_pair *pairs; // owned; max_pairs entries
 

@@ -25,7 +25,7 @@ typedef uint64_t __attribute__((may_alias)) vho_word; // two or three ring field
 
 struct vho_slot {
 	uint8_t *hdr, *data; // guest memory
-	uint32_t room;	     // bytes at data
+	uint32_t room; // bytes at data
 	uint16_t id;
 	uint16_t n_slots; // packed
 };

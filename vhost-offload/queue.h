@@ -37,26 +37,26 @@ struct vho_dirty_log {
 /* What setting up a queue needs; addresses are guest physical. */
 struct vho_queue_conf {
 	struct vho_mem *mem; // borrowed: the queue takes a reference of its own
-	uint64_t features;   // as negotiated
-	uint64_t desc_gpa;   // descriptor table; packed: descriptor ring
+	uint64_t features; // as negotiated
+	uint64_t desc_gpa; // descriptor table; packed: descriptor ring
 	uint64_t driver_gpa; // available ring; packed: driver event suppression
 	uint64_t device_gpa; // used ring; packed: device event suppression
-	uint32_t size;	     // entries; split: a power of two
+	uint32_t size; // entries; split: a power of two
 	uint32_t
 		base; // VHOST_USER_SET_VRING_BASE: split u16; packed avail:15|wrap:1|used:15|wrap:1
 	struct vho_inflight_queue *inflight; // borrowed; NULL when not negotiated
 	struct vho_dirty_log log;
 	int call_fd; // borrowed; -1: the driver polls
-	int err_fd;  // borrowed; -1: none
+	int err_fd; // borrowed; -1: none
 };
 
 /* One request as it came off a ring; remembered until it is pushed back. */
 struct vho_elem {
-	uint16_t id;	       // split: head index; packed: buffer id
-	uint16_t n_slots;      // ring slots that it takes (packed; 1 for split)
+	uint16_t id; // split: head index; packed: buffer id
+	uint16_t n_slots; // ring slots that it takes (packed; 1 for split)
 	uint16_t inflight_idx; // where the inflight region holds it
-	uint16_t order;	       // position in pop order, free-running
-	uint16_t n_in;	       // entries of `in`
+	uint16_t order; // position in pop order, free-running
+	uint16_t n_in; // entries of `in`
 	/* Borrowed from the chain: its in segments, unchanged until the push (dirty log). */
 	const struct iovec *in;
 };
@@ -64,10 +64,10 @@ struct vho_elem {
 /* A popped chain: out segments (driver wrote) first, then in segments (device writes). */
 struct vho_chain {
 	struct vho_elem elem;
-	uint16_t n_out, n_in;	  // segments of iov
-	uint16_t max;		  // capacity of iov: set by the caller
+	uint16_t n_out, n_in; // segments of iov
+	uint16_t max; // capacity of iov: set by the caller
 	uint64_t out_len, in_len; // bytes
-	struct iovec *iov;	  // caller's memory, `max` entries
+	struct iovec *iov; // caller's memory, `max` entries
 };
 
 struct vho_queue {
@@ -76,36 +76,36 @@ struct vho_queue {
 	uint64_t features;
 	uint32_t size;
 	bool packed, event_idx, in_order, indirect;
-	uint16_t idx;	     // position in the device
-	uint16_t max_chain;  // descriptors in one chain, direct or indirect, that we accept
+	uint16_t idx; // position in the device
+	uint16_t max_chain; // descriptors in one chain, direct or indirect, that we accept
 	int call_fd, err_fd; // borrowed
 	struct vho_inflight_queue *inflight; // borrowed or NULL
 	struct vho_dirty_log log;
 	uint64_t used_gpa; // of the used ring or the descriptor ring: for the dirty log
 
 	/* Guest memory: may change between two reads. Load once, then check the copy. */
-	volatile struct vring_desc *desc;		       // split
-	volatile struct vring_avail *avail;		       // split
-	volatile struct vring_used *used;		       // split
-	volatile struct vring_packed_desc *pdesc;	       // packed
+	volatile struct vring_desc *desc; // split
+	volatile struct vring_avail *avail; // split
+	volatile struct vring_used *used; // split
+	volatile struct vring_packed_desc *pdesc; // packed
 	volatile struct vring_packed_desc_event *driver_event; // packed
 	volatile struct vring_packed_desc_event *device_event; // packed
 
 	/* Only the worker that polls this queue (control thread while nobody does). */
 	bool running; // set up, enabled and handed to a worker
 	bool broken;
-	bool notify_off;	    // the driver has been told not to kick
-	uint16_t next_avail;	    // split: free-running; packed: index below size
-	uint16_t next_used;	    // the same
+	bool notify_off; // the driver has been told not to kick
+	uint16_t next_avail; // split: free-running; packed: index below size
+	uint16_t next_used; // the same
 	bool avail_wrap, used_wrap; // packed
-	uint16_t avail_cached;	    // split: avail->idx as last loaded
-	uint16_t signalled;	    // split: used index at the last notification
+	uint16_t avail_cached; // split: avail->idx as last loaded
+	uint16_t signalled; // split: used index at the last notification
 	bool signalled_valid;
 	uint16_t unsignalled; // packed: slots published since the last notification
-	uint16_t published;   // split: used index that the driver sees
+	uint16_t published; // split: used index that the driver sees
 	uint16_t batch_slot, batch_flags, batch_len; // packed: pushed and not yet published
-	uint16_t pop_order, push_order;		     // free-running
-	struct vho_held *held;	// owned; IN_ORDER only: pushes that wait for an earlier one
+	uint16_t pop_order, push_order; // free-running
+	struct vho_held *held; // owned; IN_ORDER only: pushes that wait for an earlier one
 	uint16_t resubmit_next; // next entry of inflight's resubmit list
 	const struct vho_mem_map_entry *last_region; // hint: where the last address was found
 

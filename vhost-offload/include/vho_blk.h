@@ -14,19 +14,19 @@
 struct vho_blk;
 
 /* Requests that did not end well. X(name, text for the operator) */
-#define VHO_BLK_ERRORS(X)                                                                          \
-	X(MALFORMED, "header or status missing, or a data length that is no multiple of 512")      \
-	X(RANGE, "beyond the end of the volume")                                                   \
-	X(LIMIT, "larger than an advertised limit")                                                \
-	X(READ_ONLY, "write to a read-only volume")                                                \
-	X(UNSUPPORTED, "unknown request type or flag")                                             \
+#define VHO_BLK_ERRORS(X)                                                                     \
+	X(MALFORMED, "header or status missing, or a data length that is no multiple of 512") \
+	X(RANGE, "beyond the end of the volume")                                              \
+	X(LIMIT, "larger than an advertised limit")                                           \
+	X(READ_ONLY, "write to a read-only volume")                                           \
+	X(UNSUPPORTED, "unknown request type or flag")                                        \
 	X(STORE, "the volume answered with an error")
 
 enum vho_blk_error {
 #define X(name, text) VHO_BLK_ERR_##name,
 	VHO_BLK_ERRORS(X)
 #undef X
-	VHO_BLK_ERR_COUNT
+		VHO_BLK_ERR_COUNT
 };
 
 const char *vho_blk_error_name(enum vho_blk_error e);
@@ -51,8 +51,8 @@ struct vho_blk_stats {
 	dpu_counter errors[VHO_BLK_ERR_COUNT];
 };
 
-int vho_blk_create(const struct vho_blk_conf *conf, const struct vho_host *host,
-	struct vho_blk **out);
+int vho_blk_create(
+	const struct vho_blk_conf *conf, const struct vho_host *host, struct vho_blk **out);
 void vho_blk_destroy(struct vho_blk *blk);
 struct vho_dev *vho_blk_dev(struct vho_blk *blk);
 

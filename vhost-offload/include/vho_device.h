@@ -17,20 +17,20 @@
 struct vho_dev;
 
 /* Why a ring was stopped. X(name, text for the operator) */
-#define VHO_QUEUE_ERRORS(X)                                                                        \
-	X(BAD_INDEX, "ring index or buffer id out of range")                                       \
-	X(BAD_AVAIL, "available index moved back or too far")                                      \
-	X(BAD_ADDRESS, "address outside the guest's memory")                                       \
-	X(BAD_CHAIN, "chain too long, a loop, or readable after writable")                         \
-	X(BAD_INDIRECT, "indirect table malformed or not negotiated")                              \
-	X(TOO_LONG, "lengths of one chain sum past the limit")                                     \
+#define VHO_QUEUE_ERRORS(X)                                                \
+	X(BAD_INDEX, "ring index or buffer id out of range")               \
+	X(BAD_AVAIL, "available index moved back or too far")              \
+	X(BAD_ADDRESS, "address outside the guest's memory")               \
+	X(BAD_CHAIN, "chain too long, a loop, or readable after writable") \
+	X(BAD_INDIRECT, "indirect table malformed or not negotiated")      \
+	X(TOO_LONG, "lengths of one chain sum past the limit")             \
 	X(MEM_FAULT, "guest memory vanished under a mapping")
 
 enum vho_queue_error {
 #define X(name, text) VHO_QUEUE_ERR_##name,
 	VHO_QUEUE_ERRORS(X)
 #undef X
-	VHO_QUEUE_ERR_COUNT
+		VHO_QUEUE_ERR_COUNT
 };
 
 /* Name ("bad_index") and text of an error; NULL past the end. Any thread. */

@@ -26,23 +26,23 @@
 struct vho_net;
 
 /* Packets that a virtio-net function dropped. X(name, text for the operator) */
-#define VHO_NET_DROPS(X)                                                                           \
-	X(RX_RUNT, "guest frame shorter than an Ethernet header")                                  \
-	X(RX_OVERSIZE, "guest frame longer than 64 KiB or the MTU allows")                         \
-	X(RX_BAD_OFFLOAD, "virtio-net header asks for an offload that does not fit the frame")     \
-	X(RX_NO_MBUF, "packet pool empty")                                                         \
-	X(RX_DISABLED, "guest transmitted on a disabled queue")                                    \
-	X(TX_NO_BUFFER, "guest posted no receive buffer")                                          \
-	X(TX_TOO_BIG, "frame larger than the buffers that the guest posted")                       \
-	X(TX_NOT_RUNNING, "guest's receive queue is not running")                                  \
-	X(TX_FILTERED, "guest's MAC, VLAN or mode filter")                                         \
+#define VHO_NET_DROPS(X)                                                                       \
+	X(RX_RUNT, "guest frame shorter than an Ethernet header")                              \
+	X(RX_OVERSIZE, "guest frame longer than 64 KiB or the MTU allows")                     \
+	X(RX_BAD_OFFLOAD, "virtio-net header asks for an offload that does not fit the frame") \
+	X(RX_NO_MBUF, "packet pool empty")                                                     \
+	X(RX_DISABLED, "guest transmitted on a disabled queue")                                \
+	X(TX_NO_BUFFER, "guest posted no receive buffer")                                      \
+	X(TX_TOO_BIG, "frame larger than the buffers that the guest posted")                   \
+	X(TX_NOT_RUNNING, "guest's receive queue is not running")                              \
+	X(TX_FILTERED, "guest's MAC, VLAN or mode filter")                                     \
 	X(TX_BAD_RING, "guest's receive queue broke the rules")
 
 enum vho_net_drop {
 #define X(name, text) VHO_NET_DROP_##name,
 	VHO_NET_DROPS(X)
 #undef X
-	VHO_NET_DROP_COUNT
+		VHO_NET_DROP_COUNT
 };
 
 const char *vho_net_drop_name(enum vho_net_drop d);
@@ -64,8 +64,8 @@ struct vho_net_stats {
 	dpu_counter drops[VHO_NET_DROP_COUNT];
 };
 
-int vho_net_create(const struct vho_net_conf *conf, const struct vho_host *host,
-	struct vho_net **out);
+int vho_net_create(
+	const struct vho_net_conf *conf, const struct vho_host *host, struct vho_net **out);
 void vho_net_destroy(struct vho_net *net);
 struct vho_dev *vho_net_dev(struct vho_net *net);
 

@@ -22,17 +22,17 @@ struct dpu_opt_list {
 struct dpu_opt {
 	const char *name; // long option without the dashes: "mem-mib"
 	enum dpu_opt_type type;
-	void *out;	   // bool *, const char **, uint64_t *, struct dpu_opt_list *
-	const char *arg;   // name of the argument in help; NULL for a flag
-	const char *help;  // one sentence without a full stop
+	void *out; // bool *, const char **, uint64_t *, struct dpu_opt_list *
+	const char *arg; // name of the argument in help; NULL for a flag
+	const char *help; // one sentence without a full stop
 	uint64_t min, max; // DPU_OPT_UINT only; max 0 means no bound
 };
 
 struct dpu_cli {
 	const char *prog;
 	const char *summary; // one line
-	const char *usage;   // what follows the program's name in the usage line
-	const char *text;    // paragraphs for the manual page, or NULL
+	const char *usage; // what follows the program's name in the usage line
+	const char *text; // paragraphs for the manual page, or NULL
 	const struct dpu_opt *opts;
 	size_t n_opts;
 };
