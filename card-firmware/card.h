@@ -57,7 +57,7 @@ struct card {
 	bool stopping;
 };
 
-/* ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-' ---- */
+/* ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-' */
 
 bool card_name_ok(const char *name);
 
@@ -195,5 +195,5 @@ void card_metrics_stop(struct card *c);
 struct card_net_glue;
 struct card_blk_glue;
 const struct odp_port_ops *card_net_port_ops(void); // drv: struct vho_net *
-const struct vho_blk_store_ops *card_blk_store_ops(
-	void); // store: struct vol *; chan: struct vol_chan *
+/* store: struct vol *; chan: struct vol_chan * */
+const struct vho_blk_store_ops *card_blk_store_ops(void);

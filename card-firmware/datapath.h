@@ -5,13 +5,15 @@
 struct card;
 struct card_worker;
 
-/* Create c->dp and have every worker poll it. Wants c->workers, c->pool and c->loop. 0 or -errno. */
+/*
+ * Create c->dp and have every worker poll it. Wants c->workers, c->pool and c->loop. 0 or -errno.
+ */
 int card_datapath_start(struct card *c);
 /* All ports are gone. */
 void card_datapath_stop(struct card *c);
 
 /*
- * On worker w: a receive queue whose driver never kicks came (1) or went (-1). While there are any the
- * worker sleeps in naps only.
+ * On worker w: a receive queue whose driver never kicks came (1) or went (-1). While there are any
+ * the worker sleeps in naps only.
  */
 void card_datapath_kickless(struct card *c, struct card_worker *w, int by);

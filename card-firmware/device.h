@@ -3,8 +3,8 @@
  * The inside of the inventory: volumes, functions and uplinks, and how a function's queues come to
  * workers. Control thread, but for what says otherwise.
  *
- * A volume outlives the functions that use it (users > 0 keeps it). A disk's queue does I/O through a
- * channel that card_chan owns while the queue runs; a channel whose answers do not come within
+ * A volume outlives the functions that use it (users > 0 keeps it). A disk's queue does I/O through
+ * a channel that card_chan owns while the queue runs; a channel whose answers do not come within
  * CARD_DRAIN_MS when its queue stops is left to the inventory's orphans until they have come.
  */
 #pragma once
@@ -99,5 +99,8 @@ struct card_worker *card_worker_of(struct card *c, unsigned first, unsigned n);
 /* ---- device_queue.c: struct vho_host on workers; arg: struct card_function * ---- */
 extern const struct vho_host card_queue_host;
 
-/* Close the orphans that have been answered, waiting for at most wait_ms. Returns how many are left. */
+/*
+ * Close the orphans that have been answered, waiting for at most wait_ms. Returns how many are
+ * left.
+ */
 unsigned card_orphans_reap(struct card *c, unsigned wait_ms);

@@ -149,7 +149,8 @@ static void build_args(const struct card_options *opt, struct args *a)
 	}
 	arg(a, "--no-telemetry");
 	arg(a, "--iova-mode=va");
-	// An allow list that names no device: the PCI bus works, and probes only what an uplink names.
+	// An allow list that names no device: the PCI bus works, and probes only what an uplink
+	// names.
 	arg(a, "--allow=0000:00:00.0");
 	arg(a, debug ? "--log-level=info" : "--log-level=notice");
 	if (!debug) // the control thread floats, workers may share a CPU: no news

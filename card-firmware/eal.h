@@ -15,8 +15,8 @@ int card_cores_parse(const char *text, unsigned *cpu, unsigned max);
 
 /*
  * Start EAL with one lcore per entry of opt->cores (NULL: the last CPU that this process may use)
- * and the control thread on all CPUs. Buses are there but probe nothing on their own: an uplink names
- * its device.
+ * and the control thread on all CPUs. Buses are there but probe nothing on their own: an uplink
+ * names its device.
  *
  * Returns the number of workers, or
  *   -EINVAL  opt->cores malformed, or a CPU that this process may not use; an EAL argument refused

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages from the control thread into one worker: a ring with one producer and one consumer, and a
- * futex on which the producer waits for the answer. Waking a sleeping worker is worker.c's part.
+ * Messages from the control thread into one worker: a ring with one producer and one consumer, and
+ * a futex on which the producer waits for the answer. Waking a sleeping worker is worker.c's part.
  */
 #pragma once
 

@@ -45,8 +45,8 @@ struct card_worker {
 	/* Any thread. */
 	_Alignas(64) struct card_msg_ring msgs;
 	/*
-	 * 1 from before the pollers are armed until the worker is awake again. Who finds 1 makes it 0
-	 * and writes wake_fd, so that many wake-ups cost one write.
+	 * 1 from before the pollers are armed until the worker is awake again. Who finds 1 makes it
+	 * 0 and writes wake_fd, so that many wake-ups cost one write.
 	 */
 	_Alignas(64) _Atomic int sleeping;
 
@@ -127,9 +127,9 @@ static void wait_for_events(struct card_worker *w)
 }
 
 /*
- * `sleeping` is set before the pollers look for the last time. Every change of it is an exchange, so
- * for any wake-up one of two things holds: the waker finds 1 and writes wake_fd, or its exchange came
- * before ours, which then acquires what it brought, and the look finds it.
+ * `sleeping` is set before the pollers look for the last time. Every change of it is an exchange,
+ * so for any wake-up one of two things holds: the waker finds 1 and writes wake_fd, or its exchange
+ * came before ours, which then acquires what it brought, and the look finds it.
  */
 static void try_sleep(struct card_worker *w)
 {

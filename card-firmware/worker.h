@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers: one pinned poll thread per configured core (an EAL lcore). A worker runs its pollers turn
- * by turn while there is work; after a stretch without any it arms them all and sleeps in epoll.
+ * Workers: one pinned poll thread per configured core (an EAL lcore). A worker runs its pollers
+ * turn by turn while there is work; after a stretch without any it arms them all and sleeps in
+ * epoll.
  *
  * The control thread changes what a worker polls only by sending it a message (msg.h) that runs
  * between two turns.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtual machine: KVM's VM object and the guest's memory, a sealed memfd that can be shared with
- * the card and nobody else.
+ * One virtual machine: KVM's VM object and the guest's memory, a sealed memfd that can be shared
+ * with the card and nobody else.
  */
 #pragma once
 

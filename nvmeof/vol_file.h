@@ -16,7 +16,8 @@ struct vol_file {
 	int fd; // owned: reads, writes, allocation
 	/*
 	 * Owned: a second open file for flushes only. The kernel reports a lost write once to each
-	 * open file; a stable write (RWF_DSYNC) that fails uses up the report of `fd`, never this one.
+	 * open file; a stable write (RWF_DSYNC) that fails uses up the report of `fd`, never this
+	 * one.
 	 */
 	int sync_fd;
 	bool block_dev;
@@ -31,8 +32,7 @@ struct vol_file_chan {
 	struct vol_chan c;
 	struct vol_file *f; // borrowed
 	struct io_uring ring;
-	unsigned
-		active; // with the kernel; at most FILE_RING, so the completion ring never overflows
+	unsigned active; // with the kernel; <= FILE_RING: the completion ring never overflows
 	struct vol_io *head, **tail; // waiting for room in the ring or a bounce buffer
 	uint8_t *bounce; // owned mapping: FILE_BOUNCE buffers; NULL when not direct
 	uint32_t bounce_free; // bit i: buffer i is free

@@ -48,7 +48,9 @@ static struct file_io *state(struct vol_io *io)
 
 /* ---- the caller's segments ---- */
 
-/* Step over n finished bytes. The array is the caller's: only one segment is ever cut, and undone. */
+/*
+ * Step over n finished bytes. The array is the caller's: only one segment is ever cut, and undone.
+ */
 static void advance(struct vol_io *io, struct file_io *s, uint64_t n)
 {
 	s->pos += n;

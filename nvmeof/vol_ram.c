@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A volume in memory. Address space for growth is reserved when it is opened, so that a resize never
- * moves blocks under a worker; pages are allocated as they are written.
+ * A volume in memory. Address space for growth is reserved when it is opened, so that a resize
+ * never moves blocks under a worker; pages are allocated as they are written.
  */
 #include "vol_priv.h"
 

@@ -201,8 +201,9 @@ static void run_list(struct odp_worker *w, const struct odp_acts *acts, unsigned
 }
 
 /*
- * Where each output of a list goes. With several outputs (a flood), ports that are down get no copy;
- * a packet that goes nowhere at all is a drop. Returns the index of the last output, or acts->n.
+ * Where each output of a list goes. With several outputs (a flood), ports that are down get no
+ * copy; a packet that goes nowhere at all is a drop. Returns the index of the last output, or
+ * acts->n.
  */
 static unsigned resolve(struct odp_worker *w, const struct odp_acts *acts)
 {

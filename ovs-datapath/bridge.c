@@ -2,13 +2,13 @@
 /*
  * Learning switch.
  *
- * Two tables, both of the control thread alone: addresses, by (VLAN, MAC), and a record of every flow
- * that was installed, found by its destination and by its source address. When an address is learned,
- * moves or goes away, exactly the flows that name it are decided on again. Time of last use comes
- * from the flows' counters, once per tick.
+ * Two tables, both of the control thread alone: addresses, by (VLAN, MAC), and a record of every
+ * flow that was installed, found by its destination and by its source address. When an address is
+ * learned, moves or goes away, exactly the flows that name it are decided on again. Time of last
+ * use comes from the flows' counters, once per tick.
  *
- * Limits: addresses in all and per port, flows in all and per input port. Beyond a limit packets are
- * still forwarded, flooded or one by one, but nothing more is remembered.
+ * Limits: addresses in all and per port, flows in all and per input port. Beyond a limit packets
+ * are still forwarded, flooded or one by one, but nothing more is remembered.
  *
  * Spec: IEEE 802.1Q, sections 8.6 to 8.8.
  */

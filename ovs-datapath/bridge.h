@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The default policy: an IEEE 802.1D learning switch that decides by installing flows. Control thread.
+ * The default policy: an IEEE 802.1D learning switch that decides by installing flows. Control
+ * thread.
  */
 #pragma once
 

@@ -27,8 +27,9 @@ void odp_emc_sync(struct odp_emc *e, const struct odp_view *v)
 }
 
 /*
- * The way to store into: the one that holds this key, else a free or outdated one, else one chosen by
- * hash bits that did not choose the bucket, so that two hot keys do not evict each other for ever.
+ * The way to store into: the one that holds this key, else a free or outdated one, else one chosen
+ * by hash bits that did not choose the bucket, so that two hot keys do not evict each other for
+ * ever.
  */
 void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struct odp_flow *flow)
 {

@@ -58,8 +58,8 @@ static uint64_t caps_pack(const struct odp_port_caps *c)
 }
 
 /*
- * Several threads may get here at once. Each reads again until nobody announced a change meanwhile, so
- * the value that stays is at least as new as the last announcement.
+ * Several threads may get here at once. Each reads again until nobody announced a change meanwhile,
+ * so the value that stays is at least as new as the last announcement.
  */
 void odp_port_caps_changed(struct odp_port *port)
 {

@@ -2,8 +2,8 @@
 /*
  * Ethdev ports: any device that DPDK drives, virtual or PCI.
  *
- * Checksum and segmentation requests reach a device only when it declares the offload; net_tap declares
- * what it emulates without IPv6, so it counts as a device without.
+ * Checksum and segmentation requests reach a device only when it declares the offload; net_tap
+ * declares what it emulates without IPv6, so it counts as a device without.
  */
 #include "odp_port.h"
 
@@ -42,8 +42,8 @@ static uint16_t dev_rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t
 }
 
 /*
- * From our contract to DPDK's: for segmentation the pseudo-header sum must not contain the length, and
- * the IPv4 header checksum is asked for. Returns the packet, or NULL when it was freed.
+ * From our contract to DPDK's: for segmentation the pseudo-header sum must not contain the length,
+ * and the IPv4 header checksum is asked for. Returns the packet, or NULL when it was freed.
  */
 static struct rte_mbuf *to_device(const struct odp_ethdev *d, struct rte_mbuf *m)
 {
@@ -78,7 +78,9 @@ static struct rte_mbuf *to_device(const struct odp_ethdev *d, struct rte_mbuf *m
 	return m;
 }
 
-/* Packets that the device's driver cannot take with their requests are freed. Returns what is left. */
+/*
+ * Packets that the device's driver cannot take with their requests are freed. Returns what is left.
+ */
 static uint16_t prepare(
 	const struct odp_ethdev *d, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Misses. Each port has its own bounded ring, served a few packets at a time in turn, so that a port
- * that floods the card with new flows fills its own ring and nobody else's. A port may also cause only
- * so many flow set-ups a second; beyond that its packets are dropped unseen.
+ * Misses. Each port has its own bounded ring, served a few packets at a time in turn, so that a
+ * port that floods the card with new flows fills its own ring and nobody else's. A port may also
+ * cause only so many flow set-ups a second; beyond that its packets are dropped unseen.
  */
 #include "upcall.h"
 

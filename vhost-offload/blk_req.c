@@ -146,7 +146,9 @@ void vho_blk_io_done(struct vho_blk_io *io, int err)
 
 /* ---- parsing ---- */
 
-/* Take n bytes off the front of segments [*first, end), copying them; they are read exactly once. */
+/*
+ * Take n bytes off the front of segments [*first, end), copying them; they are read exactly once.
+ */
 static bool take_front(struct iovec *iov, unsigned *first, unsigned end, void *to, size_t n)
 {
 	uint8_t *p = to;

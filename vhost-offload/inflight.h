@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests in flight, kept in memory that the front-end holds for us, so that after a crash the next
- * process knows which requests were popped and never pushed.
+ * Requests in flight, kept in memory that the front-end holds for us, so that after a crash the
+ * next process knows which requests were popped and never pushed.
  *
- * The region's layout and the order of its writes are fixed by the vhost-user specification, section
- * "Inflight I/O tracking": struct DescStateSplit / DescStatePacked. The region is shared with a
- * hostile front-end: every index read from it is checked like a ring index.
+ * The region's layout and the order of its writes are fixed by the vhost-user specification,
+ * section "Inflight I/O tracking": struct DescStateSplit / DescStatePacked. The region is shared
+ * with a hostile front-end: every index read from it is checked like a ring index.
  */
 #pragma once
 

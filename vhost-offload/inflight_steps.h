@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inflight region's layout, and the writes to it in the order that makes a crash between any two
- * of them recoverable. A process that dies leaves a prefix of its stores behind, so keeping the
+ * The inflight region's layout, and the writes to it in the order that makes a crash between any
+ * two of them recoverable. A process that dies leaves a prefix of its stores behind, so keeping the
  * compiler from moving them is all the ordering that is needed.
  *
  * Spec: vhost-user, "Inflight I/O tracking".

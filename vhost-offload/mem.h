@@ -107,7 +107,8 @@ int vho_mem_guard_init(void);
 /*
  * Put another shared mapping (dirty log, inflight region) under the guard: a fault inside
  * [base, base + len) is answered by `page` bytes of zeros, and *faulted becomes true. *faulted must
- * live until vho_mem_guard_del(base), which comes before munmap(2). Returns 0 or -ENOMEM. Any thread.
+ * live until vho_mem_guard_del(base), which comes before munmap(2). Returns 0 or -ENOMEM. Any
+ * thread.
  */
 int vho_mem_guard_add(void *base, size_t len, size_t page, _Atomic bool *faulted);
 void vho_mem_guard_del(void *base);

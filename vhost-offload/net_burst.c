@@ -136,8 +136,8 @@ static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_s
 }
 
 /*
- * A burst straight off the ring: *taken chains, each of them a packet or dropped. Returns the number
- * of packets; *odd: vho_queue_pop() must have a look at what comes next.
+ * A burst straight off the ring: *taken chains, each of them a packet or dropped. Returns the
+ * number of packets; *odd: vho_queue_pop() must have a look at what comes next.
  */
 static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
 	struct rte_mbuf **pkts, unsigned n, unsigned *taken, bool *odd)

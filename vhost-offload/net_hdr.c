@@ -77,7 +77,9 @@ static void parse_ipv6(struct dpu_cur *c, struct frame *f)
 	}
 }
 
-/* Bounded: two VLAN tags, IP6_EXT_MAX extension headers. False: no TCP or UDP header to be found. */
+/*
+ * Bounded: two VLAN tags, IP6_EXT_MAX extension headers. False: no TCP or UDP header to be found.
+ */
 static bool parse(const struct rte_mbuf *m, struct frame *f)
 {
 	struct dpu_cur c = dpu_cur_init(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
@@ -141,7 +143,7 @@ int vho_net_csum_complete(struct rte_mbuf *m, uint32_t start, uint32_t off)
 		sum = (sum & 0xffff) + (sum >> 16);
 	sum = ~sum & 0xffff;
 	if (sum == 0)
-		sum = 0xffff; // zero means "no checksum" to UDP, and the two are equal to all others
+		sum = 0xffff; // zero means "no checksum" to UDP, and the two are equal otherwise
 	csum[0] = (uint8_t)(sum >> 8);
 	csum[1] = (uint8_t)sum;
 	base = 0;

@@ -75,8 +75,8 @@ static inline bool vho_net_hdr_plain(const struct rte_mbuf *m)
 
 /*
  * Fill *h for a packet on its way to the guest; `offloads` are the VIRTIO_NET_F_GUEST_* bits in
- * force. A checksum that the guest does not take is completed in the packet when that is ours alone.
- * num_buffers is set to 1. Returns 0, or -ENOTSUP: the guest cannot take this packet.
+ * force. A checksum that the guest does not take is completed in the packet when that is ours
+ * alone. num_buffers is set to 1. Returns 0, or -ENOTSUP: the guest cannot take this packet.
  */
 int vho_net_hdr_make(struct rte_mbuf *m, uint64_t offloads, vho_net_hdr *h);
 

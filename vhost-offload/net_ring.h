@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bursts straight on the rings, for packet buffers in the layouts that drivers really use: header
- * and data in one descriptor, header and data in two, or an indirect table of one or two. A burst is
- * gathered (every descriptor loaded once, every address checked, buffers prefetched), then
+ * and data in one descriptor, header and data in two, or an indirect table of one or two. A burst
+ * is gathered (every descriptor loaded once, every address checked, buffers prefetched), then
  * worked on, then finished (used elements written together, one release). Gathering stops in front
  * of anything else, and vho_queue_pop() takes that one and gives the same answer it always gives.
  *
@@ -214,7 +214,9 @@ static inline void vho_finish_split(struct vho_queue *q, const struct vho_slots 
 	q->published = q->next_used;
 }
 
-/* len, id and flags of a packed descriptor in one access: flags decide, the rest comes with them. */
+/*
+ * len, id and flags of a packed descriptor in one access: flags decide, the rest comes with them.
+ */
 static inline uint64_t vho_pdesc_word(const volatile struct vring_packed_desc *d)
 {
 	return le64toh(__atomic_load_n(
@@ -318,7 +320,9 @@ static inline void vho_finish_packed(struct vho_queue *q, const struct vho_slots
 	q->unsignalled = (uint16_t)(slots < q->size ? slots : q->size);
 }
 
-/* May bursts work on this ring's memory directly? What they do not do is left to vho_queue_pop(). */
+/*
+ * May bursts work on this ring's memory directly? What they do not do is left to vho_queue_pop().
+ */
 static inline bool vho_burst_ok(const struct vho_queue *q)
 {
 	return !q->inflight && !q->log.base && q->batch_len == 0 && q->pop_order == q->push_order;

@@ -4,9 +4,10 @@
  *
  * write(2) on it may block: the front-end can fill the counter and clear O_NONBLOCK, which belongs
  * to the shared open file, at any moment. The completion of a kernel AIO request signals an eventfd
- * from inside the kernel instead: that adds one, saturates, never waits, and refuses every file that
- * is no eventfd. The request itself reads zero bytes of /dev/null and is complete when io_submit(2)
- * returns. Where the kernel has no AIO, poll(2) comes before a write(2) made non-blocking.
+ * from inside the kernel instead: that adds one, saturates, never waits, and refuses every file
+ * that is no eventfd. The request itself reads zero bytes of /dev/null and is complete when
+ * io_submit(2) returns. Where the kernel has no AIO, poll(2) comes before a write(2) made
+ * non-blocking.
  */
 #include "queue.h"
 

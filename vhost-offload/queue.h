@@ -147,8 +147,8 @@ int vho_queue_pop(struct vho_queue *q, struct vho_chain *c);
 
 /*
  * Give a request back; the driver sees it after vho_queue_publish(). `written` is the number of
- * bytes written to the in segments, from the first on. Packed rings keep the first slot of the batch
- * back and write its flags last. Worker.
+ * bytes written to the in segments, from the first on. Packed rings keep the first slot of the
+ * batch back and write its flags last. Worker.
  */
 void vho_queue_push(struct vho_queue *q, const struct vho_elem *e, uint32_t written);
 void vho_queue_publish(struct vho_queue *q);
@@ -157,8 +157,8 @@ void vho_queue_publish(struct vho_queue *q);
 void vho_queue_notify(struct vho_queue *q);
 
 /*
- * Ask for kicks. True: the ring was still empty afterwards, so the worker may sleep. False: there is
- * work (kicks are off again). vho_queue_disarm() turns kicks off. Worker.
+ * Ask for kicks. True: the ring was still empty afterwards, so the worker may sleep. False: there
+ * is work (kicks are off again). vho_queue_disarm() turns kicks off. Worker.
  */
 bool vho_queue_arm(struct vho_queue *q);
 void vho_queue_disarm(struct vho_queue *q);
@@ -166,7 +166,9 @@ void vho_queue_disarm(struct vho_queue *q);
 /* True when a pop would find something. Cheap. Worker. */
 bool vho_queue_ready(struct vho_queue *q);
 
-/* Stop a ring that broke the rules. Returns err, so that callers can `return vho_queue_fail(..)`. */
+/*
+ * Stop a ring that broke the rules. Returns err, so that callers can `return vho_queue_fail(..)`.
+ */
 int vho_queue_fail(struct vho_queue *q, enum vho_queue_error why, int err);
 
 /*

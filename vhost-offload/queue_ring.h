@@ -109,7 +109,9 @@ static inline bool vho_queue_faulted(const struct vho_queue *q)
 int vho_chain_add(
 	struct vho_queue *q, struct vho_chain *c, uint64_t addr, uint32_t len, uint16_t flags);
 
-/* The table of *n descriptors that an indirect one points at. 0, or what vho_queue_fail() returned. */
+/*
+ * The table of *n descriptors that an indirect one points at. 0, or what vho_queue_fail() returned.
+ */
 int vho_chain_table(struct vho_queue *q, uint64_t addr, uint32_t len, uint32_t *n, void **table);
 
 /* ---- the layouts ---- */

@@ -185,7 +185,9 @@ static void probe_event(struct bufferevent *bev, short what, void *arg)
 		probe_end(arg);
 }
 
-/* What to ask next: delete or make an uplink that lost its other end, or else whether it is ready. */
+/*
+ * What to ask next: delete or make an uplink that lost its other end, or else whether it is ready.
+ */
 static char *probe_text(const struct emu_card *c)
 {
 	const char *method = c->unplug ? "uplink_delete" : c->plug ? "uplink_create" : "card_ready";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The control socket of a running emulator. A client sends one JSON object in a line and gets a line
- * {"status": N, "length": L} or {"error": TEXT}, followed by L bytes of output. One request at a time
- * on a connection. The folder's mode keeps other users out.
+ * The control socket of a running emulator. A client sends one JSON object in a line and gets a
+ * line {"status": N, "length": L} or {"error": TEXT}, followed by L bytes of output. One request at
+ * a time on a connection. The folder's mode keeps other users out.
  */
 #include "emu.h"
 

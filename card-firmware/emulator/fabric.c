@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Links between uplinks: memif (shared memory, needs no rights) or a veth pair under af_packet. Kernel
- * devices live in a network namespace of the emulator's own and go away with it, however it ends.
+ * Links between uplinks: memif (shared memory, needs no rights) or a veth pair under af_packet.
+ * Kernel devices live in a network namespace of the emulator's own and go away with it, however it
+ * ends.
  */
 #include "emu.h"
 
@@ -114,8 +115,8 @@ static int ip(const char *args)
 }
 
 /*
- * DPDK's af_packet names its fanout group by process id xor interface index, within the namespace. Far
- * apart indexes keep cards with neighbouring process ids from naming the same one.
+ * DPDK's af_packet names its fanout group by process id xor interface index, within the namespace.
+ * Far apart indexes keep cards with neighbouring process ids from naming the same one.
  */
 static int veth_create(unsigned link)
 {
@@ -168,8 +169,8 @@ void emu_fabric_devargs(const struct emu *e, size_t card, size_t uplink, char *o
 }
 
 /*
- * DPDK's memif client connects when its device starts and never again: the uplink at that end has to
- * be made anew when the other end's process was replaced.
+ * DPDK's memif client connects when its device starts and never again: the uplink at that end has
+ * to be made anew when the other end's process was replaced.
  */
 static bool is_client(const struct emu_link *l, size_t card)
 {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* card-emulator: one topology file becomes cards, their fabric and guests, supervised until the end. */
+/*
+ * card-emulator: one topology file becomes cards, their fabric and guests, supervised until the
+ * end.
+ */
 #include "emu.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Child processes. Each leads its own process group, dies with the emulator (PR_SET_PDEATHSIG), reads
- * /dev/null and writes to a log file, or shares the emulator's terminal.
+ * Child processes. Each leads its own process group, dies with the emulator (PR_SET_PDEATHSIG),
+ * reads /dev/null and writes to a log file, or shares the emulator's terminal.
  */
 #pragma once
 
@@ -23,8 +23,8 @@ void emu_argv_fini(struct emu_argv *a);
 
 /*
  * Start a->v[0] (a path, or a name found in PATH). log: file to append output to, NULL: the
- * emulator's own stdin, stdout and stderr. Returns 0 and *pid, or a negative errno; -ENOMEM when the
- * vector failed. A program that cannot be executed ends with status 127 and a line in its log.
+ * emulator's own stdin, stdout and stderr. Returns 0 and *pid, or a negative errno; -ENOMEM when
+ * the vector failed. A program that cannot be executed ends with status 127 and a line in its log.
  */
 int emu_spawn(const struct emu_argv *a, const char *log, pid_t *pid);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sweeper: a small process that outlives the emulator by a moment and removes its run directory,
- * also when the emulator was killed.
+ * The sweeper: a small process that outlives the emulator by a moment and removes its run
+ * directory, also when the emulator was killed.
  */
 #pragma once
 

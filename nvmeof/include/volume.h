@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Volumes: where blocks live. One interface over files, memory, nothing, and later NVMe over Fabrics
- * and the layers on top of it.
+ * Volumes: where blocks live. One interface over files, memory, nothing, and later NVMe over
+ * Fabrics and the layers on top of it.
  *
- * The control thread opens, resizes and closes volumes. Each worker that does I/O on one has a channel
- * of its own; a request is submitted to a channel and answered on the same worker, from submit
- * itself or from a later vol_chan_poll(). Nothing here blocks a worker.
+ * The control thread opens, resizes and closes volumes. Each worker that does I/O on one has a
+ * channel of its own; a request is submitted to a channel and answered on the same worker, from
+ * submit itself or from a later vol_chan_poll(). Nothing here blocks a worker.
  */
 #pragma once
 
@@ -32,7 +32,9 @@ struct vol_io {
 	uint64_t len; // bytes; a multiple of block_size
 	struct iovec *iov; // VOL_READ, VOL_WRITE: sums to len; any alignment, any number
 	unsigned n_iov;
-	/* Called once, on the worker of the channel. err: 0 or -errno. The io may be reused in it. */
+	/*
+	 * Called once, on the worker of the channel. err: 0 or -errno. The io may be reused in it.
+	 */
 	void (*done)(struct vol_io *io, int err);
 	_Alignas(16) unsigned char priv[VOL_IO_PRIV]; // the volume's
 };
@@ -89,7 +91,9 @@ int vol_file_open(const struct vol_file_conf *conf, struct vol **out);
 /* No channel may be left open. NULL is accepted. */
 void vol_close(struct vol *v);
 
-/* New size in bytes. -EBUSY never: running requests beyond a shrunk end fail with -EIO. -ENOTSUP. */
+/*
+ * New size in bytes. -EBUSY never: running requests beyond a shrunk end fail with -EIO. -ENOTSUP.
+ */
 int vol_resize(struct vol *v, uint64_t size);
 
 /* Any thread. */
@@ -113,8 +117,8 @@ unsigned vol_chan_kick(struct vol_chan *c);
 unsigned vol_chan_poll(struct vol_chan *c);
 
 /*
- * Becomes readable when answers wait; -1: answers never wait (null, ram). A thread that sleeps on it
- * may be woken by EINTR instead, which is as good a reason to poll the channel.
+ * Becomes readable when answers wait; -1: answers never wait (null, ram). A thread that sleeps on
+ * it may be woken by EINTR instead, which is as good a reason to poll the channel.
  */
 int vol_chan_fd(const struct vol_chan *c);
 /* Requests submitted and not answered. */

@@ -17,8 +17,8 @@
 
 /*
  * Flow key. Host order only where the field is ours; wire order otherwise. No padding: keys compare
- * and hash as bytes. Layers are in the order in which they are extracted, so that a table whose masks
- * stop at layer 2 never looks further into a packet.
+ * and hash as bytes. Layers are in the order in which they are extracted, so that a table whose
+ * masks stop at layer 2 never looks further into a packet.
  */
 struct odp_key {
 	/* layer 2 */
@@ -91,8 +91,8 @@ struct odp_flow_info {
 /*
  * Install or replace. The key is stored masked. Actions are validated once, here.
  *
- * Where flows overlap, one of origin "operator" wins over any other; among those, the one whose mask
- * has more bits, then the older mask. Flows of other origins must not overlap one another.
+ * Where flows overlap, one of origin "operator" wins over any other; among those, the one whose
+ * mask has more bits, then the older mask. Flows of other origins must not overlap one another.
  *
  * Returns 0, or
  *   -EINVAL  mask bits on fields that the key's protocol does not have, unknown action, action list
@@ -124,7 +124,9 @@ void odp_stats(const struct odp *dp, struct odp_stats *out);
 
 /* ---- text, in the syntax of "ovs-appctl dpctl" (dpctl.c) ---- */
 
-/* "in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Length or -ENOSPC. */
+/*
+ * "in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Length or -ENOSPC.
+ */
 int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask, char *buf,
 	size_t size);
 int odp_actions_format(

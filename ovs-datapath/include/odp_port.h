@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ports: where packets enter and leave the datapath. The datapath owns the interface; vhost functions
- * and ethdevs sit behind it.
+ * Ports: where packets enter and leave the datapath. The datapath owns the interface; vhost
+ * functions and ethdevs sit behind it.
  *
- * Each receive queue of a port is polled by one worker. A worker that sends to a port whose transmit
- * queue belongs to another worker hands the packets over through a ring; queues are never shared.
+ * Each receive queue of a port is polled by one worker. A worker that sends to a port whose
+ * transmit queue belongs to another worker hands the packets over through a ring; queues are never
+ * shared.
  *
  * mbuf contract, in both directions (the same words as in vho_net.h):
  *   RTE_MBUF_F_TX_TCP_CKSUM / UDP_CKSUM  the L4 checksum field holds the pseudo-header sum with the
@@ -74,7 +75,9 @@ struct odp_port_ops {
 	/* Worker of rxq: ask for a wake-up through the fd given to odp_rxq_attach. True: empty. */
 	bool (*rx_arm)(void *drv, uint16_t rxq); // NULL: cannot; the worker sleeps in short naps
 	void (*rx_disarm)(void *drv, uint16_t rxq);
-	/* True: this queue has no wake-up although rx_arm is there; asked at attach. May be NULL. */
+	/*
+	 * True: this queue has no wake-up although rx_arm is there; asked at attach. May be NULL.
+	 */
 	bool (*rx_blind)(void *drv, uint16_t rxq);
 	/* Any thread. */
 	void (*caps)(void *drv, struct odp_port_caps *out);
@@ -127,7 +130,9 @@ void odp_worker_disarm(struct odp_worker *w);
 /* Longest sleep in microseconds that keeps ports without interrupts served; 0: no limit. Worker. */
 unsigned odp_worker_nap_us(const struct odp_worker *w);
 
-/* Adds a port and gives it the lowest free number from 1 on. 0, -EINVAL, -EEXIST, -ENOSPC, -ENOMEM. */
+/*
+ * Adds a port and gives it the lowest free number from 1 on. 0, -EINVAL, -EEXIST, -ENOSPC, -ENOMEM.
+ */
 int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out);
 /* Detach all queues first. Removes its addresses and every flow that names it; synchronizes. */
 void odp_port_del(struct odp_port *port);
@@ -142,8 +147,8 @@ void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *ar
 void odp_port_caps_changed(struct odp_port *port);
 
 /*
- * Have `worker` poll rxq / send on txq. Run ON that worker (or before it runs), by message. A port's
- * txq that nobody owns drops with PORT_GONE.
+ * Have `worker` poll rxq / send on txq. Run ON that worker (or before it runs), by message. A
+ * port's txq that nobody owns drops with PORT_GONE.
  */
 int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
 void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the card and the security chip say to each other: one request and one response per datagram of
- * a SOCK_SEQPACKET Unix socket. All integers are little endian.
+ * What the card and the security chip say to each other: one request and one response per datagram
+ * of a SOCK_SEQPACKET Unix socket. All integers are little endian.
  */
 #pragma once
 

@@ -271,7 +271,9 @@ static void uplink(void **state)
 	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
 }
 
-/* Each allocation of each constructor fails once: nothing is left, and the next attempt succeeds. */
+/*
+ * Each allocation of each constructor fails once: nothing is left, and the next attempt succeeds.
+ */
 static void out_of_memory(void **state)
 {
 	long k;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Headers to flow key at any length: no read beyond the frame, and deeper keys extend shallower ones. */
+/*
+ * Headers to flow key at any length: no read beyond the frame, and deeper keys extend shallower
+ * ones.
+ */
 #include <stdlib.h>
 #include <string.h>
 

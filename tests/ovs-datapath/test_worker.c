@@ -56,8 +56,8 @@ static void *run(void *arg)
 }
 
 /*
- * p1 is received by worker 0, p2 is sent by worker 1. Every packet arrives once, in order, while the
- * control thread installs and deletes flows above them all the time.
+ * p1 is received by worker 0, p2 is sent by worker 1. Every packet arrives once, in order, while
+ * the control thread installs and deletes flows above them all the time.
  */
 static void handover(void **state)
 {

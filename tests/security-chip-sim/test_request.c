@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The chip's requests: registers change only as the specification says, nonsense changes nothing. */
+/*
+ * The chip's requests: registers change only as the specification says, nonsense changes nothing.
+ */
 #include <string.h>
 
 #include "request.h"
@@ -20,7 +22,10 @@ static size_t ask(struct sec_pcr_bank *bank, uint16_t version, uint16_t op, cons
 	return sec_request(bank, (const uint8_t *)&req, sizeof(req.hdr) + len, (uint8_t *)out);
 }
 
-/* SHA-384 of 96 zero bytes: a register of zeros extended by zeros. Computed with coreutils sha384sum. */
+/*
+ * SHA-384 of 96 zero bytes: a register of zeros extended by zeros. Computed with coreutils
+ * sha384sum.
+ */
 static const uint8_t zeros_extended[] = { 0xf5, 0x7b, 0xb7, 0xed, 0x82, 0xc6, 0xae, 0x4a, 0x29,
 	0xe6, 0xc9, 0x87, 0x93, 0x38, 0xc5, 0x92, 0xc7, 0xd4, 0x2a, 0x39, 0x13, 0x55, 0x83, 0xe8,
 	0xcc, 0xbe, 0x39, 0x40, 0xf2, 0x34, 0x4b, 0x0e, 0xb6, 0xeb, 0x85, 0x03, 0xdb, 0x0f, 0xfd,

@@ -412,7 +412,9 @@ static void one_call_per_turn(void **state)
 	env_close(&f.e);
 }
 
-/* During a migration every page that a request may have written is marked, the status byte's too. */
+/*
+ * During a migration every page that a request may have written is marked, the status byte's too.
+ */
 static void dirty_log_hears_of_writes(void **state)
 {
 	struct fixture f = { 0 };

@@ -58,9 +58,9 @@ struct vho_dev *vho_blk_dev(struct vho_blk *blk);
 
 /*
  * One turn of one queue: pop at most `budget` requests, submit them, push what has been answered,
- * publish and notify once. `chan` goes to the store's submit. Returns requests popped plus answered.
- * The queue's worker. Late answers are pushed as they come and shown to the driver by the next call:
- * after collecting any from the channel, poll its queues once more before sleeping.
+ * publish and notify once. `chan` goes to the store's submit. Returns requests popped plus
+ * answered. The queue's worker. Late answers are pushed as they come and shown to the driver by the
+ * next call: after collecting any from the channel, poll its queues once more before sleeping.
  */
 unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget);
 

@@ -2,8 +2,8 @@
 /*
  * virtio-net: bursts between a guest's queues and mbufs.
  *
- * Queue 2i is receiveq i (card to guest), 2i+1 transmitq i (guest to card), 2 * max_pairs the control
- * queue. "rx" and "tx" below are the card's view: rx takes packets from the guest.
+ * Queue 2i is receiveq i (card to guest), 2i+1 transmitq i (guest to card), 2 * max_pairs the
+ * control queue. "rx" and "tx" below are the card's view: rx takes packets from the guest.
  *
  * What a packet's mbuf says, in both directions (the contract shared with odp_port.h):
  *   RTE_MBUF_F_TX_TCP_CKSUM / UDP_CKSUM  the L4 checksum field holds the pseudo-header sum (length
@@ -70,16 +70,17 @@ void vho_net_destroy(struct vho_net *net);
 struct vho_dev *vho_net_dev(struct vho_net *net);
 
 /*
- * Take at most n packets from transmitq of `pair`. Each mbuf is the caller's. Data was copied out of
- * guest memory once. Returns the number taken; a broken ring returns 0 for ever. The queue's worker.
+ * Take at most n packets from transmitq of `pair`. Each mbuf is the caller's. Data was copied out
+ * of guest memory once. Returns the number taken; a broken ring returns 0 for ever. The queue's
+ * worker.
  */
 uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
 
 /*
- * Deliver n packets to receiveq of `pair`. Always consumes all of them: what the guest has no buffer
- * for is dropped and counted (a guest that does not receive must not slow down others). Offload
- * requests that the guest cannot take must have been completed before (see vho_net_caps). Call
- * vho_net_tx_notify() once per turn. Returns the number delivered. The queue's worker.
+ * Deliver n packets to receiveq of `pair`. Always consumes all of them: what the guest has no
+ * buffer for is dropped and counted (a guest that does not receive must not slow down others).
+ * Offload requests that the guest cannot take must have been completed before (see vho_net_caps).
+ * Call vho_net_tx_notify() once per turn. Returns the number delivered. The queue's worker.
  */
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
 void vho_net_tx_notify(struct vho_net *net, uint16_t pair);

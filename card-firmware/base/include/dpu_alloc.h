@@ -4,7 +4,9 @@
 
 #include <stddef.h>
 
-/* n objects of `size` bytes, zeroed; NULL when memory or the countdown ran out. Free with free(). */
+/*
+ * n objects of `size` bytes, zeroed; NULL when memory or the countdown ran out. Free with free().
+ */
 void *dpu_calloc(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 
 /* The same, aligned to `align` (a power of two, at least sizeof(void *)). */

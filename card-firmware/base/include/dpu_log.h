@@ -39,7 +39,9 @@ bool dpu_ratelimit_pass(struct dpu_ratelimit *rl, uint32_t burst);
 #define dpu_info(msg, ...) dpu_log(DPU_LOG_INFO, msg, __VA_ARGS__)
 #define dpu_debug(msg, ...) dpu_log(DPU_LOG_DEBUG, msg, __VA_ARGS__)
 
-/* For what a guest or a peer can trigger: counted by the caller first, logged ten times a second. */
+/*
+ * For what a guest or a peer can trigger: counted by the caller first, logged ten times a second.
+ */
 #define dpu_warn_ratelimited(msg, ...)                           \
 	do {                                                     \
 		static struct dpu_ratelimit rl_;                 \
