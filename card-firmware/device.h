@@ -70,6 +70,7 @@ struct card_uplink {
 	struct card_uplink_conf conf;
 	struct odp_ethdev *dev; // owned
 	struct odp_port *port; // owned
+	struct event *link_timer; // owned
 	unsigned first_worker;
 	unsigned n_attached; // queues with a worker
 };

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
+
+#define LINK_POLL_MS 100
 
 struct card_uplink *card_uplink_find(struct card *c, const char *name)
 {
@@ -63,8 +67,35 @@ static int detach(struct card_worker *w, void *arg)
 	return 0;
 }
 
+static void on_link_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_uplink *u = arg;
+	struct odp_port_caps caps;
+
+	(void)fd;
+	(void)what;
+	if (!odp_ethdev_poll(u->dev, u->port))
+		return;
+	odp_ethdev_ops()->caps(u->dev, &caps);
+	dpu_info("uplink: link changed", "name=%s up=%d", u->name, caps.up);
+}
+
+static int watch_link(struct card_uplink *u)
+{
+	static const struct timeval every = { .tv_usec = LINK_POLL_MS * 1000 };
+
+	u->link_timer = event_new(u->card->loop, -1, EV_PERSIST, on_link_timer, u);
+	if (!u->link_timer || event_add(u->link_timer, &every) < 0)
+		return -ENOMEM;
+	odp_port_caps_changed(u->port);
+	(void)odp_ethdev_poll(u->dev, u->port);
+	return 0;
+}
+
 static void uplink_free(struct card_uplink *u)
 {
+	if (u->link_timer)
+		event_free(u->link_timer);
 	while (u->n_attached) {
 		struct queue q = { u, (uint16_t)--u->n_attached };
 
@@ -108,8 +139,7 @@ static int uplink_open(struct card_uplink *u)
 		if (ret)
 			return ret;
 	}
-	odp_port_caps_changed(u->port);
-	return 0;
+	return watch_link(u);
 }
 
 static bool same(const struct card_uplink_conf *a, const struct card_uplink_conf *b)

@@ -113,7 +113,8 @@ static unsigned nap_us(const struct card_worker *w)
 	return nap;
 }
 
-static void wait_for_events(struct card_worker *w)
+/* False: nothing came before the nap was over. */
+static bool wait_for_events(struct card_worker *w)
 {
 	struct epoll_event ev[EVENTS_MAX];
 	unsigned nap = nap_us(w);
@@ -124,22 +125,28 @@ static void wait_for_events(struct card_worker *w)
 		n = epoll_wait(w->epoll_fd, ev, EVENTS_MAX, nap ? (int)(nap + 999) / 1000 : -1);
 	if (n > 0)
 		dpu_counter_add(&w->stats.wakes, 1);
+	return n != 0;
 }
 
 /*
  * `sleeping` is set before the pollers look for the last time. Every change of it is an exchange,
  * so for any wake-up one of two things holds: the waker finds 1 and writes wake_fd, or its exchange
  * came before ours, which then acquires what it brought, and the look finds it.
+ *
+ * False: it was a nap and nobody woke us.
  */
-static void try_sleep(struct card_worker *w)
+static bool try_sleep(struct card_worker *w)
 {
+	bool woken = true;
+
 	atomic_exchange_explicit(&w->sleeping, 1, memory_order_acq_rel); // pairs with wake
 	if (!card_msg_pending(&w->msgs) && arm_all(w)) {
 		dpu_counter_add(&w->stats.sleeps, 1);
-		wait_for_events(w);
+		woken = wait_for_events(w);
 		disarm_all(w, w->n_pollers);
 	}
 	atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel);
+	return woken;
 }
 
 /*
@@ -185,8 +192,9 @@ static int worker_main(void *arg)
 		} else {
 			dpu_counter_add(&w->stats.idle_tsc, now - last);
 			if (now - idle_since >= w->spin_tsc) {
-				try_sleep(w);
-				idle_since = rte_rdtsc();
+				// After a nap one look is enough: the next nap, or work.
+				if (try_sleep(w))
+					idle_since = rte_rdtsc();
 			} else {
 				rte_pause();
 			}

@@ -8,20 +8,27 @@
 #include "odp_port.h"
 
 #include <errno.h>
-#include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_ethdev.h>
+#include <rte_log.h>
 
+#include "dp.h"
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
+#include "port_memif.h"
 #include "sw_offload.h"
 
 #define TX_TRIES 4u
 #define DESC_DEFAULT 1024u
 #define ETH_OVERHEAD 26u // header, two tags, CRC
+#define HANDSHAKE_NS 1000000000u // between reaching a peer and giving up on its answer
 
 struct odp_ethdev {
 	/* Fixed once odp_ethdev_open() returns. */
@@ -29,97 +36,112 @@ struct odp_ethdev {
 	uint16_t n_queues;
 	uint16_t mtu;
 	bool csum, tso, multi_seg;
+	bool probed; // the device is ours to remove
+	bool is_client; // its link comes up only by starting it: see odp_ethdev_poll()
 	struct rte_mempool *pool; // borrowed
-	struct rte_device *device; // borrowed: the bus's
+	struct rte_devargs args; // owned
 	int *rx_fd; // owned; per queue, -1: no interrupt
+
+	/* Control thread. */
+	bool was_up;
+	uint64_t retry_ns;
+
+	/* Started: the workers may go in. Written by control, which waits for them after clearing it. */
+	_Atomic bool running;
 };
+
+static bool is_running(const struct odp_ethdev *d)
+{
+	return atomic_load_explicit(&d->running, memory_order_acquire); // pairs with start()
+}
 
 static uint16_t dev_rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct odp_ethdev *d = drv;
 
-	return rte_eth_rx_burst(d->id, rxq, pkts, n);
+	return likely(is_running(d)) ? rte_eth_rx_burst(d->id, rxq, pkts, n) : 0;
 }
 
-/*
- * From our contract to DPDK's: for segmentation the pseudo-header sum must not contain the length,
- * and the IPv4 header checksum is asked for. Returns the packet, or NULL when it was freed.
- */
-static struct rte_mbuf *to_device(const struct odp_ethdev *d, struct rte_mbuf *m)
-{
-	if (!(m->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO)))
-		return m;
-	m = odp_unshare(m, d->pool);
-	if (!m || !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
-		return m;
-
-	uint32_t l4 = (uint32_t)m->l2_len + m->l3_len;
-
-	if (m->data_len < l4 + 20u) {
-		rte_pktmbuf_free(m);
-		return NULL;
-	}
-	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
-	uint32_t len = m->pkt_len - l4;
-	uint32_t sum = (uint32_t)p[l4 + 16] << 8 | p[l4 + 17];
-
-	// One's complement subtraction: add the complement of each half, then fold.
-	sum += (~len & 0xffff) + (~(len >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	p[l4 + 16] = (uint8_t)(sum >> 8);
-	p[l4 + 17] = (uint8_t)sum;
-	m->l4_len = (uint64_t)(p[l4 + 12] >> 4) * 4 & 0xff;
-	if (m->ol_flags & RTE_MBUF_F_TX_IPV4) {
-		p[m->l2_len + 10] = 0;
-		p[m->l2_len + 11] = 0;
-		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
-	}
-	return m;
-}
-
-/*
- * Packets that the device's driver cannot take with their requests are freed. Returns what is left.
- */
-static uint16_t prepare(
+static uint16_t send_all(
 	const struct odp_ethdev *d, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
 {
-	uint16_t kept = 0, ok = 0;
-
-	for (uint16_t i = 0; i < n; i++) {
-		struct rte_mbuf *m = to_device(d, pkts[i]);
-
-		if (m)
-			pkts[kept++] = m;
-	}
-	while (ok < kept) {
-		ok = (uint16_t)(ok +
-				rte_eth_tx_prepare(d->id, txq, pkts + ok, (uint16_t)(kept - ok)));
-		if (ok == kept)
-			break;
-		rte_pktmbuf_free(pkts[ok]);
-		memmove(&pkts[ok], &pkts[ok + 1], (kept - ok - 1u) * sizeof(pkts[0]));
-		kept--;
-	}
-	return kept;
-}
-
-static uint16_t dev_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
-{
-	const struct odp_ethdev *d = drv;
-	uint64_t flags = 0;
 	uint16_t sent = 0;
 
-	for (uint16_t i = 0; i < n; i++)
-		flags |= pkts[i]->ol_flags;
-	if (flags & (ODP_F_L4_CSUM | ODP_F_GSO))
-		n = prepare(d, txq, pkts, n);
 	for (unsigned i = 0; i < TX_TRIES && sent < n; i++)
 		sent = (uint16_t)(sent +
 				  rte_eth_tx_burst(d->id, txq, pkts + sent, (uint16_t)(n - sent)));
 	if (sent < n)
 		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
 	return sent;
+}
+
+/* Complete in software what the driver refused. Returns 1 when all of it went out. */
+static uint16_t send_in_software(const struct odp_ethdev *d, uint16_t txq, struct rte_mbuf *m)
+{
+	struct rte_mbuf *seg[ODP_BURST];
+	struct odp_seg s;
+	bool all = true;
+	int n;
+
+	if (!(m->ol_flags & ODP_F_GSO)) {
+		m = odp_linearize(m, d->pool);
+		if (!m)
+			return 0;
+		if (odp_csum_complete(m) == 0)
+			return send_all(d, txq, &m, 1);
+		rte_pktmbuf_free(m);
+		return 0;
+	}
+	if (odp_seg_init(&s, m, d->pool) < 0) {
+		rte_pktmbuf_free(m);
+		return 0;
+	}
+	while ((n = odp_seg_next(&s, seg, ODP_BURST)) > 0) {
+		for (int i = 0; i < n; i++)
+			all &= odp_csum_complete(seg[i]) == 0;
+		all &= send_all(d, txq, seg, (uint16_t)n) == n;
+	}
+	odp_seg_fini(&s);
+	return all && n == 0;
+}
+
+/* Packets of which some ask for offloads, in order. */
+static uint16_t send_offloads(
+	const struct odp_ethdev *d, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t kept = 0, sent = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = odp_to_ethdev(pkts[i], d->pool);
+
+		if (m)
+			pkts[kept++] = m;
+	}
+	for (uint16_t at = 0; at < kept;) {
+		uint16_t left = (uint16_t)(kept - at);
+		uint16_t ok = rte_eth_tx_prepare(d->id, txq, pkts + at, left);
+
+		sent = (uint16_t)(sent + send_all(d, txq, pkts + at, ok));
+		if (ok < left)
+			sent = (uint16_t)(sent + send_in_software(d, txq, pkts[at + ok]));
+		at = (uint16_t)(at + ok + 1);
+	}
+	return sent;
+}
+
+static uint16_t dev_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct odp_ethdev *d = drv;
+	uint64_t flags = 0;
+
+	if (unlikely(!is_running(d))) {
+		rte_pktmbuf_free_bulk(pkts, n);
+		return 0;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		flags |= pkts[i]->ol_flags;
+	return flags & (ODP_F_L4_CSUM | ODP_F_GSO) ? send_offloads(d, txq, pkts, n)
+						   : send_all(d, txq, pkts, n);
 }
 
 static bool dev_rx_arm(void *drv, uint16_t rxq)
@@ -148,12 +170,19 @@ static bool dev_rx_blind(void *drv, uint16_t rxq)
 	return d->rx_fd[rxq] < 0;
 }
 
+static bool link_is_up(const struct odp_ethdev *d)
+{
+	struct rte_eth_link link = { 0 };
+
+	return is_running(d) && rte_eth_link_get_nowait(d->id, &link) == 0 &&
+	       link.link_status == RTE_ETH_LINK_UP;
+}
+
 static void dev_caps(void *drv, struct odp_port_caps *out)
 {
 	const struct odp_ethdev *d = drv;
-	struct rte_eth_link link = { 0 };
 
-	out->up = rte_eth_link_get_nowait(d->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+	out->up = link_is_up(d);
 	out->csum = d->csum;
 	out->tso4 = d->tso;
 	out->tso6 = d->tso;
@@ -208,7 +237,7 @@ static void choose_offloads(
 		conf->rxmode.offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 }
 
-static int start_queues(struct odp_ethdev *d, const struct odp_ethdev_conf *conf)
+static int setup_queues(struct odp_ethdev *d, const struct odp_ethdev_conf *conf)
 {
 	uint16_t n_rxd = conf->n_desc ? conf->n_desc : DESC_DEFAULT, n_txd = n_rxd;
 	int socket = rte_eth_dev_socket_id(d->id);
@@ -219,7 +248,59 @@ static int start_queues(struct odp_ethdev *d, const struct odp_ethdev_conf *conf
 		if (ret == 0)
 			ret = rte_eth_tx_queue_setup(d->id, q, n_txd, (unsigned)socket, NULL);
 	}
-	return ret < 0 ? ret : rte_eth_dev_start(d->id);
+	return ret < 0 ? ret : 0;
+}
+
+/*
+ * Silence a part of DPDK while it is asked what it answers with an error that is none: the level it
+ * had, to be restored by loud_again().
+ */
+static int quiet(const char *part)
+{
+	int type = rte_log_register(part); // registered already: its number
+	int level = type < 0 ? -1 : rte_log_get_level((uint32_t)type);
+
+	if (level >= 0)
+		(void)rte_log_set_level((uint32_t)type, RTE_LOG_CRIT);
+	return level;
+}
+
+static void loud_again(const char *part, int level)
+{
+	if (level >= 0)
+		(void)rte_log_set_level((uint32_t)rte_log_register(part), (uint32_t)level);
+}
+
+/* A client that finds no peer is stopped, not broken. */
+static int start(struct odp_ethdev *d)
+{
+	int level = d->is_client ? quiet("pmd.net.memif") : -1;
+	int ret = rte_eth_dev_start(d->id);
+
+	loud_again("pmd.net.memif", level);
+	if (ret < 0)
+		return d->is_client ? 0 : ret;
+	d->retry_ns = dpu_now_ns() + HANDSHAKE_NS;
+	atomic_store_explicit(&d->running, true, memory_order_release); // pairs with is_running()
+	return 0;
+}
+
+/* Fds of the queues' interrupts; drivers without any complain when asked, and there is no other way. */
+static int find_rx_fds(struct odp_ethdev *d, bool intr)
+{
+	int level;
+
+	d->rx_fd = dpu_calloc(d->n_queues, sizeof(*d->rx_fd));
+	if (!d->rx_fd)
+		return -ENOMEM;
+	level = quiet("lib.ethdev");
+	for (uint16_t q = 0; q < d->n_queues; q++) {
+		int fd = intr ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->id, q) : -1;
+
+		d->rx_fd[q] = fd > 0 ? fd : -1;
+	}
+	loud_again("lib.ethdev", level);
+	return 0;
 }
 
 static int configure(struct odp_ethdev *d, const struct odp_ethdev_conf *conf)
@@ -230,7 +311,6 @@ static int configure(struct odp_ethdev *d, const struct odp_ethdev_conf *conf)
 
 	if (ret < 0)
 		return ret;
-	d->device = info.device;
 	d->n_queues = RTE_MIN(RTE_MIN(info.max_rx_queues, info.max_tx_queues),
 		conf->n_queues ? conf->n_queues : 1);
 	if (d->n_queues == 0)
@@ -252,19 +332,13 @@ static int configure(struct odp_ethdev *d, const struct odp_ethdev_conf *conf)
 		if (ret < 0 && ret != -ENOTSUP)
 			return -EINVAL;
 	}
-	ret = start_queues(d, conf);
+	ret = setup_queues(d, conf);
+	if (ret == 0)
+		ret = start(d);
 	if (ret < 0)
 		return ret;
 	(void)rte_eth_promiscuous_enable(d->id);
-	d->rx_fd = dpu_calloc(d->n_queues, sizeof(*d->rx_fd));
-	if (!d->rx_fd)
-		return -ENOMEM;
-	for (uint16_t q = 0; q < d->n_queues; q++) {
-		int fd = ec.intr_conf.rxq ? rte_eth_dev_rx_intr_ctl_q_get_fd(d->id, q) : -1;
-
-		d->rx_fd[q] = fd > 0 ? fd : -1;
-	}
-	return 0;
+	return find_rx_fds(d, ec.intr_conf.rxq);
 }
 
 static int find_port(const char *devargs, uint16_t *id)
@@ -281,30 +355,50 @@ static int find_port(const char *devargs, uint16_t *id)
 	return -ENODEV;
 }
 
+/* Once it exists the device is d's to remove. -EEXIST: somebody else's. */
+static int probe(struct odp_ethdev *d, const char *devargs)
+{
+	int ret = rte_devargs_parse(&d->args, devargs);
+
+	if (ret < 0)
+		return -ENODEV;
+	if (find_port(d->args.name, &d->id) == 0)
+		return -EEXIST;
+	odp_memif_clear_socket(devargs);
+	ret = rte_dev_probe(devargs);
+	if (ret < 0)
+		return -ENODEV;
+	d->probed = true;
+	d->is_client = odp_memif_is_client(devargs);
+	return find_port(devargs, &d->id);
+}
+
 int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out)
 {
 	struct odp_ethdev *d = dpu_calloc(1, sizeof(*d));
+	const char *text = "uplink: no such device";
 	int ret;
 
 	if (!d)
 		return -ENOMEM;
 	d->pool = conf->pool;
-	ret = rte_dev_probe(conf->devargs);
-	if (ret == 0)
-		ret = find_port(conf->devargs, &d->id);
-	if (ret < 0) {
-		dpu_err("uplink: no such device", "name=%s devargs=%s err=%d", conf->name,
-			conf->devargs, ret);
-		free(d);
-		return ret == -EINVAL || ret == -EEXIST ? -EINVAL : -ENODEV;
+	ret = probe(d, conf->devargs);
+	if (ret == -EEXIST)
+		text = "uplink: device in use";
+	if (ret == 0) {
+		ret = configure(d, conf);
+		text = "uplink: cannot start";
+		if (ret < 0 && ret != -EINVAL && ret != -ENOMEM)
+			ret = -EIO;
 	}
-	ret = configure(d, conf);
 	if (ret < 0) {
-		dpu_err("uplink: cannot start", "name=%s devargs=%s err=%d", conf->name,
-			conf->devargs, ret);
+		dpu_err(text, "name=%s devargs=%s err=%d", conf->name, conf->devargs, ret);
 		odp_ethdev_close(d);
-		return ret == -EINVAL || ret == -ENOMEM ? ret : -EIO;
+		return ret;
 	}
+	if (d->is_client && !is_running(d))
+		dpu_info("uplink: nobody at the other end yet", "name=%s devargs=%s", conf->name,
+			conf->devargs);
 	*out = d;
 	return 0;
 }
@@ -313,9 +407,44 @@ void odp_ethdev_close(struct odp_ethdev *dev)
 {
 	if (!dev)
 		return;
-	(void)rte_eth_dev_stop(dev->id);
-	if (dev->device)
-		(void)rte_dev_remove(dev->device);
+	if (is_running(dev))
+		(void)rte_eth_dev_stop(dev->id);
+	if (dev->probed)
+		(void)rte_eal_hotplug_remove(rte_bus_name(dev->args.bus), dev->args.name);
+	rte_devargs_reset(&dev->args);
 	free(dev->rx_fd);
 	free(dev);
+}
+
+/* ---- link ---- */
+
+/* Start a client anew. Its device is stopped only when no worker can be inside. */
+static void reconnect(struct odp_ethdev *d, struct odp_port *port)
+{
+	struct odp *dp = port->dp;
+
+	if (dpu_now_ns() < d->retry_ns)
+		return;
+	if (is_running(d)) {
+		atomic_store_explicit(&d->running, false, memory_order_release);
+		if (dp->conf.synchronize)
+			dp->conf.synchronize(dp->conf.host_arg);
+		(void)rte_eth_dev_stop(d->id);
+	}
+	(void)start(d);
+}
+
+bool odp_ethdev_poll(struct odp_ethdev *dev, struct odp_port *port)
+{
+	bool up = link_is_up(dev);
+
+	if (!up && dev->is_client) {
+		reconnect(dev, port);
+		up = link_is_up(dev);
+	}
+	if (up == dev->was_up)
+		return false;
+	dev->was_up = up;
+	odp_port_caps_changed(port);
+	return true;
 }

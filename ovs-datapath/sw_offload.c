@@ -160,6 +160,37 @@ static uint16_t pseudo_sum(const uint8_t *hdr, const struct l4_at *at, uint32_t 
 	return (uint16_t)((sum & 0xffff) + (sum >> 16));
 }
 
+struct rte_mbuf *odp_to_ethdev(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	if (!(m->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO)))
+		return m;
+	m = odp_unshare(m, pool);
+	if (!m || !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+		return m;
+
+	uint32_t l4 = (uint32_t)m->l2_len + m->l3_len;
+	uint32_t len = m->pkt_len - l4;
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+	struct l4_at at;
+
+	// A device reads its headers from the first segment.
+	if (locate(m, p, m->data_len, &at) < 0 || p[l4 + 12] >> 4 < 5) {
+		rte_pktmbuf_free(m);
+		return NULL;
+	}
+	// One's complement subtraction: add the complement of each half, then fold.
+	uint32_t sum = be16(p + at.csum) + (~len & 0xffff) + (~(len >> 16) & 0xffff);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	put16(p + at.csum, (sum & 0xffff) + (sum >> 16));
+	m->l4_len = (uint64_t)(p[l4 + 12] >> 4) * 4 & 0xff;
+	if (at.v4) {
+		put16(p + at.l3 + 10, 0);
+		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	}
+	return m;
+}
+
 /* The last extension header before l4 must not make the packet a fragment. */
 static bool is_fragment(const uint8_t *hdr, const struct l4_at *at)
 {

@@ -31,6 +31,13 @@ struct rte_mbuf *odp_linearize(struct rte_mbuf *m, struct rte_mempool *pool);
  */
 int odp_csum_complete(struct rte_mbuf *m);
 
+/*
+ * From our contract (odp_port.h) to DPDK's: for TCP segmentation the pseudo-header sum must not
+ * contain the length, and the IPv4 header checksum is asked for. Other packets pass, unshared when
+ * they ask for anything. NULL: no memory, or headers that do not fit the request; freed.
+ */
+struct rte_mbuf *odp_to_ethdev(struct rte_mbuf *m, struct rte_mempool *pool);
+
 /* Cuts one GSO frame into segments, a few at a time. */
 struct odp_seg {
 	struct rte_mbuf *m; // owned until odp_seg_fini()

@@ -172,9 +172,17 @@ struct odp_ethdev_conf {
 };
 
 struct odp_ethdev;
-/* Probe, configure and start an ethdev. 0, -ENODEV (no such device or driver), -EINVAL, -EIO. */
+/*
+ * Probe, configure and start an ethdev. A memif client whose peer is not there is opened with its link
+ * down. 0, -ENODEV (no such device or driver), -EEXIST (the device is in use), -EINVAL, -ENOMEM, -EIO.
+ */
 int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out);
 void odp_ethdev_close(struct odp_ethdev *dev);
+/*
+ * Look at the link; to be called several times a second. The port's capabilities follow it. A memif
+ * client whose link is down connects anew. True: the link changed. Control thread.
+ */
+bool odp_ethdev_poll(struct odp_ethdev *dev, struct odp_port *port);
 const struct odp_port_ops *odp_ethdev_ops(void);
 uint16_t odp_ethdev_n_queues(const struct odp_ethdev *dev);
 /* Fd that becomes readable when rxq has packets and is armed; -1: the device has no interrupts. */
