@@ -369,6 +369,27 @@ static inline int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_n
 		m, atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed), h);
 }
 
+/*
+ * Write a header, unless the buffer already holds the same bytes: buffers come round again, headers
+ * are mostly alike, and a line that is only read can stay in both cores' caches.
+ */
+static inline void put_header(uint8_t *to, const vho_net_hdr *h, uint32_t hdr_len)
+{
+	uint64_t had, want;
+	uint32_t had_tail, want_tail;
+
+	if (unlikely(hdr_len != sizeof(*h))) {
+		memcpy(to, h, sizeof(struct virtio_net_hdr));
+		return;
+	}
+	memcpy(&had, to, sizeof(had));
+	memcpy(&had_tail, to + sizeof(had), sizeof(had_tail));
+	memcpy(&want, h, sizeof(want));
+	memcpy(&want_tail, (const uint8_t *)h + sizeof(want), sizeof(want_tail));
+	if (had != want || had_tail != want_tail)
+		memcpy(to, h, sizeof(*h));
+}
+
 /* As many packets as fit one buffer each, straight onto the ring. Returns how many. */
 static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
 	struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
@@ -388,10 +409,7 @@ static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
 
 		if (unlikely(m->pkt_len > b.s[i].room || tx_header(net, m, &h)))
 			break;
-		if (likely(hdr_len == sizeof(h)))
-			memcpy(b.s[i].hdr, &h, sizeof(h));
-		else
-			memcpy(b.s[i].hdr, &h, sizeof(struct virtio_net_hdr));
+		put_header(b.s[i].hdr, &h, hdr_len);
 		rte_memcpy(to, rte_pktmbuf_mtod(m, const void *), m->data_len);
 		for (const struct rte_mbuf *s = m; unlikely(s->next != NULL); s = s->next) {
 			to += s->data_len;
