@@ -16,7 +16,7 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	if (size == 0 || size > INT64_MAX || size % block_size != 0)
 		return -EINVAL;
 	v->ops = ops;
-	strcpy(v->name, name);
+	memcpy(v->name, name, strlen(name) + 1);
 	v->block_size = block_size;
 	atomic_init(&v->size, size);
 	atomic_init(&v->failed, false);

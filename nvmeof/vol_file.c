@@ -158,7 +158,7 @@ static const struct vol_ops file_ops = {
 static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struct stat *st)
 {
 	int flags = conf->read_only ? O_RDONLY : O_RDWR;
-	struct stat st2;
+	struct stat st2 = { 0 };
 
 	f->fd = open_checked(conf->path, flags, st);
 	if (f->fd < 0)
@@ -191,7 +191,7 @@ static int ring_works(void)
 int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
 {
 	struct vol_file *f;
-	struct stat st;
+	struct stat st = { 0 };
 	uint64_t size = 0;
 	int ret;
 
