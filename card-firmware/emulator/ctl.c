@@ -336,11 +336,14 @@ int emu_ctl_start(struct emu *e)
 void emu_ctl_stop(struct emu *e)
 {
 	struct emu_ctl *ctl = e->ctl;
+	struct emu_request *r, *next;
 
 	if (!ctl)
 		return;
-	while (!LIST_EMPTY(&ctl->clients))
-		client_free(LIST_FIRST(&ctl->clients));
+	for (r = LIST_FIRST(&ctl->clients); r; r = next) {
+		next = LIST_NEXT(r, link);
+		client_free(r);
+	}
 	evconnlistener_free(ctl->listener);
 	free(ctl);
 	e->ctl = NULL;

@@ -43,7 +43,7 @@ void emu_path(const struct emu *e, char *out, size_t size, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void say(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	char text[1024];
 

@@ -23,10 +23,10 @@ void emu_argv_fini(struct emu_argv *a);
 
 /*
  * Start a->v[0] (a path, or a name found in PATH). log: file to append output to, NULL: the
- * emulator's own stdin, stdout and stderr. Returns 0 and *pid, or a negative errno; -ENOMEM when
+ * emulator's own stdin, stdout and stderr. Returns 0 and *out, or a negative errno; -ENOMEM when
  * the vector failed. A program that cannot be executed ends with status 127 and a line in its log.
  */
-int emu_spawn(const struct emu_argv *a, const char *log, pid_t *pid);
+int emu_spawn(const struct emu_argv *a, const char *log, pid_t *out);
 
 /* The program `name`: beside the emulator (same folder or the one above), else by PATH. */
 void emu_program_path(const char *name, char *out, size_t size);
