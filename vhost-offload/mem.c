@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "dpu_alloc.h"
+#include "vho_device.h"
 
 /*
  * Mapped ranges as the SIGBUS handler sees them. A slot is free while `base` is 0. A writer claims
@@ -180,10 +181,22 @@ static int file_page(const struct vho_mem_region *r, int fd, size_t *page)
 	return 0;
 }
 
+int vho_mem_file_check(int fd, uint64_t end)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end || fs.f_type == HUGETLBFS_MAGIC)
+		return -EINVAL;
+	return 0;
+}
+
 static int map_region(struct vho_mem *mem, const struct vho_mem_region *r, int fd)
 {
 	struct vho_mem_map_entry *e = &mem->r[mem->n];
-	size_t page;
+	size_t page = 1; // set by file_page()
 	int ret = file_page(r, fd, &page);
 
 	if (ret)

@@ -98,11 +98,16 @@ int vho_mem_host_to_gpa(const struct vho_mem *mem, const void *p, uint64_t *gpa)
 int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, uint64_t *gpa);
 
 /*
- * Install the SIGBUS handler that answers a fault inside a map by zero pages and `faulted`, so that
- * a front-end that truncates its memory loses its own session and nothing else. Faults elsewhere
- * go to the previous handler. Once, from main.
+ * The guard, vho_mem_guard_init() in vho_device.h: a SIGBUS handler that answers a fault inside a
+ * map by zero pages and `faulted`, so that a front-end that truncates its memory loses its own
+ * session and nothing else. Faults elsewhere go to the previous handler.
  */
-int vho_mem_guard_init(void);
+
+/*
+ * May a front-end's fd be mapped up to byte `end` and guarded? 0, or -EINVAL: not a file, shorter,
+ * or of huge pages, which the guard cannot replace singly; or the errno of fstat(2), fstatfs(2).
+ */
+int vho_mem_file_check(int fd, uint64_t end);
 
 /*
  * Put another shared mapping (dirty log, inflight region) under the guard: a fault inside
