@@ -46,13 +46,14 @@ int atk_blk_open(struct atk_env *e, const char *function, struct drv_blk_conf *c
 
 int atk_vu_open(struct atk_env *e, const char *function, struct drv_vu *vu, struct drv_mem *mem)
 {
-	struct drv_vu_conf c = { .path = atk_path(e, function),
-		.want = DRV_BLK_FEATURES | DRV_NET_FEATURES,
-		.inflight = true };
+	struct drv_vu_conf c = {
+		.path = atk_path(e, function), .want = DRV_BLK_FEATURES, .inflight = true
+	};
 	int ret = drv_mem_init(mem, 2, 4 << 20);
 
 	if (ret)
 		return atk_fail(e, "no memory");
+	c.want |= DRV_NET_FEATURES;
 	ret = drv_vu_open(vu, &c, mem);
 	if (ret) {
 		drv_mem_fini(mem);

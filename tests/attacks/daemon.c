@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,12 +26,15 @@ static int write_file(const char *path, const char *text)
 	return fclose(f) ? -errno : 0;
 }
 
-static void child(struct atk_daemon *d, const char *config, int ready_fd)
+static void child(struct atk_daemon *d, const char *config, int ready_fd, pid_t parent)
 {
 	char rpc[128], dir[128], ready[16], prefix[96];
 	const char *cores = getenv("ATK_CORES");
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL); // whatever ends us ends it
+	if (getppid() != parent)
+		_exit(127);
 	dup2(null, STDOUT_FILENO); // our own lines alone go there
 
 	snprintf(rpc, sizeof(rpc), "%s/rpc", d->dir);
@@ -46,10 +50,11 @@ static void child(struct atk_daemon *d, const char *config, int ready_fd)
 int atk_daemon_start(struct atk_daemon *d)
 {
 	char config[128], buf[16];
+	static const char pattern[] = "/tmp/atk.XXXXXX";
 	int fds[2], ret;
 
 	if (!d->dir[0]) {
-		strcpy(d->dir, "/tmp/atk.XXXXXX");
+		memcpy(d->dir, pattern, sizeof(pattern));
 		if (!mkdtemp(d->dir)) {
 			d->dir[0] = '\0';
 			return -errno;
@@ -62,9 +67,11 @@ int atk_daemon_start(struct atk_daemon *d)
 	if (pipe(fds))
 		return -errno;
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+	pid_t parent = getpid();
+
 	d->pid = fork();
 	if (d->pid == 0)
-		child(d, config, fds[1]);
+		child(d, config, fds[1], parent);
 	close(fds[1]);
 	struct pollfd p = { .fd = fds[0], .events = POLLIN };
 

@@ -298,13 +298,12 @@ static int vb12(struct atk_env *e)
 		"\"filename\": \"%s/disk\", \"block_size\": 512, \"num_blocks\": 32768}},\n"
 		"{\"method\": \"vhost_create_blk_controller\", \"params\": {\"ctrlr\": \"d\", "
 		"\"dev_name\": \"v\"}}]\n";
-	struct atk_daemon d = { .dir = "" };
+	struct atk_daemon d = { .dir = "/tmp/atkb.XXXXXX" };
 	char config[1024], file[128];
 	struct drv_blk b;
 	int ret;
 
-	strcpy(d.binary, e->d->binary);
-	strcpy(d.dir, "/tmp/atkb.XXXXXX");
+	memcpy(d.binary, e->d->binary, sizeof(d.binary));
 	ATK_CHECK(e, mkdtemp(d.dir), "mkdtemp");
 	snprintf(config, sizeof(config), form, d.dir);
 	d.config = config;

@@ -401,13 +401,16 @@ static int vs19(struct atk_env *e)
 
 	ATK_CHECK(e, fd >= 0 && !ftruncate(fd, 3 * 4096), "memfd");
 	map = mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED, fd, 0);
-	ret = map == MAP_FAILED ? atk_fail(e, "mmap") : open_ring(e, &s, 0, 1);
+	if (map == MAP_FAILED) {
+		close(fd);
+		return atk_fail(e, "mmap");
+	}
+	ret = open_ring(e, &s, 0, 1);
 	if (!ret) {
 		ret = dirty_log(e, &s, fd, map);
 		drv_blk_close(&s.b);
 	}
-	if (map != MAP_FAILED)
-		munmap(map, 3 * 4096);
+	munmap(map, 3 * 4096);
 	close(fd);
 	return ret;
 }

@@ -95,9 +95,11 @@ int main(void)
 			odp_worker_turn(w);
 		sample[s] = rte_rdtsc() - t;
 	}
+	size_t middle = SAMPLES / 2;
+
 	qsort(sample, SAMPLES, sizeof(sample[0]), by_value);
 	printf("cycles/packet: median %.1f, best %.1f\n",
-		(double)sample[SAMPLES / 2] / (TURNS * 2 * ODP_BURST),
+		(double)sample[middle] / (TURNS * 2 * ODP_BURST),
 		(double)sample[0] / (TURNS * 2 * ODP_BURST));
 	return 0;
 }

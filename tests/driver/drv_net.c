@@ -297,7 +297,8 @@ int drv_net_ctrl(
 		return -EMSGSIZE;
 	n->ctrl_buf[0] = cls;
 	n->ctrl_buf[1] = cmd;
-	memcpy(n->ctrl_buf + 64, data, len);
+	if (len)
+		memcpy(n->ctrl_buf + 64, data, len);
 	*ack = 0xee;
 	if (!len)
 		s[1] = s[2];

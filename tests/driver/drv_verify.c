@@ -73,11 +73,11 @@ static void classify(struct drv_verify *v, const uint8_t *at, uint64_t sector)
 	uint64_t w[2];
 
 	memcpy(w, at, sizeof(w));
-	if (stamp_is(at, sector, GEN_ZERO))
-		v->stats.stale++;
-	else if (!stamp_is(at, w[0], (uint32_t)w[1]))
+	bool zero = stamp_is(at, sector, GEN_ZERO);
+
+	if (!zero && !stamp_is(at, w[0], (uint32_t)w[1]))
 		v->stats.torn++;
-	else if (w[0] != sector)
+	else if (!zero && w[0] != sector)
 		v->stats.misplaced++;
 	else
 		v->stats.stale++;

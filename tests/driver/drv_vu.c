@@ -20,7 +20,7 @@ int drv_connect(const char *path, unsigned timeout_ms)
 
 	if (strlen(path) >= sizeof(a.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(a.sun_path, path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
 	for (;;) {
 		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -340,7 +340,7 @@ int drv_vu_open(struct drv_vu *vu, const struct drv_vu_conf *conf, struct drv_me
 	*vu = (struct drv_vu){ .conf = *conf, .fd = -1, .mem = mem, .inflight_fd = -1 };
 	if (strlen(conf->path) >= sizeof(vu->path))
 		return -ENAMETOOLONG;
-	strcpy(vu->path, conf->path);
+	memcpy(vu->path, conf->path, strlen(conf->path) + 1);
 	vu->fd = drv_connect(vu->path, DRV_TIMEOUT_MS);
 	if (vu->fd < 0)
 		return vu->fd;
