@@ -9,6 +9,8 @@
 
 #define NAP_MIN_US 50u
 #define NAP_MAX_US 1000u
+#define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
+#define NAPS_LONG 1000u
 
 /* One burst on its way through the stages. */
 struct burst {
@@ -256,10 +258,15 @@ void odp_worker_disarm(struct odp_worker *w)
 	w->n_armed = 0;
 }
 
-/* Naps grow while nothing comes: an idle card costs little, a busy one never sleeps. */
+/*
+ * Naps grow while nothing comes: an idle card costs little, a busy one never sleeps. A wake-up costs 5
+ * to 30 us by itself, in a virtual machine most, so the longest nap is what an idle card costs.
+ */
 unsigned odp_worker_nap_us(const struct odp_worker *w)
 {
-	unsigned us = NAP_MIN_US << RTE_MIN(w->idle_arms, 5u);
+	unsigned us = RTE_MIN(NAP_MIN_US << RTE_MIN(w->idle_arms, 5u), NAP_MAX_US);
 
-	return w->n_blind ? RTE_MIN(us, NAP_MAX_US) : 0;
+	if (!w->n_blind)
+		return 0;
+	return w->idle_arms > NAPS_LONG ? NAP_LONG_US : us;
 }
