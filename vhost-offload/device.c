@@ -241,8 +241,11 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 		return ret;
 	if (dev->inflight)
 		conf->inflight = vho_inflight_queue(dev->inflight, (uint16_t)idx);
-	if (dev->log_on)
+	if (dev->log_on) {
 		conf->log = dev->log;
+		conf->log_used = dq->log_used;
+		conf->used_log_gpa = dq->log_gpa;
+	}
 	return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dpu_alloc.h"
@@ -117,15 +116,14 @@ out_fd:
 int vho_inflight_open(int fd, uint64_t off, uint64_t size, uint16_t n_queues, uint16_t queue_size,
 	bool packed, struct vho_inflight **out)
 {
-	struct stat st;
+	int ret;
 
 	if (!shape_ok(n_queues, queue_size) || size < n_queues * queue_bytes(queue_size, packed) ||
 		size > INT64_MAX || off > INT64_MAX - size || off % (uint64_t)sysconf(_SC_PAGESIZE))
 		return -EINVAL;
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < off + size)
-		return -EINVAL;
+	ret = vho_mem_file_check(fd, off + size);
+	if (ret < 0)
+		return ret;
 	return map_region(fd, off, size, n_queues, queue_size, packed, out);
 }
 
@@ -175,13 +173,16 @@ static void list_found(struct vho_inflight_queue *iq, struct found *f, uint16_t 
 	iq->counter = n ? f[n - 1].counter + 1 : 0;
 }
 
-int vho_inflight_recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint16_t *avail)
+static bool faulted(const struct vho_inflight_queue *iq)
+{
+	return atomic_load_explicit(iq->faulted, memory_order_relaxed);
+}
+
+static int recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint16_t *avail)
 {
 	volatile struct vho_inflight_split *r = iq->split;
 	uint16_t n = 0;
 
-	if (!r)
-		return -EINVAL;
 	iq->n_resubmit = iq->n_batch = 0;
 	iq->counter = 0;
 	if (r->version == 0) {
@@ -221,6 +222,17 @@ int vho_inflight_recover_split(struct vho_inflight_queue *iq, uint16_t used_idx,
 	return 0;
 }
 
+int vho_inflight_recover_split(
+	struct vho_inflight_queue *iq, uint32_t ring_size, uint16_t used_idx, uint16_t *avail)
+{
+	int ret;
+
+	if (!iq->split || ring_size > iq->size)
+		return -EINVAL;
+	ret = recover_split(iq, used_idx, avail);
+	return ret == 0 && faulted(iq) ? -EFAULT : ret;
+}
+
 /* An empty region of our own making. */
 static void format_packed(struct vho_inflight_queue *iq, const struct vho_inflight_pos *pos)
 {
@@ -239,14 +251,14 @@ static void format_packed(struct vho_inflight_queue *iq, const struct vho_inflig
 }
 
 /* Commit or roll back the batch or the pop that was under way. */
-static int settle_packed(
-	struct vho_inflight_queue *iq, const volatile struct vring_packed_desc *ring)
+static int settle_packed(struct vho_inflight_queue *iq, uint32_t ring_size,
+	const volatile struct vring_packed_desc *ring)
 {
 	volatile struct vho_inflight_packed *r = iq->packed;
 	uint16_t used = r->used_idx, old = r->old_used_idx;
 	bool wrap = r->used_wrap_counter & 1, old_wrap = r->old_used_wrap_counter & 1;
 
-	if (used >= iq->size || old >= iq->size)
+	if (used >= ring_size || old >= ring_size)
 		return -EINVAL;
 	// Index and wrap counter are compared together: a batch as long as the ring moves only one.
 	if (used != old || wrap != old_wrap) {
@@ -273,7 +285,7 @@ static int settle_packed(
 	return 0;
 }
 
-int vho_inflight_recover_packed(struct vho_inflight_queue *iq,
+static int recover_packed(struct vho_inflight_queue *iq, uint32_t ring_size,
 	const volatile struct vring_packed_desc *ring, struct vho_inflight_pos *pos)
 {
 	volatile struct vho_inflight_packed *r = iq->packed;
@@ -281,8 +293,6 @@ int vho_inflight_recover_packed(struct vho_inflight_queue *iq,
 	uint16_t n = 0;
 	int ret;
 
-	if (!r)
-		return -EINVAL;
 	iq->n_resubmit = iq->n_batch = 0;
 	iq->counter = 0;
 	if (r->version == 0) {
@@ -291,7 +301,7 @@ int vho_inflight_recover_packed(struct vho_inflight_queue *iq,
 	}
 	if (r->version != VHO_INFLIGHT_VERSION || r->desc_num != iq->size)
 		return -EINVAL;
-	ret = settle_packed(iq, ring);
+	ret = settle_packed(iq, ring_size, ring);
 	if (ret)
 		return ret;
 
@@ -307,16 +317,27 @@ int vho_inflight_recover_packed(struct vho_inflight_queue *iq,
 	}
 	list_found(iq, f, n);
 	free(f);
-	if (slots > iq->size) {
+	if (slots > ring_size) {
 		iq->n_resubmit = 0;
 		return -EINVAL;
 	}
 	pos->used = r->used_idx;
 	pos->used_wrap = r->used_wrap_counter & 1;
-	if (pos->used >= iq->size)
+	if (pos->used >= ring_size)
 		return -EINVAL;
 	// What is in flight lies between the used and the available position.
-	pos->avail = (uint16_t)((pos->used + slots) % iq->size);
-	pos->avail_wrap = pos->used_wrap ^ (pos->used + slots >= iq->size);
+	pos->avail = (uint16_t)((pos->used + slots) % ring_size);
+	pos->avail_wrap = pos->used_wrap ^ (pos->used + slots >= ring_size);
 	return 0;
+}
+
+int vho_inflight_recover_packed(struct vho_inflight_queue *iq, uint32_t ring_size,
+	const volatile struct vring_packed_desc *ring, struct vho_inflight_pos *pos)
+{
+	int ret;
+
+	if (!iq->packed || ring_size > iq->size)
+		return -EINVAL;
+	ret = recover_packed(iq, ring_size, ring, pos);
+	return ret == 0 && faulted(iq) ? -EFAULT : ret;
 }

@@ -72,7 +72,7 @@ struct vho_inflight_queue {
 	const _Atomic bool *faulted; // borrowed: of the whole region
 
 	/* Ours. Worker (control thread while the queue is at rest). */
-	uint16_t size;
+	uint16_t size; // entries of the region; the ring may have fewer
 	uint16_t n_resubmit; // requests that vho_inflight_recover_*() found
 	uint16_t n_batch; // pushed and not yet published
 	uint64_t counter; // of the next request
@@ -208,11 +208,15 @@ static inline void vho_inflight_packed_published(
 /* ---- after a restart; control thread ---- */
 
 /*
- * Split: bring the region in step with the ring, whose used index is used_idx, and list what is in
- * flight. *avail is the index of the next request to pop; left alone when the region is new.
- * Returns 0, or -EINVAL when the region is not one of this queue's size.
+ * Split: bring the region in step with a ring of ring_size entries, whose used index is used_idx,
+ * and list what is in flight. *avail is the index of the next request to pop; left alone when the
+ * region is new. Returns 0, or
+ *   -EINVAL  the region has not the size it was given with, or is smaller than the ring
+ *   -EFAULT  the front-end cut its file short
+ *   -ENOMEM
  */
-int vho_inflight_recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint16_t *avail);
+int vho_inflight_recover_split(
+	struct vho_inflight_queue *iq, uint32_t ring_size, uint16_t used_idx, uint16_t *avail);
 
 /* Where a packed queue goes on. */
 struct vho_inflight_pos {
@@ -220,6 +224,6 @@ struct vho_inflight_pos {
 	bool avail_wrap, used_wrap;
 };
 
-/* Packed: the same; `ring` holds the queue's `size` descriptors. */
-int vho_inflight_recover_packed(struct vho_inflight_queue *iq,
+/* Packed: the same; `ring` holds the queue's ring_size descriptors. */
+int vho_inflight_recover_packed(struct vho_inflight_queue *iq, uint32_t ring_size,
 	const volatile struct vring_packed_desc *ring, struct vho_inflight_pos *pos);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "dpu_alloc.h"
+#include "inflight_steps.h"
 #include "queue_ring.h"
 
 #define DIRTY_PAGE_SHIFT 12
@@ -73,6 +74,9 @@ int vho_queue_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 	q->err_fd = conf->err_fd;
 	q->inflight = conf->inflight;
 	q->log = conf->log;
+	q->log_used = conf->log.base && conf->log_used;
+	q->used_gpa = conf->used_log_gpa;
+	q->desc_gpa = conf->desc_gpa;
 	q->mem = vho_mem_get(conf->mem);
 	if (q->in_order) {
 		q->held = dpu_calloc(q->size, sizeof(*q->held));
@@ -106,6 +110,7 @@ void vho_queue_teardown(struct vho_queue *q)
 	q->driver_event = NULL;
 	q->device_event = NULL;
 	q->log = (struct vho_dirty_log){ 0 };
+	q->log_used = false;
 	q->running = false;
 	q->broken = false;
 	q->notify_off = false;
@@ -184,13 +189,20 @@ int vho_chain_table(struct vho_queue *q, uint64_t addr, uint32_t len, uint32_t *
 	return 0;
 }
 
+/* Guest memory or the inflight region was cut short. */
+static bool cut_short(const struct vho_queue *q)
+{
+	return vho_queue_faulted(q) ||
+	       (q->inflight && atomic_load_explicit(q->inflight->faulted, memory_order_relaxed));
+}
+
 int vho_queue_pop(struct vho_queue *q, struct vho_chain *c)
 {
 	int ret;
 
 	if (!q->mem || q->broken)
 		return 0;
-	if (vho_queue_faulted(q))
+	if (cut_short(q))
 		return vho_queue_fail(q, VHO_QUEUE_ERR_MEM_FAULT, -EFAULT);
 	c->n_out = c->n_in = 0;
 	c->out_len = c->in_len = 0;

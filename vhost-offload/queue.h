@@ -46,6 +46,8 @@ struct vho_queue_conf {
 		base; // VHOST_USER_SET_VRING_BASE: split u16; packed avail:15|wrap:1|used:15|wrap:1
 	struct vho_inflight_queue *inflight; // borrowed; NULL when not negotiated
 	struct vho_dirty_log log;
+	bool log_used; // report writes to the used ring too (VHOST_VRING_F_LOG)
+	uint64_t used_log_gpa; // as what they are reported: the address that came with the flag
 	int call_fd; // borrowed; -1: the driver polls
 	int err_fd; // borrowed; -1: none
 };
@@ -81,7 +83,9 @@ struct vho_queue {
 	int call_fd, err_fd; // borrowed
 	struct vho_inflight_queue *inflight; // borrowed or NULL
 	struct vho_dirty_log log;
-	uint64_t used_gpa; // of the used ring or the descriptor ring: for the dirty log
+	bool log_used; // the dirty log wants to hear of the device's part of the ring, too
+	uint64_t used_gpa; // where it says that lies; packed: event suppression
+	uint64_t desc_gpa; // packed: of the descriptor ring
 
 	/* Guest memory: may change between two reads. Load once, then check the copy. */
 	volatile struct vring_desc *desc; // split

@@ -23,9 +23,8 @@ int vho_packed_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 	q->device_event = vho_mem_at(q->mem, conf->device_gpa, sizeof(*q->device_event));
 	if (!q->pdesc || !q->driver_event || !q->device_event)
 		return -EFAULT;
-	q->used_gpa = conf->desc_gpa;
 	if (q->inflight) {
-		int ret = vho_inflight_recover_packed(q->inflight, q->pdesc, &pos);
+		int ret = vho_inflight_recover_packed(q->inflight, q->size, q->pdesc, &pos);
 
 		if (ret)
 			return ret;
@@ -171,8 +170,8 @@ void vho_packed_push(struct vho_queue *q, const struct vho_elem *e, uint32_t wri
 	} else {
 		vho_store16(&d->flags, flags);
 	}
-	if (q->log.base)
-		vho_queue_log_write(q, q->used_gpa + q->next_used * sizeof(*d), sizeof(*d));
+	if (q->log_used)
+		vho_queue_log_write(q, q->desc_gpa + q->next_used * sizeof(*d), sizeof(*d));
 	q->batch_len = (uint16_t)(q->batch_len + e->n_slots);
 	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, e->n_slots);
 	if (q->inflight)
@@ -188,9 +187,9 @@ void vho_packed_publish(struct vho_queue *q)
 	vho_store_release16(&q->pdesc[q->batch_slot].flags, q->batch_flags);
 	if (q->inflight)
 		vho_inflight_packed_published(q->inflight, q->next_used, q->used_wrap);
-	if (q->log.base)
+	if (q->log_used)
 		vho_queue_log_write(
-			q, q->used_gpa + q->batch_slot * sizeof(*q->pdesc), sizeof(*q->pdesc));
+			q, q->desc_gpa + q->batch_slot * sizeof(*q->pdesc), sizeof(*q->pdesc));
 
 	uint32_t unsignalled = (uint32_t)q->unsignalled + q->batch_len;
 
@@ -247,4 +246,6 @@ void vho_packed_kicks(struct vho_queue *q, bool wanted)
 		flags = VRING_PACKED_EVENT_FLAG_ENABLE;
 	}
 	vho_store_release16(&q->device_event->flags, flags);
+	if (q->log_used)
+		vho_queue_log_write(q, q->used_gpa, sizeof(*q->device_event));
 }

@@ -30,11 +30,11 @@ int vho_split_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 		sizeof(struct vring_used) + q->size * sizeof(struct vring_used_elem) + event);
 	if (!q->desc || !q->avail || !q->used)
 		return -EFAULT;
-	q->used_gpa = conf->device_gpa;
 	q->next_avail = (uint16_t)conf->base;
 	q->next_used = vho_load16(&q->used->idx);
 	if (q->inflight) {
-		int ret = vho_inflight_recover_split(q->inflight, q->next_used, &q->next_avail);
+		int ret = vho_inflight_recover_split(
+			q->inflight, q->size, q->next_used, &q->next_avail);
 
 		if (ret)
 			return ret;
@@ -155,7 +155,7 @@ void vho_split_push(struct vho_queue *q, const struct vho_elem *e, uint32_t writ
 	q->next_used++;
 	if (q->inflight)
 		vho_inflight_split_push(q->inflight, e->id);
-	if (q->log.base)
+	if (q->log_used)
 		vho_queue_log_write(q,
 			q->used_gpa + offsetof(struct vring_used, ring) + at * sizeof(*u),
 			sizeof(*u));
@@ -169,7 +169,7 @@ void vho_split_publish(struct vho_queue *q)
 	q->published = q->next_used;
 	if (q->inflight)
 		vho_inflight_split_published(q->inflight, q->next_used);
-	if (q->log.base)
+	if (q->log_used)
 		vho_queue_log_write(q, q->used_gpa + offsetof(struct vring_used, idx), 2);
 }
 
@@ -211,7 +211,7 @@ void vho_split_kicks(struct vho_queue *q, bool wanted)
 	} else {
 		vho_store16(&q->used->flags, wanted ? 0 : VRING_USED_F_NO_NOTIFY);
 	}
-	if (q->log.base)
+	if (q->log_used)
 		vho_queue_log_write(q, q->used_gpa,
 			sizeof(struct vring_used) + q->size * sizeof(struct vring_used_elem) + 2);
 }

@@ -260,7 +260,6 @@ static int set_log_base(struct vu_session *s, struct vu_msg *m)
 	uint64_t size = m->p.log.size, off = m->p.log.off;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t lead = off % page;
-	struct stat st;
 	void *map;
 	int ret;
 
@@ -268,10 +267,9 @@ static int set_log_base(struct vu_session *s, struct vu_msg *m)
 		return -EINVAL;
 	if (!log_covers(dev->mem, size))
 		return -EINVAL;
-	if (fstat(m->fds[0], &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < off + size)
-		return -EINVAL;
+	ret = vho_mem_file_check(m->fds[0], off + size);
+	if (ret < 0)
+		return ret;
 	map = mmap(NULL, lead + size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[0],
 		(off_t)(off - lead));
 	if (map == MAP_FAILED)

@@ -296,13 +296,140 @@ static void hostile_region(void **state)
 	}
 }
 
+/* Rings smaller than the region has entries are fine, larger ones would leave it. */
+static const struct fit_case {
+	const char *name;
+	bool packed;
+	uint16_t ring, region;
+	int ret;
+} fits[] = {
+	{ "split ring smaller than the region", false, 8, 64, 0 },
+	{ "split ring larger than the region", false, 16, 8, -EINVAL },
+	{ "packed ring smaller than the region", true, 8, 64, 0 },
+	{ "packed ring larger than the region", true, 16, 8, -EINVAL },
+};
+
+static void fit(void **state)
+{
+	const struct fit_case *t = *state;
+	struct crash_case ring = { "", t->packed, t->ring, 0, false };
+	struct crash_rig r = { 0 }, next = { 0 };
+	struct iovec iov;
+
+	vq_open(&r.v);
+	vq_open(&next.v);
+	offer_all(&r, &ring);
+	assert_int_equal(vho_inflight_create(1, t->region, t->packed, &r.inf), 0);
+	assert_int_equal(vho_inflight_create(1, t->region, t->packed, &next.inf), 0);
+	assert_int_equal(start_queue(&r, &ring), t->ret);
+	for (unsigned i = 0; t->ret == 0 && i < r.n; i++) {
+		struct vho_chain c = { .iov = &iov, .max = 1 };
+
+		assert_int_equal(vho_queue_pop(&r.v.q, &c), 1);
+		if (i % 2 == 0)
+			vho_queue_push(&r.v.q, &c.elem, 1);
+		vho_queue_publish(&r.v.q);
+	}
+	if (t->ret == 0)
+		check(&r, &ring, &next);
+	vho_queue_teardown(&r.v.q);
+	vho_queue_teardown(&next.v.q);
+	vho_inflight_destroy(r.inf);
+	vho_inflight_destroy(next.inf);
+	vq_close(&r.v);
+	vq_close(&next.v);
+}
+
+/* A packed region whose positions lie inside itself and outside the smaller ring. */
+static void positions_outside_the_ring(void **state)
+{
+	struct crash_case ring = { "", true, 8, 0, false };
+	struct vho_inflight_packed *p;
+	struct crash_rig r = { 0 };
+
+	(void)state;
+	vq_open(&r.v);
+	offer_all(&r, &ring);
+	assert_int_equal(vho_inflight_create(1, 64, true, &r.inf), 0);
+	assert_int_equal(start_queue(&r, &ring), 0);
+	p = r.inf->base;
+	p->used_idx = p->old_used_idx = 8;
+	assert_int_equal(start_queue(&r, &ring), -EINVAL);
+	p->used_idx = p->old_used_idx = 7;
+	assert_int_equal(start_queue(&r, &ring), 0);
+	for (unsigned i = 0; i < 9; i++) { // nine entries in flight do not fit eight slots
+		p->desc[i].inflight = 1;
+		p->desc[i].num = 1;
+	}
+	p->free_head = p->old_free_head = 9;
+	assert_int_equal(start_queue(&r, &ring), -EINVAL);
+	vho_queue_teardown(&r.v.q);
+	vho_inflight_destroy(r.inf);
+	vq_close(&r.v);
+}
+
+/* The front-end cuts the region short: a queue neither starts on it nor goes on with it. */
+static void truncated_region(void **state)
+{
+	struct vho_queue_conf c;
+	struct vho_inflight *inf;
+	struct iovec iov;
+	struct vho_chain ch = { .iov = &iov, .max = 1 };
+	struct crash_case ring = { "", false, 8, 0, false };
+	struct crash_rig r = { 0 };
+	int fd = memfd_create("i", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(vho_mem_guard_init(), 0);
+	vq_open(&r.v);
+	offer_all(&r, &ring);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	assert_int_equal(vho_inflight_open(fd, 0, 4096, 1, 8, false, &inf), 0);
+	c = vq_conf(&r.v, VQ_SPLIT, 8);
+	c.inflight = vho_inflight_queue(inf, 0);
+	assert_int_equal(vho_queue_setup(&r.v.q, &c), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(vho_queue_pop(&r.v.q, &ch), 1); // this one finds out
+	assert_true(inf->faulted);
+	assert_int_equal(vho_queue_pop(&r.v.q, &ch), -EFAULT);
+	assert_true(r.v.q.broken);
+	assert_int_equal(vho_queue_setup(&r.v.q, &c), -EFAULT);
+	vho_queue_teardown(&r.v.q);
+	vho_inflight_destroy(inf);
+	close(fd);
+	vq_close(&r.v);
+}
+
+/* Pages that the fault handler could not replace one by one. */
+static void region_of_huge_pages(void **state)
+{
+	int fd = memfd_create("i", MFD_CLOEXEC | MFD_HUGETLB);
+	struct vho_inflight *inf = NULL;
+
+	(void)state;
+	if (fd < 0 || ftruncate(fd, 2 << 20)) {
+		if (fd >= 0)
+			close(fd);
+		skip();
+	}
+	assert_int_equal(vho_inflight_open(fd, 0, 4096, 1, 8, false, &inf), -EINVAL);
+	assert_null(inf);
+	close(fd);
+}
+
 int main(void)
 {
-	const struct CMUnitTest rest[] = { cmocka_unit_test(hostile_region) };
+	const struct CMUnitTest rest[] = {
+		cmocka_unit_test(hostile_region),
+		cmocka_unit_test(positions_outside_the_ring),
+		cmocka_unit_test(truncated_region),
+		cmocka_unit_test(region_of_huge_pages),
+	};
 	int failed = 0;
 
 	RUN_ROWS(crashes, crash, failed);
 	RUN_ROWS(opens, open_region, failed);
+	RUN_ROWS(fits, fit, failed);
 	failed += cmocka_run_group_tests(rest, NULL, NULL);
 	return failed != 0;
 }

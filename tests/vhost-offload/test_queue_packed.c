@@ -244,11 +244,46 @@ static void base(void **state)
 	vq_close(&v);
 }
 
+/*
+ * The device writes to two places: the descriptor ring, and its event suppression, which is what
+ * the log address of a packed ring stands for.
+ */
+static void log_of_writes(void **state)
+{
+	static uint8_t log[4096];
+	struct iovec iov[4];
+	struct vho_chain c = { .iov = iov, .max = 4 };
+	struct vho_queue_conf conf;
+	struct vq v;
+
+	(void)state;
+	vq_open(&v);
+	conf = vq_conf(&v, VQ_PACKED, 8);
+	conf.log = (struct vho_dirty_log){ log, sizeof(log) };
+	for (unsigned used = 0; used < 2; used++) {
+		memset(log, 0, sizeof(log));
+		conf.log_used = used;
+		conf.used_log_gpa = VQ_DEVICE;
+		v.avail = 0;
+		v.wrap = true;
+		assert_int_equal(vho_queue_setup(&v.q, &conf), 0);
+		assert_int_equal(log[(VQ_DEVICE >> 12) / 8], used);
+		vq_put(&v, VQ_BUF, 64, 0, W);
+		assert_int_equal(vho_queue_pop(&v.q, &c), 1);
+		vho_queue_push(&v.q, &c.elem, 1);
+		vho_queue_publish(&v.q);
+		assert_int_equal(log[(VQ_DESC >> 12) / 8], used);
+		assert_int_equal(log[(VQ_BUF >> 12) / 8], 1);
+	}
+	vq_close(&v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(vp02_next_everywhere),
 		cmocka_unit_test(batch_first_slot_last),
+		cmocka_unit_test(log_of_writes),
 	};
 	int failed = 0;
 

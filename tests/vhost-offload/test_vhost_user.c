@@ -587,6 +587,17 @@ static void dirty_log(void **state)
 	}
 	vho_queue_log_write(&rig.d.dev.queues[0].q, 0x3000, 1);
 	assert_int_equal(rig.f.mem[64], 1 << 3);
+	assert_false(rig.d.dev.queues[0].q.log_used);
+	for (uint32_t on = 1; on < 2; on--) { // QEMU switches the used ring's log by its address
+		struct vu_vring_addr a = { 0, on, FRONT_UVA + 0x10000, FRONT_UVA + 0x12000,
+			FRONT_UVA + 0x11000, 0x7000 };
+
+		assert_int_equal(front_call(&rig.f, VU_SET_VRING_ADDR, &a, sizeof(a), NULL, 0), 0);
+		assert_true(rig.h.running[0]);
+		assert_int_equal(rig.d.dev.queues[0].q.log_used, on);
+		assert_int_equal(rig.f.mem[64] >> 7, on); // setting up writes to it
+		rig.f.mem[64] = 0;
+	}
 	assert_int_equal(front_call_u64(&rig.f, VU_SET_FEATURES, base), 0);
 	assert_true(rig.h.running[0]);
 	assert_null(rig.d.dev.queues[0].q.log.base);

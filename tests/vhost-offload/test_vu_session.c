@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -174,6 +175,57 @@ static void truncated_memory_ends_the_session(void **state)
 	assert_true(front_closed(&rig.f));
 	assert_false(rig.d.dev.connected);
 	assert_int_equal(stats().dropped_sessions, 1);
+}
+
+/* The same with what else it shares: the dirty log and the inflight region. */
+static void truncated_log_ends_the_session(void **state)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct vu_log l = { .size = 4096 };
+	struct vu_msg m;
+
+	(void)state;
+	assert_int_equal(vho_mem_guard_init(), 0);
+	rig_run_ring(&rig);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	front_send(&rig.f, VU_SET_LOG_BASE, VU_FLAG_VERSION, &l, sizeof(l), &fd, 1);
+	assert_int_equal(front_recv(&rig.f, &m, NULL), 8);
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_FEATURES,
+				 1ull << VU_F_LOG_ALL | 1ull << VU_F_PROTOCOL_FEATURES |
+					 1ull << VIRTIO_F_VERSION_1),
+		0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_true(vho_vu_check(rig.vu));
+	vho_queue_log_write(&rig.d.dev.queues[0].q, FRONT_GPA, 1);
+	fake_host_advance(&rig.h, 1000);
+	assert_true(front_closed(&rig.f));
+	assert_false(rig.d.dev.connected);
+	rig_reopen(&rig);
+	assert_true(vho_vu_check(rig.vu)); // the next one starts clean
+	close(fd);
+}
+
+static void truncated_inflight_ends_the_session(void **state)
+{
+	struct vu_inflight i = { .mmap_size = 4096, .n_queues = 1, .queue_size = 64 };
+	int fd = memfd_create("inflight", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(vho_mem_guard_init(), 0);
+	rig_run_ring(&rig);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	assert_int_equal(front_call(&rig.f, VU_SET_INFLIGHT_FD, &i, sizeof(i), &fd, 1), 0);
+	assert_true(rig.h.running[0]);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	// The next start of the ring finds it gone
+	assert_true(front_call_state(&rig.f, VU_SET_VRING_ENABLE, 0, 0) == 0);
+	assert_true(front_call_state(&rig.f, VU_SET_VRING_ENABLE, 0, 1) != 0);
+	assert_false(rig.h.running[0]);
+	assert_true(front_closed(&rig.f));
+	assert_false(rig.d.dev.connected);
+	rig_reopen(&rig);
+	assert_true(vho_vu_check(rig.vu));
+	close(fd);
 }
 
 /* ---- ends and orders ---- */
@@ -567,6 +619,8 @@ int main(void)
 		T(vu05_fds_in_pieces),
 		T(replies_never_block),
 		T(truncated_memory_ends_the_session),
+		T(truncated_log_ends_the_session),
+		T(truncated_inflight_ends_the_session),
 		T(vu27_ends_in_every_state),
 		T(vu21_any_order),
 		T(out_of_memory),
