@@ -22,7 +22,7 @@
 		1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
 		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT)
 
-static void changed(struct vho_dev *dev)
+void vho_dev_changed(struct vho_dev *dev)
 {
 	if (dev->host->changed)
 		dev->host->changed(dev->host->arg, dev);
@@ -95,7 +95,7 @@ void vho_dev_attach(struct vho_dev *dev)
 {
 	assert(!dev->connected);
 	dev->connected = true;
-	changed(dev);
+	vho_dev_changed(dev);
 }
 
 void vho_dev_detach(struct vho_dev *dev)
@@ -120,7 +120,7 @@ void vho_dev_detach(struct vho_dev *dev)
 	dev->connected = false;
 	if (dev->type->reset)
 		dev->type->reset(dev);
-	changed(dev);
+	vho_dev_changed(dev);
 }
 
 int vho_dev_set_features(struct vho_dev *dev, uint64_t features)
@@ -131,7 +131,7 @@ int vho_dev_set_features(struct vho_dev *dev, uint64_t features)
 	dev->features_set = true;
 	if (dev->type->features_set)
 		dev->type->features_set(dev);
-	changed(dev);
+	vho_dev_changed(dev);
 	return 0;
 }
 
@@ -345,7 +345,7 @@ int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 		goto err_setup;
 	if (control)
 		dev->type->control_poll(dev); // what came before the watch
-	changed(dev);
+	vho_dev_changed(dev);
 	return 0;
 
 err_setup:
@@ -377,7 +377,7 @@ void vho_dev_queue_stop(struct vho_dev *dev, unsigned idx)
 		dev->type->queue_teardown(dev, idx);
 	vho_queue_teardown(&dq->q);
 	dq->started = false;
-	changed(dev);
+	vho_dev_changed(dev);
 }
 
 void vho_dev_stop_all(struct vho_dev *dev)
@@ -403,7 +403,7 @@ void vho_dev_reset(struct vho_dev *dev)
 	dev->log_on = false;
 	if (dev->type->reset)
 		dev->type->reset(dev);
-	changed(dev);
+	vho_dev_changed(dev);
 }
 
 /*

@@ -129,6 +129,9 @@ int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled);
 /* GET_VRING_BASE: stop it and drop its kick fd. Returns the base. */
 uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx);
 
+/* What vho_dev_info() or the type's capabilities say has changed: the card looks again. */
+void vho_dev_changed(struct vho_dev *dev);
+
 /* Start queue idx if everything it needs is there; 0 also when something is still missing. */
 int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx);
 /* Stop it; its base can be read afterwards. No-op when it is not started. */

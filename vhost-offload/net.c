@@ -169,24 +169,30 @@ void vho_net_ctrl_poll(struct vho_net *net)
 {
 	struct vho_dev_queue *dq = &net->dev.queues[ctrl_idx(net)];
 	struct iovec iov[CTRL_SEGMENTS];
-	unsigned left = CTRL_BUDGET;
+	unsigned left = CTRL_BUDGET, done = 0;
 
 	if (!queue_is_control(&net->dev, ctrl_idx(net)))
 		return;
-	do {
+	for (; left; left--) { // counts empty looks too: the driver may show and hide a command
 		struct vho_chain c = { .iov = iov, .max = CTRL_SEGMENTS };
 
-		if (vho_queue_pop(&dq->q, &c) <= 0)
+		if (vho_queue_pop(&dq->q, &c) <= 0) {
+			if (vho_queue_arm(&dq->q))
+				break;
 			continue;
+		}
 		vho_queue_push(
 			&dq->q, &c.elem, vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c));
 		vho_queue_publish(&dq->q);
-		left--;
-	} while (left && !vho_queue_arm(&dq->q));
+		done++;
+	}
 	vho_queue_notify(&dq->q);
 	if (left == 0)
 		vho_notify_fd(dq->kick_fd); // the rest later: others wait for this thread too
+	if (!done)
+		return;
 	pairs_changed(net);
+	vho_dev_changed(&net->dev); // offloads in force are part of what the port can take
 }
 
 static int set_mtu(struct vho_dev *dev, uint16_t mtu)
@@ -197,6 +203,7 @@ static int set_mtu(struct vho_dev *dev, uint16_t mtu)
 		return -EINVAL;
 	atomic_store_explicit(&net->mtu, mtu, memory_order_relaxed);
 	limits_changed(net);
+	vho_dev_changed(dev);
 	return 0;
 }
 
@@ -208,11 +215,14 @@ static int send_rarp(struct vho_dev *dev, const uint8_t mac[6])
 		return 0; // one is on its way
 	memcpy(net->rarp_mac, mac, sizeof(net->rarp_mac));
 	atomic_store_explicit(&net->rarp_due, true, memory_order_release);
+	vho_notify_fd(dev->queues[1].kick_fd); // its worker may sleep, and a quiet guest not kick
 	return 0;
 }
 
 static void reset(struct vho_dev *dev)
 {
+	// Not under the next driver's name
+	atomic_store_explicit(&net_of(dev)->rarp_due, false, memory_order_relaxed);
 	features_set(dev);
 }
 
@@ -315,5 +325,7 @@ int vho_net_link_set(struct vho_net *net, bool up)
 	// A link that comes back may have moved: ask the driver to tell the network where it is.
 	if (up && !was && vho_net_has(net->dev.features, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		atomic_store_explicit(&net->ctrl.announce, true, memory_order_relaxed);
+	if (up != was)
+		vho_dev_changed(&net->dev);
 	return 0;
 }

@@ -219,8 +219,6 @@ int vho_net_hdr_apply(const vho_net_hdr *h, uint64_t features, struct rte_mbuf *
 {
 	struct frame f;
 
-	if (h->flags & VIRTIO_NET_HDR_F_DATA_VALID)
-		return -EINVAL; // for the device to set, never for the driver (VN-11)
 	if (h->gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return apply_gso(h, features, m);
 	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))

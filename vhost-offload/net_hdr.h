@@ -53,11 +53,14 @@ static inline uint32_t vho_net_hdr_len(uint64_t features)
 		       : sizeof(struct virtio_net_hdr);
 }
 
-/* Does a guest's header ask for anything at all? Flags that we do not know are ignored (VN-10). */
+/*
+ * Does a guest's header ask for anything at all? Flags that we do not know are ignored (VN-10), and
+ * so is DATA_VALID: a driver must not set it (5.1.6.2.1), some did (Linux 4.8 and 4.9 on forwarded
+ * packets), and it asks for nothing.
+ */
 static inline bool vho_net_hdr_asks(const vho_net_hdr *h)
 {
-	return (h->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID)) ||
-	       h->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+	return (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || h->gso_type != VIRTIO_NET_HDR_GSO_NONE;
 }
 
 /*
