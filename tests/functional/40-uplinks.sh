@@ -1,0 +1,316 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Uplinks of every kind that a kernel offers without hardware: TAP, af_packet and AF_XDP on veth, capture
+# files, memif between two cards that are killed in turn. TCP payload arrives unchanged, every frame that
+# leaves has good checksums and fits the MTU, counters account for every packet.
+# Usage: 40-uplinks.sh BUILD-DIR (root: network namespaces and packet sockets)
+set -eu
+
+build=$(realpath "${1:-build}")
+here=$(dirname "$(realpath "$0")")
+cardd=$build/card-firmware/cardd
+peers=$here/uplink_peers.py
+
+skip()
+{
+	echo "SKIP: $*"
+	exit 77
+}
+
+if [ "${2:-}" != --inside ]; then
+	[ -x "$cardd" ] || skip "$cardd is not built"
+	command -v python3 >/dev/null || skip "no python3"
+	command -v ip >/dev/null || skip "no ip"
+	command -v nsenter >/dev/null || skip "no nsenter"
+	[ "$(id -u)" = 0 ] || skip "not root: TAP and packet sockets are not to be had"
+	unshare -n true 2>/dev/null || skip "no network namespaces here"
+	[ -c /dev/net/tun ] || skip "no /dev/net/tun"
+	exec unshare -n "$0" "$build" --inside
+fi
+
+dir=$(mktemp -d)
+pids=
+cleanup()
+{
+	for p in $pids; do
+		kill -9 "$p" 2>/dev/null || :
+	done
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail()
+{
+	echo "FAIL: $*"
+	tail -n 30 "$dir"/*.err 2>/dev/null
+	exit 1
+}
+
+# start NAME: a card that remembers what it is told; its process id in $NAME
+start()
+{
+	rm -f "$dir/$1.ready"
+	mkfifo "$dir/$1.ready"
+	"$cardd" --name "$1" --state-dir "$dir/$1" --socket-dir "$dir/s-$1" --rpc-socket "$dir/$1.rpc" \
+		--mem-mib 96 --mbufs 8191 >"$dir/$1.ready" 2>>"$dir/$1.err" &
+	eval "$1=$!"
+	pids="$pids $!"
+	line=
+	read -r line <"$dir/$1.ready" || :
+	[ "$line" = ready ] || fail "card $1 does not start"
+}
+
+ctl()
+{
+	card=$1
+	shift
+	"$build/card-firmware/cardctl" --socket "$dir/$card.rpc" "$@"
+}
+
+# murder NAME: kill -9 a card
+murder()
+{
+	eval "p=\$$1"
+	# shellcheck disable=SC2154 # set by eval
+	kill -9 "$p"
+	wait "$p" 2>/dev/null || :
+}
+
+# until_link CARD UPLINK yes|no
+until_link()
+{
+	n=0
+	until ctl "$1" uplink list | grep -q "^$2 .* $3 "; do
+		n=$((n + 1))
+		[ $n -lt 100 ] || fail "card $1: link of $2 is not: up=$3"
+		usleep 50000 2>/dev/null || sleep 0.05
+	done
+}
+
+# counters CARD: sets NAME_rx, NAME_tx, NAME_drops, NAME_REASON for every port
+counters()
+{
+	eval "$(ctl "$1" --json port stats | python3 "$peers" counters)"
+}
+
+# quiet CARD: counters, once they stand still
+quiet()
+{
+	ctl "$1" --json port stats >"$dir/stats"
+	n=0
+	while :; do
+		sleep 0.3
+		ctl "$1" --json port stats >"$dir/stats2"
+		cmp -s "$dir/stats" "$dir/stats2" && break
+		mv "$dir/stats2" "$dir/stats"
+		n=$((n + 1))
+		[ $n -lt 30 ] || fail "traffic that does not end"
+	done
+	eval "$(python3 "$peers" counters <"$dir/stats")"
+}
+
+far()
+{
+	nsenter -t "$far" -n "$@"
+}
+
+# watch_start NAME COMMAND-PREFIX... IFACE: judge what arrives there
+watch_start()
+{
+	name=$1
+	shift
+	"$@" 1500 "$dir/$name" >"$dir/$name.out" 2>&1 &
+	eval "$name=$!"
+	pids="$pids $!"
+	n=0
+	until [ -e "$dir/$name.started" ]; do
+		n=$((n + 1))
+		[ $n -lt 100 ] || fail "no capture"
+		sleep 0.05
+	done
+}
+
+watch_stop()
+{
+	eval "p=\$$1"
+	kill "$p"
+	wait "$p" || fail "frames that left the card: $(cat "$dir/$1.out")"
+	cat "$dir/$1.out"
+	rm "$dir/$1.started"
+}
+
+# packets IFACE FIELD: the kernel's count
+packets()
+{
+	ip -j -s link show "$1" | python3 -c "import json, sys
+print(json.load(sys.stdin)[0]['stats64']['$2']['packets'])"
+}
+
+# The far end: a namespace behind a veth pair. No request of it may be answered by a short cut.
+unshare -n sleep 1000 &
+far=$!
+pids="$pids $far"
+n=0
+until [ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do
+	n=$((n + 1))
+	[ $n -lt 100 ] || fail "no namespace for the far end"
+	sleep 0.05
+done
+quiet_kernel='echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
+sh -c "$quiet_kernel"
+far sh -c "$quiet_kernel"
+ip link set lo up
+ip link add near0 type veth peer name far0
+ip link set far0 netns "$far"
+# A wire carries finished packets: what the far end leaves to its network card it has to do itself.
+if command -v ethtool >/dev/null; then
+	far ethtool -K far0 tx off tso off gso off gro off >/dev/null 2>&1 || :
+else
+	skip "no ethtool"
+fi
+ip link set near0 up
+far ip link set lo up
+far ip link set far0 up
+far ip addr add 10.40.0.2/24 dev far0
+far python3 "$peers" serve 5001 &
+pids="$pids $!"
+
+# 1. TAP to af_packet.
+start one
+ctl one uplink create tap devargs=net_tap0,iface=obtap0
+ctl one uplink create wire devargs=net_af_packet0,iface=near0
+ip addr add 10.40.0.1/24 dev obtap0
+near_before=$(packets near0 rx) far_before=$(far ip -j -s link show far0 | python3 -c "import json, sys
+print(json.load(sys.stdin)[0]['stats64']['rx']['packets'])")
+counters one
+wire_rx_before=$wire_rx wire_tx_before=$wire_tx
+watch_start seen_far nsenter -t "$far" -n python3 "$peers" watch far0
+watch_start seen_tap python3 "$peers" watch obtap0
+python3 "$peers" transfer 10.40.0.2 5001 8388608 || fail "TAP to af_packet"
+quiet one
+watch_stop seen_far
+watch_stop seen_tap
+[ $((tap_rx + wire_rx)) -eq $((tap_tx + wire_tx + tap_drops + wire_drops)) ] ||
+	fail "packets in and out differ: $(ctl one port stats)"
+[ $((tap_rx + wire_rx)) -gt 10000 ] || fail "the transfer did not go through the card"
+far_after=$(far ip -j -s link show far0 | python3 -c "import json, sys
+print(json.load(sys.stdin)[0]['stats64']['rx']['packets'])")
+[ $((far_after - far_before)) -eq $((wire_tx - wire_tx_before)) ] ||
+	fail "the far end got $((far_after - far_before)) packets, the card sent $((wire_tx - wire_tx_before))"
+# What overruns the socket's ring is lost before the card; TCP sends it again.
+came=$(($(packets near0 rx) - near_before)) took=$((wire_rx - wire_rx_before))
+[ "$took" -le "$came" ] && [ "$took" -gt $((came / 2)) ] ||
+	fail "the wire brought $came packets, the card took $took"
+echo "TAP - af_packet: 16 MiB unchanged, $((tap_rx + wire_rx)) packets accounted for"
+
+# 2. A port with a smaller MTU: longer packets are counted and do not leave.
+ctl one uplink delete wire
+ctl one uplink create wire devargs=net_af_packet0,iface=near0 mtu=1000
+python3 "$peers" transfer 10.40.0.2 5001 100 || fail "after the port came back"
+counters one
+before=$wire_MTU
+python3 "$peers" datagram 10.40.0.2 9 1200
+python3 "$peers" datagram 10.40.0.2 9 900
+quiet one
+[ $((wire_MTU - before)) -eq 1 ] || fail "$((wire_MTU - before)) packets over the MTU instead of 1"
+ctl one uplink delete wire
+ip link set near0 mtu 1500
+ctl one uplink create wire devargs=net_af_packet0,iface=near0
+
+# 3. What cannot be: clear words, and nothing left behind.
+for args in net_nosuch0 net_null0,colour=red net_af_packet9,iface=nosuch net_tap0,iface=obtap7 \
+	0000:7f:1f.7; do
+	if ctl one uplink create bad "devargs=$args" 2>"$dir/reply"; then fail "made: $args"; fi
+	grep -q "bad: $args: " "$dir/reply" || fail "$args: $(cat "$dir/reply")"
+done
+grep -q 'File exists' "$dir/reply" || ctl one uplink create bad devargs=net_tap0 2>&1 |
+	grep -q 'File exists' || fail "a device in use was not refused as such"
+python3 "$peers" transfer 10.40.0.2 5001 100000 || fail "after refused uplinks"
+
+# 4. AF_XDP, where it is to be had.
+ip link add xnear type veth peer name xfar
+ip link set xnear up
+ip link set xfar netns "$far"
+far ip link set xfar up
+far ethtool -K xfar tx off tso off gso off gro off >/dev/null 2>&1 || :
+far ip addr add 10.41.0.2/24 dev xfar
+ctl one uplink delete wire
+if ctl one uplink create xdp devargs=net_af_xdp0,iface=xnear 2>"$dir/reply"; then
+	ip addr add 10.41.0.1/24 dev obtap0
+	watch_start seen_xdp nsenter -t "$far" -n python3 "$peers" watch xfar
+	python3 "$peers" transfer 10.41.0.2 5001 1048576 || fail "TAP to AF_XDP"
+	watch_stop seen_xdp
+	ctl one uplink delete xdp
+	echo "TAP - AF_XDP: 2 MiB unchanged"
+else
+	echo "AF_XDP left out: $(cat "$dir/reply")"
+fi
+ctl one uplink delete tap
+
+# 5. Capture files: what is read is written, and counted.
+python3 "$peers" make "$dir/in.pcap" 200
+python3 "$peers" make "$dir/none.pcap" 0
+ctl one uplink create out "devargs=net_pcap0,rx_pcap=$dir/none.pcap,tx_pcap=$dir/out.pcap"
+ctl one uplink create in "devargs=net_pcap1,rx_pcap=$dir/in.pcap,tx_pcap=$dir/back.pcap"
+quiet one
+# shellcheck disable=SC2154 # set by quiet
+[ "$in_rx $out_tx $in_drops $out_drops" = "200 200 0 0" ] || fail "$(ctl one port stats)"
+ctl one uplink delete in
+ctl one uplink delete out
+python3 "$peers" compare "$dir/in.pcap" "$dir/out.pcap" || fail "capture files"
+echo "capture files: 200 frames"
+
+# 6. Two cards: TAP - one - memif - two - af_packet. The client first; then each is killed.
+memif=id=0,socket=$dir/memif,socket-abstract=no
+start two
+ctl two uplink create up "devargs=net_memif0,role=client,$memif" || fail "a client without a server"
+ctl two uplink create wire devargs=net_af_packet0,iface=near0
+ctl two uplink list | grep -q '^up .* no ' || fail "a link without a peer"
+n=0
+until counters two && [ "$up_PORT_GONE" -gt 0 ]; do
+	far python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.sendto(b'x', ('10.40.0.255', 9))"
+	n=$((n + 1))
+	[ $n -lt 50 ] || fail "packets to a link that is down are not counted as such"
+	sleep 0.1
+done
+ctl one uplink create up "devargs=net_memif0,role=server,$memif"
+ctl one uplink create tap devargs=net_tap0,iface=obtap0
+ip addr add 10.40.0.1/24 dev obtap0
+until_link two up yes
+watch_start seen_far nsenter -t "$far" -n python3 "$peers" watch far0
+watch_start seen_tap python3 "$peers" watch obtap0
+python3 "$peers" transfer 10.40.0.2 5001 4194304 || fail "through memif"
+quiet one
+one_up_tx=$up_tx one_up_rx=$up_rx
+quiet two
+[ "$one_up_tx $one_up_rx" = "$up_rx $up_tx" ] || fail "memif: $one_up_tx $one_up_rx against $up_rx $up_tx"
+watch_stop seen_far
+watch_stop seen_tap
+echo "TAP - memif - af_packet: 8 MiB unchanged"
+
+murder two
+until_link one up no
+start two
+until_link two up yes
+python3 "$peers" transfer 10.40.0.2 5001 1048576 || fail "after the client was killed"
+murder one
+until_link two up no
+start one
+ip addr add 10.40.0.1/24 dev obtap0
+until_link two up yes
+until_link one up yes
+python3 "$peers" transfer 10.40.0.2 5001 1048576 || fail "after the server was killed"
+echo "memif: both ends killed and back"
+
+for card in one two; do
+	eval "p=\$$card"
+	kill "$p"
+	wait "$p" || fail "card $card ended with $?"
+done
+if grep -E 'err .*(Rx Intr|not ready port|lcore)' "$dir"/*.err; then fail "noise in the log"; fi
+echo "40-uplinks: ok"

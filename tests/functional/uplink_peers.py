@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Peers of an uplink: TCP transfers, a capture that judges every frame, and capture files.
+
+    serve PORT             accept one connection after another; answer with the sum of what came, and
+                           send as many bytes back as the client asked for
+    transfer ADDR PORT N   send N random bytes and fetch N back; fails unless both sums agree
+    watch IFACE MTU FILE   until SIGTERM: judge frames that arrive on IFACE; the verdict goes to FILE
+    datagram ADDR PORT N   one UDP datagram of N bytes
+    make FILE N            a capture of N frames (0: none) between two addresses
+    compare A B            two captures hold the same frames
+    counters               "port stats --json" on stdin: rx, tx, drops and those of each reason,
+                           as shell variables with the port's name in front
+"""
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import sys
+import time
+
+
+def fold(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def receive(sock, count):
+    digest = hashlib.sha256()
+    left = count
+    while left:
+        data = sock.recv(min(left, 1 << 16))
+        if not data:
+            break
+        digest.update(data)
+        left -= len(data)
+    return digest.hexdigest(), count - left
+
+
+def send_random(sock, count, seed):
+    rng = random.Random(seed)
+    digest = hashlib.sha256()
+    while count:
+        data = rng.randbytes(min(count, 1 << 16))
+        digest.update(data)
+        sock.sendall(data)
+        count -= len(data)
+    return digest.hexdigest()
+
+
+def serve(port):
+    listener = socket.create_server(("0.0.0.0", int(port)))
+    while True:
+        sock, _ = listener.accept()
+        sock.settimeout(20)
+        try:
+            count = struct.unpack("!Q", sock.recv(8, socket.MSG_WAITALL))[0]
+            digest, _ = receive(sock, count)
+            sock.sendall(digest.encode())
+            sock.sendall(send_random(sock, count, count).encode())
+        except (OSError, struct.error) as error:
+            print(f"serve: {error}", file=sys.stderr)
+        sock.close()
+
+
+def transfer(address, port, count):
+    count = int(count)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            sock = socket.create_connection((address, int(port)), 3)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+    sock.settimeout(20)
+    sock.sendall(struct.pack("!Q", count))
+    sent = send_random(sock, count, count + 1)
+    assert sock.recv(64, socket.MSG_WAITALL).decode() == sent, "what went out changed"
+    digest, got = receive(sock, count)
+    assert got == count, f"{got} of {count} bytes came back"
+    assert sock.recv(64, socket.MSG_WAITALL).decode() == digest, "what came back changed"
+
+
+def judge(frame, mtu):
+    """None, or what is wrong with it."""
+    kind = struct.unpack_from("!H", frame, 12)[0]
+    l3 = frame[14:]
+    if kind == 0x8100:
+        kind, l3 = struct.unpack_from("!H", frame, 16)[0], frame[18:]
+    if len(l3) > mtu:
+        return "too long"
+    if kind == 0x0800:
+        ihl = (l3[0] & 15) * 4
+        total, fragment = struct.unpack_from("!H2xH", l3, 2)
+        if fold(l3[:ihl]) != 0xFFFF:
+            return "IPv4 header checksum"
+        if fragment & 0x3FFF:
+            return None
+        proto, l4 = l3[9], l3[ihl:total]
+        pseudo = l3[12:20] + struct.pack("!HH", proto, len(l4))
+    elif kind == 0x86DD:
+        proto, l4 = l3[6], l3[40 : 40 + struct.unpack_from("!H", l3, 4)[0]]
+        pseudo = l3[8:40] + struct.pack("!II", len(l4), proto)
+    else:
+        return None
+    if proto == 17 and l4[6:8] == b"\0\0":
+        return None
+    if proto in (6, 17, 58) and fold(pseudo + l4) != 0xFFFF:
+        return "checksum"
+    return None
+
+
+def watch(iface, mtu, path):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+    sock.bind((iface, 3))
+    sock.settimeout(0.2)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    verdict = {"frames": 0}
+    with open(path + ".started", "w", encoding="ascii"):
+        pass
+    while True:
+        try:
+            frame, address = sock.recvfrom(1 << 16)
+        except (socket.timeout, TimeoutError):
+            if stopped:
+                break
+            continue
+        if address[2] == socket.PACKET_OUTGOING:
+            continue
+        verdict["frames"] += 1
+        wrong = judge(frame, int(mtu))
+        if wrong:
+            verdict[wrong] = verdict.get(wrong, 0) + 1
+    with open(path, "w", encoding="ascii") as out:
+        json.dump(verdict, out)
+    print(f"{iface}: {verdict}")
+    sys.exit(verdict["frames"] == 0 or len(verdict) > 1)
+
+
+def datagram(address, port, count):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: fragment never, refuse never
+    sock.sendto(os.urandom(int(count)), (address, int(port)))
+
+
+def make(path, count):
+    rng = random.Random(1)
+    with open(path, "wb") as out:
+        out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for i in range(int(count)):
+            frame = bytes.fromhex("020000000002020000000001") + b"\x88\xb5" + struct.pack("!I", i)
+            frame += rng.randbytes(rng.randint(42, 1496))
+            out.write(struct.pack("<IIII", i, 0, len(frame), len(frame)) + frame)
+
+
+def frames(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    magic = struct.unpack_from("<I", data)[0]
+    assert magic in (0xA1B2C3D4, 0xA1B23C4D), hex(magic)
+    at, result = 24, []
+    while at < len(data):
+        length = struct.unpack_from("<I", data, at + 8)[0]
+        result.append(data[at + 16 : at + 16 + length])
+        at += 16 + length
+    return result
+
+
+def compare(one, other):
+    a, b = frames(one), frames(other)
+    print(f"{len(a)} and {len(b)} frames")
+    assert len(a) > 0 and sorted(a) == sorted(b), "the captures differ"
+
+
+def counters():
+    for port in json.load(sys.stdin)["port"]:
+        name = port["name"]
+        print(f"{name}_rx={port['rx_packets']} {name}_tx={port['tx_packets']}")
+        print(f"{name}_drops={sum(port['drops'].values())}")
+        for reason, count in port["drops"].items():
+            print(f"{name}_{reason}={count}")
+
+
+if __name__ == "__main__":
+    commands = {f.__name__: f for f in (serve, transfer, watch, datagram, make, compare, counters)}
+    commands[sys.argv[1]](*sys.argv[2:])
