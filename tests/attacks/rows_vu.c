@@ -287,7 +287,7 @@ static int vu16(struct atk_env *e)
 static int vu28(struct atk_env *e)
 {
 	struct drv_msg m;
-	struct drv_vu vu = { .inflight_fd = -1 };
+	struct drv_vu vu = { .inflight_fd = -1, .backend_fd = -1 };
 	bool ok;
 
 	vu.fd = drv_connect(atk_path(e, ATK_BLK), ATK_REPLY_MS);

@@ -14,7 +14,7 @@
 
 static int out_of_order(struct atk_env *e)
 {
-	struct drv_vu vu = { .inflight_fd = -1 };
+	struct drv_vu vu = { .inflight_fd = -1, .backend_fd = -1 };
 	struct drv_msg m;
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
@@ -202,7 +202,7 @@ static int step(struct drv_vu *vu, struct drv_ring *r, unsigned i, unsigned step
 /* The first `steps` messages of an honest session, then none. */
 static int partial(struct atk_env *e, unsigned steps)
 {
-	struct drv_vu vu = { .inflight_fd = -1 };
+	struct drv_vu vu = { .inflight_fd = -1, .backend_fd = -1 };
 	struct drv_ring_conf rc = { .size = 64 };
 	struct drv_mem mem;
 	struct drv_ring r;

@@ -39,11 +39,12 @@ int drv_blk_open(struct drv_blk *b, const struct drv_blk_conf *c)
 		.pf_off = c->pf_off,
 		.config_len = CONFIG_LEN,
 		.mem_slots = c->mem_slots,
-		.inflight = c->inflight };
+		.inflight = c->inflight,
+		.backend_req = c->backend_req };
 	int ret;
 
 	memset(b, 0, sizeof(*b));
-	b->vu.fd = b->vu.inflight_fd = -1;
+	b->vu.fd = b->vu.inflight_fd = b->vu.backend_fd = -1;
 	for (unsigned i = 0; i < DRV_BLK_QUEUES_MAX; i++)
 		b->rings[i].kick_fd = b->rings[i].call_fd = b->rings[i].err_fd = -1;
 	b->n_queues = c->n_queues ? c->n_queues : 1;

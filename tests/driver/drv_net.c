@@ -137,7 +137,7 @@ int drv_net_open(struct drv_net *n, const struct drv_net_conf *c)
 			DRV_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
 	memset(n, 0, sizeof(*n));
 	vc.want = want & ~c->features_off;
-	n->vu.fd = n->vu.inflight_fd = -1;
+	n->vu.fd = n->vu.inflight_fd = n->vu.backend_fd = -1;
 	n->pairs = c->pairs ? c->pairs : 1;
 	n->buf_len = c->buf_len ? c->buf_len : 2048;
 	for (unsigned i = 0; i < DRV_NET_PAIRS_MAX; i++) {

@@ -257,7 +257,7 @@ int drv_vu_set_mem(struct drv_vu *vu)
 		(uint32_t)(8 + vu->mem->n * sizeof(m.p.mem.r[0])), fds, vu->mem->n);
 }
 
-static int get_config(struct drv_vu *vu)
+int drv_vu_get_config(struct drv_vu *vu)
 {
 	struct drv_msg m;
 	uint32_t len = vu->conf.config_len;
@@ -276,6 +276,42 @@ static int get_config(struct drv_vu *vu)
 	return 0;
 }
 
+static void close_channel(struct drv_vu *vu)
+{
+	if (vu->backend_fd >= 0)
+		close(vu->backend_fd);
+	vu->backend_fd = -1;
+}
+
+static int give_channel(struct drv_vu *vu)
+{
+	struct drv_msg m;
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	ret = drv_vu_call(vu, DRV_SET_BACKEND_REQ_FD, &m, 0, &pair[1], 1);
+	close(pair[1]);
+	close_channel(vu); // of the session before
+	vu->backend_fd = pair[0];
+	return ret;
+}
+
+int drv_vu_backend_wait(struct drv_vu *vu, int timeout_ms)
+{
+	struct drv_vu channel = { .fd = vu->backend_fd };
+	struct drv_msg m;
+	int ret;
+
+	if (vu->backend_fd < 0)
+		return -ENOTCONN;
+	ret = drv_vu_recv(&channel, &m, timeout_ms);
+	if (ret)
+		return ret;
+	drv_msg_close_fds(&m);
+	return m.hdr.flags & DRV_FLAG_REPLY ? -EPROTO : (int)m.hdr.request;
+}
+
 static int negotiate_protocol(struct drv_vu *vu)
 {
 	uint64_t off = vu->conf.pf_off;
@@ -283,7 +319,8 @@ static int negotiate_protocol(struct drv_vu *vu)
 			      DRV_BIT(DRV_PF_REPLY_ACK) | DRV_BIT(DRV_PF_MTU) |
 			      DRV_BIT(DRV_PF_CONFIG) | DRV_BIT(DRV_PF_INFLIGHT_SHMFD) |
 			      DRV_BIT(DRV_PF_RESET_DEVICE) | DRV_BIT(DRV_PF_MEM_SLOTS) |
-			      DRV_BIT(DRV_PF_STATUS) | DRV_BIT(DRV_PF_RARP);
+			      DRV_BIT(DRV_PF_STATUS) | DRV_BIT(DRV_PF_RARP) |
+			      DRV_BIT(DRV_PF_BACKEND_REQ);
 	int ret;
 
 	vu->n_queues = 1;
@@ -294,13 +331,15 @@ static int negotiate_protocol(struct drv_vu *vu)
 		return ret;
 	if (!vu->conf.inflight)
 		off |= DRV_BIT(DRV_PF_INFLIGHT_SHMFD);
+	if (!vu->conf.backend_req)
+		off |= DRV_BIT(DRV_PF_BACKEND_REQ);
 	ret = drv_vu_set_u64(vu, DRV_SET_PROTOCOL_FEATURES, vu->pf_offered & know & ~off);
 	if (ret)
 		return ret;
 	vu->pf = vu->pf_offered & know & ~off;
 	if (vu->pf & DRV_BIT(DRV_PF_MQ))
 		ret = get_u64(vu, DRV_GET_QUEUE_NUM, &vu->n_queues);
-	return ret;
+	return ret || !(vu->pf & DRV_BIT(DRV_PF_BACKEND_REQ)) ? ret : give_channel(vu);
 }
 
 static int set_status(struct drv_vu *vu, uint8_t status)
@@ -329,7 +368,7 @@ static int negotiate(struct drv_vu *vu)
 		ret = set_status(vu, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
 					     VIRTIO_CONFIG_S_FEATURES_OK);
 	if (!ret)
-		ret = get_config(vu);
+		ret = drv_vu_get_config(vu);
 	return ret ? ret : drv_vu_set_mem(vu);
 }
 
@@ -337,7 +376,9 @@ int drv_vu_open(struct drv_vu *vu, const struct drv_vu_conf *conf, struct drv_me
 {
 	int ret;
 
-	*vu = (struct drv_vu){ .conf = *conf, .fd = -1, .mem = mem, .inflight_fd = -1 };
+	*vu = (struct drv_vu){
+		.conf = *conf, .fd = -1, .mem = mem, .backend_fd = -1, .inflight_fd = -1
+	};
 	if (strlen(conf->path) >= sizeof(vu->path))
 		return -ENAMETOOLONG;
 	memcpy(vu->path, conf->path, strlen(conf->path) + 1);
@@ -506,6 +547,7 @@ bool drv_vu_alive(const struct drv_vu *vu)
 void drv_vu_close(struct drv_vu *vu)
 {
 	drv_vu_drop(vu);
+	close_channel(vu);
 	if (vu->inflight_fd >= 0)
 		close(vu->inflight_fd);
 	vu->inflight_fd = -1;

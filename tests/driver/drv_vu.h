@@ -77,6 +77,7 @@ enum drv_pf {
 #define DRV_FLAG_REPLY 4u
 #define DRV_FLAG_NEED_REPLY 8u
 #define DRV_VRING_NOFD 0x100u
+#define DRV_BACKEND_CONFIG_CHANGE 2
 
 struct drv_hdr {
 	uint32_t request, flags, size;
@@ -128,6 +129,7 @@ struct drv_vu_conf {
 	uint32_t config_len; // bytes of configuration space to read, 0: none
 	bool mem_slots; // add regions one by one when the back-end can
 	bool inflight; // ask for an inflight region when the back-end can
+	bool backend_req; // give the back-end a channel for requests of its own
 };
 
 struct drv_vu {
@@ -139,6 +141,7 @@ struct drv_vu {
 	uint64_t n_queues; // as the back-end says
 	uint8_t config[256];
 	struct drv_ring *rings[DRV_QUEUES_MAX]; // borrowed: those that are up
+	int backend_fd; // owned: where requests of the back-end arrive; -1: none
 	int inflight_fd; // owned; -1: none
 	uint64_t inflight_size, inflight_off;
 	uint16_t inflight_queues, inflight_queue_size;
@@ -164,6 +167,14 @@ int drv_vu_ring_start_at(struct drv_vu *vu, unsigned idx, struct drv_ring *r, ui
 int64_t drv_vu_ring_stop(struct drv_vu *vu, unsigned idx);
 /* Tell the device that the driver is ready (STATUS, when negotiated). */
 int drv_vu_driver_ok(struct drv_vu *vu);
+
+/*
+ * The next request of the back-end on its own channel: its number (DRV_BACKEND_CONFIG_CHANGE), or
+ * -ETIMEDOUT, -ENOTCONN (no channel), -EPIPE, -EPROTO.
+ */
+int drv_vu_backend_wait(struct drv_vu *vu, int timeout_ms);
+/* Read configuration space again into vu->config. 0 or as drv_vu_call(). */
+int drv_vu_get_config(struct drv_vu *vu);
 
 /* Drop the socket; memory, rings and the inflight region stay for drv_vu_reconnect(). */
 void drv_vu_drop(struct drv_vu *vu);

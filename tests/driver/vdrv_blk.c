@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dpu_cli.h"
+#include "dpu_clock.h"
 #include "drv_load.h"
 #include "drv_verify.h"
 
@@ -197,6 +198,18 @@ static int verify_run(
 	return ret || drv_verify_errors(&st) ? 1 : 0;
 }
 
+/* The back-end may die in the middle of the first handshake as well. */
+static int open_patiently(struct drv_blk *b, const struct drv_blk_conf *bc, uint64_t patience_ms)
+{
+	uint64_t end = dpu_now_ns() + patience_ms * 1000000;
+	int ret;
+
+	do
+		ret = drv_blk_open(b, bc);
+	while ((ret == -EPIPE || ret == -ENOTCONN || ret == -ECONNREFUSED) && dpu_now_ns() < end);
+	return ret;
+}
+
 int vdrv_blk_verify(int argc, char **argv)
 {
 	const char *socket = NULL, *ring = "split";
@@ -245,7 +258,7 @@ int vdrv_blk_verify(int argc, char **argv)
 	bc.in_order = in_order;
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
-	ret = drv_blk_open(&b, &bc);
+	ret = open_patiently(&b, &bc, reconnect_ms);
 	if (ret) {
 		fprintf(stderr, "vdrv: %s: %s\n", socket, strerror(-ret));
 		return 1;

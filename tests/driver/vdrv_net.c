@@ -16,23 +16,39 @@
 struct ping {
 	struct drv_net n[2];
 	uint8_t mac[2][6];
+	unsigned pairs;
 	uint64_t sent, received, wrong, lost;
+	uint64_t by_pair[DRV_NET_PAIRS_MAX]; // received there, either side
 };
 
-static void drain(struct ping *p, unsigned to)
+static void drain_pair(struct ping *p, unsigned to, unsigned pair)
 {
 	uint8_t frame[65536];
 	uint64_t seq;
 	int len;
 
-	while ((len = drv_net_recv(&p->n[to], 0, NULL, frame, sizeof(frame)))) {
+	while ((len = drv_net_recv(&p->n[to], pair, NULL, frame, sizeof(frame)))) {
 		if (len > 0 && memcmp(frame, p->mac[to], 6) != 0)
 			continue; // flooded or foreign
-		if (len < 0 || !drv_frame_ok(frame, (uint32_t)len, &seq))
+		if (len < 0 || !drv_frame_ok(frame, (uint32_t)len, &seq)) {
 			p->wrong++;
-		else
-			p->received++;
+			continue;
+		}
+		p->received++;
+		p->by_pair[pair]++;
 	}
+}
+
+static void drain(struct ping *p, unsigned to)
+{
+	for (unsigned i = 0; i < p->pairs; i++)
+		drain_pair(p, to, i);
+}
+
+/* Sleep until something may have come: with several pairs, on one after the other. */
+static void wait_for_frames(struct ping *p, unsigned to, unsigned round)
+{
+	drv_net_wait(&p->n[to], round % p->pairs, p->pairs > 1 ? 1 : 20);
 }
 
 /* A window of frames one way, then wait for all of them. */
@@ -40,22 +56,24 @@ static void volley(struct ping *p, unsigned from, uint32_t len)
 {
 	uint8_t frame[65536];
 	uint64_t want = p->received, end;
+	unsigned round = 0;
 
 	for (unsigned i = 0; i < WINDOW; i++) {
 		drv_frame_make(frame, p->mac[!from], p->mac[from], p->sent, len);
-		if (drv_net_send(&p->n[from], 0, NULL, frame, len))
+		if (drv_net_send(&p->n[from], i % p->pairs, NULL, frame, len))
 			break;
 		p->sent++;
 		want++;
 	}
-	drv_net_flush(&p->n[from], 0);
+	for (unsigned i = 0; i < p->pairs; i++)
+		drv_net_flush(&p->n[from], i);
 	end = dpu_now_ns() + 1000000000;
 	while (p->received < want && dpu_now_ns() < end) {
 		uint64_t before = p->received;
 
 		drain(p, !from);
 		if (p->received == before)
-			drv_net_wait(&p->n[!from], 0, 20);
+			wait_for_frames(p, !from, round++);
 	}
 	p->lost += want - p->received;
 }
@@ -71,7 +89,7 @@ static bool link_up(struct ping *p, unsigned from)
 		drv_frame_make(frame, p->mac[!from], p->mac[from], i, sizeof(frame));
 		drv_net_send(&p->n[from], 0, NULL, frame, sizeof(frame));
 		drv_net_flush(&p->n[from], 0);
-		drv_net_wait(&p->n[!from], 0, 20);
+		wait_for_frames(p, !from, i);
 		drain(p, !from);
 		if (p->received > before) {
 			drv_net_wait(&p->n[!from], 0, 100); // stragglers
@@ -104,13 +122,15 @@ static int run(struct ping *p, uint64_t count, uint64_t max_len)
 	}
 	printf("sent %lu, received %lu, wrong %lu, lost %lu\n", p->sent, p->received,
 		p->wrong + p->n[0].bad_rx + p->n[1].bad_rx, p->lost);
+	for (unsigned i = 0; p->pairs > 1 && i < p->pairs; i++)
+		printf("pair %u: received %lu\n", i, p->by_pair[i]);
 	return p->wrong || p->lost || p->n[0].bad_rx || p->n[1].bad_rx ? 1 : 0;
 }
 
 int vdrv_net_ping(int argc, char **argv)
 {
 	const char *a = NULL, *b = NULL;
-	uint64_t count = 10000, size = 256, max_len = 1514;
+	uint64_t count = 10000, size = 256, max_len = 1514, pairs = 1;
 	bool packed = false, mrg = false, in_order = false;
 	static struct ping p;
 	const struct dpu_opt opts[] = {
@@ -119,6 +139,7 @@ int vdrv_net_ping(int argc, char **argv)
 		{ "count", DPU_OPT_UINT, &count, "N", "frames", 1, 0 },
 		{ "max-bytes", DPU_OPT_UINT, &max_len, "N", "longest frame", 60, 9000 },
 		{ "ring-size", DPU_OPT_UINT, &size, "N", "entries of each ring", 1, 32768 },
+		{ "pairs", DPU_OPT_UINT, &pairs, "N", "queue pairs", 1, DRV_NET_PAIRS_MAX },
 		{ "packed", DPU_OPT_FLAG, &packed, NULL, "packed rings", 0, 0 },
 		{ "mrg", DPU_OPT_FLAG, &mrg, NULL, "mergeable receive buffers", 0, 0 },
 		{ "in-order", DPU_OPT_FLAG, &in_order, NULL, "ask for VIRTIO_F_IN_ORDER", 0, 0 },
@@ -138,9 +159,12 @@ int vdrv_net_ping(int argc, char **argv)
 		.packed = packed,
 		.mrg = mrg,
 		.in_order = in_order,
+		.ctrl = pairs > 1,
+		.pairs = (unsigned)pairs,
 		.ring_size = (uint32_t)size,
 		.buf_len = mrg || max_len < 2000 ? 2048 : 9216 + 64 };
 
+	p.pairs = (unsigned)pairs;
 	ret = drv_net_open(&p.n[0], &c);
 	c.path = b;
 	if (!ret) {

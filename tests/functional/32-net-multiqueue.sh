@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Verified frames over several queue pairs, their queues on two workers: split, packed, mergeable, in order.
+# Usage: 32-net-multiqueue.sh BUILD-DIR
+set -eu
+# shellcheck source=tests/functional/card.sh
+. "$(dirname "$0")/card.sh"
+card_env "${1:-build}"
+
+cat >"$dir/config" <<END
+[{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01", "queue_pairs": 4}},
+ {"method": "net_create", "params": {"name": "n1", "mac": "02:00:00:00:00:02", "queue_pairs": 4}}]
+END
+cpus=0-1
+[ "$(getconf _NPROCESSORS_ONLN)" -gt 1 ] || cpus=0
+card_start --cores $cpus
+for layout in "" "--packed" "--mrg" "--packed --mrg --in-order"; do
+	for pairs in 1 2 4; do
+		# shellcheck disable=SC2086 # options
+		"$vdrv" net-ping --a "$dir/n0" --b "$dir/n1" --pairs $pairs --count 5000 $layout \
+			>"$dir/ping" 2>&1 || fail "$pairs pairs, ${layout:-split}: $(cat "$dir/ping")"
+		echo "$pairs pairs, ${layout:-split}: $(head -n 1 "$dir/ping")"
+		used=$(grep -c 'pair .*received [1-9]' "$dir/ping" || :)
+		[ $pairs -eq 1 ] || [ "$used" -gt 1 ] || fail "one pair of $pairs got everything"
+	done
+done
+card_stop
