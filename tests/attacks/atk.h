@@ -30,7 +30,8 @@ struct atk_daemon {
 
 /* 0, or -errno; the daemon serves when it returns. */
 int atk_daemon_start(struct atk_daemon *d);
-void atk_daemon_kill(struct atk_daemon *d, int sig); // and wait for its end
+/* And wait for its end: 0, or -EPROTO when SIGTERM brought anything but exit status 0. */
+int atk_daemon_kill(struct atk_daemon *d, int sig);
 bool atk_daemon_alive(struct atk_daemon *d);
 /* One JSON-RPC call: 0, -EREMOTEIO when it answered with an error, or -errno. */
 int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params);

@@ -84,13 +84,16 @@ int atk_daemon_start(struct atk_daemon *d)
 	return ret;
 }
 
-void atk_daemon_kill(struct atk_daemon *d, int sig)
+int atk_daemon_kill(struct atk_daemon *d, int sig)
 {
+	int status = 0;
+
 	if (d->pid <= 0)
-		return;
+		return 0;
 	kill(d->pid, sig);
-	waitpid(d->pid, NULL, 0);
+	waitpid(d->pid, &status, 0);
 	d->pid = 0;
+	return sig == SIGTERM && status != 0 ? -EPROTO : 0; // sanitizers report at the exit
 }
 
 bool atk_daemon_alive(struct atk_daemon *d)

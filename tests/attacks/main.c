@@ -213,7 +213,10 @@ int main(int argc, char **argv)
 		ret = run_all(&e, v, &only);
 		atk_victim_stop(v);
 	}
-	atk_daemon_kill(&d, SIGTERM);
+	if (atk_daemon_kill(&d, SIGTERM)) {
+		fprintf(stderr, "attacks: the daemon did not end well\n");
+		ret = -EPROTO;
+	}
 	clean(&d);
 	return ret ? 1 : 0;
 }

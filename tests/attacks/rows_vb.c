@@ -323,7 +323,8 @@ static int vb12(struct atk_env *e)
 	} else {
 		atk_fail(e, "second daemon does not start: %s", strerror(-ret));
 	}
-	atk_daemon_kill(&d, SIGTERM);
+	if (atk_daemon_kill(&d, SIGTERM) && !ret)
+		ret = atk_fail(e, "the daemon did not end well");
 	const char *const left[] = { "disk", "config", "d", "rpc" };
 
 	for (size_t i = 0; i < COUNT(left); i++) {

@@ -37,19 +37,33 @@ static int open_ring(struct atk_env *e, struct sess *s, uint32_t size, uint64_t 
 	return 0;
 }
 
-static void put(struct sess *s, uint64_t gpa, uint32_t len, uint16_t id, uint16_t flags)
+/* Fill the next slot and step over it; its flags, returned, are for publish(). */
+static uint16_t fill(struct sess *s, uint64_t gpa, uint32_t len, uint16_t id, uint16_t flags)
 {
 	volatile struct vring_packed_desc *d = &s->r->pdesc[s->r->next_avail];
+	uint16_t out = drv_ring_packed_flags(s->r, flags);
 
 	d->addr = gpa;
 	d->len = len;
 	d->id = id;
-	atomic_thread_fence(memory_order_release);
-	d->flags = drv_ring_packed_flags(s->r, flags);
 	if (++s->r->next_avail == s->r->size) {
 		s->r->next_avail = 0;
 		s->r->avail_wrap = !s->r->avail_wrap;
 	}
+	return out;
+}
+
+static void publish(struct sess *s, uint16_t slot, uint16_t flags)
+{
+	atomic_thread_fence(memory_order_release);
+	s->r->pdesc[slot].flags = flags;
+}
+
+static void put(struct sess *s, uint64_t gpa, uint32_t len, uint16_t id, uint16_t flags)
+{
+	uint16_t slot = s->r->next_avail;
+
+	publish(s, slot, fill(s, gpa, len, id, flags));
 }
 
 static uint64_t status_gpa(struct sess *s, unsigned i)
@@ -64,16 +78,11 @@ static uint64_t status_gpa(struct sess *s, unsigned i)
 static void chain(struct sess *s, unsigned i, const uint16_t id[3])
 {
 	uint16_t head = s->r->next_avail;
-	bool wrap = s->r->avail_wrap;
+	uint16_t flags = fill(s, drv_mem_gpa(&s->b.mem, s->io[i].hdr), 16, id[0], NEXT);
 
-	put(s, drv_mem_gpa(&s->b.mem, s->io[i].hdr), 16, id[0], NEXT);
-	s->r->pdesc[head].flags = (uint16_t)(wrap ? 1u << VRING_PACKED_DESC_F_USED
-						  : 1u << VRING_PACKED_DESC_F_AVAIL);
 	put(s, drv_mem_gpa(&s->b.mem, s->io[i].data), 512, id[1], NEXT | WRITE);
 	put(s, status_gpa(s, i), 1, id[2], WRITE);
-	atomic_thread_fence(memory_order_release);
-	s->r->pdesc[head].flags = (uint16_t)(NEXT | (wrap ? 1u << VRING_PACKED_DESC_F_AVAIL
-							  : 1u << VRING_PACKED_DESC_F_USED));
+	publish(s, head, flags);
 }
 
 static int vp01(struct atk_env *e)
@@ -103,8 +112,12 @@ static int vp02(struct atk_env *e)
 
 	if (ret)
 		return ret;
-	for (unsigned i = 0; i < RING; i++)
+	uint16_t head = s.r->next_avail;
+	uint16_t flags = fill(&s, drv_mem_gpa(&s.b.mem, s.io[0].data), 512, 1, NEXT);
+
+	for (unsigned i = 1; i < RING; i++)
 		put(&s, drv_mem_gpa(&s.b.mem, s.io[0].data), 512, 1, NEXT);
+	publish(&s, head, flags); // last: what is available before it is never the head of a chain
 	drv_ring_kick_always(s.r);
 	bool ok = atk_ring_broken(s.r, ATK_REPLY_MS);
 
