@@ -309,7 +309,6 @@ void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out)
 	out->tso6 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_TSO6);
 	out->uso = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO4) &&
 		   vho_net_has(o, VIRTIO_NET_F_GUEST_USO6);
-	out->mrg_rxbuf = vho_net_has(net->dev.features, VIRTIO_NET_F_MRG_RXBUF);
 	out->mtu = atomic_load_explicit(&net->mtu, memory_order_relaxed);
 }
 

@@ -90,7 +90,6 @@ struct vho_net_caps {
 	bool running; // link up: a front-end has at least one receiveq running
 	bool csum; // partial checksums (VIRTIO_NET_F_GUEST_CSUM)
 	bool tso4, tso6, uso; // GSO frames
-	bool mrg_rxbuf;
 	uint16_t active_pairs;
 	uint16_t mtu;
 };
