@@ -115,6 +115,14 @@ static uint64_t gso_cap(const struct rte_mbuf *m)
 	return CAPS_CSUM | (m->ol_flags & RTE_MBUF_F_TX_IPV6 ? CAPS_TSO6 : CAPS_TSO4);
 }
 
+/* Would the port's segments of this GSO frame be longer than its MTU? */
+static bool segments_too_long(const struct rte_mbuf *m, uint64_t caps)
+{
+	uint32_t l3 = m->l2_len, max = (uint32_t)m->l3_len + m->l4_len + m->tso_segsz;
+
+	return max > odp_caps_mtu(caps) && m->pkt_len > odp_caps_mtu(caps) + l3;
+}
+
 static void send_checked(struct odp_worker *w, struct odp_pw *pw, uint16_t txq, uint64_t caps,
 	struct rte_mbuf **pkts, uint16_t n)
 {
@@ -126,10 +134,12 @@ static void send_checked(struct odp_worker *w, struct odp_pw *pw, uint16_t txq, 
 		if (m->ol_flags & ODP_F_GSO) {
 			uint64_t need = gso_cap(m);
 
-			if ((caps & need) == need)
-				out_plain(&o, m);
-			else
+			if ((caps & need) != need)
 				out_segments(&o, m);
+			else if (segments_too_long(m, caps))
+				odp_drop_one(pw, ODP_DROP_MTU, m);
+			else
+				out_plain(&o, m);
 		} else if (too_long(m, caps)) {
 			odp_drop_one(pw, ODP_DROP_MTU, m);
 		} else {
