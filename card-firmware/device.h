@@ -5,7 +5,10 @@
  *
  * A volume outlives the functions that use it (users > 0 keeps it). A disk's queue does I/O through
  * a channel that card_chan owns while the queue runs; a channel whose answers do not come within
- * CARD_DRAIN_MS when its queue stops is left to the inventory's orphans until they have come.
+ * CARD_DRAIN_MS when its queue stops is left to the inventory's orphans until they have come. The
+ * wait is once per volume, not per queue. Until then the disk's queues do not run again: an old
+ * write must not land on top of a newer one, and a request that is still on its way must not be
+ * sent a second time.
  */
 #pragma once
 
@@ -16,6 +19,7 @@
 #define CARD_NAME_MAX 63
 #define CARD_DRAIN_MS 2000
 #define CARD_KICKLESS_NAP_US 100
+#define CARD_NOT_DEFERRED (-2) // no kick fd, and not the -1 of a queue without one
 
 struct card_volume {
 	TAILQ_ENTRY(card_volume) link;
@@ -60,6 +64,7 @@ struct card_function {
 	struct vho_blk *blk; // owned
 	struct card_volume *vol; // borrowed: counted in its users
 	struct card_chan **chans; // owned; by queue; NULL: not running
+	int *deferred; // owned; by queue: kick fd of a start that waits for orphans
 };
 
 struct card_uplink {

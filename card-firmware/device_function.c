@@ -41,6 +41,7 @@ static void function_free(struct card_function *f)
 	if (f->vol)
 		f->vol->users--;
 	free(f->chans);
+	free(f->deferred);
 	free(f->kick_fds);
 	free(f->socket);
 	free(f);
@@ -183,8 +184,11 @@ static int blk_open(struct card_function *f)
 	int ret;
 
 	f->chans = dpu_calloc(conf->n_queues, sizeof(struct card_chan *));
-	if (!f->chans)
+	f->deferred = dpu_calloc(conf->n_queues, sizeof(*f->deferred));
+	if (!f->chans || !f->deferred)
 		return -ENOMEM;
+	for (unsigned i = 0; i < conf->n_queues; i++)
+		f->deferred[i] = CARD_NOT_DEFERRED;
 	ret = vho_blk_create(&blk_conf, &f->host, &f->blk);
 	if (ret)
 		return ret;

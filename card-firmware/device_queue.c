@@ -216,6 +216,67 @@ static void chan_free(struct card_chan *ch)
 	free(ch);
 }
 
+static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
+{
+	struct card_chan *ch = dpu_calloc(1, sizeof(*ch));
+	int ret;
+
+	if (!ch)
+		return -ENOMEM;
+	ret = vol_chan_open(f->vol->vol, &ch->chan);
+	if (ret) {
+		free(ch);
+		return ret;
+	}
+	ch->vol = f->vol;
+	ch->w = card_worker_of(f->card, f->first_worker, idx);
+	ch->blk = f->blk;
+	ch->queue = idx;
+	ch->kick_fd = kick_fd;
+	ch->chan_fd = vol_chan_fd(ch->chan);
+	ch->poller = (struct card_poller){ blk_poll, blk_arm, blk_disarm, blk_nap_us, ch, 0 };
+	ret = card_worker_call(ch->w, blk_attach, ch);
+	if (ret) {
+		chan_free(ch);
+		return ret;
+	}
+	f->chans[idx] = ch;
+	return 0;
+}
+
+/* Requests of the disk, or of one that was at its address before, are still out. */
+static bool has_orphans(const struct card_function *f)
+{
+	const struct card_chan *ch;
+
+	TAILQ_FOREACH (ch, &f->card->inv->orphans, link)
+		if (ch->blk == f->blk)
+			return true;
+	return false;
+}
+
+/* Queues that had to wait for orphans. */
+static void start_deferred(struct card *c)
+{
+	struct card_function *f;
+
+	TAILQ_FOREACH (f, &c->inv->functions, link) {
+		if (f->kind != VHO_DEV_BLK || has_orphans(f))
+			continue;
+		for (unsigned i = 0; i < f->blk_conf.n_queues; i++) {
+			int kick_fd = f->deferred[i], ret;
+
+			if (kick_fd == CARD_NOT_DEFERRED)
+				continue;
+			f->deferred[i] = CARD_NOT_DEFERRED;
+			ret = blk_start(f, i, kick_fd);
+			if (ret)
+				dpu_err("device: queue not started", "dev=%s queue=%u err=%d",
+					f->name, i, ret);
+		}
+	}
+}
+
 static unsigned reap(struct card *c)
 {
 	struct card_chan *ch = TAILQ_FIRST(&c->inv->orphans), *next;
@@ -234,6 +295,7 @@ static unsigned reap(struct card *c)
 		dpu_info("device: late answers are in", "volume=%s", ch->vol->name);
 		chan_free(ch);
 	}
+	start_deferred(c);
 	return left;
 }
 
@@ -267,41 +329,19 @@ unsigned card_orphans_reap(struct card *c, unsigned wait_ms)
 	return left;
 }
 
-static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
-{
-	struct card_chan *ch = dpu_calloc(1, sizeof(*ch));
-	int ret;
-
-	if (!ch)
-		return -ENOMEM;
-	ret = vol_chan_open(f->vol->vol, &ch->chan);
-	if (ret) {
-		free(ch);
-		return ret;
-	}
-	ch->vol = f->vol;
-	ch->w = card_worker_of(f->card, f->first_worker, idx);
-	ch->blk = f->blk;
-	ch->queue = idx;
-	ch->kick_fd = kick_fd;
-	ch->chan_fd = vol_chan_fd(ch->chan);
-	ch->poller = (struct card_poller){ blk_poll, blk_arm, blk_disarm, blk_nap_us, ch, 0 };
-	ret = card_worker_call(ch->w, blk_attach, ch);
-	if (ret) {
-		chan_free(ch);
-		return ret;
-	}
-	f->chans[idx] = ch;
-	return 0;
-}
-
 static void blk_stop(struct card_function *f, unsigned idx)
 {
-	uint64_t end = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
 	struct card_chan *ch = f->chans[idx];
 	struct card *c = f->card;
+	uint64_t end = dpu_now_ns();
 	int left;
 
+	f->deferred[idx] = CARD_NOT_DEFERRED;
+	if (!ch)
+		return;
+	// A volume that had its time and did not answer gets no more of this thread's
+	if (!ch->vol->orphans)
+		end += CARD_DRAIN_MS * 1000000ull;
 	f->chans[idx] = NULL;
 	card_worker_call(ch->w, blk_close_queue, ch);
 	while ((left = card_worker_call(ch->w, blk_drain, ch)) > 0 && dpu_now_ns() < end)
@@ -328,6 +368,10 @@ static int queue_start(void *arg, struct vho_dev *dev, unsigned idx, int kick_fd
 	int ret;
 
 	(void)dev;
+	if (f->kind == VHO_DEV_BLK && has_orphans(f)) {
+		f->deferred[idx] = kick_fd;
+		return 0;
+	}
 	if (f->kind == VHO_DEV_BLK)
 		ret = blk_start(f, idx, kick_fd);
 	else

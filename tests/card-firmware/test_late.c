@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Disks whose volume answers late, or not in time for a queue to stop: with a real front-end. */
+#include "test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <event2/event.h>
+#include <rte_mempool.h>
+
+#include "datapath.h"
+#include "device.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "dpu_log.h"
+#include "drv_blk.h"
+#include "eal.h"
+#include "loop.h"
+#include "vol_priv.h"
+
+#define QUEUES 4
+#define PER_QUEUE 2
+#define ALL (QUEUES * PER_QUEUE)
+#define STEP_NS 250000000ull
+
+static struct card card;
+static struct card_error err;
+static char root[64], socket_path[96];
+
+/* ---- time: on the control thread each look at the clock is a quarter of a second later ---- */
+
+static _Thread_local bool hasty;
+static _Atomic uint64_t skew_ns;
+
+static uint64_t clock_now(void)
+{
+	struct timespec ts;
+
+	if (hasty)
+		atomic_fetch_add(&skew_ns, STEP_NS);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec + atomic_load(&skew_ns);
+}
+
+/* ---- a volume that answers when it is told to ---- */
+
+struct late_chan {
+	struct vol_chan c; // first
+	struct vol_io *held[64];
+	unsigned n;
+};
+
+static _Atomic bool answering;
+static _Atomic unsigned submitted;
+
+static void late_close(struct vol *v)
+{
+	vol_fini(v);
+	free(v);
+}
+
+static int late_chan_open(struct vol *v, struct vol_chan **out)
+{
+	struct late_chan *lc = dpu_calloc(1, sizeof(*lc));
+
+	(void)v;
+	*out = lc ? &lc->c : NULL;
+	return lc ? 0 : -ENOMEM;
+}
+
+static void late_chan_close(struct vol_chan *c)
+{
+	free(c);
+}
+
+static unsigned late_poll(struct vol_chan *c)
+{
+	struct late_chan *lc = (struct late_chan *)c;
+	unsigned n = lc->n;
+
+	if (!atomic_load(&answering))
+		return 0;
+	lc->n = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct vol_io *io = lc->held[i];
+
+		for (unsigned k = 0; io->op == VOL_READ && k < io->n_iov; k++)
+			memset(io->iov[k].iov_base, 0x5a, io->iov[k].iov_len);
+		vol_io_end(c, io, 0);
+	}
+	return n;
+}
+
+static void late_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct late_chan *lc = (struct late_chan *)c;
+
+	lc->held[lc->n++] = io;
+	atomic_fetch_add(&submitted, 1);
+}
+
+static const struct vol_ops late_ops = {
+	.kind = "late",
+	.close = late_close,
+	.chan_open = late_chan_open,
+	.chan_close = late_chan_close,
+	.submit = late_submit,
+	.kick = late_poll,
+	.poll = late_poll,
+};
+
+/* ---- the card ---- */
+
+static int setup(void **state)
+{
+	struct card_workers_conf conf = { .spin_us = 10 };
+	int n;
+
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/outboard-late-XXXXXX");
+	if (!mkdtemp(root))
+		return -1;
+	snprintf(socket_path, sizeof(socket_path), "%s/disk", root);
+	dpu_log_level_set(DPU_LOG_ERR);
+	dpu_clock_set(clock_now);
+	card.opt = (struct card_options){
+		.name = "late", .mem_mib = 64, .mbufs = 2047, .socket_dir = root
+	};
+	card.loop = event_base_new();
+	n = card_eal_start(&card.opt);
+	if (!card.loop || n < 1 || card_pool_create(&card.opt, &card.pool))
+		return -1;
+	card_loop_init(&card.vho_loop, card.loop);
+	conf.n = (unsigned)n;
+	if (card_workers_start(&conf, &card.workers) || card_datapath_start(&card))
+		return -1;
+	hasty = true;
+	return card_inventory_init(&card);
+}
+
+static int teardown(void **state)
+{
+	char cmd[96];
+
+	(void)state;
+	card_inventory_fini(&card);
+	card_datapath_stop(&card);
+	card_workers_stop(card.workers);
+	rte_mempool_free(card.pool);
+	event_base_free(card.loop);
+	card_eal_stop();
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
+	return system(cmd) == 0 ? 0 : -1;
+}
+
+static void create(void)
+{
+	const struct card_volume_conf vc = { "late", CARD_VOL_RAM, 512, 2048, NULL, false, false };
+	const struct card_blk_conf bc = { "disk", "late", false, true, QUEUES, 0, false };
+	struct vol *late = calloc(1, sizeof(*late));
+	struct card_volume *v;
+
+	assert_non_null(late);
+	atomic_store(&answering, false);
+	atomic_store(&submitted, 0);
+	assert_int_equal(card_volume_create(&card, &vc, &err), 0);
+	v = card_volume_find(&card, "late");
+	vol_close(v->vol);
+	assert_int_equal(vol_init(late, &late_ops, "late", 2048 * 512, 512), 0);
+	v->vol = late;
+	assert_int_equal(card_blk_create(&card, &bc, &err), 0);
+}
+
+/* ---- the front-end, on a thread of its own: 0, or the line that failed ---- */
+
+struct guest {
+	bool packed;
+	int (*run)(struct guest *g);
+	struct drv_blk b;
+	struct drv_blk_io io[ALL];
+	_Atomic bool done;
+	int line;
+};
+
+#define EXPECT(x)                        \
+	do {                             \
+		if (!(x))                \
+			return __LINE__; \
+	} while (0)
+
+static bool wait_submitted(unsigned n)
+{
+	for (unsigned i = 0; i < 10000 && atomic_load(&submitted) < n; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	return atomic_load(&submitted) == n;
+}
+
+static int guest_start(struct guest *g)
+{
+	const struct drv_blk_conf c = {
+		.path = socket_path, .packed = g->packed, .inflight = true, .n_queues = QUEUES
+	};
+
+	EXPECT(drv_blk_open(&g->b, &c) == 0);
+	for (unsigned i = 0; i < ALL; i++) {
+		EXPECT(drv_blk_io_init(&g->b, &g->io[i], 512, 0) == 0);
+		EXPECT(drv_blk_submit(&g->b, i % QUEUES, &g->io[i], VIRTIO_BLK_T_IN, i, 512) == 0);
+	}
+	for (unsigned q = 0; q < QUEUES; q++)
+		drv_ring_kick(&g->b.rings[q]);
+	EXPECT(wait_submitted(ALL));
+	return 0;
+}
+
+/*
+ * Stop all queues while the volume is silent: the card gives up once, not once per queue. Started
+ * again, they wait for the old answers, then every request is sent again and answered once.
+ */
+static int restart_under_late_answers(struct guest *g)
+{
+	int line = guest_start(g);
+	uint64_t before;
+
+	if (line)
+		return line;
+	before = atomic_load(&skew_ns);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(drv_vu_ring_stop(&g->b.vu, q) >= 0);
+	EXPECT(atomic_load(&skew_ns) - before >= CARD_DRAIN_MS * 1000000ull - STEP_NS);
+	EXPECT(atomic_load(&skew_ns) - before < 2 * CARD_DRAIN_MS * 1000000ull);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(drv_vu_ring_start(&g->b.vu, q, &g->b.rings[q]) == 0);
+	for (unsigned i = 0; i < 200; i++) {
+		struct drv_msg m;
+
+		EXPECT(drv_vu_call(&g->b.vu, DRV_GET_FEATURES, &m, 0, NULL, 0) == 0);
+	}
+	EXPECT(atomic_load(&submitted) == ALL); // nothing is sent twice while the first is out
+	atomic_store(&answering, true);
+	for (unsigned i = 0; i < ALL; i++) {
+		EXPECT(drv_blk_wait(&g->b, i % QUEUES, &g->io[i], 10000) == VIRTIO_BLK_S_OK);
+		EXPECT(g->io[i].data[0] == 0x5a);
+	}
+	EXPECT(atomic_load(&submitted) == 2 * ALL);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(!drv_blk_poll(&g->b, q) && g->b.rings[q].bad_used == 0);
+	return 0;
+}
+
+/* The front-end goes, and its requests are still out. */
+static int leave(struct guest *g)
+{
+	return guest_start(g);
+}
+
+static void *guest_thread(void *arg)
+{
+	struct guest *g = arg;
+
+	g->line = g->run(g);
+	if (g->b.vu.path[0])
+		drv_blk_close(&g->b);
+	atomic_store(&g->done, true);
+	return NULL;
+}
+
+static bool connected(void)
+{
+	struct vho_dev_info info;
+
+	vho_dev_info(card_function_find(&card, "disk")->dev, &info);
+	return info.connected;
+}
+
+static void run_guest(struct guest *g)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, guest_thread, g), 0);
+	while (!atomic_load(&g->done) || connected())
+		if (event_base_loop(card.loop, EVLOOP_NONBLOCK) < 0 || sched_yield())
+			break;
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(g->line, 0);
+}
+
+static void restarts(bool packed)
+{
+	static struct guest g;
+
+	memset(&g, 0, sizeof(g));
+	g.packed = packed;
+	g.run = restart_under_late_answers;
+	create();
+	run_guest(&g);
+	assert_int_equal(card_volume_find(&card, "late")->orphans, 0);
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_int_equal(card_volume_delete(&card, "late", &err), 0);
+}
+
+static void split_ring_restarts(void **state)
+{
+	(void)state;
+	restarts(false);
+}
+
+static void packed_ring_restarts(void **state)
+{
+	(void)state;
+	restarts(true);
+}
+
+/* A volume with requests out is not deleted under them, and is free once they have been answered. */
+static void volume_waits_for_its_answers(void **state)
+{
+	static struct guest g;
+
+	(void)state;
+	memset(&g, 0, sizeof(g));
+	g.run = leave;
+	create();
+	run_guest(&g);
+	assert_int_equal(card_volume_find(&card, "late")->orphans, QUEUES);
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_int_equal(card_volume_delete(&card, "late", &err), -EBUSY);
+	assert_int_equal(card_orphans_reap(&card, 0), QUEUES);
+	atomic_store(&answering, true);
+	assert_int_equal(card_orphans_reap(&card, 60000), 0);
+	assert_int_equal(card_volume_delete(&card, "late", &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(split_ring_restarts),
+		cmocka_unit_test(packed_ring_restarts),
+		cmocka_unit_test(volume_waits_for_its_answers),
+	};
+
+	return cmocka_run_group_tests_name("late answers", tests, setup, teardown);
+}
