@@ -46,7 +46,10 @@ struct odp_ethdev {
 	bool was_up;
 	uint64_t retry_ns;
 
-	/* Started: the workers may go in. Written by control, which waits for them after clearing it. */
+	/*
+	 * Started: the workers may go in. Written by control, which waits for them after clearing
+	 * it.
+	 */
 	_Atomic bool running;
 };
 
@@ -285,7 +288,10 @@ static int start(struct odp_ethdev *d)
 	return 0;
 }
 
-/* Fds of the queues' interrupts; drivers without any complain when asked, and there is no other way. */
+/*
+ * Fds of the queues' interrupts; drivers without any complain when asked, and there is no other
+ * way.
+ */
 static int find_rx_fds(struct odp_ethdev *d, bool intr)
 {
 	int level;

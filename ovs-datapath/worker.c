@@ -259,8 +259,9 @@ void odp_worker_disarm(struct odp_worker *w)
 }
 
 /*
- * Naps grow while nothing comes: an idle card costs little, a busy one never sleeps. A wake-up costs 5
- * to 30 us by itself, in a virtual machine most, so the longest nap is what an idle card costs.
+ * Naps grow while nothing comes: an idle card costs little, a busy one never sleeps. A wake-up
+ * costs 5 to 30 us by itself, in a virtual machine most, so the longest nap is what an idle card
+ * costs.
  */
 unsigned odp_worker_nap_us(const struct odp_worker *w)
 {

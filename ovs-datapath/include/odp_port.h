@@ -173,8 +173,9 @@ struct odp_ethdev_conf {
 
 struct odp_ethdev;
 /*
- * Probe, configure and start an ethdev. A memif client whose peer is not there is opened with its link
- * down. 0, -ENODEV (no such device or driver), -EEXIST (the device is in use), -EINVAL, -ENOMEM, -EIO.
+ * Probe, configure and start an ethdev. A memif client whose peer is not there is opened with its
+ * link down. 0, -ENODEV (no such device or driver), -EEXIST (the device is in use), -EINVAL,
+ * -ENOMEM, -EIO.
  */
 int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out);
 void odp_ethdev_close(struct odp_ethdev *dev);

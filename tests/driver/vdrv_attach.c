@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* vdrv attach: hold a front-end with all its rings running and do nothing, as an idle guest does. */
+/*
+ * vdrv attach: hold a front-end with all its rings running and do nothing, as an idle guest does.
+ */
 #include "vdrv.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* vdrv blk-config: what a driver sees of a resize: the back-end's message, then the new capacity. */
+/*
+ * vdrv blk-config: what a driver sees of a resize: the back-end's message, then the new capacity.
+ */
 #include "vdrv.h"
 
 #include <errno.h>

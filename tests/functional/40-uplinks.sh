@@ -4,6 +4,7 @@
 # files, memif between two cards that are killed in turn. TCP payload arrives unchanged, every frame that
 # leaves has good checksums and fits the MTU, counters account for every packet.
 # Usage: 40-uplinks.sh BUILD-DIR (root: network namespaces and packet sockets)
+# shellcheck disable=SC2154 # counters become variables by name
 set -eu
 
 build=$(realpath "${1:-build}")

@@ -181,8 +181,8 @@ static uint16_t pseudo_sum(const struct row *t, const uint8_t *ip, uint64_t flag
 }
 
 /*
- * What a device with TSO is given has DPDK's pseudo-header sum; a clone of it is not written to; and
- * if the device refuses after all, it can still be cut here.
+ * What a device with TSO is given has DPDK's pseudo-header sum; a clone of it is not written to;
+ * and if the device refuses after all, it can still be cut here.
  */
 static void to_ethdev(void **state)
 {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a virtio-net function does beside bursts: its control queue, link, announcements, creation. */
+/*
+ * What a virtio-net function does beside bursts: its control queue, link, announcements, creation.
+ */
 #include "net_rig.h"
 
 #include <errno.h>
@@ -63,7 +65,9 @@ static uint64_t take(int fd)
 	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
 }
 
-/* The card hears of offloads that the driver switches off: packets must be segmented from then on. */
+/*
+ * The card hears of offloads that the driver switches off: packets must be segmented from then on.
+ */
 static void offloads_reach_the_card(void **state)
 {
 	static const uint8_t none[10] = { VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0 };
@@ -112,7 +116,9 @@ static void commands_are_served_in_portions(void **state)
 	dq->kick_fd = -1;
 }
 
-/* VHOST_USER_SEND_RARP: one frame, on its way even when the guest is silent, for its sender only. */
+/*
+ * VHOST_USER_SEND_RARP: one frame, on its way even when the guest is silent, for its sender only.
+ */
 static void rarp(void **state)
 {
 	static const uint8_t first[6] = { 2, 0, 0, 0, 0, 7 }, second[6] = { 2, 0, 0, 0, 0, 8 };
