@@ -82,7 +82,6 @@ static json_t *queue_json(const struct card_function_view *v, unsigned idx)
 	if (s) {
 		put_counter(o, "requests", &s->requests);
 		put_counter(o, "bytes", &s->bytes);
-		put_counter(o, "kicks", &s->kicks);
 		put_counter(o, "calls", &s->calls);
 		put_counter(o, "calls_suppressed", &s->calls_suppressed);
 		put_counter(o, "resubmitted", &s->resubmitted);

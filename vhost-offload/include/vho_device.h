@@ -41,7 +41,7 @@ const char *vho_queue_error_text(enum vho_queue_error e);
 struct vho_queue_stats {
 	dpu_counter requests; // chains popped
 	dpu_counter bytes; // payload moved either way
-	dpu_counter kicks; // wake-ups by the driver
+	dpu_counter kicks; // wake-ups by the driver; control queue only
 	dpu_counter calls; // notifications sent to the driver
 	dpu_counter calls_suppressed;
 	dpu_counter resubmitted; // requests found in flight after a restart
