@@ -2,8 +2,10 @@
 /* ATTACKS.md group VU, sessions: messages in any order, and front-ends that end at any point. */
 #include "atk.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "drv_hist.h"
@@ -199,8 +201,11 @@ static int step(struct drv_vu *vu, struct drv_ring *r, unsigned i, unsigned step
 	return ret;
 }
 
-/* The first `steps` messages of an honest session, then none. */
-static int partial(struct atk_env *e, unsigned steps)
+/*
+ * The first `steps` messages of an honest session, then none. With a pipe: say so there and wait to
+ * be killed.
+ */
+static int partial(struct atk_env *e, unsigned steps, int pipe_fd)
 {
 	struct drv_vu vu = { .inflight_fd = -1, .backend_fd = -1 };
 	struct drv_ring_conf rc = { .size = 64 };
@@ -216,6 +221,9 @@ static int partial(struct atk_env *e, unsigned steps)
 		ret = vu.fd;
 	for (unsigned i = 0; !ret && i < steps; i++)
 		ret = step(&vu, &r, i, steps);
+	if (!ret && pipe_fd >= 0 && write(pipe_fd, "", 1) == 1)
+		for (;;)
+			pause();
 	drv_vu_close(&vu);
 	drv_ring_fini(&r);
 	drv_mem_fini(&mem);
@@ -223,11 +231,48 @@ static int partial(struct atk_env *e, unsigned steps)
 	return 0;
 }
 
+/* The same in a process of its own, which is killed where it stands. */
+static int killed(struct atk_env *e, unsigned steps)
+{
+	int ready[2], status;
+	char c = 0;
+	pid_t pid;
+
+	ATK_CHECK(e, !pipe(ready), "no pipe");
+	pid = fork();
+	ATK_CHECK(e, pid >= 0, "no process");
+	if (pid == 0) {
+		close(ready[0]);
+		_exit(partial(e, steps, ready[1]) ? 1 : 0);
+	}
+	close(ready[1]);
+
+	ssize_t n = read(ready[0], &c, 1); // 0: it ended before it was ready
+
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	close(ready[0]);
+	ATK_CHECK(e, n == 1, "after %u steps: the front-end ended by itself", steps);
+	return 0;
+}
+
+static int vu27_killed(struct atk_env *e)
+{
+	for (unsigned k = 0; k < atk_times(e, 20); k++)
+		for (unsigned steps = 0; steps < 20; steps++) {
+			int ret = killed(e, steps);
+
+			if (ret)
+				return ret;
+		}
+	return 0;
+}
+
 static int vu27(struct atk_env *e)
 {
 	for (unsigned k = 0; k < atk_times(e, 100); k++)
 		for (unsigned steps = 0; steps < 20; steps++) {
-			int ret = partial(e, steps);
+			int ret = partial(e, steps, -1);
 
 			if (ret)
 				return ret;
@@ -238,5 +283,6 @@ static int vu27(struct atk_env *e)
 static const struct atk_row rows[] = {
 	{ "VU-21", "messages in any order", vu21 },
 	{ "VU-27", "front-end gone in each of 20 states", vu27 },
+	{ "VU-27", "front-end killed in each of 20 states", vu27_killed },
 };
 const struct atk_group atk_vu_life_rows = { rows, COUNT(rows) };

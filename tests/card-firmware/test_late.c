@@ -317,7 +317,9 @@ static void packed_ring_restarts(void **state)
 	restarts(true);
 }
 
-/* A volume with requests out is not deleted under them, and is free once they have been answered. */
+/*
+ * A volume with requests out is not deleted under them, and is free once they have been answered.
+ */
 static void volume_waits_for_its_answers(void **state)
 {
 	static struct guest g;

@@ -54,6 +54,7 @@ static const struct bad_case {
 	{ "VU-01 class: num, index one too high", VU_SET_VRING_NUM, { RIG_QUEUES, 64 }, 8 },
 	{ "VU-01 class: base, index", VU_SET_VRING_BASE, { 0x10000, 0 }, 8 },
 	{ "VU-01 class: get base, index", VU_GET_VRING_BASE, { 0xffffffff, 0 }, 8 },
+	{ "VU-01 class: get base, index cut to 0", VU_GET_VRING_BASE, { 0x10000, 0 }, 8 },
 	{ "VU-01 class: enable, index", VU_SET_VRING_ENABLE, { 0x10000, 1 }, 8 },
 	{ "VU-01 class: addr, index", VU_SET_VRING_ADDR,
 		{ 0x10000, 0, W64(FRONT_UVA), W64(FRONT_UVA), W64(FRONT_UVA), 0, 0 }, 40 },
