@@ -278,71 +278,81 @@ static struct rec *rec_create(struct odp_bridge *b, const struct odp_key *key, u
 	return r;
 }
 
-/* An address is new, moved or gone: decide again on the flows towards it. */
-static void address_changed(struct odp_bridge *b, const struct addr *a)
+/* An address is new, moved or gone: decide again on the flows towards it. Returns their number. */
+static unsigned address_changed(struct odp_bridge *b, const struct addr *a)
 {
 	struct rec *r, *next;
+	unsigned n = 0;
 
 	for (r = LIST_FIRST(&b->by_dst[bucket(a)]); r; r = next) {
 		next = LIST_NEXT(r, by_dst);
-		if (addr_eq(&r->dst, a))
-			rec_revalidate(b, r);
+		if (!addr_eq(&r->dst, a))
+			continue;
+		rec_revalidate(b, r);
+		n++;
 	}
+	return n;
 }
 
 /* Flows of an address from ports where it no longer is: their next packet must be learned from. */
-static void address_left(struct odp_bridge *b, const struct addr *a, uint32_t now_at)
+static unsigned address_left(struct odp_bridge *b, const struct addr *a, uint32_t now_at)
 {
 	struct rec *r, *next;
+	unsigned n = 0;
 
 	for (r = LIST_FIRST(&b->by_src[bucket(a)]); r; r = next) {
 		next = LIST_NEXT(r, by_src);
-		if (addr_eq(&r->src, a) && r->key.in_port != now_at)
-			rec_delete(b, r);
+		if (!addr_eq(&r->src, a) || r->key.in_port == now_at)
+			continue;
+		rec_delete(b, r);
+		n++;
 	}
+	return n;
 }
 
 /* ---- packets ---- */
 
-void odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
+unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
 {
 	struct odp_bridge *b = dp->bridge;
 	struct addr a = addr_of(key->eth_src, vlan_of(key));
 	struct mac *m = mac_find(b, &a);
+	unsigned n = 0;
 
 	if (is_multicast(key->eth_src) || (m && m->is_static))
-		return;
+		return 0;
 	if (m && m->port == key->in_port) {
 		m->used_ns = now_ns;
-		return;
+		return 0;
 	}
 	if (b->macs_of[key->in_port] >= dp->conf.mac_max_per_port)
-		return;
+		return 0;
 	if (m) {
 		b->macs_of[m->port]--;
 		b->macs_of[key->in_port]++;
 		m->port = key->in_port;
-		address_left(b, &a, key->in_port);
+		n = address_left(b, &a, key->in_port);
 	} else {
 		m = b->n_macs < dp->conf.mac_max ? mac_add(b, &a, key->in_port) : NULL;
 		if (!m)
-			return;
+			return 0;
 	}
 	m->used_ns = now_ns;
-	address_changed(b, &a);
+	return n + address_changed(b, &a);
 }
 
-void odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
+unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
 {
 	struct odp_bridge *b = dp->bridge;
 
-	odp_bridge_learn(dp, key, now_ns);
+	unsigned n = odp_bridge_learn(dp, key, now_ns);
 	struct rec *r = rec_find(b, key);
 
 	if (!r)
 		r = rec_create(b, key, now_ns);
 	if (r && rec_install(b, r) < 0)
 		rec_delete(b, r);
+	return n;
 }
 
 void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw *in,
@@ -463,7 +473,7 @@ void odp_bridge_tick(struct odp *dp, uint64_t now_ns)
 			if (m->is_static || now_ns - m->used_ns <= age_ns)
 				continue;
 			mac_remove(b, m);
-			address_changed(b, &a);
+			(void)address_changed(b, &a);
 		}
 	}
 }
@@ -515,7 +525,7 @@ int odp_mac_set(struct odp *dp, const uint8_t mac[6], uint16_t vlan, uint32_t po
 	b->macs_of[port]++;
 	m->port = port;
 	m->is_static = true;
-	address_changed(b, &a);
+	(void)address_changed(b, &a);
 	return 0;
 }
 
@@ -527,8 +537,8 @@ int odp_mac_del(struct odp *dp, const uint8_t mac[6], uint16_t vlan)
 	if (!m)
 		return -ENOENT;
 	mac_remove(dp->bridge, m);
-	address_left(dp->bridge, &a, ODP_PORT_NONE);
-	address_changed(dp->bridge, &a);
+	(void)address_left(dp->bridge, &a, ODP_PORT_NONE);
+	(void)address_changed(dp->bridge, &a);
 	return 0;
 }
 

@@ -120,7 +120,7 @@ struct odp_port {
 	_Atomic uint32_t caps_seq;
 
 	/* Control thread. */
-	uint32_t setup_tokens; // flow set-ups that this port may still cause
+	int32_t setup_tokens; // flow set-ups that this port may still cause
 	uint64_t setup_ns; // tokens were added at
 };
 

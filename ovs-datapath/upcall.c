@@ -15,7 +15,7 @@
 #define POLL_MAX 512u // packets in one call
 #define PORT_TURN 8u // packets of one port before the next one's
 #define SETUP_RATE 20000u // flow set-ups of one port in a second
-#define SETUP_BURST 4096u
+#define SETUP_BURST 4096
 
 void odp_upcall_put(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf **pkts, unsigned n)
 {
@@ -47,13 +47,21 @@ static bool setup_allowed(struct odp_port *port, uint64_t now_ns)
 	uint64_t more = (now_ns - port->setup_ns) / (1000000000u / SETUP_RATE);
 
 	if (more > 0) {
-		port->setup_tokens = (uint32_t)RTE_MIN(port->setup_tokens + more, SETUP_BURST);
+		more = RTE_MIN(more, 2 * SETUP_BURST);
+		port->setup_tokens = RTE_MIN(port->setup_tokens + (int32_t)more, SETUP_BURST);
 		port->setup_ns = now_ns;
 	}
-	if (port->setup_tokens == 0)
-		return false;
-	port->setup_tokens--;
-	return true;
+	return port->setup_tokens > 0;
+}
+
+/*
+ * One set-up, and `n` flows decided on again because an address came or moved, which is a quarter of
+ * the work. The port pays for them, in part on credit, or it could keep the control thread busy by
+ * letting one address jump.
+ */
+static void setup_charge(struct odp_port *port, unsigned n)
+{
+	port->setup_tokens = RTE_MAX(port->setup_tokens - 1 - (int32_t)(n / 4), -SETUP_BURST);
 }
 
 static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k)
@@ -82,7 +90,10 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 		}
 	}
 	if (m->hash.usr == ODP_UPCALL_COPY) {
-		odp_bridge_learn(dp, &key, now_ns);
+		unsigned n = setup_allowed(port, now_ns) ? odp_bridge_learn(dp, &key, now_ns) : 0;
+
+		if (n)
+			setup_charge(port, n);
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -96,7 +107,7 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 			odp_drop_one(in, ODP_DROP_UPCALL_LIMIT, m);
 			return;
 		}
-		odp_bridge_decide(dp, &key, now_ns);
+		setup_charge(port, odp_bridge_decide(dp, &key, now_ns));
 		f = find_flow(dp, &k);
 	}
 	struct odp_run run = { .n = 1,

@@ -286,6 +286,38 @@ static void ov_19_storm_is_contained(void **state)
 	assert_int_equal(s1.rx_packets, 2000);
 }
 
+/* An address that jumps between two ports has many flows decided on again: those ports pay for it. */
+static void jumping_address_is_paid_for(void **state)
+{
+	enum { FLOWS = 3000, JUMPS = 100 };
+	struct rig *r = *state;
+	struct odp_port_stats s[N_PORTS];
+	uint8_t f[64];
+
+	for (unsigned i = 0; i < FLOWS; i++) {
+		fake_frame(f, 0xa, 0, 0);
+		f[9] = (uint8_t)(1 + (i >> 8));
+		f[11] = (uint8_t)i;
+		fake_port_push(&r->p[0], r->pool, f, 60);
+		settle(r);
+		for (unsigned p = 0; p < N_PORTS; p++)
+			fake_port_reset(&r->p[p]);
+	}
+	for (unsigned i = 0; i < JUMPS; i++) {
+		fake_port_push(&r->p[1 + i % 2], r->pool, f, fake_frame(f, 0xb, 0xa, 0));
+		settle(r);
+	}
+	for (unsigned i = 0; i < N_PORTS; i++)
+		odp_port_stats(r->p[i].port, &s[i]);
+	assert_true(
+		s[1].drops[ODP_DROP_UPCALL_LIMIT] + s[2].drops[ODP_DROP_UPCALL_LIMIT] >= JUMPS / 2);
+	assert_int_equal(s[0].drops[ODP_DROP_UPCALL_LIMIT], 0);
+	// The debt is paid in half a second at most.
+	fake_now_ns += 500000000;
+	assert_int_equal(send(r, 1, 0xc, 0xd, 0), 0xd);
+	assert_int_equal(send(r, 2, 0xc, 0xe, 0), 0xb);
+}
+
 /* A burst of one flow is one call to the driver, and one notification. */
 static void bursts_stay_bursts(void **state)
 {
@@ -318,7 +350,7 @@ int main(void)
 		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
 		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(ports_come_and_go),
 		T(operator_flows_win), T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
-		T(bursts_stay_bursts) };
+		T(jumping_address_is_paid_for), T(bursts_stay_bursts) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
