@@ -309,8 +309,9 @@ static void jumping_address_is_paid_for(void **state)
 	}
 	for (unsigned i = 0; i < N_PORTS; i++)
 		odp_port_stats(r->p[i].port, &s[i]);
+	// Once one port is in debt the address stays with the other.
 	assert_true(
-		s[1].drops[ODP_DROP_UPCALL_LIMIT] + s[2].drops[ODP_DROP_UPCALL_LIMIT] >= JUMPS / 2);
+		s[1].drops[ODP_DROP_UPCALL_LIMIT] + s[2].drops[ODP_DROP_UPCALL_LIMIT] >= JUMPS / 4);
 	assert_int_equal(s[0].drops[ODP_DROP_UPCALL_LIMIT], 0);
 	// The debt is paid in half a second at most.
 	fake_now_ns += 500000000;
