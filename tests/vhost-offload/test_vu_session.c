@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -568,6 +569,45 @@ static void jr07_removes_only_its_own(void **state)
 	close(other);
 }
 
+/* Each step of opening a socket fails: an error, no file on disk, no descriptor kept. */
+static void creation_fails(void **state)
+{
+	static const struct {
+		enum vho_vu_mode mode;
+		bool no_memory, no_watch, no_fds;
+		int ret;
+	} cases[] = {
+		{ VHO_VU_SERVER, true, false, false, -ENOMEM },
+		{ VHO_VU_SERVER, false, true, false, -ENOMEM },
+		{ VHO_VU_SERVER, false, false, true, -EMFILE },
+		{ VHO_VU_CLIENT, true, false, false, -ENOMEM },
+	};
+	struct rlimit old, none;
+	struct vho_vu *vu = NULL;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		unsigned fds = fake_open_fds();
+		int ret;
+
+		none = old;
+		none.rlim_cur = cases[i].no_fds ? 0 : old.rlim_cur;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+		rig.h.no_watch = cases[i].no_watch;
+		dpu_alloc_fail_after(cases[i].no_memory ? 0 : -1);
+		ret = vho_vu_create(&rig.d.dev, path, cases[i].mode, &rig.h.host, &vu);
+		dpu_alloc_fail_after(-1);
+		rig.h.no_watch = false;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		assert_int_equal(ret, cases[i].ret);
+		assert_null(vu);
+		assert_int_equal(fake_open_fds(), fds);
+		assert_int_equal(lstat(path, &st), -1);
+	}
+}
+
 static void path_too_long(void **state)
 {
 	char longer[200];
@@ -629,6 +669,7 @@ int main(void)
 		D(jr07_other_files_stay),
 		D(jr07_removes_only_its_own),
 		D(path_too_long),
+		D(creation_fails),
 		D(client_reconnects),
 	};
 	int failed = 0, fd = rig_eventfd();
