@@ -29,7 +29,7 @@ static const char *const error_names[] = {
 };
 
 static const char *const error_texts[] = {
-#define X(name, text) [VHO_BLK_ERR_##name] = text,
+#define X(name, text) [VHO_BLK_ERR_##name] = (text),
 	VHO_BLK_ERRORS(X)
 #undef X
 };

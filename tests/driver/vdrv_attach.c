@@ -65,7 +65,7 @@ int vdrv_attach(int argc, char **argv)
 {
 	const char *socket = NULL, *type = "blk";
 	static struct drv_net n;
-	struct drv_blk b;
+	struct drv_blk b = { 0 };
 	const struct dpu_opt opts[] = {
 		{ "socket", DPU_OPT_STR, &socket, "PATH", "back-end's vhost-user socket", 0, 0 },
 		{ "type", DPU_OPT_STR, &type, "TYPE", "net or blk", 0, 0 },

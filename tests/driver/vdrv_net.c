@@ -2,6 +2,7 @@
 /* vdrv net-ping: verified frames from one vhost-user socket to another, through the back-end. */
 #include "vdrv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,7 @@ static void drain(struct ping *p, unsigned to)
 /* Sleep until something may have come: with several pairs, on one after the other. */
 static void wait_for_frames(struct ping *p, unsigned to, unsigned round)
 {
+	assert(p->pairs > 0);
 	drv_net_wait(&p->n[to], round % p->pairs, p->pairs > 1 ? 1 : 20);
 }
 

@@ -192,9 +192,9 @@ static void crash(void **state)
 		skip(); // tracing is not allowed here
 	while (WIFSTOPPED(status)) {
 		// Only the pages of the rings that are in use need a look.
-		if (memcmp(region, r.inf->base, r.inf->size) ||
-			memcmp(rings, vq_at(&r.v, VQ_DESC), 256) ||
-			memcmp(rings + (VQ_DEVICE - VQ_GPA), vq_at(&r.v, VQ_DEVICE), 256)) {
+		if (memcmp(region, r.inf->base, r.inf->size) != 0 ||
+			memcmp(rings, vq_at(&r.v, VQ_DESC), 256) != 0 ||
+			memcmp(rings + (VQ_DEVICE - VQ_GPA), vq_at(&r.v, VQ_DEVICE), 256) != 0) {
 			memcpy(region, r.inf->base, r.inf->size);
 			memcpy(rings, vq_at(&r.v, VQ_DESC), 256);
 			memcpy(rings + (VQ_DEVICE - VQ_GPA), vq_at(&r.v, VQ_DEVICE), 256);
