@@ -137,6 +137,22 @@ static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_s
 }
 
 /*
+ * A packet of one segment in an mbuf fresh from its pool, as rte_pktmbuf_reset() makes it, but for
+ * what only offload requests use (set with them) and what a pool keeps as it is: `next` and the
+ * rest of the mbuf's second cache line.
+ */
+static inline void start_mbuf(struct rte_mbuf *m, uint32_t len)
+{
+	m->data_off = RTE_PKTMBUF_HEADROOM;
+	m->port = RTE_MBUF_PORT_INVALID;
+	m->ol_flags = 0;
+	m->packet_type = 0;
+	m->vlan_tci = 0;
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+}
+
+/*
  * A burst straight off the ring: *taken chains, each of them a packet or dropped. Returns the
  * number of packets; *odd: vho_queue_pop() must have a look at what comes next.
  */
@@ -166,7 +182,7 @@ static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct 
 	*taken = 0;
 	if (b.n == 0)
 		return 0;
-	if (unlikely(rte_pktmbuf_alloc_bulk(net->pool, fresh, b.n))) {
+	if (unlikely(rte_mempool_get_bulk(net->pool, (void **)fresh, b.n))) {
 		*odd = true; // one by one, until the pool is really empty
 		return 0;
 	}
@@ -175,9 +191,8 @@ static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct 
 		vho_net_hdr h;
 
 		memcpy(&h, b.s[i].hdr, sizeof(struct virtio_net_hdr));
-		rte_memcpy(rte_pktmbuf_mtod(m, void *), b.s[i].data, b.s[i].room);
-		m->data_len = (uint16_t)b.s[i].room;
-		m->pkt_len = b.s[i].room;
+		rte_memcpy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, b.s[i].data, b.s[i].room);
+		start_mbuf(m, b.s[i].room);
 		if (unlikely(vho_net_hdr_asks(&h)) && vho_net_hdr_apply(&h, q->features, m)) {
 			vho_net_drop_count(st, VHO_NET_DROP_RX_BAD_OFFLOAD, 1);
 			rte_pktmbuf_free(m);
@@ -371,24 +386,44 @@ static inline int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_n
 }
 
 /*
- * Write a header, unless the buffer already holds the same bytes: buffers come round again, headers
- * are mostly alike, and a line that is only read can stay in both cores' caches.
+ * Write the header of a packet without offloads, unless the buffer already holds it: buffers come
+ * round again, and a line that is only read can stay in both cores' caches. The bytes are constants
+ * on purpose: a header built in memory and read back in other widths has to wait there until every
+ * store before it, into the guest's buffers, is done.
  */
-static inline void put_header(uint8_t *to, const vho_net_hdr *h, uint32_t hdr_len)
+static inline void put_plain_header(uint8_t *to, uint32_t hdr_len)
 {
-	uint64_t had, want;
-	uint32_t had_tail, want_tail;
+	const uint64_t head = 0; // flags to csum_start
+	const uint32_t tail = htole32(1u << 16); // csum_offset, num_buffers
+	uint64_t had;
+	uint32_t had_tail;
 
-	if (unlikely(hdr_len != sizeof(*h))) {
-		memcpy(to, h, sizeof(struct virtio_net_hdr));
+	if (unlikely(hdr_len != sizeof(vho_net_hdr))) {
+		memset(to, 0, sizeof(struct virtio_net_hdr));
 		return;
 	}
 	memcpy(&had, to, sizeof(had));
-	memcpy(&had_tail, to + sizeof(had), sizeof(had_tail));
-	memcpy(&want, h, sizeof(want));
-	memcpy(&want_tail, (const uint8_t *)h + sizeof(want), sizeof(want_tail));
-	if (had != want || had_tail != want_tail)
-		memcpy(to, h, sizeof(*h));
+	memcpy(&had_tail, to + sizeof(head), sizeof(tail));
+	if (had == head && had_tail == tail)
+		return;
+	memcpy(to, &head, sizeof(head));
+	memcpy(to + sizeof(head), &tail, sizeof(tail));
+}
+
+/* The header of a packet in its one buffer: 0, or -ENOTSUP. */
+static inline int put_header(
+	const struct vho_net *net, struct rte_mbuf *m, uint8_t *to, uint32_t hdr_len)
+{
+	vho_net_hdr h;
+
+	if (likely(vho_net_hdr_plain(m))) {
+		put_plain_header(to, hdr_len);
+		return 0;
+	}
+	if (tx_header(net, m, &h))
+		return -ENOTSUP;
+	memcpy(to, &h, hdr_len == sizeof(h) ? sizeof(h) : sizeof(struct virtio_net_hdr));
+	return 0;
 }
 
 /* As many packets as fit one buffer each, straight onto the ring. Returns how many. */
@@ -406,11 +441,9 @@ static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
 	for (i = 0; i < b.n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		uint8_t *to = b.s[i].data;
-		vho_net_hdr h;
 
-		if (unlikely(m->pkt_len > b.s[i].room || tx_header(net, m, &h)))
+		if (unlikely(m->pkt_len > b.s[i].room || put_header(net, m, b.s[i].hdr, hdr_len)))
 			break;
-		put_header(b.s[i].hdr, &h, hdr_len);
 		rte_memcpy(to, rte_pktmbuf_mtod(m, const void *), m->data_len);
 		for (const struct rte_mbuf *s = m; unlikely(s->next != NULL); s = s->next) {
 			to += s->data_len;
@@ -421,10 +454,13 @@ static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
 	}
 	if (i == 0)
 		return 0;
-	if (q->packed)
+	if (q->packed) {
 		vho_finish_packed(q, &b, i);
-	else
+		vho_ahead_packed(q, hdr_len);
+	} else {
 		vho_finish_split(q, &b, i);
+		vho_ahead_split(q, hdr_len);
+	}
 	dpu_counter_add(&q->stats.requests, i);
 	return i;
 }
@@ -465,6 +501,25 @@ static unsigned tx_burst(const struct vho_net *net, struct vho_queue *q, struct 
 	return sent;
 }
 
+/*
+ * Free packets: whole, unshared ones of one pool in one go. Looks at nothing but the first cache
+ * line of each.
+ */
+static void free_packets(struct rte_mbuf **pkts, unsigned n)
+{
+	struct rte_mempool *pool = n ? pkts[0]->pool : NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (unlikely(pkts[i]->pool != pool || pkts[i]->nb_segs != 1 ||
+			     !RTE_MBUF_DIRECT(pkts[i]) || rte_mbuf_refcnt_read(pkts[i]) != 1)) {
+			rte_pktmbuf_free_bulk(pkts, n);
+			return;
+		}
+	}
+	if (n)
+		rte_mempool_put_bulk(pool, (void **)pkts, n);
+}
+
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vho_queue *q = &net->dev.queues[2u * pair].q;
@@ -495,7 +550,7 @@ uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 			vho_net_drop_count(st, VHO_NET_DROP_TX_FILTERED, m - kept);
 		sent += tx_burst(net, q, st, pass, kept);
 	}
-	rte_pktmbuf_free_bulk(pkts, n);
+	free_packets(pkts, n);
 	return (uint16_t)sent;
 }
 
