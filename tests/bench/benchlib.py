@@ -13,8 +13,8 @@ import tempfile
 import time
 
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
 BACKEND_CPU, LOAD_CPU = 0, 1
 _children = []
 
@@ -149,9 +149,13 @@ def spread(samples):
 
 
 def result(case, unit, ours, peer, peer_name, higher_is_better=True, **more):
-    """ratio is ours/peer where higher is better; for costs it is peer/ours."""
+    """ratio is ours/peer where higher is better; for costs it is peer/ours.
+
+    It is the median of the rounds' ratios: the two runs of a round are neighbours in time, so what
+    the machine does to one (a virtual CPU that moved, a busy neighbour) it mostly does to the other.
+    """
     o, p = statistics.median(ours), statistics.median(peer)
-    ratio = o / p if higher_is_better else p / o
+    ratio = statistics.median(a / b if higher_is_better else b / a for a, b in zip(ours, peer))
     res = {"case": case, "unit": unit, "ours": o, "peer": p, "peer_name": peer_name,
            "ratio": ratio, "samples": {"ours": ours, "peer": peer},
            "spread": {"ours": spread(ours), "peer": spread(peer)}, **more}
