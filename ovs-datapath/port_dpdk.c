@@ -20,7 +20,6 @@
 
 #include "dp.h"
 #include "dpu_alloc.h"
-#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "port_memif.h"
 #include "sw_offload.h"
@@ -28,7 +27,7 @@
 #define TX_TRIES 4u
 #define DESC_DEFAULT 1024u
 #define ETH_OVERHEAD 26u // header, two tags, CRC
-#define HANDSHAKE_NS 1000000000u // between reaching a peer and giving up on its answer
+#define DEVARGS_MAX 512u
 
 struct odp_ethdev {
 	/* Fixed once odp_ethdev_open() returns. */
@@ -37,14 +36,13 @@ struct odp_ethdev {
 	uint16_t mtu;
 	bool csum, tso, multi_seg;
 	bool probed; // the device is ours to remove
-	bool is_client; // its link comes up only by starting it: see odp_ethdev_poll()
 	struct rte_mempool *pool; // borrowed
 	struct rte_devargs args; // owned
+	struct odp_memif *wire; // owned; NULL: no memif
 	int *rx_fd; // owned; per queue, -1: no interrupt
 
 	/* Control thread. */
 	bool was_up;
-	uint64_t retry_ns;
 
 	/*
 	 * Started: the workers may go in. Written by control, which waits for them after clearing
@@ -274,18 +272,15 @@ static void loud_again(const char *part, int level)
 		(void)rte_log_set_level((uint32_t)rte_log_register(part), (uint32_t)level);
 }
 
-/* A client that finds no peer is stopped, not broken. */
+/* A memif starts when its peer is there: memif_poll(). */
 static int start(struct odp_ethdev *d)
 {
-	int level = d->is_client ? quiet("pmd.net.memif") : -1;
-	int ret = rte_eth_dev_start(d->id);
+	int ret = d->wire ? 0 : rte_eth_dev_start(d->id);
 
-	loud_again("pmd.net.memif", level);
-	if (ret < 0)
-		return d->is_client ? 0 : ret;
-	d->retry_ns = dpu_now_ns() + HANDSHAKE_NS;
-	atomic_store_explicit(&d->running, true, memory_order_release); // pairs with is_running()
-	return 0;
+	if (ret == 0 && !d->wire)
+		atomic_store_explicit(
+			&d->running, true, memory_order_release); // pairs with is_running()
+	return ret;
 }
 
 /*
@@ -364,19 +359,21 @@ static int find_port(const char *devargs, uint16_t *id)
 /* Once it exists the device is d's to remove. -EEXIST: somebody else's. */
 static int probe(struct odp_ethdev *d, const char *devargs)
 {
+	char args[DEVARGS_MAX];
 	int ret = rte_devargs_parse(&d->args, devargs);
 
 	if (ret < 0)
 		return -ENODEV;
 	if (find_port(d->args.name, &d->id) == 0)
 		return -EEXIST;
-	odp_memif_clear_socket(devargs);
-	ret = rte_dev_probe(devargs);
+	ret = odp_memif_open(devargs, args, sizeof(args), &d->wire);
+	if (ret < 0)
+		return ret == -EADDRINUSE ? -EEXIST : ret;
+	ret = rte_dev_probe(args);
 	if (ret < 0)
 		return -ENODEV;
 	d->probed = true;
-	d->is_client = odp_memif_is_client(devargs);
-	return find_port(devargs, &d->id);
+	return find_port(args, &d->id);
 }
 
 int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out)
@@ -402,9 +399,6 @@ int odp_ethdev_open(const struct odp_ethdev_conf *conf, struct odp_ethdev **out)
 		odp_ethdev_close(d);
 		return ret;
 	}
-	if (d->is_client && !is_running(d))
-		dpu_info("uplink: nobody at the other end yet", "name=%s devargs=%s", conf->name,
-			conf->devargs);
 	*out = d;
 	return 0;
 }
@@ -418,36 +412,40 @@ void odp_ethdev_close(struct odp_ethdev *dev)
 	if (dev->probed)
 		(void)rte_eal_hotplug_remove(rte_bus_name(dev->args.bus), dev->args.name);
 	rte_devargs_reset(&dev->args);
+	odp_memif_close(dev->wire);
 	free(dev->rx_fd);
 	free(dev);
 }
 
 /* ---- link ---- */
 
-/* Start a client anew. Its device is stopped only when no worker can be inside. */
-static void reconnect(struct odp_ethdev *d, struct odp_port *port)
+/* The driver loses its peer only when no worker can be inside. */
+static void memif_poll(struct odp_ethdev *d, struct odp_port *port)
 {
 	struct odp *dp = port->dp;
 
-	if (dpu_now_ns() < d->retry_ns)
-		return;
 	if (is_running(d)) {
+		if (odp_memif_alive(d->wire))
+			return;
 		atomic_store_explicit(&d->running, false, memory_order_release);
 		if (dp->conf.synchronize)
 			dp->conf.synchronize(dp->conf.host_arg);
-		(void)rte_eth_dev_stop(d->id);
+		odp_memif_part(d->wire, d->id);
+	} else if (odp_memif_reach(d->wire)) {
+		if (odp_memif_join(d->wire, d->id))
+			atomic_store_explicit(&d->running, true, memory_order_release);
+		else
+			odp_memif_part(d->wire, d->id);
 	}
-	(void)start(d);
 }
 
 bool odp_ethdev_poll(struct odp_ethdev *dev, struct odp_port *port)
 {
-	bool up = link_is_up(dev);
+	bool up;
 
-	if (!up && dev->is_client) {
-		reconnect(dev, port);
-		up = link_is_up(dev);
-	}
+	if (dev->wire)
+		memif_poll(dev, port);
+	up = link_is_up(dev);
 	if (up == dev->was_up)
 		return false;
 	dev->was_up = up;

@@ -1,26 +1,117 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Memif devices by their arguments: which end, and a server's socket file. */
+/* Between DPDK's memif driver and its peer: sockets, and messages with descriptors. */
 #include "port_memif.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <rte_ethdev.h>
 #include <rte_kvargs.h>
 
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 
-/* NULL: not a memif. The arguments may be empty. */
-static struct rte_kvargs *parse(const char *devargs)
-{
-	const char *args = strchr(devargs, ',');
+#define MSG_SIZE 128u // of every memif message
+#define JOIN_NS 200000000u // the control thread waits that long for a peer that has connected
 
-	return strncmp(devargs, "net_memif", 9) ? NULL
-						: rte_kvargs_parse(args ? args + 1 : "", NULL);
+struct odp_memif {
+	bool is_server;
+	char path[108]; // the peer's: of the file, or an abstract name
+	bool is_abstract;
+	char private[64]; // abstract: the driver's
+	int listen_fd; // owned; a server's for its peers, a client's for the driver
+	int peer_fd, dev_fd; // owned; -1: none
+};
+
+static socklen_t address(const char *name, bool is_abstract, struct sockaddr_un *to)
+{
+	*to = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(to->sun_path + is_abstract, sizeof(to->sun_path) - is_abstract, "%s", name);
+	if (!is_abstract)
+		return sizeof(*to);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(to->sun_path + 1));
+}
+
+static int new_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int dial(const char *name, bool is_abstract)
+{
+	struct sockaddr_un to;
+	socklen_t len = address(name, is_abstract, &to);
+	int fd = new_socket();
+
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, len) < 0) {
+		int err = errno;
+
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+static int serve(const char *name, bool is_abstract)
+{
+	struct sockaddr_un at;
+	socklen_t len = address(name, is_abstract, &at);
+	int fd = new_socket();
+
+	if (fd >= 0 && (bind(fd, (const struct sockaddr *)&at, len) < 0 || listen(fd, 1) < 0)) {
+		int err = errno;
+
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+static void hang_up(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* The socket file of a server that was killed: the next one could not listen. */
+static void clear_stale(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = dial(path, false);
+	if (fd >= 0)
+		close(fd);
+	else if (fd == -ECONNREFUSED && unlink(path) == 0)
+		dpu_info("uplink: removed the socket of a server that is gone", "path=%s", path);
+}
+
+/* The driver's arguments: all but the socket's, which becomes ours. */
+static int rewrite(const struct rte_kvargs *kv, const char *devargs, const char *private, char *out,
+	size_t size)
+{
+	size_t n = (size_t)snprintf(out, size, "%.*s,socket=%s,socket-abstract=yes",
+		(int)strcspn(devargs, ","), devargs, private);
+
+	for (unsigned i = 0; i < kv->count && n < size; i++)
+		if (strcmp(kv->pairs[i].key, "socket") &&
+			strcmp(kv->pairs[i].key, "socket-abstract"))
+			n += (size_t)snprintf(
+				out + n, size - n, ",%s=%s", kv->pairs[i].key, kv->pairs[i].value);
+	return n < size ? 0 : -EINVAL;
 }
 
 static bool is(const struct rte_kvargs *kv, const char *key, const char *value)
@@ -30,44 +121,144 @@ static bool is(const struct rte_kvargs *kv, const char *key, const char *value)
 	return v && !strcmp(v, value);
 }
 
-static bool is_server(const struct rte_kvargs *kv)
+static int wire_open(struct odp_memif *w, const struct rte_kvargs *kv)
 {
-	return is(kv, "role", "server") || is(kv, "role", "master");
+	const char *path = rte_kvargs_get(kv, "socket");
+	int len;
+
+	w->listen_fd = w->peer_fd = w->dev_fd = -1;
+	w->is_server = is(kv, "role", "server") || is(kv, "role", "master");
+	w->is_abstract = !is(kv, "socket-abstract", "no");
+	len = snprintf(w->path, sizeof(w->path), "%s", path ? path : "/run/memif.sock");
+	if (len >= (int)sizeof(w->path) - 1)
+		return -EINVAL;
+	// A name used once: the driver never closes the socket that it listened on.
+	snprintf(w->private, sizeof(w->private), "outboard-%d-%llu", (int)getpid(),
+		(unsigned long long)dpu_now_ns());
+	if (w->is_server && !w->is_abstract)
+		clear_stale(w->path);
+	w->listen_fd = w->is_server ? serve(w->path, w->is_abstract) : serve(w->private, true);
+	return w->listen_fd < 0 ? w->listen_fd : 0;
 }
 
-bool odp_memif_is_client(const char *devargs)
+int odp_memif_open(const char *devargs, char *out, size_t size, struct odp_memif **wire)
 {
-	struct rte_kvargs *kv = parse(devargs);
-	bool client = kv && !is_server(kv);
+	const char *args = strchr(devargs, ',');
+	struct rte_kvargs *kv;
+	struct odp_memif *w;
+	int ret;
 
+	*wire = NULL;
+	if (strncmp(devargs, "net_memif", 9))
+		return snprintf(out, size, "%s", devargs) < (int)size ? 0 : -EINVAL;
+	kv = rte_kvargs_parse(args ? args + 1 : "", NULL);
+	if (!kv)
+		return -EINVAL;
+	w = dpu_calloc(1, sizeof(*w));
+	ret = w ? wire_open(w, kv) : -ENOMEM;
+	if (ret == 0)
+		ret = rewrite(kv, devargs, w->private, out, size);
 	rte_kvargs_free(kv);
-	return client;
+	if (ret == 0)
+		*wire = w;
+	else if (w)
+		odp_memif_close(w);
+	return ret;
 }
 
-static bool refused(const char *path)
+void odp_memif_close(struct odp_memif *wire)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (strlen(path) >= sizeof(to.sun_path))
-		return false;
-	memcpy(to.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	err = connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? errno : 0;
-	close(fd);
-	return err == ECONNREFUSED;
+	if (!wire)
+		return;
+	hang_up(&wire->peer_fd);
+	hang_up(&wire->dev_fd);
+	if (wire->listen_fd >= 0 && wire->is_server && !wire->is_abstract)
+		(void)unlink(wire->path);
+	hang_up(&wire->listen_fd);
+	free(wire);
 }
 
-void odp_memif_clear_socket(const char *devargs)
+bool odp_memif_reach(struct odp_memif *wire)
 {
-	struct rte_kvargs *kv = parse(devargs);
-	const char *path = kv ? rte_kvargs_get(kv, "socket") : NULL;
-	struct stat st;
+	if (wire->is_server)
+		wire->peer_fd = accept4(wire->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	else
+		wire->peer_fd = dial(wire->path, wire->is_abstract);
+	return wire->peer_fd >= 0;
+}
 
-	if (path && is_server(kv) && is(kv, "socket-abstract", "no") && lstat(path, &st) == 0 &&
-		S_ISSOCK(st.st_mode) && refused(path) && unlink(path) == 0)
-		dpu_info("uplink: removed the socket of a server that is gone", "path=%s", path);
-	rte_kvargs_free(kv);
+/* One message with at most one descriptor. False: nothing more will come from there. */
+static bool pass_on(int from, int to)
+{
+	uint8_t body[MSG_SIZE];
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int)) * 4];
+	} control;
+	struct iovec v = { body, sizeof(body) };
+	struct msghdr m = { .msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(from, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	bool ok;
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	v.iov_len = (size_t)n;
+	ok = n > 0 && !(m.msg_flags & MSG_TRUNC) && sendmsg(to, &m, MSG_NOSIGNAL) == n;
+	for (struct cmsghdr *c = m.msg_controllen ? CMSG_FIRSTHDR(&m) : NULL; c;
+		c = CMSG_NXTHDR(&m, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+				int fd;
+
+				memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+				close(fd);
+			}
+	return ok;
+}
+
+static bool link_is_up(uint16_t port_id)
+{
+	struct rte_eth_link link = { 0 };
+
+	return rte_eth_link_get_nowait(port_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+bool odp_memif_join(struct odp_memif *wire, uint16_t port_id)
+{
+	uint64_t end = dpu_now_ns() + JOIN_NS;
+
+	if (rte_eth_dev_start(port_id) < 0)
+		return false;
+	wire->dev_fd = wire->is_server
+			       ? dial(wire->private, true)
+			       : accept4(wire->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	while (wire->dev_fd >= 0 && dpu_now_ns() < end) {
+		struct pollfd p[2] = { { wire->peer_fd, POLLIN, 0 }, { wire->dev_fd, POLLIN, 0 } };
+		int n = poll(p, 2, 2);
+
+		if (n > 0 && ((p[0].revents && !pass_on(wire->peer_fd, wire->dev_fd)) ||
+				     (p[1].revents && !pass_on(wire->dev_fd, wire->peer_fd))))
+			return false;
+		// Up and nothing left to say: the driver's last message has been passed on.
+		if (n == 0 && link_is_up(port_id))
+			return true;
+	}
+	return false;
+}
+
+bool odp_memif_alive(const struct odp_memif *wire)
+{
+	struct pollfd p = { wire->peer_fd, POLLIN, 0 };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+void odp_memif_part(struct odp_memif *wire, uint16_t port_id)
+{
+	hang_up(&wire->peer_fd);
+	(void)rte_eth_dev_stop(port_id);
+	hang_up(&wire->dev_fd);
 }
