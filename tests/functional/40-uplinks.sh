@@ -177,7 +177,8 @@ ip link set near0 up
 far ip link set lo up
 far ip link set far0 up
 far ip addr add 10.40.0.2/24 dev far0
-far python3 "$peers" serve 5001 &
+# Not through far(): what is to be killed is the server, not a shell that waits for it.
+nsenter -t "$far" -n python3 "$peers" serve 5001 &
 pids="$pids $!"
 
 # 1. TAP to af_packet.
