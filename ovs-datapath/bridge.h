@@ -12,7 +12,7 @@ void odp_bridge_destroy(struct odp_bridge *b);
 
 /* Learn a packet's source. Returns how many flows were decided on again for it. */
 unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t now_ns);
-/* Learn, and install a flow for packets like this one, if there is room for it. Returns the same. */
+/* Learn, and install a flow for packets like this one if there is room for it. Returns the same. */
 unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns);
 /* Send one packet by the same decision without a flow. */
 void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw *in,

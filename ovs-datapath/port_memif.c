@@ -107,8 +107,8 @@ static int rewrite(const struct rte_kvargs *kv, const char *devargs, const char 
 		(int)strcspn(devargs, ","), devargs, private);
 
 	for (unsigned i = 0; i < kv->count && n < size; i++)
-		if (strcmp(kv->pairs[i].key, "socket") &&
-			strcmp(kv->pairs[i].key, "socket-abstract"))
+		if (strcmp(kv->pairs[i].key, "socket") != 0 &&
+			strcmp(kv->pairs[i].key, "socket-abstract") != 0)
 			n += (size_t)snprintf(
 				out + n, size - n, ",%s=%s", kv->pairs[i].key, kv->pairs[i].value);
 	return n < size ? 0 : -EINVAL;
@@ -149,7 +149,7 @@ int odp_memif_open(const char *devargs, char *out, size_t size, struct odp_memif
 	int ret;
 
 	*wire = NULL;
-	if (strncmp(devargs, "net_memif", 9))
+	if (strncmp(devargs, "net_memif", 9) != 0)
 		return snprintf(out, size, "%s", devargs) < (int)size ? 0 : -EINVAL;
 	kv = rte_kvargs_parse(args ? args + 1 : "", NULL);
 	if (!kv)

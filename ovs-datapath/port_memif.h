@@ -3,10 +3,11 @@
  * The wire of a memif device.
  *
  * DPDK's driver unmaps the shared memory in its own thread the moment its socket closes, whoever is
- * inside a receive or transmit call, and its client end connects only when the device starts. So the
- * driver never talks to the peer itself: its socket ends here, under a private name, and what the two
- * say to each other is passed on while they connect. After that nothing is passed on; when the peer
- * says anything more or goes away, the workers leave the device first, and then the driver is told.
+ * inside a receive or transmit call, and its client end connects only when the device starts. So
+ * the driver never talks to the peer itself: its socket ends here, under a private name, and what
+ * the two say to each other is passed on while they connect. After that nothing is passed on; when
+ * the peer says anything more or goes away, the workers leave the device first, and then the driver
+ * is told.
  */
 #pragma once
 
@@ -17,8 +18,8 @@
 struct odp_memif;
 
 /*
- * For a memif device: its wire, with the arguments that the driver is to have in `out`. *wire is NULL
- * for any other device. 0, -EINVAL (arguments), or an errno of the server's socket: -EADDRINUSE.
+ * For a memif device: its wire, with the arguments that the driver is to have in `out`. *wire is
+ * NULL for any other device. 0, -EINVAL (arguments), or an errno of the server's socket: -EADDRINUSE.
  */
 int odp_memif_open(const char *devargs, char *out, size_t size, struct odp_memif **wire);
 void odp_memif_close(struct odp_memif *wire);

@@ -55,9 +55,9 @@ static bool setup_allowed(struct odp_port *port, uint64_t now_ns)
 }
 
 /*
- * One set-up, and `n` flows decided on again because an address came or moved, which is a quarter of
- * the work. The port pays for them, in part on credit, or it could keep the control thread busy by
- * letting one address jump.
+ * One set-up, and `n` flows decided on again because an address came or moved, which is a quarter
+ * of the work. The port pays for them, in part on credit, or it could keep the control thread busy
+ * by letting one address jump.
  */
 static void setup_charge(struct odp_port *port, unsigned n)
 {

@@ -201,10 +201,14 @@ static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct 
 		bytes += m->pkt_len;
 		pkts[got++] = m;
 	}
-	if (q->packed)
+	if (q->packed) {
 		vho_finish_packed(q, &b, b.n);
-	else
+		if (b.n == n) // more is likely there; else the driver writes there now
+			vho_ahead_packed(q, 0, hdr_len);
+	} else {
 		vho_finish_split(q, &b, b.n);
+		vho_ahead_split(q, 0, hdr_len);
+	}
 	dpu_counter_add(&q->stats.requests, b.n);
 	dpu_counter_add(&st->rx_bytes, bytes);
 	*taken = b.n;
@@ -456,10 +460,10 @@ static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
 		return 0;
 	if (q->packed) {
 		vho_finish_packed(q, &b, i);
-		vho_ahead_packed(q, hdr_len);
+		vho_ahead_packed(q, VRING_DESC_F_WRITE, hdr_len);
 	} else {
 		vho_finish_split(q, &b, i);
-		vho_ahead_split(q, hdr_len);
+		vho_ahead_split(q, VRING_DESC_F_WRITE, hdr_len);
 	}
 	dpu_counter_add(&q->stats.requests, i);
 	return i;

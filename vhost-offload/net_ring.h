@@ -20,6 +20,7 @@
 #include "queue_ring.h"
 
 #define VHO_BURST 32
+#define VHO_AHEAD (2 * VHO_BURST) // descriptors fetched ahead
 #define VHO_LINE 64u // bytes that move between cores together
 
 typedef uint64_t __attribute__((may_alias)) vho_word; // two or three ring fields in one access
@@ -47,6 +48,32 @@ static inline void vho_prefetch_write(const volatile void *p)
 #else
 	__builtin_prefetch((const void *)(uintptr_t)p, 1);
 #endif
+}
+
+/* k slots left the ring: what was fetched is that much nearer. */
+static inline void vho_ahead_took(struct vho_queue *q, uint32_t k)
+{
+	q->ahead = (uint16_t)(q->ahead > k ? q->ahead - k : 0);
+	q->ahead_desc = (uint16_t)(q->ahead_desc > k ? q->ahead_desc - k : 0);
+}
+
+/*
+ * Fetch the next n descriptors of a packed ring to be read and then written, as far as that was not
+ * done before: all lines at once, and each crosses between the cores once.
+ */
+static inline void vho_fetch_pdescs(struct vho_queue *q, uint32_t n)
+{
+	uint32_t i = q->ahead_desc, at = q->next_avail + i;
+
+	if (n > q->size)
+		n = q->size;
+	for (; i < n; i += VHO_LINE / sizeof(struct vring_packed_desc)) {
+		if (at >= q->size)
+			at -= q->size;
+		vho_prefetch_write(&q->pdesc[at]);
+		at += VHO_LINE / sizeof(struct vring_packed_desc);
+	}
+	q->ahead_desc = (uint16_t)i;
 }
 
 /* One buffer: header and data. */
@@ -150,7 +177,7 @@ static inline void vho_gather_split(
 
 	b->n = 0;
 	b->odd = false;
-	if ((uint16_t)(q->avail_cached - next) < n) {
+	if ((uint16_t)(q->avail_cached - next) < VHO_AHEAD) {
 		uint16_t idx = vho_load_acquire16(&q->avail->idx);
 
 		if (unlikely((uint16_t)(idx - next) > q->size)) {
@@ -162,6 +189,8 @@ static inline void vho_gather_split(
 	waiting = (uint16_t)(q->avail_cached - next);
 	if (n > waiting)
 		n = waiting;
+	for (i = 0; i < n; i += VHO_LINE / sizeof(struct vring_used_elem))
+		vho_prefetch_write(&q->used->ring[(q->next_used + i) & mask]);
 	for (i = 0; i < n; i++) {
 		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
 
@@ -228,7 +257,7 @@ static inline void vho_finish_split(struct vho_queue *q, const struct vho_slots 
 	q->next_used = (uint16_t)(at + k);
 	vho_store_release16(&q->used->idx, q->next_used);
 	q->published = q->next_used;
-	q->ahead = (uint16_t)(q->ahead > k ? q->ahead - k : 0);
+	vho_ahead_took(q, k);
 }
 
 /*
@@ -252,6 +281,8 @@ static inline void vho_gather_packed(
 	unsigned i;
 
 	b->odd = false;
+	if (vho_packed_avail(vho_load16(&q->pdesc[at].flags), wrap))
+		vho_fetch_pdescs(q, q->burst_was);
 	for (i = 0; i < n && slots + 1 < q->size; i++) {
 		const volatile struct vring_packed_desc *d = &q->pdesc[at];
 		uint64_t word = vho_pdesc_word(d), addr;
@@ -304,6 +335,7 @@ gathered:
 			n = i;
 		}
 	b->n = n;
+	q->burst_was = (uint16_t)n;
 	q->last_region = hint;
 }
 
@@ -333,64 +365,76 @@ static inline void vho_finish_packed(struct vho_queue *q, const struct vho_slots
 	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
 	q->next_used = pos;
 	q->used_wrap = w;
-	q->ahead = (uint16_t)(q->ahead > slots ? q->ahead - slots : 0);
+	vho_ahead_took(q, slots);
 	slots += q->unsignalled;
 	q->unsignalled = (uint16_t)(slots < q->size ? slots : q->size);
 }
 
 /*
- * Receive buffers wait on the ring long before packets come for them, so their lines are fetched a
- * burst ahead: what the next burst will write to is on its way while the worker serves other
- * queues. Nothing read here is kept; gathering loads and checks every descriptor itself.
+ * What comes next on a ring is often there long before its turn: receive buffers always, packets when
+ * the card is the slower side. So lines are fetched ahead, in two steps, while the worker does other
+ * things: descriptors two bursts ahead, the buffers that they name one burst ahead. Nothing read here
+ * is kept; gathering loads and checks every descriptor itself.
  */
 static inline void vho_ahead_buffer(struct vho_queue *q, const struct vho_mem_map_entry **hint,
-	uint64_t addr, uint32_t len, uint32_t hdr_len)
+	uint64_t addr, uint32_t len, uint16_t way, uint32_t hdr_len)
 {
 	const uint8_t *p = vho_mem_at_hint(q->mem, hint, addr, len);
 
 	if (unlikely(!p || len <= hdr_len))
 		return;
 	rte_prefetch0(p);
-	vho_prefetch_write(p + hdr_len);
+	if (way)
+		vho_prefetch_write(p + hdr_len);
+	else
+		rte_prefetch0(p + hdr_len);
 }
 
-static inline void vho_ahead_split(struct vho_queue *q, uint32_t hdr_len)
+static inline void vho_ahead_split(struct vho_queue *q, uint16_t way, uint32_t hdr_len)
 {
 	const struct vho_mem_map_entry *hint = q->last_region;
-	uint16_t mask = (uint16_t)(q->size - 1);
-	unsigned waiting = (uint16_t)(q->avail_cached - q->next_avail), i;
+	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail;
+	unsigned waiting = (uint16_t)(q->avail_cached - next), i;
 
-	if (waiting > VHO_BURST)
-		waiting = VHO_BURST;
-	for (i = q->ahead; i < waiting; i++) {
-		uint16_t head = vho_load16(&q->avail->ring[(q->next_avail + i) & mask]);
+	rte_prefetch0((const void *)(uintptr_t)&q->avail->ring[(next + VHO_AHEAD) & mask]);
+	for (i = q->ahead_desc; i < VHO_AHEAD && i < waiting; i++) {
+		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
+
+		if (likely(head < q->size))
+			rte_prefetch0((const void *)(uintptr_t)&q->desc[head]);
+	}
+	q->ahead_desc = (uint16_t)i;
+	for (i = q->ahead; i < VHO_BURST && i < waiting; i++) {
+		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
 		struct vring_desc d;
 
 		if (unlikely(head >= q->size))
 			break;
 		d = vho_load_desc(&q->desc[head]);
-		vho_ahead_buffer(q, &hint, d.addr, d.len, hdr_len);
+		vho_ahead_buffer(q, &hint, d.addr, d.len, way, hdr_len);
 	}
 	q->ahead = (uint16_t)i;
 }
 
-static inline void vho_ahead_packed(struct vho_queue *q, uint32_t hdr_len)
+static inline void vho_ahead_packed(struct vho_queue *q, uint16_t way, uint32_t hdr_len)
 {
 	const struct vho_mem_map_entry *hint = q->last_region;
+	uint16_t at = q->next_avail;
+	bool wrap = q->avail_wrap;
 	unsigned i;
 
+	vho_fetch_pdescs(q, VHO_AHEAD);
+	if (unlikely(q->ahead >= q->size))
+		return;
+	vho_packed_advance(q->size, &at, &wrap, q->ahead);
 	for (i = q->ahead; i < VHO_BURST && i < q->size; i++) {
-		uint16_t at = q->next_avail;
-		bool wrap = q->avail_wrap;
-		const volatile struct vring_packed_desc *d;
-		uint64_t word;
+		const volatile struct vring_packed_desc *d = &q->pdesc[at];
+		uint64_t word = vho_pdesc_word(d);
 
-		vho_packed_advance(q->size, &at, &wrap, i);
-		d = &q->pdesc[at];
-		word = vho_pdesc_word(d);
 		if (!vho_packed_avail((uint16_t)(word >> 48), wrap))
 			break;
-		vho_ahead_buffer(q, &hint, le64toh(d->addr), (uint32_t)word, hdr_len);
+		vho_ahead_buffer(q, &hint, le64toh(d->addr), (uint32_t)word, way, hdr_len);
+		vho_packed_advance(q->size, &at, &wrap, 1);
 	}
 	q->ahead = (uint16_t)i;
 }

@@ -103,7 +103,7 @@ void vho_queue_teardown(struct vho_queue *q)
 	q->held = NULL;
 	q->inflight = NULL;
 	q->last_region = NULL;
-	q->ahead = 0;
+	q->ahead = q->ahead_desc = q->burst_was = 0;
 	q->desc = NULL;
 	q->avail = NULL;
 	q->used = NULL;

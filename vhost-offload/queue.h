@@ -111,7 +111,9 @@ struct vho_queue {
 	uint16_t pop_order, push_order; // free-running
 	struct vho_held *held; // owned; IN_ORDER only: pushes that wait for an earlier one
 	uint16_t resubmit_next; // next entry of inflight's resubmit list
-	uint16_t ahead; // slots after next_avail whose buffers were fetched (net_ring.h)
+	/* Slots after next_avail whose buffers, whose descriptors were fetched (net_ring.h). */
+	uint16_t ahead, ahead_desc;
+	uint16_t burst_was; // packed: slots that were there when last looked at
 	const struct vho_mem_map_entry *last_region; // hint: where the last address was found
 
 	/* Written by that worker, read by any thread. */

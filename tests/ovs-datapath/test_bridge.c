@@ -286,7 +286,7 @@ static void ov_19_storm_is_contained(void **state)
 	assert_int_equal(s1.rx_packets, 2000);
 }
 
-/* An address that jumps between two ports has many flows decided on again: those ports pay for it. */
+/* An address that jumps between two ports has many flows decided on again: those ports pay. */
 static void jumping_address_is_paid_for(void **state)
 {
 	enum { FLOWS = 3000, JUMPS = 100 };

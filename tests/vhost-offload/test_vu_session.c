@@ -471,7 +471,7 @@ static int open_dir(void **state)
 	open_net(state);
 	vho_vu_destroy(rig.vu);
 	rig.vu = NULL;
-	memcpy(dir + strlen(dir) - 6, "XXXXXX", 6);
+	snprintf(dir + strlen(dir) - 6, 7, "XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/sock", dir);
