@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
-#include "net_priv.h"
+#include "net_fast.h"
 
 #define BIT(b) (1ULL << (b))
 #define MTU_MIN 68 // VIRTIO 1.3, 5.1.4.1
@@ -260,6 +260,7 @@ int vho_net_create(
 		ret = -ENOMEM;
 		goto err_net;
 	}
+	net->fast = vho_net_fast_best();
 	net->pool = conf->pool;
 	net->mbuf_room = rte_pktmbuf_data_room_size(conf->pool) - RTE_PKTMBUF_HEADROOM;
 	net->max_pairs = conf->max_pairs;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-net bursts: guest to mbufs and back, each byte copied once. */
+/*
+ * virtio-net bursts: guest to mbufs and back, each byte copied once. What the fast bursts (net_fast.c)
+ * do not take goes through vho_queue_pop() here.
+ */
 #include "vho_net.h"
 
 #include <errno.h>
@@ -7,8 +10,7 @@
 
 #include <rte_memcpy.h>
 
-#include "net_priv.h"
-#include "net_ring.h"
+#include "net_fast.h"
 
 #define SEGMENTS_MAX 1024 // iovecs of one packet
 #define MERGE_MAX 128 // receive buffers of one packet
@@ -136,85 +138,6 @@ static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_s
 	return 1;
 }
 
-/*
- * A packet of one segment in an mbuf fresh from its pool, as rte_pktmbuf_reset() makes it, but for
- * what only offload requests use (set with them) and what a pool keeps as it is: `next` and the
- * rest of the mbuf's second cache line.
- */
-static inline void start_mbuf(struct rte_mbuf *m, uint32_t len)
-{
-	m->data_off = RTE_PKTMBUF_HEADROOM;
-	m->port = RTE_MBUF_PORT_INVALID;
-	m->ol_flags = 0;
-	m->packet_type = 0;
-	m->vlan_tci = 0;
-	m->data_len = (uint16_t)len;
-	m->pkt_len = len;
-}
-
-/*
- * A burst straight off the ring: *taken chains, each of them a packet or dropped. Returns the
- * number of packets; *odd: vho_queue_pop() must have a look at what comes next.
- */
-static inline unsigned rx_fast(struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
-	struct rte_mbuf **pkts, unsigned n, unsigned *taken, bool *odd)
-{
-	uint32_t hdr_len = vho_net_hdr_len(q->features), max;
-	struct rte_mbuf *fresh[VHO_BURST];
-	struct vho_slots b;
-	unsigned got = 0, i;
-	uint64_t bytes = 0;
-
-	if (q->packed)
-		vho_gather_packed(q, &b, n, 0, hdr_len);
-	else
-		vho_gather_split(q, &b, n, 0, hdr_len);
-	max = atomic_load_explicit(&net->frame_max, memory_order_relaxed);
-	max = max < net->mbuf_room ? max : net->mbuf_room;
-	for (i = 0; i < b.n; i++) {
-		if (unlikely(b.s[i].room < VHO_NET_FRAME_MIN || b.s[i].room > max)) {
-			b.n = i;
-			b.odd = true;
-		}
-		b.written[i] = 0;
-	}
-	*odd = b.odd;
-	*taken = 0;
-	if (b.n == 0)
-		return 0;
-	if (unlikely(rte_mempool_get_bulk(net->pool, (void **)fresh, b.n))) {
-		*odd = true; // one by one, until the pool is really empty
-		return 0;
-	}
-	for (i = 0; i < b.n; i++) {
-		struct rte_mbuf *m = fresh[i];
-		vho_net_hdr h;
-
-		memcpy(&h, b.s[i].hdr, sizeof(struct virtio_net_hdr));
-		rte_memcpy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, b.s[i].data, b.s[i].room);
-		start_mbuf(m, b.s[i].room);
-		if (unlikely(vho_net_hdr_asks(&h)) && vho_net_hdr_apply(&h, q->features, m)) {
-			vho_net_drop_count(st, VHO_NET_DROP_RX_BAD_OFFLOAD, 1);
-			rte_pktmbuf_free(m);
-			continue;
-		}
-		bytes += m->pkt_len;
-		pkts[got++] = m;
-	}
-	if (q->packed) {
-		vho_finish_packed(q, &b, b.n);
-		if (b.n == n) // more is likely there; else the driver writes there now
-			vho_ahead_packed(q, 0, hdr_len);
-	} else {
-		vho_finish_split(q, &b, b.n);
-		vho_ahead_split(q, 0, hdr_len);
-	}
-	dpu_counter_add(&q->stats.requests, b.n);
-	dpu_counter_add(&st->rx_bytes, bytes);
-	*taken = b.n;
-	return got;
-}
-
 /* RARP request that announces the guest's address after a migration (VHOST_USER_SEND_RARP). */
 __attribute__((cold, noinline)) static struct rte_mbuf *make_rarp(struct vho_net *net)
 {
@@ -250,7 +173,8 @@ static inline bool queue_serves(struct vho_queue *q)
 uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vho_dev_queue *dq = &net->dev.queues[2u * pair + 1];
-	struct vho_net_stats *st = &net->pairs[pair].stats;
+	struct vho_net_pair *np = &net->pairs[pair];
+	struct vho_net_stats *st = &np->stats;
 	struct vho_queue *q = &dq->q;
 	unsigned got = 0, left = n;
 	bool any = false;
@@ -272,16 +196,17 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 		int ret;
 
 		if (likely(dq->enabled && vho_burst_ok(q))) {
-			k = rx_fast(net, q, st, pkts + got, left < VHO_BURST ? left : VHO_BURST,
-				&taken, &odd);
+			unsigned most = left < VHO_BURST ? left : VHO_BURST;
+
+			k = net->fast->rx(net, q, np, pkts + got, most, &taken, &odd);
 			got += k;
 			left -= taken;
 			any |= taken > 0;
-			if (!odd)
+			if (!odd && taken < most)
 				break; // nothing left that was there when we looked
+			if (!odd)
+				continue;
 		}
-		if (!left)
-			break;
 		ret = rx_general(net, q, st, !dq->enabled, &pkts[got]);
 		if (ret <= 0)
 			break;
@@ -340,11 +265,11 @@ static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const st
 	struct iovec iov[SEGMENTS_MAX];
 	struct vho_elem elem[MERGE_MAX];
 	uint32_t room[MERGE_MAX];
-	uint16_t used = 0, n = 0;
+	uint16_t used = 0, looked = 0, n = 0;
 	vho_net_hdr h = *hdr;
 
 	for (uint64_t sum = 0; sum < left; n++) {
-		struct vho_chain c = { .iov = iov + used, .max = (uint16_t)(SEGMENTS_MAX - used) };
+		struct vho_chain c = { .iov = iov + used, .max = (uint16_t)(SEGMENTS_MAX - looked) };
 		int ret;
 
 		if (n == (merge ? MERGE_MAX : 1)) {
@@ -358,11 +283,16 @@ static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const st
 			put_back(q, &pos, elem, n);
 			return VHO_NET_DROP_TX_NO_BUFFER + 1;
 		}
-		memmove(c.iov, c.iov + c.n_out, c.n_in * sizeof(*c.iov));
+		// 5.1.6.3.1: buffers here are for the device to write, the smallest has 1526 bytes.
+		// What holds nothing would be looked at again for every packet.
+		if (c.n_out || c.in_len == 0) {
+			(void)vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -EBADMSG);
+			return VHO_NET_DROP_TX_BAD_RING + 1;
+		}
 		elem[n] = c.elem;
-		elem[n].in = c.iov;
 		room[n] = (uint32_t)c.in_len;
 		used = (uint16_t)(used + c.n_in);
+		looked = (uint16_t)(looked + c.n_in + c.n_empty);
 		sum += c.in_len;
 	}
 	h.num_buffers = htole16(n);
@@ -378,9 +308,9 @@ static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const st
 }
 
 /* The header that a packet goes with: 0, or -ENOTSUP. */
-static inline int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_net_hdr *h)
+static int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_net_hdr *h)
 {
-	if (likely(vho_net_hdr_plain(m))) {
+	if (vho_net_hdr_plain(m)) {
 		memset(h, 0, sizeof(*h));
 		h->num_buffers = htole16(1);
 		return 0;
@@ -389,90 +319,11 @@ static inline int tx_header(const struct vho_net *net, struct rte_mbuf *m, vho_n
 		m, atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed), h);
 }
 
-/*
- * Write the header of a packet without offloads, unless the buffer already holds it: buffers come
- * round again, and a line that is only read can stay in both cores' caches. The bytes are constants
- * on purpose: a header built in memory and read back in other widths has to wait there until every
- * store before it, into the guest's buffers, is done.
- */
-static inline void put_plain_header(uint8_t *to, uint32_t hdr_len)
-{
-	const uint64_t head = 0; // flags to csum_start
-	const uint32_t tail = htole32(1u << 16); // csum_offset, num_buffers
-	uint64_t had;
-	uint32_t had_tail;
-
-	if (unlikely(hdr_len != sizeof(vho_net_hdr))) {
-		memset(to, 0, sizeof(struct virtio_net_hdr));
-		return;
-	}
-	memcpy(&had, to, sizeof(had));
-	memcpy(&had_tail, to + sizeof(head), sizeof(tail));
-	if (had == head && had_tail == tail)
-		return;
-	memcpy(to, &head, sizeof(head));
-	memcpy(to + sizeof(head), &tail, sizeof(tail));
-}
-
-/* The header of a packet in its one buffer: 0, or -ENOTSUP. */
-static inline int put_header(
-	const struct vho_net *net, struct rte_mbuf *m, uint8_t *to, uint32_t hdr_len)
-{
-	vho_net_hdr h;
-
-	if (likely(vho_net_hdr_plain(m))) {
-		put_plain_header(to, hdr_len);
-		return 0;
-	}
-	if (tx_header(net, m, &h))
-		return -ENOTSUP;
-	memcpy(to, &h, hdr_len == sizeof(h) ? sizeof(h) : sizeof(struct virtio_net_hdr));
-	return 0;
-}
-
-/* As many packets as fit one buffer each, straight onto the ring. Returns how many. */
-static inline unsigned tx_fast(const struct vho_net *net, struct vho_queue *q,
-	struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
-{
-	uint32_t hdr_len = vho_net_hdr_len(q->features);
-	struct vho_slots b;
-	unsigned i;
-
-	if (q->packed)
-		vho_gather_packed(q, &b, n, VRING_DESC_F_WRITE, hdr_len);
-	else
-		vho_gather_split(q, &b, n, VRING_DESC_F_WRITE, hdr_len);
-	for (i = 0; i < b.n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		uint8_t *to = b.s[i].data;
-
-		if (unlikely(m->pkt_len > b.s[i].room || put_header(net, m, b.s[i].hdr, hdr_len)))
-			break;
-		rte_memcpy(to, rte_pktmbuf_mtod(m, const void *), m->data_len);
-		for (const struct rte_mbuf *s = m; unlikely(s->next != NULL); s = s->next) {
-			to += s->data_len;
-			rte_memcpy(to, rte_pktmbuf_mtod(s->next, const void *), s->next->data_len);
-		}
-		b.written[i] = hdr_len + m->pkt_len;
-		*bytes += m->pkt_len;
-	}
-	if (i == 0)
-		return 0;
-	if (q->packed) {
-		vho_finish_packed(q, &b, i);
-		vho_ahead_packed(q, VRING_DESC_F_WRITE, hdr_len);
-	} else {
-		vho_finish_split(q, &b, i);
-		vho_ahead_split(q, VRING_DESC_F_WRITE, hdr_len);
-	}
-	dpu_counter_add(&q->stats.requests, i);
-	return i;
-}
-
 /* At most VHO_BURST packets that passed the filter. Returns how many were delivered. */
-static unsigned tx_burst(const struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
+static unsigned tx_burst(struct vho_net *net, struct vho_queue *q, struct vho_net_pair *np,
 	struct rte_mbuf **pkts, unsigned n)
 {
+	struct vho_net_stats *st = &np->stats;
 	unsigned sent = 0, i = 0;
 	uint64_t bytes = 0;
 
@@ -482,7 +333,7 @@ static unsigned tx_burst(const struct vho_net *net, struct vho_queue *q, struct 
 		vho_net_hdr h;
 
 		if (likely(vho_burst_ok(q)))
-			k = tx_fast(net, q, pkts + i, n - i, &bytes);
+			k = net->fast->tx(net, q, np, pkts + i, n - i, &bytes);
 		sent += k;
 		i += k;
 		if (i == n)
@@ -527,7 +378,8 @@ static void free_packets(struct rte_mbuf **pkts, unsigned n)
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vho_queue *q = &net->dev.queues[2u * pair].q;
-	struct vho_net_stats *st = &net->pairs[pair].stats;
+	struct vho_net_pair *np = &net->pairs[pair];
+	struct vho_net_stats *st = &np->stats;
 	const struct vho_net_filter *filter;
 	unsigned sent = 0;
 
@@ -543,7 +395,7 @@ uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 		struct rte_mbuf *pass[VHO_BURST];
 
 		if (likely(!filter)) {
-			sent += tx_burst(net, q, st, pkts + i, m);
+			sent += tx_burst(net, q, np, pkts + i, m);
 			continue;
 		}
 		for (unsigned k = i; k < i + m; k++)
@@ -552,7 +404,7 @@ uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 				pass[kept++] = pkts[k];
 		if (kept < m)
 			vho_net_drop_count(st, VHO_NET_DROP_TX_FILTERED, m - kept);
-		sent += tx_burst(net, q, st, pass, kept);
+		sent += tx_burst(net, q, np, pass, kept);
 	}
 	free_packets(pkts, n);
 	return (uint16_t)sent;

@@ -9,15 +9,20 @@
 #include "device.h"
 #include "net_ctrl.h"
 #include "net_hdr.h"
+#include "net_ring.h"
 #include "vho_net.h"
+
+struct vho_net_fast;
 
 struct vho_net_pair {
 	_Alignas(64) struct vho_net_stats stats;
+	struct vho_stage from_guest, to_guest; // only the workers of the two queues
 };
 
 struct vho_net {
 	/* Fixed after creation. */
 	struct vho_dev dev;
+	const struct vho_net_fast *fast; // static storage
 	struct rte_mempool *pool; // borrowed: outlives the function
 	uint32_t mbuf_room; // bytes of data that one mbuf holds
 	uint16_t max_pairs;

@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bursts straight on the rings, for packet buffers in the layouts that drivers really use: header
- * and data in one descriptor, header and data in two, or an indirect table of one or two. A burst
- * is gathered (every descriptor loaded once, every address checked, buffers prefetched), then
- * worked on, then finished (used elements written together, one release). Gathering stops in front
- * of anything else, and vho_queue_pop() takes that one and gives the same answer it always gives.
+ * and data in one descriptor, header and data in two, or an indirect table of one or two.
  *
- * The lines of a ring bounce between the driver's core and ours, so each is touched as rarely as
- * possible: the available index is loaded again only when what it said last time is used up, and
- * packed elements are written last slot first, so that the line which the driver watches is taken
- * once, at the end.
+ * Chains are staged (every descriptor loaded once, every address checked, buffers prefetched), later
+ * used, then finished (used elements written together, one release). Staging takes nothing off the
+ * ring: it can be forgotten at any moment, and vho_queue_pop() forgets it. It stops in front of
+ * anything that it does not know, and vho_queue_pop() takes that one and gives the answer it always
+ * gives.
+ *
+ * The lines of a ring bounce between the driver's core and ours, and waiting for them is most of
+ * what a small packet costs. So what comes next is staged right after a burst was finished, when
+ * its lines have a whole turn to arrive, and the descriptors behind that are fetched then, too.
+ *
+ * Staging goes by one chain, by VHO_BATCH chains of one descriptor each that are checked together,
+ * or by VHO_VEC of them where the compiler may use wide vectors (net_ring_avx512.h). A batch that is
+ * not plain throughout is left to the next smaller step, so all three give the same answers.
  */
 #pragma once
+
+#include <string.h>
 
 #include <rte_branch_prediction.h>
 #include <rte_prefetch.h>
@@ -19,245 +27,57 @@
 #include "net_hdr.h"
 #include "queue_ring.h"
 
-#define VHO_BURST 32
+#define VHO_BURST 32u
 #define VHO_AHEAD (2 * VHO_BURST) // descriptors fetched ahead
 #define VHO_LINE 64u // bytes that move between cores together
+#define VHO_BATCH 4u
 
 typedef uint64_t __attribute__((may_alias)) vho_word; // two or three ring fields in one access
 
-struct vho_slot {
-	uint8_t *hdr, *data; // guest memory
-	uint32_t room; // bytes at data
-	uint16_t id;
-	uint16_t n_slots; // packed
+/* The chains that q->staged counts, from the one at q->next_avail on, as columns. */
+struct vho_stage {
+	_Alignas(VHO_LINE) uint8_t *hdr[VHO_BURST]; // guest memory
+	uint8_t *data[VHO_BURST]; // guest memory
+	uint32_t room[VHO_BURST]; // bytes at data
+	uint16_t id[VHO_BURST];
+	uint16_t n_slots[VHO_BURST]; // packed
 };
 
-struct vho_slots {
-	unsigned n;
-	bool odd; // gathering stopped in front of a chain that is for vho_queue_pop()
-	uint32_t written[VHO_BURST]; // for finish: bytes written to the guest
-	struct vho_slot s[VHO_BURST];
+/* What a step of staging needs to know; constant during one call. */
+struct vho_step {
+	const struct vho_mem_map_entry *e; // region of the buffer seen last; NULL: none yet
+	uint32_t hdr_len;
+	uint16_t way; // 0: buffers go to the device, VRING_DESC_F_WRITE: to the driver
 };
+
+#define VHO_SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
 
 /* Fetch a line to write to it: one transfer between the cores instead of one to read, one to own. */
 static inline void vho_prefetch_write(const volatile void *p)
 {
 #ifdef __x86_64__
-	// The compiler emits this only when told that every CPU has it; where one has not, it is a nop.
+	// The compiler emits this only when told that every CPU has it; else it is a nop.
 	__asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)p));
 #else
 	__builtin_prefetch((const void *)(uintptr_t)p, 1);
 #endif
 }
 
-/* k slots left the ring: what was fetched is that much nearer. */
-static inline void vho_ahead_took(struct vho_queue *q, uint32_t k)
+static inline void vho_prefetch_read(const volatile void *p)
 {
-	q->ahead = (uint16_t)(q->ahead > k ? q->ahead - k : 0);
-	q->ahead_desc = (uint16_t)(q->ahead_desc > k ? q->ahead_desc - k : 0);
+	rte_prefetch0((const void *)(uintptr_t)p);
 }
 
-/*
- * Fetch the next n descriptors of a packed ring to be read and then written, as far as that was not
- * done before: all lines at once, and each crosses between the cores once.
- */
-static inline void vho_fetch_pdescs(struct vho_queue *q, uint32_t n)
+/* A header mostly stays as it is (put_plain_header() in net_fast.c); data is written. */
+static inline void vho_stage_prefetch(const struct vho_stage *st, unsigned n, unsigned k, uint16_t way)
 {
-	uint32_t i = q->ahead_desc, at = q->next_avail + i;
-
-	if (n > q->size)
-		n = q->size;
-	for (; i < n; i += VHO_LINE / sizeof(struct vring_packed_desc)) {
-		if (at >= q->size)
-			at -= q->size;
-		vho_prefetch_write(&q->pdesc[at]);
-		at += VHO_LINE / sizeof(struct vring_packed_desc);
+	for (; k; k--, n++) {
+		vho_prefetch_read(st->hdr[n]);
+		if (way)
+			vho_prefetch_write(st->data[n]);
+		else
+			vho_prefetch_read(st->data[n]);
 	}
-	q->ahead_desc = (uint16_t)i;
-}
-
-/* One buffer: header and data. */
-static inline bool vho_slot_one(struct vho_queue *q, const struct vho_mem_map_entry **hint,
-	uint64_t addr, uint32_t len, uint32_t hdr_len, uint16_t way, struct vho_slot *s)
-{
-	uint8_t *p;
-
-	if (unlikely(len < hdr_len))
-		return false;
-	p = vho_mem_at_hint(q->mem, hint, addr, len);
-	if (unlikely(!p))
-		return false;
-	// A header mostly stays as it is (put_header() in net_burst.c); data is written.
-	rte_prefetch0(p);
-	if (way)
-		vho_prefetch_write(p + hdr_len);
-	else
-		rte_prefetch0(p + hdr_len);
-	s->hdr = p;
-	s->data = p + hdr_len;
-	s->room = len - hdr_len;
-	return true;
-}
-
-/* Two buffers: the header alone, then the data. */
-static inline bool vho_slot_two(struct vho_queue *q, const struct vho_mem_map_entry **hint,
-	uint64_t hdr_addr, uint32_t hdr_size, uint64_t addr, uint32_t len, uint32_t hdr_len,
-	struct vho_slot *s)
-{
-	if (unlikely(hdr_size != hdr_len))
-		return false;
-	s->hdr = vho_mem_at_hint(q->mem, hint, hdr_addr, hdr_size);
-	s->data = vho_mem_at_hint(q->mem, hint, addr, len);
-	s->room = len;
-	if (unlikely(!s->hdr || !s->data))
-		return false;
-	rte_prefetch0(s->hdr);
-	rte_prefetch0(s->data);
-	return true;
-}
-
-#define VHO_SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
-
-/* An indirect table of one or two descriptors, in either layout. */
-static inline bool vho_slot_table(struct vho_queue *q, const struct vho_mem_map_entry **hint,
-	const void *table, uint32_t len, uint16_t way, uint32_t hdr_len, struct vho_slot *s)
-{
-	if (q->packed) {
-		const volatile struct vring_packed_desc *t = table;
-		struct vring_packed_desc a = vho_load_pdesc(&t[0], vho_load16(&t[0].flags)), b;
-
-		if ((a.flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)) != way)
-			return false;
-		if (len == sizeof(a))
-			return vho_slot_one(q, hint, a.addr, a.len, hdr_len, way, s);
-		b = vho_load_pdesc(&t[1], vho_load16(&t[1].flags));
-		return (b.flags & (VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)) == way &&
-		       vho_slot_two(q, hint, a.addr, a.len, b.addr, b.len, hdr_len, s);
-	}
-
-	const volatile struct vring_desc *t = table;
-	struct vring_desc a = vho_load_desc(&t[0]), b;
-
-	if ((a.flags & VHO_SHAPE) == way)
-		return vho_slot_one(q, hint, a.addr, a.len, hdr_len, way, s);
-	if ((a.flags & VHO_SHAPE) != (VRING_DESC_F_NEXT | way) || a.next != 1 || len == sizeof(a))
-		return false;
-	b = vho_load_desc(&t[1]);
-	return (b.flags & VHO_SHAPE) == way &&
-	       vho_slot_two(q, hint, a.addr, a.len, b.addr, b.len, hdr_len, s);
-}
-
-/* The table an indirect descriptor points at, if it is one for vho_slot_table(); prefetched. */
-static inline const void *vho_slot_table_at(
-	struct vho_queue *q, const struct vho_mem_map_entry **hint, uint64_t addr, uint32_t len)
-{
-	const void *t;
-
-	if (!q->indirect || (len != 16 && len != 32))
-		return NULL;
-	t = vho_mem_at_hint(q->mem, hint, addr, len);
-	if (likely(t != NULL))
-		rte_prefetch0(t);
-	return t;
-}
-
-/*
- * Gather at most n <= VHO_BURST chains of a split ring whose segments all go one way (0: to the
- * device, VRING_DESC_F_WRITE: to the driver). Takes nothing off the ring.
- */
-static inline void vho_gather_split(
-	struct vho_queue *q, struct vho_slots *b, unsigned n, uint16_t way, uint32_t hdr_len)
-{
-	const struct vho_mem_map_entry *hint = q->last_region;
-	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail, waiting;
-	struct vring_desc d[VHO_BURST];
-	const void *table[VHO_BURST];
-	bool any_table = false;
-	unsigned i;
-
-	b->n = 0;
-	b->odd = false;
-	if ((uint16_t)(q->avail_cached - next) < VHO_AHEAD) {
-		uint16_t idx = vho_load_acquire16(&q->avail->idx);
-
-		if (unlikely((uint16_t)(idx - next) > q->size)) {
-			b->odd = true; // vho_queue_pop() will say so
-			return;
-		}
-		q->avail_cached = idx;
-	}
-	waiting = (uint16_t)(q->avail_cached - next);
-	if (n > waiting)
-		n = waiting;
-	for (i = 0; i < n; i += VHO_LINE / sizeof(struct vring_used_elem))
-		vho_prefetch_write(&q->used->ring[(q->next_used + i) & mask]);
-	for (i = 0; i < n; i++) {
-		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
-
-		if (unlikely(head >= q->size)) {
-			n = i;
-			b->odd = true;
-			break;
-		}
-		b->s[i].id = head;
-		b->s[i].n_slots = 1;
-		rte_prefetch0((const void *)(uintptr_t)&q->desc[head]);
-	}
-	for (i = 0; i < n; i++) {
-		d[i] = vho_load_desc(&q->desc[b->s[i].id]);
-		table[i] = NULL;
-		if (likely((d[i].flags & VHO_SHAPE) == way)) {
-			if (unlikely(!vho_slot_one(
-				    q, &hint, d[i].addr, d[i].len, hdr_len, way, &b->s[i])))
-				break;
-		} else if ((d[i].flags & VHO_SHAPE) == (VRING_DESC_F_NEXT | way)) {
-			struct vring_desc e;
-
-			if (unlikely(d[i].next >= q->size))
-				break;
-			e = vho_load_desc(&q->desc[d[i].next]);
-			if ((e.flags & VHO_SHAPE) != way ||
-				!vho_slot_two(q, &hint, d[i].addr, d[i].len, e.addr, e.len, hdr_len,
-					&b->s[i]))
-				break;
-		} else if ((d[i].flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ==
-			   VRING_DESC_F_INDIRECT) {
-			table[i] = vho_slot_table_at(q, &hint, d[i].addr, d[i].len);
-			if (!table[i])
-				break;
-			any_table = true;
-		} else {
-			break;
-		}
-	}
-	b->odd |= i < n;
-	n = i;
-	for (i = 0; any_table && i < n; i++)
-		if (table[i] &&
-			!vho_slot_table(q, &hint, table[i], d[i].len, way, hdr_len, &b->s[i])) {
-			b->odd = true;
-			n = i;
-		}
-	b->n = n;
-	q->last_region = hint;
-}
-
-/* Give back the first k gathered chains, b->written[] bytes each, and publish. */
-static inline void vho_finish_split(struct vho_queue *q, const struct vho_slots *b, unsigned k)
-{
-	uint16_t mask = (uint16_t)(q->size - 1), at = q->next_used;
-
-	for (unsigned i = 0; i < k; i++) {
-		volatile struct vring_used_elem *u = &q->used->ring[(at + i) & mask];
-
-		u->id = htole32(b->s[i].id);
-		u->len = htole32(b->written[i]);
-	}
-	q->next_avail = (uint16_t)(q->next_avail + k);
-	q->next_used = (uint16_t)(at + k);
-	vho_store_release16(&q->used->idx, q->next_used);
-	q->published = q->next_used;
-	vho_ahead_took(q, k);
 }
 
 /*
@@ -269,174 +89,480 @@ static inline uint64_t vho_pdesc_word(const volatile struct vring_packed_desc *d
 		(const volatile vho_word *)(const volatile void *)&d->len, __ATOMIC_ACQUIRE));
 }
 
-/* As vho_gather_split(), for a packed ring. */
-static inline void vho_gather_packed(
-	struct vho_queue *q, struct vho_slots *b, unsigned n, uint16_t way, uint32_t hdr_len)
+/* The flags of a packed descriptor, as they stand in that word, that make it a plain buffer. */
+static inline uint64_t vho_pdesc_want(uint16_t way, bool wrap)
 {
-	const struct vho_mem_map_entry *hint = q->last_region;
-	uint16_t at = q->next_avail;
-	bool wrap = q->avail_wrap, any_table = false;
-	const void *table[VHO_BURST];
-	uint32_t table_len[VHO_BURST], slots = 0;
-	unsigned i;
+	return (uint64_t)(way | 1u << (wrap ? VRING_PACKED_DESC_F_AVAIL
+					    : VRING_PACKED_DESC_F_USED))
+	       << 48;
+}
+#define VHO_PDESC_MASK ((uint64_t)(VHO_SHAPE | VHO_PACKED_USED_BITS) << 48)
 
-	b->odd = false;
-	if (vho_packed_avail(vho_load16(&q->pdesc[at].flags), wrap))
-		vho_fetch_pdescs(q, q->burst_was);
-	for (i = 0; i < n && slots + 1 < q->size; i++) {
-		const volatile struct vring_packed_desc *d = &q->pdesc[at];
-		uint64_t word = vho_pdesc_word(d), addr;
-		uint32_t len = (uint32_t)word;
-		uint16_t flags = (uint16_t)(word >> 48), id = (uint16_t)(word >> 32);
-		struct vho_slot *s = &b->s[i];
+#ifdef __AVX512BW__
+#include "net_ring_avx512.h"
+#else
+#define VHO_VEC 0u
+#endif
 
-		if (!vho_packed_avail(flags, wrap))
-			goto gathered;
-		addr = le64toh(d->addr);
-		table[i] = NULL;
-		s->n_slots = 1;
-		if (likely((flags & VHO_SHAPE) == way)) {
-			if (unlikely(!vho_slot_one(q, &hint, addr, len, hdr_len, way, s)))
-				break;
-		} else if ((flags & VHO_SHAPE) == (VRING_DESC_F_NEXT | way)) {
-			const volatile struct vring_packed_desc
-				*e = &q->pdesc[at + 1u == q->size ? 0 : at + 1u];
-			uint64_t last = vho_pdesc_word(e);
+/* ---- one chain ---- */
 
-			if (((last >> 48) & VHO_SHAPE) != way ||
-				!vho_slot_two(q, &hint, addr, len, le64toh(e->addr), (uint32_t)last,
-					hdr_len, s))
-				break;
-			id = (uint16_t)(last >> 32);
-			s->n_slots = 2;
-		} else if ((flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ==
-			   VRING_DESC_F_INDIRECT) {
-			table[i] = vho_slot_table_at(q, &hint, addr, len);
-			if (!table[i])
-				break;
-			table_len[i] = len;
-			any_table = true;
-		} else {
-			break;
-		}
-		if (unlikely(id >= q->size))
-			break;
-		s->id = id;
-		slots += s->n_slots;
-		vho_packed_advance(q->size, &at, &wrap, s->n_slots);
-	}
-	b->odd = i < n;
-gathered:
-	n = i;
-	for (i = 0; any_table && i < n; i++)
-		if (table[i] &&
-			!vho_slot_table(q, &hint, table[i], table_len[i], way, hdr_len, &b->s[i])) {
-			b->odd = true;
-			n = i;
-		}
-	b->n = n;
-	q->burst_was = (uint16_t)n;
-	q->last_region = hint;
+/* One buffer: header and data. */
+static inline bool vho_stage_one(struct vho_queue *q, struct vho_step *t, uint64_t addr,
+	uint32_t len, struct vho_stage *st, unsigned n)
+{
+	uint8_t *p;
+
+	if (unlikely(len < t->hdr_len))
+		return false;
+	p = vho_mem_at_hint(q->mem, &t->e, addr, len);
+	if (unlikely(!p))
+		return false;
+	st->hdr[n] = p;
+	st->data[n] = p + t->hdr_len;
+	st->room[n] = len - t->hdr_len;
+	return true;
 }
 
-static inline void vho_finish_packed(struct vho_queue *q, const struct vho_slots *b, unsigned k)
+/* Two buffers: the header alone, then the data. */
+static inline bool vho_stage_two(struct vho_queue *q, struct vho_step *t, uint64_t hdr_addr,
+	uint32_t hdr_size, uint64_t addr, uint32_t len, struct vho_stage *st, unsigned n)
+{
+	if (unlikely(hdr_size != t->hdr_len))
+		return false;
+	st->hdr[n] = vho_mem_at_hint(q->mem, &t->e, hdr_addr, hdr_size);
+	st->data[n] = vho_mem_at_hint(q->mem, &t->e, addr, len);
+	st->room[n] = len;
+	return likely(st->hdr[n] && st->data[n]);
+}
+
+/* An indirect table of one or two descriptors, in either layout. */
+static inline bool vho_stage_table(struct vho_queue *q, struct vho_step *t, uint64_t addr,
+	uint32_t len, struct vho_stage *st, unsigned n)
+{
+	const uint16_t kind = VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE;
+	const void *table;
+
+	if (!q->indirect || (len != 16 && len != 32))
+		return false;
+	table = vho_mem_at_hint(q->mem, &t->e, addr, len);
+	if (unlikely(!table))
+		return false;
+	if (q->packed) { // NEXT is reserved there
+		const volatile struct vring_packed_desc *d = table;
+		struct vring_packed_desc a = vho_load_pdesc(&d[0], vho_load16(&d[0].flags)), b;
+
+		if ((a.flags & kind) != t->way)
+			return false;
+		if (len == sizeof(a))
+			return vho_stage_one(q, t, a.addr, a.len, st, n);
+		b = vho_load_pdesc(&d[1], vho_load16(&d[1].flags));
+		return (b.flags & kind) == t->way &&
+		       vho_stage_two(q, t, a.addr, a.len, b.addr, b.len, st, n);
+	}
+
+	const volatile struct vring_desc *d = table;
+	struct vring_desc a = vho_load_desc(&d[0]), b;
+
+	if ((a.flags & VHO_SHAPE) == t->way)
+		return vho_stage_one(q, t, a.addr, a.len, st, n);
+	if ((a.flags & VHO_SHAPE) != (VRING_DESC_F_NEXT | t->way) || a.next != 1 ||
+		len == sizeof(a))
+		return false;
+	b = vho_load_desc(&d[1]);
+	return (b.flags & VHO_SHAPE) == t->way &&
+	       vho_stage_two(q, t, a.addr, a.len, b.addr, b.len, st, n);
+}
+
+static inline bool vho_is_indirect(uint16_t flags)
+{
+	return (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == VRING_DESC_F_INDIRECT;
+}
+
+/* ---- VHO_BATCH chains ---- */
+
+/*
+ * Where descriptors that were loaded together point: each all of a buffer, in one region. False: look
+ * at them one by one.
+ */
+static inline bool vho_stage_batch(const struct vho_step *t, const uint64_t addr[VHO_BATCH],
+	const uint32_t len[VHO_BATCH], const uint16_t id[VHO_BATCH], uint32_t size,
+	struct vho_stage *st, unsigned n)
+{
+	const struct vho_mem_map_entry *e = t->e;
+	unsigned bad = 0;
+
+	for (unsigned k = 0; k < VHO_BATCH; k++) {
+		uint64_t off = addr[k] - e->gpa;
+
+		bad |= (off >= e->size) | (len[k] > e->size - off) | (len[k] < t->hdr_len) |
+		       (id[k] >= size);
+		st->hdr[n + k] = e->host + off;
+		st->data[n + k] = e->host + off + t->hdr_len;
+		st->room[n + k] = len[k] - t->hdr_len;
+		st->id[n + k] = id[k];
+		st->n_slots[n + k] = 1;
+	}
+	return bad == 0;
+}
+
+/* ---- split ---- */
+
+/* The chain whose head is `id`. False: for vho_queue_pop(). */
+static inline bool vho_stage_split_one(
+	struct vho_queue *q, struct vho_step *t, uint16_t id, struct vho_stage *st, unsigned n)
+{
+	struct vring_desc d, e;
+
+	if (unlikely(id >= q->size))
+		return false;
+	d = vho_load_desc(&q->desc[id]);
+	st->id[n] = id;
+	st->n_slots[n] = 1;
+	if ((d.flags & VHO_SHAPE) == t->way)
+		return vho_stage_one(q, t, d.addr, d.len, st, n);
+	if (vho_is_indirect(d.flags))
+		return vho_stage_table(q, t, d.addr, d.len, st, n);
+	if ((d.flags & VHO_SHAPE) != (VRING_DESC_F_NEXT | t->way) || d.next >= q->size)
+		return false;
+	e = vho_load_desc(&q->desc[d.next]);
+	return (e.flags & VHO_SHAPE) == t->way &&
+	       vho_stage_two(q, t, d.addr, d.len, e.addr, e.len, st, n);
+}
+
+/* VHO_BATCH chains of one descriptor each, whose heads lie at `head`. */
+static inline bool vho_stage_split_batch(const struct vho_queue *q, const struct vho_step *t,
+	const volatile uint16_t *head, struct vho_stage *st, unsigned n)
+{
+	uint64_t addr[VHO_BATCH];
+	uint32_t len[VHO_BATCH];
+	uint16_t id[VHO_BATCH];
+	unsigned bad = 0;
+
+	for (unsigned k = 0; k < VHO_BATCH; k++) {
+		id[k] = vho_load16(&head[k]);
+		bad |= id[k] >= q->size;
+	}
+	if (unlikely(bad))
+		return false;
+	for (unsigned k = 0; k < VHO_BATCH; k++) {
+		const volatile struct vring_desc *d = &q->desc[id[k]];
+
+		addr[k] = le64toh(d->addr);
+		len[k] = le32toh(d->len);
+		bad |= (le16toh(d->flags) & VHO_SHAPE) ^ t->way;
+	}
+	return bad == 0 && vho_stage_batch(t, addr, len, id, q->size, st, n);
+}
+
+/* Stage until `max` <= VHO_BURST chains are, whose segments all go one way. */
+static inline void vho_stage_split(struct vho_queue *q, struct vho_stage *st, unsigned max,
+	uint16_t way, uint32_t hdr_len)
+{
+	struct vho_step t = { .e = q->last_region, .way = way, .hdr_len = hdr_len };
+	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail, waiting;
+	unsigned n = q->staged, from = n;
+
+	if ((uint16_t)(q->avail_cached - next) < VHO_AHEAD) {
+		uint16_t idx = vho_load_acquire16(&q->avail->idx);
+
+		if (unlikely((uint16_t)(idx - next) > q->size)) {
+			q->staged_odd = true; // vho_queue_pop() will say so
+			return;
+		}
+		q->avail_cached = idx;
+	}
+	waiting = (uint16_t)(q->avail_cached - next);
+	if (max > waiting)
+		max = waiting;
+	while (n < max) {
+		uint16_t at = (uint16_t)(next + n) & mask;
+		const volatile uint16_t *head = &q->avail->ring[at];
+
+#if VHO_VEC
+		if (likely(t.e && n + VHO_VEC <= max && at + VHO_VEC <= q->size &&
+			    vho_stage_split_vec(q, &t, head, st, n))) {
+			n += VHO_VEC;
+			continue;
+		}
+#endif
+		if (likely(t.e && n + VHO_BATCH <= max && at + VHO_BATCH <= q->size &&
+			    vho_stage_split_batch(q, &t, head, st, n))) {
+			n += VHO_BATCH;
+		} else if (vho_stage_split_one(q, &t, vho_load16(head), st, n)) {
+			n++;
+		} else {
+			q->staged_odd = true;
+			break;
+		}
+	}
+	vho_stage_prefetch(st, from, n - from, way);
+	q->staged = q->staged_slots = (uint16_t)n;
+	q->last_region = t.e;
+}
+
+/* Fetch descriptors that come after what is staged, and used elements that will be written. */
+static inline void vho_ahead_split(struct vho_queue *q)
+{
+	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail;
+	unsigned waiting = (uint16_t)(q->avail_cached - next), i;
+
+	vho_prefetch_read(&q->avail->ring[(next + VHO_AHEAD) & mask]);
+	for (i = 0; i < VHO_BURST; i += VHO_LINE / sizeof(struct vring_used_elem))
+		vho_prefetch_write(&q->used->ring[(q->next_used + i) & mask]);
+	if (waiting > VHO_AHEAD)
+		waiting = VHO_AHEAD;
+	for (i = q->ahead; i < waiting; i++) {
+		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
+
+		if (likely(head < q->size))
+			vho_prefetch_read(&q->desc[head]);
+	}
+	q->ahead = (uint16_t)i;
+}
+
+/* The first k staged chains are off the ring; what was fetched is that much nearer. */
+static inline void vho_stage_took(
+	struct vho_queue *q, struct vho_stage *st, unsigned k, uint32_t slots)
+{
+	unsigned n = q->staged - k;
+
+	q->staged = (uint16_t)n;
+	q->staged_slots = (uint16_t)(q->staged_slots - slots);
+	q->ahead = (uint16_t)(q->ahead > slots ? q->ahead - slots : 0);
+	if (likely(n == 0))
+		return;
+	memmove(st->hdr, st->hdr + k, n * sizeof(st->hdr[0]));
+	memmove(st->data, st->data + k, n * sizeof(st->data[0]));
+	memmove(st->room, st->room + k, n * sizeof(st->room[0]));
+	memmove(st->id, st->id + k, n * sizeof(st->id[0]));
+	memmove(st->n_slots, st->n_slots + k, n * sizeof(st->n_slots[0]));
+}
+
+/*
+ * Give back the first k staged chains, written[i] bytes each (all 0 when `way` is 0), and publish.
+ * With IN_ORDER one element stands for all that were only read: it has the place of the first and
+ * the id of the last (VIRTIO 1.3, "In-order use of descriptors", 2.7 and 2.8).
+ */
+static inline void vho_finish_split(struct vho_queue *q, struct vho_stage *st, unsigned k,
+	uint16_t way, const uint32_t *written)
+{
+	uint16_t mask = (uint16_t)(q->size - 1), at = q->next_used;
+	unsigned i = 0;
+
+	if (!way && q->in_order)
+		i = k - 1;
+#if VHO_VEC
+	else if (likely((at & mask) + k <= q->size))
+		i = vho_used_split_vec(&q->used->ring[at & mask], st, k, written);
+#endif
+	for (uint32_t to = (uint32_t)(at + (!way && q->in_order ? 0 : i)); i < k; i++, to++) {
+		volatile vho_word *u = (volatile void *)&q->used->ring[to & mask];
+
+		*u = htole64(st->id[i] | (uint64_t)written[i] << 32);
+	}
+	q->next_avail = (uint16_t)(q->next_avail + k);
+	q->next_used = (uint16_t)(at + k);
+	vho_store_release16(&q->used->idx, q->next_used);
+	q->published = q->next_used;
+	vho_stage_took(q, st, k, k);
+}
+
+/* ---- packed ---- */
+
+enum vho_staged { VHO_STAGED_ONE, VHO_STAGED_EMPTY, VHO_STAGED_ODD };
+
+/* The chain that starts at slot `at`. */
+static inline enum vho_staged vho_stage_packed_one(struct vho_queue *q, struct vho_step *t,
+	uint16_t at, bool wrap, struct vho_stage *st, unsigned n)
+{
+	const volatile struct vring_packed_desc *d = &q->pdesc[at];
+	uint64_t word = vho_pdesc_word(d), addr;
+	uint16_t flags = (uint16_t)(word >> 48);
+	bool ok = false;
+
+	if (!vho_packed_avail(flags, wrap))
+		return VHO_STAGED_EMPTY;
+	addr = le64toh(d->addr);
+	st->n_slots[n] = 1;
+	if ((flags & VHO_SHAPE) == t->way) {
+		ok = vho_stage_one(q, t, addr, (uint32_t)word, st, n);
+	} else if (vho_is_indirect(flags)) {
+		ok = vho_stage_table(q, t, addr, (uint32_t)word, st, n);
+	} else if ((flags & VHO_SHAPE) == (VRING_DESC_F_NEXT | t->way)) {
+		const volatile struct vring_packed_desc *e =
+			&q->pdesc[at + 1u == q->size ? 0 : at + 1u];
+		uint32_t hdr_size = (uint32_t)word;
+
+		word = vho_pdesc_word(e);
+		st->n_slots[n] = 2;
+		ok = ((word >> 48) & VHO_SHAPE) == t->way &&
+		     vho_stage_two(
+			     q, t, addr, hdr_size, le64toh(e->addr), (uint32_t)word, st, n);
+	}
+	st->id[n] = (uint16_t)(word >> 32);
+	return ok && st->id[n] < q->size ? VHO_STAGED_ONE : VHO_STAGED_ODD;
+}
+
+/* VHO_BATCH chains of one descriptor each, from slot d on. */
+static inline bool vho_stage_packed_batch(const struct vho_queue *q, const struct vho_step *t,
+	const volatile struct vring_packed_desc *d, bool wrap, struct vho_stage *st, unsigned n)
+{
+	const uint64_t want = vho_pdesc_want(t->way, wrap);
+	uint64_t word[VHO_BATCH], addr[VHO_BATCH], bad = 0;
+	uint32_t len[VHO_BATCH];
+	uint16_t id[VHO_BATCH];
+
+	for (unsigned k = 0; k < VHO_BATCH; k++) {
+		word[k] = vho_pdesc_word(&d[k]);
+		bad |= (word[k] & VHO_PDESC_MASK) ^ want;
+	}
+	if (bad)
+		return false;
+	for (unsigned k = 0; k < VHO_BATCH; k++) {
+		addr[k] = le64toh(d[k].addr);
+		len[k] = (uint32_t)word[k];
+		id[k] = (uint16_t)(word[k] >> 32);
+	}
+	return vho_stage_batch(t, addr, len, id, q->size, st, n);
+}
+
+/*
+ * Fetch the lines of the next n descriptors to be read and then written: all at once, and each
+ * crosses between the cores once. Only where the driver has made them available: else they are taken
+ * from under its hands.
+ */
+static inline void vho_fetch_pdescs(const struct vho_queue *q, uint32_t at, uint32_t n)
+{
+	const uint32_t step = VHO_LINE / sizeof(struct vring_packed_desc);
+
+	for (uint32_t i = 0; i < n && at < q->size; i += step, at += step)
+		vho_prefetch_write(&q->pdesc[at]);
+}
+
+/* As vho_stage_split(). One slot stays unstaged, so that the position behind says more or nothing. */
+static inline void vho_stage_packed(struct vho_queue *q, struct vho_stage *st, unsigned max,
+	uint16_t way, uint32_t hdr_len)
+{
+	struct vho_step t = { .e = q->last_region, .way = way, .hdr_len = hdr_len };
+	uint32_t slots = q->staged_slots;
+	uint16_t at = q->next_avail;
+	bool wrap = q->avail_wrap;
+	unsigned n = q->staged, from = n;
+
+	vho_packed_advance(q->size, &at, &wrap, slots);
+	if (q->burst_was == VHO_BURST)
+		vho_fetch_pdescs(q, at, max - n);
+	while (n < max && slots + 1 < q->size) {
+		uint32_t left = q->size - (at > slots ? at : slots);
+		enum vho_staged got;
+
+#if VHO_VEC
+		if (likely(t.e && n + VHO_VEC <= max && left > VHO_VEC &&
+			    vho_stage_packed_vec(q, &t, &q->pdesc[at], wrap, st, n))) {
+			n += VHO_VEC;
+			slots += VHO_VEC;
+			at = (uint16_t)(at + VHO_VEC);
+			continue;
+		}
+#endif
+		if (likely(t.e && n + VHO_BATCH <= max && left > VHO_BATCH &&
+			    vho_stage_packed_batch(q, &t, &q->pdesc[at], wrap, st, n))) {
+			n += VHO_BATCH;
+			slots += VHO_BATCH;
+			at = (uint16_t)(at + VHO_BATCH);
+			continue;
+		}
+		got = vho_stage_packed_one(q, &t, at, wrap, st, n);
+		if (got != VHO_STAGED_ONE) {
+			q->staged_odd = got == VHO_STAGED_ODD;
+			break;
+		}
+		slots += st->n_slots[n];
+		vho_packed_advance(q->size, &at, &wrap, st->n_slots[n]);
+		n++;
+	}
+	vho_stage_prefetch(st, from, n - from, way);
+	q->staged = q->burst_was = (uint16_t)n;
+	q->staged_slots = (uint16_t)slots;
+	q->last_region = t.e;
+}
+
+static inline void vho_pdesc_use(
+	const struct vho_queue *q, uint16_t at, bool wrap, uint16_t id, uint32_t written, int order)
+{
+	uint64_t word = written | (uint64_t)id << 32 |
+			(uint64_t)vho_packed_used_flags(wrap, written > 0) << 48;
+
+	__atomic_store_n((volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word),
+		order);
+}
+
+/* The used elements of staged chains 1 to k - 1, last first. */
+static inline void vho_use_packed(
+	const struct vho_queue *q, const struct vho_stage *st, unsigned k, const uint32_t *written)
 {
 	uint16_t at[VHO_BURST], pos = q->next_used;
 	bool wrap[VHO_BURST], w = q->used_wrap;
-	uint32_t slots = 0;
 
 	for (unsigned i = 0; i < k; i++) {
 		at[i] = pos;
 		wrap[i] = w;
-		slots += b->s[i].n_slots;
-		vho_packed_advance(q->size, &pos, &w, b->s[i].n_slots);
+		vho_packed_advance(q->size, &pos, &w, st->n_slots[i]);
 	}
-	for (unsigned i = k; i-- > 0;) {
-		uint64_t word = b->written[i] | (uint64_t)b->s[i].id << 32 |
-				(uint64_t)vho_packed_used_flags(wrap[i], b->written[i] > 0) << 48;
-		volatile vho_word *to = (volatile void *)&q->pdesc[at[i]].len;
+	for (unsigned i = k - 1; i > 0; i--)
+		vho_pdesc_use(q, at[i], wrap[i], st->id[i], written[i], __ATOMIC_RELAXED);
+}
 
-		if (i == 0)
-			__atomic_store_n(
-				to, htole64(word), __ATOMIC_RELEASE); // the driver waits here
-		else
-			__atomic_store_n(to, htole64(word), __ATOMIC_RELAXED);
+/*
+ * As vho_finish_split(). Elements are written last slot first, so that the line which the driver
+ * watches is taken once, at the end.
+ */
+static inline void vho_finish_packed(struct vho_queue *q, struct vho_stage *st, unsigned k,
+	uint16_t way, const uint32_t *written)
+{
+	uint32_t slots = k;
+	unsigned first = 0;
+
+	if (unlikely(q->staged_slots != q->staged))
+		for (unsigned i = slots = 0; i < k; i++)
+			slots += st->n_slots[i];
+	if (!way && q->in_order) {
+		first = k - 1;
+#if VHO_VEC
+	} else if (likely(slots == k && q->next_used + k <= q->size)) {
+		vho_use_packed_vec(q, st, k, written);
+#endif
+	} else {
+		vho_use_packed(q, st, k, written);
 	}
+	// The driver waits for this one.
+	vho_pdesc_use(q, q->next_used, q->used_wrap, st->id[first], written[first],
+		__ATOMIC_RELEASE);
 	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
-	q->next_used = pos;
-	q->used_wrap = w;
-	vho_ahead_took(q, slots);
+	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, slots);
+	vho_stage_took(q, st, k, slots);
 	slots += q->unsignalled;
 	q->unsignalled = (uint16_t)(slots < q->size ? slots : q->size);
 }
 
-/*
- * What comes next on a ring is often there long before its turn: receive buffers always, packets when
- * the card is the slower side. So lines are fetched ahead, in two steps, while the worker does other
- * things: descriptors two bursts ahead, the buffers that they name one burst ahead. Nothing read here
- * is kept; gathering loads and checks every descriptor itself.
- */
-static inline void vho_ahead_buffer(struct vho_queue *q, const struct vho_mem_map_entry **hint,
-	uint64_t addr, uint32_t len, uint16_t way, uint32_t hdr_len)
-{
-	const uint8_t *p = vho_mem_at_hint(q->mem, hint, addr, len);
+/* ---- either ---- */
 
-	if (unlikely(!p || len <= hdr_len))
-		return;
-	rte_prefetch0(p);
-	if (way)
-		vho_prefetch_write(p + hdr_len);
+static inline void vho_stage_more(struct vho_queue *q, struct vho_stage *st, unsigned max,
+	uint16_t way, uint32_t hdr_len)
+{
+	if (q->packed)
+		vho_stage_packed(q, st, max, way, hdr_len);
 	else
-		rte_prefetch0(p + hdr_len);
+		vho_stage_split(q, st, max, way, hdr_len);
 }
 
-static inline void vho_ahead_split(struct vho_queue *q, uint16_t way, uint32_t hdr_len)
+static inline void vho_finish(struct vho_queue *q, struct vho_stage *st, unsigned k, uint16_t way,
+	const uint32_t *written)
 {
-	const struct vho_mem_map_entry *hint = q->last_region;
-	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail;
-	unsigned waiting = (uint16_t)(q->avail_cached - next), i;
-
-	rte_prefetch0((const void *)(uintptr_t)&q->avail->ring[(next + VHO_AHEAD) & mask]);
-	for (i = q->ahead_desc; i < VHO_AHEAD && i < waiting; i++) {
-		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
-
-		if (likely(head < q->size))
-			rte_prefetch0((const void *)(uintptr_t)&q->desc[head]);
-	}
-	q->ahead_desc = (uint16_t)i;
-	for (i = q->ahead; i < VHO_BURST && i < waiting; i++) {
-		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
-		struct vring_desc d;
-
-		if (unlikely(head >= q->size))
-			break;
-		d = vho_load_desc(&q->desc[head]);
-		vho_ahead_buffer(q, &hint, d.addr, d.len, way, hdr_len);
-	}
-	q->ahead = (uint16_t)i;
-}
-
-static inline void vho_ahead_packed(struct vho_queue *q, uint16_t way, uint32_t hdr_len)
-{
-	const struct vho_mem_map_entry *hint = q->last_region;
-	uint16_t at = q->next_avail;
-	bool wrap = q->avail_wrap;
-	unsigned i;
-
-	vho_fetch_pdescs(q, VHO_AHEAD);
-	if (unlikely(q->ahead >= q->size))
-		return;
-	vho_packed_advance(q->size, &at, &wrap, q->ahead);
-	for (i = q->ahead; i < VHO_BURST && i < q->size; i++) {
-		const volatile struct vring_packed_desc *d = &q->pdesc[at];
-		uint64_t word = vho_pdesc_word(d);
-
-		if (!vho_packed_avail((uint16_t)(word >> 48), wrap))
-			break;
-		vho_ahead_buffer(q, &hint, le64toh(d->addr), (uint32_t)word, way, hdr_len);
-		vho_packed_advance(q->size, &at, &wrap, 1);
-	}
-	q->ahead = (uint16_t)i;
+	if (q->packed)
+		vho_finish_packed(q, st, k, way, written);
+	else
+		vho_finish_split(q, st, k, way, written);
 }
 
 /*
@@ -444,5 +570,6 @@ static inline void vho_ahead_packed(struct vho_queue *q, uint16_t way, uint32_t 
  */
 static inline bool vho_burst_ok(const struct vho_queue *q)
 {
-	return !q->inflight && !q->log.base && q->batch_len == 0 && q->pop_order == q->push_order;
+	return !q->inflight && !q->log.base && q->batch_len == 0 &&
+	       (!q->in_order || q->pop_order == q->push_order);
 }

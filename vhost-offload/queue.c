@@ -79,7 +79,12 @@ int vho_queue_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 	q->desc_gpa = conf->desc_gpa;
 	q->mem = vho_mem_get(conf->mem);
 	if (q->in_order) {
-		q->held = dpu_calloc(q->size, sizeof(*q->held));
+		uint32_t n = 1;
+
+		while (n < q->size)
+			n *= 2;
+		q->held_mask = (uint16_t)(n - 1);
+		q->held = dpu_calloc(n, sizeof(*q->held));
 		if (!q->held) {
 			ret = -ENOMEM;
 			goto err;
@@ -95,6 +100,13 @@ err:
 	return ret;
 }
 
+/* Forget what bursts looked at: it is still on the ring. */
+static void unstage(struct vho_queue *q)
+{
+	q->staged = q->staged_slots = 0;
+	q->staged_odd = false;
+}
+
 void vho_queue_teardown(struct vho_queue *q)
 {
 	vho_mem_put(q->mem);
@@ -103,7 +115,8 @@ void vho_queue_teardown(struct vho_queue *q)
 	q->held = NULL;
 	q->inflight = NULL;
 	q->last_region = NULL;
-	q->ahead = q->ahead_desc = q->burst_was = 0;
+	unstage(q);
+	q->ahead = q->burst_was = 0;
 	q->desc = NULL;
 	q->avail = NULL;
 	q->used = NULL;
@@ -152,6 +165,9 @@ int vho_chain_add(
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -EBADMSG);
 	if (c->out_len + c->in_len + len > VHO_CHAIN_BYTES_MAX)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_TOO_LONG, -EBADMSG);
+	// An empty buffer has an address to check and nothing else, but it takes time.
+	if (len == 0 && c->n_out + c->n_in + c->n_empty++ >= c->max)
+		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -E2BIG);
 	do {
 		uint64_t part = left;
 		uint8_t *p = vho_mem_at_hint(q->mem, &q->last_region, addr, part);
@@ -161,8 +177,8 @@ int vho_chain_add(
 		if (!p)
 			return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_ADDRESS, -EFAULT);
 		if (part == 0)
-			break; // an empty buffer has an address to check and nothing else
-		if (c->n_out + c->n_in >= c->max)
+			break;
+		if (c->n_out + c->n_in + c->n_empty >= c->max)
 			return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -E2BIG);
 		c->iov[c->n_out + c->n_in] = (struct iovec){ .iov_base = p, .iov_len = part };
 		if (in)
@@ -205,7 +221,8 @@ int vho_queue_pop(struct vho_queue *q, struct vho_chain *c)
 		return 0;
 	if (cut_short(q))
 		return vho_queue_fail(q, VHO_QUEUE_ERR_MEM_FAULT, -EFAULT);
-	c->n_out = c->n_in = 0;
+	unstage(q);
+	c->n_out = c->n_in = c->n_empty = 0;
 	c->out_len = c->in_len = 0;
 	ret = q->packed ? vho_packed_pop(q, c) : vho_split_pop(q, c);
 	if (ret <= 0)
@@ -245,11 +262,11 @@ void vho_queue_push(struct vho_queue *q, const struct vho_elem *e, uint32_t writ
 		return;
 	}
 
-	struct vho_held *h = &q->held[e->order % q->size];
+	struct vho_held *h = &q->held[e->order & q->held_mask];
 
 	*h = (struct vho_held){ .elem = *e, .written = written, .waiting = true };
-	for (h = &q->held[q->push_order % q->size]; h->waiting;
-		h = &q->held[q->push_order % q->size]) {
+	for (h = &q->held[q->push_order & q->held_mask]; h->waiting;
+		h = &q->held[q->push_order & q->held_mask]) {
 		h->waiting = false;
 		q->push_order++;
 		push_now(q, &h->elem, h->written);

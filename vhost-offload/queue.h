@@ -67,6 +67,7 @@ struct vho_elem {
 struct vho_chain {
 	struct vho_elem elem;
 	uint16_t n_out, n_in; // segments of iov
+	uint16_t n_empty; // buffers of length 0, which have no segment
 	uint16_t max; // capacity of iov: set by the caller
 	uint64_t out_len, in_len; // bytes
 	struct iovec *iov; // caller's memory, `max` entries
@@ -110,10 +111,13 @@ struct vho_queue {
 	uint16_t batch_slot, batch_flags, batch_len; // packed: pushed and not yet published
 	uint16_t pop_order, push_order; // free-running
 	struct vho_held *held; // owned; IN_ORDER only: pushes that wait for an earlier one
+	uint16_t held_mask; // entries of it, a power of two, less 1: orders wrap at 2^16
 	uint16_t resubmit_next; // next entry of inflight's resubmit list
-	/* Slots after next_avail whose buffers, whose descriptors were fetched (net_ring.h). */
-	uint16_t ahead, ahead_desc;
-	uint16_t burst_was; // packed: slots that were there when last looked at
+	/* Chains after next_avail that a burst has looked at (net_ring.h), and their slots. */
+	uint16_t staged, staged_slots;
+	bool staged_odd; // and what comes behind them is for vho_queue_pop()
+	uint16_t burst_was; // packed: chains staged the last time
+	uint16_t ahead; // split: chains after next_avail whose descriptors were fetched
 	const struct vho_mem_map_entry *last_region; // hint: where the last address was found
 
 	/* Written by that worker, read by any thread. */
@@ -147,7 +151,7 @@ uint32_t vho_queue_base(const struct vho_queue *q);
  *   -EBADMSG  a broken chain: index or id out of range, loop, bad indirect table, readable after
  *             writable, length sum past 2^32, avail index jumped
  *   -EFAULT   an address outside the map
- *   -E2BIG    more segments than c->max
+ *   -E2BIG    more segments and empty buffers than c->max
  * after which the queue is broken (stopped, counted, err eventfd signalled). Worker.
  */
 int vho_queue_pop(struct vho_queue *q, struct vho_chain *c);

@@ -26,6 +26,14 @@ struct rig {
 	uint8_t *log; // non-NULL: the general path, because writes are logged
 	uint32_t next_desc, next_table;
 	uint64_t next_buf;
+
+	/* What the driver offered and has not found used yet, in order. */
+	struct {
+		uint16_t id, slots;
+	} offered[RIG_SIZE];
+	uint32_t n_offered, n_returned; // free-running
+	uint16_t used_at; // split: used index seen; packed: slot
+	bool used_wrap;
 };
 
 static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bool general)
@@ -54,6 +62,7 @@ static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bo
 	dev->queues[queue].enabled = true;
 	r->v.q.size = RIG_SIZE;
 	r->next_buf = RIG_DATA;
+	r->used_wrap = true;
 }
 
 static inline void rig_close(struct rig *r)
@@ -118,5 +127,49 @@ static inline void rig_offer(
 	}
 	if (!packed)
 		vq_avail(&r->v, first);
+	r->offered[r->n_offered % RIG_SIZE].id = id;
+	r->offered[r->n_offered++ % RIG_SIZE].slots = (uint16_t)slots;
 	r->next_desc += slots;
+}
+
+/* The id of the next used element, if there is one. */
+static inline bool rig_used(const struct rig *r, uint16_t *id)
+{
+	if (!r->q->packed) {
+		*id = (uint16_t)vq_used(&r->v)->ring[r->used_at % RIG_SIZE].id;
+		return r->used_at != vq_used(&r->v)->idx;
+	}
+	*id = vq_pdesc(&r->v)[r->used_at].id;
+	return vq_slot_used(&r->v, r->used_at, r->used_wrap);
+}
+
+/*
+ * Take back what was used, as a driver with IN_ORDER does: one element may stand for many chains,
+ * up to the one whose id it has (VIRTIO 1.3, 2.7.9).
+ */
+static inline void rig_take_in_order(struct rig *r)
+{
+	uint16_t id;
+
+	while (rig_used(r, &id)) {
+		uint32_t slots = 0, n = 0;
+		bool found = false;
+
+		while (!found) {
+			assert_true(r->n_returned != r->n_offered);
+			found = r->offered[r->n_returned % RIG_SIZE].id == id;
+			slots += r->offered[r->n_returned++ % RIG_SIZE].slots;
+			n++;
+		}
+		if (!r->q->packed) {
+			r->used_at = (uint16_t)(r->used_at + n);
+			continue;
+		}
+		r->used_at = (uint16_t)(r->used_at + slots);
+		if (r->used_at >= RIG_SIZE) {
+			r->used_at = (uint16_t)(r->used_at - RIG_SIZE);
+			r->used_wrap = !r->used_wrap;
+		}
+	}
+	assert_int_equal(r->used_at, r->q->next_used);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 
+#include "net_fast.h"
 #include "net_rig.h"
 
 #define W VRING_DESC_F_WRITE
@@ -30,15 +31,19 @@ static const struct layout {
 	{ "split, in order", VQ_SPLIT | VQ_INDIRECT | OFFLOADS | MRG | VQ_IN_ORDER },
 	{ "packed", VQ_PACKED | VQ_INDIRECT | OFFLOADS },
 	{ "packed, mergeable", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG },
+	{ "packed, in order", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG | VQ_IN_ORDER },
 };
 
-/* Cut `total` bytes into parts: the shapes that drivers use, and any other. */
-static unsigned cut(struct part *p, const uint8_t *from, uint32_t total, uint32_t hdr)
+/* The bursts under test: each that this CPU can run. */
+static const struct vho_net_fast *fast;
+
+/* Cut `total` bytes into parts: the shapes that drivers use, and any other unless `plain`. */
+static unsigned cut(struct part *p, const uint8_t *from, uint32_t total, uint32_t hdr, bool plain)
 {
 	unsigned n = 0;
 	uint32_t at = 0, shape = draw(8);
 
-	if (shape < 3 || total <= hdr) {
+	if (plain || shape < 3 || total <= hdr) {
 		p[n++] = (struct part){ total, from };
 		return n;
 	}
@@ -59,13 +64,18 @@ static unsigned cut(struct part *p, const uint8_t *from, uint32_t total, uint32_
 	return n;
 }
 
-static void same_rings(const struct rig *a, const struct rig *b)
+/* With IN_ORDER the used elements differ, and the driver finds the same all the same. */
+enum compare { BY_BYTE, BY_DRIVER };
+
+static void same_rings(const struct rig *a, const struct rig *b, enum compare compare)
 {
 	assert_int_equal(a->q->next_avail, b->q->next_avail);
 	assert_int_equal(a->q->next_used, b->q->next_used);
 	assert_int_equal(a->q->avail_wrap, b->q->avail_wrap);
 	assert_int_equal(a->q->used_wrap, b->q->used_wrap);
 	assert_int_equal(a->q->broken, b->q->broken);
+	if (compare == BY_DRIVER)
+		return;
 	assert_memory_equal(vq_at(&a->v, VQ_DESC), vq_at(&b->v, VQ_DESC), RIG_SIZE * 16);
 	if (!a->q->packed)
 		assert_memory_equal(vq_used(&a->v), vq_used(&b->v), 4 + RIG_SIZE * 8);
@@ -89,21 +99,39 @@ static void same_mbuf(struct rte_mbuf *a, struct rte_mbuf *b)
 		rte_pktmbuf_read(b, 0, b->pkt_len, two), a->pkt_len);
 }
 
+/* Take packets off both; returns how many. */
+static unsigned take_both(struct rig *a, struct rig *b, unsigned n)
+{
+	struct rte_mbuf *pa[64], *pb[64];
+	unsigned got = vho_net_rx(a->net, 0, pa, (uint16_t)n);
+
+	assert_int_equal(vho_net_rx(b->net, 0, pb, (uint16_t)n), got);
+	for (unsigned i = 0; i < got; i++) {
+		same_mbuf(pa[i], pb[i]);
+		rte_pktmbuf_free(pa[i]);
+		rte_pktmbuf_free(pb[i]);
+	}
+	return got;
+}
+
 /* Random legal chains: the burst path and the general path must give the same. */
 static void rx_differs_not(void **state)
 {
 	const struct layout *l = *state;
+	enum compare compare = l->features & VQ_IN_ORDER ? BY_DRIVER : BY_BYTE;
 	static uint8_t bytes[4096];
-	struct rte_mbuf *pa[64], *pb[64];
 	struct rig a, b;
 
 	seed = 88172645463325252ULL;
 	rig_open(&a, 1, l->features, false);
 	rig_open(&b, 1, l->features, true);
+	a.net->fast = fast;
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		unsigned n = 1 + draw(10), got;
+		bool plain = draw(2);
+		unsigned n = 1 + draw(plain ? 60 : 10);
+		uint32_t full = a.next_desc + RIG_SIZE - 8;
 
-		for (unsigned i = 0; i < n; i++) {
+		for (unsigned i = 0; i < n && a.next_desc < full; i++) {
 			uint32_t total = draw(10) ? 12 + draw(1600) : draw(3500);
 			struct part p[8];
 			unsigned k, direct;
@@ -114,30 +142,20 @@ static void rx_differs_not(void **state)
 				memset(bytes, 0, 12);
 			if (draw(3) == 0)
 				bytes[0] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-			k = cut(p, bytes, total, 12);
+			k = cut(p, bytes, total, 12, plain && draw(20));
 			direct = draw(3) ? k : draw(k);
 			rig_offer(&a, p, k, direct, 0);
 			rig_offer(&b, p, k, direct, 0);
 		}
-		n = 1 + draw(40);
-		got = vho_net_rx(a.net, 0, pa, (uint16_t)n);
-		assert_int_equal(vho_net_rx(b.net, 0, pb, (uint16_t)n), got);
-		for (unsigned i = 0; i < got; i++) {
-			same_mbuf(pa[i], pb[i]);
-			rte_pktmbuf_free(pa[i]);
-			rte_pktmbuf_free(pb[i]);
+		take_both(&a, &b, 1 + draw(60));
+		same_rings(&a, &b, compare);
+		while (a.q->next_avail != a.v.avail) // what was left by a small budget
+			take_both(&a, &b, 64);
+		same_rings(&a, &b, compare);
+		if (compare == BY_DRIVER) {
+			rig_take_in_order(&a);
+			rig_take_in_order(&b);
 		}
-		same_rings(&a, &b);
-		while (a.q->next_avail != a.v.avail) { // what was left by a small budget
-			got = vho_net_rx(a.net, 0, pa, 64);
-			assert_int_equal(vho_net_rx(b.net, 0, pb, 64), got);
-			for (unsigned i = 0; i < got; i++) {
-				same_mbuf(pa[i], pb[i]);
-				rte_pktmbuf_free(pa[i]);
-				rte_pktmbuf_free(pb[i]);
-			}
-		}
-		same_rings(&a, &b);
 	}
 	assert_false(a.q->broken);
 	same_drops(&a, &b);
@@ -181,8 +199,10 @@ static void tx_differs_not(void **state)
 	seed = 1234567891011ULL;
 	rig_open(&a, 0, l->features, false);
 	rig_open(&b, 0, l->features, true);
+	a.net->fast = fast;
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		unsigned n = draw(10);
+		bool plain = draw(2);
+		unsigned n = draw(plain ? 50 : 10);
 
 		for (unsigned i = 0; i < n; i++) {
 			bool shorter = l->features & MRG && draw(6) == 0;
@@ -192,14 +212,14 @@ static void tx_differs_not(void **state)
 
 			if (l->features & 1ULL << VIRTIO_F_RING_PACKED)
 				waiting = (a.v.avail + RIG_SIZE - a.q->next_avail) % RIG_SIZE;
-			if (waiting * 6 > RIG_SIZE / 2 || waiting > 20)
+			if (waiting > (plain ? RIG_SIZE * 2 / 3 : 20))
 				break;
-			k = cut(p, NULL, room, 12);
+			k = cut(p, NULL, room, 12, plain && draw(20));
 			direct = draw(3) ? k : draw(k);
 			rig_offer(&a, p, k, direct, W);
 			rig_offer(&b, p, k, direct, W);
 		}
-		n = draw(12);
+		n = draw(plain ? 40 : 12);
 		for (unsigned i = 0; i < n; i++) {
 			uint32_t len = draw(5) ? 14 + draw(1500) : 14 + draw(4000);
 			uint64_t what = draw(256);
@@ -209,7 +229,7 @@ static void tx_differs_not(void **state)
 		}
 		assert_int_equal(vho_net_tx(a.net, 0, pa, (uint16_t)n),
 			vho_net_tx(b.net, 0, pb, (uint16_t)n));
-		same_rings(&a, &b);
+		same_rings(&a, &b, BY_BYTE);
 		same_drops(&a, &b);
 	}
 	assert_memory_equal(a.v.base, b.v.base, 2 * VQ_REGION);
@@ -315,32 +335,76 @@ static void disabled_queue_discards(void **state)
 	rig_close(&r);
 }
 
-/* VP-08 and its split twin: the third of a burst has a bad address. */
-static void vp08_third_address_invalid(void **state)
+#define BAD_BURST 20u
+
+/* What is wrong with the descriptor at `at` of a burst. */
+static const struct bad_case {
+	const char *name;
+	uint64_t addr; // 0: as it was
+	uint32_t len; // 0: as it was
+	uint16_t flags; // added
+	uint16_t id; // packed only; 0: as it was
+	enum vho_queue_error why;
+} bads[] = {
+	{ "VP-08 address outside", VQ_END - 50, 0, 0, 0, VHO_QUEUE_ERR_BAD_ADDRESS },
+	{ "address below", VQ_GPA - 1, 0, 0, 0, VHO_QUEUE_ERR_BAD_ADDRESS },
+	{ "address wraps", UINT64_MAX - 8, 0, 0, 0, VHO_QUEUE_ERR_BAD_ADDRESS },
+	{ "length outside", 0, UINT32_MAX, 0, 0, VHO_QUEUE_ERR_BAD_ADDRESS },
+	{ "VS-09 indirect with next", 0, 0, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 0,
+		VHO_QUEUE_ERR_BAD_INDIRECT },
+	{ "VS-09 indirect not negotiated", 0, 16, VRING_DESC_F_INDIRECT, 0,
+		VHO_QUEUE_ERR_BAD_INDIRECT },
+	{ "VP-04 id outside", 0, 0, 0, RIG_SIZE, VHO_QUEUE_ERR_BAD_INDEX },
+};
+
+/*
+ * One bad descriptor at every place of a burst, whatever step of staging it falls to: those before
+ * it arrive, it stops the ring under the same reason as in the general path.
+ */
+static void bad_in_burst(void **state)
 {
+	const struct bad_case *t = *state;
 	static uint8_t bytes[100];
 
-	(void)state;
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4 * BAD_BURST; i++) {
+		unsigned at = i / 4;
+		bool packed = i & 1;
 		struct part p = { 100, bytes };
-		struct rte_mbuf *m[8];
+		struct rte_mbuf *m[BAD_BURST];
 		struct rig r;
 		unsigned got;
 
-		rig_open(&r, 1, (i & 1 ? VQ_PACKED : VQ_SPLIT), i & 2);
-		for (unsigned k = 0; k < 4; k++)
+		if (t->id && !packed)
+			continue;
+		rig_open(&r, 1, packed ? VQ_PACKED : VQ_SPLIT, i & 2);
+		r.net->fast = fast;
+		for (unsigned k = 0; k < 3; k++) // the region is known
 			rig_offer(&r, &p, 1, 1, 0);
-		if (r.q->packed)
-			vq_pdesc(&r.v)[2].addr = VQ_END - 50;
-		else
-			vq_desc(&r.v)[2].addr = VQ_END - 50;
-		got = vho_net_rx(r.net, 0, m, 8);
-		assert_int_equal(got, 2);
+		got = vho_net_rx(r.net, 0, m, BAD_BURST);
+		assert_int_equal(got, 3);
+		rte_pktmbuf_free_bulk(m, got);
+		for (unsigned k = 0; k < BAD_BURST; k++)
+			rig_offer(&r, &p, 1, 1, 0);
+		if (packed) {
+			struct vring_packed_desc *d = &vq_pdesc(&r.v)[3 + at];
+
+			d->addr = t->addr ? t->addr : d->addr;
+			d->len = t->len ? t->len : d->len;
+			d->id = t->id ? t->id : d->id;
+			d->flags |= t->flags;
+		} else {
+			struct vring_desc *d = &vq_desc(&r.v)[3 + at];
+
+			d->addr = t->addr ? t->addr : d->addr;
+			d->len = t->len ? t->len : d->len;
+			d->flags |= t->flags;
+		}
+		got = vho_net_rx(r.net, 0, m, BAD_BURST);
+		assert_int_equal(got, at);
 		rte_pktmbuf_free_bulk(m, got);
 		assert_true(r.q->broken);
-		assert_int_equal(
-			dpu_counter_read(&r.q->stats.errors[VHO_QUEUE_ERR_BAD_ADDRESS]), 1);
-		assert_int_equal(vho_net_rx(r.net, 0, m, 8), 0);
+		assert_int_equal(dpu_counter_read(&r.q->stats.errors[t->why]), 1);
+		assert_int_equal(vho_net_rx(r.net, 0, m, BAD_BURST), 0);
 		rig_close(&r);
 	}
 }
@@ -361,6 +425,39 @@ static void vs21_no_buffers(void **state)
 		dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_TX_NO_BUFFER]), 3);
 	assert_int_equal(rte_mempool_avail_count(mbuf_pool), before);
 	rig_close(&r);
+}
+
+static const struct useless_case {
+	const char *name;
+	struct part p[2];
+	unsigned n;
+	uint16_t way;
+} useless[] = {
+	{ "empty receive buffer", { { 0, NULL } }, 1, W },
+	{ "receive buffer that is only readable", { { 2048, NULL } }, 1, 0 },
+	{ "receive buffer that is readable first", { { 12, NULL }, { 2048, NULL } }, 2, 0 },
+};
+
+/* A receive chain that can hold nothing ends the ring instead of being looked at for ever. */
+static void useless_buffer(void **state)
+{
+	const struct useless_case *t = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct rte_mbuf *m = packet(60, 1);
+		struct rig r;
+
+		rig_open(&r, 0, (i & 1 ? VQ_PACKED : VQ_SPLIT) | MRG, i & 2);
+		rig_offer(&r, t->p, t->n, t->n, t->way);
+		assert_int_equal(vho_net_tx(r.net, 0, &m, 1), 0);
+		assert_true(r.q->broken);
+		assert_int_equal(
+			dpu_counter_read(&r.q->stats.errors[VHO_QUEUE_ERR_BAD_CHAIN]), 1);
+		assert_int_equal(
+			dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_TX_BAD_RING]),
+			1);
+		rig_close(&r);
+	}
 }
 
 static void pool_empty(void **state)
@@ -392,7 +489,6 @@ int main(void)
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(vn24_tail_untouched),
 		cmocka_unit_test(disabled_queue_discards),
-		cmocka_unit_test(vp08_third_address_invalid),
 		cmocka_unit_test(vs21_no_buffers),
 		cmocka_unit_test(pool_empty),
 	};
@@ -400,9 +496,14 @@ int main(void)
 
 	if (mbuf_env_start(NULL))
 		return 1;
-	RUN_ROWS(layouts, rx_differs_not, failed);
-	RUN_ROWS(layouts, tx_differs_not, failed);
+	for (unsigned i = 0; (fast = vho_net_fast_at(i)); i++) {
+		print_message("bursts: %s\n", fast->name);
+		RUN_ROWS(layouts, rx_differs_not, failed);
+		RUN_ROWS(layouts, tx_differs_not, failed);
+		RUN_ROWS(bads, bad_in_burst, failed);
+	}
 	RUN_ROWS(lengths, length, failed);
+	RUN_ROWS(useless, useless_buffer, failed);
 	failed += cmocka_run_group_tests(rest, NULL, NULL);
 	return failed != 0;
 }

@@ -23,6 +23,7 @@ static const struct chain_case {
 	int ret;
 	enum vho_queue_error why;
 	uint16_t id, n_slots, n_out, n_in;
+	unsigned empty; // descriptors of length 0 in the table
 } chains[] = {
 	{ "one readable", 0, 1, { { VQ_BUF, 64, 5, 0 } }, .ret = 1, .why = GOOD, .id = 5,
 		.n_slots = 1, .n_out = 1 },
@@ -35,6 +36,11 @@ static const struct chain_case {
 		.ret = -EBADMSG, .why = VHO_QUEUE_ERR_BAD_CHAIN },
 	{ "VS-07 wild address, length 0", 0, 1, { { ~0xfULL, 0, 0, 0 } }, .ret = -EFAULT,
 		.why = VHO_QUEUE_ERR_BAD_ADDRESS },
+	{ "VS-18 more empty buffers than segments allowed", VQ_INDIRECT, 1,
+		{ { VQ_TABLE, 17 * 16, 0, I } }, .ret = -E2BIG, .why = VHO_QUEUE_ERR_BAD_CHAIN,
+		.empty = 17 },
+	{ "as many empty buffers as segments allowed", VQ_INDIRECT, 1,
+		{ { VQ_TABLE, 16 * 16, 0, I } }, .ret = 1, .why = GOOD, .n_slots = 1, .empty = 16 },
 	{ "segment over two regions", 0, 1, { { VQ_SEAM - 10, 30, 0, 0 } }, .ret = 1, .why = GOOD,
 		.n_slots = 1, .n_out = 2 },
 	{ "VS-09 indirect without the feature", 0, 1, { { VQ_TABLE, 16, 0, I } }, .ret = -EBADMSG,
@@ -63,6 +69,8 @@ static void chain(void **state)
 	vq_open(&v);
 	vq_start(&v, VQ_PACKED | t->features, 8);
 	memcpy(vq_at(&v, VQ_TABLE), t->t, sizeof(t->t));
+	for (unsigned i = 0; i < t->empty; i++)
+		((struct vring_packed_desc *)vq_at(&v, VQ_TABLE))[i].addr = VQ_BUF;
 	for (unsigned i = 0; i < t->n; i++)
 		vq_put(&v, t->s[i].addr, t->s[i].len, t->s[i].id, t->s[i].flags);
 	assert_int_equal(vho_queue_pop(&v.q, &c), t->ret);
@@ -278,11 +286,45 @@ static void log_of_writes(void **state)
 	vq_close(&v);
 }
 
+/*
+ * IN_ORDER on a ring of three: answers that come in the wrong order are held back, and the positions
+ * in which they wait stay apart when the free-running order wraps at 2^16.
+ */
+static void in_order_odd_size(void **state)
+{
+	struct iovec iov[4];
+	struct vq v;
+
+	(void)state;
+	vq_open(&v);
+	vq_start(&v, VQ_PACKED | VQ_IN_ORDER, 3);
+	for (unsigned round = 0; round < 70000; round++) {
+		struct vho_chain a = { .iov = iov, .max = 4 }, b = a;
+		uint16_t at = v.avail;
+		bool wrap = v.wrap;
+
+		vq_put(&v, VQ_BUF, 8, 0, W);
+		vq_put(&v, VQ_BUF, 8, 1, W);
+		assert_int_equal(vho_queue_pop(&v.q, &a), 1);
+		assert_int_equal(vho_queue_pop(&v.q, &b), 1);
+		vho_queue_push(&v.q, &b.elem, 2);
+		vho_queue_publish(&v.q);
+		assert_false(vq_slot_used(&v, at, wrap));
+		vho_queue_push(&v.q, &a.elem, 1);
+		vho_queue_publish(&v.q);
+		assert_true(vq_slot_used(&v, at, wrap));
+		assert_int_equal(vq_pdesc(&v)[at].id, 0);
+		assert_int_equal(vq_pdesc(&v)[(at + 1) % 3].id, 1);
+	}
+	vq_close(&v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(vp02_next_everywhere),
 		cmocka_unit_test(batch_first_slot_last),
+		cmocka_unit_test(in_order_odd_size),
 		cmocka_unit_test(log_of_writes),
 	};
 	int failed = 0;
