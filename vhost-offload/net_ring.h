@@ -439,7 +439,10 @@ static inline void vho_fetch_pdescs(const struct vho_queue *q, uint32_t at, uint
 		vho_prefetch_write(&q->pdesc[at]);
 }
 
-/* As vho_stage_split(). One slot stays unstaged, so that the position behind says more or nothing. */
+/*
+ * As vho_stage_split(). One slot stays unstaged, so that the position behind the staged ones tells more
+ * from nothing; vho_queue_pop() takes that one.
+ */
 static inline void vho_stage_packed(struct vho_queue *q, struct vho_stage *st, unsigned max,
 	uint16_t way, uint32_t hdr_len)
 {
@@ -452,10 +455,14 @@ static inline void vho_stage_packed(struct vho_queue *q, struct vho_stage *st, u
 	vho_packed_advance(q->size, &at, &wrap, slots);
 	if (q->burst_was == VHO_BURST)
 		vho_fetch_pdescs(q, at, max - n);
-	while (n < max && slots + 1 < q->size) {
+	while (n < max) {
 		uint32_t left = q->size - (at > slots ? at : slots);
 		enum vho_staged got;
 
+		if (unlikely(slots + 1 >= q->size)) {
+			q->staged_odd = true;
+			break;
+		}
 #if VHO_VEC
 		if (likely(t.e && n + VHO_VEC <= max && left > VHO_VEC &&
 			    vho_stage_packed_vec(q, &t, &q->pdesc[at], wrap, st, n))) {

@@ -24,19 +24,21 @@ struct rig {
 	struct vho_queue *q;
 	struct vho_host host;
 	uint8_t *log; // non-NULL: the general path, because writes are logged
+	uint32_t size; // of the ring
 	uint32_t next_desc, next_table;
 	uint64_t next_buf;
 
 	/* What the driver offered and has not found used yet, in order. */
 	struct {
 		uint16_t id, slots;
-	} offered[RIG_SIZE];
+	} offered[RIG_SIZE]; // rings of at most that size
 	uint32_t n_offered, n_returned; // free-running
 	uint16_t used_at; // split: used index seen; packed: slot
 	bool used_wrap;
 };
 
-static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bool general)
+static inline void rig_open_size(
+	struct rig *r, unsigned queue, uint64_t features, bool general, uint32_t size)
 {
 	struct vho_net_conf conf = { .name = "t",
 		.max_pairs = 1,
@@ -51,7 +53,7 @@ static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bo
 	assert_int_equal(vho_net_create(&conf, &r->host, &r->net), 0);
 	dev = vho_net_dev(r->net);
 	assert_int_equal(vho_dev_set_features(dev, features), 0);
-	qc = vq_conf(&r->v, features, RIG_SIZE);
+	qc = vq_conf(&r->v, features, size);
 	if (general) {
 		r->log = test_calloc(1, 4096);
 		qc.log = (struct vho_dirty_log){ r->log, 4096 };
@@ -60,9 +62,14 @@ static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bo
 	assert_int_equal(vho_queue_setup(r->q, &qc), 0);
 	r->q->running = true;
 	dev->queues[queue].enabled = true;
-	r->v.q.size = RIG_SIZE;
+	r->v.q.size = r->size = size;
 	r->next_buf = RIG_DATA;
 	r->used_wrap = true;
+}
+
+static inline void rig_open(struct rig *r, unsigned queue, uint64_t features, bool general)
+{
+	rig_open_size(r, queue, features, general, RIG_SIZE);
 }
 
 static inline void rig_close(struct rig *r)
@@ -93,7 +100,7 @@ static inline void rig_offer(
 	bool packed = r->q->packed;
 	unsigned slots = direct < n ? direct + 1 : n;
 	uint64_t table = VQ_TABLE + r->next_table;
-	uint16_t id = (uint16_t)(r->next_desc % RIG_SIZE), first = id;
+	uint16_t id = (uint16_t)(r->next_desc % r->size), first = id;
 
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t at = rig_place(r, &p[i]);
@@ -111,8 +118,8 @@ static inline void rig_offer(
 		} else if (packed) {
 			vq_put(&r->v, at, p[i].len, next ? 77 : id, next | way);
 		} else {
-			vq_desc(&r->v)[(first + i) % RIG_SIZE] = (struct vring_desc){ at, p[i].len,
-				next | way, (uint16_t)((first + i + 1) % RIG_SIZE) };
+			vq_desc(&r->v)[(first + i) % r->size] = (struct vring_desc){ at, p[i].len,
+				next | way, (uint16_t)((first + i + 1) % r->size) };
 		}
 	}
 	if (direct < n) {
@@ -122,7 +129,7 @@ static inline void rig_offer(
 		if (packed)
 			vq_put(&r->v, table, len, id, VRING_DESC_F_INDIRECT);
 		else
-			vq_desc(&r->v)[(first + direct) % RIG_SIZE] = (struct vring_desc){ table,
+			vq_desc(&r->v)[(first + direct) % r->size] = (struct vring_desc){ table,
 				len, VRING_DESC_F_INDIRECT, 0 };
 	}
 	if (!packed)
@@ -136,7 +143,7 @@ static inline void rig_offer(
 static inline bool rig_used(const struct rig *r, uint16_t *id)
 {
 	if (!r->q->packed) {
-		*id = (uint16_t)vq_used(&r->v)->ring[r->used_at % RIG_SIZE].id;
+		*id = (uint16_t)vq_used(&r->v)->ring[r->used_at % r->size].id;
 		return r->used_at != vq_used(&r->v)->idx;
 	}
 	*id = vq_pdesc(&r->v)[r->used_at].id;
@@ -166,8 +173,8 @@ static inline void rig_take_in_order(struct rig *r)
 			continue;
 		}
 		r->used_at = (uint16_t)(r->used_at + slots);
-		if (r->used_at >= RIG_SIZE) {
-			r->used_at = (uint16_t)(r->used_at - RIG_SIZE);
+		if (r->used_at >= r->size) {
+			r->used_at = (uint16_t)(r->used_at - r->size);
 			r->used_wrap = !r->used_wrap;
 		}
 	}

@@ -335,6 +335,70 @@ static void disabled_queue_discards(void **state)
 	rig_close(&r);
 }
 
+static const struct size_case {
+	const char *name;
+	uint64_t features;
+	uint32_t size;
+} sizes[] = {
+	{ "split, 1", VQ_SPLIT, 1 },
+	{ "split, 2", VQ_SPLIT, 2 },
+	{ "split, 4", VQ_SPLIT, 4 },
+	{ "split, 16", VQ_SPLIT, 16 },
+	{ "split, 64", VQ_SPLIT, 64 },
+	{ "split, 32768", VQ_SPLIT, 32768 },
+	{ "VP-01 packed, 1", VQ_PACKED, 1 },
+	{ "VP-01 packed, 2", VQ_PACKED, 2 },
+	{ "VP-01 packed, 3", VQ_PACKED, 3 },
+	{ "VP-01 packed, 5", VQ_PACKED, 5 },
+	{ "VP-01 packed, 8", VQ_PACKED, 8 },
+	{ "VP-01 packed, 9", VQ_PACKED, 9 },
+	{ "VP-01 packed, 33", VQ_PACKED, 33 },
+	{ "VP-01 packed, 100", VQ_PACKED, 100 },
+	{ "VP-01 packed, 1000", VQ_PACKED, 1000 },
+	{ "VP-01 packed, 32768", VQ_PACKED, 32768 },
+};
+
+/* Rings of every size, filled to the brim: each packet arrives, in order, both ways. */
+static void any_size(void **state)
+{
+	const struct size_case *t = *state;
+	uint32_t total = t->size < 1000 ? 3 * t->size + 200 : 2 * t->size + 7, in = 0, out = 0;
+	uint8_t bytes[12 + 60] = { 0 };
+	struct part from = { sizeof(bytes), bytes }, to = { 100, NULL };
+	struct rig a, b;
+
+	seed = 42;
+	rig_open_size(&a, 1, t->features | MRG, false, t->size);
+	rig_open_size(&b, 0, t->features | MRG, false, t->size);
+	a.net->fast = b.net->fast = fast;
+	while (out < total) {
+		struct rte_mbuf *m[32];
+		uint32_t most = t->size < 4000 ? t->size : 4000; // as many as have a buffer
+		uint32_t n = draw(2) ? most : 1 + draw(most), before, got;
+
+		for (; in < out + n; in++) {
+			memcpy(bytes + 12, &in, sizeof(in));
+			rig_offer(&a, &from, 1, 1, 0);
+			rig_offer(&b, &to, 1, 1, W);
+		}
+		while ((got = vho_net_rx(a.net, 0, m, (uint16_t)(1 + draw(32)))) > 0) {
+			for (uint32_t i = 0; i < got; i++)
+				assert_memory_equal(rte_pktmbuf_mtod(m[i], uint8_t *),
+					&(uint32_t){ out + i }, sizeof(out));
+			before = b.q->next_used;
+			assert_int_equal(vho_net_tx(b.net, 0, m, (uint16_t)got), got);
+			if (t->size > got)
+				assert_int_not_equal(b.q->next_used, before);
+			out += got;
+		}
+		assert_int_equal(out, in);
+	}
+	assert_int_equal(dpu_counter_read(&vho_net_stats(b.net, 0)->tx_packets), out);
+	assert_false(a.q->broken || b.q->broken);
+	rig_close(&a);
+	rig_close(&b);
+}
+
 #define BAD_BURST 20u
 
 /* What is wrong with the descriptor at `at` of a burst. */
@@ -501,6 +565,7 @@ int main(void)
 		RUN_ROWS(layouts, rx_differs_not, failed);
 		RUN_ROWS(layouts, tx_differs_not, failed);
 		RUN_ROWS(bads, bad_in_burst, failed);
+		RUN_ROWS(sizes, any_size, failed);
 	}
 	RUN_ROWS(lengths, length, failed);
 	RUN_ROWS(useless, useless_buffer, failed);
