@@ -226,6 +226,7 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 		.base = dq->base,
 		.call_fd = dq->call_fd,
 		.err_fd = dq->err_fd,
+		.out_only = dev->type->kind == VHO_DEV_NET && idx % 2 == 1 && !is_control(dev, idx),
 	};
 	if (n > VHO_QUEUE_SIZE_MAX)
 		return -EINVAL;

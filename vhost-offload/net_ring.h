@@ -139,7 +139,8 @@ static inline bool vho_stage_two(struct vho_queue *q, struct vho_step *t, uint64
 static inline bool vho_stage_table(struct vho_queue *q, struct vho_step *t, uint64_t addr,
 	uint32_t len, struct vho_stage *st, unsigned n)
 {
-	const uint16_t kind = VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE;
+	// In a transmitq's table WRITE says nothing: see vho_queue_conf.out_only.
+	const uint16_t kind = VRING_DESC_F_INDIRECT | (t->way ? VRING_DESC_F_WRITE : 0);
 	const void *table;
 
 	if (!q->indirect || (len != 16 && len != 32))

@@ -70,6 +70,7 @@ int vho_queue_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 	q->in_order = conf->features >> VIRTIO_F_IN_ORDER & 1;
 	q->max_chain = (uint16_t)(conf->size < VHO_CHAIN_MIN_LIMIT ? VHO_CHAIN_MIN_LIMIT
 								   : conf->size);
+	q->out_only = conf->out_only;
 	q->call_fd = conf->call_fd;
 	q->err_fd = conf->err_fd;
 	q->inflight = conf->inflight;

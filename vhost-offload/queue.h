@@ -47,6 +47,11 @@ struct vho_queue_conf {
 	struct vho_inflight_queue *inflight; // borrowed; NULL when not negotiated
 	struct vho_dirty_log log;
 	bool log_used; // report writes to the used ring too (VHOST_VRING_F_LOG)
+	/*
+	 * No buffer here is for the device to write: a transmitq. DPDK's driver leaves WRITE set in
+	 * packed indirect tables of its transmitqs, which then means nothing.
+	 */
+	bool out_only;
 	uint64_t used_log_gpa; // as what they are reported: the address that came with the flag
 	int call_fd; // borrowed; -1: the driver polls
 	int err_fd; // borrowed; -1: none
@@ -79,6 +84,7 @@ struct vho_queue {
 	uint64_t features;
 	uint32_t size;
 	bool packed, event_idx, in_order, indirect;
+	bool out_only;
 	uint16_t idx; // position in the device
 	uint16_t max_chain; // descriptors in one chain, direct or indirect, that we accept
 	int call_fd, err_fd; // borrowed

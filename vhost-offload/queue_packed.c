@@ -56,6 +56,8 @@ static int walk_indirect(
 		// NEXT is reserved here: the table's length ends the list.
 		if (flags & VRING_DESC_F_INDIRECT)
 			return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_INDIRECT, -EBADMSG);
+		if (q->out_only)
+			flags &= (uint16_t)~VRING_DESC_F_WRITE;
 		ret = vho_chain_add(q, c, e.addr, e.len, flags);
 		if (ret)
 			return ret;

@@ -32,6 +32,10 @@ int vho_split_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 		return -EFAULT;
 	q->next_avail = (uint16_t)conf->base;
 	q->next_used = vho_load16(&q->used->idx);
+	// A front-end whose back-end died has nobody to ask for the base, and DPDK's says 0 then.
+	// Without an inflight region the used ring is what is left: nothing beyond it was done.
+	if (!q->inflight && q->next_avail == 0)
+		q->next_avail = q->next_used;
 	if (q->inflight) {
 		int ret = vho_inflight_recover_split(
 			q->inflight, q->size, q->next_used, &q->next_avail);

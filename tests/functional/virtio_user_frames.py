@@ -178,6 +178,11 @@ def agree(phase, load, card, pairs, workers):
     return {r: n for r, n in lost.items() if n}
 
 
+def where_differs(got, want):
+    at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
+    return f"at byte {at}, {len(got)} bytes long instead of {len(want)}: {got[at:at + 16].hex(' ')}"
+
+
 def arrived(where, captures, pairs, load, lost):
     """What was captured: unchanged, once, in order. Returns how many of how many frames."""
     offered = came = 0
@@ -192,7 +197,7 @@ def arrived(where, captures, pairs, load, lost):
             for frame in queue:
                 n = number(frame)
                 if want.get(n) != frame:
-                    sys.exit(f"frame {n} from port {port} was changed: {frame.hex()}")
+                    sys.exit(f"frame {n} from port {port} was changed {where_differs(frame, want.get(n, b''))}")
                 if n in seen:
                     sys.exit(f"frame {n} from port {port} arrived twice")
                 if n < last[n % pairs]:

@@ -24,7 +24,14 @@ static const struct chain_case {
 	enum vho_queue_error why;
 	uint16_t id, n_slots, n_out, n_in;
 	unsigned empty; // descriptors of length 0 in the table
+	bool out_only;
 } chains[] = {
+	{ "WRITE in a transmitq's table means nothing", VQ_INDIRECT, 1, { { VQ_TABLE, 48, 3, I } },
+		{ { VQ_BUF, 12, 0, W }, { VQ_BUF, 7, 0, 0 }, { VQ_BUF, 9, 0, W } }, .ret = 1,
+		.why = GOOD, .id = 3, .n_slots = 1, .n_out = 3, .out_only = true },
+	{ "WRITE first in another queue's table", VQ_INDIRECT, 1, { { VQ_TABLE, 32, 3, I } },
+		{ { VQ_BUF, 12, 0, W }, { VQ_BUF, 7, 0, 0 } }, .ret = -EBADMSG,
+		.why = VHO_QUEUE_ERR_BAD_CHAIN },
 	{ "one readable", 0, 1, { { VQ_BUF, 64, 5, 0 } }, .ret = 1, .why = GOOD, .id = 5,
 		.n_slots = 1, .n_out = 1 },
 	{ "VP-06 the last element's id counts", 0, 3,
@@ -68,6 +75,7 @@ static void chain(void **state)
 
 	vq_open(&v);
 	vq_start(&v, VQ_PACKED | t->features, 8);
+	v.q.out_only = t->out_only;
 	memcpy(vq_at(&v, VQ_TABLE), t->t, sizeof(t->t));
 	for (unsigned i = 0; i < t->empty; i++)
 		((struct vring_packed_desc *)vq_at(&v, VQ_TABLE))[i].addr = VQ_BUF;

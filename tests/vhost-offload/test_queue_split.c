@@ -364,6 +364,30 @@ static void vu16_full_call_fd(void **state)
 	close(file);
 }
 
+/* A restarted back-end is told base 0 by a front-end that does not know better. */
+static void base_unknown(void **state)
+{
+	struct iovec iov[4];
+	struct vho_chain c = { .iov = iov, .max = 4 };
+	struct vq v;
+
+	(void)state;
+	vq_open(&v);
+	vq_used(&v)->idx = 100;
+	v.avail = 100;
+	v.q.size = 8;
+	vq_desc(&v)[5] = (struct vring_desc){ VQ_BUF, 64, 0, 0 };
+	vq_avail(&v, 5);
+	vq_start(&v, VQ_SPLIT, 8);
+	assert_int_equal(vho_queue_pop(&v.q, &c), 1);
+	assert_int_equal(c.elem.id, 5);
+	vho_queue_push(&v.q, &c.elem, 0);
+	vho_queue_publish(&v.q);
+	assert_int_equal(vq_used(&v)->idx, 101);
+	assert_int_equal(vho_queue_base(&v.q), 101);
+	vq_close(&v);
+}
+
 static void in_order(void **state)
 {
 	struct iovec iov[4];
@@ -402,6 +426,7 @@ int main(void)
 		cmocka_unit_test(event_index),
 		cmocka_unit_test(vu16_full_call_fd),
 		cmocka_unit_test(in_order),
+		cmocka_unit_test(base_unknown),
 	};
 	int failed = 0;
 
