@@ -21,31 +21,32 @@ def load(path, depth):
     return json.loads(res.stdout)["iops"]
 
 
-def ours(depth):
-    with Run() as run:
-        run.card([
-            {"method": "bdev_null_create",
-             "params": {"name": "n", "num_blocks": SIZE // 512, "block_size": 512}},
-            {"method": "vhost_create_blk_controller", "params": {"ctrlr": "d", "dev_name": "n"}},
-        ], False, str(BACKEND_CPU))
-        return load(run.path("d"), depth)
+def card(run):
+    run.card([
+        {"method": "bdev_null_create",
+         "params": {"name": "n", "num_blocks": SIZE // 512, "block_size": 512}},
+        {"method": "vhost_create_blk_controller", "params": {"ctrlr": "d", "dev_name": "n"}},
+    ], False, str(BACKEND_CPU))
+    return run.path("d")
 
 
-def peer(depth):
-    with Run() as run:
-        sock = run.path("d")
-        child = run.start(
-            ["qemu-storage-daemon", "--blockdev", f"null-co,node-name=n,size={SIZE},read-zeroes=off",
-             "--export", f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},"
-             "num-queues=1,writable=on"], "peer", cpus={BACKEND_CPU})
-        benchlib.wait_for(lambda: os.path.exists(sock), "qemu-storage-daemon", child)
-        return load(sock, depth)
+def qsd(run):
+    sock = run.path("d")
+    child = run.start(
+        ["qemu-storage-daemon", "--blockdev", f"null-co,node-name=n,size={SIZE},read-zeroes=off",
+         "--export", f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},"
+         "num-queues=1,writable=on"], "peer", cpus={BACKEND_CPU})
+    benchlib.wait_for(lambda: os.path.exists(sock), "qemu-storage-daemon", child)
+    return sock
 
 
 def case(depth):
     def fn(name):
-        a, b = benchlib.paired(lambda: ours(depth) / 1e3, lambda: peer(depth) / 1e3)
-        return benchlib.result(name, "kIOPS", a, b, "qemu-storage-daemon null-co")
+        with Run() as a, Run() as b:
+            ours, peer = card(a), qsd(b)
+            rounds = benchlib.paired(lambda: load(ours, depth) / 1e3,
+                                     lambda: load(peer, depth) / 1e3)
+        return benchlib.result(name, "kIOPS", rounds, "qemu-storage-daemon null-co")
     return fn
 
 

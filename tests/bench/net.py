@@ -2,98 +2,136 @@
 """Network: packets circulate between two virtio-user ports of one testpmd through the back-end.
 
 The figure is the sum of both ports' received packets per second. The peer is DPDK's own vhost
-library: testpmd in io mode between two vhost PMD ports. It does no switching; ours does.
+library: testpmd in io mode between two vhost PMD ports. It does no switching; ours does. Both
+back-ends and both loads are there all the time, and one pair at a time is running.
 """
 import os
 import re
-import statistics
 import subprocess
 import time
 
 import benchlib
 from benchlib import BACKEND_CPU, LOAD_CPU, Run
 
-MAIN_CPUS = f"{BACKEND_CPU},{LOAD_CPU}"
+PEER = "testpmd io between two DPDK vhost PMD ports"
+FORWARDING = "io packet forwarding"
 
 
-def eal(prefix, cpu, huge):
-    """Main lcore floats, the forwarding lcore is pinned."""
-    memory = (["--single-file-segments", "--iova-mode=va", "--in-memory"] if huge else
-              ["--no-huge", "--no-shconf"])
-    return ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@({MAIN_CPUS}),1@{cpu}", "--main-lcore=0", "--no-pci",
-            f"--file-prefix={prefix}", "-m", "256", *memory]
+class Testpmd:
+    """One interactive testpmd: main lcore anywhere, the forwarding lcore pinned."""
+
+    def __init__(self, run, name, cpu, huge, vdevs, options):
+        memory = (["--single-file-segments", "--iova-mode=va", "--in-memory"] if huge else
+                  ["--no-huge", "--no-shconf"])
+        argv = ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@({BACKEND_CPU},{LOAD_CPU}),1@{cpu}",
+                "--main-lcore=0", "--no-pci", f"--file-prefix={os.path.basename(run.dir)}-{name}",
+                "-m", "256", *memory]
+        for vdev in vdevs:
+            argv += ["--vdev", vdev]
+        argv += ["--", "-i", "--nb-cores=1", "--forward-mode=io", "--no-flush-rx",
+                 "--total-num-mbufs=16384", *options]
+        self.run, self.name = run, name
+        self.child = run.start(argv, name, stdin=subprocess.PIPE)
+
+    def command(self, line, answer, times=1):
+        """Say a line and wait until its answer was printed so many times more."""
+        seen = self.run.log(self.name).count(answer)
+        self.child.stdin.write((line + "\n").encode())
+        self.child.stdin.flush()
+        benchlib.wait_for(lambda: self.run.log(self.name).count(answer) >= seen + times,
+                          f"testpmd: {line}", self.child)
+
+    def rates(self):
+        """Received packets per second of both ports since this was asked last."""
+        self.command("show port stats all", "Tx-pps", 2)
+        return [int(v) for v in re.findall(r"Rx-pps:\s+(\d+)", self.run.log(self.name))[-2:]]
 
 
-def load(run, sockets, packed, size, huge):
-    """Packets per second: median over the seconds of the run."""
-    args = eal("obl", LOAD_CPU, huge)
-    for i, path in enumerate(sockets):
-        benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
-        ring = ",packed_vq=1" if packed else ""
-        args += ["--vdev", f"net_virtio_user{i},path={path},queues=1,queue_size=256{ring},"
-                 f"mac=02:00:00:00:00:0{i + 1}"]
-    # Each port's frames are addressed to the other one, as between two guests.
-    args += ["--", "-i", "--nb-cores=1", "--forward-mode=io", f"--txpkts={size}",
-             "--eth-peer=0,02:00:00:00:00:02", "--eth-peer=1,02:00:00:00:00:01",
-             "--total-num-mbufs=16384"]
-    child = run.start(args, "load", stdin=subprocess.PIPE)
-    say(child, "show port stats all")
-    benchlib.wait_for(lambda: run.log("load").count("Rx-pps") >= 2, "testpmd load", child)
-    # A first burst lets a learning back-end learn, so that none of the measured packets is lost to it.
-    say(child, "start tx_first 1")
-    time.sleep(0.5)
-    say(child, "stop")
-    say(child, "start tx_first 16")
-    time.sleep(1)
-    say(child, "show port stats all")
-    sums = []
-    for _ in range(benchlib.SECONDS):
-        seen = run.log("load").count("Rx-pps")
-        time.sleep(1)
-        say(child, "show port stats all")
-        benchlib.wait_for(lambda s=seen: run.log("load").count("Tx-pps") >= s + 2, "statistics", child)
-        pps = [int(v) for v in re.findall(r"Rx-pps:\s+(\d+)", run.log("load"))]
-        sums.append(pps[-1] + pps[-2])
-    say(child, "quit")
-    benchlib.end(child)
-    return statistics.median(sums)
+class Rig:
+    """A back-end and the load that belongs to it; stopped when not measured."""
+
+    def __init__(self, packed, size, huge):
+        self.run = Run()
+        self.sockets = [self.run.path("a"), self.run.path("b")]
+        try:
+            self.open(packed, size, huge)
+        except Exception as e:
+            self.run.__exit__(type(e), e, None)
+            raise
+
+    def open(self, packed, size, huge):
+        self.start_backend(huge)
+        vdevs = []
+        for i, path in enumerate(self.sockets):
+            benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
+            ring = ",packed_vq=1" if packed else ""
+            vdevs.append(f"net_virtio_user{i},path={path},queues=1,queue_size=256{ring},"
+                         f"mac=02:00:00:00:00:0{i + 1}")
+        # Each port's frames are addressed to the other one, as between two guests.
+        self.load = Testpmd(self.run, "load", LOAD_CPU, huge, vdevs,
+                            [f"--txpkts={size}", "--eth-peer=0,02:00:00:00:00:02",
+                             "--eth-peer=1,02:00:00:00:00:01"])
+        self.load.rates()
+        # A first burst lets a learning back-end learn, so that no measured packet is lost to it.
+        self.go(1)
+        time.sleep(0.3)
+        self.halt()
+
+    def go(self, bursts):
+        self.load.command(f"start tx_first {bursts}", FORWARDING)
+
+    def halt(self):
+        self.load.command("stop", "Done.")
+
+    def sample(self):
+        """Million packets per second."""
+        self.go(16)
+        time.sleep(0.3)
+        self.load.rates()
+        time.sleep(benchlib.SECONDS)
+        pps = sum(self.load.rates())
+        self.halt()
+        return pps / 1e6
+
+    def close(self):
+        self.run.close()
 
 
-def say(child, line):
-    child.stdin.write((line + "\n").encode())
-    child.stdin.flush()
+class Ours(Rig):
+    def start_backend(self, huge):
+        calls = [{"method": "net_create", "params": {"name": os.path.basename(path),
+                  "mac": f"02:00:00:00:00:0{i + 1}", "queue_pairs": 1}}
+                 for i, path in enumerate(self.sockets)]
+        self.run.card(calls, huge, str(BACKEND_CPU))
 
 
-def ours(packed, size, huge):
-    with Run() as run:
-        names = ["a", "b"]
-        calls = [{"method": "net_create",
-                  "params": {"name": n, "mac": f"02:00:00:00:00:0{i + 1}", "queue_pairs": 1}}
-                 for i, n in enumerate(names)]
-        run.card(calls, huge, str(BACKEND_CPU))
-        return load(run, [run.path(n) for n in names], packed, size, huge)
+class Peer(Rig):
+    def start_backend(self, huge):
+        vdevs = [f"net_vhost{i},iface={path},queues=1" for i, path in enumerate(self.sockets)]
+        self.peer = Testpmd(self.run, "peer", BACKEND_CPU, huge, vdevs, [])
 
+    def go(self, bursts):
+        self.peer.command("start", FORWARDING)
+        super().go(bursts)
 
-def peer(packed, size, huge):
-    with Run() as run:
-        sockets = [run.path("a"), run.path("b")]
-        args = eal("obp", BACKEND_CPU, huge)
-        for i, path in enumerate(sockets):
-            args += ["--vdev", f"net_vhost{i},iface={path},queues=1"]
-        args += ["--", "-i", "--nb-cores=1", "--forward-mode=io", "--total-num-mbufs=16384"]
-        child = run.start(args, "peer", stdin=subprocess.PIPE)
-        say(child, "start")
-        benchlib.wait_for(lambda: "io packet forwarding" in run.log("peer"), "testpmd peer", child)
-        return load(run, sockets, packed, size, huge)
+    def halt(self):
+        super().halt()
+        self.peer.command("stop", "Done.")
 
 
 def case(packed, size):
     def fn(name):
         huge = benchlib.hugepages()
-        a, b = benchlib.paired(lambda: ours(packed, size, huge) / 1e6,
-                               lambda: peer(packed, size, huge) / 1e6)
-        return benchlib.result(name, "Mpps", a, b, "testpmd io between two DPDK vhost PMD ports",
-                               hugepages=huge)
+        ours = Ours(packed, size, huge)
+        try:
+            peer = Peer(packed, size, huge)
+            try:
+                rounds = benchlib.paired(ours.sample, peer.sample)
+            finally:
+                peer.close()
+        finally:
+            ours.close()
+        return benchlib.result(name, "Mpps", rounds, PEER, hugepages=huge)
     return fn
 
 
