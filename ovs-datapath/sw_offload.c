@@ -75,8 +75,21 @@ static void put16(uint8_t *p, uint32_t v)
 struct l4_at {
 	uint32_t l3, l4; // offsets
 	uint32_t csum; // offset of the checksum field
+	uint32_t end; // of the bytes that the checksum covers
 	bool v4, tcp;
 };
+
+/*
+ * Those bytes end where the IP header says, not where the frame does: a short frame has padding
+ * behind them. A length that ends before layer 4, as the 0 of a GSO frame, says nothing.
+ */
+static uint32_t l4_end(const struct rte_mbuf *m, const uint8_t *hdr, const struct l4_at *at)
+{
+	uint32_t total = at->v4 ? be16(hdr + at->l3 + 2) : 40u + be16(hdr + at->l3 + 4);
+	uint32_t end = at->l3 + total;
+
+	return end > at->l4 && end <= m->pkt_len ? end : m->pkt_len;
+}
 
 /* `hdr` holds the first n bytes of the packet. */
 static int locate(const struct rte_mbuf *m, const uint8_t *hdr, uint32_t n, struct l4_at *at)
@@ -98,19 +111,8 @@ static int locate(const struct rte_mbuf *m, const uint8_t *hdr, uint32_t n, stru
 		return -EBADMSG;
 	if (at->v4 && (uint32_t)(hdr[at->l3] & 15) * 4 != m->l3_len)
 		return -EBADMSG;
-	return 0;
-}
-
-/*
- * The bytes that the L4 checksum covers end where the IP header says, not where the frame does: a
- * short frame has padding behind them.
- */
-static uint32_t l4_end(const struct rte_mbuf *m, const uint8_t *hdr, const struct l4_at *at)
-{
-	uint32_t total = at->v4 ? be16(hdr + at->l3 + 2) : 40u + be16(hdr + at->l3 + 4);
-	uint32_t end = at->l3 + total;
-
-	return total > at->l4 - at->l3 && end <= m->pkt_len ? end : m->pkt_len;
+	at->end = l4_end(m, hdr, at);
+	return min > at->end - at->l4 ? -EBADMSG : 0;
 }
 
 int odp_csum_complete(struct rte_mbuf *m)
@@ -123,7 +125,7 @@ int odp_csum_complete(struct rte_mbuf *m)
 
 	if (!hdr || locate(m, hdr, n, &at) < 0)
 		return -EBADMSG;
-	if (rte_raw_cksum_mbuf(m, at.l4, l4_end(m, hdr, &at) - at.l4, &sum) < 0)
+	if (rte_raw_cksum_mbuf(m, at.l4, at.end - at.l4, &sum) < 0)
 		return -EBADMSG;
 	sum = (uint16_t)~sum;
 	if (sum == 0 && !at.tcp)
@@ -219,10 +221,11 @@ int odp_seg_init(struct odp_seg *s, struct rte_mbuf *m, struct rte_mempool *pool
 		return -EBADMSG;
 	uint32_t l4_len = at.tcp ? (uint32_t)(hdr[at.l4 + 12] >> 4) * 4 : 8;
 
-	if (l4_len < 8 || (at.tcp && l4_len < 20) || l4_len > n - at.l4 || is_fragment(hdr, &at))
+	if (l4_len < 8 || (at.tcp && l4_len < 20) || l4_len > n - at.l4 ||
+		l4_len > at.end - at.l4 || is_fragment(hdr, &at))
 		return -EBADMSG;
 	s->hdr_len = at.l4 + l4_len;
-	s->payload = l4_end(m, hdr, &at) - s->hdr_len;
+	s->payload = at.end - s->hdr_len;
 	s->size = m->tso_segsz;
 	if ((s->payload + s->size - 1) / s->size > ODP_SEGS_MAX)
 		return -EBADMSG;

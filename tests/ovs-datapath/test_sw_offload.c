@@ -267,6 +267,64 @@ static void refuse(void **state)
 	}
 }
 
+/* The length in the IP header, of a frame with 1000 bytes of payload that is cut by 300. */
+static const struct length {
+	const char *name;
+	bool v6, tcp;
+	uint16_t l3, l4; // header lengths
+	uint16_t value; // of the field: IPv4 total length, IPv6 payload length
+	int seg, csum; // what cutting and checksum completion say
+	uint32_t payload; // bytes that are cut
+} lengths[] = {
+	{ "true", false, true, 20, 20, 1040, 0, 0, 1000 },
+	{ "padding behind", false, true, 20, 20, 1039, 0, 0, 999 },
+	{ "no payload", false, true, 20, 20, 40, 0, 0, 0 },
+	{ "one byte into TCP", false, true, 20, 20, 21, -EBADMSG, -EBADMSG, 0 },
+	{ "one byte short of TCP", false, true, 20, 20, 39, -EBADMSG, -EBADMSG, 0 },
+	{ "one byte short of options", false, true, 24, 32, 55, -EBADMSG, 0, 0 },
+	{ "one byte short of UDP", false, false, 20, 8, 27, -EBADMSG, -EBADMSG, 0 },
+	{ "just UDP", false, false, 20, 8, 28, 0, 0, 0 },
+	{ "one byte short of TCP, v6", true, true, 40, 20, 19, -EBADMSG, -EBADMSG, 0 },
+	{ "one byte short of UDP, v6", true, false, 40, 8, 7, -EBADMSG, -EBADMSG, 0 },
+	{ "ends in extension headers", true, false, 48, 8, 8, 0, 0, 1000 },
+	{ "says nothing", false, true, 20, 20, 0, 0, 0, 1000 },
+	{ "says nothing, v6", true, true, 40, 20, 0, 0, 0, 1000 },
+	{ "longer than the frame", false, true, 20, 20, 1041, 0, 0, 1000 },
+};
+
+static void length(void **state)
+{
+	const struct length *t = *state;
+	const struct row r = { NULL, t->v6, t->tcp, 14, t->l3, t->l4, 1000, 300, false, 0 };
+	unsigned before = rte_mempool_in_use_count(pool);
+	struct rte_mbuf *out[5];
+	uint8_t frame[2048];
+	uint32_t n = build(&r, frame);
+	struct odp_seg s;
+
+	put16(frame + 14 + (t->v6 ? 4 : 2), t->value);
+	struct rte_mbuf *m = mbuf_of(&r, frame, n), *whole = mbuf_of(&r, frame, n);
+
+	assert_int_equal(odp_csum_complete(whole), t->csum);
+	rte_pktmbuf_free(whole);
+	assert_int_equal(odp_seg_init(&s, m, pool), t->seg);
+	if (t->seg == 0) {
+		int got = odp_seg_next(&s, out, 5);
+
+		assert_int_equal(got, t->payload ? (t->payload + 299) / 300 : 1);
+		for (n = 0; got > 0;) {
+			n += out[--got]->pkt_len - 14 - t->l3 - t->l4;
+			rte_pktmbuf_free(out[got]);
+		}
+		assert_int_equal(n, t->payload);
+		assert_int_equal(odp_seg_next(&s, out, 5), 0);
+		odp_seg_fini(&s);
+	} else {
+		rte_pktmbuf_free(m);
+	}
+	assert_int_equal(rte_mempool_in_use_count(pool), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(refuse) };
@@ -275,5 +333,6 @@ int main(void)
 	pool = fake_eal(8191);
 	RUN_ROWS(rows, segment, failed);
 	RUN_ROWS(rows, to_ethdev, failed);
+	RUN_ROWS(lengths, length, failed);
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
