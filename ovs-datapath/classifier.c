@@ -51,13 +51,14 @@ static bool before(const struct odp_subtable *a, const struct odp_subtable *b)
 
 enum view_change { VIEW_SAME_DECISIONS, VIEW_NEW_DECISIONS };
 
-static int view_publish(struct odp *dp, enum view_change change)
+/* A view of the subtables that there are now; NULL: out of memory. */
+static struct odp_view *view_create(const struct odp *dp, enum view_change change)
 {
-	struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	const struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed);
 	struct odp_view *v = dpu_calloc(1, sizeof(*v) + dp->n_subtables * sizeof(v->st[0]));
 
 	if (!v)
-		return -ENOMEM;
+		return NULL;
 	for (unsigned s = 0; s < SUBTABLES_MAX; s++) {
 		struct odp_subtable *st = dp->st[s];
 		unsigned at = v->n;
@@ -76,15 +77,26 @@ static int view_publish(struct odp *dp, enum view_change change)
 	v->gen = old ? old->gen : 0;
 	if (change == VIEW_NEW_DECISIONS || !old || old->depth != v->depth)
 		v->gen++;
+	return v;
+}
+
+static void view_publish(struct odp *dp, struct odp_view *v)
+{
+	struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed);
+
 	atomic_store_explicit(&dp->view, v, memory_order_release);
 	if (old)
 		odp_defer(dp, old);
-	return 0;
 }
 
 int odp_classifier_init(struct odp *dp)
 {
-	return view_publish(dp, VIEW_NEW_DECISIONS);
+	struct odp_view *v = view_create(dp, VIEW_NEW_DECISIONS);
+
+	if (!v)
+		return -ENOMEM;
+	view_publish(dp, v);
+	return 0;
 }
 
 static void subtable_destroy(struct odp_subtable *st)
@@ -100,11 +112,6 @@ void odp_classifier_fini(struct odp *dp)
 	for (unsigned s = 0; s < SUBTABLES_MAX; s++)
 		subtable_destroy(dp->st[s]);
 	free(atomic_load_explicit(&dp->view, memory_order_relaxed));
-}
-
-int odp_view_renew(struct odp *dp)
-{
-	return view_publish(dp, VIEW_NEW_DECISIONS);
 }
 
 static struct odp_subtable *subtable_create(
@@ -199,43 +206,50 @@ static int slots_grow(struct odp *dp, struct odp_subtable *st, struct odp_slots 
 
 void odp_subtable_drop_if_empty(struct odp *dp, struct odp_subtable *st)
 {
+	struct odp_view *v;
+
 	if (st->n_flows > 0)
 		return;
 	dp->st[st->slot] = NULL;
 	dp->n_subtables--;
-	if (view_publish(dp, VIEW_SAME_DECISIONS) < 0) {
+	v = view_create(dp, VIEW_SAME_DECISIONS);
+	if (!v) {
 		// Out of memory: keep it, empty, until the next flow or view.
 		dp->st[st->slot] = st;
 		dp->n_subtables++;
 		return;
 	}
+	view_publish(dp, v);
 	odp_defer(dp, atomic_load_explicit(&st->slots, memory_order_relaxed));
 	odp_defer(dp, st);
 }
 
+/* Allocate first: a flow that a worker may have seen cannot be taken back. */
 int odp_subtable_insert(struct odp *dp, struct odp_subtable *st, struct odp_flow *f)
 {
 	struct odp_slots *t = atomic_load_explicit(&st->slots, memory_order_relaxed);
-	bool fresh = st->n_flows == 0;
+	struct odp_view *v = NULL;
 	int ret = 0;
 
 	if ((t->used + 1) * 2 > t->mask + 1)
 		ret = slots_grow(dp, st, t);
+	// An operator's flow takes packets away from flows that caches know.
+	if (ret == 0 && (st->n_flows == 0 || st->prior)) {
+		v = view_create(dp, st->prior ? VIEW_NEW_DECISIONS : VIEW_SAME_DECISIONS);
+		if (!v)
+			ret = -ENOMEM;
+	}
 	if (ret < 0) {
 		odp_subtable_drop_if_empty(dp, st);
 		return ret;
 	}
-	t = atomic_load_explicit(&st->slots, memory_order_relaxed);
 	f->st = st;
-	slots_put(t, f, odp_kw_hash(&f->key, st->words));
+	slots_put(atomic_load_explicit(&st->slots, memory_order_relaxed), f,
+		odp_kw_hash(&f->key, st->words));
 	st->n_flows++;
-	// An operator's flow takes packets away from flows that caches know.
-	if (fresh || st->prior) {
-		ret = view_publish(dp, st->prior ? VIEW_NEW_DECISIONS : VIEW_SAME_DECISIONS);
-		if (ret < 0)
-			odp_subtable_remove(dp, f);
-	}
-	return ret;
+	if (v)
+		view_publish(dp, v);
+	return 0;
 }
 
 void odp_subtable_remove(struct odp *dp, struct odp_flow *f)
@@ -269,7 +283,8 @@ void odp_classifier_rank(struct odp *dp)
 	}
 	for (unsigned i = 1; i < v->n; i++)
 		moved |= before(v->st[i], v->st[i - 1]);
-	if (moved)
-		(void)view_publish(
-			dp, VIEW_SAME_DECISIONS); // out of memory: the old order stays right
+	struct odp_view *better = moved ? view_create(dp, VIEW_SAME_DECISIONS) : NULL;
+
+	if (better) // otherwise the old order stays right
+		view_publish(dp, better);
 }

@@ -72,13 +72,11 @@ void odp_classifier_fini(struct odp *dp);
 /* The subtable of a mask, created when `create`; NULL: none, or out of memory or of subtables. */
 struct odp_subtable *odp_subtable_get(
 	struct odp *dp, const struct odp_kw *mask, bool prior, bool create);
-/* 0 or -ENOMEM. The flow's key is masked already. */
+/* 0, or -ENOMEM: no worker has seen the flow. Its key is masked already. */
 int odp_subtable_insert(struct odp *dp, struct odp_subtable *st, struct odp_flow *f);
 /* Unlinks; drops the subtable with its last flow. */
 void odp_subtable_remove(struct odp *dp, struct odp_flow *f);
 /* Drop a subtable that has no flow (left). */
 void odp_subtable_drop_if_empty(struct odp *dp, struct odp_subtable *st);
-/* Make all cached decisions invalid. */
-int odp_view_renew(struct odp *dp);
 /* Order subtables by recent hits. */
 void odp_classifier_rank(struct odp *dp);

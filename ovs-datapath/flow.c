@@ -219,10 +219,10 @@ static int flow_insert(struct odp *dp, const struct odp_kw *key, const struct od
 	atomic_store_explicit(&f->gen, gen, memory_order_release);
 	ret = odp_subtable_insert(dp, st, f);
 	if (ret < 0) {
-		// The caller keeps the actions.
+		// As if it had never been; the caller keeps the actions.
 		atomic_store_explicit(&f->acts, NULL, memory_order_relaxed);
-		atomic_store_explicit(&f->gen, gen + 1, memory_order_release);
-		odp_defer_flow(dp, f);
+		atomic_store_explicit(&f->gen, gen - 1, memory_order_relaxed);
+		odp_flow_free(dp, f);
 		return ret;
 	}
 	dp->n_flows++;
@@ -259,7 +259,7 @@ int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key
 	}
 	ret = flow_insert(dp, &k, &m, acts, origin, id_out);
 	if (ret < 0)
-		odp_defer(dp, acts);
+		free(acts);
 	return ret;
 }
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "classifier.h"
 #include "dpu_alloc.h"
 #include "fake_port.h"
-#include "key.h"
 
 #define N_MASKS 12
 #define N_FLOWS 200
@@ -249,10 +249,49 @@ static void out_of_memory(void **state)
 	assert_int_equal(odp_flow_del(dp, &k, &m), 0);
 }
 
+/* A put that fails puts nothing where workers look: what they have found cannot be taken back. */
+static void failed_put_was_never_seen(void **state)
+{
+	static const char *const texts[2] = { "in_port(3),eth(src=02:00:00:00:01:01)",
+		"in_port(3),eth(src=02:00:00:00:01:02)" };
+	struct odp_key k[2], m;
+	struct odp_kw mask;
+	unsigned fails = 0;
+	int ret = -ENOMEM;
+	size_t at;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(odp_key_parse(dp, texts[i], &k[i], &m, &at), 0);
+	assert_int_equal(odp_flow_put(dp, &k[0], &m, NULL, 0, false, "operator", NULL), 0);
+	mask = odp_kw(&m);
+	const struct odp_subtable *st = odp_subtable_get(dp, &mask, true, false);
+
+	assert_non_null(st);
+	for (; ret == -ENOMEM; fails++) {
+		const struct odp_slots *t = atomic_load(&st->slots);
+		uint32_t used = t->used;
+
+		odp_reclaim(dp);
+		dpu_alloc_fail_after(fails);
+		ret = odp_flow_put(dp, &k[1], &m, NULL, 0, false, "operator", NULL);
+		dpu_alloc_fail_after(-1);
+		assert_int_equal(t->used, ret ? used : used + 1);
+		// Nor does a flow wait for workers to let go of it.
+		for (unsigned i = 0; i < dp->n_deferred; i++)
+			assert_null(dp->deferred[i].flow);
+	}
+	assert_int_equal(ret, 0);
+	assert_true(fails > 2); // the action list and the view at least
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(odp_flow_del(dp, &k[i], &m), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(against_model),
-		cmocka_unit_test(validation), cmocka_unit_test(out_of_memory) };
+		cmocka_unit_test(validation), cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(failed_put_was_never_seen) };
 	static const char *const names[4] = { "p1", "p2", "p3", "p4" };
 
 	pool = fake_eal(8191);
