@@ -52,7 +52,7 @@ static inline void odp_emc_prefetch(const struct odp_emc *e, uint32_t hash)
 
 static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)
 {
-	// Acquire: pairs with the release in flow_publish(), before the flow's other members.
+	// Acquire: pairs with the release in flow_insert(), after the flow's other members.
 	return gen != 0 && atomic_load_explicit(&f->gen, memory_order_acquire) == gen;
 }
 

@@ -415,8 +415,3 @@ void odp_flow_foreach(
 		fn(&info, arg);
 	}
 }
-
-unsigned odp_flow_count(const struct odp *dp)
-{
-	return dp->n_flows;
-}

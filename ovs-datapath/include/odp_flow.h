@@ -112,7 +112,6 @@ int odp_flow_del_id(struct odp *dp, uint64_t id);
 unsigned odp_flow_flush(struct odp *dp, const char *origin);
 void odp_flow_foreach(
 	struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
-unsigned odp_flow_count(const struct odp *dp);
 
 /* Datapath-wide counters, summed over workers. */
 struct odp_stats {

@@ -102,7 +102,6 @@ struct odp_port_stats {
 struct odp_conf {
 	unsigned n_workers;
 	struct rte_mempool *pool; // borrowed: clones, segments
-	struct rte_mempool *indirect_pool; // borrowed: rte_gso; may be NULL, then `pool`
 	void *host_arg;
 	/* Wake a worker that may sleep (it has packets handed over). Any thread. */
 	void (*wake)(void *host_arg, unsigned worker);
