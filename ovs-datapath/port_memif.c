@@ -20,13 +20,15 @@
 #include "dpu_log.h"
 
 #define MSG_SIZE 128u // of every memif message
+#define STRANGERS_MAX 16u // sent away before the driver is looked for another time
 #define JOIN_NS 200000000u // the control thread waits that long for a peer that has connected
 
 struct odp_memif {
 	bool is_server;
 	char path[108]; // the peer's: of the file, or an abstract name
 	bool is_abstract;
-	char private[64]; // abstract: the driver's
+	char dir[96]; // ours alone, or empty: none yet
+	char private[108]; // in it: between us and the driver
 	int listen_fd; // owned; a server's for its peers, a client's for the driver
 	int peer_fd, dev_fd; // owned; -1: none
 };
@@ -84,6 +86,60 @@ static void hang_up(int *fd)
 	*fd = -1;
 }
 
+/* Is this process at the other end? */
+static bool is_own(int fd)
+{
+	struct ucred c;
+	socklen_t len = sizeof(c);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len) == 0 && c.pid == getpid() &&
+	       c.uid == geteuid();
+}
+
+/* The driver among those who wait at a client's private socket; all before it are sent away. */
+static int accept_driver(int listen_fd)
+{
+	for (unsigned i = 0; i < STRANGERS_MAX; i++) {
+		int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0 || is_own(fd))
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+/* A server's driver, unless somebody else listens there. */
+static int dial_driver(const char *private)
+{
+	int fd = dial(private, false);
+
+	if (fd >= 0 && !is_own(fd))
+		hang_up(&fd);
+	return fd;
+}
+
+/*
+ * A folder that other users cannot enter. The name in it is used once: the driver never closes the
+ * socket that it listened on.
+ */
+static int private_dir(struct odp_memif *w)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (snprintf(w->dir, sizeof(w->dir), "%s/outboard-XXXXXX", tmp && *tmp ? tmp : "/tmp") >=
+		(int)sizeof(w->dir)) {
+		w->dir[0] = '\0';
+		return -ENAMETOOLONG;
+	}
+	if (!mkdtemp(w->dir)) {
+		w->dir[0] = '\0';
+		return -errno;
+	}
+	snprintf(w->private, sizeof(w->private), "%s/driver", w->dir);
+	return 0;
+}
+
 /* The socket file of a server that was killed: the next one could not listen. */
 static void clear_stale(const char *path)
 {
@@ -103,7 +159,7 @@ static void clear_stale(const char *path)
 static int rewrite(const struct rte_kvargs *kv, const char *devargs, const char *private, char *out,
 	size_t size)
 {
-	size_t n = (size_t)snprintf(out, size, "%.*s,socket=%s,socket-abstract=yes",
+	size_t n = (size_t)snprintf(out, size, "%.*s,socket=%s,socket-abstract=no",
 		(int)strcspn(devargs, ","), devargs, private);
 
 	for (unsigned i = 0; i < kv->count && n < size; i++)
@@ -124,7 +180,7 @@ static bool is(const struct rte_kvargs *kv, const char *key, const char *value)
 static int wire_open(struct odp_memif *w, const struct rte_kvargs *kv)
 {
 	const char *path = rte_kvargs_get(kv, "socket");
-	int len;
+	int len, ret;
 
 	w->listen_fd = w->peer_fd = w->dev_fd = -1;
 	w->is_server = is(kv, "role", "server") || is(kv, "role", "master");
@@ -132,12 +188,12 @@ static int wire_open(struct odp_memif *w, const struct rte_kvargs *kv)
 	len = snprintf(w->path, sizeof(w->path), "%s", path ? path : "/run/memif.sock");
 	if (len >= (int)sizeof(w->path) - 1)
 		return -EINVAL;
-	// A name used once: the driver never closes the socket that it listened on.
-	snprintf(w->private, sizeof(w->private), "outboard-%d-%llu", (int)getpid(),
-		(unsigned long long)dpu_now_ns());
+	ret = private_dir(w);
+	if (ret < 0)
+		return ret;
 	if (w->is_server && !w->is_abstract)
 		clear_stale(w->path);
-	w->listen_fd = w->is_server ? serve(w->path, w->is_abstract) : serve(w->private, true);
+	w->listen_fd = w->is_server ? serve(w->path, w->is_abstract) : serve(w->private, false);
 	return w->listen_fd < 0 ? w->listen_fd : 0;
 }
 
@@ -175,6 +231,10 @@ void odp_memif_close(struct odp_memif *wire)
 	if (wire->listen_fd >= 0 && wire->is_server && !wire->is_abstract)
 		(void)unlink(wire->path);
 	hang_up(&wire->listen_fd);
+	if (wire->dir[0]) {
+		(void)unlink(wire->private);
+		(void)rmdir(wire->dir);
+	}
 	free(wire);
 }
 
@@ -232,9 +292,8 @@ bool odp_memif_join(struct odp_memif *wire, uint16_t port_id)
 
 	if (rte_eth_dev_start(port_id) < 0)
 		return false;
-	wire->dev_fd = wire->is_server
-			       ? dial(wire->private, true)
-			       : accept4(wire->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	wire->dev_fd = wire->is_server ? dial_driver(wire->private)
+				       : accept_driver(wire->listen_fd);
 	while (wire->dev_fd >= 0 && dpu_now_ns() < end) {
 		struct pollfd p[2] = { { wire->peer_fd, POLLIN, 0 }, { wire->dev_fd, POLLIN, 0 } };
 		int n = poll(p, 2, 2);

@@ -4,10 +4,14 @@
  *
  * DPDK's driver unmaps the shared memory in its own thread the moment its socket closes, whoever is
  * inside a receive or transmit call, and its client end connects only when the device starts. So
- * the driver never talks to the peer itself: its socket ends here, under a private name, and what
- * the two say to each other is passed on while they connect. After that nothing is passed on; when
- * the peer says anything more or goes away, the workers leave the device first, and then the driver
- * is told.
+ * the driver never talks to the peer itself: its socket ends here, and what the two say to each
+ * other is passed on while they connect. After that nothing is passed on; when the peer says
+ * anything more or goes away, the workers leave the device first, and then the driver is told.
+ *
+ * The socket between driver and wire lies in a folder that no other user can enter: whoever spoke
+ * to the driver would get the peer's memory, and a listening driver believes everybody. A client's
+ * wire takes nobody but this process besides. The folder is made in $TMPDIR (/tmp) and removed when
+ * the device is closed.
  */
 #pragma once
 
@@ -19,7 +23,8 @@ struct odp_memif;
 
 /*
  * For a memif device: its wire, with the arguments that the driver is to have in `out`. *wire is
- * NULL for any other device. 0, -EINVAL (arguments), or an errno of the server's socket: -EADDRINUSE.
+ * NULL for any other device. 0, -EINVAL (arguments), or the error of making a folder or a socket,
+ * of which -EADDRINUSE says that another server has the peers' name.
  */
 int odp_memif_open(const char *devargs, char *out, size_t size, struct odp_memif **wire);
 void odp_memif_close(struct odp_memif *wire);

@@ -257,6 +257,9 @@ int emu_card_start(struct emu_card *c)
 	if (c->waiting)
 		return 0;
 	emu_fabric_clean(c->emu, c->idx);
+	// What it leaves when it is killed goes away with the run directory.
+	emu_argv_add(&a, "env");
+	emu_argv_add(&a, "TMPDIR=%s", c->emu->dir);
 	emu_program_path("cardd", path, sizeof(path));
 	emu_argv_add(&a, "%s", path);
 	emu_path(c->emu, path, sizeof(path), "%s", c->conf->name);

@@ -54,8 +54,9 @@ start()
 {
 	rm -f "$dir/$1.ready"
 	mkfifo "$dir/$1.ready"
-	"$cardd" --name "$1" --state-dir "$dir/$1" --socket-dir "$dir/s-$1" --rpc-socket "$dir/$1.rpc" \
-		--mem-mib 96 --mbufs 8191 >"$dir/$1.ready" 2>>"$dir/$1.err" &
+	# What a killed card leaves behind goes with the rest.
+	TMPDIR=$dir "$cardd" --name "$1" --state-dir "$dir/$1" --socket-dir "$dir/s-$1" \
+		--rpc-socket "$dir/$1.rpc" --mem-mib 96 --mbufs 8191 >"$dir/$1.ready" 2>>"$dir/$1.err" &
 	eval "$1=$!"
 	pids="$pids $!"
 	line=

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The private socket between a memif device and its wire: other processes and other users come
+ * first, and get nothing; the link comes up all the same.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake_port.h"
+
+#define MSG_SIZE 128
+#define STRANGERS 3
+#define NOBODY 65534
+
+enum msg { ACK = 1, HELLO, INIT, ADD_REGION, ADD_RING, CONNECT, CONNECTED };
+
+static struct rte_mempool *pool;
+static char dir[] = "/tmp/test-memif-XXXXXX";
+
+/* ---- strangers: processes of their own, made before any thread ---- */
+
+struct stranger {
+	int ask, answer; // pipes
+	pid_t pid;
+};
+
+static struct stranger same_user, other_user;
+
+/* Every socket name of this network namespace that looks like ours. */
+static unsigned connect_all(int fd[STRANGERS])
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	char line[512];
+	unsigned n = 0;
+
+	while (f && n < STRANGERS && fgets(line, sizeof(line), f)) {
+		struct sockaddr_un to = { .sun_family = AF_UNIX };
+		char *name = strstr(line, " @outboard-");
+		size_t len;
+
+		if (!name)
+			name = strstr(line, " /");
+		if (!name || !strstr(name, "outboard-"))
+			continue;
+		name++;
+		len = strcspn(name, "\n");
+		memcpy(to.sun_path, name, len < sizeof(to.sun_path) ? len : 0);
+		if (name[0] == '@')
+			to.sun_path[0] = '\0';
+		fd[n] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(fd[n], (const struct sockaddr *)&to,
+			    name[0] == '@'
+				    ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)
+				    : sizeof(to)) < 0)
+			close(fd[n]);
+		else
+			n++;
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Two questions: how many sockets take a connection, and on how many anything came. */
+static void be_stranger(int ask, int answer)
+{
+	int fd[STRANGERS];
+	unsigned char c, n = 0, got = 0;
+
+	if (read(ask, &c, 1) == 1) {
+		n = (unsigned char)connect_all(fd);
+		(void)!write(answer, &n, 1);
+	}
+	if (read(ask, &c, 1) == 1) {
+		char buf[MSG_SIZE];
+
+		for (unsigned i = 0; i < n; i++)
+			got = (unsigned char)(got + (recv(fd[i], buf, sizeof(buf), 0) > 0));
+		(void)!write(answer, &got, 1);
+	}
+	_exit(0);
+}
+
+static void stranger_make(struct stranger *s, bool other)
+{
+	int ask[2], answer[2];
+
+	if (pipe(ask) < 0 || pipe(answer) < 0)
+		abort();
+	s->pid = fork();
+	if (s->pid == 0) {
+		close(ask[1]);
+		close(answer[0]);
+		if (other && (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+				     setresuid(NOBODY, NOBODY, NOBODY) < 0))
+			_exit(1);
+		be_stranger(ask[0], answer[1]);
+	}
+	close(ask[0]);
+	close(answer[1]);
+	s->ask = ask[1];
+	s->answer = answer[0];
+}
+
+static unsigned stranger_ask(const struct stranger *s)
+{
+	unsigned char n;
+
+	assert_int_equal(write(s->ask, "?", 1), 1);
+	assert_int_equal(read(s->answer, &n, 1), 1);
+	return n;
+}
+
+static void stranger_end(struct stranger *s)
+{
+	close(s->ask);
+	close(s->answer);
+	assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
+}
+
+/* ---- the peer: a memif server that takes everything ---- */
+
+static void put16(uint8_t *p, unsigned v)
+{
+	memcpy(p, &(uint16_t){ (uint16_t)v }, 2);
+}
+
+static void say(int fd, enum msg type)
+{
+	uint8_t m[MSG_SIZE] = { 0 };
+
+	put16(m, type);
+	if (type == HELLO) {
+		put16(m + 34, 0x200); // least and greatest version
+		put16(m + 36, 0x200);
+		put16(m + 38, 1); // regions
+		m[44] = 14; // log2 of the ring's size
+	}
+	assert_int_equal(send(fd, m, sizeof(m), MSG_NOSIGNAL), sizeof(m));
+}
+
+static void *be_server(void *arg)
+{
+	int listener = *(int *)arg, fd = accept(listener, NULL, NULL);
+	uint8_t m[MSG_SIZE];
+	uint16_t type = 0;
+
+	say(fd, HELLO);
+	while (recv(fd, m, sizeof(m), 0) == sizeof(m)) { // descriptors are left behind
+		memcpy(&type, m, 2);
+		say(fd, type == CONNECT ? CONNECTED : ACK);
+	}
+	close(fd);
+	return NULL;
+}
+
+static struct odp_ethdev *open_memif(const char *role, const char *name)
+{
+	char args[200];
+	struct odp_ethdev_conf conf = { .name = "up", .devargs = args, .pool = pool };
+	struct odp_ethdev *dev;
+
+	snprintf(args, sizeof(args), "net_memif0,role=%s,id=0,socket=%s/%s,socket-abstract=no",
+		role, dir, name);
+	assert_int_equal(odp_ethdev_open(&conf, &dev), 0);
+	return dev;
+}
+
+/* A process of the same user connects first, to whatever it finds. */
+static void another_process(void **state)
+{
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct odp_port *port;
+	pthread_t peer;
+	struct odp *dp;
+
+	(void)state;
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/peer", dir);
+	assert_int_equal(bind(listener, (const struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	struct odp_ethdev *dev = open_memif("client", "peer");
+	struct odp_port_conf pc = { .name = "up",
+		.kind = "uplink",
+		.n_rxq = 1,
+		.n_txq = 1,
+		.ops = odp_ethdev_ops(),
+		.drv = dev };
+
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	assert_int_equal(odp_port_add(dp, &pc, &port), 0);
+	assert_int_equal(stranger_ask(&same_user), 1);
+	assert_int_equal(pthread_create(&peer, NULL, be_server, &listener), 0);
+	assert_true(odp_ethdev_poll(dev, port)); // up
+	assert_int_equal(stranger_ask(&same_user), 0);
+	odp_port_del(port);
+	odp_ethdev_close(dev);
+	assert_int_equal(pthread_join(peer, NULL), 0);
+	odp_destroy(dp);
+	close(listener);
+	unlink(at.sun_path);
+}
+
+/* Another user finds nothing to connect to, whether the driver listens or the wire. */
+static void another_user(void **state)
+{
+	struct odp_ethdev *dev = open_memif("server", "peer");
+	struct odp_ethdev_conf conf = { .name = "up2",
+		.devargs = "net_memif1,role=client,id=0,socket=/nowhere,socket-abstract=no",
+		.pool = pool };
+	struct odp_ethdev *client;
+
+	(void)state;
+	assert_int_equal(odp_ethdev_open(&conf, &client), 0);
+	if (geteuid() == 0)
+		assert_int_equal(stranger_ask(&other_user), 0);
+	else
+		print_message("not root: no other user to try it as\n");
+	odp_ethdev_close(client);
+	odp_ethdev_close(dev);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(another_process),
+		cmocka_unit_test(another_user) };
+	int failed;
+
+	stranger_make(&same_user, false);
+	if (geteuid() == 0)
+		stranger_make(&other_user, true);
+	pool = fake_eal(4095);
+	if (!mkdtemp(dir))
+		return 1;
+	setenv("TMPDIR", dir, 1);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	if (geteuid() == 0)
+		stranger_end(&other_user); // it holds the other's pipes too
+	stranger_end(&same_user);
+	return failed | (rmdir(dir) < 0); // nothing is left behind
+}
