@@ -3,9 +3,9 @@
  * Learning switch.
  *
  * Two tables, both of the control thread alone: addresses, by (VLAN, MAC), and a record of every
- * flow that was installed, found by its destination and by its source address. When an address is
- * learned, moves or goes away, exactly the flows that name it are decided on again. Time of last
- * use comes from the flows' counters, once per tick.
+ * flow that was installed, found by its key, and by its destination and its source address, which
+ * many flows may share. When an address is learned, moves or goes away, exactly the flows that name
+ * it are decided on again. Time of last use comes from the flows' counters, once per tick.
  *
  * Limits: addresses in all and per port, flows in all and per input port. Beyond a limit packets
  * are still forwarded, flooded or one by one, but nothing more is remembered.
@@ -29,23 +29,17 @@
 #define TO_FLOOD UINT32_MAX
 #define TO_NOBODY (UINT32_MAX - 1)
 
-struct addr {
-	uint8_t mac[6];
-	uint16_t vlan;
-};
-static_assert(sizeof(struct addr) == 8, "addresses hash and compare as one word");
-
 struct mac {
 	LIST_ENTRY(mac) chain;
-	struct addr addr;
+	struct odp_addr addr;
 	uint32_t port;
 	bool is_static;
 	uint64_t used_ns;
 };
 
 struct rec {
-	LIST_ENTRY(rec) by_dst, by_src, all;
-	struct addr src, dst;
+	LIST_ENTRY(rec) by_key, by_dst, by_src, all;
+	struct odp_addr src, dst;
 	struct odp_key key;
 	uint64_t id, created_ns;
 	uint32_t to; // port, TO_FLOOD, TO_NOBODY
@@ -58,7 +52,7 @@ LIST_HEAD(rec_list, rec);
 struct odp_bridge {
 	struct odp *dp; // borrowed
 	struct mac_list macs[BUCKETS];
-	struct rec_list by_dst[BUCKETS], by_src[BUCKETS], all;
+	struct rec_list by_key[BUCKETS], by_dst[BUCKETS], by_src[BUCKETS], all;
 	unsigned n_macs, n_recs;
 	unsigned macs_of[ODP_PORT_MAX], recs_of[ODP_PORT_MAX];
 	uint32_t ports_epoch;
@@ -84,22 +78,19 @@ int odp_bridge_create(struct odp *dp, struct odp_bridge **out)
 
 /* ---- addresses ---- */
 
-static uint32_t bucket(const struct addr *a)
+static uint32_t bucket(const struct odp_bridge *b, const struct odp_addr *a)
 {
-	uint64_t w;
-
-	memcpy(&w, a, sizeof(w));
-	return rte_hash_crc_8byte(w, 0) % BUCKETS;
+	return odp_addr_hash(&b->dp->seed, a) % BUCKETS;
 }
 
-static bool addr_eq(const struct addr *a, const struct addr *b)
+static bool addr_eq(const struct odp_addr *a, const struct odp_addr *b)
 {
 	return !memcmp(a, b, sizeof(*a));
 }
 
-static struct addr addr_of(const uint8_t mac[6], uint16_t vlan)
+static struct odp_addr addr_of(const uint8_t mac[6], uint16_t vlan)
 {
-	struct addr a = { .vlan = vlan };
+	struct odp_addr a = { .vlan = vlan };
 
 	memcpy(a.mac, mac, sizeof(a.mac));
 	return a;
@@ -110,17 +101,17 @@ static uint16_t vlan_of(const struct odp_key *key)
 	return dpu_be16_get(key->vlan_tci) & 0x0fff;
 }
 
-static struct mac *mac_find(struct odp_bridge *b, const struct addr *a)
+static struct mac *mac_find(struct odp_bridge *b, const struct odp_addr *a)
 {
 	struct mac *m;
 
-	LIST_FOREACH (m, &b->macs[bucket(a)], chain)
+	LIST_FOREACH (m, &b->macs[bucket(b, a)], chain)
 		if (addr_eq(&m->addr, a))
 			return m;
 	return NULL;
 }
 
-static struct mac *mac_add(struct odp_bridge *b, const struct addr *a, uint32_t port)
+static struct mac *mac_add(struct odp_bridge *b, const struct odp_addr *a, uint32_t port)
 {
 	struct mac *m = dpu_calloc(1, sizeof(*m));
 
@@ -128,7 +119,7 @@ static struct mac *mac_add(struct odp_bridge *b, const struct addr *a, uint32_t 
 		return NULL;
 	m->addr = *a;
 	m->port = port;
-	LIST_INSERT_HEAD(&b->macs[bucket(a)], m, chain);
+	LIST_INSERT_HEAD(&b->macs[bucket(b, a)], m, chain);
 	b->n_macs++;
 	b->macs_of[port]++;
 	return m;
@@ -163,7 +154,7 @@ static uint32_t decide(struct odp_bridge *b, const struct odp_key *key)
 		return TO_NOBODY;
 	if (is_multicast(key->eth_dst))
 		return TO_FLOOD;
-	struct addr dst = addr_of(key->eth_dst, vlan_of(key));
+	struct odp_addr dst = addr_of(key->eth_dst, vlan_of(key));
 	const struct mac *m = mac_find(b, &dst);
 
 	if (!m)
@@ -198,10 +189,23 @@ static struct odp_key mask_of_ours(void)
 	return m;
 }
 
+static struct odp_key key_of_ours(const struct odp_key *key)
+{
+	struct odp_key k;
+
+	memset(&k, 0, sizeof(k));
+	k.in_port = key->in_port;
+	memcpy(k.eth_dst, key->eth_dst, sizeof(k.eth_dst));
+	memcpy(k.eth_src, key->eth_src, sizeof(k.eth_src));
+	k.vlan_tci = key->vlan_tci;
+	return k;
+}
+
 /* ---- flow records ---- */
 
 static void rec_unlink(struct odp_bridge *b, struct rec *r)
 {
+	LIST_REMOVE(r, by_key);
 	LIST_REMOVE(r, by_dst);
 	LIST_REMOVE(r, by_src);
 	LIST_REMOVE(r, all);
@@ -216,15 +220,19 @@ static void rec_delete(struct odp_bridge *b, struct rec *r)
 	rec_unlink(b, r);
 }
 
-static struct rec *rec_find(struct odp_bridge *b, const struct odp_key *key)
+static struct rec_list *recs_like(struct odp_bridge *b, const struct odp_key *ours)
 {
-	struct addr dst = addr_of(key->eth_dst, vlan_of(key));
+	struct odp_kw k = odp_kw(ours);
+
+	return &b->by_key[odp_kw_hash(&b->dp->seed, &k, ODP_KEY_L2_WORDS) % BUCKETS];
+}
+
+static struct rec *rec_find(struct odp_bridge *b, const struct odp_key *ours)
+{
 	struct rec *r;
 
-	LIST_FOREACH (r, &b->by_dst[bucket(&dst)], by_dst)
-		if (r->key.in_port == key->in_port && !memcmp(r->key.eth_dst, key->eth_dst, 6) &&
-			!memcmp(r->key.eth_src, key->eth_src, 6) &&
-			!memcmp(&r->key.vlan_tci, &key->vlan_tci, 2))
+	LIST_FOREACH (r, recs_like(b, ours), by_key)
+		if (!memcmp(&r->key, ours, sizeof(*ours)))
 			return r;
 	return NULL;
 }
@@ -254,37 +262,34 @@ static void rec_revalidate(struct odp_bridge *b, struct rec *r)
 		rec_delete(b, r);
 }
 
-static struct rec *rec_create(struct odp_bridge *b, const struct odp_key *key, uint64_t now_ns)
+static struct rec *rec_create(struct odp_bridge *b, const struct odp_key *ours, uint64_t now_ns)
 {
-	if (b->n_recs >= FLOWS_MAX || b->recs_of[key->in_port] >= FLOWS_MAX_PER_PORT)
+	if (b->n_recs >= FLOWS_MAX || b->recs_of[ours->in_port] >= FLOWS_MAX_PER_PORT)
 		return NULL;
 	struct rec *r = dpu_calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
-	memset(&r->key, 0, sizeof(r->key));
-	r->key.in_port = key->in_port;
-	memcpy(r->key.eth_dst, key->eth_dst, sizeof(key->eth_dst));
-	memcpy(r->key.eth_src, key->eth_src, sizeof(key->eth_src));
-	r->key.vlan_tci = key->vlan_tci;
-	r->src = addr_of(key->eth_src, vlan_of(key));
-	r->dst = addr_of(key->eth_dst, vlan_of(key));
+	r->key = *ours;
+	r->src = addr_of(ours->eth_src, vlan_of(ours));
+	r->dst = addr_of(ours->eth_dst, vlan_of(ours));
 	r->created_ns = now_ns;
-	LIST_INSERT_HEAD(&b->by_dst[bucket(&r->dst)], r, by_dst);
-	LIST_INSERT_HEAD(&b->by_src[bucket(&r->src)], r, by_src);
+	LIST_INSERT_HEAD(recs_like(b, ours), r, by_key);
+	LIST_INSERT_HEAD(&b->by_dst[bucket(b, &r->dst)], r, by_dst);
+	LIST_INSERT_HEAD(&b->by_src[bucket(b, &r->src)], r, by_src);
 	LIST_INSERT_HEAD(&b->all, r, all);
-	b->recs_of[key->in_port]++;
+	b->recs_of[ours->in_port]++;
 	b->n_recs++;
 	return r;
 }
 
 /* An address is new, moved or gone: decide again on the flows towards it. Returns their number. */
-static unsigned address_changed(struct odp_bridge *b, const struct addr *a)
+static unsigned address_changed(struct odp_bridge *b, const struct odp_addr *a)
 {
 	struct rec *r, *next;
 	unsigned n = 0;
 
-	for (r = LIST_FIRST(&b->by_dst[bucket(a)]); r; r = next) {
+	for (r = LIST_FIRST(&b->by_dst[bucket(b, a)]); r; r = next) {
 		next = LIST_NEXT(r, by_dst);
 		if (!addr_eq(&r->dst, a))
 			continue;
@@ -295,12 +300,12 @@ static unsigned address_changed(struct odp_bridge *b, const struct addr *a)
 }
 
 /* Flows of an address from ports where it no longer is: their next packet must be learned from. */
-static unsigned address_left(struct odp_bridge *b, const struct addr *a, uint32_t now_at)
+static unsigned address_left(struct odp_bridge *b, const struct odp_addr *a, uint32_t now_at)
 {
 	struct rec *r, *next;
 	unsigned n = 0;
 
-	for (r = LIST_FIRST(&b->by_src[bucket(a)]); r; r = next) {
+	for (r = LIST_FIRST(&b->by_src[bucket(b, a)]); r; r = next) {
 		next = LIST_NEXT(r, by_src);
 		if (!addr_eq(&r->src, a) || r->key.in_port == now_at)
 			continue;
@@ -315,7 +320,7 @@ static unsigned address_left(struct odp_bridge *b, const struct addr *a, uint32_
 unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
 {
 	struct odp_bridge *b = dp->bridge;
-	struct addr a = addr_of(key->eth_src, vlan_of(key));
+	struct odp_addr a = addr_of(key->eth_src, vlan_of(key));
 	struct mac *m = mac_find(b, &a);
 	unsigned n = 0;
 
@@ -346,10 +351,11 @@ unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t n
 	struct odp_bridge *b = dp->bridge;
 
 	unsigned n = odp_bridge_learn(dp, key, now_ns);
-	struct rec *r = rec_find(b, key);
+	struct odp_key ours = key_of_ours(key);
+	struct rec *r = rec_find(b, &ours);
 
 	if (!r)
-		r = rec_create(b, key, now_ns);
+		r = rec_create(b, &ours, now_ns);
 	if (r && rec_install(b, r) < 0)
 		rec_delete(b, r);
 	return n;
@@ -467,7 +473,7 @@ void odp_bridge_tick(struct odp *dp, uint64_t now_ns)
 		struct mac *m, *after;
 
 		for (m = LIST_FIRST(&b->macs[i]); m; m = after) {
-			struct addr a = m->addr;
+			struct odp_addr a = m->addr;
 
 			after = LIST_NEXT(m, chain);
 			if (m->is_static || now_ns - m->used_ns <= age_ns)
@@ -507,7 +513,7 @@ void odp_mac_foreach(struct odp *dp, void (*fn)(const struct odp_mac_info *m, vo
 int odp_mac_set(struct odp *dp, const uint8_t mac[6], uint16_t vlan, uint32_t port)
 {
 	struct odp_bridge *b = dp->bridge;
-	struct addr a = addr_of(mac, vlan);
+	struct odp_addr a = addr_of(mac, vlan);
 	struct mac *m = mac_find(b, &a);
 
 	if (is_multicast(mac) || vlan > 4095)
@@ -531,7 +537,7 @@ int odp_mac_set(struct odp *dp, const uint8_t mac[6], uint16_t vlan, uint32_t po
 
 int odp_mac_del(struct odp *dp, const uint8_t mac[6], uint16_t vlan)
 {
-	struct addr a = addr_of(mac, vlan);
+	struct odp_addr a = addr_of(mac, vlan);
 	struct mac *m = mac_find(dp->bridge, &a);
 
 	if (!m)

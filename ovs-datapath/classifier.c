@@ -21,7 +21,7 @@ struct odp_flow *odp_classifier_lookup(
 		for (unsigned j = 0; j < st->words; j++)
 			masked.w[j] = k->w[j] & st->mask.w[j];
 		struct odp_flow *f = odp_subtable_find(
-			st, &masked, odp_kw_hash(&masked, st->words));
+			st, &masked, odp_kw_hash(&v->seed, &masked, st->words));
 
 		if (f) {
 			*slot = st->slot;
@@ -74,6 +74,7 @@ static struct odp_view *view_create(const struct odp *dp, enum view_change chang
 		if (st->depth > v->depth)
 			v->depth = st->depth;
 	}
+	v->seed = dp->seed;
 	v->gen = old ? old->gen : 0;
 	if (change == VIEW_NEW_DECISIONS || !old || old->depth != v->depth)
 		v->gen++;
@@ -245,7 +246,7 @@ int odp_subtable_insert(struct odp *dp, struct odp_subtable *st, struct odp_flow
 	}
 	f->st = st;
 	slots_put(atomic_load_explicit(&st->slots, memory_order_relaxed), f,
-		odp_kw_hash(&f->key, st->words));
+		odp_kw_hash(&dp->seed, &f->key, st->words));
 	st->n_flows++;
 	if (v)
 		view_publish(dp, v);
@@ -256,7 +257,7 @@ void odp_subtable_remove(struct odp *dp, struct odp_flow *f)
 {
 	struct odp_subtable *st = f->st;
 	struct odp_slots *t = atomic_load_explicit(&st->slots, memory_order_relaxed);
-	uint32_t i = odp_kw_hash(&f->key, st->words) & t->mask;
+	uint32_t i = odp_kw_hash(&dp->seed, &f->key, st->words) & t->mask;
 
 	while (atomic_load_explicit(&t->s[i].flow, memory_order_relaxed) != f)
 		i = (i + 1) & t->mask;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "bridge.h"
 #include "classifier.h"
@@ -110,16 +111,30 @@ void odp_reclaim_if_many(struct odp *dp)
 
 /* ---- the object ---- */
 
+static int seed_draw(struct odp_seed *seed)
+{
+	ssize_t n = getrandom(seed, sizeof(*seed), 0);
+
+	if (n != (ssize_t)sizeof(*seed))
+		return n < 0 ? -errno : -EIO;
+	seed->mul |= 1;
+	return 0;
+}
+
 int odp_create(const struct odp_conf *conf, struct odp **out)
 {
 	if (conf->n_workers == 0 || conf->n_workers > WORKERS_MAX || !conf->pool)
 		return -EINVAL;
 	struct odp *dp = dpu_calloc(1, sizeof(*dp));
-	int ret = -ENOMEM;
+	int ret;
 
 	if (!dp)
 		return -ENOMEM;
 	dp->conf = *conf;
+	ret = seed_draw(&dp->seed);
+	if (ret < 0)
+		goto err;
+	ret = -ENOMEM;
 	dp->deferred_size = DEFERRED_MANY;
 	dp->deferred = dpu_calloc(dp->deferred_size, sizeof(*dp->deferred));
 	dp->port = dpu_calloc(ODP_PORT_MAX, sizeof(*dp->port));

@@ -70,6 +70,7 @@ struct odp_flow_slot {
 struct odp_view {
 	enum odp_depth depth; // of the deepest mask
 	uint32_t gen; // changes when cached decisions may be wrong
+	struct odp_seed seed; // the datapath's
 	unsigned n;
 	struct odp_subtable *st[]; // in order of lookup; borrowed
 };
@@ -168,6 +169,7 @@ struct odp_deferred {
 
 struct odp {
 	struct odp_conf conf;
+	struct odp_seed seed;
 	struct odp_worker **worker; // owned; n_workers + 1, control's last
 	struct odp_worker *control; // borrowed: the last of them
 

@@ -193,7 +193,7 @@ static struct odp_flow *flow_find(
 	struct odp_kw m = odp_kw(mask), k = masked(key, mask);
 	struct odp_subtable *st = odp_subtable_get(dp, &m, prior, false);
 
-	return st ? odp_subtable_find(st, &k, odp_kw_hash(&k, st->words)) : NULL;
+	return st ? odp_subtable_find(st, &k, odp_kw_hash(&dp->seed, &k, st->words)) : NULL;
 }
 
 static int flow_insert(struct odp *dp, const struct odp_kw *key, const struct odp_kw *mask,

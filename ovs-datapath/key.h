@@ -7,8 +7,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <rte_hash_crc.h>
-
 #include "odp_flow.h"
 
 /* How far into a packet a key goes. The words of a depth come first in the key. */
@@ -56,11 +54,54 @@ static inline bool odp_kw_eq(const struct odp_kw *a, const struct odp_kw *b, uns
 	return diff == 0;
 }
 
-static inline uint32_t odp_kw_hash(const struct odp_kw *k, unsigned words)
-{
-	uint32_t h = 0x9e3779b9;
+/*
+ * What hashes are keyed with, drawn once for each datapath and told to nobody. Keys are what guests
+ * and networks send. By a hash that they can compute, or by a linear one such as a CRC, whose
+ * collisions are the same under every seed, they would fill one bucket with keys and have each
+ * lookup walk through them.
+ */
+struct odp_seed {
+	uint64_t start, mul; // mul is odd
+};
 
-	for (unsigned i = 0; i < words; i++)
-		h = rte_hash_crc_8byte(k->w[i], h);
-	return h;
+/* Each half of the product makes up for what the other does not mix. */
+static inline uint64_t odp_mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 p = (unsigned __int128)a * b;
+
+	return (uint64_t)p ^ (uint64_t)(p >> 64);
+}
+
+static inline uint32_t odp_words_hash(const struct odp_seed *seed, const uint64_t *w, unsigned n)
+{
+	uint64_t h = seed->start;
+	unsigned i = 0;
+
+	for (; i + 1 < n; i += 2)
+		h = odp_mix(h ^ w[i], seed->mul ^ w[i + 1]);
+	if (i < n)
+		h = odp_mix(h ^ w[i], seed->mul);
+	// Once more, or the last words would show as multiples of themselves.
+	return (uint32_t)odp_mix(h, seed->mul);
+}
+
+static inline uint32_t odp_kw_hash(
+	const struct odp_seed *seed, const struct odp_kw *k, unsigned words)
+{
+	return odp_words_hash(seed, k->w, words);
+}
+
+/* A MAC address in a VLAN. */
+struct odp_addr {
+	uint8_t mac[6];
+	uint16_t vlan;
+};
+static_assert(sizeof(struct odp_addr) == 8, "addresses hash and compare as one word");
+
+static inline uint32_t odp_addr_hash(const struct odp_seed *seed, const struct odp_addr *a)
+{
+	uint64_t w;
+
+	memcpy(&w, a, sizeof(w));
+	return odp_words_hash(seed, &w, 1);
 }

@@ -137,7 +137,7 @@ static void lookup_runs(struct odp_worker *w, const struct odp_view *v, struct b
 	unsigned hits = 0;
 
 	for (unsigned i = 0; i < b->n_runs; i++) {
-		b->run[i].hash = odp_kw_hash(&b->run[i].key, words);
+		b->run[i].hash = odp_kw_hash(&v->seed, &b->run[i].key, words);
 		odp_emc_prefetch(w->emc, b->run[i].hash);
 	}
 	for (unsigned i = 0; i < b->n_runs; i++) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "classifier.h"
+#include "crc_keys.h"
 #include "dpu_alloc.h"
 #include "fake_port.h"
 
@@ -287,11 +288,84 @@ static void failed_put_was_never_seen(void **state)
 		assert_int_equal(odp_flow_del(dp, &k[i], &m), 0);
 }
 
+/* Keys made to collide under a CRC lie as far from their places as any others. */
+static void chosen_keys_spread(void **state)
+{
+	enum { KEYS = 8192, PROBES = 128 };
+	static uint8_t mac[KEYS][12];
+	struct odp_key m, k;
+	struct odp_kw mask;
+	unsigned longest = 0, found = 0;
+
+	(void)state;
+	assert_int_equal(crc_collide(mac, KEYS, 2, UINT32_MAX), 0);
+	memset(&m, 0, sizeof(m));
+	memset(&k, 0, sizeof(k));
+	m.in_port = UINT32_MAX;
+	memset(m.eth_dst, 0xff, sizeof(m.eth_dst) + sizeof(m.eth_src));
+	k.in_port = 4;
+	for (unsigned i = 0; i < KEYS; i++) {
+		memcpy(k.eth_dst, mac[i], 12);
+		assert_int_equal(odp_flow_put(dp, &k, &m, NULL, 0, false, "test", NULL), 0);
+	}
+	mask = odp_kw(&m);
+	const struct odp_subtable *st = odp_subtable_get(dp, &mask, false, false);
+
+	assert_non_null(st);
+	const struct odp_slots *t = atomic_load(&st->slots);
+
+	for (uint32_t i = 0; i <= t->mask; i++) {
+		unsigned far = (i - t->s[i].hash) & t->mask;
+
+		if (!atomic_load(&t->s[i].flow))
+			continue;
+		longest = far > longest ? far : longest;
+		found++;
+	}
+	assert_int_equal(found, KEYS);
+	assert_in_range(longest, 0, PROBES);
+	assert_int_equal(odp_flow_flush(dp, "test"), KEYS);
+}
+
+/* The same for the learning switch's addresses: no bucket gets more than chance gives it. */
+static void chosen_addresses_spread(void **state)
+{
+	enum { ADDRS = 4096, BUCKETS = 16384, CHAIN = 16 };
+	static uint8_t mac[ADDRS][12], n[BUCKETS];
+	unsigned longest = 0;
+
+	(void)state;
+	assert_int_equal(crc_collide(mac, ADDRS, 1, BUCKETS - 1), 0);
+	for (unsigned i = 0; i < ADDRS; i++) {
+		struct odp_addr a = { .vlan = 0 };
+
+		memcpy(a.mac, mac[i], sizeof(a.mac));
+		uint8_t *b = &n[odp_addr_hash(&dp->seed, &a) % BUCKETS];
+
+		longest = ++*b > longest ? *b : longest;
+	}
+	assert_in_range(longest, 1, CHAIN);
+}
+
+/* No two datapaths hash alike. */
+static void seeds_differ(void **state)
+{
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct odp *other;
+
+	(void)state;
+	assert_int_equal(odp_create(&conf, &other), 0);
+	assert_memory_not_equal(&other->seed, &dp->seed, sizeof(other->seed));
+	assert_true(other->seed.mul & 1);
+	odp_destroy(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(against_model),
 		cmocka_unit_test(validation), cmocka_unit_test(out_of_memory),
-		cmocka_unit_test(failed_put_was_never_seen) };
+		cmocka_unit_test(failed_put_was_never_seen), cmocka_unit_test(chosen_keys_spread),
+		cmocka_unit_test(chosen_addresses_spread), cmocka_unit_test(seeds_differ) };
 	static const char *const names[4] = { "p1", "p2", "p3", "p4" };
 
 	pool = fake_eal(8191);
