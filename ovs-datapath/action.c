@@ -221,24 +221,28 @@ static unsigned resolve(struct odp_worker *w, const struct odp_acts *acts)
 	return last;
 }
 
-void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_pw *in,
-	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_run *run)
+/* Not inlined: it would cost the common way below its registers. */
+static __rte_noinline void run_lists(struct odp_worker *w, const struct odp_acts *acts,
+	struct odp_pw *in, uint16_t rxq, struct rte_mbuf **pkts, unsigned n)
 {
-	if (acts->kind == ODP_ACTS_OUTPUT) {
-		struct odp_pw *out = odp_pw(w, acts->port);
-
-		if (out)
-			odp_lane_put_run(w, odp_lane_pick(w, out, rxq), pkts, run);
-		else
-			odp_drop(in, ODP_DROP_PORT_GONE, pkts, run->n);
-		return;
-	}
-	if (acts->kind == ODP_ACTS_DROP) {
-		odp_drop(in, ODP_DROP_FLOW_DROP, pkts, run->n);
-		return;
-	}
 	unsigned last = resolve(w, acts);
 
-	for (unsigned i = 0; i < run->n; i++)
+	for (unsigned i = 0; i < n; i++)
 		run_list(w, acts, last, in, rxq, pkts[i]);
+}
+
+void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_pw *in,
+	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_sums *sums)
+{
+	if (unlikely(acts->kind == ODP_ACTS_LIST)) {
+		run_lists(w, acts, in, rxq, pkts, sums->n);
+		return;
+	}
+	bool drop = acts->kind == ODP_ACTS_DROP;
+	struct odp_pw *out = drop ? NULL : odp_pw(w, acts->port);
+
+	if (likely(out))
+		odp_lane_put_all(w, odp_lane_pick(w, out, rxq), pkts, sums);
+	else
+		odp_drop(in, drop ? ODP_DROP_FLOW_DROP : ODP_DROP_PORT_GONE, pkts, sums->n);
 }

@@ -12,18 +12,9 @@
 int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
 	const struct odp_action *a, unsigned n, struct odp_acts **out);
 
-/* Packets of one flow, one behind the other in the burst, and what is true of all of them. */
-struct odp_run {
-	uint16_t first, n, max_segs;
-	uint32_t max_len, hash;
-	uint64_t bytes, or_flags;
-	struct odp_kw key;
-	struct odp_flow *flow;
-};
-
 /*
- * Execute on the n packets of a run, which become ours. `in` is the port they came from (counts
- * drops), `rxq` the queue: it spreads over a port's transmit queues.
+ * Execute on packets of one flow, which become ours; `sums` is of them. `in` is the port they came
+ * from (counts drops), `rxq` the queue: it spreads over a port's transmit queues.
  */
 void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_pw *in,
-	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_run *run);
+	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_sums *sums);

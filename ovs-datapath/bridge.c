@@ -362,7 +362,7 @@ unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t n
 }
 
 void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw *in,
-	struct rte_mbuf *m, const struct odp_run *run)
+	struct rte_mbuf *m, const struct odp_sums *sums)
 {
 	struct odp_bridge *b = dp->bridge;
 	struct odp_key mask = mask_of_ours();
@@ -373,7 +373,7 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 		odp_drop_one(in, ODP_DROP_NO_MBUF, m);
 		return;
 	}
-	odp_acts_run(dp->control, acts, in, 0, &m, run);
+	odp_acts_run(dp->control, acts, in, 0, &m, sums);
 	free(acts);
 }
 

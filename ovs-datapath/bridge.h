@@ -16,7 +16,7 @@ unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t no
 unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns);
 /* Send one packet by the same decision without a flow. */
 void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw *in,
-	struct rte_mbuf *m, const struct odp_run *run);
+	struct rte_mbuf *m, const struct odp_sums *sums);
 
 /* A port came or is about to go (its flows and addresses go with it). */
 void odp_bridge_port_added(struct odp *dp, uint32_t port);

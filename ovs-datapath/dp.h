@@ -75,6 +75,33 @@ struct odp_view {
 	struct odp_subtable *st[]; // in order of lookup; borrowed
 };
 
+/* ---- packets together ---- */
+
+/* What one look at each of some packets says of all: enough to know that none needs another. */
+struct odp_sums {
+	uint64_t bytes, or_flags;
+	uint64_t max_len; // 64 bits, or gcc takes the vector unit for each maximum
+	uint16_t n, or_segs; // or_segs: 1 when each is one segment
+};
+
+static inline void odp_sums_add(struct odp_sums *s, const struct rte_mbuf *m)
+{
+	s->n++;
+	s->bytes += m->pkt_len;
+	s->or_flags |= m->ol_flags;
+	s->max_len = RTE_MAX(s->max_len, m->pkt_len);
+	s->or_segs |= m->nb_segs;
+}
+
+static inline void odp_sums_join(struct odp_sums *s, const struct odp_sums *more)
+{
+	s->n = (uint16_t)(s->n + more->n);
+	s->bytes += more->bytes;
+	s->or_flags |= more->or_flags;
+	s->max_len = RTE_MAX(s->max_len, more->max_len);
+	s->or_segs |= more->or_segs;
+}
+
 /* ---- ports ---- */
 
 /* Packets gathered for one transmit queue by one worker. */
@@ -84,10 +111,7 @@ struct odp_lane {
 	bool listed; // on the worker's list of lanes that hold packets
 	bool flush; // on the worker's list of queues to notify
 	struct odp_lane *next_dirty, *next_sent;
-	uint16_t n;
-	uint16_t max_segs;
-	uint32_t max_len;
-	uint64_t or_flags, bytes;
+	struct odp_sums sums;
 	struct rte_mbuf *pkts[ODP_BURST];
 };
 
@@ -97,6 +121,7 @@ struct odp_pw {
 	uint16_t n_own;
 	uint16_t *own; // owned; transmit queues of this port that this worker sends on
 	struct odp_lane *lane; // owned; one per transmit queue
+	struct odp_lane *only; // borrowed: of `own` when that is one queue, else NULL
 	dpu_counter rx_packets, rx_bytes, tx_packets, tx_bytes;
 	dpu_counter drops[ODP_DROP_COUNT];
 };

@@ -8,7 +8,7 @@
 
 struct odp_emc *odp_emc_create(void)
 {
-	return dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, sizeof(struct odp_emc));
+	return dpu_aligned_calloc(_Alignof(struct odp_emc), 1, sizeof(struct odp_emc));
 }
 
 void odp_emc_destroy(struct odp_emc *e)
@@ -16,10 +16,8 @@ void odp_emc_destroy(struct odp_emc *e)
 	free(e);
 }
 
-void odp_emc_sync(struct odp_emc *e, const struct odp_view *v)
+void odp_emc_clear(struct odp_emc *e, const struct odp_view *v)
 {
-	if (e->view_gen == v->gen && e->depth == v->depth)
-		return;
 	memset(e->l2, 0, sizeof(e->l2));
 	memset(e->deep, 0, sizeof(e->deep));
 	e->view_gen = v->gen;
@@ -39,7 +37,7 @@ void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struc
 	if (!(gen & 1))
 		return; // deleted since it was found
 	if (e->depth == ODP_DEPTH_L2) {
-		struct emc_l2 *b = e->l2[hash % EMC_L2_BUCKETS];
+		struct emc_l2 *b = e->l2[hash % EMC_L2_BUCKETS].way;
 
 		way = (hash >> 16) % EMC_L2_WAYS;
 		for (unsigned i = 0; i < EMC_L2_WAYS; i++) {
@@ -53,9 +51,10 @@ void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struc
 		memcpy(b[way].w, k->w, sizeof(b[way].w));
 		b[way].flow = flow;
 		b[way].gen = gen;
+		b[way].hash = hash;
 		return;
 	}
-	struct emc_deep *b = e->deep[hash % EMC_DEEP_BUCKETS];
+	struct emc_deep *b = e->deep[hash % EMC_DEEP_BUCKETS].way;
 
 	way = (hash >> 16) % EMC_DEEP_WAYS;
 	for (unsigned i = 0; i < EMC_DEEP_WAYS; i++) {
@@ -69,4 +68,5 @@ void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struc
 	b[way].k = *k;
 	b[way].flow = flow;
 	b[way].gen = gen;
+	b[way].hash = hash;
 }

@@ -12,7 +12,6 @@
 #define ETH_VLAN 0x8100
 #define ETH_QINQ 0x88a8
 #define ETH_IPV6 0x86dd
-#define ETH_TYPE_MIN 0x0600
 
 #define IPV6_EXT_MAX 8 // extension headers in one packet
 
@@ -52,12 +51,12 @@ static void parse_eth(struct parse *p, struct odp_key *key, uint16_t *type)
 		key->vlan_tci = dpu_be16_put(tci | ODP_VLAN_PRESENT);
 		*type = dpu_cur_be16(&p->in);
 	}
-	if (*type < ETH_TYPE_MIN) {
+	if (*type < ODP_ETH_TYPE_MIN) {
 		static const uint8_t snap[6] = { 0xaa, 0xaa, 3, 0, 0, 0 };
 		const struct dpu_cur *in = &p->in;
 
 		if (in->left >= 8 && !memcmp(in->at, snap, sizeof(snap)) &&
-			(in->at[6] << 8) >= ETH_TYPE_MIN) {
+			(in->at[6] << 8) >= ODP_ETH_TYPE_MIN) {
 			dpu_cur_skip(&p->in, sizeof(snap));
 			*type = dpu_cur_be16(&p->in);
 		} else {

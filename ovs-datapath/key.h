@@ -14,22 +14,14 @@ enum odp_depth { ODP_DEPTH_L2, ODP_DEPTH_L3, ODP_DEPTH_L4 };
 
 #define ODP_KEY_WORDS (sizeof(struct odp_key) / 8)
 #define ODP_KEY_L2_WORDS 3u
-#define ODP_KEY_L3_WORDS 8u
 
 static_assert(offsetof(struct odp_key, ip_proto) == ODP_KEY_L2_WORDS * 8, "layer 2 is 3 words");
-static_assert(offsetof(struct odp_key, tp_src) <= ODP_KEY_L3_WORDS * 8, "layer 3 is in 8 words");
 static_assert(offsetof(struct odp_key, eth_dst) == 8, "addresses follow port and recirculation");
 static_assert(offsetof(struct odp_key, vlan_tci) == 20, "the tag follows the addresses");
 
 #define ODP_VLAN_PRESENT 0x1000u
+#define ODP_ETH_TYPE_MIN 0x0600 // below is a length
 #define ODP_ETH_TYPE_NONE 0x05ffu // an 802.3 frame without SNAP, as OVS shows it
-
-static inline unsigned odp_depth_words(enum odp_depth d)
-{
-	return d == ODP_DEPTH_L2   ? ODP_KEY_L2_WORDS
-	       : d == ODP_DEPTH_L3 ? ODP_KEY_L3_WORDS
-				   : (unsigned)ODP_KEY_WORDS;
-}
 
 /* A key as words; memcpy keeps the aliasing rules, compilers make it vanish. */
 struct odp_kw {

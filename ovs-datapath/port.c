@@ -305,6 +305,11 @@ void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 	}
 }
 
+static void own_changed(struct odp_pw *pw)
+{
+	pw->only = pw->n_own == 1 ? &pw->lane[pw->own[0]] : NULL;
+}
+
 int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
 {
 	struct odp_pw *pw = &port->pw[w->idx];
@@ -326,6 +331,7 @@ int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
 	dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(q->ring));
 	w->txq[w->n_txq++] = &pw->lane[txq];
 	pw->own[pw->n_own++] = txq;
+	own_changed(pw);
 	return 0;
 }
 
@@ -340,6 +346,7 @@ void odp_txq_detach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
 		for (uint16_t j = 0; j < pw->n_own; j++)
 			if (pw->own[j] == txq)
 				pw->own[j--] = pw->own[--pw->n_own];
+		own_changed(pw);
 		dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(port->txq[txq].ring));
 		atomic_store_explicit(&port->txq[txq].owner, -1, memory_order_release);
 		return;

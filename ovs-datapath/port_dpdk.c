@@ -139,7 +139,8 @@ static uint16_t dev_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t
 		rte_pktmbuf_free_bulk(pkts, n);
 		return 0;
 	}
-	for (uint16_t i = 0; i < n; i++)
+	// To a device without offloads nothing comes that asks for any.
+	for (uint16_t i = 0; i < n && d->csum; i++)
 		flags |= pkts[i]->ol_flags;
 	return flags & (ODP_F_L4_CSUM | ODP_F_GSO) ? send_offloads(d, txq, pkts, n)
 						   : send_all(d, txq, pkts, n);

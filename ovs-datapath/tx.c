@@ -161,32 +161,35 @@ static void mark_sent(struct odp_worker *w, struct odp_lane *l)
 }
 
 /* Send on a queue of ours. What is true of all packets decides whether any needs a closer look. */
-static void lane_send(struct odp_worker *w, struct odp_lane *l)
+static void lane_send(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_sums *sums)
 {
 	struct odp_pw *pw = l->pw;
 	uint64_t caps = odp_caps(pw->port);
 	uint64_t work = ODP_F_GSO | (caps & CAPS_CSUM ? 0 : ODP_F_L4_CSUM);
 
 	if (unlikely(!(caps & CAPS_UP))) {
-		odp_drop(pw, ODP_DROP_PORT_GONE, l->pkts, l->n);
+		odp_drop(pw, ODP_DROP_PORT_GONE, pkts, sums->n);
 		return;
 	}
-	if (unlikely((l->or_flags & work) || l->max_len > odp_caps_mtu(caps) + ETH_LEN ||
-		     (l->max_segs > 1 && !(caps & CAPS_MULTI_SEG))))
-		send_checked(w, pw, l->txq, caps, l->pkts, l->n);
+	if (unlikely((sums->or_flags & work) || sums->max_len > odp_caps_mtu(caps) + ETH_LEN ||
+		     (sums->or_segs > 1 && !(caps & CAPS_MULTI_SEG))))
+		send_checked(w, pw, l->txq, caps, pkts, sums->n);
 	else
-		send_burst(pw, l->txq, l->pkts, l->n, l->bytes);
+		send_burst(pw, l->txq, pkts, sums->n, sums->bytes);
 	mark_sent(w, l);
 }
 
-static void lane_handover(struct odp_worker *w, struct odp_lane *l, struct odp_txq *q, int owner)
+static void lane_handover(
+	struct odp_worker *w, struct odp_lane *l, int owner, struct rte_mbuf **pkts, unsigned n)
 {
 	struct odp_worker *to = w->dp->worker[owner];
-	unsigned n = rte_ring_mp_enqueue_burst(q->ring, (void **)l->pkts, l->n, NULL);
+	struct rte_ring *r = l->pw->port->txq[l->txq].ring;
+	unsigned put = rte_ring_mp_enqueue_burst(r, (void **)pkts, n, NULL);
 
-	if (n < l->n)
-		odp_drop(l->pw, ODP_DROP_HANDOVER_FULL, l->pkts + n, l->n - n);
-	if (n == 0)
+	if (put < n)
+		odp_drop(l->pw, ODP_DROP_HANDOVER_FULL, pkts + put, n - put);
+	if (put == 0)
 		return;
 	// In one order with odp_worker_arm(): either it sees the mark or we see it asleep.
 	atomic_store_explicit(&to->handed, true, memory_order_seq_cst);
@@ -194,34 +197,35 @@ static void lane_handover(struct odp_worker *w, struct odp_lane *l, struct odp_t
 		w->dp->conf.wake(w->dp->conf.host_arg, to->idx);
 }
 
-static void lane_flush(struct odp_worker *w, struct odp_lane *l)
+/* Packets leave a lane, its own or such as did not have to wait in it. */
+static void lane_give(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_sums *sums)
 {
-	struct odp_txq *q = &l->pw->port->txq[l->txq];
+	const struct odp_txq *q = &l->pw->port->txq[l->txq];
 	int owner = atomic_load_explicit(&q->owner, memory_order_relaxed);
 
-	if (l->n == 0)
-		return;
 	if (likely(owner == (int)w->idx))
-		lane_send(w, l);
+		lane_send(w, l, pkts, sums);
 	else if (owner >= 0)
-		lane_handover(w, l, q, owner);
+		lane_handover(w, l, owner, pkts, sums->n);
 	else
-		odp_drop(l->pw, ODP_DROP_PORT_GONE, l->pkts, l->n);
-	l->n = 0;
-	l->max_segs = 0;
-	l->max_len = 0;
-	l->or_flags = 0;
-	l->bytes = 0;
+		odp_drop(l->pw, ODP_DROP_PORT_GONE, pkts, sums->n);
 }
 
-struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
+static void lane_flush(struct odp_worker *w, struct odp_lane *l)
+{
+	if (l->sums.n == 0)
+		return;
+	lane_give(w, l, l->pkts, &l->sums);
+	l->sums = (struct odp_sums){ 0 };
+}
+
+struct odp_lane *odp_lane_choose(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
 {
 	const struct odp_port *p = out->port;
 	uint16_t n = p->conf.n_txq;
 
-	if (likely(out->n_own == 1))
-		return &out->lane[out->own[0]];
-	if (out->n_own > 1)
+	if (out->n_own > 0)
 		return &out->lane[out->own[rxq % out->n_own]];
 	for (uint16_t i = 0; i < n; i++) {
 		uint16_t q = (uint16_t)((w->idx + rxq + i) % n);
@@ -241,31 +245,33 @@ static void lane_list(struct odp_worker *w, struct odp_lane *l)
 	w->dirty = l;
 }
 
-void odp_lane_put_run(
-	struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts, const struct odp_run *run)
+void odp_lane_put_all(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_sums *sums)
 {
-	if (l->n + run->n > ODP_BURST)
+	if (l->sums.n + sums->n > ODP_BURST)
 		lane_flush(w, l);
-	memcpy(&l->pkts[l->n], pkts, run->n * sizeof(pkts[0]));
-	l->n = (uint16_t)(l->n + run->n);
-	l->bytes += run->bytes;
-	l->or_flags |= run->or_flags;
-	l->max_len = RTE_MAX(l->max_len, run->max_len);
-	l->max_segs = RTE_MAX(l->max_segs, run->max_segs);
+	if (sums->n == ODP_BURST) {
+		lane_give(w, l, pkts, sums);
+		return;
+	}
+	if (sums->n == 1)
+		l->pkts[l->sums.n] = pkts[0];
+	else
+		memcpy(&l->pkts[l->sums.n], pkts, sums->n * sizeof(pkts[0]));
+	odp_sums_join(&l->sums, sums);
 	lane_list(w, l);
-	if (l->n == ODP_BURST)
+	if (l->sums.n == ODP_BURST)
 		lane_flush(w, l);
 }
 
 void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m)
 {
-	struct odp_run run = { .n = 1,
-		.max_segs = m->nb_segs,
-		.max_len = m->pkt_len,
-		.bytes = m->pkt_len,
-		.or_flags = m->ol_flags };
-
-	odp_lane_put_run(w, l, &m, &run);
+	// Never full between two calls.
+	l->pkts[l->sums.n] = m;
+	odp_sums_add(&l->sums, m);
+	lane_list(w, l);
+	if (l->sums.n == ODP_BURST)
+		lane_flush(w, l);
 }
 
 void odp_lanes_flush(struct odp_worker *w)
@@ -293,8 +299,6 @@ unsigned odp_handed_poll(struct odp_worker *w)
 	unsigned total = 0;
 	bool more = false;
 
-	if (likely(!atomic_load_explicit(&w->handed, memory_order_relaxed)))
-		return 0;
 	// The mark before the rings: what is put in after we looked comes with a new mark.
 	(void)atomic_exchange_explicit(&w->handed, false, memory_order_acq_rel);
 	for (unsigned i = 0; i < w->n_txq; i++) {

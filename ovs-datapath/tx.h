@@ -4,18 +4,23 @@
 
 #include "action.h"
 
-/* The lane of an output port on which packets from `rxq` go. */
-struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq);
+/* The lane of an output port on which packets from `rxq` go, when we have none or several. */
+struct odp_lane *odp_lane_choose(struct odp_worker *w, struct odp_pw *out, uint16_t rxq);
 
-/* Gather packets; sends when the lane is full. They become the lane's. */
-void odp_lane_put_run(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
-	const struct odp_run *run);
+static inline struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
+{
+	return likely(out->only) ? out->only : odp_lane_choose(w, out, rxq);
+}
+
+/* Gather at most a burst of packets; sends when the lane is full. They become the lane's. */
+void odp_lane_put_all(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_sums *sums);
 void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m);
 
 /* Send everything gathered and notify. The end of a turn. */
 void odp_lanes_flush(struct odp_worker *w);
 
-/* Send what other workers handed over, at most a burst per queue. Returns packets. */
+/* Send what other workers handed over, at most a burst per queue; w->handed says when. Packets. */
 unsigned odp_handed_poll(struct odp_worker *w);
 
 /* ---- packed port capabilities ---- */

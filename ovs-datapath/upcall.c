@@ -110,19 +110,16 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 		setup_charge(port, odp_bridge_decide(dp, &key, now_ns));
 		f = find_flow(dp, &k);
 	}
-	struct odp_run run = { .n = 1,
-		.bytes = m->pkt_len,
-		.max_len = m->pkt_len,
-		.max_segs = m->nb_segs,
-		.or_flags = m->ol_flags };
+	struct odp_sums sums = { 0 };
 
+	odp_sums_add(&sums, m);
 	if (!f) {
 		// No flow could be installed: the decision holds for this packet alone.
-		odp_bridge_forward(dp, &key, in, m, &run);
+		odp_bridge_forward(dp, &key, in, m, &sums);
 		return;
 	}
 	odp_flow_count_packets(w, f, 1, m->pkt_len);
-	odp_acts_run(w, atomic_load_explicit(&f->acts, memory_order_relaxed), in, 0, &m, &run);
+	odp_acts_run(w, atomic_load_explicit(&f->acts, memory_order_relaxed), in, 0, &m, &sums);
 }
 
 unsigned odp_upcall_poll(struct odp *dp)

@@ -12,13 +12,25 @@
 #define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
 #define NAPS_LONG 1000u
 
-/* One burst on its way through the stages. */
+/* Packets with one key, one behind the other in a burst. */
+struct run {
+	uint16_t first;
+	uint32_t hash;
+	struct odp_sums sums;
+	struct odp_flow *flow; // NULL: none, ask the control thread
+	union {
+		struct odp_key key; // as deep as the view looks
+		struct odp_kw kw;
+	};
+};
+
+/* One burst on its way through the stages. A packet that was dropped is in no run. */
 struct burst {
 	struct odp_pw *in;
 	uint16_t rxq;
 	unsigned n, n_runs;
 	struct rte_mbuf *pkts[ODP_BURST];
-	struct odp_run run[ODP_BURST];
+	struct run run[ODP_BURST];
 };
 
 static inline uint64_t load64(const uint8_t *p)
@@ -29,181 +41,168 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
-static inline void run_add(struct odp_run *r, const struct rte_mbuf *m)
+static bool extract_one(struct burst *b, struct rte_mbuf *m, enum odp_depth depth, struct run *r)
 {
-	r->n++;
-	r->bytes += m->pkt_len;
-	r->or_flags |= m->ol_flags;
-	r->max_len = RTE_MAX(r->max_len, m->pkt_len);
-	r->max_segs = RTE_MAX(r->max_segs, m->nb_segs);
+	if (likely(odp_extract_mbuf(m, b->in->port->no, depth, &r->key) == 0))
+		return true;
+	odp_drop_one(b->in, ODP_DROP_MALFORMED, m);
+	return false;
 }
 
-static inline struct odp_run *run_start(struct burst *b, unsigned first)
-{
-	struct odp_run *r = &b->run[b->n_runs++];
-
-	r->first = (uint16_t)first;
-	r->n = 0;
-	r->bytes = 0;
-	r->or_flags = 0;
-	r->max_len = 0;
-	r->max_segs = 0;
-	return r;
-}
-
-/* Keep what can be kept: malformed packets leave the burst, the others close ranks. */
-static bool extract_one(
-	struct burst *b, unsigned at, struct rte_mbuf *m, enum odp_depth depth, struct odp_kw *k)
-{
-	struct odp_key key;
-
-	if (odp_extract_mbuf(m, b->in->port->no, depth, &key) < 0) {
-		odp_drop_one(b->in, ODP_DROP_MALFORMED, m);
-		return false;
-	}
-	*k = odp_kw(&key);
-	b->pkts[at] = m;
-	return true;
-}
-
-/* All layers that any mask wants; packets with the same key as the one before join its run. */
+/* All layers that any mask wants; a packet with the key of the one before joins its run. */
 static void extract_deep(struct burst *b, enum odp_depth depth)
 {
-	struct odp_run *r = NULL;
-	unsigned kept = 0;
-
 	for (unsigned i = 0; i < b->n; i++) {
-		struct rte_mbuf *m = b->pkts[i];
-		struct odp_kw k;
+		struct run *r = &b->run[b->n_runs], *last = b->n_runs ? r - 1 : NULL;
 
-		if (!extract_one(b, kept, m, depth, &k))
+		if (!extract_one(b, b->pkts[i], depth, r))
 			continue;
-		if (!r || !odp_kw_eq(&r->key, &k, ODP_KEY_WORDS)) {
-			r = run_start(b, kept);
-			r->key = k;
+		if (last && last->first + last->sums.n == i &&
+			odp_kw_eq(&last->kw, &r->kw, ODP_KEY_WORDS)) {
+			r = last;
+		} else {
+			r->first = (uint16_t)i;
+			r->sums = (struct odp_sums){ 0 };
+			b->n_runs++;
 		}
-		run_add(r, m);
-		kept++;
+		odp_sums_add(&r->sums, b->pkts[i]);
 	}
-	b->n = kept;
 }
 
 /*
- * Layer 2 only, the common case. The 14 bytes of the Ethernet header decide, as two overlapping
- * words, whether a packet belongs to the run of the one before; a key is made per run.
+ * The run of the packets from r->first on whose leading `len` bytes, 14 or 18, are the same: they
+ * are compared as words that overlap. Returns the place behind its last one.
  */
-static void extract_l2(struct burst *b)
+static inline unsigned run_follow(const struct burst *b, struct run *r, unsigned len)
 {
-	struct odp_run *r = NULL;
-	uint64_t a = 0, c = 0;
-	bool tagged = true; // the run's packets have a tag: compare whole keys
-	unsigned kept = 0;
+	struct rte_mbuf *const *first = &b->pkts[r->first], *const *at = first;
+	const struct rte_mbuf *m = *at;
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	const uint64_t head = load64(p), mid = load64(p + 6), tail = load64(p + len - 8);
+	struct odp_sums sums = { 0 }; // in registers
 
-	for (unsigned i = 0; i < b->n; i++) {
-		struct rte_mbuf *m = b->pkts[i];
-		const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-		struct odp_kw k;
-
-		if (likely(!tagged && m->data_len >= 14 && load64(p) == a && load64(p + 6) == c)) {
-			b->pkts[kept++] = m;
-			run_add(r, m);
-			continue;
-		}
-		if (!extract_one(b, kept, m, ODP_DEPTH_L2, &k))
-			continue;
-		if (!r || !odp_kw_eq(&r->key, &k, ODP_KEY_L2_WORDS)) {
-			r = run_start(b, kept);
-			r->key = k;
-		}
-		tagged = true;
-		if (m->data_len >= 14) {
-			unsigned type = (unsigned)p[12] << 8 | p[13];
-
-			// Below 0x600 is a length, and a SNAP header may follow.
-			tagged = type == 0x8100 || type == 0x88a8 || type < 0x600;
-			a = load64(p);
-			c = load64(p + 6);
-		}
-		run_add(r, m);
-		kept++;
-	}
-	b->n = kept;
+	do {
+		odp_sums_add(&sums, m);
+		if (++at == &b->pkts[b->n])
+			break;
+		m = *at;
+		p = rte_pktmbuf_mtod(m, const uint8_t *);
+	} while (m->data_len >= len && load64(p) == head && load64(p + 6) == mid &&
+		 (len == 14 || load64(p + len - 8) == tail));
+	r->sums = sums;
+	r->sums.n = (uint16_t)(at - first);
+	return (unsigned)(at - b->pkts);
 }
 
-/* Every run's flow; runs without one go to the control thread and lose their flow pointer. */
-static void lookup_runs(struct odp_worker *w, const struct odp_view *v, struct burst *b)
+/* Layer 2 only, the common case: the Ethernet header decides, and a key is made per run. */
+static void extract_l2(struct burst *b)
 {
-	unsigned words = odp_depth_words(v->depth);
-	unsigned hits = 0;
+	for (unsigned i = 0; i < b->n;) {
+		struct rte_mbuf *m = b->pkts[i];
+		struct run *r = &b->run[b->n_runs];
+		unsigned len = odp_eth_hdr_len(m);
 
-	for (unsigned i = 0; i < b->n_runs; i++) {
-		b->run[i].hash = odp_kw_hash(&v->seed, &b->run[i].key, words);
-		odp_emc_prefetch(w->emc, b->run[i].hash);
-	}
-	for (unsigned i = 0; i < b->n_runs; i++) {
-		struct odp_run *r = &b->run[i];
-		unsigned slot;
-
-		r->flow = odp_emc_get(w->emc, &r->key, r->hash);
-		if (likely(r->flow)) {
-			hits += r->n;
+		r->first = (uint16_t)i;
+		if (likely(len == 14)) {
+			odp_extract_untagged(m, b->in->port->no, &r->kw);
+			i = run_follow(b, r, 14);
+		} else if (!extract_one(b, m, ODP_DEPTH_L2, r)) {
+			i++;
 			continue;
-		}
-		r->flow = odp_classifier_lookup(v, &r->key, &slot);
-		if (r->flow) {
-			dpu_counter_add(&w->mega_hits, r->n);
-			dpu_counter_add(&w->st_hits[slot], 1);
-			odp_emc_put(w->emc, &r->key, r->hash, r->flow);
+		} else if (len == 18) {
+			i = run_follow(b, r, 18);
 		} else {
-			dpu_counter_add(&w->misses, r->n);
+			r->sums = (struct odp_sums){ 0 };
+			odp_sums_add(&r->sums, m);
+			i++;
 		}
+		b->n_runs++;
 	}
-	dpu_counter_add(&w->emc_hits, hits);
+}
+
+/* A run that the cache does not know. Returns its packets. */
+static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_view *v, struct run *r)
+{
+	unsigned slot;
+
+	r->flow = odp_classifier_lookup(v, &r->kw, &slot);
+	if (r->flow) {
+		dpu_counter_add(&w->mega_hits, r->sums.n);
+		dpu_counter_add(&w->st_hits[slot], 1);
+		odp_emc_put(w->emc, &r->kw, r->hash, r->flow);
+	} else {
+		dpu_counter_add(&w->misses, r->sums.n);
+	}
+	return r->sums.n;
+}
+
+/* Every run's flow. */
+static inline void find_flows(
+	struct odp_worker *w, const struct odp_view *v, struct burst *b, enum odp_depth depth)
+{
+	unsigned words = depth == ODP_DEPTH_L2 ? ODP_KEY_L2_WORDS : ODP_KEY_WORDS;
+	unsigned n = 0, missed = 0;
+
+	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
+		r->hash = odp_kw_hash(&v->seed, &r->kw, words);
+		odp_emc_prefetch(w->emc, r->hash, depth);
+	}
+	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
+		n += r->sums.n;
+		r->flow = odp_emc_get(w->emc, &r->kw, r->hash, depth);
+		if (unlikely(!r->flow))
+			missed += lookup(w, v, r);
+	}
+	dpu_counter_add(&w->emc_hits, n - missed);
+}
+
+static __rte_noinline void ask_control(struct odp_worker *w, struct burst *b, const struct run *r)
+{
+	struct rte_mbuf **pkts = &b->pkts[r->first];
+
+	for (unsigned i = 0; i < r->sums.n; i++)
+		pkts[i]->hash.usr = ODP_UPCALL_MISS;
+	odp_upcall_put(w, b->in, pkts, r->sums.n);
 }
 
 static void act_runs(struct odp_worker *w, struct burst *b)
 {
-	for (unsigned i = 0; i < b->n_runs; i++) {
-		const struct odp_run *r = &b->run[i];
-		struct rte_mbuf **pkts = &b->pkts[r->first];
+	uint64_t bytes = 0;
 
+	for (const struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
+		bytes += r->sums.bytes;
 		if (unlikely(!r->flow)) {
-			for (unsigned j = 0; j < r->n; j++)
-				pkts[j]->hash.usr = ODP_UPCALL_MISS;
-			odp_upcall_put(w, b->in, pkts, r->n);
+			ask_control(w, b, r);
 			continue;
 		}
-		odp_flow_count_packets(w, r->flow, r->n, r->bytes);
+		odp_flow_count_packets(w, r->flow, r->sums.n, r->sums.bytes);
 		odp_acts_run(w, atomic_load_explicit(&r->flow->acts, memory_order_acquire), b->in,
-			b->rxq, pkts, r);
+			b->rxq, &b->pkts[r->first], &r->sums);
 	}
+	dpu_counter_add(&b->in->rx_packets, b->n);
+	dpu_counter_add(&b->in->rx_bytes, bytes);
 }
 
 static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q)
 {
 	const struct odp_port_conf *conf = &q->port->conf;
 	struct burst b;
-	uint64_t bytes = 0;
-	unsigned n;
 
 	b.n = conf->ops->rx(conf->drv, q->rxq, b.pkts, ODP_BURST);
 	if (b.n == 0)
 		return 0;
-	n = b.n;
 	b.n_runs = 0;
 	b.in = &q->port->pw[w->idx];
 	b.rxq = q->rxq;
-	if (likely(v->depth == ODP_DEPTH_L2))
+	if (likely(v->depth == ODP_DEPTH_L2)) {
 		extract_l2(&b);
-	else
+		find_flows(w, v, &b, ODP_DEPTH_L2);
+	} else {
 		extract_deep(&b, v->depth);
-	for (unsigned i = 0; i < b.n_runs; i++)
-		bytes += b.run[i].bytes;
-	dpu_counter_add(&b.in->rx_packets, n);
-	dpu_counter_add(&b.in->rx_bytes, bytes);
-	lookup_runs(w, v, &b);
+		find_flows(w, v, &b, v->depth);
+	}
 	act_runs(w, &b);
-	return n;
+	return b.n;
 }
 
 unsigned odp_worker_turn(struct odp_worker *w)
@@ -211,10 +210,12 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
 	unsigned n = 0;
 
-	odp_emc_sync(w->emc, v);
+	if (unlikely(!odp_emc_fits(w->emc, v)))
+		odp_emc_clear(w->emc, v);
 	for (unsigned i = 0; i < w->n_rxq; i++)
 		n += poll_rxq(w, v, &w->rxq[i]);
-	n += odp_handed_poll(w);
+	if (unlikely(atomic_load_explicit(&w->handed, memory_order_relaxed)))
+		n += odp_handed_poll(w);
 	if (n == 0)
 		return 0;
 	w->idle_arms = 0;

@@ -117,11 +117,46 @@ static void cut_anywhere(void **state)
 	}
 }
 
+/* The short way to a layer 2 key: the same key, and no byte behind the header matters. */
+static void leading_bytes(void **state)
+{
+	const struct frame *f = *state;
+	uint8_t wire[sizeof(f->wire)];
+
+	for (uint16_t n = 0; n <= f->n; n++) {
+		struct rte_mbuf m = { .buf_addr = wire, .data_len = n, .pkt_len = n };
+		struct odp_key slow, other;
+		struct odp_kw fast;
+
+		memcpy(wire, f->wire, sizeof(wire));
+		unsigned len = odp_eth_hdr_len(&m);
+
+		assert_true(len == 0 || len == 14 || len == 18);
+		if (len == 0) {
+			// Cut short, or an IEEE 802.3 header.
+			assert_true(n < (f->tci ? 18 : 14) || f->type == ODP_ETH_TYPE_NONE ||
+				    wire[f->tci ? 16 : 12] < 6);
+			continue;
+		}
+		assert_int_equal(len, f->tci ? 18 : 14);
+		assert_int_equal(odp_extract_mbuf(&m, 7, ODP_DEPTH_L2, &slow), 0);
+		for (unsigned i = len; i < sizeof(wire); i++)
+			wire[i] ^= 0xff;
+		assert_int_equal(odp_extract_mbuf(&m, 7, ODP_DEPTH_L2, &other), 0);
+		assert_memory_equal(&slow, &other, sizeof(slow));
+		if (len == 14) {
+			odp_extract_untagged(&m, 7, &fast);
+			assert_memory_equal(&slow, &fast, 8 * ODP_KEY_L2_WORDS);
+		}
+	}
+}
+
 int main(void)
 {
 	int failed = 0;
 
 	RUN_ROWS(frames, golden, failed);
 	RUN_ROWS(frames, cut_anywhere, failed);
+	RUN_ROWS(frames, leading_bytes, failed);
 	return failed;
 }

@@ -49,8 +49,11 @@ static void *run(void *arg)
 	struct thread *t = arg;
 
 	while (!atomic_load(&t->h->stop)) {
-		odp_worker_turn(odp_worker(t->h->dp, t->idx));
+		unsigned moved = odp_worker_turn(odp_worker(t->h->dp, t->idx));
+
 		atomic_fetch_add(&t->h->turns[t->idx], 1);
+		if (moved == 0)
+			sched_yield(); // three threads may have one CPU
 	}
 	return NULL;
 }
@@ -167,6 +170,94 @@ static void wake_only_sleepers(void **state)
 	odp_destroy(h.dp);
 }
 
+/* ---- queues of an output port ---- */
+
+static unsigned queue_sent[2];
+
+static uint16_t queue_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	(void)drv;
+	queue_sent[txq] += n;
+	rte_pktmbuf_free_bulk(pkts, n);
+	return n;
+}
+
+static void queue_caps(void *drv, struct odp_port_caps *out)
+{
+	(void)drv;
+	*out = (struct odp_port_caps){ .up = true, .mtu = 1500 };
+}
+
+/* Packets leave by the queues that are ours now, spread over them by the queue they came from. */
+static void queues_come_and_go(void **state)
+{
+	static const struct odp_port_ops ops = { .tx = queue_tx, .caps = queue_caps };
+	static const struct step {
+		bool own[2];
+		unsigned sent[2], gone; // of one packet from each of two receive queues
+	} steps[] = {
+		{ { false, false }, { 0, 0 }, 2 },
+		{ { true, false }, { 2, 0 }, 0 },
+		{ { true, true }, { 1, 1 }, 0 },
+		{ { false, true }, { 0, 2 }, 0 },
+		{ { true, true }, { 1, 1 }, 0 },
+		{ { false, false }, { 0, 0 }, 2 },
+	};
+	static struct fake_port p1;
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct odp_port_conf in = { .name = "in",
+		.kind = "fake",
+		.n_rxq = 2,
+		.n_txq = 1,
+		.ops = &fake_port_ops,
+		.drv = &p1 };
+	struct odp_port_conf out = { .name = "out", .kind = "fake", .n_txq = 2, .ops = &ops };
+	struct odp_action to2 = { .type = ODP_ACT_OUTPUT, .port = 2 };
+	struct odp_port *port;
+	struct odp_key k, m;
+	struct odp *dp;
+	uint8_t f[64];
+	size_t at;
+	bool own[2] = { false, false };
+
+	(void)state;
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	struct odp_worker *w = odp_worker(dp, 0);
+
+	assert_int_equal(odp_port_add(dp, &in, &p1.port), 0);
+	assert_int_equal(odp_port_add(dp, &out, &port), 0);
+	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
+	assert_int_equal(odp_flow_put(dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(steps); i++) {
+		struct odp_port_stats before, after;
+
+		for (uint16_t q = 0; q < 2; q++) {
+			if (steps[i].own[q] && !own[q])
+				assert_int_equal(odp_txq_attach(w, port, q), 0);
+			if (!steps[i].own[q] && own[q])
+				odp_txq_detach(w, port, q);
+			own[q] = steps[i].own[q];
+			queue_sent[q] = 0;
+		}
+		odp_port_stats(port, &before);
+		for (uint16_t q = 0; q < 2; q++) {
+			assert_int_equal(odp_rxq_attach(w, p1.port, q), 0);
+			fake_port_push(&p1, pool, f, fake_frame(f, 1, 2, 0));
+			assert_int_equal(odp_worker_turn(w), 1);
+			odp_rxq_detach(w, p1.port, q);
+		}
+		odp_port_stats(port, &after);
+		// Which of two queues takes which does not matter.
+		assert_int_equal(queue_sent[0], steps[i].sent[0]);
+		assert_int_equal(queue_sent[1], steps[i].sent[1]);
+		assert_int_equal(after.drops[ODP_DROP_PORT_GONE] - before.drops[ODP_DROP_PORT_GONE],
+			steps[i].gone);
+	}
+	odp_port_del(port);
+	odp_port_del(p1.port);
+	odp_destroy(dp);
+}
+
 /* What a port cannot do is done for it; what cannot be done is a counted drop. */
 static const struct cap_row {
 	const char *name;
@@ -255,13 +346,202 @@ static void capabilities(void **state)
 	assert_int_equal(rte_mempool_in_use_count(pool), before);
 }
 
+/* ---- a burst is what its packets are one by one ---- */
+
+#define STREAM 20000
+#define SWITCH_PORTS 4
+
+struct rig {
+	struct odp *dp;
+	struct fake_port p[SWITCH_PORTS];
+	unsigned at[SWITCH_PORTS]; // packets that left and were compared
+};
+
+static void rig_init(struct rig *r, const char *deeper)
+{
+	static const char *const names[SWITCH_PORTS] = { "p1", "p2", "p3", "p4" };
+	// Two disjoint outputs by address, all of one VLAN elsewhere, a flood, and drops.
+	static const char *const flows[][2] = {
+		{ "in_port(1),eth(dst=02:00:00:00:00:01)", "2" },
+		{ "in_port(1),eth(dst=02:00:00:00:00:02)", "3" },
+		{ "in_port(1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),vlan(vid=6)", "4" },
+		{ "in_port(1),eth(src=02:00:00:00:00:03,dst=02:00:00:00:00:03)", "2,3,4" },
+		{ "in_port(1)", "drop" },
+	};
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct odp_action a[4];
+	struct odp_key k, m;
+	size_t at;
+
+	assert_int_equal(odp_create(&conf, &r->dp), 0);
+	for (unsigned i = 0; i < SWITCH_PORTS; i++) {
+		fake_port_add(&r->p[i], r->dp, odp_worker(r->dp, 0), names[i]);
+		r->at[i] = 0;
+	}
+	r->p[1].caps.mtu = 40; // some frames are too long for it
+	odp_port_caps_changed(r->p[1].port);
+	for (unsigned i = 0; i < ARRAY_LEN(flows); i++) {
+		assert_int_equal(odp_key_parse(r->dp, flows[i][0], &k, &m, &at), 0);
+		int n = odp_actions_parse(r->dp, flows[i][1], a, 4, &at);
+
+		assert_int_equal(
+			odp_flow_put(r->dp, &k, &m, a, (unsigned)n, false, "operator", NULL), 0);
+	}
+	if (deeper) {
+		assert_int_equal(odp_key_parse(r->dp, deeper, &k, &m, &at), 0);
+		assert_int_equal(odp_flow_put(r->dp, &k, &m, NULL, 0, false, "operator", NULL), 0);
+	}
+}
+
+static void rig_fini(struct rig *r)
+{
+	for (unsigned i = 0; i < SWITCH_PORTS; i++)
+		fake_port_del(&r->p[i], odp_worker(r->dp, 0));
+	odp_destroy(r->dp);
+}
+
+/* Few addresses, each kind of header, some cut short. Returns the length. */
+static unsigned random_frame(uint8_t f[64])
+{
+	static const uint8_t kinds[][10] = {
+		{ 0x88, 0xb5 }, // plain
+		{ 0x88, 0xb6 }, { 0x08, 0x00, 0x45, 0, 0, 20 }, // IPv4, as long as it says
+		{ 0x08, 0x00, 0x45, 0, 1, 0 }, // longer
+		{ 0x81, 0x00, 0, 5, 0x88, 0xb5 }, // tags
+		{ 0x81, 0x00, 0, 6, 0x88, 0xb5 }, { 0x88, 0xa8, 0, 6, 0x88, 0xb5 },
+		{ 0x81, 0x00, 0, 6, 0x81, 0x00 },
+		{ 0x81, 0x00, 0, 6, 0x00, 0x20 }, // length behind a tag
+		{ 0x00, 0x20, 0x42, 0x42, 3 }, // IEEE 802.3
+		{ 0x00, 0x20, 0xaa, 0xaa, 3, 0, 0, 0, 0x08, 0x00 }, // SNAP
+	};
+	static const unsigned lens[] = { 60, 60, 60, 60, 60, 60, 13, 14, 15, 17, 18, 22 };
+
+	memset(f, 0, 64);
+	f[0] = f[6] = 2;
+	f[5] = (uint8_t)(1 + rand() % 3);
+	f[11] = (uint8_t)(1 + rand() % 3);
+	memcpy(f + 12, kinds[(unsigned)rand() % ARRAY_LEN(kinds)], sizeof(kinds[0]));
+	return lens[(unsigned)rand() % ARRAY_LEN(lens)];
+}
+
+/* A frame whose header may lie in two segments, the first `cut` bytes long. */
+static void push(struct fake_port *p, const uint8_t *f, unsigned len, unsigned cut)
+{
+	fake_port_push(p, pool, f, cut ? cut : len);
+	if (!cut)
+		return;
+	struct rte_mbuf *rest = rte_pktmbuf_alloc(pool);
+
+	if (!rest)
+		abort();
+	memcpy(rte_pktmbuf_append(rest, (uint16_t)(len - cut)), f + cut, len - cut);
+	assert_int_equal(rte_pktmbuf_chain(p->in[p->n_in - 1], rest), 0);
+}
+
+static void compare_output(struct rig *a, struct rig *b)
+{
+	for (unsigned i = 0; i < SWITCH_PORTS; i++) {
+		assert_int_equal(a->p[i].n_out, b->p[i].n_out);
+		for (unsigned k = 0; k < a->p[i].n_out; k++) {
+			const struct rte_mbuf *x = a->p[i].out[k], *y = b->p[i].out[k];
+			uint8_t bx[64], by[64];
+
+			assert_int_equal(x->pkt_len, y->pkt_len);
+			assert_int_equal(x->nb_segs | y->nb_segs, 1); // the ports take no chains
+			assert_memory_equal(rte_pktmbuf_read(x, 0, x->pkt_len, bx),
+				rte_pktmbuf_read(y, 0, y->pkt_len, by), x->pkt_len);
+		}
+		a->at[i] += a->p[i].n_out;
+		fake_port_reset(&a->p[i]);
+		fake_port_reset(&b->p[i]);
+	}
+}
+
+static void add_flow(const struct odp_flow_info *f, void *arg)
+{
+	struct odp_flow_stats *sum = arg;
+
+	// In order: packets and bytes of each flow weigh differently.
+	sum->packets = sum->packets * 31 + f->stats.packets;
+	sum->bytes = sum->bytes * 31 + f->stats.bytes;
+}
+
+static void compare_counters(struct rig *a, struct rig *b)
+{
+	struct odp_flow_stats fa = { 0 }, fb = { 0 };
+	struct odp_stats sa, sb;
+
+	for (unsigned i = 0; i < SWITCH_PORTS; i++) {
+		struct odp_port_stats pa, pb;
+
+		odp_port_stats(a->p[i].port, &pa);
+		odp_port_stats(b->p[i].port, &pb);
+		assert_memory_equal(&pa, &pb, sizeof(pa));
+		assert_int_equal(pa.tx_packets, a->at[i]);
+	}
+	odp_stats(a->dp, &sa);
+	odp_stats(b->dp, &sb);
+	assert_memory_equal(sa.drops, sb.drops, sizeof(sa.drops));
+	assert_int_equal(sa.emc_hits + sa.mega_hits, sb.emc_hits + sb.mega_hits);
+	assert_int_equal(sa.misses, 0);
+	assert_int_equal(sa.emc_hits + sa.mega_hits + sa.drops[ODP_DROP_MALFORMED], STREAM);
+	odp_flow_foreach(a->dp, add_flow, &fa);
+	odp_flow_foreach(b->dp, add_flow, &fb);
+	assert_int_equal(fa.packets, fb.packets);
+	assert_int_equal(fa.bytes, fb.bytes);
+}
+
+static const struct stream {
+	const char *name;
+	const char *deeper; // a flow that makes the table look further
+} streams[] = {
+	{ "bursts, layer 2", NULL },
+	{ "bursts, layer 4", "in_port(4),eth_type(0x0800),ipv4(proto=17),udp(dst=53)" },
+};
+
+static void bursts_as_packets(void **state)
+{
+	const struct stream *t = *state;
+	static struct rig one, many;
+	unsigned before = rte_mempool_in_use_count(pool), sent = 0;
+
+	srand(7);
+	rig_init(&one, t->deeper);
+	rig_init(&many, t->deeper);
+	while (sent < STREAM) {
+		unsigned burst = RTE_MIN(1 + (unsigned)rand() % ODP_BURST, STREAM - sent);
+		uint8_t f[64];
+		unsigned len = 0, cut = 0;
+
+		for (unsigned i = 0; i < burst; i++) {
+			if (len == 0 || rand() % 3 == 0) { // else like the one before
+				len = random_frame(f);
+				cut = rand() % 8 ? 0 : 1 + (unsigned)rand() % (len - 1);
+			}
+			f[50] = (uint8_t)++sent; // tells frames apart
+			push(&many.p[0], f, len, cut);
+			push(&one.p[0], f, len, cut);
+			assert_int_equal(odp_worker_turn(odp_worker(one.dp, 0)), 1);
+		}
+		assert_int_equal(odp_worker_turn(odp_worker(many.dp, 0)), burst);
+		compare_output(&one, &many);
+	}
+	compare_counters(&one, &many);
+	for (unsigned i = 1; i < SWITCH_PORTS; i++)
+		assert_true(one.at[i] > STREAM / 50);
+	rig_fini(&one);
+	rig_fini(&many);
+	assert_int_equal(rte_mempool_in_use_count(pool), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(handover),
-		cmocka_unit_test(wake_only_sleepers) };
+		cmocka_unit_test(wake_only_sleepers), cmocka_unit_test(queues_come_and_go) };
 	int failed = 0;
 
 	pool = fake_eal(8191);
 	RUN_ROWS(caps, capabilities, failed);
+	RUN_ROWS(streams, bursts_as_packets, failed);
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
