@@ -157,7 +157,6 @@ static void probe_end(struct emu_card *c)
 	c->probe = NULL;
 }
 
-/* The answer to the call that probe_text() chose. */
 static void probe_read(struct bufferevent *bev, void *arg)
 {
 	struct evbuffer *in = bufferevent_get_input(bev);
@@ -167,11 +166,7 @@ static void probe_read(struct bufferevent *bev, void *arg)
 	if (!ok && evbuffer_search(in, "\"error\"", 7, NULL).pos < 0)
 		return; // not all of it yet
 	probe_end(c);
-	if (c->unplug) {
-		c->unplug &= c->unplug - 1; // gone, or it was not there
-	} else if (c->plug && ok) {
-		c->plug &= c->plug - 1;
-	} else if (!c->plug && ok) {
+	if (ok) {
 		event_del(c->probe_timer);
 		c->ready = true;
 		emu_advance(c->emu);
@@ -185,40 +180,17 @@ static void probe_event(struct bufferevent *bev, short what, void *arg)
 		probe_end(arg);
 }
 
-/*
- * What to ask next: delete or make an uplink that lost its other end, or else whether it is ready.
- */
-static char *probe_text(const struct emu_card *c)
-{
-	const char *method = c->unplug ? "uplink_delete" : c->plug ? "uplink_create" : "card_ready";
-	uint64_t bits = c->unplug ? c->unplug : c->plug;
-	size_t idx = bits ? (size_t)__builtin_ctzll(bits) : 0;
-	json_t *params = c->unplug ? json_pack("{s:s}", "name", c->conf->uplinks[idx].name)
-			 : c->plug ? uplink_params(c, idx)
-				   : json_object();
-	json_t *ask = json_pack("{s:s, s:i, s:s, s:o}", "jsonrpc", "2.0", "id", 1, "method", method,
-		"params", params);
-	char *text = ask ? json_dumps(ask, JSON_COMPACT) : NULL;
-
-	json_decref(ask);
-	return text;
-}
-
 /* Ask cardd, over and over: its socket appears only when it listens. */
 static void probe(evutil_socket_t fd, short what, void *arg)
 {
+	static const char ask[] =
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"card_ready\",\"params\":{}}\n";
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	struct emu_card *c = arg;
-	char *text;
 
 	(void)fd;
 	(void)what;
 	if (c->probe || c->ready || !c->pid)
-		return;
-	if (!c->unplug && c->plug && !emu_fabric_servers_ready(c->emu, c->idx))
-		return;
-	text = probe_text(c);
-	if (!text)
 		return;
 	emu_text(to.sun_path, sizeof(to.sun_path), "%.60s/%.31s/rpc.sock", c->emu->dir,
 		c->conf->name);
@@ -226,23 +198,15 @@ static void probe(evutil_socket_t fd, short what, void *arg)
 	if (c->probe) {
 		bufferevent_setcb(c->probe, probe_read, NULL, probe_event, c);
 		bufferevent_enable(c->probe, EV_READ | EV_WRITE);
-		bufferevent_write(c->probe, text, strlen(text));
-		bufferevent_write(c->probe, "\n", 1);
+		bufferevent_write(c->probe, ask, sizeof(ask) - 1);
 		if (bufferevent_socket_connect(c->probe, (struct sockaddr *)&to, sizeof(to)) < 0)
 			probe_end(c); // unless the event callback did
 	}
-	free(text);
-}
-
-void emu_card_probe(struct emu_card *c)
-{
-	const struct timeval period = { .tv_usec = PROBE_MS * 1000 };
-
-	event_add(c->probe_timer, &period);
 }
 
 int emu_card_start(struct emu_card *c)
 {
+	const struct timeval period = { .tv_usec = PROBE_MS * 1000 };
 	char path[EMU_PATH_SIZE], log[EMU_PATH_SIZE];
 	struct emu_argv a = { 0 };
 	json_t *word;
@@ -253,10 +217,6 @@ int emu_card_start(struct emu_card *c)
 		c->probe_timer = event_new(c->emu->base, -1, EV_PERSIST, probe, c);
 	if (!c->probe_timer)
 		return -ENOMEM;
-	c->waiting = !emu_fabric_servers_ready(c->emu, c->idx);
-	if (c->waiting)
-		return 0;
-	emu_fabric_clean(c->emu, c->idx);
 	// What it leaves when it is killed goes away with the run directory.
 	emu_argv_add(&a, "env");
 	emu_argv_add(&a, "TMPDIR=%s", c->emu->dir);
@@ -274,13 +234,12 @@ int emu_card_start(struct emu_card *c)
 		emu_argv_add(&a, "%s", json_string_value(word));
 	emu_path(c->emu, log, sizeof(log), "%s/log", c->conf->name);
 	c->ready = false;
-	c->unplug = c->plug = 0;
 	ret = emu_spawn(&a, log, &c->pid);
 	emu_argv_fini(&a);
 	if (ret)
 		return ret;
 	c->starts++;
-	emu_card_probe(c);
+	event_add(c->probe_timer, &period);
 	return 0;
 }
 
@@ -303,7 +262,6 @@ void emu_card_ended(struct emu_card *c, int status)
 		return;
 	}
 	emu_say(c->emu, "card %s %s: starting it again", c->conf->name, text);
-	emu_fabric_lost(c->emu, c->idx);
 	ret = emu_card_start(c);
 	if (ret)
 		emu_stop(c->emu, 1, "card %s: cannot start: %s", c->conf->name, strerror(-ret));

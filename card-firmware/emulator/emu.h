@@ -38,8 +38,6 @@ struct emu_card {
 	char cores[EMU_TEXT_SIZE]; // CPUs as given to cardd
 	pid_t pid; // 0: not running
 	bool ready; // answers on its control socket
-	bool waiting; // to be started when the cards that serve its links are ready
-	uint64_t unplug, plug; // uplinks to delete and to create again, as bits: fabric.c
 	unsigned starts;
 	struct event *probe_timer; // owned
 	struct bufferevent *probe; // owned; NULL between two probes
@@ -93,20 +91,12 @@ int emu_fabric_isolate(const struct emu_topology *t);
 int emu_fabric_create(struct emu *e);
 /* DPDK device arguments of a card's uplink. */
 void emu_fabric_devargs(const struct emu *e, size_t card, size_t uplink, char *out, size_t size);
-/* Are the cards ready that this one's links connect to? */
-bool emu_fabric_servers_ready(const struct emu *e, size_t card);
-/* A card ended: cards whose links connected to it have to connect again once it is back. */
-void emu_fabric_lost(struct emu *e, size_t card);
-/* A card is about to start: remove what its former process left of its links. */
-void emu_fabric_clean(const struct emu *e, size_t card);
 
 /* ---- card.c ---- */
 
 int emu_card_init(struct emu *e, size_t idx); // folders, configuration file, volumes
 int emu_card_start(struct emu_card *c);
 void emu_card_ended(struct emu_card *c, int status);
-/* Ask it again, and again, whether it is ready. */
-void emu_card_probe(struct emu_card *c);
 void emu_card_fini(struct emu_card *c);
 
 /* ---- guest.c ---- */

@@ -151,22 +151,10 @@ static void print_map(const struct emu *e)
 	fflush(stdout);
 }
 
-/* Cards whose links connect to others start after those. */
-static void start_waiting(struct emu *e)
-{
-	for (size_t i = 0; i < e->topo->n_cards; i++) {
-		int ret = e->cards[i].waiting ? emu_card_start(&e->cards[i]) : 0;
-
-		if (ret)
-			emu_stop(e, 1, "card %s: %s", e->topo->cards[i].name, strerror(-ret));
-	}
-}
-
 void emu_advance(struct emu *e)
 {
 	size_t i;
 
-	start_waiting(e);
 	if (e->phase == EMU_CARDS) {
 		for (i = 0; i < e->topo->n_cards; i++)
 			if (!e->cards[i].ready)
