@@ -13,7 +13,7 @@
 #include "dpu_log.h"
 #include "rpc.h"
 #include "rpc_schema.h"
-#include "store.h"
+#include "trusted.h"
 
 struct source {
 	const char *path; // borrowed

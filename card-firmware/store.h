@@ -11,9 +11,6 @@
 
 #include "card.h"
 
-/* The largest state or configuration file read. */
-#define CARD_STORE_BYTES_MAX (16u << 20)
-
 /*
  * Stage the effect of `m` with `params`. 0 also when there is no store or nothing changes; else the
  * errno of the write with e->text, and nothing is staged.
@@ -30,15 +27,3 @@ const json_t *card_store_degraded(const struct card *c);
 /* True when the object that this call names is kept but could not be restored. */
 bool card_store_is_degraded(
 	const struct card *c, const struct card_method *m, const json_t *params);
-
-/* ---- files of which every byte is trusted: state and configuration ---- */
-
-/*
- * Read a file that only this user (or root) could have written: a plain file with one name, owned
- * by us or root, not writable by group and others, its last component no link, of at most
- * CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
- *
- * Returns the length, or -ELOOP, -EACCES (owner or mode), -EINVAL (no plain file), -EMLINK, -EFBIG,
- * -ENOMEM, or the errno of open(2) and read(2); e->text says which.
- */
-long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e);
