@@ -120,6 +120,7 @@ struct card_volume_view {
 	struct vol_info info;
 	struct vol_stats stats;
 	unsigned users; // functions that hold it
+	bool block_dev; // CARD_VOL_FILE: on a block device, not on a plain file
 };
 struct card_function_view {
 	enum vho_dev_kind kind;
@@ -141,7 +142,7 @@ struct card_uplink_view {
 	struct odp_port_caps caps;
 };
 void card_volume_foreach(
-	struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
+	const struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
 void card_function_foreach(
 	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a);
 void card_uplink_foreach(

@@ -71,12 +71,14 @@ void card_inventory_fini(struct card *c)
 }
 
 void card_volume_foreach(
-	struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a)
+	const struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a)
 {
 	struct card_volume *vol;
 
 	TAILQ_FOREACH (vol, &c->inv->volumes, link) {
-		struct card_volume_view v = { .conf = vol->conf, .users = vol->users };
+		struct card_volume_view v = {
+			.conf = vol->conf, .users = vol->users, .block_dev = vol->block_dev
+		};
 
 		vol_info(vol->vol, &v.info);
 		vol_stats(vol->vol, &v.stats);

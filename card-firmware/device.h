@@ -29,6 +29,7 @@ struct card_volume {
 	struct vol *vol; // owned
 	unsigned users; // disks
 	unsigned orphans; // channels that wait for answers
+	bool block_dev; // a file volume on a block device
 };
 
 /* One running queue of a disk. */

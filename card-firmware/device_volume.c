@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
@@ -21,11 +22,16 @@ struct card_volume *card_volume_find(struct card *c, const char *name)
 	return NULL;
 }
 
+/*
+ * The size of a file volume is that of its file: num_blocks only says how large to make one that is
+ * not there, and so makes no difference once it is.
+ */
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {
 	return a->kind == b->kind && a->block_size == b->block_size &&
-	       a->num_blocks == b->num_blocks && a->read_only == b->read_only &&
-	       a->direct == b->direct && !strcmp(a->path ? a->path : "", b->path ? b->path : "");
+	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE) &&
+	       a->read_only == b->read_only && a->direct == b->direct &&
+	       !strcmp(a->path ? a->path : "", b->path ? b->path : "");
 }
 
 /*
@@ -62,34 +68,42 @@ static int resolve(struct card *c, const char *path, char out[PATH_MAX], struct 
 	return 0;
 }
 
-static int open_volume(
-	struct card *c, const struct card_volume_conf *conf, struct vol **out, struct card_error *e)
+static int open_file(struct card *c, struct card_volume *v, struct card_error *e)
 {
-	uint64_t size = conf->num_blocks * conf->block_size;
+	struct vol_file_conf conf = {
+		.name = v->name,
+		.block_size = v->conf.block_size,
+		.read_only = v->conf.read_only,
+		.direct = v->conf.direct,
+		.create_size = v->conf.num_blocks * v->conf.block_size,
+	};
 	char path[PATH_MAX];
-	int ret;
+	struct stat st;
+	int ret = resolve(c, v->path, path, e);
+
+	if (ret)
+		return ret;
+	conf.path = path;
+	ret = vol_file_open(&conf, &v->vol);
+	if (!ret)
+		v->block_dev = !lstat(path, &st) && S_ISBLK(st.st_mode);
+	return ret;
+}
+
+static int open_volume(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	const struct card_volume_conf *conf = &v->conf;
+	uint64_t size = conf->num_blocks * conf->block_size;
 
 	switch (conf->kind) {
 	case CARD_VOL_NULL:
 		return vol_null_open(
-			&(struct vol_null_conf){ conf->name, size, conf->block_size }, out);
+			&(struct vol_null_conf){ conf->name, size, conf->block_size }, &v->vol);
 	case CARD_VOL_RAM:
 		return vol_ram_open(
-			&(struct vol_ram_conf){ conf->name, size, conf->block_size }, out);
+			&(struct vol_ram_conf){ conf->name, size, conf->block_size }, &v->vol);
 	case CARD_VOL_FILE:
-		ret = resolve(c, conf->path, path, e);
-		if (ret)
-			return ret;
-		return vol_file_open(
-			&(struct vol_file_conf){
-				.name = conf->name,
-				.path = path,
-				.block_size = conf->block_size,
-				.read_only = conf->read_only,
-				.direct = conf->direct,
-				.create_size = size,
-			},
-			out);
+		return open_file(c, v, e);
 	}
 	return -EINVAL;
 }
@@ -143,7 +157,7 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 	v->conf.name = v->name;
 	v->conf.path = v->path;
 	e->text[0] = 0;
-	ret = open_volume(c, &v->conf, &v->vol, e);
+	ret = open_volume(c, v, e);
 	if (ret) {
 		volume_free(v);
 		return e->text[0] ? ret : card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));

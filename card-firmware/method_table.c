@@ -82,7 +82,8 @@ static const struct card_param null_resize[] = {
 			.help = "bypass the page cache where the file system can" },           \
 	{                                                                                      \
 		.name = "num_blocks", .type = CARD_P_UINT, .min = 1, .max = UINT64_C(1) << 48, \
-		.once = true, .help = "create a missing file with this many blocks"            \
+		.once = true,                                                                  \
+		.help = "create a missing file with this many blocks; another keeps its size"  \
 	}
 
 static const struct card_param file_create[] = { P_FILE };
@@ -249,6 +250,7 @@ static const struct card_param log_level[] = {
 
 #define ROW(id) [CARD_M_##id] = { .name = #id
 #define CREATES(class) .keep = CARD_KEEP_CREATE, .kind = class
+#define SETS(class) .keep = CARD_KEEP_SET, .kind = class
 #define UPDATES(class) .keep = CARD_KEEP_UPDATE, .kind = class
 #define DELETES(class) .keep = CARD_KEEP_DELETE, .kind = class
 
@@ -297,14 +299,14 @@ static const struct card_method methods[] = {
 	ROW(uplink_list), .key = "name", PARAMS(opt_name), .help = "List uplinks" },
 	ROW(port_list), .key = "name", PARAMS(opt_name),
 		.help = "List ports of the switch" },
-	ROW(flow_add), CREATES("flow"), .key = "flow", PARAMS(flow_add),
+	ROW(flow_add), SETS("flow"), .key = "flow", PARAMS(flow_add),
 		.help = "Install a flow, or replace the actions of an operator's flow" },
 	ROW(flow_del), DELETES("flow"), .key = "flow", PARAMS(flow_del),
 		.help = "Delete a flow" },
 	ROW(flow_list), PARAMS(flow_list), .help = "List flows with their counters" },
 	ROW(flow_flush), DELETES("flow"), .help = "Delete every flow that an operator installed" },
 	ROW(mac_list), .help = "List learned and static addresses" },
-	ROW(mac_set), CREATES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
+	ROW(mac_set), SETS("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
 		.help = "Pin an address to a port; a pinned address is not learned elsewhere" },
 	ROW(mac_del), DELETES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_del),
 		.help = "Forget an address" },

@@ -71,7 +71,8 @@ int card_rpc_run(struct card *c, const struct card_method *m, const json_t *para
 	ret = card_schema_check(m, params, e);
 	if (ret)
 		return ret;
-	if (run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE)
+	if (run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE &&
+		!card_volume_keeps_itself(c, m, params))
 		ret = run_kept(c, m, params, result, e);
 	else
 		ret = card_calls[m - card_method_at(0)](c, params, result, e);

@@ -28,6 +28,13 @@ CARD_METHODS(X)
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/*
+ * True when what this call changes is kept by the object itself: a plain file has its size. Then
+ * the store must not keep it too, because a file may grow while no daemon runs. rpc_volume.c.
+ */
+bool card_volume_keeps_itself(
+	const struct card *c, const struct card_method *m, const json_t *params);
+
 enum card_run {
 	CARD_RUN_KEEP, // an operator's call: kept in the store
 	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)

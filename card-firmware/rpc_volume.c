@@ -28,7 +28,7 @@ static bool match(const struct card_volume_view *v, void *arg)
 }
 
 /* 0, or -ENOENT with e->text. */
-static int find_volume(struct card *c, struct find *f, struct card_error *e)
+static int find_volume(const struct card *c, struct find *f, struct card_error *e)
 {
 	card_volume_foreach(c, match, f);
 	return f->found ? 0 : card_fail(e, -ENOENT, "%s: no such volume", f->name);
@@ -191,6 +191,17 @@ int card_call_bdev_null_resize(
 	ret = card_rpc_dispatch(c, "volume_resize", resize, result, e);
 	json_decref(resize);
 	return ret;
+}
+
+bool card_volume_keeps_itself(
+	const struct card *c, const struct card_method *m, const json_t *params)
+{
+	struct find f = { .name = card_arg_str(params, "name", "") };
+
+	if (m != card_method_at(CARD_M_volume_resize))
+		return false;
+	card_volume_foreach(c, match, &f);
+	return f.found && f.view.conf.kind == CARD_VOL_FILE && !f.view.block_dev;
 }
 
 /* ---- lists ---- */

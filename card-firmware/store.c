@@ -84,6 +84,20 @@ out:
 	return ret;
 }
 
+/* What the store knows of the call that makes the object. */
+static enum card_calls_maker maker_state(
+	const struct card_store *s, const struct card_method *m, const json_t *params)
+{
+	for (size_t i = 0; i < json_array_size(s->degraded); i++) {
+		const json_t *call = json_object_get(json_array_get(s->degraded, i), "call");
+
+		if (card_call_about(call, m, params) &&
+			card_call_method(call)->keep != CARD_KEEP_UPDATE)
+			return CARD_MAKER_FAILED;
+	}
+	return CARD_MAKER_STANDS;
+}
+
 int card_store_stage(
 	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
 {
@@ -96,7 +110,7 @@ int card_store_stage(
 	if (s->next)
 		return card_fail(e, -EBUSY, "store: a change is under way");
 	next = json_deep_copy(s->calls);
-	ret = next ? card_calls_apply(next, m, params) : -ENOMEM;
+	ret = next ? card_calls_apply(next, m, params, maker_state(s, m, params)) : -ENOMEM;
 	if (!ret && json_equal(next, s->calls)) {
 		json_decref(next);
 		return 0;
@@ -114,13 +128,19 @@ int card_store_stage(
 	return 0;
 }
 
-/* The object was made or deleted after all. */
+/*
+ * What was degraded is no more: the change was made; or the object was made or deleted after all,
+ * and whatever was about the old one with it.
+ */
 static void clear_degraded(struct card_store *s, const struct card_method *m, const json_t *params)
 {
+	if (m->keep == CARD_KEEP_CREATE && maker_state(s, m, params) == CARD_MAKER_STANDS)
+		return; // the object was there
 	for (size_t i = json_array_size(s->degraded); i-- > 0;) {
-		const json_t *d = json_array_get(s->degraded, i);
+		const json_t *call = json_object_get(json_array_get(s->degraded, i), "call");
 
-		if (card_call_about(json_object_get(d, "call"), m, params))
+		if (card_call_about(call, m, params) &&
+			(m->keep != CARD_KEEP_UPDATE || card_call_method(call) == m))
 			json_array_remove(s->degraded, i);
 	}
 }
@@ -131,8 +151,7 @@ int card_store_commit(struct card *c, const struct card_method *m, const json_t 
 
 	if (!s)
 		return 0;
-	if (m->keep != CARD_KEEP_UPDATE)
-		clear_degraded(s, m, params);
+	clear_degraded(s, m, params);
 	if (!s->next)
 		return 0;
 	if (renameat(s->dir, STATE_NEW, s->dir, STATE)) {

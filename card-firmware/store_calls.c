@@ -37,13 +37,27 @@ bool card_call_about(const json_t *call, const struct card_method *m, const json
 				   json_object_get(params, m->key2));
 }
 
-static size_t find_call(const json_t *calls, const struct card_method *m, const json_t *params)
+/* True for a call that makes its object, not one that changes what another call made. */
+static bool makes(const json_t *call)
+{
+	return card_call_method(call)->keep != CARD_KEEP_UPDATE;
+}
+
+enum which { ANY, MAKER, SAME_METHOD };
+
+/* The first such call about the object; the size of the list when there is none. */
+static size_t find_call(
+	const json_t *calls, const struct card_method *m, const json_t *params, enum which which)
 {
 	size_t i, n = json_array_size(calls);
 
-	for (i = 0; i < n; i++)
-		if (card_call_about(json_array_get(calls, i), m, params))
+	for (i = 0; i < n; i++) {
+		const json_t *call = json_array_get(calls, i);
+
+		if (card_call_about(call, m, params) && (which != MAKER || makes(call)) &&
+			(which != SAME_METHOD || card_call_method(call) == m))
 			break;
+	}
 	return i;
 }
 
@@ -56,37 +70,56 @@ static json_t *new_call(const struct card_method *m, const json_t *params)
 	return json_pack("{s:s, s:o}", "method", m->name, "params", copy);
 }
 
-static int apply_create(json_t *calls, const struct card_method *m, const json_t *params)
+static int insert_call(json_t *calls, size_t at, const struct card_method *m, const json_t *params)
 {
-	size_t at = find_call(calls, m, params);
 	json_t *call = new_call(m, params);
 
-	if (!call)
-		return -ENOMEM;
-	if (at < json_array_size(calls))
-		return json_array_set_new(calls, at, call) ? -ENOMEM : 0;
-	return json_array_append_new(calls, call) ? -ENOMEM : 0;
+	return call && !json_array_insert_new(calls, at, call) ? 0 : -ENOMEM;
 }
 
-/* An object that the configuration file made has no call here: then the update itself is kept. */
-static int apply_update(json_t *calls, const struct card_method *m, const json_t *params)
+/* Put the call where the one that made the object stood; changes to the old object go. */
+static int replace_maker(
+	json_t *calls, size_t at, const struct card_method *m, const json_t *params)
 {
-	size_t at = find_call(calls, m, params);
-	json_t *kept;
-	const char *key;
-	json_t *v;
+	json_t *call = new_call(m, params);
 
-	if (at == json_array_size(calls))
-		return apply_create(calls, m, params);
-	kept = json_object_get(json_array_get(calls, at), "params");
-	json_object_foreach ((json_t *)(uintptr_t)params, key, v) {
-		const struct card_param *p = card_method_param(
-			card_call_method(json_array_get(calls, at)), key);
+	if (!call || json_array_set_new(calls, at, call))
+		return -ENOMEM;
+	for (size_t i = json_array_size(calls); i-- > 0;) {
+		const json_t *other = json_array_get(calls, i);
 
-		if (p && !p->once && json_object_set(kept, key, v))
-			return -ENOMEM;
+		if (i != at && card_call_about(other, m, params))
+			json_array_remove(calls, i);
 	}
 	return 0;
+}
+
+static int apply_create(json_t *calls, const struct card_method *m, const json_t *params,
+	enum card_calls_maker maker)
+{
+	size_t at = find_call(calls, m, params, MAKER);
+
+	if (at < json_array_size(calls)) {
+		if (m->keep == CARD_KEEP_CREATE && maker == CARD_MAKER_STANDS)
+			return 0; // the object was there: the call changed nothing
+		return replace_maker(calls, at, m, params);
+	}
+	/* Changes to an object of the configuration file may be there, and come after it. */
+	return insert_call(calls, find_call(calls, m, params, ANY), m, params);
+}
+
+/* A change is a call of its own, behind the one that made the object: that can then be repeated. */
+static int apply_update(json_t *calls, const struct card_method *m, const json_t *params)
+{
+	size_t at = find_call(calls, m, params, SAME_METHOD);
+	json_t *kept;
+
+	if (at == json_array_size(calls)) {
+		at = find_call(calls, m, params, MAKER);
+		return insert_call(calls, at + (at < json_array_size(calls)), m, params);
+	}
+	kept = json_object_get(json_array_get(calls, at), "params");
+	return json_object_update(kept, (json_t *)(uintptr_t)params) ? -ENOMEM : 0;
 }
 
 /* True when a flow or address is tied to the port of this name: it goes with the port. */
@@ -126,7 +159,7 @@ static int apply_delete(json_t *calls, const struct card_method *m, const json_t
 {
 	size_t at;
 
-	while ((at = find_call(calls, m, params)) < json_array_size(calls)) {
+	while ((at = find_call(calls, m, params, ANY)) < json_array_size(calls)) {
 		json_t *gone = json_incref(json_array_get(calls, at));
 
 		json_array_remove(calls, at);
@@ -136,11 +169,13 @@ static int apply_delete(json_t *calls, const struct card_method *m, const json_t
 	return 0;
 }
 
-int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params)
+int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params,
+	enum card_calls_maker maker)
 {
 	switch (m->keep) {
 	case CARD_KEEP_CREATE:
-		return apply_create(calls, m, params);
+	case CARD_KEEP_SET:
+		return apply_create(calls, m, params, maker);
 	case CARD_KEEP_UPDATE:
 		return apply_update(calls, m, params);
 	case CARD_KEEP_DELETE:

@@ -13,5 +13,12 @@ const struct card_method *card_call_method(const json_t *call);
 /* True when `call` of the list is about the object that `m` with `params` names. */
 bool card_call_about(const json_t *call, const struct card_method *m, const json_t *params);
 
+/* What became of the call in the list that makes the object. */
+enum card_calls_maker {
+	CARD_MAKER_STANDS, // it was carried out, or there is none
+	CARD_MAKER_FAILED, // it could not be replayed: another one takes its place
+};
+
 /* Change the list by the success of `m` with `params`. 0 or -ENOMEM. */
-int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params);
+int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params,
+	enum card_calls_maker maker);

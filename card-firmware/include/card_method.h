@@ -77,8 +77,9 @@ struct card_param {
 /* What the durable store does when a call succeeds. */
 enum card_keep {
 	CARD_KEEP_NONE, // nothing: the call reads, or changes something that is not kept
-	CARD_KEEP_CREATE, // keep the call, replacing an earlier one for the same object
-	CARD_KEEP_UPDATE, // merge the parameters into the call that made the object
+	CARD_KEEP_CREATE, // keep the call, unless one for the same object is kept already
+	CARD_KEEP_SET, // keep the call, replacing an earlier one for the same object
+	CARD_KEEP_UPDATE, // keep the call behind the one that made the object
 	CARD_KEEP_DELETE, // forget the object, or all of its kind when the method has no key
 };
 

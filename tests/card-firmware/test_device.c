@@ -144,6 +144,24 @@ static void volume(void **state)
 	}
 }
 
+/* The number of blocks is for making the file; the file that is there says how large it is. */
+static void file_has_its_own_size(void **state)
+{
+	struct card_volume_conf c = { "v", CARD_VOL_FILE, 512, 8, "size.img", false, false };
+
+	(void)state;
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	c.num_blocks = 0; // as after a restart
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	c.num_blocks = 8; // the operator repeats the first call
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	c.direct = true;
+	assert_int_equal(card_volume_create(&card, &c, &err), -EEXIST);
+	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
+}
+
 static const struct card_volume_conf ram = { "ram", CARD_VOL_RAM, 512, 2048, NULL, false, false };
 static const struct card_blk_conf disk = { "disk", "ram", false, true, 2, 0, false };
 static const struct card_net_conf nic = { "nic", { 2, 0, 0, 0, 0, 1 }, 2, 1500, 0, false };
@@ -314,7 +332,7 @@ static void left_for_fini(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 6];
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 7];
 	int failed = 0;
 	size_t n = 0;
 
@@ -322,6 +340,7 @@ int main(void)
 	for (; n < ARRAY_LEN(volume_cases); n++)
 		tests[n] = (struct CMUnitTest){ volume_cases[n].name, volume, NULL, NULL,
 			(void *)(uintptr_t)&volume_cases[n] };
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(file_has_its_own_size);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_holds_its_volume);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(nic_is_a_port);

@@ -78,6 +78,8 @@ static void assert_kept(const char *want)
 
 #define NULL_V "{\"name\":\"v\",\"num_blocks\":8,\"block_size\":512}"
 #define CALL_V "{\"method\":\"bdev_null_create\",\"params\":" NULL_V "}"
+#define RESIZE_V(n) \
+	"{\"method\":\"volume_resize\",\"params\":{\"name\":\"v\",\"num_blocks\":" n "}}"
 
 /* ---- what is kept ---- */
 
@@ -96,9 +98,8 @@ static void create_update_delete(void **state)
 	assert_int_equal(card_store_open(&c), 0);
 	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
 	card_store_close(&c);
-	assert_kept(
-		"[{\"method\":\"bdev_null_create\",\"params\":{\"name\":\"v\",\"num_blocks\":16,"
-		"\"block_size\":512}},{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
+	assert_kept("[" CALL_V
+		    "," RESIZE_V("16") ",{\"method\":\"net_create\",\"params\":{\"name\":\"v\"}}]");
 
 	assert_int_equal(card_store_open(&c), 0);
 	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"v\"}"), 0);
@@ -129,10 +130,42 @@ static void creation_size_is_not_kept(void **state)
 	assert_int_equal(dispatch(&c, "bdev_uring_create",
 				 "{\"name\":\"v\",\"filename\":\"/x\",\"num_blocks\":8}"),
 		0);
+	fake_calls.keeps_itself = true;
 	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	assert_int_equal(fake_calls.n[CARD_M_volume_resize], 1);
 	card_store_close(&c);
 	assert_kept("[{\"method\":\"bdev_uring_create\",\"params\":{\"name\":\"v\",\"filename\":\"/"
 		    "x\"}}]");
+}
+
+/* A create that finds the object there changes nothing, and so not what is kept of it either. */
+static void repeated_create_leaves_the_store_alone(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":24}"), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+	assert_kept("[" CALL_V "," RESIZE_V("24") "]");
+}
+
+/* Flows and addresses are replaced by a second call. */
+static void repeated_set_replaces(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"1\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"b\",\"actions\":\"1\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"2\"}"), 0);
+	card_store_close(&c);
+	assert_kept("[{\"method\":\"flow_add\",\"params\":{\"flow\":\"a\",\"actions\":\"2\"}},"
+		    "{\"method\":\"flow_add\",\"params\":{\"flow\":\"b\",\"actions\":\"1\"}}]");
 }
 
 static void second_key_and_whole_kind(void **state)
@@ -182,8 +215,13 @@ static void update_of_a_configured_object(void **state)
 	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
 	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":24}"), 0);
 	card_store_close(&c);
-	assert_kept(
-		"[{\"method\":\"volume_resize\",\"params\":{\"name\":\"v\",\"num_blocks\":24}}]");
+	assert_kept("[" RESIZE_V("24") "]");
+
+	/* Made by an operator as well: before its size. */
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	card_store_close(&c);
+	assert_kept("[" CALL_V "," RESIZE_V("24") "]");
 }
 
 /* ---- replay ---- */
@@ -208,6 +246,55 @@ static void degraded_object_is_remembered(void **state)
 	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
 	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
 	card_store_close(&c);
+}
+
+/* One that could not be restored is made with other parameters: those are kept, in its place. */
+static void degraded_object_is_made_anew(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"n\"}"), 0);
+	card_store_close(&c);
+
+	fake_calls.ret[CARD_M_bdev_null_create] = -ENOMEM;
+	fake_calls.ret[CARD_M_volume_resize] = -ENOENT;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 2);
+	fake_calls_reset();
+	assert_int_equal(dispatch(&c, "bdev_malloc_create",
+				 "{\"name\":\"v\",\"num_blocks\":4,\"block_size\":512}"),
+		0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	card_store_close(&c);
+	assert_kept(
+		"[{\"method\":\"bdev_malloc_create\",\"params\":{\"name\":\"v\",\"num_blocks\":4,"
+		"\"block_size\":512}},{\"method\":\"net_create\",\"params\":{\"name\":\"n\"}}]");
+}
+
+/* Only the change could not be restored: making the object again does not make the change. */
+static void degraded_change_is_remembered(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	card_store_close(&c);
+
+	fake_calls.ret[CARD_M_volume_resize] = -ENOSPC;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 1);
+	fake_calls_reset();
+	assert_int_equal(dispatch(&c, "volume_resize", "{\"name\":\"v\",\"num_blocks\":16}"), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	card_store_close(&c);
+	assert_kept("[" CALL_V "," RESIZE_V("16") "]");
 }
 
 static void degraded_object_can_be_deleted(void **state)
@@ -418,10 +505,14 @@ int main(void)
 		cmocka_unit_test_setup(create_update_delete, fresh),
 		cmocka_unit_test_setup(failed_call_is_not_kept, fresh),
 		cmocka_unit_test_setup(creation_size_is_not_kept, fresh),
+		cmocka_unit_test_setup(repeated_create_leaves_the_store_alone, fresh),
+		cmocka_unit_test_setup(repeated_set_replaces, fresh),
 		cmocka_unit_test_setup(second_key_and_whole_kind, fresh),
 		cmocka_unit_test_setup(port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
+		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),
+		cmocka_unit_test_setup(degraded_change_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_can_be_deleted, fresh),
 		cmocka_unit_test_setup(full_disk, fresh),
 		cmocka_unit_test_setup(crash_before_commit, fresh),

@@ -47,3 +47,12 @@ int card_switch_canon(
 	(void)e;
 	return 0;
 }
+
+bool card_volume_keeps_itself(
+	const struct card *c, const struct card_method *m, const json_t *params)
+{
+	(void)c;
+	(void)m;
+	(void)params;
+	return fake_calls.keeps_itself;
+}

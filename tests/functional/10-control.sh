@@ -22,9 +22,11 @@ command -v python3 >/dev/null || {
 
 dir=$(mktemp -d)
 pid=
+loop=
 cleanup()
 {
 	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
+	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || :
 	rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -142,7 +144,10 @@ has '"method": "net_create"' card config
 ctl card log-level debug
 ctl card log-level info
 ctl volume resize n0 num_blocks=4096
+ctl volume resize f0 num_blocks=8192
+create_all # still the same objects: their present size is no part of the call that made them
 has 'n0 .*null .*4096' volume list
+has 'f0 .*file .*8192' volume list
 
 # Refusals: 1 from the card, 2 for misuse.
 refused 1 'f0' volume create-null f0 num_blocks=1 block_size=512
@@ -179,6 +184,11 @@ cmp "$dir/before" "$dir/after" || fail "the restart changed the configuration"
 ctl net list >"$dir/net-after"
 cmp "$dir/net-before" "$dir/net-after" || fail "a NIC came back different"
 has 'n0 .*null .*4096' volume list
+has 'f0 .*file .*8192' volume list
+create_all
+has 'n0 .*null .*4096' volume list
+ctl --json card config >"$dir/after"
+cmp "$dir/before" "$dir/after" || fail "creating again changed the configuration"
 has 'udp(dst=53)' flow list
 has '52:54:00:00:00:aa .*g1' mac list
 ctl net create g9
@@ -186,6 +196,26 @@ kill -9 "$pid"
 wait "$pid" || :
 start || fail "cardd does not start after kill -9"
 has 'g9' net list
+
+# A part of a block device stays that part; a plain file that grew without us stays grown.
+truncate -s 1M "$dir/dev.img"
+loop=$(losetup -f --show "$dir/dev.img" 2>/dev/null) || loop=
+if [ -n "$loop" ]; then
+	ctl volume create-file b0 "filename=$loop"
+	ctl volume resize b0 num_blocks=1024
+else
+	echo "10-control: no loop device: a volume on a block device is not tried"
+fi
+stop
+truncate -s 8M "$dir/f0.img"
+start || fail "cardd does not start with a file that grew"
+has 'f0 .*file .*16384' volume list
+if [ -n "$loop" ]; then
+	has 'b0 .*file .*1024' volume list
+	ctl volume delete b0
+	losetup -d "$loop"
+	loop=
+fi
 
 # A volume whose file is gone is remembered, not made anew; it can be deleted.
 ctl volume create-file f1 "filename=$dir/f1.img" num_blocks=64
