@@ -244,15 +244,13 @@ static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
 	return 0;
 }
 
-/* Requests of the disk, or of one that was at its address before, are still out. */
+/*
+ * Requests of this disk, or of any other that used the volume before, are still out: a write of
+ * theirs may be older than one that comes now, and reach the blocks after it.
+ */
 static bool has_orphans(const struct card_function *f)
 {
-	const struct card_chan *ch;
-
-	TAILQ_FOREACH (ch, &f->card->inv->orphans, link)
-		if (ch->blk == f->blk)
-			return true;
-	return false;
+	return f->vol->orphans > 0;
 }
 
 /* Queues that had to wait for orphans. */
