@@ -10,52 +10,76 @@
 #include "rpc_schema.h"
 #include "store.h"
 
-/* The parameters that the store keeps: without those that act only once, and spelled in one way. */
-static json_t *kept_params(struct card *c, const struct card_method *m, const json_t *params,
-	int *ret, struct card_error *e)
+/* A call as the store sees it. */
+struct kept {
+	json_t *params; // owned
+	bool unreadable; // names an object that only the store knows: the card has none like it
+};
+
+/*
+ * The parameters that the store keeps: without those that act only once, and spelled in one way.
+ * What cannot be read any more (a flow of a port that is gone) can still be deleted, by the text
+ * that is stored.
+ */
+static int kept_init(struct card *c, const struct card_method *m, const json_t *params,
+	struct kept *out, struct card_error *e)
 {
 	json_t *kept = params ? json_deep_copy(params) : json_object();
+	int ret;
 
-	if (!kept) {
-		*ret = card_fail(e, -ENOMEM, "out of memory");
-		return NULL;
-	}
+	if (!kept)
+		return card_fail(e, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < m->n_params; i++)
 		if (m->params[i].once)
 			json_object_del(kept, m->params[i].name);
-	*ret = card_switch_canon(c, m, kept, e);
-	if (*ret) {
-		json_decref(kept);
-		return NULL;
-	}
-	return kept;
+	ret = card_switch_canon(c, m, kept, e);
+	*out = (struct kept){ .params = kept };
+	if (!ret)
+		return 0;
+	out->unreadable = m->keep == CARD_KEEP_DELETE && card_store_is_degraded(c, m, kept);
+	if (out->unreadable)
+		return 0;
+	json_decref(kept);
+	return ret;
+}
+
+static int make_call(struct card *c, const struct card_method *m, const json_t *params,
+	const struct kept *kept, json_t **result, struct card_error *e)
+{
+	int ret;
+
+	if (kept->unreadable)
+		return 0;
+	ret = card_calls[m - card_method_at(0)](c, params, result, e);
+	if (ret == -ENOENT && m->keep == CARD_KEEP_DELETE &&
+		card_store_is_degraded(c, m, kept->params))
+		return 0; // it exists in the store only
+	return ret;
 }
 
 /* A durable call: staged on disk, done, committed. */
 static int run_kept(struct card *c, const struct card_method *m, const json_t *params,
 	json_t **result, struct card_error *e)
 {
-	int ret;
-	json_t *kept = kept_params(c, m, params, &ret, e);
+	struct kept kept = { 0 };
+	int ret = kept_init(c, m, params, &kept, e);
 
-	if (!kept)
+	if (ret)
 		return ret;
-	ret = card_store_stage(c, m, kept, e);
+	ret = card_store_stage(c, m, kept.params, e);
 	if (ret)
 		goto out;
-	ret = card_calls[m - card_method_at(0)](c, params, result, e);
-	if (ret == -ENOENT && m->keep == CARD_KEEP_DELETE && card_store_is_degraded(c, m, kept))
-		ret = 0; // it exists in the store only
+	ret = make_call(c, m, params, &kept, result, e);
 	if (ret) {
 		card_store_abort(c);
 		goto out;
 	}
-	ret = card_store_commit(c, m, kept);
+	ret = card_store_commit(c, m, kept.params);
 	if (ret)
 		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
 			strerror(-ret));
 out:
-	json_decref(kept);
+	json_decref(kept.params);
 	return ret;
 }
 

@@ -316,6 +316,31 @@ static void degraded_object_can_be_deleted(void **state)
 	assert_kept("[]");
 }
 
+/* A flow of a port that is gone cannot be read any more: it is deleted as it is written. */
+static void degraded_flow_is_deleted_as_stored(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"1\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"b\",\"actions\":\"1\"}"), 0);
+	card_store_close(&c);
+
+	fake_calls.canon_ret = -EINVAL;
+	fake_calls.ret[CARD_M_flow_del] = -EINVAL;
+	fake_calls.ret[CARD_M_flow_add] = -EINVAL;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 2);
+	assert_int_equal(dispatch(&c, "flow_del", "{\"flow\":\"c\"}"), -EINVAL);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"1\"}"), -EINVAL);
+	assert_int_equal(dispatch(&c, "flow_del", "{\"flow\":\"a\"}"), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 1);
+	card_store_close(&c);
+	fake_calls_reset();
+	assert_kept("[{\"method\":\"flow_add\",\"params\":{\"flow\":\"b\",\"actions\":\"1\"}}]");
+}
+
 /* ---- disks that fail ---- */
 
 /* The write fails after each number of bytes: the call is not made, the old state stands. */
@@ -514,6 +539,7 @@ int main(void)
 		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),
 		cmocka_unit_test_setup(degraded_change_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_can_be_deleted, fresh),
+		cmocka_unit_test_setup(degraded_flow_is_deleted_as_stored, fresh),
 		cmocka_unit_test_setup(full_disk, fresh),
 		cmocka_unit_test_setup(crash_before_commit, fresh),
 		cmocka_unit_test_setup(directory_gone, fresh),

@@ -45,7 +45,7 @@ int card_switch_canon(
 	(void)m;
 	(void)params;
 	(void)e;
-	return 0;
+	return fake_calls.canon_ret;
 }
 
 bool card_volume_keeps_itself(

@@ -227,6 +227,18 @@ has 'f1' card info
 ctl volume delete f1
 has 'degraded: none' card info
 
+# A flow whose port does not come back is remembered, and can be deleted by the text shown.
+printf '[{"method": "net_create", "params": {"name": "c0"}}]' >"$dir/extra.json"
+stop
+start --config "$dir/extra.json" || fail "cardd does not start with one more NIC"
+ctl flow add 'in_port(c0),eth_type(0x0806)' actions=drop >/dev/null
+stop
+start || fail "cardd does not start with a flow of a missing port"
+has 'flow: in_port(c0),eth_type(0x0806)' card info
+refused 1 'at byte' flow delete 'in_port(c0),eth_type(0x0807)'
+ctl flow delete 'in_port(c0),eth_type(0x0806)'
+has 'degraded: none' card info
+
 # Deleted things stay deleted.
 ctl net delete g0
 ctl disk delete d0
