@@ -69,7 +69,7 @@ enum card_frame_result card_frame_scan(
 	struct card_frame *f, const char *bytes, size_t n, size_t *used);
 
 struct card_rpc_stats {
-	uint64_t accepted, refused_uid, refused_full, evicted, timeouts, oversize;
+	uint64_t accepted, accept_failed, refused_uid, refused_full, evicted, timeouts, oversize;
 	uint64_t requests, errors, parse_errors;
 };
 /* The socket's counters; zeros when it is not open. */

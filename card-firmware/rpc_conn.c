@@ -33,6 +33,7 @@
 #define DEADLINE_S 10
 #define DRAIN_S 30
 #define BACKLOG 128
+#define RETRY_MS 250 // when a client cannot be taken
 
 struct client {
 	struct card_rpc *rpc; // borrowed: outlives the client
@@ -47,7 +48,8 @@ struct client {
 struct card_rpc {
 	struct card *card; // borrowed: owns us
 	int fd; // owned
-	struct event *accept; // owned
+	struct event *accept; // owned; pending but while `retry` is
+	struct event *retry; // owned
 	TAILQ_HEAD(, client) clients; // longest silent first
 	unsigned n_clients;
 	dev_t dev; // of our socket file
@@ -276,6 +278,26 @@ static bool evict(struct card_rpc *rpc)
 	return false;
 }
 
+/* Out of descriptors or memory: the client that waits must not spin this thread. */
+static void back_off(struct card_rpc *rpc)
+{
+	static const struct timeval delay = { .tv_usec = RETRY_MS * 1000 };
+
+	rpc->stats.accept_failed++;
+	dpu_warn_ratelimited("rpc: cannot take a client", "err=%s", strerror(errno));
+	if (!event_add(rpc->retry, &delay))
+		event_del(rpc->accept);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_rpc *rpc = arg;
+
+	(void)fd;
+	(void)what;
+	event_add(rpc->accept, NULL);
+}
+
 static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 {
 	struct card_rpc *rpc = arg;
@@ -284,8 +306,11 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)what;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			back_off(rpc);
 		return;
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) ||
 		(peer.uid != geteuid() && peer.uid != 0)) {
 		rpc->stats.refused_uid++;
@@ -374,7 +399,8 @@ int card_rpc_start(struct card *c)
 		goto err_rpc;
 	}
 	rpc->accept = event_new(c->loop, rpc->fd, EV_READ | EV_PERSIST, on_accept, rpc);
-	if (!rpc->accept || event_add(rpc->accept, NULL)) {
+	rpc->retry = evtimer_new(c->loop, on_retry, rpc);
+	if (!rpc->accept || !rpc->retry || event_add(rpc->accept, NULL)) {
 		ret = -ENOMEM;
 		goto err_socket;
 	}
@@ -384,6 +410,8 @@ int card_rpc_start(struct card *c)
 err_socket:
 	if (rpc->accept)
 		event_free(rpc->accept);
+	if (rpc->retry)
+		event_free(rpc->retry);
 	close(rpc->fd);
 	unlink(rpc->path);
 err_rpc:
@@ -400,6 +428,7 @@ void card_rpc_stop(struct card *c)
 	if (!rpc)
 		return;
 	event_free(rpc->accept);
+	event_free(rpc->retry);
 	close(rpc->fd);
 	if (!lstat(rpc->path, &st) && st.st_dev == rpc->dev && st.st_ino == rpc->ino)
 		unlink(rpc->path);

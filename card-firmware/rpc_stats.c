@@ -240,6 +240,7 @@ static json_t *rpc_json(struct card *c)
 
 	card_rpc_stats(c, &s);
 	put(o, "accepted", s.accepted);
+	put(o, "accept_failed", s.accept_failed);
 	put(o, "refused_uid", s.refused_uid);
 	put(o, "refused_full", s.refused_full);
 	put(o, "evicted", s.evicted);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -290,6 +291,38 @@ static void descriptors_do_not_stay(void **state)
 	close(fd);
 }
 
+/* Out of descriptors: the client that waits must not spin the control thread, and gets in later. */
+static void no_descriptor_left(void **state)
+{
+	struct card_rpc_stats s;
+	struct rlimit old, none;
+	char buf[512];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	(void)state;
+	memcpy(sa.sun_path, path, strlen(path));
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(write(fd, info, strlen(info)), strlen(info));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (unsigned i = 0; i < 100; i++)
+		event_base_loop(card.loop, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	card_rpc_stats(&card, &s);
+	assert_int_equal(s.accepted, 0);
+	assert_in_range(s.accept_failed, 1, 3); // not once a turn
+	while (!s.accepted) {
+		assert_int_equal(event_base_loop(card.loop, EVLOOP_ONCE), 0);
+		card_rpc_stats(&card, &s);
+	}
+	turn();
+	assert_true(drain(fd, buf, sizeof(buf)) > 0);
+	close(fd);
+	assert_alive();
+}
+
 static void socket_is_private(void **state)
 {
 	struct stat st;
@@ -354,6 +387,7 @@ int main(void)
 		TEST(half_closed_is_answered),
 		TEST(slow_reader_is_held_back),
 		TEST(descriptors_do_not_stay),
+		TEST(no_descriptor_left),
 		TEST(socket_is_private),
 		TEST(path_is_not_taken_over),
 		TEST(long_path_is_refused),
