@@ -233,7 +233,7 @@ static const struct card_param stats_get[] = {
 		.type = CARD_P_STRING,
 		.min = 1,
 		.max = NAME_MAX_LEN,
-		.help = "only one class: volume, disk, net, port, datapath, worker, rpc" },
+		.help = "only one class: volume, disk, net, port, datapath, worker, rpc, metrics" },
 	P_NAME_OPT("name", "only the object of this name"),
 };
 

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "metrics.h"
+
 static void put(json_t *o, const char *key, uint64_t n)
 {
 	json_object_set_new(o, key, json_integer((json_int_t)(n & INT64_MAX)));
@@ -252,6 +254,21 @@ static json_t *rpc_json(struct card *c)
 	return o;
 }
 
+static json_t *metrics_json(struct card *c)
+{
+	struct card_metrics_stats s;
+	json_t *o = json_object(), *now = json_object();
+
+	card_metrics_stats(c, &s);
+	put(o, "accepted", s.accepted);
+	put(o, "cut_full", s.cut_full);
+	put(o, "cut_late", s.cut_late);
+	put(o, "requests", s.requests);
+	put(now, "open", s.open);
+	json_object_set_new(o, "now", now);
+	return o;
+}
+
 /* What the reasons mean, for people. */
 static json_t *reasons_json(void)
 {
@@ -330,6 +347,12 @@ static json_t *rpc(struct card *c, const char *name)
 	return json_pack("[o]", rpc_json(c));
 }
 
+static json_t *metrics(struct card *c, const char *name)
+{
+	(void)name;
+	return json_pack("[o]", metrics_json(c));
+}
+
 json_t *card_stats_json(struct card *c, const char *object, const char *name)
 {
 	static const struct {
@@ -343,6 +366,7 @@ json_t *card_stats_json(struct card *c, const char *object, const char *name)
 		{ "datapath", datapath },
 		{ "worker", workers },
 		{ "rpc", rpc },
+		{ "metrics", metrics },
 	};
 	json_t *all = json_object();
 	bool known = false;
