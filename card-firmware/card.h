@@ -57,7 +57,10 @@ struct card {
 	bool stopping;
 };
 
-/* ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-' */
+/*
+ * ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-'.
+ * Volumes have a name space; functions and uplinks share another.
+ */
 
 bool card_name_ok(const char *name);
 

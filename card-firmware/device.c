@@ -8,6 +8,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "rpc_schema.h"
 
 bool card_name_ok(const char *name)
 {
@@ -20,6 +21,18 @@ bool card_name_ok(const char *name)
 	len = strnlen(name, CARD_NAME_MAX + 1);
 	return len > 0 && len <= CARD_NAME_MAX && name[0] != '.' && name[0] != '-' &&
 	       strspn(name, allowed) == len;
+}
+
+int card_name_free(struct card *c, const char *name, struct card_error *e)
+{
+	const struct card_function *f = card_function_find(c, name);
+
+	if (f)
+		return card_fail(e, -EEXIST, "%s: is the name of a %s", name,
+			f->kind == VHO_DEV_NET ? "NIC" : "disk");
+	if (card_uplink_find(c, name))
+		return card_fail(e, -EEXIST, "%s: is the name of an uplink", name);
+	return 0;
 }
 
 unsigned card_take_workers(struct card *c, unsigned n)

@@ -99,6 +99,9 @@ struct card_volume *card_volume_find(struct card *c, const char *name);
 struct card_function *card_function_find(struct card *c, const char *name);
 struct card_uplink *card_uplink_find(struct card *c, const char *name);
 
+/* Functions and uplinks share one name space. 0, or -EEXIST with e->text: who has the name. */
+int card_name_free(struct card *c, const char *name, struct card_error *e);
+
 /* Reserve n workers in turn; the first one's index. */
 unsigned card_take_workers(struct card *c, unsigned n);
 struct card_worker *card_worker_of(struct card *c, unsigned first, unsigned n);

@@ -68,7 +68,7 @@ static int function_alloc(
 	return 0;
 }
 
-/* The name is free, and so is its socket's path. */
+/* The name is one, and its socket's path fits. */
 static int check_new(struct card *c, const char *name, struct card_error *e)
 {
 	struct sockaddr_un sun;
@@ -78,6 +78,11 @@ static int check_new(struct card *c, const char *name, struct card_error *e)
 	if (strlen(c->opt.socket_dir) + 1 + strlen(name) >= sizeof(sun.sun_path))
 		return card_fail(e, -ENAMETOOLONG, "%s: path of the socket is too long", name);
 	return 0;
+}
+
+static int other_parameters(const char *name, struct card_error *e)
+{
+	return card_fail(e, -EEXIST, "%s: exists with other parameters", name);
 }
 
 static int listen_on(struct card_function *f, bool client)
@@ -153,10 +158,11 @@ int card_net_create(struct card *c, const struct card_net_conf *conf, struct car
 	if (conf->n_pairs == 0 || conf->n_pairs > NET_PAIRS_MAX)
 		return card_fail(e, -EINVAL, "queue_pairs: must be 1 to %u", NET_PAIRS_MAX);
 	f = card_function_find(c, conf->name);
-	if (f && f->kind == VHO_DEV_NET && same_net(&f->net_conf, conf))
-		return 0;
-	if (f || card_uplink_find(c, conf->name))
-		return card_fail(e, -EEXIST, "%s: exists with other parameters", conf->name);
+	if (f && f->kind == VHO_DEV_NET)
+		return same_net(&f->net_conf, conf) ? 0 : other_parameters(conf->name, e);
+	ret = card_name_free(c, conf->name, e);
+	if (ret)
+		return ret;
 	ret = function_alloc(c, conf->name, VHO_DEV_NET, &f);
 	if (ret)
 		return card_fail(e, ret, "out of memory");
@@ -217,10 +223,11 @@ int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct car
 	if (conf->seg_max > BLK_SEG_MAX)
 		return card_fail(e, -EINVAL, "seg_max: must be at most %u", BLK_SEG_MAX);
 	f = card_function_find(c, conf->name);
-	if (f && f->kind == VHO_DEV_BLK && same_blk(&f->blk_conf, conf))
-		return 0;
-	if (f)
-		return card_fail(e, -EEXIST, "%s: exists with other parameters", conf->name);
+	if (f && f->kind == VHO_DEV_BLK)
+		return same_blk(&f->blk_conf, conf) ? 0 : other_parameters(conf->name, e);
+	ret = card_name_free(c, conf->name, e);
+	if (ret)
+		return ret;
 	v = conf->volume ? card_volume_find(c, conf->volume) : NULL;
 	if (!v)
 		return card_fail(

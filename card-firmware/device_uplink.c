@@ -159,8 +159,11 @@ int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, stru
 	u = card_uplink_find(c, conf->name);
 	if (u && same(&u->conf, conf))
 		return 0;
-	if (u || card_function_find(c, conf->name))
+	if (u)
 		return card_fail(e, -EEXIST, "%s: exists with other parameters", conf->name);
+	ret = card_name_free(c, conf->name, e);
+	if (ret)
+		return ret;
 	u = dpu_calloc(1, sizeof(*u));
 	if (!u)
 		return card_fail(e, -ENOMEM, "out of memory");

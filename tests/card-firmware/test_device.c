@@ -289,6 +289,42 @@ static void uplink(void **state)
 	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
 }
 
+/* NICs, disks and uplinks share one name space, in whatever order they are made. */
+static int make(char kind)
+{
+	struct card_blk_conf b = disk;
+	struct card_net_conf n = nic;
+
+	b.name = n.name = "one";
+	switch (kind) {
+	case 'b':
+		return card_blk_create(&card, &b, &err);
+	case 'n':
+		return card_net_create(&card, &n, &err);
+	default:
+		return card_uplink_create(
+			&card, &(struct card_uplink_conf){ "one", "net_null0", 1, 0 }, &err);
+	}
+}
+
+static void one_name_space(void **state)
+{
+	static const char kinds[] = "bnu";
+
+	(void)state;
+	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
+	for (unsigned i = 0; kinds[i]; i++) {
+		assert_int_equal(make(kinds[i]), 0);
+		for (unsigned k = 0; kinds[k]; k++)
+			assert_int_equal(make(kinds[k]), i == k ? 0 : -EEXIST);
+		if (kinds[i] == 'u')
+			assert_int_equal(card_uplink_delete(&card, "one", &err), 0);
+		else
+			assert_int_equal(card_function_delete(&card, "one", &err), 0);
+	}
+	assert_int_equal(card_volume_delete(&card, "ram", &err), 0);
+}
+
 /*
  * Each allocation of each constructor fails once: nothing is left, and the next attempt succeeds.
  */
@@ -332,7 +368,7 @@ static void left_for_fini(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 7];
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 8];
 	int failed = 0;
 	size_t n = 0;
 
@@ -345,6 +381,7 @@ int main(void)
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(nic_is_a_port);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(uplink);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(one_name_space);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(out_of_memory);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(left_for_fini);
 	return failed + cmocka_run_group_tests(tests, setup, teardown);
