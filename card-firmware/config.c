@@ -191,7 +191,7 @@ int card_config_load(struct card *c, const char *path)
 	int ret;
 
 	if (len < 0) {
-		fprintf(stderr, "%s\n", e.text);
+		fprintf(stderr, "%s: %s\n", path, e.text);
 		return (int)len;
 	}
 	ret = load(c, &(struct source){ .path = path, .text = text }, (size_t)len);

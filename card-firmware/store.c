@@ -254,7 +254,8 @@ static int load(struct card *c)
 		return c->store->calls ? 0 : -ENOMEM;
 	}
 	if (len < 0) {
-		dpu_err("store: refused", "dir=%s reason=\"%s\"", c->opt.state_dir, e.text);
+		dpu_err("store: refused", "file=%s/" STATE " reason=\"%s\"", c->opt.state_dir,
+			e.text);
 		return (int)len;
 	}
 	state = json_loadb(text, (size_t)len, JSON_REJECT_DUPLICATES, &je);

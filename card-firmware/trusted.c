@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,19 +13,49 @@
 #include "dpu_alloc.h"
 #include "rpc_schema.h"
 
-static int check_trusted(const struct stat *st, const char *path, struct card_error *e)
+static int check_trusted(const struct stat *st, struct card_error *e)
 {
+	unsigned uid = (unsigned)st->st_uid, mode = st->st_mode & 07777;
+
 	if (!S_ISREG(st->st_mode))
-		return card_fail(e, -EINVAL, "%s: not a plain file", path);
-	if (st->st_nlink != 1)
-		return card_fail(e, -EMLINK, "%s: has another name as well", path);
-	if (st->st_uid != geteuid() && st->st_uid != 0)
-		return card_fail(e, -EACCES, "%s: owned by uid %u", path, (unsigned)st->st_uid);
-	if (st->st_mode & (S_IWGRP | S_IWOTH))
-		return card_fail(e, -EACCES, "%s: writable by group or others", path);
+		return card_fail(e, -EINVAL, "not a plain file");
+	if (st->st_nlink > 1) // 0: another one was renamed over it since it was opened
+		return card_fail(e, -EMLINK, "has %u names, must have one", (unsigned)st->st_nlink);
+	if (uid != geteuid() && uid != 0)
+		return card_fail(e, -EACCES, "owner uid %u, mode %04o: must be owned by uid %u%s",
+			uid, mode, (unsigned)geteuid(), geteuid() ? " or 0" : "");
+	if (mode & (S_IWGRP | S_IWOTH))
+		return card_fail(e, -EACCES,
+			"owner uid %u, mode %04o: must not be writable by group or others", uid,
+			mode);
 	if (st->st_size > CARD_STORE_BYTES_MAX)
-		return card_fail(e, -EFBIG, "%s: larger than 16 MiB", path);
+		return card_fail(e, -EFBIG, "larger than 16 MiB");
 	return 0;
+}
+
+/*
+ * Nobody has the file open for writing, and who opens it for that waits until we have closed it.
+ * Where there are no leases (some file systems; a file of root's, without its rights) the times of
+ * the file must do.
+ */
+static int keep_writers_out(int fd, struct card_error *e)
+{
+	// A writer that waits is told by a signal: SIGIO would end us, this one is ignored.
+	(void)fcntl(fd, F_SETSIG, SIGURG);
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) && errno == EAGAIN)
+		return card_fail(e, -EBUSY, "is being written to");
+	return 0;
+}
+
+static bool unchanged(int fd, const struct stat *was)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_size == was->st_size &&
+	       st.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+	       st.st_mtim.tv_nsec == was->st_mtim.tv_nsec &&
+	       st.st_ctim.tv_sec == was->st_ctim.tv_sec &&
+	       st.st_ctim.tv_nsec == was->st_ctim.tv_nsec;
 }
 
 /* Read to the end, at most `max` bytes: the file may grow meanwhile. */
@@ -46,39 +77,46 @@ static long read_all(int fd, char *buf, size_t max)
 	return (long)len;
 }
 
+/* The whole of a file that passed the checks; its length. */
+static long read_whole(int fd, const struct stat *st, char **out, struct card_error *e)
+{
+	char *buf = dpu_calloc(1, (size_t)st->st_size + 1);
+	long len;
+
+	if (!buf)
+		return card_fail(e, -ENOMEM, "out of memory");
+	len = read_all(fd, buf, (size_t)st->st_size);
+	if (len < 0)
+		card_fail(e, (int)len, "%s", strerror((int)-len));
+	else if (!unchanged(fd, st))
+		len = card_fail(e, -EBUSY, "is being written to");
+	if (len < 0) {
+		free(buf);
+		return len;
+	}
+	buf[len] = '\0';
+	*out = buf;
+	return len;
+}
+
 long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e)
 {
 	struct stat st;
-	char *buf;
 	long ret;
 	int fd = openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0) {
 		ret = -errno;
-		return card_fail(e, (int)ret, "%s: %s", path,
+		return card_fail(e, (int)ret, "%s",
 			ret == -ELOOP ? "is a symbolic link" : strerror((int)-ret));
 	}
-	if (fstat(fd, &st)) {
-		ret = card_fail(e, -errno, "%s: %s", path, strerror(errno));
-		goto out_fd;
-	}
-	ret = check_trusted(&st, path, e);
-	if (ret)
-		goto out_fd;
-	buf = dpu_calloc(1, (size_t)st.st_size + 1);
-	if (!buf) {
-		ret = card_fail(e, -ENOMEM, "%s: out of memory", path);
-		goto out_fd;
-	}
-	ret = read_all(fd, buf, (size_t)st.st_size);
-	if (ret < 0) {
-		card_fail(e, (int)ret, "%s: %s", path, strerror((int)-ret));
-		free(buf);
-		goto out_fd;
-	}
-	buf[ret] = '\0';
-	*out = buf;
-out_fd:
+	ret = keep_writers_out(fd, e);
+	if (!ret && fstat(fd, &st))
+		ret = card_fail(e, -errno, "%s", strerror(errno));
+	if (!ret)
+		ret = check_trusted(&st, e);
+	if (!ret)
+		ret = read_whole(fd, &st, out, e);
 	close(fd);
 	return ret;
 }

@@ -8,11 +8,14 @@
 #define CARD_STORE_BYTES_MAX (16u << 20)
 
 /*
- * Read a file that only this user (or root) could have written: a plain file with one name, owned
- * by us or root, not writable by group and others, its last component no link, of at most
- * CARD_STORE_BYTES_MAX. dir_fd: AT_FDCWD or a directory. *out: free() it, terminated.
+ * Read a file that only this user (or root) could have written, and that nobody writes to while it
+ * is read: a plain file with one name, owned by us or root, not writable by group and others, its
+ * last component no link, of at most CARD_STORE_BYTES_MAX. A file renamed over it meanwhile changes
+ * nothing: it is the one that was opened. dir_fd: AT_FDCWD or a directory. *out: free() it,
+ * terminated.
  *
  * Returns the length, or -ELOOP, -EACCES (owner or mode), -EINVAL (no plain file), -EMLINK, -EFBIG,
- * -ENOMEM, or the errno of open(2) and read(2); e->text says which.
+ * -EBUSY (open for writing, or changed meanwhile), -ENOMEM, or the errno of open(2) and read(2).
+ * e->text says why, without the path: the caller knows it.
  */
 long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e);

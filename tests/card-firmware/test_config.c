@@ -3,6 +3,9 @@
 #include "card.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +15,8 @@
 #include "fake_calls.h"
 #include "test.h"
 
-static char path[] = "/tmp/outboard-config-XXXXXX";
+#define HUNDRED "outboard-config-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+static char path[] = "/tmp/" HUNDRED "-" HUNDRED "-XXXXXX";
 
 static void spit(const char *text)
 {
@@ -125,32 +129,148 @@ static void failing_call_is_named(void **state)
 	assert_string_equal(said, ":3: net_create: File exists\n:4: net_create: File exists\n");
 }
 
-/* CF-03 */
+/* CF-03: refused, and the operator reads which file, whose it is and what may be done to it. */
 static void untrusted_files(void **state)
 {
-	char said[512];
+	char said[512], want[128], saved[sizeof(path)];
 
 	(void)state;
 	spit("[]");
 	assert_int_equal(chmod(path, 0620), 0);
 	assert_int_equal(load(said, sizeof(said)), -EACCES);
+	snprintf(want, sizeof(want),
+		": owner uid %u, mode 0620: must not be writable by group or others\n",
+		(unsigned)geteuid());
+	assert_string_equal(said, want);
 	if (geteuid() == 0) {
-		assert_int_equal(chmod(path, 0600), 0);
+		assert_int_equal(chmod(path, 0640), 0);
 		assert_int_equal(chown(path, 12345, 0), 0);
 		assert_int_equal(load(said, sizeof(said)), -EACCES);
+		assert_string_equal(said, ": owner uid 12345, mode 0640: must be owned by uid 0\n");
+	} else {
+		print_message("not root: a file of another user is not tried\n");
 	}
 	unlink(path);
 	assert_int_equal(load(said, sizeof(said)), -ENOENT);
+	assert_string_equal(said, ": No such file or directory\n");
 	assert_int_equal(symlink("/dev/null", path), 0);
 	assert_int_equal(load(said, sizeof(said)), -ELOOP);
+	assert_string_equal(said, ": is a symbolic link\n");
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(load(said, sizeof(said)), -EINVAL); // and does not wait for a writer
+	assert_string_equal(said, ": not a plain file\n");
 	unlink(path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(load(said, sizeof(said)), -EINVAL);
 	rmdir(path);
+	memcpy(saved, path, sizeof(path));
+	memset(path + 5, 'x', sizeof(path) - 6); // the path is told whole, however long
+	assert_int_equal(load(said, sizeof(said)), -ENOENT);
+	assert_string_equal(said, ": No such file or directory\n");
+	memcpy(path, saved, sizeof(path));
 	spit("[]");
+}
+
+/* ---- CF-04: the file changes while it is read ---- */
+
+#define CALLS 400
+
+/* Calls that all name the same function: a mixture of two files would show. */
+static char *text_of(char letter)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	for (unsigned i = 0; i < CALLS; i++)
+		fprintf(f, "%c\n{\"method\":\"net_create\",\"params\":{\"name\":\"%c\"}}",
+			i ? ',' : '[', letter);
+	fputs("]\n", f);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+static bool have_leases(void)
+{
+	int fd = open(path, O_RDONLY), ret = fcntl(fd, F_SETLEASE, F_RDLCK);
+
+	close(fd);
+	return ret == 0;
+}
+
+static void held_by_a_writer(void **state)
+{
+	char said[512];
+	int fd;
+
+	(void)state;
+	fake_calls_reset();
+	spit("[]");
+	if (!have_leases()) {
+		print_message("no leases here: a file open for writing is not noticed\n");
+		skip();
+	}
+	fd = open(path, O_WRONLY);
+	assert_int_equal(load(said, sizeof(said)), -EBUSY);
+	assert_string_equal(said, ": is being written to\n");
+	close(fd);
+	assert_int_equal(load(said, sizeof(said)), 0);
+}
+
+static _Atomic bool enough;
+
+/* Writes one file, then the other, in place and by renaming. */
+static void *rewrite(void *arg)
+{
+	char *const *texts = arg;
+	char other[sizeof(path) + 4];
+
+	snprintf(other, sizeof(other), "%s.new", path);
+	for (unsigned i = 0; !atomic_load(&enough); i++) {
+		const char *text = texts[i / 2 % 2];
+		int fd = open(i % 2 ? other : path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+		for (size_t at = 0, len = strlen(text); at < len; at += 4096)
+			(void)!write(fd, text + at, len - at < 4096 ? len - at : 4096);
+		close(fd);
+		if (i % 2)
+			rename(other, path);
+	}
+	unlink(other);
+	return NULL;
+}
+
+static void changing_file_is_read_whole(void **state)
+{
+	char *texts[2] = { text_of('a'), text_of('b') }, said[512];
+	unsigned loaded = 0;
+	pthread_t writer;
+
+	(void)state;
+	spit(texts[0]);
+	if (!have_leases()) {
+		print_message("no leases here: a file that changes is not tried\n");
+		skip();
+	}
+	atomic_store(&enough, false);
+	assert_int_equal(pthread_create(&writer, NULL, rewrite, texts), 0);
+	while (loaded < 200) {
+		int ret;
+
+		fake_calls_reset();
+		ret = load(said, sizeof(said));
+		if (ret == -EBUSY)
+			continue;
+		assert_int_equal(ret, 0); // half a file would be no list of calls
+		assert_int_equal(fake_calls.n[CARD_M_net_create], CALLS);
+		assert_int_equal(fake_calls.changes, 0);
+		loaded++;
+	}
+	atomic_store(&enough, true);
+	assert_int_equal(pthread_join(writer, NULL), 0);
+	free(texts[0]);
+	free(texts[1]);
 }
 
 int main(void)
@@ -158,6 +278,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failing_call_is_named),
 		cmocka_unit_test(untrusted_files),
+		cmocka_unit_test(held_by_a_writer),
+		cmocka_unit_test(changing_file_is_read_whole),
 	};
 	int failed, fd = mkstemp(path);
 

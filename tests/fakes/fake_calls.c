@@ -14,6 +14,7 @@ void fake_calls_reset(void)
 static int count(enum card_method_id id, const json_t *params)
 {
 	fake_calls.n[id]++;
+	fake_calls.changes += fake_calls.last && params && !json_equal(fake_calls.last, params);
 	json_decref(fake_calls.last);
 	fake_calls.last = params ? json_deep_copy(params) : json_object();
 	fake_calls.last_id = id;

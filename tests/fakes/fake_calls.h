@@ -9,6 +9,7 @@ struct fake_calls {
 	int ret[CARD_METHOD_COUNT]; // what the handler answers
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do
+	unsigned changes; // calls with other parameters than the one before
 	json_t *last; // owned: parameters of the last call that was made
 	enum card_method_id last_id;
 };
