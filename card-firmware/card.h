@@ -63,6 +63,7 @@ struct card {
  */
 
 bool card_name_ok(const char *name);
+#define CARD_NAME_RULE "1 to 63 of A-Z a-z 0-9 _ . -, first no . or -"
 
 /*
  * A short reason for the operator on failure; always terminated. Every creating call below fills it
@@ -195,9 +196,7 @@ int card_config_load(struct card *c, const char *path);
 int card_metrics_start(struct card *c); // OpenMetrics on 127.0.0.1:opt.metrics_port
 void card_metrics_stop(struct card *c);
 
-/* ---- net_glue.c, blk_glue.c: called by device.c ---- */
-struct card_net_glue;
-struct card_blk_glue;
+/* ---- net_glue.c, blk_glue.c ---- */
 const struct odp_port_ops *card_net_port_ops(void); // drv: struct vho_net *
 /* store: struct vol *; chan: struct vol_chan * */
 const struct vho_blk_store_ops *card_blk_store_ops(void);

@@ -42,9 +42,8 @@ static const struct dpu_cli cli = {
 	.usage = "[options] OBJECT VERB [KEY] [name=value ...]",
 	.text = "Each command is one JSON-RPC call on the control socket of cardd. What a command "
 		"creates is there again after a restart of the daemon; creating it twice with the "
-		"same parameters is no error. RUN is $XDG_RUNTIME_DIR/outboard when that is set "
-		"and "
-		"the user is not root, else /run/outboard.",
+		"same parameters is no error. RUN is $XDG_RUNTIME_DIR/" CARD_RUN_SUBDIR
+		" when that is set and the user is not root, else " CARD_RUN_DIR ".",
 	.opts = opts,
 	.n_opts = sizeof(opts) / sizeof(opts[0]),
 };

@@ -13,7 +13,6 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 
-#define KICKLESS_NAP_US 100
 #define UPCALL_ROUNDS 8 // odp_upcall_poll() calls before other events get their turn
 
 struct turn {
@@ -58,7 +57,7 @@ static unsigned turn_nap_us(void *arg)
 	struct turn *t = arg;
 	unsigned us = odp_worker_nap_us(t->w);
 
-	return t->kickless && (!us || us > KICKLESS_NAP_US) ? KICKLESS_NAP_US : us;
+	return t->kickless && (!us || us > CARD_KICKLESS_NAP_US) ? CARD_KICKLESS_NAP_US : us;
 }
 
 static int turn_add(struct card_worker *w, void *arg)

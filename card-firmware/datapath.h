@@ -5,6 +5,8 @@
 struct card;
 struct card_worker;
 
+#define CARD_KICKLESS_NAP_US 100 // how long a worker sleeps beside a queue whose driver never kicks
+
 /*
  * Create c->dp and have every worker poll it. Wants c->workers, c->pool and c->loop. 0 or -errno.
  */

@@ -18,7 +18,6 @@
 
 #define CARD_NAME_MAX 63
 #define CARD_DRAIN_MS 2000
-#define CARD_KICKLESS_NAP_US 100
 #define CARD_NOT_DEFERRED (-2) // no kick fd, and not the -1 of a queue without one
 
 struct card_volume {

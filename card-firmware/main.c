@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "card.h"
+#include "card_paths.h"
 #include "dpu_cli.h"
 #include "dpu_log.h"
 #include "loop.h"
@@ -29,8 +30,8 @@ static int parse_options(struct program *p, int argc, char **argv)
 {
 	struct card_options *o = &p->card.opt;
 	const struct dpu_opt opts[] = {
-		{ "name", DPU_OPT_STR, &o->name, "NAME", "name of the card in logs and metrics", 0,
-			0 },
+		{ "name", DPU_OPT_STR, &o->name, "NAME",
+			"name of the card in logs and metrics (" CARD_NAME_DEFAULT ")", 0, 0 },
 		{ "config", DPU_OPT_STR, &o->config, "FILE", "configuration file, a list of calls",
 			0, 0 },
 		{ "state-dir", DPU_OPT_STR, &o->state_dir, "DIR",
@@ -68,8 +69,8 @@ static int parse_options(struct program *p, int argc, char **argv)
 			"per "
 			"CPU of --cores. Writes the line \"ready\" to stdout when it serves. RUN "
 			"is "
-			"$XDG_RUNTIME_DIR/outboard when that is set and the user is not root, else "
-			"/run/outboard.",
+			"$XDG_RUNTIME_DIR/" CARD_RUN_SUBDIR
+			" when that is set and the user is not root, else " CARD_RUN_DIR ".",
 		.opts = opts,
 		.n_opts = sizeof(opts) / sizeof(opts[0]),
 	};
@@ -89,7 +90,7 @@ static int apply_options(struct program *p)
 	enum dpu_log_level level;
 
 	if (!card_name_ok(o->name)) {
-		fprintf(stderr, "cardd: name: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -\n");
+		fprintf(stderr, "cardd: name: " CARD_NAME_RULE "\n");
 		return -EINVAL;
 	}
 	if (o->log_level) {
@@ -101,9 +102,9 @@ static int apply_options(struct program *p)
 	}
 	o->eal = &p->eal;
 	if (geteuid() != 0 && xdg && xdg[0] == '/')
-		snprintf(p->run_dir, sizeof(p->run_dir), "%s/outboard", xdg);
+		snprintf(p->run_dir, sizeof(p->run_dir), "%s/" CARD_RUN_SUBDIR, xdg);
 	else
-		snprintf(p->run_dir, sizeof(p->run_dir), "/run/outboard");
+		snprintf(p->run_dir, sizeof(p->run_dir), CARD_RUN_DIR);
 	snprintf(p->socket_dir, sizeof(p->socket_dir), "%s/%s", p->run_dir, o->name);
 	snprintf(p->rpc_socket, sizeof(p->rpc_socket), "%s/%s.sock", p->run_dir, o->name);
 	if (!o->socket_dir)
@@ -178,7 +179,10 @@ out:
 int main(int argc, char **argv)
 {
 	static struct program p = {
-		.card.opt = { .name = "card0", .mem_mib = 256, .mbufs = 16383, .spin_us = 50 },
+		.card.opt = { .name = CARD_NAME_DEFAULT,
+			.mem_mib = 256,
+			.mbufs = 16383,
+			.spin_us = 50 },
 		.ready_fd = NO_FD,
 	};
 	int ret = parse_options(&p, argc, argv);

@@ -30,7 +30,7 @@ static int check_name(const char *param, const char *name, struct card_error *e)
 {
 	if (card_name_ok(name))
 		return 0;
-	return card_fail(e, -EINVAL, "%s: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -", param);
+	return card_fail(e, -EINVAL, "%s: " CARD_NAME_RULE, param);
 }
 
 /* ---- disks ---- */

@@ -27,7 +27,7 @@ int card_call_uplink_create(
 
 	(void)result;
 	if (!card_name_ok(conf.name))
-		return card_fail(e, -EINVAL, "name: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -");
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
 	return card_uplink_create(c, &conf, e);
 }
 

@@ -56,7 +56,7 @@ static int create(
 	int ret;
 
 	if (!card_name_ok(conf->name))
-		return card_fail(e, -EINVAL, "name: 1 to 63 of A-Z a-z 0-9 _ . -, first no . or -");
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
 	if (conf->block_size != 512 && conf->block_size != 4096)
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
 	ret = card_volume_create(c, conf, e);

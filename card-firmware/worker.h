@@ -15,7 +15,6 @@
 #include "dpu_stats.h"
 
 struct card_worker;
-struct rte_rcu_qsbr;
 
 /* Something a worker polls. The poller is the caller's memory while it is added. */
 struct card_poller {

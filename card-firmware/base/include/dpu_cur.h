@@ -60,7 +60,10 @@ static inline uint8_t dpu_cur_u8(struct dpu_cur *c)
 	return p ? *p : 0;
 }
 
-/* dpu_cur_le16(c) .. dpu_cur_be64(c): the next integer, 0 past the end. */
+/*
+ * dpu_cur_le16(c) .. dpu_cur_be64(c): the next integer, 0 past the end. Every width that headers
+ * have is here, whether a decoder uses it today or not, so that none shifts bytes for itself.
+ */
 #define DPU_CUR(order, bits)                                                  \
 	static inline uint##bits##_t dpu_cur_##order##bits(struct dpu_cur *c) \
 	{                                                                     \
@@ -78,6 +81,7 @@ DPU_CUR(be, 32)
 DPU_CUR(be, 64)
 #undef DPU_CUR
 
+/* 24 bits: VXLAN, Geneve and NVMe have such fields. */
 static inline uint32_t dpu_cur_be24(struct dpu_cur *c)
 {
 	uint32_t hi = dpu_cur_u8(c);
