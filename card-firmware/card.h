@@ -107,6 +107,12 @@ struct card_net_conf {
 	bool client;
 };
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);
+/*
+ * Take the link of a NIC down, or up again: the guest is told, and while it is down no packet
+ * passes in either direction. -ENOENT, or -EINVAL for a disk.
+ */
+enum card_link { CARD_LINK_DOWN, CARD_LINK_UP };
+int card_net_link_set(struct card *c, const char *name, enum card_link link, struct card_error *e);
 /* Deletes a net or blk function. */
 int card_function_delete(struct card *c, const char *name, struct card_error *e);
 
@@ -135,6 +141,7 @@ struct card_function_view {
 	/* NIC */
 	struct card_net_conf net_conf;
 	struct vho_net *net;
+	const struct card_net_port *net_port;
 	struct odp_port *port;
 	/* disk */
 	struct card_blk_conf blk_conf;
@@ -197,6 +204,12 @@ int card_metrics_start(struct card *c); // OpenMetrics on 127.0.0.1:opt.metrics_
 void card_metrics_stop(struct card *c);
 
 /* ---- net_glue.c, blk_glue.c ---- */
-const struct odp_port_ops *card_net_port_ops(void); // drv: struct vho_net *
+/* A NIC as its switch port drives it. */
+struct card_net_port {
+	struct vho_net *net; // owned by the function
+	_Atomic bool link_down; // the operator says so: nothing passes, either way
+	dpu_counter *dropped; // owned by the function; by pair: sent by the guest while it was down
+};
+const struct odp_port_ops *card_net_port_ops(void); // drv: struct card_net_port *
 /* store: struct vol *; chan: struct vol_chan * */
 const struct vho_blk_store_ops *card_blk_store_ops(void);

@@ -14,7 +14,7 @@
 
 #define DISK_COLUMNS "NAME=ctrlr VOLUME=volume STATE=state QUEUES=queues SOCKET=socket"
 #define NET_COLUMNS \
-	"NAME=name MAC=mac STATE=state PORT=port PAIRS=queue_pairs MTU=mtu SOCKET=socket"
+	"NAME=name MAC=mac STATE=state LINK=link PORT=port PAIRS=queue_pairs MTU=mtu SOCKET=socket"
 #define VOLUME_COLUMNS \
 	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users " \
 	"FILE=driver_specific.uring.filename"
@@ -42,6 +42,7 @@ static const struct card_verb verbs[] = {
 
 	{ "net", "create", SENDS(net_create), KEY("name") },
 	{ "net", "delete", SENDS(net_delete), KEY("name") },
+	{ "net", "set", SENDS(net_set), KEY("name") },
 	{ "net", "list", SENDS(net_list), .columns = NET_COLUMNS },
 	{ "net", "show", SENDS(net_list), KEY("name"), .help = "Show one NIC" },
 	{ "net", "stats", STATS("net"), KEY_OPT("name"),

@@ -113,6 +113,7 @@ void card_function_foreach(
 			.vdev = f->dev,
 			.net_conf = f->net_conf,
 			.net = f->net,
+			.net_port = &f->net_port,
 			.port = f->port,
 			.blk_conf = f->blk_conf,
 			.blk = f->blk,

@@ -57,6 +57,7 @@ struct card_function {
 	/* NIC */
 	struct card_net_conf net_conf;
 	struct vho_net *net; // owned
+	struct card_net_port net_port;
 	struct odp_port *port; // owned
 	int *kick_fds; // owned; by queue: what the worker watches, -1: none
 	/* disk */

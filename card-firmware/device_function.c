@@ -43,6 +43,7 @@ static void function_free(struct card_function *f)
 	free(f->chans);
 	free(f->deferred);
 	free(f->kick_fds);
+	free(f->net_port.dropped);
 	free(f->socket);
 	free(f);
 }
@@ -128,13 +129,15 @@ static int net_open(struct card_function *f)
 
 	memcpy(net_conf.mac, conf->mac, sizeof(net_conf.mac));
 	f->kick_fds = dpu_calloc(2u * conf->n_pairs, sizeof(*f->kick_fds));
-	if (!f->kick_fds)
+	f->net_port.dropped = dpu_calloc(conf->n_pairs, sizeof(*f->net_port.dropped));
+	if (!f->kick_fds || !f->net_port.dropped)
 		return -ENOMEM;
 	ret = vho_net_create(&net_conf, &f->host, &f->net);
 	if (ret)
 		return ret;
 	f->dev = vho_net_dev(f->net);
-	port_conf.drv = f->net;
+	f->net_port.net = f->net;
+	port_conf.drv = &f->net_port;
 	ret = odp_port_add(c->dp, &port_conf, &f->port);
 	if (ret)
 		return ret;
@@ -169,6 +172,20 @@ int card_net_create(struct card *c, const struct card_net_conf *conf, struct car
 	f->net_conf = *conf;
 	f->net_conf.name = f->name;
 	return finish(f, net_open(f), e);
+}
+
+int card_net_link_set(struct card *c, const char *name, enum card_link link, struct card_error *e)
+{
+	struct card_function *f = card_function_find(c, name);
+
+	if (!f)
+		return card_fail(e, -ENOENT, "%s: no such NIC", name);
+	if (f->kind != VHO_DEV_NET)
+		return card_fail(e, -EINVAL, "%s: is a disk", name);
+	atomic_store_explicit(&f->net_port.link_down, link == CARD_LINK_DOWN, memory_order_relaxed);
+	vho_net_link_set(f->net, link == CARD_LINK_UP);
+	(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
+	return 0;
 }
 
 /* ---- disk ---- */

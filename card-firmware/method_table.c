@@ -141,6 +141,16 @@ static const struct card_param net_create[] = {
 	P_CLIENT,
 };
 
+static const struct card_param net_set[] = {
+	P_NAME("name", "name of the NIC"),
+	{ .name = "link",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 2,
+		.max = 4,
+		.help = "up, or down: then the guest is told, and no packet passes either way" },
+};
+
 /* ---- switch ---- */
 
 static const struct card_param uplink_create[] = {
@@ -291,6 +301,8 @@ static const struct card_method methods[] = {
 		.help = "Show a NIC on a port of the switch to a guest, on a vhost-user socket" },
 	ROW(net_delete), DELETES("function"), .key = "name", PARAMS(one_name),
 		.help = "Delete a NIC and its port" },
+	ROW(net_set), UPDATES("function"), .key = "name", PARAMS(net_set),
+		.help = "Take the link of a NIC down, or up again" },
 	ROW(net_list), .key = "name", PARAMS(opt_name), .help = "List NICs" },
 	ROW(uplink_create), CREATES("uplink"), .key = "name", PARAMS(uplink_create),
 		.help = "Make a DPDK network device a port of the switch" },

@@ -4,17 +4,28 @@
 
 static uint16_t rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
 {
-	return vho_net_rx(drv, rxq, pkts, n);
+	struct card_net_port *p = drv;
+	uint16_t got = vho_net_rx(p->net, rxq, pkts, n);
+
+	if (!atomic_load_explicit(&p->link_down, memory_order_relaxed))
+		return got;
+	rte_pktmbuf_free_bulk(pkts, got);
+	dpu_counter_add(&p->dropped[rxq], got);
+	return 0;
 }
 
 static uint16_t tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
 {
-	return vho_net_tx(drv, txq, pkts, n);
+	struct card_net_port *p = drv;
+
+	return vho_net_tx(p->net, txq, pkts, n);
 }
 
 static void tx_flush(void *drv, uint16_t txq)
 {
-	vho_net_tx_notify(drv, txq);
+	struct card_net_port *p = drv;
+
+	vho_net_tx_notify(p->net, txq);
 }
 
 /* What the guest transmits comes from its odd queues. */
@@ -25,19 +36,24 @@ static unsigned guest_txq(uint16_t rxq)
 
 static bool rx_arm(void *drv, uint16_t rxq)
 {
-	return vho_dev_queue_arm(vho_net_dev(drv), guest_txq(rxq));
+	struct card_net_port *p = drv;
+
+	return vho_dev_queue_arm(vho_net_dev(p->net), guest_txq(rxq));
 }
 
 static void rx_disarm(void *drv, uint16_t rxq)
 {
-	vho_dev_queue_disarm(vho_net_dev(drv), guest_txq(rxq));
+	struct card_net_port *p = drv;
+
+	vho_dev_queue_disarm(vho_net_dev(p->net), guest_txq(rxq));
 }
 
 static void caps(void *drv, struct odp_port_caps *out)
 {
+	struct card_net_port *p = drv;
 	struct vho_net_caps c;
 
-	vho_net_caps(drv, &c);
+	vho_net_caps(p->net, &c);
 	*out = (struct odp_port_caps){
 		.up = c.running,
 		.csum = c.csum,

@@ -115,9 +115,10 @@ static json_t *nic(const struct card_function_view *v)
 	json_t *o, *more = common(v);
 
 	card_mac_format(v->net_conf.mac, mac);
-	o = json_pack("{s:s, s:s, s:i, s:i, s:I}", "name", v->name, "mac", mac, "queue_pairs",
-		(int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "port",
-		(json_int_t)(v->port ? odp_port_no(v->port) : 0));
+	o = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "name", v->name, "mac", mac, "queue_pairs",
+		(int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "link",
+		atomic_load_explicit(&v->net_port->link_down, memory_order_relaxed) ? "down" : "up",
+		"port", (json_int_t)(v->port ? odp_port_no(v->port) : 0));
 	if (!o || !more || json_object_update(o, more)) {
 		json_decref(o);
 		o = NULL;
@@ -251,6 +252,18 @@ int card_call_net_delete(
 	if (f.kind != VHO_DEV_NET)
 		return card_fail(e, -EINVAL, "name: %s is a disk", f.name);
 	return card_function_delete(c, f.name, e);
+}
+
+int card_call_net_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const char *link = card_arg_str(params, "link", "");
+	bool up = !strcmp(link, "up");
+
+	(void)result;
+	if (!up && strcmp(link, "down") != 0)
+		return card_fail(e, -EINVAL, "link: %s is neither up nor down", link);
+	return card_net_link_set(
+		c, card_arg_str(params, "name", ""), up ? CARD_LINK_UP : CARD_LINK_DOWN, e);
 }
 
 int card_call_net_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)

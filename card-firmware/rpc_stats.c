@@ -12,6 +12,8 @@
 
 #include "metrics.h"
 
+#define RX_LINK_DOWN "rx_link_down" // counted by our end of the port, not by the NIC
+
 static void put(json_t *o, const char *key, uint64_t n)
 {
 	json_object_set_new(o, key, json_integer((json_int_t)(n & INT64_MAX)));
@@ -114,8 +116,9 @@ static void add_disk_counters(json_t *q, const struct vho_blk_stats *s)
 	json_object_set_new(q, "request_errors", errors);
 }
 
-static json_t *pair_json(const struct vho_net_stats *s, unsigned pair)
+static json_t *pair_json(const struct card_function_view *v, uint16_t pair)
 {
+	const struct vho_net_stats *s = vho_net_stats(v->net, pair);
 	json_t *o = json_object(), *drops = json_object();
 
 	put(o, "pair", pair);
@@ -125,6 +128,7 @@ static json_t *pair_json(const struct vho_net_stats *s, unsigned pair)
 	put_counter(o, "tx_bytes", &s->tx_bytes);
 	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
 		put_counter(drops, vho_net_drop_name((enum vho_net_drop)i), &s->drops[i]);
+	put_counter(drops, RX_LINK_DOWN, &v->net_port->dropped[pair]);
 	json_object_set_new(o, "drops", drops);
 	return o;
 }
@@ -150,7 +154,7 @@ static bool add_function(const struct card_function_view *v, void *arg)
 		json_t *pairs = json_array();
 
 		for (uint16_t i = 0; i < v->net_conf.n_pairs; i++)
-			json_array_append_new(pairs, pair_json(vho_net_stats(v->net, i), i));
+			json_array_append_new(pairs, pair_json(v, i));
 		json_object_set_new(o, "pairs", pairs);
 	}
 	queues = json_array();
@@ -281,6 +285,8 @@ static json_t *reasons_json(void)
 	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
 		json_object_set_new(net, vho_net_drop_name((enum vho_net_drop)i),
 			json_string(vho_net_drop_text((enum vho_net_drop)i)));
+	json_object_set_new(
+		net, RX_LINK_DOWN, json_string("guest transmitted while its link was down"));
 	for (unsigned i = 0; i < VHO_BLK_ERR_COUNT; i++)
 		json_object_set_new(blk, vho_blk_error_name((enum vho_blk_error)i),
 			json_string(vho_blk_error_text((enum vho_blk_error)i)));

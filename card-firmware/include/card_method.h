@@ -32,6 +32,7 @@
 	X(vhost_get_controllers)       \
 	X(net_create)                  \
 	X(net_delete)                  \
+	X(net_set)                     \
 	X(net_list)                    \
 	X(uplink_create)               \
 	X(uplink_delete)               \

@@ -9,7 +9,8 @@ build=${1:-build}
 here=$(dirname "$0")
 cardd=$build/card-firmware/cardd
 cardctl=$build/card-firmware/cardctl
-for program in "$cardd" "$cardctl"; do
+vdrv=$build/tests/driver/vdrv
+for program in "$cardd" "$cardctl" "$vdrv"; do
 	[ -x "$program" ] || {
 		echo "skip: $program is not built"
 		exit 77
@@ -91,6 +92,12 @@ clients()
 	python3 "$here/control_clients.py" "$dir/rpc" "$@" || fail "control_clients.py $*"
 }
 
+# ping A B: verified frames both ways between two NICs, beginning at A
+ping()
+{
+	timeout 60 "$vdrv" net-ping --a "$dir/s/$1" --b "$dir/s/$2" --count 200 >"$dir/ping" 2>&1
+}
+
 create_all()
 {
 	ctl volume create-null n0 num_blocks=2048 block_size=512
@@ -149,6 +156,17 @@ create_all # still the same objects: their present size is no part of the call t
 has 'n0 .*null .*4096' volume list
 has 'f0 .*file .*8192' volume list
 
+# The link of a NIC: down, nothing passes either way, and what its guest sends is counted.
+ping g0 g1 || fail "no frames pass: $(cat "$dir/ping")"
+ctl net set g0 link=down
+has 'link: down' net show g0
+ping g0 g1 && fail "a NIC without link transmits"
+has 'drops.rx_link_down [1-9]' net stats g0
+ping g1 g0 && fail "a NIC without link receives"
+refused 1 'neither' net set g0 link=high
+refused 1 'is a disk' net set d0 link=down
+refused 1 'no such NIC' net set g7 link=down
+
 # Refusals: 1 from the card, 2 for misuse.
 refused 1 'f0' volume create-null f0 num_blocks=1 block_size=512
 refused 1 'in use by g1' net create g2 mac=52:54:00:00:00:01
@@ -187,6 +205,10 @@ has 'n0 .*null .*4096' volume list
 has 'f0 .*file .*8192' volume list
 create_all
 has 'n0 .*null .*4096' volume list
+has 'g0 .*down' net list
+ctl net set g0 link=up
+ping g0 g1 || fail "no frames pass over a link that is up again: $(cat "$dir/ping")"
+ctl net set g0 link=down
 ctl --json card config >"$dir/after"
 cmp "$dir/before" "$dir/after" || fail "creating again changed the configuration"
 has 'udp(dst=53)' flow list
