@@ -189,15 +189,17 @@ static void print_counts(const struct tree *t, const char *member, const json_t 
 	}
 }
 
+static const char *const labels[] = { "name", "queue", "pair", "port", "worker" };
+#define N_LABELS (sizeof(labels) / sizeof(labels[0]))
+
 /* "queues" -> "queue 0", with the part's own label. */
 static void print_heading(const struct tree *t, const char *name, const json_t *o, int indent)
 {
-	static const char *const labels[] = { "name", "queue", "pair", "worker" };
 	char cell[CARDCTL_TEXT_MAX];
 	size_t n = strlen(name);
 
 	fprintf(t->to, "%*s%.*s", indent, "", (int)(n - (n && name[n - 1] == 's' && indent)), name);
-	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
+	for (size_t i = 0; i < N_LABELS; i++) {
 		const json_t *v = json_object_get(o, labels[i]);
 
 		if (!v)
@@ -211,8 +213,10 @@ static void print_heading(const struct tree *t, const char *name, const json_t *
 
 static bool is_label(const char *key)
 {
-	return !strcmp(key, "name") || !strcmp(key, "queue") || !strcmp(key, "pair") ||
-	       !strcmp(key, "worker");
+	for (size_t i = 0; i < N_LABELS; i++)
+		if (!strcmp(key, labels[i]))
+			return true;
+	return false;
 }
 
 static void print_part(const struct tree *t, const char *name, const json_t *o, int indent)

@@ -52,7 +52,8 @@ static const struct card_verb verbs[] = {
 	{ "uplink", "delete", SENDS(uplink_delete), KEY("name") },
 	{ "uplink", "list", SENDS(uplink_list), .columns = UPLINK_COLUMNS },
 	{ "uplink", "show", SENDS(uplink_list), KEY("name"), .help = "Show one uplink" },
-	{ "uplink", "stats", STATS("port"), KEY("name"), .help = "Counters of an uplink's port" },
+	{ "uplink", "stats", STATS("uplink"), KEY_OPT("name"),
+		.help = "Counters of uplinks with the reasons of their drops" },
 
 	{ "port", "list", SENDS(port_list), .columns = PORT_COLUMNS },
 	{ "port", "show", SENDS(port_list), KEY("name"), .help = "Show one port" },
@@ -64,6 +65,7 @@ static const struct card_verb verbs[] = {
 	{ "flow", "list", SENDS(flow_list),
 		.columns = "ID=id PACKETS=packets BYTES=bytes IDLE_MS=idle_ms ORIGIN=origin "
 			"FLOW=flow ACTIONS=actions" },
+	{ "flow", "show", SENDS(flow_list), KEY("flow"), .help = "Show one flow" },
 	{ "flow", "flush", SENDS(flow_flush) },
 	{ "flow", "stats", STATS("datapath"), .help = "Counters of the flow table" },
 
@@ -71,12 +73,17 @@ static const struct card_verb verbs[] = {
 	{ "mac", "delete", SENDS(mac_del), KEY("mac") },
 	{ "mac", "list", SENDS(mac_list),
 		.columns = "MAC=mac VLAN=vlan PORT=port AGE_S=age_s STATIC=static" },
+	{ "mac", "show", SENDS(mac_list), KEY("mac"),
+		.help = "Show one address, in every VLAN that has it" },
+	{ "mac", "stats", STATS("mac"), KEY_OPT("name"),
+		.help = "How many addresses live on each port" },
 	{ "mac", "flush", SENDS(mac_flush) },
 
 	{ "worker", "list", SENDS(worker_list),
-		.columns = "WORKER=worker BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "
+		.columns = "WORKER=worker CPU=cpu BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "
 			"WAKES=wakes" },
-	{ "worker", "stats", STATS("worker"), .help = "Counters of workers" },
+	{ "worker", "show", SENDS(worker_list), KEY("worker"), .help = "Show one worker" },
+	{ "worker", "stats", STATS("worker"), KEY_OPT("name"), .help = "Counters of workers" },
 
 	{ "card", "info", SENDS(card_info) },
 	{ "card", "ready", SENDS(card_ready) },

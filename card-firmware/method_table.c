@@ -40,6 +40,21 @@
 		.help = "connect to the front-end's socket instead of listening" \
 	}
 
+#define P_FLOW(req, text)                                                                      \
+	{                                                                                      \
+		.name = "flow", .type = CARD_P_STRING, .required = req, .min = 1, .max = 4096, \
+		.help = text                                                                   \
+	}
+#define P_MAC(req, text)                                                                     \
+	{                                                                                    \
+		.name = "mac", .type = CARD_P_STRING, .required = req, .min = 17, .max = 17, \
+		.help = text                                                                 \
+	}
+#define P_VLAN(dflt, text)                                                                  \
+	{                                                                                   \
+		.name = "vlan", .type = CARD_P_UINT, .max = 4095, .def = dflt, .help = text \
+	}
+
 // NOLINTEND(bugprone-macro-parentheses)
 
 static const struct card_param one_name[] = { P_NAME("name", "name of the object") };
@@ -174,14 +189,10 @@ static const struct card_param uplink_create[] = {
 		.help = "largest layer-3 packet in bytes; the device's own when not given" },
 };
 
-#define P_FLOW                                                                                  \
-	{                                                                                       \
-		.name = "flow", .type = CARD_P_STRING, .required = true, .min = 1, .max = 4096, \
-		.help = "key and mask, as ovs-appctl dpctl writes them"                         \
-	}
+#define FLOW_TEXT "key and mask, as ovs-appctl dpctl writes them"
 
 static const struct card_param flow_add[] = {
-	P_FLOW,
+	P_FLOW(true, FLOW_TEXT),
 	{ .name = "actions",
 		.type = CARD_P_STRING,
 		.required = true,
@@ -189,9 +200,10 @@ static const struct card_param flow_add[] = {
 		.max = 16384,
 		.help = "actions, as ovs-appctl dpctl writes them; \"drop\" for none" },
 };
-static const struct card_param flow_del[] = { P_FLOW };
+static const struct card_param flow_del[] = { P_FLOW(true, FLOW_TEXT) };
 
 static const struct card_param flow_list[] = {
+	P_FLOW(false, "only the flow of this key and mask"),
 	{ .name = "origin",
 		.type = CARD_P_STRING,
 		.min = 1,
@@ -205,19 +217,11 @@ static const struct card_param flow_list[] = {
 		.help = "flows listed at most" },
 };
 
-#define P_MAC_VLAN                                                            \
-	{ .name = "mac",                                                      \
-		.type = CARD_P_STRING,                                        \
-		.required = true,                                             \
-		.min = 17,                                                    \
-		.max = 17,                                                    \
-		.help = "Ethernet address" },                                 \
-	{                                                                     \
-		.name = "vlan", .type = CARD_P_UINT, .max = 4095, .def = "0", \
-		.help = "VLAN; 0: untagged"                                   \
-	}
+#define P_MAC_VLAN P_MAC(true, "Ethernet address"), P_VLAN("0", "VLAN; 0: untagged")
 
 static const struct card_param mac_set[] = { P_MAC_VLAN, P_NAME("port", "port it lives on") };
+static const struct card_param mac_list[] = { P_MAC(false, "only this Ethernet address"),
+	P_VLAN(NULL, "only in this VLAN; 0: untagged") };
 static const struct card_param mac_del[] = { P_MAC_VLAN };
 static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what this port taught") };
 
@@ -243,8 +247,13 @@ static const struct card_param stats_get[] = {
 		.type = CARD_P_STRING,
 		.min = 1,
 		.max = NAME_MAX_LEN,
-		.help = "only one class: volume, disk, net, port, datapath, worker, rpc, metrics" },
+		.help = "only one class: volume, disk, net, uplink, port, mac, datapath, worker, "
+			"rpc, metrics" },
 	P_NAME_OPT("name", "only the object of this name"),
+};
+
+static const struct card_param worker_list[] = {
+	{ .name = "worker", .type = CARD_P_UINT, .max = 1023, .help = "only this one" },
 };
 
 static const struct card_param log_level[] = {
@@ -317,7 +326,7 @@ static const struct card_method methods[] = {
 		.help = "Delete a flow" },
 	ROW(flow_list), PARAMS(flow_list), .help = "List flows with their counters" },
 	ROW(flow_flush), DELETES("flow"), .help = "Delete every flow that an operator installed" },
-	ROW(mac_list), .help = "List learned and static addresses" },
+	ROW(mac_list), PARAMS(mac_list), .help = "List learned and static addresses" },
 	ROW(mac_set), SETS("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
 		.help = "Pin an address to a port; a pinned address is not learned elsewhere" },
 	ROW(mac_del), DELETES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_del),
@@ -327,7 +336,8 @@ static const struct card_method methods[] = {
 	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
 	ROW(stats_get), PARAMS(stats_get),
 		.help = "Every counter: queues, ports, volumes, drop reasons, workers" },
-	ROW(worker_list), .help = "List workers and how busy they are" },
+	ROW(worker_list), .key = "worker", PARAMS(worker_list),
+		.help = "List workers and how busy they are" },
 	ROW(card_info), .help = "Name, version, paths, and objects that could not be restored" },
 	ROW(card_ready), .help = "Answer once the card is up" },
 	ROW(log_level_set), .key = "level", PARAMS(log_level), .help = "Log more or less" },

@@ -175,15 +175,16 @@ static void on_metrics(struct evhttp_request *req, void *arg)
 	struct card *c = m->card;
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
 	struct evbuffer *body;
-	json_t *stats;
+	json_t *stats = NULL;
 	char *text;
 
 	if (evhttp_request_get_command(req) != EVHTTP_REQ_GET) {
 		evhttp_send_error(req, HTTP_BADMETHOD, NULL);
 		return;
 	}
-	stats = card_stats_json(c, NULL, NULL);
-	text = stats ? card_metrics_text(c->opt.name ? c->opt.name : "", stats) : NULL;
+	text = !card_stats_json(c, NULL, NULL, &stats)
+		       ? card_metrics_text(c->opt.name ? c->opt.name : "", stats)
+		       : NULL;
 	json_decref(stats);
 	body = text ? evbuffer_new() : NULL;
 	if (!body) {

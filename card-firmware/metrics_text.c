@@ -59,7 +59,7 @@ static void sample(struct text *t, const char *family, const char *labels, const
 static bool is_label(const char *key)
 {
 	return !strcmp(key, "name") || !strcmp(key, "queue") || !strcmp(key, "pair") ||
-	       !strcmp(key, "worker");
+	       !strcmp(key, "port") || !strcmp(key, "worker");
 }
 
 static void add_labels(const json_t *o, const char *class, char *labels)

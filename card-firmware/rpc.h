@@ -77,5 +77,8 @@ void card_rpc_stats(const struct card *c, struct card_rpc_stats *out);
 /* Counted by rpc.c as it answers. */
 void card_rpc_count(struct card *c, uint64_t requests, uint64_t errors, uint64_t parse_errors);
 
-/* One object of counters per object of the card: rpc_stats.c. New reference or NULL. */
-json_t *card_stats_json(struct card *c, const char *object, const char *name);
+/*
+ * One object of counters per object of the card: rpc_stats.c. object, name: NULL for all. *out: new
+ * reference. 0, -EINVAL (no such class), -ENODEV (nothing of that name), -ENOMEM.
+ */
+int card_stats_json(struct card *c, const char *object, const char *name, json_t **out);

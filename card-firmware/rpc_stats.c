@@ -3,13 +3,17 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its label ("name", "queue", "pair", "worker"), counters
+ * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker"), counters
  * (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
 #include "metrics.h"
 
 #define RX_LINK_DOWN "rx_link_down" // counted by our end of the port, not by the NIC
@@ -181,25 +185,78 @@ static json_t *drops_json(const uint64_t *n)
 	return o;
 }
 
-static void add_port(struct odp_port *port, void *arg)
+static json_t *port_json(struct odp_port *port)
 {
-	struct gather *g = arg;
 	struct odp_port_stats s;
-	json_t *o, *now;
+	json_t *o = json_pack("{s:s}", "name", odp_port_name(port)), *now = json_object();
 
-	if (!wanted(g, odp_port_name(port)))
-		return;
 	odp_port_stats(port, &s);
-	o = json_pack("{s:s}", "name", odp_port_name(port));
 	put(o, "rx_packets", s.rx_packets);
 	put(o, "rx_bytes", s.rx_bytes);
 	put(o, "tx_packets", s.tx_packets);
 	put(o, "tx_bytes", s.tx_bytes);
-	now = json_object();
 	put(now, "number", odp_port_no(port));
 	json_object_set_new(o, "now", now);
 	json_object_set_new(o, "drops", drops_json(s.drops));
+	return o;
+}
+
+static void add_port(struct odp_port *port, void *arg)
+{
+	struct gather *g = arg;
+
+	if (wanted(g, odp_port_name(port)))
+		json_array_append_new(g->out, port_json(port));
+}
+
+static bool add_uplink(const struct card_uplink_view *v, void *arg)
+{
+	struct gather *g = arg;
+	json_t *o, *now;
+
+	if (!wanted(g, v->conf.name))
+		return true;
+	o = port_json(v->port);
+	now = json_object_get(o, "now");
+	put(now, "up", v->caps.up);
+	put(now, "mtu", v->caps.mtu);
 	json_array_append_new(g->out, o);
+	return true;
+}
+
+struct mac_counts {
+	struct {
+		unsigned learned, fixed;
+	} port[ODP_PORT_MAX + 1]; // by number
+};
+
+static void count_mac(const struct odp_mac_info *m, void *arg)
+{
+	struct mac_counts *n = arg;
+
+	if (m->port > ODP_PORT_MAX)
+		return;
+	if (m->is_static)
+		n->port[m->port].fixed++;
+	else
+		n->port[m->port].learned++;
+}
+
+struct mac_gather {
+	struct gather g; // first
+	struct mac_counts *n; // borrowed
+};
+
+static void add_macs(struct odp_port *port, void *arg)
+{
+	struct mac_gather *mg = arg;
+	uint32_t no = odp_port_no(port);
+
+	if (no > ODP_PORT_MAX || !wanted(&mg->g, odp_port_name(port)))
+		return;
+	json_array_append_new(mg->g.out,
+		json_pack("{s:s, s:{s:i, s:i}}", "port", odp_port_name(port), "now", "learned",
+			(int)mg->n->port[no].learned, "static", (int)mg->n->port[no].fixed));
 }
 
 static json_t *datapath_json(struct card *c)
@@ -323,12 +380,33 @@ static json_t *nets(struct card *c, const char *name)
 	return g.out;
 }
 
+static json_t *uplinks(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .out = json_array() };
+
+	card_uplink_foreach(c, add_uplink, &g);
+	return g.out;
+}
+
 static json_t *ports(struct card *c, const char *name)
 {
 	struct gather g = { .card = c, .name = name, .out = json_array() };
 
 	odp_port_foreach(c->dp, add_port, &g);
 	return g.out;
+}
+
+static json_t *macs(struct card *c, const char *name)
+{
+	struct mac_gather mg = { .g = { .card = c, .name = name, .out = json_array() } };
+
+	mg.n = dpu_calloc(1, sizeof(*mg.n));
+	if (!mg.n)
+		return mg.g.out;
+	odp_mac_foreach(c->dp, count_mac, mg.n);
+	odp_port_foreach(c->dp, add_macs, &mg);
+	free(mg.n);
+	return mg.g.out;
 }
 
 static json_t *datapath(struct card *c, const char *name)
@@ -340,10 +418,13 @@ static json_t *datapath(struct card *c, const char *name)
 static json_t *workers(struct card *c, const char *name)
 {
 	json_t *all = json_array();
+	char number[16];
 
-	(void)name;
-	for (unsigned i = 0; i < card_workers_count(c->workers); i++)
-		json_array_append_new(all, worker_json(c, i));
+	for (unsigned i = 0; i < card_workers_count(c->workers); i++) {
+		snprintf(number, sizeof(number), "%u", i);
+		if (!name || !strcmp(name, number))
+			json_array_append_new(all, worker_json(c, i));
+	}
 	return all;
 }
 
@@ -359,34 +440,41 @@ static json_t *metrics(struct card *c, const char *name)
 	return json_pack("[o]", metrics_json(c));
 }
 
-json_t *card_stats_json(struct card *c, const char *object, const char *name)
+int card_stats_json(struct card *c, const char *object, const char *name, json_t **out)
 {
 	static const struct {
 		const char *object;
 		json_t *(*make)(struct card *c, const char *name);
+		bool named; // its objects have names
 	} classes[] = {
-		{ "volume", volumes },
-		{ "disk", disks },
-		{ "net", nets },
-		{ "port", ports },
-		{ "datapath", datapath },
-		{ "worker", workers },
-		{ "rpc", rpc },
-		{ "metrics", metrics },
+		{ "volume", volumes, true },
+		{ "disk", disks, true },
+		{ "net", nets, true },
+		{ "uplink", uplinks, true },
+		{ "port", ports, true },
+		{ "mac", macs, true },
+		{ "datapath", datapath, false },
+		{ "worker", workers, true },
+		{ "rpc", rpc, false },
+		{ "metrics", metrics, false },
 	};
-	json_t *all = json_object();
-	bool known = false;
+	json_t *all = json_object(), *some;
+	bool known = false, found = !name;
 
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
 		if (object && strcmp(object, classes[i].object) != 0)
 			continue;
 		known = true;
-		json_object_set_new(all, classes[i].object, classes[i].make(c, name));
+		if (name && !classes[i].named)
+			continue;
+		some = classes[i].make(c, name);
+		found = found || json_array_size(some);
+		json_object_set_new(all, classes[i].object, some);
 	}
-	if (known) {
-		json_object_set_new(all, "reasons", reasons_json());
-		return all;
+	if (known && found && !json_object_set_new(all, "reasons", reasons_json())) {
+		*out = all;
+		return 0;
 	}
 	json_decref(all);
-	return NULL;
+	return !known ? -EINVAL : !found ? -ENODEV : -ENOMEM;
 }

@@ -12,6 +12,7 @@
 
 #define FLOW_TEXT 4096
 #define ACTIONS_TEXT 16384
+#define ANY_VLAN UINT64_MAX
 
 /* ---- uplinks ---- */
 
@@ -42,6 +43,9 @@ struct list {
 	struct odp *dp;
 	const char *only; // borrowed; NULL: all
 	json_t *out; // borrowed
+	const struct one_flow *flow; // borrowed; NULL: all
+	const uint8_t *mac; // borrowed; NULL: all
+	uint64_t vlan; // ANY_VLAN: all
 	unsigned left; // flows: how many more
 	unsigned total;
 	bool failed;
@@ -192,13 +196,32 @@ int card_call_flow_del(struct card *c, const json_t *params, json_t **result, st
 	return ret == -ENOENT ? card_fail(e, ret, "flow: there is no such flow") : ret;
 }
 
+/* The key and mask asked for; flows keep their keys masked. */
+struct one_flow {
+	struct odp_key key, mask;
+};
+
+static bool is_flow(const struct one_flow *one, const struct odp_flow_info *f)
+{
+	const uint8_t *key = (const uint8_t *)&one->key, *mask = (const uint8_t *)&one->mask;
+	const uint8_t *has = (const uint8_t *)&f->key;
+
+	if (memcmp(mask, &f->mask, sizeof(f->mask)) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(f->key); i++)
+		if ((key[i] & mask[i]) != has[i])
+			return false;
+	return true;
+}
+
 static void list_flow(const struct odp_flow_info *f, void *arg)
 {
 	struct list *l = arg;
 	uint64_t now = dpu_now_ns();
 	char *key, *actions;
 
-	if (l->failed || (l->only && strcmp(l->only, f->origin) != 0))
+	if (l->failed || (l->only && strcmp(l->only, f->origin) != 0) ||
+		(l->flow && !is_flow(l->flow, f)))
 		return;
 	l->total++;
 	if (!l->left)
@@ -229,9 +252,21 @@ int card_call_flow_list(struct card *c, const json_t *params, json_t **result, s
 		.out = json_array(),
 		.left = (unsigned)card_arg_uint(params, "max", 4096),
 	};
+	struct one_flow one;
+	int ret = 0;
 
-	(void)e;
-	odp_flow_foreach(c->dp, list_flow, &l);
+	if (card_arg_str(params, "flow", NULL)) {
+		l.flow = &one;
+		ret = parse_flow(c, params, &one.key, &one.mask, e);
+	}
+	if (!ret)
+		odp_flow_foreach(c->dp, list_flow, &l);
+	if (!ret && l.flow && !l.total)
+		ret = card_fail(e, -ENOENT, "flow: there is no such flow");
+	if (ret) {
+		json_decref(l.out);
+		return ret;
+	}
 	if (l.failed || !l.out) {
 		json_decref(l.out);
 		return -ENOMEM;
@@ -257,19 +292,13 @@ static void list_mac(const struct odp_mac_info *m, void *arg)
 	struct odp_port *port = odp_port_by_no(l->dp, m->port);
 	char mac[CARD_MAC_TEXT];
 
+	if ((l->mac && memcmp(l->mac, m->mac, 6) != 0) ||
+		(l->vlan != ANY_VLAN && l->vlan != m->vlan))
+		return;
 	card_mac_format(m->mac, mac);
 	append(l, json_pack("{s:s, s:i, s:s, s:I, s:b}", "mac", mac, "vlan", (int)m->vlan, "port",
 			  port ? odp_port_name(port) : "", "age_s", (json_int_t)m->age_s, "static",
 			  (int)m->is_static));
-}
-
-int card_call_mac_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
-{
-	struct list l = { .dp = c->dp, .out = json_array() };
-
-	(void)params;
-	odp_mac_foreach(c->dp, list_mac, &l);
-	return finish_list(&l, "address", result, e);
 }
 
 static int find_port(struct card *c, const json_t *params, uint32_t *no, struct card_error *e)
@@ -290,6 +319,24 @@ static int parse_mac(const json_t *params, uint8_t mac[6], struct card_error *e)
 	if (card_mac_parse(text, mac))
 		return card_fail(e, -EINVAL, "mac: %s is not an Ethernet address", text);
 	return 0;
+}
+
+int card_call_mac_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = {
+		.dp = c->dp,
+		.only = card_arg_str(params, "mac", NULL),
+		.vlan = card_arg_uint(params, "vlan", ANY_VLAN),
+	};
+	uint8_t mac[6];
+	int ret = l.only ? parse_mac(params, mac, e) : 0;
+
+	if (ret)
+		return ret;
+	l.mac = l.only ? mac : NULL;
+	l.out = json_array();
+	odp_mac_foreach(c->dp, list_mac, &l);
+	return finish_list(&l, "address", result, e);
 }
 
 int card_call_mac_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)

@@ -70,32 +70,42 @@ int card_call_stats_get(struct card *c, const json_t *params, json_t **result, s
 {
 	const char *object = card_arg_str(params, "object", NULL);
 
-	*result = card_stats_json(c, object, card_arg_str(params, "name", NULL));
-	if (*result)
-		return 0;
-	return card_fail(e, -EINVAL, "object: %s is none of those that count", object);
+	const char *name = card_arg_str(params, "name", NULL);
+	int ret = card_stats_json(c, object, name, result);
+
+	if (ret == -EINVAL)
+		return card_fail(e, ret, "object: %s is none of those that count", object);
+	if (ret == -ENODEV)
+		return card_fail(e, ret, "%s: no such %s", name, object ? object : "object");
+	return ret;
 }
 
 int card_call_worker_list(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	json_t *all = json_array();
+	uint64_t only = card_arg_uint(params, "worker", UINT64_MAX);
+	json_t *all;
 
-	(void)params;
-	(void)e;
+	if (only != UINT64_MAX && only >= card_workers_count(c->workers))
+		return card_fail(e, -ENODEV, "%u: no such worker", (unsigned)only);
+	all = json_array();
 	for (unsigned i = 0; i < card_workers_count(c->workers); i++) {
-		const struct card_worker_stats *s = card_worker_stats(
-			card_worker_at(c->workers, i));
+		const struct card_worker *w = card_worker_at(c->workers, i);
+		const struct card_worker_stats *s = card_worker_stats(w);
+
+		if (only != UINT64_MAX && only != i)
+			continue;
 		uint64_t busy = dpu_counter_read(&s->busy_tsc);
 		uint64_t idle = dpu_counter_read(&s->idle_tsc);
 		uint64_t all_tsc = busy + idle;
 
-		json_array_append_new(all,
-			json_pack("{s:i, s:I, s:I, s:I, s:I}", "worker", (int)i, "busy_percent",
-				(json_int_t)(all_tsc >= 100 ? busy / (all_tsc / 100) : 0), "turns",
-				(json_int_t)dpu_counter_read(&s->turns), "sleeps",
-				(json_int_t)dpu_counter_read(&s->sleeps), "wakes",
-				(json_int_t)dpu_counter_read(&s->wakes)));
+		json_array_append_new(
+			all, json_pack("{s:i, s:i, s:I, s:I, s:I, s:I}", "worker", (int)i, "cpu",
+				     (int)card_worker_cpu(w), "busy_percent",
+				     (json_int_t)(all_tsc >= 100 ? busy / (all_tsc / 100) : 0),
+				     "turns", (json_int_t)dpu_counter_read(&s->turns), "sleeps",
+				     (json_int_t)dpu_counter_read(&s->sleeps), "wakes",
+				     (json_int_t)dpu_counter_read(&s->wakes)));
 	}
 	*result = all;
 	return all ? 0 : -ENOMEM;

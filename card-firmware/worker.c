@@ -368,6 +368,11 @@ void card_workers_synchronize(struct card_workers *ws)
 
 /* ---- on the worker ---- */
 
+unsigned card_worker_cpu(const struct card_worker *w)
+{
+	return (unsigned)rte_lcore_to_cpu_id((int)w->lcore);
+}
+
 unsigned card_worker_idx(const struct card_worker *w)
 {
 	return w->idx;

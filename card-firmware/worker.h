@@ -47,6 +47,8 @@ struct card_workers;
 /* Control thread. start launches the threads; stop returns when all have ended. */
 int card_workers_start(const struct card_workers_conf *conf, struct card_workers **out);
 void card_workers_stop(struct card_workers *ws);
+/* The CPU that a worker is pinned to. */
+unsigned card_worker_cpu(const struct card_worker *w);
 unsigned card_workers_count(const struct card_workers *ws);
 struct card_worker *card_worker_at(struct card_workers *ws, unsigned idx);
 const struct card_worker_stats *card_worker_stats(const struct card_worker *w);

@@ -129,20 +129,39 @@ has 'drops.MALFORMED\|drops.malformed' port stats g0 --all
 ctl uplink create u0 devargs=net_null0
 has 'net_null0' uplink list
 has 'devargs: net_null0' uplink show u0
-has 'port u0' uplink stats u0
+has 'now.up' uplink stats u0 --all
+has 'uplink u0' uplink stats
+refused 1 'no such uplink' uplink stats g0
+refused 1 'no such volume' volume stats g0
+refused 1 'no such object' card stats name=nothing
 ctl uplink delete u0
 ctl flow add 'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' actions=g1 >/dev/null
 ctl flow add 'in_port(g0),eth_type(0x0806)' actions=drop >/dev/null
 has 'operator .*udp(dst=53)' flow list
 has 'datapath' flow stats
+has 'flow: in_port(.*),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' flow show \
+	'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)'
+has 'total: 1' flow show 'in_port(g0),eth_type(0x0806)'
+refused 1 'no such flow' flow show 'in_port(g0),eth_type(0x0807)'
+refused 1 'at byte' flow show 'in_port(nobody)'
 ctl flow delete 'in_port(g0),eth_type(0x0806)'
 ctl mac set 52:54:00:00:00:AA port=g1
 ctl mac set 52:54:00:00:00:ab vlan=5 port=g1
 ctl mac delete 52:54:00:00:00:ab vlan=5
 ctl mac flush >/dev/null
 has '52:54:00:00:00:aa .*g1' mac list
+has 'port: g1' mac show 52:54:00:00:00:AA
+has 'static: yes' mac show 52:54:00:00:00:aa vlan=0
+refused 1 'no such address' mac show 52:54:00:00:00:aa vlan=5
+refused 1 'not an Ethernet address' mac show 52:54:00:00:00:xx
+has 'mac g1' mac stats
+has 'now.static 1' mac stats g1
 has 'BUSY' worker list
+has 'cpu: ' worker show 0
+refused 1 'no such worker' worker show 9
 has 'worker 0' worker stats
+has 'worker 0' worker stats 0
+refused 1 'no such worker' worker stats 9
 has 'name: ctl' card info
 has 'worker 0' stats
 has 'flow_add' card methods
@@ -275,6 +294,7 @@ h.request("GET", "/metrics")
 r = h.getresponse()
 text = r.read().decode()
 assert r.status == 200 and text.endswith("# EOF\n"), text[-80:]
+assert 'outboard_mac_static{card="ctl",port="g1"} 1' in text
 assert 'outboard_port_rx_packets_total{card="ctl",port="g1"}' in text
 names = [l.split()[2] for l in text.splitlines() if l.startswith("# TYPE")]
 assert len(names) == len(set(names))
