@@ -66,11 +66,19 @@ bool card_name_ok(const char *name);
 #define CARD_NAME_RULE "1 to 63 of A-Z a-z 0-9 _ . -, first no . or -"
 
 /*
+ * For an address or an identifier of the object: the same after every restart, another on another
+ * card. FNV-1a.
+ */
+uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis);
+#define CARD_HASH_BASIS UINT64_C(0xcbf29ce484222325)
+
+/*
  * A short reason for the operator on failure; always terminated. Every creating call below fills it
  * when it returns a negative errno, among them:
  *   -EEXIST  the name is taken by an object with other parameters (the same parameters: 0)
  *   -EINVAL  a parameter out of range or a bad name
- *   -ENOENT / -EBUSY  a named object is missing / in use
+ *   -ENODEV  a named object is missing (as SPDK has it; a file that is missing is -ENOENT)
+ *   -EBUSY   a named object is in use
  */
 struct card_error {
 	char text[192];
@@ -83,7 +91,9 @@ struct card_volume_conf {
 	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
 	const char *path; // file
 	bool read_only, direct; // file
+	const char *uuid; // NULL: one made from the names of card and volume
 };
+#define CARD_UUID_TEXT 37
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
@@ -109,7 +119,7 @@ struct card_net_conf {
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);
 /*
  * Take the link of a NIC down, or up again: the guest is told, and while it is down no packet
- * passes in either direction. -ENOENT, or -EINVAL for a disk.
+ * passes in either direction. -ENODEV, or -EINVAL for a disk.
  */
 enum card_link { CARD_LINK_DOWN, CARD_LINK_UP };
 int card_net_link_set(struct card *c, const char *name, enum card_link link, struct card_error *e);
@@ -129,6 +139,7 @@ struct card_volume_view {
 	struct card_volume_conf conf;
 	struct vol_info info;
 	struct vol_stats stats;
+	const char *uuid; // borrowed
 	unsigned users; // functions that hold it
 	bool block_dev; // CARD_VOL_FILE: on a block device, not on a plain file
 };

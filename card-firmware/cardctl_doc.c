@@ -10,6 +10,12 @@ static const char *help_of(const struct card_verb *v)
 	return v->help ? v->help : card_method_at(v->method)->help;
 }
 
+/* Not for people: the command sets it itself, or it is there for other tools. */
+static bool hidden(const struct card_verb *v, const struct card_param *p)
+{
+	return p->compat || (v->fixed_name && !strcmp(p->name, v->fixed_name));
+}
+
 /* "volume create-null NAME num_blocks=NUMBER [readonly=BOOL]" */
 static void usage_line(const struct card_verb *v, FILE *to)
 {
@@ -23,8 +29,7 @@ static void usage_line(const struct card_verb *v, FILE *to)
 	for (unsigned i = 0; i < m->n_params; i++) {
 		const struct card_param *p = &m->params[i];
 
-		if ((v->key && !strcmp(p->name, v->key)) ||
-			(v->fixed_name && !strcmp(p->name, v->fixed_name)))
+		if ((v->key && !strcmp(p->name, v->key)) || hidden(v, p))
 			continue;
 		fprintf(to, p->required ? " %s=%s" : " [%s=%s]", p->name,
 			card_param_type_name(p->type));
@@ -38,7 +43,7 @@ static void params_help(const struct card_verb *v, FILE *to)
 	for (unsigned i = 0; i < m->n_params; i++) {
 		const struct card_param *p = &m->params[i];
 
-		if (v->fixed_name && !strcmp(p->name, v->fixed_name))
+		if (hidden(v, p))
 			continue;
 		fprintf(to, "  %-14s %s", p->name, p->help);
 		if (p->def)
@@ -105,7 +110,7 @@ static void man_command(const struct card_verb *v, FILE *to)
 	for (unsigned i = 0; i < m->n_params; i++) {
 		const struct card_param *p = &m->params[i];
 
-		if (v->fixed_name && !strcmp(p->name, v->fixed_name))
+		if (hidden(v, p))
 			continue;
 		fprintf(to, ".br\n\\fI%s\\fR: ", p->name);
 		roff(p->help, to);
@@ -144,7 +149,7 @@ static void complete_params(const struct card_verb *v, FILE *to)
 
 	fprintf(to, "\t\"%s %s\") words=\"", v->object, v->verb ? v->verb : "");
 	for (unsigned i = 0; i < m->n_params; i++)
-		if (!v->fixed_name || strcmp(m->params[i].name, v->fixed_name) != 0)
+		if (!hidden(v, &m->params[i]))
 			fprintf(to, "%s%s=", i ? " " : "", m->params[i].name);
 	fputs("\";;\n", to);
 }

@@ -35,6 +35,17 @@ int card_name_free(struct card *c, const char *name, struct card_error *e)
 	return 0;
 }
 
+uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis)
+{
+	const char *parts[] = { c->opt.name ? c->opt.name : "", "/", name };
+	uint64_t h = basis;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		for (const char *p = parts[i]; *p; p++)
+			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+	return h;
+}
+
 unsigned card_take_workers(struct card *c, unsigned n)
 {
 	unsigned first = c->inv->next_worker;
@@ -89,9 +100,10 @@ void card_volume_foreach(
 	struct card_volume *vol;
 
 	TAILQ_FOREACH (vol, &c->inv->volumes, link) {
-		struct card_volume_view v = {
-			.conf = vol->conf, .users = vol->users, .block_dev = vol->block_dev
-		};
+		struct card_volume_view v = { .conf = vol->conf,
+			.uuid = vol->uuid,
+			.users = vol->users,
+			.block_dev = vol->block_dev };
 
 		vol_info(vol->vol, &v.info);
 		vol_stats(vol->vol, &v.stats);

@@ -25,6 +25,7 @@ struct card_volume {
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
+	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
 	unsigned users; // disks
 	unsigned orphans; // channels that wait for answers

@@ -179,7 +179,7 @@ int card_net_link_set(struct card *c, const char *name, enum card_link link, str
 	struct card_function *f = card_function_find(c, name);
 
 	if (!f)
-		return card_fail(e, -ENOENT, "%s: no such NIC", name);
+		return card_fail(e, -ENODEV, "%s: no such NIC", name);
 	if (f->kind != VHO_DEV_NET)
 		return card_fail(e, -EINVAL, "%s: is a disk", name);
 	atomic_store_explicit(&f->net_port.link_down, link == CARD_LINK_DOWN, memory_order_relaxed);
@@ -248,7 +248,7 @@ int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct car
 	v = conf->volume ? card_volume_find(c, conf->volume) : NULL;
 	if (!v)
 		return card_fail(
-			e, -ENOENT, "%s: no such volume", conf->volume ? conf->volume : "");
+			e, -ENODEV, "%s: no such volume", conf->volume ? conf->volume : "");
 	ret = function_alloc(c, conf->name, VHO_DEV_BLK, &f);
 	if (ret)
 		return card_fail(e, ret, "out of memory");
@@ -265,7 +265,7 @@ int card_function_delete(struct card *c, const char *name, struct card_error *e)
 	struct card_function *f = card_function_find(c, name);
 
 	if (!f)
-		return card_fail(e, -ENOENT, "%s: no such function", name);
+		return card_fail(e, -ENODEV, "%s: no such function", name);
 	TAILQ_REMOVE(&c->inv->functions, f, link);
 	dpu_info("device: deleted", "name=%s", f->name);
 	function_free(f);

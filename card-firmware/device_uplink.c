@@ -188,7 +188,7 @@ int card_uplink_delete(struct card *c, const char *name, struct card_error *e)
 	struct card_uplink *u = card_uplink_find(c, name);
 
 	if (!u)
-		return card_fail(e, -ENOENT, "%s: no such uplink", name);
+		return card_fail(e, -ENODEV, "%s: no such uplink", name);
 	TAILQ_REMOVE(&c->inv->uplinks, u, link);
 	dpu_info("uplink: deleted", "name=%s", u->name);
 	uplink_free(u);

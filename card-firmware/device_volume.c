@@ -2,8 +2,11 @@
 /* Volumes of the inventory: create, delete, resize. */
 #include "device.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,6 +36,57 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 	       a->read_only == b->read_only && a->direct == b->direct &&
 	       !strcmp(a->path ? a->path : "", b->path ? b->path : "");
 }
+
+/* ---- identifiers ---- */
+
+/* RFC 9562, version 8: 122 bits of our own choice. */
+static void uuid_derive(const struct card *c, const char *name, char out[CARD_UUID_TEXT])
+{
+	uint64_t hi = card_name_hash(c, name, CARD_HASH_BASIS);
+	uint64_t lo = card_name_hash(c, name, ~CARD_HASH_BASIS);
+
+	snprintf(out, CARD_UUID_TEXT, "%08x-%04x-8%03x-%04x-%012" PRIx64, (unsigned)(hi >> 32),
+		(unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xfff),
+		(unsigned)(0x8000 | (lo >> 48 & 0x3fff)), lo & 0xffffffffffff);
+}
+
+/* 8-4-4-4-12 hexadecimal digits, in lower case afterwards. */
+static int uuid_parse(const char *text, char out[CARD_UUID_TEXT])
+{
+	if (strlen(text) != CARD_UUID_TEXT - 1)
+		return -EINVAL;
+	for (unsigned i = 0; i < CARD_UUID_TEXT - 1; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
+			return -EINVAL;
+		out[i] = (char)tolower((unsigned char)text[i]);
+	}
+	out[CARD_UUID_TEXT - 1] = '\0';
+	return 0;
+}
+
+static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out[CARD_UUID_TEXT],
+	struct card_error *e)
+{
+	if (!conf->uuid)
+		uuid_derive(c, conf->name, out);
+	else if (uuid_parse(conf->uuid, out))
+		return card_fail(e, -EINVAL, "uuid: not a UUID");
+	return 0;
+}
+
+static const struct card_volume *find_uuid(struct card *c, const char *uuid)
+{
+	const struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (!strcmp(v->uuid, uuid))
+			return v;
+	return NULL;
+}
+
+/* ---- opening ---- */
 
 /*
  * Where a file volume's path really leads: its directory with every link resolved, then its last
@@ -132,20 +186,28 @@ static void volume_free(struct card_volume *v)
 
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e)
 {
+	const struct card_volume *other;
 	struct card_volume *v;
+	char uuid[CARD_UUID_TEXT];
 	int ret = check(conf, e);
 
+	if (!ret)
+		ret = uuid_of(c, conf, uuid, e);
 	if (ret)
 		return ret;
 	v = card_volume_find(c, conf->name);
-	if (v && same(&v->conf, conf))
+	if (v && same(&v->conf, conf) && !strcmp(v->uuid, uuid))
 		return 0;
 	if (v)
 		return card_fail(e, -EEXIST, "%s: exists with other parameters", conf->name);
+	other = find_uuid(c, uuid);
+	if (other)
+		return card_fail(e, -EEXIST, "uuid: in use by %s", other->name);
 	v = dpu_calloc(1, sizeof(*v));
 	if (!v)
 		return card_fail(e, -ENOMEM, "out of memory");
 	memcpy(v->name, conf->name, strlen(conf->name));
+	memcpy(v->uuid, uuid, sizeof(uuid));
 	if (conf->path) {
 		v->path = strdup(conf->path);
 		if (!v->path) {
@@ -156,6 +218,7 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 	v->conf = *conf;
 	v->conf.name = v->name;
 	v->conf.path = v->path;
+	v->conf.uuid = v->uuid;
 	e->text[0] = 0;
 	ret = open_volume(c, v, e);
 	if (ret) {
@@ -172,7 +235,7 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 	struct card_volume *v = card_volume_find(c, name);
 
 	if (!v)
-		return card_fail(e, -ENOENT, "%s: no such volume", name);
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	card_orphans_reap(c, 0);
 	if (v->users || v->orphans)
 		return card_fail(e, -EBUSY, "%s: in use by %u disks", name, v->users + v->orphans);
@@ -189,7 +252,7 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 	int ret;
 
 	if (!v)
-		return card_fail(e, -ENOENT, "%s: no such volume", name);
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	if (num_blocks == 0 || num_blocks > INT64_MAX / v->conf.block_size)
 		return card_fail(e, -EINVAL, "num_blocks: out of range");
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);

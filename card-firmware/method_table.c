@@ -29,6 +29,23 @@
 		.name = "block_size", .type = CARD_P_UINT, .required = req, .min = 512,           \
 		.max = 4096, .def = (req) ? NULL : "512", .help = "bytes of a block: 512 or 4096" \
 	}
+#define P_UUID                                                                        \
+	{                                                                             \
+		.name = "uuid", .type = CARD_P_STRING, .min = 36, .max = 36,          \
+		.help = "UUID that tools are shown; made from the names of card and " \
+			"volume when not given"                                       \
+	}
+/* What SPDK's tools send and we have no use for. */
+#define P_COMPAT(param, kind, text)                          \
+	{                                                    \
+		.name = param, .type = kind, .compat = true, \
+		.help = "accepted for SPDK's tools; " text   \
+	}
+#define P_NO_METADATA                                                              \
+	P_COMPAT("physical_block_size", CARD_P_UINT, "no effect"),                 \
+		P_COMPAT("md_size", CARD_P_UINT, "0 only: there is no metadata"),  \
+		P_COMPAT("dif_type", CARD_P_UINT, "0 only: there is no metadata"), \
+		P_COMPAT("dif_is_head_of_md", CARD_P_BOOL, "no effect: there is no metadata")
 #define P_MTU(low, dflt)                                                                   \
 	{                                                                                  \
 		.name = "mtu", .type = CARD_P_UINT, .min = low, .max = 65535, .def = dflt, \
@@ -62,10 +79,22 @@ static const struct card_param opt_name[] = { P_NAME_OPT("name", "only this one"
 
 /* ---- volumes ---- */
 
-static const struct card_param sized_create[] = {
+static const struct card_param null_create[] = {
 	P_NAME("name", "name of the volume"),
 	P_BLOCKS,
 	P_BLOCK_SIZE(true),
+	P_UUID,
+	P_NO_METADATA,
+};
+
+static const struct card_param malloc_create[] = {
+	P_NAME_OPT("name", "name of the volume; Malloc0, Malloc1 and so on when not given"),
+	P_BLOCKS,
+	P_BLOCK_SIZE(true),
+	P_UUID,
+	P_NO_METADATA,
+	P_COMPAT("optimal_io_boundary", CARD_P_UINT, "no effect"),
+	P_COMPAT("md_interleave", CARD_P_BOOL, "no effect: there is no metadata"),
 };
 
 static const struct card_param null_resize[] = {
@@ -101,7 +130,23 @@ static const struct card_param null_resize[] = {
 		.help = "create a missing file with this many blocks; another keeps its size"  \
 	}
 
-static const struct card_param file_create[] = { P_FILE };
+static const struct card_param file_create[] = {
+	P_FILE,
+	P_UUID,
+	P_COMPAT("fallocate", CARD_P_BOOL, "no effect: discards reach the file in any case"),
+	P_COMPAT("nowait", CARD_P_BOOL, "no effect: nothing waits in any case"),
+};
+
+static const struct card_param bdevs[] = {
+	P_NAME_OPT("name", "only this one"),
+	P_COMPAT("timeout", CARD_P_UINT, "no effect: the answer comes at once"),
+};
+
+static const struct card_param iostat[] = {
+	P_NAME_OPT("name", "only this one"),
+	P_COMPAT("per_channel", CARD_P_BOOL, "no effect: counters are those of the volume"),
+	P_COMPAT("reset_mode", CARD_P_STRING, "none only: counters never go back"),
+};
 
 static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
 
@@ -128,6 +173,10 @@ static const struct card_param blk_create[] = {
 		.def = "126",
 		.help = "data segments of one request" },
 	P_CLIENT,
+	P_COMPAT("cpumask", CARD_P_STRING, "no effect: queues go to the workers in turn"),
+	P_COMPAT("transport", CARD_P_STRING, "vhost_user_blk only"),
+	P_COMPAT("packed_ring_recovery", CARD_P_BOOL,
+		"no effect: requests in flight are recovered in any case"),
 };
 
 static const struct card_param ctrlr[] = { P_NAME("ctrlr", "name of the function") };
@@ -232,14 +281,8 @@ static const struct card_param get_methods[] = {
 		.type = CARD_P_BOOL,
 		.def = "false",
 		.help = "parameters and help of each method, instead of names alone" },
-	{ .name = "current",
-		.type = CARD_P_BOOL,
-		.def = "false",
-		.help = "accepted for SPDK's tools; every method is current" },
-	{ .name = "include_aliases",
-		.type = CARD_P_BOOL,
-		.def = "true",
-		.help = "accepted for SPDK's tools; there are no aliases" },
+	P_COMPAT("current", CARD_P_BOOL, "no effect: every method is current"),
+	P_COMPAT("include_aliases", CARD_P_BOOL, "no effect: there are no aliases"),
 };
 
 static const struct card_param stats_get[] = {
@@ -275,13 +318,13 @@ static const struct card_param log_level[] = {
 
 /* clang-format off */
 static const struct card_method methods[] = {
-	ROW(bdev_null_create), CREATES("volume"), .key = "name", PARAMS(sized_create),
+	ROW(bdev_null_create), CREATES("volume"), .key = "name", PARAMS(null_create),
 		.help = "Make a volume without blocks: reads answer at once, writes vanish" },
 	ROW(bdev_null_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
 		.help = "Delete a null volume" },
 	ROW(bdev_null_resize), .key = "name", PARAMS(null_resize),
 		.help = "Give a null volume a new size in MiB" },
-	ROW(bdev_malloc_create), CREATES("volume"), .key = "name", PARAMS(sized_create),
+	ROW(bdev_malloc_create), CREATES("volume"), .key = "name", PARAMS(malloc_create),
 		.help = "Make a volume in memory; its content does not outlive the daemon" },
 	ROW(bdev_malloc_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
 		.help = "Delete a memory volume" },
@@ -297,8 +340,8 @@ static const struct card_method methods[] = {
 		.help = "Delete a volume of any kind" },
 	ROW(volume_resize), UPDATES("volume"), .key = "name", PARAMS(volume_resize),
 		.help = "Give a volume a new size; guests see it at once" },
-	ROW(bdev_get_bdevs), .key = "name", PARAMS(opt_name), .help = "List volumes" },
-	ROW(bdev_get_iostat), .key = "name", PARAMS(opt_name),
+	ROW(bdev_get_bdevs), .key = "name", PARAMS(bdevs), .help = "List volumes" },
+	ROW(bdev_get_iostat), .key = "name", PARAMS(iostat),
 		.help = "Counters of volumes" },
 	ROW(vhost_create_blk_controller), CREATES("function"), .key = "ctrlr", PARAMS(blk_create),
 		.help = "Show a volume to a guest as a virtio-blk function, over vhost-user" },

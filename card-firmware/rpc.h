@@ -22,6 +22,13 @@ CARD_METHODS(X)
 #undef X
 
 /*
+ * Give a volume without a name the one that its creation will choose, so that the store has it. 0
+ * or -ENOMEM. rpc_volume.c.
+ */
+int card_volume_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
+/*
  * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that
  * an object has one name there. Other kinds are left alone. 0 or -EINVAL. rpc_switch.c.
  */

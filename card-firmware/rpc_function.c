@@ -3,9 +3,13 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "rpc_schema.h"
+
+#define CARD_CPUS 1024
 
 /* ---- finding one ---- */
 
@@ -35,6 +39,8 @@ static int check_name(const char *param, const char *name, struct card_error *e)
 
 /* ---- disks ---- */
 
+#define VHOST_USER_BLK "vhost_user_blk" // SPDK's name of the transport
+
 int card_call_vhost_create_blk_controller(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
@@ -47,20 +53,31 @@ int card_call_vhost_create_blk_controller(
 		.seg_max = (uint16_t)card_arg_uint(params, "seg_max", 0),
 		.client = card_arg_bool(params, "client", false),
 	};
+	const char *transport = card_arg_str(params, "transport", VHOST_USER_BLK);
 	int ret = check_name("ctrlr", conf.name, e);
 
 	(void)result;
+	if (!ret && strcmp(transport, VHOST_USER_BLK) != 0)
+		ret = card_fail(e, -EINVAL, "transport: %s is not " VHOST_USER_BLK, transport);
 	return ret ? ret : card_blk_create(c, &conf, e);
 }
 
 int card_call_vhost_delete_controller(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
+	struct find f = { .name = card_arg_str(params, "ctrlr", "") };
+
 	(void)result;
-	return card_function_delete(c, card_arg_str(params, "ctrlr", ""), e);
+	card_function_foreach(c, match, &f);
+	if (!f.found)
+		return card_fail(e, -ENODEV, "%s: no such disk", f.name);
+	if (f.kind != VHO_DEV_BLK)
+		return card_fail(e, -EINVAL, "ctrlr: %s is a NIC", f.name);
+	return card_function_delete(c, f.name, e);
 }
 
 struct list {
+	struct card *card;
 	const char *only; // borrowed; NULL: all
 	enum vho_dev_kind kind;
 	json_t *out; // borrowed
@@ -92,13 +109,48 @@ static json_t *with_features(json_t *o, const struct card_function_view *v)
 	return o;
 }
 
-static json_t *disk(const struct card_function_view *v)
+/* The CPUs of the workers, any of which may serve a queue, as SPDK writes a mask. */
+static json_t *cpumask(struct card *c)
 {
-	json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:s, s:i, s:i, s:{s:{s:s, s:b, s:s}}}", "ctrlr",
-		v->name, "volume", v->blk_conf.volume, "readonly", (int)v->blk_conf.read_only,
-		"packed_ring", (int)v->blk_conf.packed_ring, "cpumask", "0x0", "delay_base_us", 0,
-		"iops_threshold", 0, "backend_specific", "block", "bdev", v->blk_conf.volume,
-		"readonly", (int)v->blk_conf.read_only, "transport", "vhost_user_blk");
+	uint64_t words[CARD_CPUS / 64] = { 0 };
+	char text[3 + CARD_CPUS / 4] = "0x";
+	int last = 0;
+
+	for (unsigned i = 0; i < card_workers_count(c->workers); i++) {
+		unsigned cpu = card_worker_cpu(card_worker_at(c->workers, i));
+
+		if (cpu >= CARD_CPUS)
+			continue;
+		words[cpu / 64] |= UINT64_C(1) << (cpu % 64);
+		if ((int)(cpu / 64) > last)
+			last = (int)(cpu / 64);
+	}
+	snprintf(text + 2, sizeof(text) - 2, "%" PRIx64, words[last]);
+	while (last-- > 0) {
+		size_t len = strlen(text);
+
+		snprintf(text + len, sizeof(text) - len, "%016" PRIx64, words[last]);
+	}
+	return json_string(text);
+}
+
+/* SPDK lists the front-ends that are connected; here there is one at most. */
+static json_t *sessions(const struct card_function_view *v)
+{
+	if (!v->dev.connected)
+		return json_array();
+	return json_pack("[{s:I, s:s, s:b, s:i}]", "id", (json_int_t)v->vu.sessions, "name",
+		v->name, "started", (int)v->dev.driver_ok, "max_queues", (int)v->dev.n_queues);
+}
+
+static json_t *disk(struct card *c, const struct card_function_view *v)
+{
+	json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:o, s:i, s:i, s:o, s:{s:{s:s, s:b, s:s}}}",
+		"ctrlr", v->name, "volume", v->blk_conf.volume, "readonly",
+		(int)v->blk_conf.read_only, "packed_ring", (int)v->blk_conf.packed_ring, "cpumask",
+		cpumask(c), "delay_base_us", 0, "iops_threshold", 0, "sessions", sessions(v),
+		"backend_specific", "block", "bdev", v->blk_conf.volume, "readonly",
+		(int)v->blk_conf.read_only, "transport", VHOST_USER_BLK);
 	json_t *more = common(v);
 
 	if (!o || !more || json_object_update(o, more)) {
@@ -134,7 +186,7 @@ static bool list_function(const struct card_function_view *v, void *arg)
 
 	if (v->kind != l->kind || (l->only && strcmp(l->only, v->name) != 0))
 		return true;
-	item = v->kind == VHO_DEV_BLK ? disk(v) : nic(v);
+	item = v->kind == VHO_DEV_BLK ? disk(l->card, v) : nic(v);
 	l->failed = !item || json_array_append_new(l->out, item);
 	return !l->failed;
 }
@@ -143,7 +195,10 @@ static int list_kind(struct card *c, enum vho_dev_kind kind, const json_t *param
 	struct card_error *e)
 {
 	struct list l = {
-		.only = card_arg_str(params, "name", NULL), .kind = kind, .out = json_array()
+		.card = c,
+		.only = card_arg_str(params, "name", NULL),
+		.kind = kind,
+		.out = json_array(),
 	};
 
 	card_function_foreach(c, list_function, &l);
@@ -154,7 +209,7 @@ static int list_kind(struct card *c, enum vho_dev_kind kind, const json_t *param
 	if (l.only && !json_array_size(l.out)) {
 		json_decref(l.out);
 		return card_fail(
-			e, -ENOENT, "%s: no such %s", l.only, kind == VHO_DEV_BLK ? "disk" : "NIC");
+			e, -ENODEV, "%s: no such %s", l.only, kind == VHO_DEV_BLK ? "disk" : "NIC");
 	}
 	*result = l.out;
 	return 0;
@@ -168,19 +223,11 @@ int card_call_vhost_get_controllers(
 
 /* ---- NICs ---- */
 
-/*
- * A locally administered address from the names of card and function: the same after every restart,
- * different on every card. FNV-1a.
- */
-static void derive_mac(const char *card, const char *name, uint8_t mac[6])
+/* A locally administered address. */
+static void derive_mac(const struct card *c, const char *name, uint8_t mac[6])
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = card_name_hash(c, name, CARD_HASH_BASIS);
 
-	for (const char *p = card; *p; p++)
-		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-	h = (h ^ '/') * UINT64_C(0x100000001b3);
-	for (const char *p = name; *p; p++)
-		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
 	mac[0] = 0x02;
 	for (unsigned i = 1; i < 6; i++)
 		mac[i] = (uint8_t)(h >> (8 * i));
@@ -211,7 +258,7 @@ static int net_mac(struct card *c, const json_t *params, const char *name, uint8
 	struct mac_user u = { .mac = mac, .name = name };
 
 	if (!text)
-		derive_mac(c->opt.name ? c->opt.name : "", name, mac);
+		derive_mac(c, name, mac);
 	else if (card_mac_parse(text, mac))
 		return card_fail(e, -EINVAL, "mac: %s is not an Ethernet address", text);
 	if ((mac[0] & 1) || !memcmp(mac, zero, sizeof(zero)))
@@ -248,7 +295,7 @@ int card_call_net_delete(
 	(void)result;
 	card_function_foreach(c, match, &f);
 	if (!f.found)
-		return card_fail(e, -ENOENT, "%s: no such NIC", f.name);
+		return card_fail(e, -ENODEV, "%s: no such NIC", f.name);
 	if (f.kind != VHO_DEV_NET)
 		return card_fail(e, -EINVAL, "name: %s is a disk", f.name);
 	return card_function_delete(c, f.name, e);

@@ -57,7 +57,9 @@ static void append(struct list *l, json_t *item)
 		l->failed = true;
 }
 
-static int finish_list(struct list *l, const char *what, json_t **result, struct card_error *e)
+/* missing: the errno when the one asked for is not there. */
+static int finish_list(
+	struct list *l, int missing, const char *what, json_t **result, struct card_error *e)
 {
 	if (l->failed || !l->out) {
 		json_decref(l->out);
@@ -65,7 +67,7 @@ static int finish_list(struct list *l, const char *what, json_t **result, struct
 	}
 	if (l->only && !json_array_size(l->out)) {
 		json_decref(l->out);
-		return card_fail(e, -ENOENT, "%s: no such %s", l->only, what);
+		return card_fail(e, missing, "%s: no such %s", l->only, what);
 	}
 	*result = l->out;
 	return 0;
@@ -89,7 +91,7 @@ int card_call_uplink_list(
 	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
 
 	card_uplink_foreach(c, list_uplink, &l);
-	return finish_list(&l, "uplink", result, e);
+	return finish_list(&l, -ENODEV, "uplink", result, e);
 }
 
 /* ---- ports ---- */
@@ -117,7 +119,7 @@ int card_call_port_list(struct card *c, const json_t *params, json_t **result, s
 	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
 
 	odp_port_foreach(c->dp, list_port, &l);
-	return finish_list(&l, "port", result, e);
+	return finish_list(&l, -ENODEV, "port", result, e);
 }
 
 /* ---- flows ---- */
@@ -336,7 +338,7 @@ int card_call_mac_list(struct card *c, const json_t *params, json_t **result, st
 	l.mac = l.only ? mac : NULL;
 	l.out = json_array();
 	odp_mac_foreach(c->dp, list_mac, &l);
-	return finish_list(&l, "address", result, e);
+	return finish_list(&l, -ENOENT, "address", result, e);
 }
 
 int card_call_mac_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)

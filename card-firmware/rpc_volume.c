@@ -3,10 +3,12 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dpu_clock.h"
 #include "rpc_schema.h"
+#include "store.h"
 
 /* ---- finding one ---- */
 
@@ -27,11 +29,11 @@ static bool match(const struct card_volume_view *v, void *arg)
 	return false;
 }
 
-/* 0, or -ENOENT with e->text. */
+/* 0, or -ENODEV with e->text. */
 static int find_volume(const struct card *c, struct find *f, struct card_error *e)
 {
 	card_volume_foreach(c, match, f);
-	return f->found ? 0 : card_fail(e, -ENOENT, "%s: no such volume", f->name);
+	return f->found ? 0 : card_fail(e, -ENODEV, "%s: no such volume", f->name);
 }
 
 static const char *kind_name(enum card_volume_kind k)
@@ -49,6 +51,45 @@ static const char *kind_name(enum card_volume_kind k)
 
 /* ---- create ---- */
 
+static bool is_degraded(struct card *c, const char *name)
+{
+	json_t *params = json_pack("{s:s}", "name", name);
+	bool yes = card_store_is_degraded(c, card_method_at(CARD_M_volume_delete), params);
+
+	json_decref(params);
+	return yes;
+}
+
+#define CARD_NAME_SIZE 64
+
+/*
+ * The name of a memory volume that was given none: the first free one. The same each time until a
+ * volume comes or goes, so that what is stored is what is made.
+ */
+static void pick_name(struct card *c, char out[CARD_NAME_SIZE])
+{
+	for (unsigned i = 0;; i++) {
+		struct find f = { .name = out };
+
+		snprintf(out, CARD_NAME_SIZE, "Malloc%u", i);
+		card_volume_foreach(c, match, &f);
+		if (!f.found && !is_degraded(c, out))
+			return;
+	}
+}
+
+int card_volume_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	char picked[CARD_NAME_SIZE];
+
+	(void)e;
+	if (m != card_method_at(CARD_M_bdev_malloc_create) || json_object_get(params, "name"))
+		return 0;
+	pick_name(c, picked);
+	return json_object_set_new(params, "name", json_string(picked)) ? -ENOMEM : 0;
+}
+
 /* SPDK answers with the name of what it made. */
 static int create(
 	struct card *c, const struct card_volume_conf *conf, json_t **result, struct card_error *e)
@@ -65,16 +106,36 @@ static int create(
 	return ret;
 }
 
+/* Whoever asks for protection information must not believe that there is any. */
+static int no_metadata(const json_t *params, struct card_error *e)
+{
+	static const char *const names[] = { "md_size", "dif_type" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (card_arg_uint(params, names[i], 0))
+			return card_fail(e, -EINVAL, "%s: there is no metadata", names[i]);
+	return 0;
+}
+
 static int create_sized(struct card *c, enum card_volume_kind kind, const json_t *params,
 	json_t **result, struct card_error *e)
 {
+	char picked[CARD_NAME_SIZE];
 	struct card_volume_conf conf = {
-		.name = card_arg_str(params, "name", ""),
+		.name = card_arg_str(params, "name", NULL),
 		.kind = kind,
 		.block_size = (uint32_t)card_arg_uint(params, "block_size", 0),
 		.num_blocks = card_arg_uint(params, "num_blocks", 0),
+		.uuid = card_arg_str(params, "uuid", NULL),
 	};
+	int ret = no_metadata(params, e);
 
+	if (ret)
+		return ret;
+	if (!conf.name) {
+		pick_name(c, picked);
+		conf.name = picked;
+	}
 	return create(c, &conf, result, e);
 }
 
@@ -101,6 +162,7 @@ int card_call_bdev_uring_create(
 		.path = card_arg_str(params, "filename", ""),
 		.read_only = card_arg_bool(params, "readonly", false),
 		.direct = card_arg_bool(params, "direct", true),
+		.uuid = card_arg_str(params, "uuid", NULL),
 	};
 
 	return create(c, &conf, result, e);
@@ -248,16 +310,20 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 	struct list *l = arg;
 
 	if (wanted(l, v->conf.name))
-		append(l, json_pack("{s:s, s:[], s:s, s:s, s:I, s:I, s:I, s:b, s:i, s:b, s:b, s:o, "
-				    "s:o}",
-				  "name", v->conf.name, "aliases", "product_name",
-				  product[v->conf.kind], "kind", kind_name(v->conf.kind),
-				  "block_size", (json_int_t)v->info.block_size, "num_blocks",
-				  (json_int_t)(v->info.size / v->info.block_size), "size_mib",
-				  (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
-				  "users", (int)v->users, "read_only", (int)v->info.read_only,
-				  "failed", (int)v->info.failed, "supported_io_types",
-				  io_types(&v->info), "driver_specific", driver_specific(v)));
+		append(l,
+			json_pack(
+				"{s:s, s:[], s:s, s:s, s:s, s:b, s:{s:i, s:i, s:i, s:i}, s:I, s:I, "
+				"s:I, s:b, s:i, s:b, s:b, s:o, s:o}",
+				"name", v->conf.name, "aliases", "product_name",
+				product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
+				v->uuid, "zoned", 0, "assigned_rate_limits", "rw_ios_per_sec", 0,
+				"rw_mbytes_per_sec", 0, "r_mbytes_per_sec", 0, "w_mbytes_per_sec",
+				0, "block_size", (json_int_t)v->info.block_size, "num_blocks",
+				(json_int_t)(v->info.size / v->info.block_size), "size_mib",
+				(json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
+				"users", (int)v->users, "read_only", (int)v->info.read_only,
+				"failed", (int)v->info.failed, "supported_io_types",
+				io_types(&v->info), "driver_specific", driver_specific(v)));
 	return !l->failed;
 }
 
@@ -269,7 +335,7 @@ static int finish_list(struct list *l, const char *what, json_t **result, struct
 	}
 	if (l->only && !json_array_size(l->out)) {
 		json_decref(l->out);
-		return card_fail(e, -ENOENT, "%s: no such %s", l->only, what);
+		return card_fail(e, -ENODEV, "%s: no such %s", l->only, what);
 	}
 	*result = l->out;
 	return 0;
@@ -307,6 +373,10 @@ int card_call_bdev_get_iostat(
 	json_t *bdevs = NULL;
 	int ret;
 
+	if (strcmp(card_arg_str(params, "reset_mode", "none"), "none") != 0) {
+		json_decref(l.out);
+		return card_fail(e, -EINVAL, "reset_mode: counters never go back");
+	}
 	card_volume_foreach(c, list_iostat, &l);
 	ret = finish_list(&l, "volume", &bdevs, e);
 	if (ret)

@@ -72,6 +72,7 @@ struct card_param {
 	uint64_t min, max; // CARD_P_UINT: value, CARD_P_STRING: bytes; max 0: no bound
 	const char *def; // default as text for help, or NULL
 	const char *help; // one phrase without a full stop
+	bool compat; // taken for SPDK's tools and without effect, as help says: cardctl hides it
 	bool once; // acts only while the object is made for the first time: not kept in the store
 };
 

@@ -137,11 +137,54 @@ static void volume(void **state)
 	assert_int_equal(card_volume_create(&card, &t->conf, &err), t->ret);
 	if (t->ret) {
 		assert_true(err.text[0] != 0);
-		assert_int_equal(card_volume_delete(&card, "v", &err), -ENOENT);
+		assert_int_equal(card_volume_delete(&card, "v", &err), -ENODEV);
 	} else {
 		assert_int_equal(card_volume_create(&card, &t->conf, &err), 0); // the same: fine
 		assert_int_equal(card_volume_delete(&card, "v", &err), 0);
 	}
+}
+
+static bool see_volume(const struct card_volume_view *v, void *arg)
+{
+	*(struct card_volume_view *)arg = *v;
+	return true;
+}
+
+/* An identifier of the operator's own, or one that is the same each time; none twice. */
+static void volume_has_a_uuid(void **state)
+{
+	static const char own[] = "12345678-9abc-4def-8012-3456789ABCDE";
+	struct card_volume_conf c = { "v", CARD_VOL_NULL, 512, 8, NULL, false, false, NULL };
+	struct card_volume_conf other = { "w", CARD_VOL_NULL, 512, 8, NULL, false, false, own };
+	struct card_volume_view view = { 0 };
+	char made[CARD_UUID_TEXT];
+
+	(void)state;
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_int_equal(strlen(view.uuid), CARD_UUID_TEXT - 1);
+	assert_int_equal(view.uuid[14], '8'); // version
+	assert_non_null(strchr("89ab", view.uuid[19])); // variant
+	snprintf(made, sizeof(made), "%s", view.uuid);
+	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_string_equal(view.uuid, made);
+	c.uuid = made; // said aloud it is the same
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	c.uuid = own;
+	assert_int_equal(card_volume_create(&card, &c, &err), -EEXIST);
+	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
+
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_string_equal(view.uuid, "12345678-9abc-4def-8012-3456789abcde");
+	assert_int_equal(card_volume_create(&card, &other, &err), -EEXIST);
+	other.uuid = "12345678-9abc-4def-8012+3456789abcde";
+	assert_int_equal(card_volume_create(&card, &other, &err), -EINVAL);
+	other.uuid = "12345678";
+	assert_int_equal(card_volume_create(&card, &other, &err), -EINVAL);
+	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
 }
 
 /* The number of blocks is for making the file; the file that is there says how large it is. */
@@ -185,12 +228,6 @@ static bool count_functions(const struct card_function_view *v, void *arg)
 	return true;
 }
 
-static bool see_volume(const struct card_volume_view *v, void *arg)
-{
-	*(struct card_volume_view *)arg = *v;
-	return true;
-}
-
 static void disk_holds_its_volume(void **state)
 {
 	struct card_volume_view view = { 0 };
@@ -198,7 +235,7 @@ static void disk_holds_its_volume(void **state)
 	unsigned n = 0;
 
 	(void)state;
-	assert_int_equal(card_blk_create(&card, &disk, &err), -ENOENT);
+	assert_int_equal(card_blk_create(&card, &disk, &err), -ENODEV);
 	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
 	assert_int_equal(card_blk_create(&card, &disk, &err), 0);
 	assert_true(is_socket("disk"));
@@ -215,11 +252,11 @@ static void disk_holds_its_volume(void **state)
 	card_volume_foreach(&card, see_volume, &view);
 	assert_int_equal(view.info.size, 4096 * 512);
 	assert_int_equal(card_volume_resize(&card, "ram", 0, &err), -EINVAL);
-	assert_int_equal(card_volume_resize(&card, "other", 8, &err), -ENOENT);
+	assert_int_equal(card_volume_resize(&card, "other", 8, &err), -ENODEV);
 
 	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
 	assert_false(is_socket("disk"));
-	assert_int_equal(card_function_delete(&card, "disk", &err), -ENOENT);
+	assert_int_equal(card_function_delete(&card, "disk", &err), -ENODEV);
 	assert_int_equal(card_volume_delete(&card, "ram", &err), 0);
 }
 
@@ -281,7 +318,7 @@ static void uplink(void **state)
 	assert_int_equal(card_net_create(&card, &same_name, &err), -EEXIST);
 	assert_non_null(odp_port_by_name(card.dp, "up"));
 	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
-	assert_int_equal(card_uplink_delete(&card, "up", &err), -ENOENT);
+	assert_int_equal(card_uplink_delete(&card, "up", &err), -ENODEV);
 	other.name = "bad";
 	other.devargs = "net_no_such_driver0";
 	assert_true(card_uplink_create(&card, &other, &err) < 0);
@@ -368,7 +405,7 @@ static void left_for_fini(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 8];
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 9];
 	int failed = 0;
 	size_t n = 0;
 
@@ -376,6 +413,7 @@ int main(void)
 	for (; n < ARRAY_LEN(volume_cases); n++)
 		tests[n] = (struct CMUnitTest){ volume_cases[n].name, volume, NULL, NULL,
 			(void *)(uintptr_t)&volume_cases[n] };
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(volume_has_a_uuid);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(file_has_its_own_size);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_holds_its_volume);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);

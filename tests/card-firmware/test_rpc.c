@@ -24,6 +24,14 @@ static void tables(void **state)
 		assert_true(!m->key || card_method_param(m, m->key));
 		assert_true(!m->key2 || card_method_param(m, m->key2));
 		assert_true((m->keep == CARD_KEEP_NONE) == (m->kind == NULL));
+		for (unsigned i = 0; i < m->n_params; i++) {
+			const struct card_param *p = &m->params[i];
+
+			assert_non_null(p->help);
+			assert_ptr_equal(card_method_param(m, p->name), p); // one of the name
+			/* What has no effect says so. */
+			assert_true(!p->compat || (strstr(p->help, "SPDK") && !p->required));
+		}
 	}
 	assert_int_equal(n, CARD_METHOD_COUNT);
 	for (unsigned i = 0; (v = card_verb_at(i)); i++) {

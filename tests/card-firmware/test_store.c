@@ -261,7 +261,7 @@ static void degraded_object_is_made_anew(void **state)
 	card_store_close(&c);
 
 	fake_calls.ret[CARD_M_bdev_null_create] = -ENOMEM;
-	fake_calls.ret[CARD_M_volume_resize] = -ENOENT;
+	fake_calls.ret[CARD_M_volume_resize] = -ENODEV;
 	assert_int_equal(card_store_open(&c), 0);
 	assert_int_equal(json_array_size(card_store_degraded(&c)), 2);
 	fake_calls_reset();
@@ -307,9 +307,9 @@ static void degraded_object_can_be_deleted(void **state)
 	card_store_close(&c);
 
 	fake_calls.ret[CARD_M_bdev_null_create] = -ENOENT;
-	fake_calls.ret[CARD_M_volume_delete] = -ENOENT;
+	fake_calls.ret[CARD_M_volume_delete] = -ENODEV;
 	assert_int_equal(card_store_open(&c), 0);
-	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"w\"}"), -ENOENT);
+	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"w\"}"), -ENODEV);
 	assert_int_equal(dispatch(&c, "volume_delete", "{\"name\":\"v\"}"), 0);
 	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
 	card_store_close(&c);

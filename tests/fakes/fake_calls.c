@@ -39,6 +39,16 @@ const card_call_fn card_calls[CARD_METHOD_COUNT] = {
 #undef X
 };
 
+int card_volume_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	(void)c;
+	(void)m;
+	(void)params;
+	(void)e;
+	return 0;
+}
+
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {

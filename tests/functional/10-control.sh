@@ -205,6 +205,7 @@ ctl --json volume list | python3 -c 'import json,sys; assert len(json.load(sys.s
 	fail "volume list is not JSON"
 
 # Hostile and hasty clients.
+clients spdk
 for row in jr02 jr05 jr06 jr10; do
 	clients $row
 done
