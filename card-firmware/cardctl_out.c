@@ -165,10 +165,11 @@ struct tree {
 
 static const char *reason_text(const struct tree *t, const char *member, const char *reason)
 {
-	const char *group = !strcmp(member, "errors")		? "queue"
-			    : !strcmp(member, "request_errors") ? "disk"
-			    : !strcmp(t->class, "net")		? "net"
-								: "port";
+	const char *group = !strcmp(member, "errors")		   ? "queue"
+			    : !strcmp(member, "rejected_messages") ? "message"
+			    : !strcmp(member, "request_errors")	   ? "disk"
+			    : !strcmp(t->class, "net")		   ? "net"
+								   : "port";
 
 	return json_string_value(json_object_get(json_object_get(t->reasons, group), reason));
 }

@@ -13,6 +13,7 @@
 
 #define LABELS_MAX 512
 #define FAMILY_MAX 128
+#define PREFIX "outboard_"
 
 struct text {
 	json_t *families; // "name" -> array of sample lines; a gauge's name ends in no _total
@@ -117,11 +118,11 @@ static void add_member(
 	size_t i, n = strlen(key);
 	json_t *item;
 
-	snprintf(family, sizeof(family), "outboard_%.40s_%.40s", class, key);
+	snprintf(family, sizeof(family), PREFIX "%.40s_%.40s", class, key);
 	if (json_is_integer(v)) {
 		sample(t, family, labels, "_total", json_integer_value(v));
 	} else if (json_is_object(v) && !strcmp(key, "now")) {
-		snprintf(family, sizeof(family), "outboard_%.40s", class);
+		snprintf(family, sizeof(family), PREFIX "%.40s", class);
 		add_gauges(t, v, family, labels);
 	} else if (json_is_object(v)) {
 		add_reasons(t, v, family, labels);
@@ -153,7 +154,38 @@ static bool is_counter(const char *family, const char *line)
 	return !strncmp(line + strlen(family), "_total", 6);
 }
 
-static char *write_out(const json_t *families)
+/* HELP text: backslash and line feed are escaped, quotes too. */
+static void put_text(const char *s, FILE *f)
+{
+	for (; *s; s++) {
+		if (*s == '\\' || *s == '"' || *s == '\n')
+			fputc('\\', f);
+		fputc(*s == '\n' ? 'n' : *s, f);
+	}
+}
+
+/* "Packets dropped, by reason: mtu (longer than the output port's MTU), .." */
+static void write_help(const char *family, const json_t *reasons, FILE *f)
+{
+	const char *group, *text = card_metrics_help(family + strlen(PREFIX), &group), *reason;
+	const char *before = ": ";
+	json_t *texts, *why;
+
+	if (!text)
+		return;
+	texts = json_object_get(reasons, group ? group : "");
+	fprintf(f, "# HELP %s ", family);
+	put_text(text, f);
+	json_object_foreach (texts, reason, why) {
+		fprintf(f, "%s%s (", before, reason);
+		put_text(json_string_value(why), f);
+		fputc(')', f);
+		before = ", ";
+	}
+	fputs(".\n", f);
+}
+
+static char *write_out(const json_t *families, const json_t *reasons)
 {
 	char *out = NULL;
 	size_t size, i;
@@ -168,6 +200,7 @@ static char *write_out(const json_t *families)
 
 		fprintf(f, "# TYPE %s %s\n", family,
 			is_counter(family, first) ? "counter" : "gauge");
+		write_help(family, reasons, f);
 		json_array_foreach (lines, i, line)
 			fputs(json_string_value(line), f);
 	}
@@ -196,7 +229,7 @@ char *card_metrics_text(const char *card, const json_t *stats)
 		json_array_foreach (objects, i, o)
 			add_object(&t, o, class, labels);
 	}
-	out = write_out(t.families);
+	out = write_out(t.families, json_object_get(stats, "reasons"));
 	json_decref(t.families);
 	return out;
 }

@@ -137,9 +137,19 @@ static json_t *pair_json(const struct card_function_view *v, uint16_t pair)
 	return o;
 }
 
+static json_t *rejects_json(const struct vho_vu_stats *s)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < VHO_VU_REJECT_COUNT; i++)
+		put(o, vho_vu_reject_name((enum vho_vu_reject)i), s->rejects[i]);
+	return o;
+}
+
 static bool add_function(const struct card_function_view *v, void *arg)
 {
 	struct gather *g = arg;
+	struct vho_ctrl_stats ctrl;
 	json_t *o, *queues, *now;
 
 	if (v->kind != g->kind || !wanted(g, v->name))
@@ -147,8 +157,12 @@ static bool add_function(const struct card_function_view *v, void *arg)
 	o = json_pack("{s:s}", "name", v->name);
 	put(o, "sessions", v->vu.sessions);
 	put(o, "messages", v->vu.messages);
-	put(o, "rejected_messages", v->vu.rejected);
+	json_object_set_new(o, "rejected_messages", rejects_json(&v->vu));
 	put(o, "dropped_sessions", v->vu.dropped_sessions);
+	if (vho_dev_ctrl_stats(v->vdev, &ctrl)) {
+		put(o, "ctrl_commands", ctrl.commands);
+		put(o, "ctrl_refused", ctrl.refused);
+	}
 	now = json_object();
 	put(now, "connected", v->dev.connected);
 	put(now, "driver_ok", v->dev.driver_ok);
@@ -334,7 +348,7 @@ static json_t *metrics_json(struct card *c)
 static json_t *reasons_json(void)
 {
 	json_t *port = json_object(), *net = json_object(), *blk = json_object(),
-	       *queue = json_object();
+	       *queue = json_object(), *message = json_object();
 
 	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
 		json_object_set_new(port, odp_drop_name((enum odp_drop)i),
@@ -350,8 +364,11 @@ static json_t *reasons_json(void)
 	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)
 		json_object_set_new(queue, vho_queue_error_name((enum vho_queue_error)i),
 			json_string(vho_queue_error_text((enum vho_queue_error)i)));
-	return json_pack(
-		"{s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk, "queue", queue);
+	for (unsigned i = 0; i < VHO_VU_REJECT_COUNT; i++)
+		json_object_set_new(message, vho_vu_reject_name((enum vho_vu_reject)i),
+			json_string(vho_vu_reject_text((enum vho_vu_reject)i)));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk,
+		"queue", queue, "message", message);
 }
 
 /* ---- all of it ---- */

@@ -2,6 +2,7 @@
 /* Receives vhost-user messages with their file descriptors, checks their shape, sends replies. */
 #include "vu_session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -169,18 +170,89 @@ static int reply(struct vu_session *s, struct vu_msg *m)
 	return ret;
 }
 
-/* Shape of a message against its row in the table. */
-static int check(const struct vu_session *s, const struct vu_handler *h, const struct vu_msg *m)
+/* ---- refusals ---- */
+
+const char *vho_vu_reject_name(enum vho_vu_reject r)
 {
-	if (!h)
+	static const char *const names[] = {
+		[VHO_VU_REJECT_HEADER] = "header",
+		[VHO_VU_REJECT_UNKNOWN] = "unknown",
+		[VHO_VU_REJECT_SIZE] = "size",
+		[VHO_VU_REJECT_FDS] = "fds",
+		[VHO_VU_REJECT_NOT_NEGOTIATED] = "not_negotiated",
+		[VHO_VU_REJECT_STATE] = "state",
+		[VHO_VU_REJECT_VALUE] = "value",
+		[VHO_VU_REJECT_MEMORY] = "memory",
+		[VHO_VU_REJECT_RING] = "ring",
+		[VHO_VU_REJECT_RESOURCES] = "resources",
+	};
+
+	static_assert(sizeof(names) / sizeof(names[0]) == VHO_VU_REJECT_COUNT, "a name for each");
+	return (unsigned)r < VHO_VU_REJECT_COUNT ? names[r] : NULL;
+}
+
+const char *vho_vu_reject_text(enum vho_vu_reject r)
+{
+	static const char *const texts[] = {
+#define X(name, text) text,
+		VHO_VU_REJECTS(X)
+#undef X
+	};
+
+	return (unsigned)r < VHO_VU_REJECT_COUNT ? texts[r] : NULL;
+}
+
+/* Shape of a message against its row in the table: 0, or an error and its reason. */
+static int check(const struct vu_session *s, const struct vu_handler *h, const struct vu_msg *m,
+	enum vho_vu_reject *why)
+{
+	if (!h) {
+		*why = VHO_VU_REJECT_UNKNOWN;
 		return -EOPNOTSUPP;
-	if (m->h.size < h->size_min || m->h.size > h->size_max)
+	}
+	if (m->h.size < h->size_min || m->h.size > h->size_max) {
+		*why = VHO_VU_REJECT_SIZE;
 		return -EMSGSIZE;
-	if (m->n_fds < h->fds_min || m->n_fds > h->fds_max)
+	}
+	if (m->n_fds < h->fds_min || m->n_fds > h->fds_max) {
+		*why = VHO_VU_REJECT_FDS;
 		return -EBADF;
-	if (h->needs & ~s->dev->protocol_features)
+	}
+	if (h->needs & ~s->dev->protocol_features) {
+		*why = VHO_VU_REJECT_NOT_NEGOTIATED;
 		return -EPROTO;
+	}
 	return 0;
+}
+
+/* The reason behind a handler's error. */
+static enum vho_vu_reject reason_of(uint32_t request, int err)
+{
+	switch (err) {
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+		return VHO_VU_REJECT_RESOURCES;
+	case -EBUSY:
+		return VHO_VU_REJECT_STATE;
+	case -EMSGSIZE:
+		return VHO_VU_REJECT_SIZE;
+	case -EOPNOTSUPP:
+		return VHO_VU_REJECT_UNKNOWN;
+	default:
+		break;
+	}
+	switch (request) {
+	case VU_SET_MEM_TABLE:
+	case VU_ADD_MEM_REG:
+	case VU_REM_MEM_REG:
+	case VU_SET_LOG_BASE:
+	case VU_GET_INFLIGHT_FD:
+	case VU_SET_INFLIGHT_FD:
+		return VHO_VU_REJECT_MEMORY;
+	default:
+		return err == -EINVAL || err == VU_CLOSE ? VHO_VU_REJECT_VALUE : VHO_VU_REJECT_RING;
+	}
 }
 
 /* Returns 0, or an error that ends the session. */
@@ -190,17 +262,21 @@ static int handle(struct vu_session *s)
 	const struct vu_handler *h = vu_handler(m->h.request);
 	uint32_t request = m->h.request;
 	bool wanted = m->h.flags & VU_FLAG_NEED_REPLY;
-	int ret = check(s, h, m);
+	enum vho_vu_reject why;
+	int ret = check(s, h, m, &why);
 
 	s->messages++;
 	s->n_messages++;
-	if (ret == 0)
+	if (ret == 0) {
 		ret = h->fn(s, m);
+		why = reason_of(request, ret);
+	}
 	close_fds(m);
 	if (ret < 0) {
-		s->rejected++;
-		dpu_warn_ratelimited("vhost-user: message rejected", "dev=%s request=%u err=%d",
-			s->dev->name, request, ret);
+		s->rejects[why]++;
+		dpu_warn_ratelimited("vhost-user: message rejected",
+			"dev=%s request=%u reason=%s err=%d", s->dev->name, request,
+			vho_vu_reject_name(why), ret);
 	}
 	if (ret == VU_CLOSE)
 		return ret;
@@ -221,6 +297,8 @@ int vu_session_input(struct vu_session *s)
 
 		if (ret == -EAGAIN)
 			return 0;
+		if (ret == -EPROTO)
+			s->rejects[VHO_VU_REJECT_HEADER]++;
 		if (ret < 0)
 			return ret;
 		ret = handle(s);

@@ -31,7 +31,8 @@ struct vu_session {
 	size_t have; // bytes of `in` (header and payload) received
 	uint64_t n_messages; // in this session
 
-	uint64_t messages, rejected; // over all sessions
+	uint64_t messages; // over all sessions
+	uint64_t rejects[VHO_VU_REJECT_COUNT]; // over all sessions
 };
 
 /* A handler's result for what no reply may follow: the connection is closed (VU-28). */

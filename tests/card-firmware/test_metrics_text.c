@@ -14,8 +14,10 @@ static const struct text_case {
 	{ "counters and gauges of one object", "c",
 		"{\"volume\":[{\"name\":\"v\",\"reads\":7,\"now\":{\"users\":1}}]}",
 		"# TYPE outboard_volume_reads counter\n"
+		"# HELP outboard_volume_reads Read requests answered.\n"
 		"outboard_volume_reads_total{card=\"c\",volume=\"v\"} 7\n"
 		"# TYPE outboard_volume_users gauge\n"
+		"# HELP outboard_volume_users Disks that show the volume.\n"
 		"outboard_volume_users{card=\"c\",volume=\"v\"} 1\n"
 		"# EOF\n" },
 	{ "samples of one metric stand together", "c",
@@ -30,8 +32,10 @@ static const struct text_case {
 	{ "reasons and parts", "c",
 		"{\"disk\":[{\"name\":\"d\",\"queues\":[{\"queue\":0,\"errors\":{\"bad_index\":5}}]"
 		"}],"
-		"\"reasons\":{\"queue\":{\"bad_index\":\"text\"}}}",
+		"\"reasons\":{\"queue\":{\"bad_index\":\"a\\\"b\",\"mem\":\"c\\nd\"}}}",
 		"# TYPE outboard_disk_queue_errors counter\n"
+		"# HELP outboard_disk_queue_errors Stops of the ring, by reason: "
+		"bad_index (a\\\"b), mem (c\\nd).\n"
 		"outboard_disk_queue_errors_total{card=\"c\",disk=\"d\",queue=\"0\",reason=\"bad_"
 		"index\"} 5\n"
 		"# EOF\n" },

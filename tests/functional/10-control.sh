@@ -123,6 +123,8 @@ has 'queue 1' disk stats d0
 has '52:54:00:00:00:01' net list
 has 'queue_pairs: 2' net show g0
 has 'pair 1' net stats g0
+has 'rejected_messages.not_negotiated 0  (request of a protocol' net stats g0 --all
+has 'ctrl_refused 0' net stats g0 --all
 has 'g1' port list
 has 'number: ' port show g0
 has 'drops.MALFORMED\|drops.malformed' port stats g0 --all

@@ -103,6 +103,14 @@ struct vho_dev_info {
 void vho_dev_info(const struct vho_dev *dev, struct vho_dev_info *out);
 const struct vho_queue_stats *vho_dev_queue_stats(const struct vho_dev *dev, unsigned idx);
 
+/* What a NIC's control queue carried. */
+struct vho_ctrl_stats {
+	uint64_t commands; // carried out
+	uint64_t refused; // malformed, not negotiated or out of range: answered with an error
+};
+/* False: a function without a control queue. Any thread. */
+bool vho_dev_ctrl_stats(const struct vho_dev *dev, struct vho_ctrl_stats *out);
+
 struct vho_queue_info {
 	bool running, broken, packed;
 	uint32_t size;
@@ -121,10 +129,35 @@ enum vho_vu_mode { VHO_VU_SERVER, VHO_VU_CLIENT };
 
 struct vho_vu; // one device behind one Unix socket
 
+/* Why a message was refused. X(name, text for the operator) */
+#define VHO_VU_REJECTS(X)                                                               \
+	X(HEADER, "other version, or longer or with more descriptors than any request") \
+	X(UNKNOWN, "request that is unknown or not for this kind of function")          \
+	X(SIZE, "payload of the wrong size")                                            \
+	X(FDS, "wrong number of file descriptors")                                      \
+	X(NOT_NEGOTIATED, "request of a protocol feature that was not negotiated")      \
+	X(STATE, "not while the ring runs")                                             \
+	X(VALUE, "value out of range")                                                  \
+	X(MEMORY, "memory region, dirty log or in-flight area that cannot be used")     \
+	X(RING, "ring that cannot start where it was put")                              \
+	X(RESOURCES, "card out of memory or file descriptors")
+
+enum vho_vu_reject {
+#define X(name, text) VHO_VU_REJECT_##name,
+	VHO_VU_REJECTS(X)
+#undef X
+		VHO_VU_REJECT_COUNT
+};
+
+/* Name ("not_negotiated") and text of a reason; NULL past the end. Any thread. */
+const char *vho_vu_reject_name(enum vho_vu_reject r);
+const char *vho_vu_reject_text(enum vho_vu_reject r);
+
 struct vho_vu_stats {
 	uint64_t sessions; // front-ends accepted
 	uint64_t messages;
-	uint64_t rejected; // messages refused with an error reply
+	uint64_t rejected; // messages refused, for whatever reason
+	uint64_t rejects[VHO_VU_REJECT_COUNT]; // the same by reason
 	uint64_t dropped_sessions; // sessions closed because of what the front-end sent
 };
 

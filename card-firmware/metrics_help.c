@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What each metric counts, for people. */
+#include "metrics_text.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* One row for every class that has the member. */
+static const struct help {
+	const char *classes; // "disk net"
+	const char *member; // as in the JSON of stats_get
+	const char *text;
+	const char *reasons; // group of the texts of its reasons; NULL: it has none
+} rows[] = {
+	{ "volume disk_queue", "reads", "Read requests answered", NULL },
+	{ "volume disk_queue", "read_bytes", "Bytes read", NULL },
+	{ "volume disk_queue", "writes", "Write requests answered", NULL },
+	{ "volume disk_queue", "write_bytes", "Bytes written", NULL },
+	{ "volume disk_queue", "flushes", "Flush requests answered", NULL },
+	{ "volume disk_queue", "discards", "Discard requests answered", NULL },
+	{ "volume disk_queue", "zeroes", "Write-zeroes requests answered", NULL },
+	{ "volume", "errors", "Requests answered with an error", NULL },
+	{ "volume", "size_bytes", "Size of the volume", NULL },
+	{ "volume", "users", "Disks that show the volume", NULL },
+	{ "volume", "failed", "1: a flush failed, and no later one can be trusted", NULL },
+	{ "disk_queue", "get_ids", "Requests for the serial number answered", NULL },
+	{ "disk_queue", "request_errors", "Requests answered with an error, by reason", "disk" },
+
+	{ "disk net", "sessions", "Front-ends that connected", NULL },
+	{ "disk net", "messages", "vhost-user messages received", NULL },
+	{ "disk net", "rejected_messages", "vhost-user messages refused, by reason", "message" },
+	{ "disk net", "dropped_sessions", "Sessions closed for what the front-end sent", NULL },
+	{ "disk net", "connected", "1: a front-end is connected", NULL },
+	{ "disk net", "driver_ok", "1: the guest's driver uses the function", NULL },
+	{ "disk net", "needs_reset", "1: a queue broke the rules and was stopped", NULL },
+	{ "net", "ctrl_commands", "Control commands carried out", NULL },
+	{ "net", "ctrl_refused", "Control commands refused", NULL },
+	{ "disk_queue net_queue", "requests", "Descriptor chains taken from the ring", NULL },
+	{ "disk_queue net_queue", "bytes", "Payload bytes moved either way", NULL },
+	{ "disk_queue net_queue", "calls", "Notifications sent to the driver", NULL },
+	{ "disk_queue net_queue", "calls_suppressed", "Notifications the driver did not want",
+		NULL },
+	{ "disk_queue net_queue", "resubmitted", "Requests found in flight after a restart", NULL },
+	{ "disk_queue net_queue", "errors", "Stops of the ring, by reason", "queue" },
+	{ "disk_queue net_queue", "running", "1: the ring is being served", NULL },
+	{ "disk_queue net_queue", "broken", "1: the ring broke the rules", NULL },
+	{ "disk_queue net_queue", "packed", "1: a packed ring, 0: a split one", NULL },
+	{ "disk_queue net_queue", "size", "Descriptors of the ring", NULL },
+
+	{ "net_pair", "rx_packets", "Packets from the guest", NULL },
+	{ "net_pair", "rx_bytes", "Bytes from the guest", NULL },
+	{ "net_pair", "tx_packets", "Packets to the guest", NULL },
+	{ "net_pair", "tx_bytes", "Bytes to the guest", NULL },
+	{ "net_pair", "drops", "Packets dropped at the guest, by reason", "net" },
+	{ "uplink port", "rx_packets", "Packets that came in by the port", NULL },
+	{ "uplink port", "rx_bytes", "Bytes that came in by the port", NULL },
+	{ "uplink port", "tx_packets", "Packets that went out by the port", NULL },
+	{ "uplink port", "tx_bytes", "Bytes that went out by the port", NULL },
+	{ "uplink port", "number", "Number of the port in flows", NULL },
+	{ "uplink port datapath", "drops", "Packets dropped by the switch, by reason", "port" },
+	{ "uplink", "up", "1: the link is up", NULL },
+	{ "uplink", "mtu", "Largest layer-3 packet in bytes", NULL },
+	{ "mac", "learned", "Addresses learned on the port", NULL },
+	{ "mac", "static", "Addresses that an operator pinned to the port", NULL },
+
+	{ "datapath", "emc_hits", "Packets whose flow was in the exact-match cache", NULL },
+	{ "datapath", "mega_hits", "Packets whose flow was found in the flow table", NULL },
+	{ "datapath", "misses", "Packets without a flow", NULL },
+	{ "datapath", "upcalls", "Packets handed to the control thread", NULL },
+	{ "datapath", "upcalls_dropped", "Packets that the control thread had no room for", NULL },
+	{ "datapath", "flows", "Flows installed", NULL },
+	{ "datapath", "subtables", "Different masks of flows", NULL },
+	{ "datapath", "macs", "Addresses known", NULL },
+
+	{ "worker", "turns", "Rounds over all queues", NULL },
+	{ "worker", "busy_turns", "Rounds that found work", NULL },
+	{ "worker", "busy_tsc", "Cycles in rounds that found work", NULL },
+	{ "worker", "idle_tsc", "Cycles in rounds that found none, and asleep", NULL },
+	{ "worker", "sleeps", "Times that the worker went to sleep", NULL },
+	{ "worker", "wakes", "Times that it was woken", NULL },
+	{ "worker", "messages", "Messages from the control thread", NULL },
+	{ "rpc metrics", "accepted", "Clients accepted", NULL },
+	{ "rpc", "accept_failed", "Clients that could not be taken for want of resources", NULL },
+	{ "rpc", "refused_uid", "Clients of another user, refused", NULL },
+	{ "rpc", "refused_full", "Clients refused while all places were in use", NULL },
+	{ "rpc", "evicted", "Silent clients that made room for another", NULL },
+	{ "rpc", "timeouts", "Clients closed for not completing or not reading in time", NULL },
+	{ "rpc", "oversize", "Messages longer than allowed", NULL },
+	{ "rpc", "requests", "Requests", NULL },
+	{ "rpc", "errors", "Requests answered with an error", NULL },
+	{ "rpc", "parse_errors", "Messages that were not JSON", NULL },
+	{ "metrics", "cut_full", "Connections cut to make room for another", NULL },
+	{ "metrics", "cut_late", "Connections cut for taking too long", NULL },
+	{ "metrics", "requests", "Pages of metrics served", NULL },
+	{ "metrics", "open", "Connections open", NULL },
+};
+
+/* True when `class` is a word of `classes` and the family is of that class and member. */
+static bool is_of(const struct help *h, const char *family)
+{
+	for (const char *word = h->classes; *word; word += *word == ' ') {
+		size_t n = strcspn(word, " ");
+
+		if (!strncmp(family, word, n) && family[n] == '_' &&
+			!strcmp(family + n + 1, h->member))
+			return true;
+		word += n;
+	}
+	return false;
+}
+
+const char *card_metrics_help(const char *family, const char **reasons)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!is_of(&rows[i], family))
+			continue;
+		*reasons = rows[i].reasons;
+		return rows[i].text;
+	}
+	*reasons = NULL;
+	return NULL;
+}
