@@ -18,7 +18,7 @@ enum { EXIT_REFUSED = 1, EXIT_MISUSE = 2 };
 
 static struct {
 	const char *card, *socket, *completion;
-	bool json, all;
+	bool json, all, man_config;
 	uint64_t timeout_s;
 } opt = { .card = CARD_NAME_DEFAULT, .timeout_s = 30 };
 
@@ -34,6 +34,8 @@ static const struct dpu_opt opts[] = {
 		"give up when the card does not answer; default 30", 1, 3600 },
 	{ "completion", DPU_OPT_STR, &opt.completion, "SHELL",
 		"print the completion script; SHELL is bash", 0, 0 },
+	{ "man-config", DPU_OPT_FLAG, &opt.man_config, NULL,
+		"print the manual page of cardd's configuration file, as roff", 0, 0 },
 };
 
 static const struct dpu_cli cli = {
@@ -251,6 +253,10 @@ int main(int argc, char **argv)
 		if (strcmp(opt.completion, "bash") != 0)
 			return misuse(opt.completion, "no completion for this shell");
 		cardctl_completion_bash(&cli, stdout);
+		return 0;
+	}
+	if (opt.man_config) {
+		cardctl_man_config(stdout);
 		return 0;
 	}
 	if (n == 0)

@@ -28,4 +28,6 @@ json_t *cardctl_params(const struct card_verb *v, char *const *args, int n, char
 /* Help of all commands, of one object's (verb NULL), or of one command. */
 void cardctl_help(const struct dpu_cli *cli, const char *object, const char *verb, FILE *to);
 void cardctl_man(const struct dpu_cli *cli, FILE *to);
+/* outboard-config(5). */
+void cardctl_man_config(FILE *to);
 void cardctl_completion_bash(const struct dpu_cli *cli, FILE *to);

@@ -92,6 +92,25 @@ static void roff(const char *s, FILE *to)
 	}
 }
 
+/* "name: help (default x)." or with its type, "name (required string): help." */
+static void man_param(const struct card_param *p, bool typed, FILE *to)
+{
+	fputs(".br\n\\fI", to);
+	roff(p->name, to);
+	fputs("\\fR", to);
+	if (typed)
+		fprintf(to, " (%s%s)", p->required ? "required " : "",
+			card_param_type_name(p->type));
+	fputs(": ", to);
+	roff(p->help, to);
+	if (p->def) {
+		fputs(" (default ", to);
+		roff(p->def, to);
+		fputc(')', to);
+	}
+	fputs(".\n", to);
+}
+
 static void man_command(const struct card_verb *v, FILE *to)
 {
 	const struct card_method *m = card_method_at(v->method);
@@ -110,16 +129,8 @@ static void man_command(const struct card_verb *v, FILE *to)
 	for (unsigned i = 0; i < m->n_params; i++) {
 		const struct card_param *p = &m->params[i];
 
-		if (hidden(v, p))
-			continue;
-		fprintf(to, ".br\n\\fI%s\\fR: ", p->name);
-		roff(p->help, to);
-		if (p->def) {
-			fputs(" (default ", to);
-			roff(p->def, to);
-			fputc(')', to);
-		}
-		fputs(".\n", to);
+		if (!hidden(v, p))
+			man_param(p, false, to);
 	}
 }
 
@@ -132,7 +143,65 @@ void cardctl_man(const struct dpu_cli *cli, FILE *to)
 	for (unsigned i = 0; (v = card_verb_at(i)); i++)
 		man_command(v, to);
 	fputs(".SH EXIT STATUS\n0 done; 1 the card refused or cannot be reached; 2 misuse.\n"
-	      ".SH SEE ALSO\n.BR cardd (1)\n",
+	      ".SH SEE ALSO\n.BR cardd (1),\n.BR outboard\\-config (5)\n",
+		to);
+}
+
+/* Calls that a configuration file is for; it may delete as well, but there is nothing to delete. */
+static bool configures(const struct card_method *m)
+{
+	return m->keep == CARD_KEEP_CREATE || m->keep == CARD_KEEP_SET ||
+	       m->keep == CARD_KEEP_UPDATE || m == card_method_at(CARD_M_log_level_set);
+}
+
+static void man_call(const struct card_method *m, FILE *to)
+{
+	fprintf(to, ".TP\n.B %s\n", m->name);
+	roff(m->help, to);
+	fputs(".\n", to);
+	for (unsigned i = 0; i < m->n_params; i++) {
+		const struct card_param *p = &m->params[i];
+
+		if (!p->compat)
+			man_param(p, true, to);
+	}
+}
+
+void cardctl_man_config(FILE *to)
+{
+	const struct card_method *m;
+
+	fputs(".TH outboard\\-config 5 \"\" \"Outboard " OUTBOARD_VERSION "\"\n"
+	      ".SH NAME\noutboard\\-config \\- configuration file of cardd\n"
+	      ".SH DESCRIPTION\n"
+	      "The file given to\n.BR cardd (1)\nby \\fB\\-\\-config\\fR is a JSON list of calls, "
+	      "made one "
+	      "after the other when the daemon starts. A call is an object with \\fImethod\\fR and "
+	      "\\fIparams\\fR: the same that\n.BR cardctl (1)\nsends, checked by the same tables. "
+	      "\\fBcardctl card config\\fR prints what an operator created in this form.\n.PP\n"
+	      "Every call is checked before the first is made. All errors are listed as "
+	      "\\fIfile\\fR:\\fIline\\fR: \\fIkey\\fR: \\fIreason\\fR, and the daemon does not "
+	      "start. "
+	      "A key that is not known is an error, and so is one that is given twice.\n.PP\n"
+	      "The file must be a plain file, owned by root or the daemon's user, not writable "
+	      "by group or others, not a symbolic link, and not open for writing.\n.PP\n"
+	      "What the file creates is not kept in the state directory. A volume must come "
+	      "before the disk that shows it, a port before the flows that name it.\n"
+	      ".SH CALLS\n",
+		to);
+	for (unsigned i = 0; (m = card_method_at(i)); i++)
+		if (configures(m))
+			man_call(m, to);
+	fputs(".SH EXAMPLE\n.nf\n"
+	      "[\n"
+	      " {\"method\": \"bdev_malloc_create\",\n"
+	      "  \"params\": {\"name\": \"scratch\", \"num_blocks\": 131072, \"block_size\": "
+	      "512}},\n"
+	      " {\"method\": \"vhost_create_blk_controller\",\n"
+	      "  \"params\": {\"ctrlr\": \"disk0\", \"dev_name\": \"scratch\"}},\n"
+	      " {\"method\": \"net_create\", \"params\": {\"name\": \"nic0\"}}\n"
+	      "]\n.fi\n"
+	      ".SH SEE ALSO\n.BR cardd (1),\n.BR cardctl (1)\n",
 		to);
 }
 
