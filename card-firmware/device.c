@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
 
@@ -79,6 +80,7 @@ void card_inventory_fini(struct card *c)
 	struct card_error e;
 	unsigned left;
 
+	inv->stop_by_ns = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
 	while (!TAILQ_EMPTY(&inv->functions))
 		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);
 	while (!TAILQ_EMPTY(&inv->uplinks))

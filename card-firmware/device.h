@@ -6,9 +6,10 @@
  * A volume outlives the functions that use it (users > 0 keeps it). A disk's queue does I/O through
  * a channel that card_chan owns while the queue runs; a channel whose answers do not come within
  * CARD_DRAIN_MS when its queue stops is left to the inventory's orphans until they have come. The
- * wait is once per volume, not per queue. Until then no queue of a disk on that volume starts,
- * whether it is the same disk or one made after it: an old write must not land on top of a newer
- * one, and a request that is still on its way must not be sent a second time.
+ * wait is once per volume, not per queue, and once in all when the card ends. Until the answers
+ * have come no queue of a disk on that volume starts, whether it is the same disk or one made after
+ * it: an old write must not land on top of a newer one, and a request that is still on its way must
+ * not be sent a second time.
  */
 #pragma once
 
@@ -93,6 +94,7 @@ struct card_inventory {
 	struct card_uplinks uplinks;
 	struct card_chans orphans;
 	void *reap_timer; // while there are orphans
+	uint64_t stop_by_ns; // at the end: no queue is waited for beyond it; 0: not ending
 	unsigned next_worker; // where the next object's first queue goes
 };
 

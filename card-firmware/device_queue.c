@@ -340,6 +340,8 @@ static void blk_stop(struct card_function *f, unsigned idx)
 	// A volume that had its time and did not answer gets no more of this thread's
 	if (!ch->vol->orphans)
 		end += CARD_DRAIN_MS * 1000000ull;
+	if (c->inv->stop_by_ns && end > c->inv->stop_by_ns)
+		end = c->inv->stop_by_ns;
 	f->chans[idx] = NULL;
 	card_worker_call(ch->w, blk_close_queue, ch);
 	while ((left = card_worker_call(ch->w, blk_drain, ch)) > 0 && dpu_now_ns() < end)

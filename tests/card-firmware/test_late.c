@@ -26,17 +26,20 @@
 #include "vol_priv.h"
 
 #define QUEUES 4
-#define PER_QUEUE 2
+#define PER_QUEUE 32 // 128 in all: JR-15
+#define BOUND_NS 5000000000ull // JR-15: whatever the volume does
 #define ALL (QUEUES * PER_QUEUE)
 #define STEP_NS 250000000ull
+#define SMALL_STEP_NS 5000000ull
 
 static struct card card;
 static struct card_error err;
 static char root[64], socket_path[96];
 
-/* ---- time: on the control thread each look at the clock is a quarter of a second later ---- */
+/* ---- time: on the control thread each look at the clock is a step later ---- */
 
 static _Thread_local bool hasty;
+static uint64_t step_ns = STEP_NS;
 static _Atomic uint64_t skew_ns;
 
 static uint64_t clock_now(void)
@@ -44,7 +47,7 @@ static uint64_t clock_now(void)
 	struct timespec ts;
 
 	if (hasty)
-		atomic_fetch_add(&skew_ns, STEP_NS);
+		atomic_fetch_add(&skew_ns, step_ns);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec + atomic_load(&skew_ns);
 }
@@ -162,30 +165,41 @@ static int teardown(void **state)
 
 static const struct card_blk_conf disk_conf = { "disk", "late", false, true, QUEUES, 0, false };
 
-static void create(void)
+/* A silent volume and a disk on it. */
+static void create_pair(const char *vol, const char *disk)
 {
-	const struct card_volume_conf vc = { "late", CARD_VOL_RAM, 512, 2048, NULL, false, false };
+	const struct card_volume_conf vc = { vol, CARD_VOL_RAM, 512, 2048, NULL, false, false };
+	struct card_blk_conf bc = disk_conf;
 	struct vol *late = calloc(1, sizeof(*late));
 	struct card_volume *v;
 
 	assert_non_null(late);
+	assert_int_equal(card_volume_create(&card, &vc, &err), 0);
+	v = card_volume_find(&card, vol);
+	vol_close(v->vol);
+	assert_int_equal(vol_init(late, &late_ops, vol, 2048 * 512, 512), 0);
+	v->vol = late;
+	bc.name = disk;
+	bc.volume = vol;
+	assert_int_equal(card_blk_create(&card, &bc, &err), 0);
+}
+
+static void create(void)
+{
 	atomic_store(&answering, false);
 	atomic_store(&submitted, 0);
-	assert_int_equal(card_volume_create(&card, &vc, &err), 0);
-	v = card_volume_find(&card, "late");
-	vol_close(v->vol);
-	assert_int_equal(vol_init(late, &late_ops, "late", 2048 * 512, 512), 0);
-	v->vol = late;
-	assert_int_equal(card_blk_create(&card, &disk_conf, &err), 0);
+	create_pair("late", "disk");
 }
 
 /* ---- the front-end, on a thread of its own: 0, or the line that failed ---- */
 
 struct guest {
 	bool packed;
+	char path[96]; // of the socket; empty: the disk's
 	int (*run)(struct guest *g);
 	struct drv_blk b;
 	struct drv_blk_io io[ALL];
+	_Atomic bool started, may_return; // for the test, for the guest
 	_Atomic bool done;
 	int line;
 };
@@ -205,9 +219,10 @@ static bool wait_submitted(unsigned n)
 
 static int guest_open(struct guest *g)
 {
-	const struct drv_blk_conf c = {
-		.path = socket_path, .packed = g->packed, .inflight = true, .n_queues = QUEUES
-	};
+	const struct drv_blk_conf c = { .path = g->path[0] ? g->path : socket_path,
+		.packed = g->packed,
+		.inflight = true,
+		.n_queues = QUEUES };
 
 	EXPECT(drv_blk_open(&g->b, &c) == 0);
 	for (unsigned i = 0; i < ALL; i++) {
@@ -283,6 +298,34 @@ static int follow_late_answers(struct guest *g)
 	return 0;
 }
 
+/*
+ * The disk is deleted under the requests: the connection ends and none of them has been answered.
+ * On a disk that takes its place they are in flight still, and are answered once, each.
+ */
+static int outlive_the_disk(struct guest *g)
+{
+	struct drv_msg m;
+	int line = guest_start(g);
+
+	if (line)
+		return line;
+	atomic_store(&g->started, true);
+	EXPECT(drv_vu_recv(&g->b.vu, &m, 60000) == -EPIPE);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(!drv_blk_poll(&g->b, q));
+	while (!atomic_load(&g->may_return))
+		sched_yield();
+	drv_vu_drop(&g->b.vu);
+	EXPECT(drv_vu_reconnect(&g->b.vu, 60000) == 0);
+	atomic_store(&answering, true);
+	for (unsigned i = 0; i < ALL; i++)
+		EXPECT(drv_blk_wait(&g->b, i % QUEUES, &g->io[i], 60000) == VIRTIO_BLK_S_OK);
+	EXPECT(atomic_load(&submitted) == 2 * ALL);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(!drv_blk_poll(&g->b, q) && g->b.rings[q].bad_used == 0);
+	return 0;
+}
+
 /* The front-end goes, and its requests are still out. */
 static int leave(struct guest *g)
 {
@@ -306,6 +349,14 @@ static bool connected(void)
 
 	vho_dev_info(card_function_find(&card, "disk")->dev, &info);
 	return info.connected;
+}
+
+/* Turn the loop until the guest says so, or ended. */
+static void turn_until(const _Atomic bool *said, const struct guest *g)
+{
+	while (!atomic_load(said) && !atomic_load(&g->done))
+		if (event_base_loop(card.loop, EVLOOP_NONBLOCK) < 0 || sched_yield())
+			break;
 }
 
 static void run_guest(struct guest *g)
@@ -399,6 +450,106 @@ static void new_disk_waits_for_old_answers(void **state)
 	assert_int_equal(card_volume_delete(&card, "late", &err), 0);
 }
 
+static void jr15_delete_with_requests_out(bool packed)
+{
+	static struct guest g;
+	uint64_t before;
+	pthread_t t;
+
+	memset(&g, 0, sizeof(g));
+	g.run = outlive_the_disk;
+	g.packed = packed;
+	create();
+	assert_int_equal(pthread_create(&t, NULL, guest_thread, &g), 0);
+	turn_until(&g.started, &g);
+	step_ns = SMALL_STEP_NS;
+	before = clock_now();
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_true(clock_now() - before <= BOUND_NS);
+	step_ns = STEP_NS;
+	assert_int_equal(card_blk_create(&card, &disk_conf, &err), 0);
+	atomic_store(&g.may_return, true);
+	turn_until(&g.done, &g);
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(g.line, 0);
+	assert_int_equal(card_function_delete(&card, "disk", &err), 0);
+	assert_int_equal(card_orphans_reap(&card, 60000), 0);
+	assert_int_equal(card_volume_delete(&card, "late", &err), 0);
+}
+
+static void jr15_delete_split(void **state)
+{
+	(void)state;
+	jr15_delete_with_requests_out(false);
+}
+
+static void jr15_delete_packed(void **state)
+{
+	(void)state;
+	jr15_delete_with_requests_out(true);
+}
+
+#define SILENT 4 // volumes
+
+/* Of several guests: only the last looks whether all requests are there. */
+static int outlive_the_card(struct guest *g)
+{
+	struct drv_msg m;
+	int line = guest_open(g);
+
+	if (line)
+		return line;
+	EXPECT(wait_submitted(SILENT * ALL));
+	atomic_store(&g->started, true);
+	EXPECT(drv_vu_recv(&g->b.vu, &m, 60000) == -EPIPE);
+	for (unsigned q = 0; q < QUEUES; q++)
+		EXPECT(!drv_blk_poll(&g->b, q));
+	return 0;
+}
+
+/*
+ * What the end of the daemon does, however many volumes are silent; here with a second attempt once
+ * they have answered.
+ */
+static void jr15_quit_with_requests_out(void **state)
+{
+	static struct guest g[SILENT];
+	pthread_t t[SILENT];
+	uint64_t before;
+	char vol[16], disk[16];
+
+	(void)state;
+	memset(g, 0, sizeof(g));
+	atomic_store(&answering, false);
+	atomic_store(&submitted, 0);
+	for (unsigned i = 0; i < SILENT; i++) {
+		snprintf(vol, sizeof(vol), "late%u", i);
+		snprintf(disk, sizeof(disk), "disk%u", i);
+		create_pair(vol, disk);
+		g[i].run = outlive_the_card;
+		snprintf(g[i].path, sizeof(g[i].path), "%s/%s", root, disk);
+		assert_int_equal(pthread_create(&t[i], NULL, guest_thread, &g[i]), 0);
+	}
+	for (unsigned i = 0; i < SILENT; i++)
+		turn_until(&g[i].started, &g[i]);
+	step_ns = SMALL_STEP_NS;
+	before = clock_now();
+	card.stopping = true;
+	card_inventory_fini(&card);
+	assert_true(clock_now() - before <= BOUND_NS);
+	step_ns = STEP_NS;
+	assert_non_null(card.inv); // the kernel may still write to what it holds
+	for (unsigned i = 0; i < SILENT; i++) {
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+		assert_int_equal(g[i].line, 0);
+	}
+	card.stopping = false;
+	atomic_store(&answering, true);
+	card_inventory_fini(&card);
+	assert_null(card.inv);
+	assert_int_equal(card_inventory_init(&card), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +557,9 @@ int main(void)
 		cmocka_unit_test(packed_ring_restarts),
 		cmocka_unit_test(volume_waits_for_its_answers),
 		cmocka_unit_test(new_disk_waits_for_old_answers),
+		{ "JR-15 delete, split", jr15_delete_split, NULL, NULL, NULL },
+		{ "JR-15 delete, packed", jr15_delete_packed, NULL, NULL, NULL },
+		{ "JR-15 quit", jr15_quit_with_requests_out, NULL, NULL, NULL },
 	};
 
 	return cmocka_run_group_tests_name("late answers", tests, setup, teardown);
