@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The control plane of a running card: every command once, idempotent creation, what a restart keeps,
-# metrics, and the hostile clients of control_clients.py (JR-02, 05, 06, 10, 11, 14, races).
+# metrics, and the hostile clients of control_clients.py (JR-02, 05, 06, 09, 10, 11, 14).
 # Usage: 10-control.sh BUILD-DIR
 set -eu
 
@@ -24,9 +24,11 @@ command -v python3 >/dev/null || {
 dir=$(mktemp -d)
 pid=
 loop=
+load=
 cleanup()
 {
 	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
+	[ -z "$load" ] || kill -9 "$load" 2>/dev/null || :
 	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || :
 	rm -rf "$dir"
 }
@@ -212,7 +214,25 @@ for row in jr02 jr05 jr06 jr10; do
 	clients $row
 done
 clients jr11 "$pid"
-clients race "${ROUNDS:-1500}"
+
+# JR-09, with a guest that writes and verifies all the time.
+ctl volume create-ram io num_blocks=65536 block_size=512
+ctl disk create io dev_name=io
+(
+	until [ -e "$dir/enough" ]; do
+		"$vdrv" blk-verify --socket "$dir/s/io" --qd 8 --seconds 2 >"$dir/io" 2>&1 || exit 1
+	done
+) &
+load=$!
+until ctl --json disk show io | grep -q '"queues_running": *1'; do
+	kill -0 "$load" 2>/dev/null || fail "the guest does not start: $(cat "$dir/io")"
+done
+clients jr09 "$pid" "${ROUNDS:-10000}"
+touch "$dir/enough"
+wait "$load" || fail "the guest's data: $(cat "$dir/io")"
+load=
+ctl disk delete io
+ctl volume delete io
 
 # What a restart keeps: everything, in its present size, whether it is stopped or killed.
 ctl --json card config >"$dir/before"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of the control socket that cardctl is too polite to be. Called by 10-control.sh."""
+"""Clients of the control socket that cardctl is too polite to be. Called by 10-control.sh.
+
+JR-13 (a suspend whose time runs out) does not apply: there is no suspend."""
 import array
 import json
 import os
@@ -194,22 +196,27 @@ def spdk():
     c.close()
 
 
-def race(rounds):
-    """Two clients create and delete the same objects: every answer is one of those that are right."""
-    allowed = {None, -19, -16, -17}
+def jr09(pid, rounds):
+    """Eight clients make and delete the same objects: every answer is one of those that are right, and
+    nothing is left behind. The caller has I/O running meanwhile."""
+    allowed = {None, -19, -16, -17}  # done, no such object, in use, exists with other parameters
     failures = []
+    before = fds(pid)
 
     def work(seed):
         rng = random.Random(seed)
         c = Client()
         try:
-            for _ in range(rounds):
+            for _ in range(rounds // 8):
                 method, params = rng.choice((
                     ("bdev_malloc_create", {"name": "rv", "num_blocks": 2048, "block_size": 512}),
+                    ("bdev_malloc_create", {"name": "rv", "num_blocks": 4096, "block_size": 512}),
                     ("bdev_malloc_delete", {"name": "rv"}),
+                    ("volume_resize", {"name": "rv", "num_blocks": 1024}),
                     ("vhost_create_blk_controller", {"ctrlr": "rd", "dev_name": "rv"}),
                     ("vhost_delete_controller", {"ctrlr": "rd"}),
                     ("net_create", {"name": "rn"}),
+                    ("net_set", {"name": "rn", "link": "down"}),
                     ("net_delete", {"name": "rn"})))
                 a = c.call(method, **params)
                 got = a["error"]["code"] if "error" in a else None
@@ -219,16 +226,28 @@ def race(rounds):
             failures.append(repr(e))
         c.close()
 
-    threads = [threading.Thread(target=work, args=(s,)) for s in (1, 2)]
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(8)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
     assert not failures, failures[:3]
     c = Client()
+    # What is there is what is kept, and all of it can be deleted.
+    kept = {k["params"].get("name", k["params"].get("ctrlr")) for k in ok(c.call("config_get"))}
+    there = {o[key] for method, key in (("bdev_get_bdevs", "name"), ("net_list", "name"),
+                                        ("vhost_get_controllers", "ctrlr"))
+             for o in ok(c.call(method))}
+    for name in ("rv", "rd", "rn"):
+        assert (name in kept) == (name in there), (name, kept, there)
     for method, params in (("vhost_delete_controller", {"ctrlr": "rd"}),
                            ("bdev_malloc_delete", {"name": "rv"}), ("net_delete", {"name": "rn"})):
-        c.call(method, **params)
+        a = c.call(method, **params)
+        assert a.get("error", {}).get("code", -19) == -19, a
+    c.close()
+    c = Client()  # the daemon has seen the others go
+    ok(c.call("card_ready"))
+    assert fds(pid) == before + 1, (fds(pid), before)
     c.close()
 
 
