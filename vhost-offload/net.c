@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
+
 #include "dpu_alloc.h"
 #include "net_fast.h"
 
 #define BIT(b) (1ULL << (b))
 #define MTU_MIN 68 // VIRTIO 1.3, 5.1.4.1
 #define CTRL_BUDGET 64 // commands in one go
+#define REST_MAX_US 2
 #define CTRL_SEGMENTS 64
 #define GUEST_OFFLOADS                                                       \
 	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |       \
@@ -261,6 +264,7 @@ int vho_net_create(
 		goto err_net;
 	}
 	net->fast = vho_net_fast_best();
+	net->rest_tsc = (uint32_t)(rte_get_tsc_hz() / 1000000 * REST_MAX_US);
 	net->pool = conf->pool;
 	net->mbuf_room = rte_pktmbuf_data_room_size(conf->pool) - RTE_PKTMBUF_HEADROOM;
 	net->max_pairs = conf->max_pairs;
@@ -316,6 +320,17 @@ void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out)
 const struct vho_net_stats *vho_net_stats(const struct vho_net *net, uint16_t pair)
 {
 	return pair < net->max_pairs ? &net->pairs[pair].stats : NULL;
+}
+
+bool vho_dev_ctrl_stats(const struct vho_dev *dev, struct vho_ctrl_stats *out)
+{
+	const struct vho_net *net = dev->owner;
+
+	if (dev->type->kind != VHO_DEV_NET)
+		return false;
+	out->commands = dpu_counter_read(&net->ctrl.commands);
+	out->refused = dpu_counter_read(&net->ctrl.refused);
+	return true;
 }
 
 int vho_net_link_set(struct vho_net *net, bool up)

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-net bursts: guest to mbufs and back, each byte copied once. What the fast bursts (net_fast.c)
- * do not take goes through vho_queue_pop() here.
+ * virtio-net bursts: guest to mbufs and back, each byte copied once. What the fast bursts
+ * (net_fast.c) do not take goes through vho_queue_pop() here.
  */
 #include "vho_net.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_memcpy.h>
 
 #include "net_fast.h"
 
 #define SEGMENTS_MAX 1024 // iovecs of one packet
 #define MERGE_MAX 128 // receive buffers of one packet
+#define REST_WORTH 8 // packets that must be expected in that time
 
 /* A position in a list of segments. */
 struct seg_cur {
@@ -170,6 +172,31 @@ static inline bool queue_serves(struct vho_queue *q)
 	return true;
 }
 
+/*
+ * Packets were taken, fewer than there was room for: wait until a burst has gathered at the rate at
+ * which they came, but not long, and not at all when only a few would come meanwhile.
+ */
+static inline void rest_set(struct vho_rest *r, uint64_t max, unsigned taken)
+{
+	uint64_t now = rte_rdtsc(), since = now - r->taken_tsc;
+
+	r->taken_tsc = now;
+	if (taken >= VHO_BURST || since * REST_WORTH > max * taken)
+		return;
+	since = since * VHO_BURST / taken;
+	r->until_tsc = now + (since < max ? since : max);
+}
+
+static inline bool rest_over(struct vho_rest *r)
+{
+	if (likely(r->until_tsc == 0))
+		return true;
+	if (rte_rdtsc() < r->until_tsc)
+		return false;
+	r->until_tsc = 0;
+	return true;
+}
+
 uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vho_dev_queue *dq = &net->dev.queues[2u * pair + 1];
@@ -179,7 +206,7 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 	unsigned got = 0, left = n;
 	bool any = false;
 
-	if (!queue_serves(q))
+	if (!queue_serves(q) || !rest_over(&np->rest))
 		return 0;
 	if (unlikely(pair == 0 && n > 0 &&
 		     atomic_load_explicit(&net->rarp_due, memory_order_acquire))) {
@@ -218,10 +245,11 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 			got++;
 		}
 	}
-	if (any)
-		vho_queue_notify(q);
-	if (got)
-		dpu_counter_add(&st->rx_packets, got);
+	if (!any)
+		return (uint16_t)got;
+	vho_queue_notify(q);
+	rest_set(&np->rest, net->rest_tsc, n - left);
+	dpu_counter_add(&st->rx_packets, got);
 	return (uint16_t)got;
 }
 
@@ -269,7 +297,8 @@ static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const st
 	vho_net_hdr h = *hdr;
 
 	for (uint64_t sum = 0; sum < left; n++) {
-		struct vho_chain c = { .iov = iov + used, .max = (uint16_t)(SEGMENTS_MAX - looked) };
+		struct vho_chain c = { .iov = iov + used,
+			.max = (uint16_t)(SEGMENTS_MAX - looked) };
 		int ret;
 
 		if (n == (merge ? MERGE_MAX : 1)) {

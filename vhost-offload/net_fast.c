@@ -116,7 +116,8 @@ static unsigned rx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair
 
 		copy_frame((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, st->data[i], len);
 		start_mbuf(m, len);
-		if (unlikely(load_header(st->hdr[i], &h)) && vho_net_hdr_apply(&h, q->features, m)) {
+		if (unlikely(load_header(st->hdr[i], &h)) &&
+			vho_net_hdr_apply(&h, q->features, m)) {
 			vho_net_drop_count(&pair->stats, VHO_NET_DROP_RX_BAD_OFFLOAD, 1);
 			rte_pktmbuf_free(m);
 			continue;
@@ -177,11 +178,11 @@ static __attribute__((noinline)) bool put_odd(const struct vho_net *net, struct 
 		put_plain_header(st->hdr[i], hdr_len);
 	} else {
 		if (vho_net_hdr_make(m,
-			    atomic_load_explicit(
-				    &net->ctrl.guest_offloads, memory_order_relaxed),
+			    atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed),
 			    &h))
 			return false;
-		memcpy(st->hdr[i], &h, hdr_len == sizeof(h) ? sizeof(h) : sizeof(struct virtio_net_hdr));
+		memcpy(st->hdr[i], &h,
+			hdr_len == sizeof(h) ? sizeof(h) : sizeof(struct virtio_net_hdr));
 	}
 	for (const struct rte_mbuf *seg = m; seg; seg = seg->next) {
 		memcpy(to, rte_pktmbuf_mtod(seg, const void *), seg->data_len);

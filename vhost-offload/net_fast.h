@@ -14,15 +14,15 @@
 struct vho_net_fast {
 	const char *name; // "generic", "avx2", "avx512"
 	/*
-	 * Take at most n <= VHO_BURST packets from the guest: *taken chains, each of them a packet or
-	 * dropped and counted. Returns the number of packets. *odd: vho_queue_pop() must have a look
-	 * at what comes next.
+	 * Take at most n <= VHO_BURST packets from the guest: *taken chains, each of them a packet
+	 * or dropped and counted. Returns the number of packets. *odd: vho_queue_pop() must have a
+	 * look at what comes next.
 	 */
 	unsigned (*rx)(struct vho_net *net, struct vho_queue *q, struct vho_net_pair *pair,
 		struct rte_mbuf **pkts, unsigned n, unsigned *taken, bool *odd);
 	/*
-	 * Write packets to the guest, as many of the first n <= VHO_BURST as fit one buffer each, and
-	 * add their bytes to *bytes. Returns how many. Packets stay the caller's.
+	 * Write packets to the guest, as many of the first n <= VHO_BURST as fit one buffer each,
+	 * and add their bytes to *bytes. Returns how many. Packets stay the caller's.
 	 */
 	unsigned (*tx)(struct vho_net *net, struct vho_queue *q, struct vho_net_pair *pair,
 		struct rte_mbuf **pkts, unsigned n, uint64_t *bytes);

@@ -14,9 +14,20 @@
 
 struct vho_net_fast;
 
+/*
+ * A ring that is looked at too often gives packets by ones and twos, and its lines travel between
+ * the cores for each: so between two looks there is time for a burst to gather, when the driver is
+ * fast enough for that to be short.
+ */
+struct vho_rest {
+	uint64_t taken_tsc; // when packets were taken last
+	uint64_t until_tsc; // 0: none
+};
+
 struct vho_net_pair {
 	_Alignas(64) struct vho_net_stats stats;
 	struct vho_stage from_guest, to_guest; // only the workers of the two queues
+	struct vho_rest rest; // only the transmitq's worker
 };
 
 struct vho_net {
@@ -25,6 +36,7 @@ struct vho_net {
 	const struct vho_net_fast *fast; // static storage
 	struct rte_mempool *pool; // borrowed: outlives the function
 	uint32_t mbuf_room; // bytes of data that one mbuf holds
+	uint32_t rest_tsc; // longest rest of a transmitq, cycles; 0: none
 	uint16_t max_pairs;
 	struct vho_net_pair *pairs; // owned; max_pairs entries
 

@@ -3,19 +3,19 @@
  * Bursts straight on the rings, for packet buffers in the layouts that drivers really use: header
  * and data in one descriptor, header and data in two, or an indirect table of one or two.
  *
- * Chains are staged (every descriptor loaded once, every address checked, buffers prefetched), later
- * used, then finished (used elements written together, one release). Staging takes nothing off the
- * ring: it can be forgotten at any moment, and vho_queue_pop() forgets it. It stops in front of
- * anything that it does not know, and vho_queue_pop() takes that one and gives the answer it always
- * gives.
+ * Chains are staged (every descriptor loaded once, every address checked, buffers prefetched),
+ * later used, then finished (used elements written together, one release). Staging takes nothing
+ * off the ring: it can be forgotten at any moment, and vho_queue_pop() forgets it. It stops in
+ * front of anything that it does not know, and vho_queue_pop() takes that one and gives the answer
+ * it always gives.
  *
  * The lines of a ring bounce between the driver's core and ours, and waiting for them is most of
  * what a small packet costs. So what comes next is staged right after a burst was finished, when
  * its lines have a whole turn to arrive, and the descriptors behind that are fetched then, too.
  *
  * Staging goes by one chain, by VHO_BATCH chains of one descriptor each that are checked together,
- * or by VHO_VEC of them where the compiler may use wide vectors (net_ring_avx512.h). A batch that is
- * not plain throughout is left to the next smaller step, so all three give the same answers.
+ * or by VHO_VEC of them where the compiler may use wide vectors (net_ring_avx512.h). A batch that
+ * is not plain throughout is left to the next smaller step, so all three give the same answers.
  */
 #pragma once
 
@@ -52,7 +52,7 @@ struct vho_step {
 
 #define VHO_SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
 
-/* Fetch a line to write to it: one transfer between the cores instead of one to read, one to own. */
+/* Fetch a line to write to it: one transfer between cores instead of one to read, one to own. */
 static inline void vho_prefetch_write(const volatile void *p)
 {
 #ifdef __x86_64__
@@ -69,7 +69,8 @@ static inline void vho_prefetch_read(const volatile void *p)
 }
 
 /* A header mostly stays as it is (put_plain_header() in net_fast.c); data is written. */
-static inline void vho_stage_prefetch(const struct vho_stage *st, unsigned n, unsigned k, uint16_t way)
+static inline void vho_stage_prefetch(
+	const struct vho_stage *st, unsigned n, unsigned k, uint16_t way)
 {
 	for (; k; k--, n++) {
 		vho_prefetch_read(st->hdr[n]);
@@ -92,8 +93,7 @@ static inline uint64_t vho_pdesc_word(const volatile struct vring_packed_desc *d
 /* The flags of a packed descriptor, as they stand in that word, that make it a plain buffer. */
 static inline uint64_t vho_pdesc_want(uint16_t way, bool wrap)
 {
-	return (uint64_t)(way | 1u << (wrap ? VRING_PACKED_DESC_F_AVAIL
-					    : VRING_PACKED_DESC_F_USED))
+	return (uint64_t)(way | 1u << (wrap ? VRING_PACKED_DESC_F_AVAIL : VRING_PACKED_DESC_F_USED))
 	       << 48;
 }
 #define VHO_PDESC_MASK ((uint64_t)(VHO_SHAPE | VHO_PACKED_USED_BITS) << 48)
@@ -182,8 +182,8 @@ static inline bool vho_is_indirect(uint16_t flags)
 /* ---- VHO_BATCH chains ---- */
 
 /*
- * Where descriptors that were loaded together point: each all of a buffer, in one region. False: look
- * at them one by one.
+ * Where descriptors that were loaded together point: each all of a buffer, in one region. False:
+ * look at them one by one.
  */
 static inline bool vho_stage_batch(const struct vho_step *t, const uint64_t addr[VHO_BATCH],
 	const uint32_t len[VHO_BATCH], const uint16_t id[VHO_BATCH], uint32_t size,
@@ -256,8 +256,8 @@ static inline bool vho_stage_split_batch(const struct vho_queue *q, const struct
 }
 
 /* Stage until `max` <= VHO_BURST chains are, whose segments all go one way. */
-static inline void vho_stage_split(struct vho_queue *q, struct vho_stage *st, unsigned max,
-	uint16_t way, uint32_t hdr_len)
+static inline void vho_stage_split(
+	struct vho_queue *q, struct vho_stage *st, unsigned max, uint16_t way, uint32_t hdr_len)
 {
 	struct vho_step t = { .e = q->last_region, .way = way, .hdr_len = hdr_len };
 	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail, waiting;
@@ -390,15 +390,14 @@ static inline enum vho_staged vho_stage_packed_one(struct vho_queue *q, struct v
 	} else if (vho_is_indirect(flags)) {
 		ok = vho_stage_table(q, t, addr, (uint32_t)word, st, n);
 	} else if ((flags & VHO_SHAPE) == (VRING_DESC_F_NEXT | t->way)) {
-		const volatile struct vring_packed_desc *e =
-			&q->pdesc[at + 1u == q->size ? 0 : at + 1u];
+		const volatile struct vring_packed_desc
+			*e = &q->pdesc[at + 1u == q->size ? 0 : at + 1u];
 		uint32_t hdr_size = (uint32_t)word;
 
 		word = vho_pdesc_word(e);
 		st->n_slots[n] = 2;
 		ok = ((word >> 48) & VHO_SHAPE) == t->way &&
-		     vho_stage_two(
-			     q, t, addr, hdr_size, le64toh(e->addr), (uint32_t)word, st, n);
+		     vho_stage_two(q, t, addr, hdr_size, le64toh(e->addr), (uint32_t)word, st, n);
 	}
 	st->id[n] = (uint16_t)(word >> 32);
 	return ok && st->id[n] < q->size ? VHO_STAGED_ONE : VHO_STAGED_ODD;
@@ -429,8 +428,8 @@ static inline bool vho_stage_packed_batch(const struct vho_queue *q, const struc
 
 /*
  * Fetch the lines of the next n descriptors to be read and then written: all at once, and each
- * crosses between the cores once. Only where the driver has made them available: else they are taken
- * from under its hands.
+ * crosses between the cores once. Only where the driver has made them available: else they are
+ * taken from under its hands.
  */
 static inline void vho_fetch_pdescs(const struct vho_queue *q, uint32_t at, uint32_t n)
 {
@@ -441,11 +440,11 @@ static inline void vho_fetch_pdescs(const struct vho_queue *q, uint32_t at, uint
 }
 
 /*
- * As vho_stage_split(). One slot stays unstaged, so that the position behind the staged ones tells more
- * from nothing; vho_queue_pop() takes that one.
+ * As vho_stage_split(). One slot stays unstaged, so that the position behind the staged ones tells
+ * more from nothing; vho_queue_pop() takes that one.
  */
-static inline void vho_stage_packed(struct vho_queue *q, struct vho_stage *st, unsigned max,
-	uint16_t way, uint32_t hdr_len)
+static inline void vho_stage_packed(
+	struct vho_queue *q, struct vho_stage *st, unsigned max, uint16_t way, uint32_t hdr_len)
 {
 	struct vho_step t = { .e = q->last_region, .way = way, .hdr_len = hdr_len };
 	uint32_t slots = q->staged_slots;
@@ -501,8 +500,8 @@ static inline void vho_pdesc_use(
 	uint64_t word = written | (uint64_t)id << 32 |
 			(uint64_t)vho_packed_used_flags(wrap, written > 0) << 48;
 
-	__atomic_store_n((volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word),
-		order);
+	__atomic_store_n(
+		(volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
 }
 
 /* The used elements of staged chains 1 to k - 1, last first. */
@@ -544,8 +543,8 @@ static inline void vho_finish_packed(struct vho_queue *q, struct vho_stage *st, 
 		vho_use_packed(q, st, k, written);
 	}
 	// The driver waits for this one.
-	vho_pdesc_use(q, q->next_used, q->used_wrap, st->id[first], written[first],
-		__ATOMIC_RELEASE);
+	vho_pdesc_use(
+		q, q->next_used, q->used_wrap, st->id[first], written[first], __ATOMIC_RELEASE);
 	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
 	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, slots);
 	vho_stage_took(q, st, k, slots);
@@ -555,8 +554,8 @@ static inline void vho_finish_packed(struct vho_queue *q, struct vho_stage *st, 
 
 /* ---- either ---- */
 
-static inline void vho_stage_more(struct vho_queue *q, struct vho_stage *st, unsigned max,
-	uint16_t way, uint32_t hdr_len)
+static inline void vho_stage_more(
+	struct vho_queue *q, struct vho_stage *st, unsigned max, uint16_t way, uint32_t hdr_len)
 {
 	if (q->packed)
 		vho_stage_packed(q, st, max, way, hdr_len);

@@ -25,14 +25,12 @@ static inline __m512i vho_vec_load(const volatile void *p)
 /* Lanes 1, 3, 5, 7 (or 0, 2, 4, 6) of two vectors of four descriptors each. */
 static inline __m512i vho_vec_odd(__m512i a, __m512i b)
 {
-	return _mm512_permutex2var_epi64(
-		a, _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1), b);
+	return _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1), b);
 }
 
 static inline __m512i vho_vec_even(__m512i a, __m512i b)
 {
-	return _mm512_permutex2var_epi64(
-		a, _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), b);
+	return _mm512_permutex2var_epi64(a, _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), b);
 }
 
 /* As vho_stage_batch(): eight addresses, lengths and ids as 64-bit lanes. */
@@ -151,17 +149,17 @@ static inline void vho_use_packed_vec(
 
 		word = _mm512_mask_or_epi64(
 			word, _mm512_test_epi64_mask(len, len), word, did_write);
-		_mm512_mask_storeu_epi64((void *)(uintptr_t)&to[4], 0xaa,
-			_mm512_permutexvar_epi64(high, word));
-		_mm512_mask_storeu_epi64((void *)(uintptr_t)&to[0], 0xaa,
-			_mm512_permutexvar_epi64(low, word));
+		_mm512_mask_storeu_epi64(
+			(void *)(uintptr_t)&to[4], 0xaa, _mm512_permutexvar_epi64(high, word));
+		_mm512_mask_storeu_epi64(
+			(void *)(uintptr_t)&to[0], 0xaa, _mm512_permutexvar_epi64(low, word));
 	}
 	for (i--; i > 0; i--) {
 		uint64_t word = written[i] | (uint64_t)st->id[i] << 32 |
 				(uint64_t)vho_packed_used_flags(q->used_wrap, written[i] > 0) << 48;
 
 		__atomic_store_n(
-			(volatile vho_word *)(volatile void *)&q->pdesc[q->next_used + i].len,
-			word, __ATOMIC_RELAXED);
+			(volatile vho_word *)(volatile void *)&q->pdesc[q->next_used + i].len, word,
+			__ATOMIC_RELAXED);
 	}
 }

@@ -14,7 +14,6 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
-#include "net_priv.h"
 #include "vu_session.h"
 
 #define BACKLOG 8
@@ -352,17 +351,6 @@ void vho_vu_stats(const struct vho_vu *vu, struct vho_vu_stats *out)
 		out->rejects[i] = vu->session.rejects[i];
 		out->rejected += vu->session.rejects[i];
 	}
-}
-
-bool vho_dev_ctrl_stats(const struct vho_dev *dev, struct vho_ctrl_stats *out)
-{
-	const struct vho_net *net = dev->owner;
-
-	if (dev->type->kind != VHO_DEV_NET)
-		return false;
-	out->commands = dpu_counter_read(&net->ctrl.commands);
-	out->refused = dpu_counter_read(&net->ctrl.refused);
-	return true;
 }
 
 int vho_vu_config_changed(struct vho_vu *vu)

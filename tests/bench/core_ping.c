@@ -56,11 +56,11 @@ static double now_ns(void)
 
 int main(int argc, char **argv)
 {
-	int cpu = argc > 2 ? atoi(argv[2]) : 1;
+	int cpu = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1;
 	double start = 0;
 	pthread_t t;
 
-	pin(argc > 1 ? atoi(argv[1]) : 0);
+	pin(argc > 1 ? (int)strtol(argv[1], NULL, 10) : 0);
 	if (pthread_create(&t, NULL, other, &cpu))
 		return 1;
 	for (uint32_t i = 0; i < WARM_UP + TURNS; i++) {

@@ -21,7 +21,7 @@
 
 #define SIZE 256u
 #define BURST 32u
-#define ROUNDS 2000u
+#define ROUNDS 20000u
 #define GPA 0x100000ULL
 #define MEM_LEN (4u << 20)
 #define BUF_STRIDE 2048u
@@ -35,7 +35,6 @@ struct end {
 	struct vho_net *net;
 	struct vho_queue *q;
 	uint8_t *base;
-	uint64_t used_total;
 	uint16_t avail;
 	bool wrap, packed;
 	uint32_t len;
@@ -76,14 +75,15 @@ static void offer(struct end *e)
 	}
 }
 
-static void open_end(struct end *e, struct rte_mempool *pool, bool packed, uint16_t way, uint32_t len)
+static void open_end(
+	struct end *e, struct rte_mempool *pool, bool packed, uint16_t way, uint32_t len)
 {
 	static struct vho_host host;
 	struct vho_net_conf nc = { .name = "m", .max_pairs = 1, .mtu = 1500, .pool = pool };
 	uint64_t f = 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_NET_F_MRG_RXBUF;
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 	struct vho_mem_region r = { .gpa = GPA, .size = MEM_LEN, .uva = GPA };
-	struct vho_mem *mem;
+	struct vho_mem *mem = NULL;
 	struct vho_dev *dev;
 
 	*e = (struct end){ .packed = packed, .way = way, .len = len, .wrap = true };
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
 		(char[]){ "-m" }, (char[]){ "64" }, (char[]){ "--no-shconf" },
 		(char[]){ "--no-telemetry" }, (char[]){ "-l" }, (char[]){ "0" },
 		(char[]){ "--log-level" }, (char[]){ "error" } };
-	uint32_t frame = argc > 1 ? (uint32_t)atoi(argv[1]) : 64;
+	uint32_t frame = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 64;
 	struct rte_mempool *pool;
 
 	if (frame < 60 || frame > 1514)

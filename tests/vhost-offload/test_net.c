@@ -515,8 +515,7 @@ static void useless_buffer(void **state)
 		rig_offer(&r, t->p, t->n, t->n, t->way);
 		assert_int_equal(vho_net_tx(r.net, 0, &m, 1), 0);
 		assert_true(r.q->broken);
-		assert_int_equal(
-			dpu_counter_read(&r.q->stats.errors[VHO_QUEUE_ERR_BAD_CHAIN]), 1);
+		assert_int_equal(dpu_counter_read(&r.q->stats.errors[VHO_QUEUE_ERR_BAD_CHAIN]), 1);
 		assert_int_equal(
 			dpu_counter_read(&vho_net_stats(r.net, 0)->drops[VHO_NET_DROP_TX_BAD_RING]),
 			1);

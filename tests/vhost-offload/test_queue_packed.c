@@ -295,8 +295,8 @@ static void log_of_writes(void **state)
 }
 
 /*
- * IN_ORDER on a ring of three: answers that come in the wrong order are held back, and the positions
- * in which they wait stay apart when the free-running order wraps at 2^16.
+ * IN_ORDER on a ring of three: answers that come in the wrong order are held back, and the
+ * positions in which they wait stay apart when the free-running order wraps at 2^16.
  */
 static void in_order_odd_size(void **state)
 {
