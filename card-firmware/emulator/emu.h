@@ -85,6 +85,8 @@ void emu_path(const struct emu *e, char *out, size_t size, const char *fmt, ...)
 
 /* ---- fabric.c ---- */
 
+/* Decide what links of kind "auto" are, by what the user may do, and say so. */
+void emu_fabric_choose(struct emu_topology *t);
 /* A private network namespace when a link is made of kernel devices. Before anything is started. */
 int emu_fabric_isolate(const struct emu_topology *t);
 /* Make the kernel devices. */

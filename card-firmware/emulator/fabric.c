@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Links between uplinks: memif (shared memory, needs no rights) or a veth pair under af_packet.
- * Kernel devices live in a network namespace of the emulator's own and go away with it, however it
- * ends.
+ * Links between uplinks: a veth pair under af_packet, or memif (shared memory), which needs no
+ * rights. Kernel devices live in a network namespace of the emulator's own and go away with it,
+ * however it ends.
  */
 #include "emu.h"
 
@@ -19,11 +19,19 @@
 #include "proc.h"
 #include "text.h"
 
+static size_t count(const struct emu_topology *t, enum emu_link_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_links; i++)
+		n += t->links[i].kind == kind;
+	return n;
+}
+
 static bool needs_kernel(const struct emu_topology *t)
 {
-	for (size_t i = 0; i < t->n_links; i++)
-		if (t->links[i].kind == EMU_LINK_VETH)
-			return true;
+	if (count(t, EMU_LINK_VETH))
+		return true;
 	for (size_t i = 0; i < t->n_cards; i++)
 		for (size_t k = 0; k < t->cards[i].n_uplinks; k++)
 			if (!strncmp(t->cards[i].uplinks[k].devargs, "net_tap", 7))
@@ -81,19 +89,26 @@ static int loopback_up(void)
 	return ret;
 }
 
-int emu_fabric_isolate(const struct emu_topology *t)
+static int isolate(void)
 {
 	int ret = 0;
 
-	if (!needs_kernel(t))
-		return 0;
 	if (unshare(CLONE_NEWNET) < 0)
 		ret = errno == EPERM ? isolate_unprivileged() : -errno;
-	return ret ? ret : loopback_up();
+	if (ret)
+		return ret;
+	// A wire says nothing of its own. There may be no IPv6 at all.
+	(void)write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+	return loopback_up();
 }
 
-/* Run ip(8) and wait for it: only while coming up. */
-static int ip(const char *args)
+int emu_fabric_isolate(const struct emu_topology *t)
+{
+	return needs_kernel(t) ? isolate() : 0;
+}
+
+/* Run ip(8) and wait for it: only while coming up. What it complains of goes to `log`. */
+static int ip(const char *log, const char *args)
 {
 	struct emu_argv a = { 0 };
 	char copy[256], *save = NULL;
@@ -104,7 +119,7 @@ static int ip(const char *args)
 	emu_argv_add(&a, "ip");
 	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
 		emu_argv_add(&a, "%s", w);
-	ret = emu_spawn(&a, "/dev/stderr", &pid);
+	ret = emu_spawn(&a, log, &pid);
 	emu_argv_fini(&a);
 	if (ret)
 		return ret;
@@ -118,7 +133,7 @@ static int ip(const char *args)
  * DPDK's af_packet names its fanout group by process id xor interface index, within the namespace.
  * Far apart indexes keep cards with neighbouring process ids from naming the same one.
  */
-static int veth_create(unsigned link)
+static int veth_create(const char *log, unsigned link)
 {
 	unsigned index = (2 * link + 1) << 8;
 	char text[160];
@@ -127,12 +142,44 @@ static int veth_create(unsigned link)
 	emu_text(text, sizeof(text),
 		"link add ob%ua index %u mtu 9000 type veth peer name ob%ub index %u mtu 9000",
 		link, index, link, index + (1 << 8));
-	ret = ip(text);
+	ret = ip(log, text);
 	for (char side = 'a'; side <= 'b' && !ret; side++) {
 		emu_text(text, sizeof(text), "link set ob%u%c up", link, side);
-		ret = ip(text);
+		ret = ip(log, text);
 	}
 	return ret;
+}
+
+/* Whether this user may have kernel links: a child of ours makes one, in a namespace of its own. */
+static bool may_use_kernel(void)
+{
+	pid_t pid;
+	int status;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(isolate() < 0 || veth_create("/dev/null", 0) < 0 ||
+			socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0) < 0);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+void emu_fabric_choose(struct emu_topology *t)
+{
+	bool kernel;
+
+	if (!count(t, EMU_LINK_AUTO))
+		return;
+	kernel = may_use_kernel();
+	for (size_t i = 0; i < t->n_links; i++)
+		if (t->links[i].kind == EMU_LINK_AUTO)
+			t->links[i].kind = kernel ? EMU_LINK_VETH : EMU_LINK_MEMIF;
+	fprintf(stderr, "card-emulator: links are %s\n",
+		kernel ? "veth pairs in a network namespace"
+		       : "memif: no right to make a network namespace and veth pairs");
 }
 
 int emu_fabric_create(struct emu *e)
@@ -141,7 +188,7 @@ int emu_fabric_create(struct emu *e)
 
 	for (size_t i = 0; i < e->topo->n_links && !ret; i++)
 		if (e->topo->links[i].kind == EMU_LINK_VETH)
-			ret = veth_create((unsigned)i);
+			ret = veth_create("/dev/stderr", (unsigned)i);
 	return ret;
 }
 

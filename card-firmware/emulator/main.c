@@ -137,6 +137,8 @@ static void run_program(struct emu *e)
 /* For somebody at a terminal: what runs where. */
 static void print_map(const struct emu *e)
 {
+	const struct emu_topology *t = e->topo;
+
 	printf("%s is up in %s (guests run with %s)\n", e->topo->name, e->dir,
 		e->kvm ? "kvm" : "tcg");
 	for (size_t i = 0; i < e->topo->n_cards; i++)
@@ -147,6 +149,14 @@ static void print_map(const struct emu *e)
 		printf("  guest %-16s pid %-7d %-18s card-emulator --dir %s --exec %s COMMAND\n",
 			e->guests[i].conf->name, (int)e->guests[i].pid, e->guests[i].conf->ip,
 			e->dir, e->guests[i].conf->name);
+	for (size_t i = 0; i < t->n_links; i++) {
+		const struct emu_end *a = &t->links[i].ends[0], *b = &t->links[i].ends[1];
+
+		printf("  link  %s/%s - %s/%s: %s\n", t->cards[a->card].name,
+			t->cards[a->card].uplinks[a->item].name, t->cards[b->card].name,
+			t->cards[b->card].uplinks[b->item].name,
+			t->links[i].kind == EMU_LINK_VETH ? "veth" : "memif");
+	}
 	printf("Ctrl-C takes it down.\n");
 	fflush(stdout);
 }
@@ -418,6 +428,7 @@ static int emulate(struct emu *e, const char *topology, const struct options *o)
 			strerror(-ret));
 		return ret;
 	}
+	emu_fabric_choose(e->topo);
 	ret = emu_sweep_start(&e->sweep, e->dir, o->keep);
 	if (!ret)
 		ret = emu_fabric_isolate(e->topo);

@@ -203,7 +203,7 @@ static int load_list(struct reader *r, const char *path, json_t *list, const str
 
 static const char *const volume_kinds[] = { "file", "ram", "null", NULL };
 static const char *const function_kinds[] = { "net", "blk", NULL };
-static const char *const link_kinds[] = { "memif", "veth", NULL };
+static const char *const link_kinds[] = { "auto", "memif", "veth", NULL };
 
 #define V(m) offsetof(struct emu_volume, m)
 static const struct field volume_fields[] = {
@@ -257,7 +257,7 @@ struct link_lists {
 
 #define L(m) offsetof(struct link_lists, m)
 static const struct field link_fields[] = {
-	{ "kind", CHOICE, true, L(conf.kind), .choices = link_kinds },
+	{ "kind", CHOICE, false, L(conf.kind), .choices = link_kinds },
 	{ "ends", LIST, true, L(ends) },
 };
 

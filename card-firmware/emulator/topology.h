@@ -58,7 +58,7 @@ struct emu_card_conf {
 	json_t *args; // borrowed: further arguments of cardd, or NULL
 };
 
-enum emu_link_kind { EMU_LINK_MEMIF, EMU_LINK_VETH };
+enum emu_link_kind { EMU_LINK_AUTO, EMU_LINK_MEMIF, EMU_LINK_VETH };
 
 struct emu_end {
 	size_t card, item; // index of the card; of its uplink or function
@@ -66,7 +66,7 @@ struct emu_end {
 };
 
 struct emu_link {
-	uint64_t kind; // enum emu_link_kind
+	uint64_t kind; // enum emu_link_kind; after emu_fabric_choose() no longer EMU_LINK_AUTO
 	struct emu_end ends[2];
 };
 

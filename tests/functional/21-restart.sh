@@ -7,7 +7,7 @@ set -eu
 . "$(dirname "$0")/lab.sh"
 [ "${1:-}" = --inside ] || BUILD=${1:-${BUILD:-}}
 export BUILD="${BUILD:-}"
-[ "${1:-}" = --inside ] || lab_run two-cards.json "$0"
+[ "${1:-}" = --inside ] || lab_run two-cards-memif.json "$0"
 
 start_writer guest-a
 start_writer guest-b
