@@ -22,6 +22,7 @@ if [ "${2:-}" != --inside ]; then
 	[ -x "$cardd" ] || skip "$cardd is not built"
 	command -v python3 >/dev/null || skip "no python3"
 	command -v ip >/dev/null || skip "no ip"
+	command -v ss >/dev/null || skip "no ss"
 	command -v nsenter >/dev/null || skip "no nsenter"
 	[ "$(id -u)" = 0 ] || skip "not root: TAP and packet sockets are not to be had"
 	unshare -n true 2>/dev/null || skip "no network namespaces here"
@@ -45,6 +46,9 @@ trap 'exit 143' TERM
 fail()
 {
 	echo "FAIL: $*"
+	for card in one two; do
+		[ ! -S "$dir/$card.rpc" ] || ctl $card port stats || :
+	done
 	tail -n 30 "$dir"/*.err 2>/dev/null
 	exit 1
 }
@@ -80,15 +84,27 @@ murder()
 	wait "$p" 2>/dev/null || :
 }
 
+# wait_for WHAT COMMAND...: until the command succeeds; it is tried 200 times
+wait_for()
+{
+	what=$1 tries=200
+	shift
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || fail "$what"
+		sleep 0.05
+	done
+}
+
+link_is()
+{
+	ctl "$1" uplink list | grep -q "^$2 .* $3 "
+}
+
 # until_link CARD UPLINK yes|no
 until_link()
 {
-	n=0
-	until ctl "$1" uplink list | grep -q "^$2 .* $3 "; do
-		n=$((n + 1))
-		[ $n -lt 100 ] || fail "card $1: link of $2 is not: up=$3"
-		usleep 50000 2>/dev/null || sleep 0.05
-	done
+	wait_for "card $1: link of $2 is not: up=$3" link_is "$@"
 }
 
 # counters CARD: sets NAME_rx, NAME_tx, NAME_drops, NAME_REASON for every port
@@ -97,20 +113,13 @@ counters()
 	eval "$(ctl "$1" --json port stats | python3 "$peers" counters)"
 }
 
-# quiet CARD: counters, once they stand still
-quiet()
+# Every transfer is over to its last acknowledgement: no packet of one is on its way.
+transfers_over()
 {
-	ctl "$1" --json port stats >"$dir/stats"
-	n=0
-	while :; do
-		sleep 0.3
-		ctl "$1" --json port stats >"$dir/stats2"
-		cmp -s "$dir/stats" "$dir/stats2" && break
-		mv "$dir/stats2" "$dir/stats"
-		n=$((n + 1))
-		[ $n -lt 30 ] || fail "traffic that does not end"
+	for where in "" far; do
+		[ -z "$($where ss -Htn state connected exclude time-wait \
+			'( sport = :5001 or dport = :5001 )')" ] || return 1
 	done
-	eval "$(python3 "$peers" counters <"$dir/stats")"
 }
 
 far()
@@ -126,12 +135,7 @@ watch_start()
 	"$@" 1500 "$dir/$name" >"$dir/$name.out" 2>&1 &
 	eval "$name=$!"
 	pids="$pids $!"
-	n=0
-	until [ -e "$dir/$name.started" ]; do
-		n=$((n + 1))
-		[ $n -lt 100 ] || fail "no capture"
-		sleep 0.05
-	done
+	wait_for "no capture" test -e "$dir/$name.started"
 }
 
 watch_stop()
@@ -151,15 +155,14 @@ print(json.load(sys.stdin)[0]['stats64']['$2']['packets'])"
 }
 
 # The far end: a namespace behind a veth pair. No request of it may be answered by a short cut.
-unshare -n sleep 1000 &
+unshare -n sleep infinity &
 far=$!
 pids="$pids $far"
-n=0
-until [ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do
-	n=$((n + 1))
-	[ $n -lt 100 ] || fail "no namespace for the far end"
-	sleep 0.05
-done
+is_far()
+{
+	[ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]
+}
+wait_for "no namespace for the far end" is_far
 quiet_kernel='echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
 	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
@@ -194,11 +197,14 @@ wire_rx_before=$wire_rx wire_tx_before=$wire_tx
 watch_start seen_far nsenter -t "$far" -n python3 "$peers" watch far0
 watch_start seen_tap python3 "$peers" watch obtap0
 python3 "$peers" transfer 10.40.0.2 5001 8388608 || fail "TAP to af_packet"
-quiet one
+balanced()
+{
+	transfers_over && counters one &&
+		[ $((tap_rx + wire_rx)) -eq $((tap_tx + wire_tx + tap_drops + wire_drops)) ]
+}
+wait_for "packets in and out differ" balanced
 watch_stop seen_far
 watch_stop seen_tap
-[ $((tap_rx + wire_rx)) -eq $((tap_tx + wire_tx + tap_drops + wire_drops)) ] ||
-	fail "packets in and out differ: $(ctl one port stats)"
 [ $((tap_rx + wire_rx)) -gt 10000 ] || fail "the transfer did not go through the card"
 far_after=$(far ip -j -s link show far0 | python3 -c "import json, sys
 print(json.load(sys.stdin)[0]['stats64']['rx']['packets'])")
@@ -214,11 +220,17 @@ echo "TAP - af_packet: 16 MiB unchanged, $((tap_rx + wire_rx)) packets accounted
 ctl one uplink delete wire
 ctl one uplink create wire devargs=net_af_packet0,iface=near0 mtu=1000
 python3 "$peers" transfer 10.40.0.2 5001 100 || fail "after the port came back"
+wait_for "the transfer does not end" transfers_over
 counters one
-before=$wire_MTU
+before=$wire_MTU tx_before=$wire_tx
 python3 "$peers" datagram 10.40.0.2 9 1200
 python3 "$peers" datagram 10.40.0.2 9 900
-quiet one
+shorter_left()
+{
+	counters one
+	[ "$wire_tx" -gt "$tx_before" ]
+}
+wait_for "a packet of the MTU's size did not leave" shorter_left
 [ $((wire_MTU - before)) -eq 1 ] || fail "$((wire_MTU - before)) packets over the MTU instead of 1"
 ctl one uplink delete wire
 ip link set near0 mtu 1500
@@ -259,9 +271,12 @@ python3 "$peers" make "$dir/in.pcap" 200
 python3 "$peers" make "$dir/none.pcap" 0
 ctl one uplink create out "devargs=net_pcap0,rx_pcap=$dir/none.pcap,tx_pcap=$dir/out.pcap"
 ctl one uplink create in "devargs=net_pcap1,rx_pcap=$dir/in.pcap,tx_pcap=$dir/back.pcap"
-quiet one
-# shellcheck disable=SC2154 # set by quiet
-[ "$in_rx $out_tx $in_drops $out_drops" = "200 200 0 0" ] || fail "$(ctl one port stats)"
+captured()
+{
+	counters one
+	[ "$in_rx $out_tx $in_drops $out_drops" = "200 200 0 0" ]
+}
+wait_for "frames of the capture file are missing" captured
 ctl one uplink delete in
 ctl one uplink delete out
 python3 "$peers" compare "$dir/in.pcap" "$dir/out.pcap" || fail "capture files"
@@ -273,14 +288,15 @@ start two
 ctl two uplink create up "devargs=net_memif0,role=client,$memif" || fail "a client without a server"
 ctl two uplink create wire devargs=net_af_packet0,iface=near0
 ctl two uplink list | grep -q '^up .* no ' || fail "a link without a peer"
-n=0
-until counters two && [ "$up_PORT_GONE" -gt 0 ]; do
-	far python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.sendto(b'x', ('10.40.0.255', 9))"
-	n=$((n + 1))
-	[ $n -lt 50 ] || fail "packets to a link that is down are not counted as such"
-	sleep 0.1
-done
+gone_is_counted()
+{
+	counters two
+	[ "$up_PORT_GONE" -gt 0 ] || {
+		far python3 "$peers" broadcast 10.40.0.255 9
+		false
+	}
+}
+wait_for "packets to a link that is down are not counted as such" gone_is_counted
 ctl one uplink create up "devargs=net_memif0,role=server,$memif"
 ctl one uplink create tap devargs=net_tap0,iface=obtap0
 ip addr add 10.40.0.1/24 dev obtap0
@@ -288,10 +304,15 @@ until_link two up yes
 watch_start seen_far nsenter -t "$far" -n python3 "$peers" watch far0
 watch_start seen_tap python3 "$peers" watch obtap0
 python3 "$peers" transfer 10.40.0.2 5001 4194304 || fail "through memif"
-quiet one
-one_up_tx=$up_tx one_up_rx=$up_rx
-quiet two
-[ "$one_up_tx $one_up_rx" = "$up_rx $up_tx" ] || fail "memif: $one_up_tx $one_up_rx against $up_rx $up_tx"
+cards_agree()
+{
+	transfers_over || return 1
+	counters one
+	one_up_tx=$up_tx one_up_rx=$up_rx
+	counters two
+	[ "$one_up_tx $one_up_rx" = "$up_rx $up_tx" ]
+}
+wait_for "what one card sent over the memif the other did not receive" cards_agree
 watch_stop seen_far
 watch_stop seen_tap
 echo "TAP - memif - af_packet: 8 MiB unchanged"

@@ -7,6 +7,7 @@
     transfer ADDR PORT N   send N random bytes and fetch N back; fails unless both sums agree
     watch IFACE MTU FILE   until SIGTERM: judge frames that arrive on IFACE; the verdict goes to FILE
     datagram ADDR PORT N   one UDP datagram of N bytes
+    broadcast ADDR PORT    one of 1 byte to everybody
     make FILE N            a capture of N frames (0: none) between two addresses
     compare A B            two captures hold the same frames
     counters               "port stats --json" on stdin: rx, tx, drops and those of each reason,
@@ -153,6 +154,12 @@ def datagram(address, port, count):
     sock.sendto(os.urandom(int(count)), (address, int(port)))
 
 
+def broadcast(address, port):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    sock.sendto(b"x", (address, int(port)))
+
+
 def make(path, count):
     rng = random.Random(1)
     with open(path, "wb") as out:
@@ -192,5 +199,6 @@ def counters():
 
 
 if __name__ == "__main__":
-    commands = {f.__name__: f for f in (serve, transfer, watch, datagram, make, compare, counters)}
+    commands = {f.__name__: f for f in (
+        serve, transfer, watch, datagram, broadcast, make, compare, counters)}
     commands[sys.argv[1]](*sys.argv[2:])
