@@ -311,8 +311,13 @@ bool odp_memif_join(struct odp_memif *wire, uint16_t port_id)
 bool odp_memif_alive(const struct odp_memif *wire)
 {
 	struct pollfd p = { wire->peer_fd, POLLIN, 0 };
+	int n;
 
-	return poll(&p, 1, 0) == 0;
+	// DPDK's TAP driver works by signals: one may come just now.
+	do {
+		n = poll(&p, 1, 0);
+	} while (n < 0 && errno == EINTR);
+	return n == 0;
 }
 
 void odp_memif_part(struct odp_memif *wire, uint16_t port_id)

@@ -8,11 +8,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,7 +156,10 @@ static void *be_server(void *arg)
 	int listener = *(int *)arg, fd = accept(listener, NULL, NULL);
 	uint8_t m[MSG_SIZE];
 	uint16_t type = 0;
+	sigset_t all;
 
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL); // they are for others
 	say(fd, HELLO);
 	while (recv(fd, m, sizeof(m), 0) == sizeof(m)) { // descriptors are left behind
 		memcpy(&type, m, 2);
@@ -175,6 +179,24 @@ static struct odp_ethdev *open_memif(const char *role, const char *name)
 		role, dir, name);
 	assert_int_equal(odp_ethdev_open(&conf, &dev), 0);
 	return dev;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* A system call that a signal interrupts says nothing about the peer. */
+static void stays_up_under_signals(struct odp_ethdev *dev, struct odp_port *port)
+{
+	const struct sigaction act = { .sa_handler = on_signal }; // no SA_RESTART
+	const struct itimerval often = { { 0, 20 }, { 0, 20 } }, never = { 0 };
+
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	for (unsigned i = 0; i < 100000; i++)
+		assert_false(odp_ethdev_poll(dev, port));
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
 }
 
 /* A process of the same user connects first, to whatever it finds. */
@@ -205,6 +227,7 @@ static void another_process(void **state)
 	assert_int_equal(pthread_create(&peer, NULL, be_server, &listener), 0);
 	assert_true(odp_ethdev_poll(dev, port)); // up
 	assert_int_equal(stranger_ask(&same_user), 0);
+	stays_up_under_signals(dev, port);
 	odp_port_del(port);
 	odp_ethdev_close(dev);
 	assert_int_equal(pthread_join(peer, NULL), 0);
