@@ -363,7 +363,7 @@ static int make_dir(struct emu *e, const char *dir)
 	return 0;
 }
 
-/* Kernel, initramfs and accelerator: made by tests/lab/guest-image. */
+/* Kernel, initramfs and accelerator: made by the program guest-image. */
 static int find_image(struct emu *e, const char *image)
 {
 	static const char *const places[] = { "guest-image", "../guest-image",
@@ -384,9 +384,12 @@ static int find_image(struct emu *e, const char *image)
 	}
 	emu_text(path, sizeof(path), "%s/kernel", e->image);
 	if (access(path, R_OK) < 0) {
-		fprintf(stderr,
-			"card-emulator: no guest image: run tests/lab/guest-image DIR and give "
-			"--image DIR\n");
+		emu_program_path("guest-image", path, sizeof(path));
+		char *maker = realpath(path, NULL);
+
+		fprintf(stderr, "card-emulator: no guest image: run %s DIR and give --image DIR\n",
+			maker ? maker : path);
+		free(maker);
 		return -ENOENT;
 	}
 	emu_text(path, sizeof(path), "%s/accel", e->image);

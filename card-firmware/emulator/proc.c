@@ -91,7 +91,7 @@ int emu_spawn(const struct emu_argv *a, const char *log, pid_t *out)
 
 void emu_program_path(const char *name, char *out, size_t size)
 {
-	static const char *const places[] = { "", "../" };
+	static const char *const places[] = { "", "../", EMU_TO_LIBEXEC "/" };
 	char self[512];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;

@@ -28,7 +28,10 @@ void emu_argv_fini(struct emu_argv *a);
  */
 int emu_spawn(const struct emu_argv *a, const char *log, pid_t *out);
 
-/* The program `name`: beside the emulator (same folder or the one above), else by PATH. */
+/*
+ * The program `name`: beside the emulator (same folder or the one above), where installed helpers
+ * are, else by PATH.
+ */
 void emu_program_path(const char *name, char *out, size_t size);
 
 /* "exited with status 1", "killed by signal 9 (Killed)". */
