@@ -33,6 +33,17 @@ def fold(data):
     return total
 
 
+def exactly(sock, count):
+    """That many bytes, or an error: with a timeout, one recv() may return fewer whatever its flags."""
+    data = b""
+    while len(data) < count:
+        more = sock.recv(count - len(data))
+        if not more:
+            raise ConnectionError(f"{len(data)} of {count} bytes, then the end")
+        data += more
+    return data
+
+
 def receive(sock, count):
     digest = hashlib.sha256()
     left = count
@@ -62,7 +73,7 @@ def serve(port):
         sock, _ = listener.accept()
         sock.settimeout(20)
         try:
-            count = struct.unpack("!Q", sock.recv(8, socket.MSG_WAITALL))[0]
+            count = struct.unpack("!Q", exactly(sock, 8))[0]
             digest, _ = receive(sock, count)
             sock.sendall(digest.encode())
             sock.sendall(send_random(sock, count, count).encode())
@@ -84,10 +95,10 @@ def transfer(address, port, count):
     sock.settimeout(20)
     sock.sendall(struct.pack("!Q", count))
     sent = send_random(sock, count, count + 1)
-    assert sock.recv(64, socket.MSG_WAITALL).decode() == sent, "what went out changed"
+    assert exactly(sock, 64).decode() == sent, "what went out changed"
     digest, got = receive(sock, count)
     assert got == count, f"{got} of {count} bytes came back"
-    assert sock.recv(64, socket.MSG_WAITALL).decode() == digest, "what came back changed"
+    assert exactly(sock, 64).decode() == digest, "what came back changed"
 
 
 def judge(frame, mtu):
