@@ -10,6 +10,18 @@
 #define FILE_BOUNCE 32 // bounce buffers of one channel
 #define FILE_BOUNCE_LEN (128U << 10)
 #define FILE_ZEROES_LEN (1U << 20)
+/*
+ * Bytes of one operation, and of all that are handed to the kernel in one call. A hit in the page
+ * cache is copied inside that call, on the worker; direct I/O pins pages there, which is a tenth of
+ * the work, unless the file system only pretends.
+ */
+#define FILE_SLICE_CACHED (256U << 10)
+#define FILE_SLICE_DIRECT (512U << 10)
+/*
+ * Bytes with the kernel at once through the page cache. What missed it is copied on the worker too,
+ * all that has arrived in one go, when the worker next enters the kernel.
+ */
+#define FILE_CACHED_MAX (1U << 20)
 
 struct vol_file {
 	struct vol v;
@@ -24,6 +36,7 @@ struct vol_file {
 	bool direct; // O_DIRECT is on
 	uint32_t mem_align; // of buffers, when direct
 	uint32_t io_align; // of offsets and lengths, when direct
+	uint32_t slice; // FILE_SLICE_*
 	const uint8_t *zeroes; // owned mapping: FILE_ZEROES_LEN zeros
 	_Atomic bool no_zero_range; // the file system refused FALLOC_FL_ZERO_RANGE
 };
@@ -33,6 +46,9 @@ struct vol_file_chan {
 	struct vol_file *f; // borrowed
 	struct io_uring ring;
 	unsigned active; // with the kernel; <= FILE_RING: the completion ring never overflows
+	uint64_t bytes; // that those move
+	uint32_t staged; // bytes of operations prepared since the last push
+	uint32_t copied; // bytes out of bounce buffers in this call
 	struct vol_io *head, **tail; // waiting for room in the ring or a bounce buffer
 	uint8_t *bounce; // owned mapping: FILE_BOUNCE buffers; NULL when not direct
 	uint32_t bounce_free; // bit i: buffer i is free

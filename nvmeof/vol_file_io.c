@@ -5,7 +5,8 @@
  * A request goes through one or more operations: a transfer is resumed until it is complete, a
  * misaligned one is carried through a bounce buffer piece by piece, zeroing that the file system
  * cannot do is written, and a stable zeroing ends with a sync. A request has at most one operation
- * with the kernel. Nothing waits: what does not fit in the ring stands in the channel's list.
+ * with the kernel, of at most one slice. Nothing waits: what does not fit in the ring, or would
+ * make one call too long, stands in the channel's list.
  */
 #include "vol_file.h"
 
@@ -31,7 +32,7 @@ struct file_io {
 	uint64_t pos; // bytes finished
 	struct iovec saved; // iov[iov_at] as the caller gave it, when `cut`
 	unsigned iov_at; // first segment that is not finished
-	uint32_t want; // bytes of the operation with the kernel (bounced, zeroing)
+	uint32_t want; // bytes of the operation with the kernel
 	int16_t bounce; // buffer held, -1: none
 	uint8_t stage;
 	uint8_t retries;
@@ -47,6 +48,13 @@ static struct file_io *state(struct vol_io *io)
 }
 
 /* ---- the caller's segments ---- */
+
+/* So that the segment at iov_at always has bytes to move. */
+static void skip_empty(const struct vol_io *io, struct file_io *s)
+{
+	while (s->iov_at < io->n_iov && io->iov[s->iov_at].iov_len == 0)
+		s->iov_at++;
+}
 
 /*
  * Step over n finished bytes. The array is the caller's: only one segment is ever cut, and undone.
@@ -71,6 +79,7 @@ static void advance(struct vol_io *io, struct file_io *s, uint64_t n)
 		s->cut = false;
 		s->iov_at++;
 	}
+	skip_empty(io, s);
 }
 
 static void restore(struct vol_io *io, struct file_io *s)
@@ -120,33 +129,77 @@ static int survey(const struct vol_file *f, const struct vol_io *io, bool *align
 
 /* ---- towards the kernel ---- */
 
+/*
+ * How many whole segments fit in one slice from the current position; *len is their sum. When the
+ * first alone is longer: 0, and *len is a slice of it.
+ */
+static unsigned take_segments(const struct vol_file *f, const struct vol_io *io, uint32_t *len)
+{
+	const struct file_io *s = (const struct file_io *)io->priv;
+	unsigned n = 0;
+
+	*len = 0;
+	while (s->iov_at + n < io->n_iov && n < IOV_MAX) {
+		size_t part = io->iov[s->iov_at + n].iov_len;
+
+		if (part > f->slice - *len)
+			break;
+		*len += (uint32_t)part;
+		n++;
+	}
+	if (n == 0)
+		*len = f->slice;
+	return n;
+}
+
+/* Bytes that the request's next operation moves. */
+static uint32_t next_len(const struct vol_file *f, struct vol_io *io)
+{
+	const struct file_io *s = state(io);
+	uint64_t left = io->len - s->pos;
+	uint32_t len;
+
+	switch ((enum stage)s->stage) {
+	case ST_TRANSFER:
+		if (s->bounced)
+			return left < FILE_BOUNCE_LEN ? (uint32_t)left : FILE_BOUNCE_LEN;
+		(void)take_segments(f, io, &len);
+		return len;
+	case ST_ZERO:
+		return left < f->slice ? (uint32_t)left : f->slice;
+	case ST_ALLOC:
+	case ST_SYNC:
+		break;
+	}
+	return 0;
+}
+
 static void prep_transfer(struct vol_file_chan *fc, struct vol_io *io, struct io_uring_sqe *sqe)
 {
 	struct file_io *s = state(io);
+	const struct iovec *v = io->iov + s->iov_at;
 	int fd = fc->f->fd;
 	uint64_t off = io->off + s->pos;
 	bool read = io->op == VOL_READ;
+	unsigned n = 0;
+	uint8_t *b;
 
 	if (s->bounced) {
-		uint8_t *b = fc->bounce + (size_t)s->bounce * FILE_BOUNCE_LEN;
-		uint64_t left = io->len - s->pos;
-
-		s->want = left < FILE_BOUNCE_LEN ? (uint32_t)left : FILE_BOUNCE_LEN;
-		if (read) {
-			io_uring_prep_read(sqe, fd, b, s->want, off);
-		} else {
+		b = fc->bounce + (size_t)s->bounce * FILE_BOUNCE_LEN;
+		if (!read)
 			copy(io, s, b, s->want, TO_BOUNCE);
-			io_uring_prep_write(sqe, fd, b, s->want, off);
-		}
 	} else {
-		unsigned n = io->n_iov - s->iov_at;
-
-		n = n < IOV_MAX ? n : IOV_MAX;
-		if (read)
-			io_uring_prep_readv(sqe, fd, io->iov + s->iov_at, n, off);
-		else
-			io_uring_prep_writev(sqe, fd, io->iov + s->iov_at, n, off);
+		n = take_segments(fc->f, io, &s->want);
+		b = v->iov_base;
 	}
+	if (n > 0 && read)
+		io_uring_prep_readv(sqe, fd, v, n, off);
+	else if (n > 0)
+		io_uring_prep_writev(sqe, fd, v, n, off);
+	else if (read)
+		io_uring_prep_read(sqe, fd, b, s->want, off);
+	else
+		io_uring_prep_write(sqe, fd, b, s->want, off);
 	if (!read && io->fua)
 		sqe->rw_flags = RWF_DSYNC;
 }
@@ -164,22 +217,31 @@ static void prep_alloc(struct vol_file_chan *fc, struct vol_io *io, struct io_ur
 
 static void prep_zero(struct vol_file_chan *fc, struct vol_io *io, struct io_uring_sqe *sqe)
 {
-	struct file_io *s = state(io);
-	uint64_t left = io->len - s->pos;
+	const struct file_io *s = state(io);
 
-	s->want = left < FILE_ZEROES_LEN ? (uint32_t)left : FILE_ZEROES_LEN;
 	io_uring_prep_write(sqe, fc->f->fd, fc->f->zeroes, s->want, io->off + s->pos);
 	if (io->fua)
 		sqe->rw_flags = RWF_DSYNC;
+}
+
+/* An operation of len bytes may go into the ring now. */
+static bool room(const struct vol_file_chan *fc, uint32_t len)
+{
+	if (fc->active == FILE_RING)
+		return false;
+	if (fc->staged > 0 && len > fc->f->slice - fc->staged)
+		return false;
+	return fc->f->direct || fc->bytes + len <= FILE_CACHED_MAX;
 }
 
 /* Hand the request's next operation to the ring; false: no room, or no bounce buffer. */
 static bool issue(struct vol_file_chan *fc, struct vol_io *io)
 {
 	struct file_io *s = state(io);
+	uint32_t len = next_len(fc->f, io);
 	struct io_uring_sqe *sqe;
 
-	if (fc->active == FILE_RING)
+	if (!room(fc, len))
 		return false;
 	if (s->bounced && s->bounce < 0 && fc->bounce_free == 0)
 		return false;
@@ -190,6 +252,7 @@ static bool issue(struct vol_file_chan *fc, struct vol_io *io)
 		s->bounce = (int16_t)__builtin_ctz(fc->bounce_free);
 		fc->bounce_free &= fc->bounce_free - 1;
 	}
+	s->want = len;
 	switch ((enum stage)s->stage) {
 	case ST_TRANSFER:
 		prep_transfer(fc, io, sqe);
@@ -206,6 +269,8 @@ static bool issue(struct vol_file_chan *fc, struct vol_io *io)
 	}
 	io_uring_sqe_set_data(sqe, io);
 	fc->active++;
+	fc->bytes += len;
+	fc->staged += len;
 	return true;
 }
 
@@ -274,9 +339,11 @@ static void transferred(struct vol_file_chan *fc, struct vol_io *io, int res)
 	if (s->stage == ST_ZERO) {
 		s->pos += n;
 	} else {
-		if (s->bounced && io->op == VOL_READ)
+		if (s->bounced && io->op == VOL_READ) {
 			copy(io, s, fc->bounce + (size_t)s->bounce * FILE_BOUNCE_LEN, (uint32_t)n,
 				FROM_BOUNCE);
+			fc->copied += (uint32_t)n;
+		}
 		advance(io, s, n);
 	}
 	if (s->pos == io->len)
@@ -313,6 +380,7 @@ static void complete(struct vol_file_chan *fc, struct vol_io *io, int res)
 	struct file_io *s = state(io);
 
 	fc->active--;
+	fc->bytes -= s->want;
 	if ((res == -EAGAIN || res == -EINTR) && s->retries < RETRIES_MAX) {
 		s->retries++;
 		enqueue(fc, io);
@@ -354,6 +422,7 @@ void vol_file_submit(struct vol_chan *c, struct vol_io *io)
 			return;
 		}
 		s->bounced = !aligned;
+		skip_empty(io, s);
 		break;
 	case VOL_FLUSH:
 		s->stage = ST_SYNC;
@@ -376,6 +445,8 @@ static void push(struct vol_file_chan *fc)
 	// On failure (EAGAIN, EBUSY) entries stay in the ring; the next turn tries again.
 	if (io_uring_sq_ready(&fc->ring) > 0)
 		(void)io_uring_submit(&fc->ring);
+	if (io_uring_sq_ready(&fc->ring) == 0)
+		fc->staged = 0;
 }
 
 unsigned vol_file_poll(struct vol_chan *c)
@@ -384,7 +455,9 @@ unsigned vol_file_poll(struct vol_chan *c)
 	struct io_uring_cqe *cqe;
 	unsigned n = 0;
 
-	while (n < FILE_RING && fc->active > 0 && io_uring_peek_cqe(&fc->ring, &cqe) == 0) {
+	fc->copied = 0;
+	while (n < FILE_RING && fc->copied < FILE_SLICE_CACHED && fc->active > 0 &&
+		io_uring_peek_cqe(&fc->ring, &cqe) == 0) {
 		struct vol_io *io = io_uring_cqe_get_data(cqe);
 		int res = cqe->res;
 

@@ -2,9 +2,14 @@
 /*
  * A volume in memory. Address space for growth is reserved when it is opened, so that a resize
  * never moves blocks under a worker; pages are allocated as they are written.
+ *
+ * Blocks are copied on the worker, which has others to serve: a request longer than one slice
+ * stands in its channel's list, and each kick or poll of the channel takes the first one a slice
+ * further.
  */
 #include "vol_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +21,29 @@
 #define RESERVE_MIN (64ULL << 30)
 #define RESERVE_MAX (1ULL << 44)
 #define PAGE 4096ULL
+#define SLICE (256ULL << 10) // bytes copied or zeroed at once
+#define DROP_SLICE (4ULL << 20) // bytes of pages given back at once: a thousand pages
 
 struct vol_ram {
 	struct vol v;
 	uint8_t *base; // owned mapping
 	uint64_t reserved; // bytes
 };
+
+struct ram_chan {
+	struct vol_chan c;
+	struct vol_io *head, **tail; // longer than a slice, oldest first
+};
+
+/* In vol_io.priv while the request is ours. */
+struct ram_io {
+	struct vol_io *next;
+	uint64_t pos; // bytes finished
+	unsigned iov_at; // first segment that is not finished
+	size_t iov_off; // bytes of it that are
+};
+
+static_assert(sizeof(struct ram_io) <= VOL_IO_PRIV, "fits the request");
 
 static struct vol_ram *ram(struct vol *v)
 {
@@ -66,9 +88,14 @@ static int ram_resize(struct vol *v, uint64_t size)
 
 static int ram_chan_open(struct vol *v, struct vol_chan **out)
 {
+	struct ram_chan *rc = dpu_calloc(1, sizeof(*rc));
+
 	(void)v;
-	*out = dpu_calloc(1, sizeof(**out));
-	return *out ? 0 : -ENOMEM;
+	if (!rc)
+		return -ENOMEM;
+	rc->tail = &rc->head;
+	*out = &rc->c;
+	return 0;
 }
 
 static void ram_chan_close(struct vol_chan *c)
@@ -76,47 +103,102 @@ static void ram_chan_close(struct vol_chan *c)
 	free(c);
 }
 
-static int copy(struct vol_ram *r, const struct vol_io *io)
+static struct ram_io *state(struct vol_io *io)
 {
-	uint8_t *p = r->base + io->off;
-	uint64_t left = io->len;
+	return (struct ram_io *)io->priv;
+}
 
-	for (unsigned i = 0; i < io->n_iov && left > 0; i++) {
-		size_t n = io->iov[i].iov_len < left ? io->iov[i].iov_len : left;
+/* Copy the next n bytes; -EINVAL: the segments are shorter than the request. */
+static int copy(struct vol_ram *r, const struct vol_io *io, struct ram_io *s, uint64_t n)
+{
+	uint8_t *p = r->base + io->off + s->pos;
+
+	while (n > 0 && s->iov_at < io->n_iov) {
+		const struct iovec *v = &io->iov[s->iov_at];
+		size_t left = v->iov_len - s->iov_off, part = left < n ? left : n;
+		uint8_t *at = (uint8_t *)v->iov_base + s->iov_off;
 
 		if (io->op == VOL_READ)
-			memcpy(io->iov[i].iov_base, p, n);
+			memcpy(at, p, part);
 		else
-			memcpy(p, io->iov[i].iov_base, n);
-		p += n;
-		left -= n;
+			memcpy(p, at, part);
+		p += part;
+		n -= part;
+		s->iov_off += part;
+		if (part == left) {
+			s->iov_at++;
+			s->iov_off = 0;
+		}
 	}
-	return left == 0 ? 0 : -EINVAL;
+	return n == 0 ? 0 : -EINVAL;
+}
+
+static bool drops(const struct vol_io *io)
+{
+	return io->op == VOL_DISCARD || (io->op == VOL_WRITE_ZEROES && io->unmap);
+}
+
+static uint64_t slice(const struct vol_io *io)
+{
+	return drops(io) ? DROP_SLICE : SLICE;
+}
+
+/* One slice of a request. Its end is a page's, so that no page lies in two of them. */
+static int step(struct vol_ram *r, struct vol_io *io, struct ram_io *s)
+{
+	uint64_t at = io->off + s->pos, n = io->len - s->pos;
+	int err = 0;
+
+	if (n > slice(io))
+		n = ((at + slice(io)) & ~(PAGE - 1)) - at;
+	if (drops(io))
+		err = drop(r, at, n);
+	else if (io->op == VOL_WRITE_ZEROES)
+		memset(r->base + at, 0, n);
+	else
+		err = copy(r, io, s, n);
+	s->pos += n;
+	return err;
 }
 
 static void ram_submit(struct vol_chan *c, struct vol_io *io)
 {
-	struct vol_ram *r = ram(c->v);
-	int err = 0;
+	struct ram_chan *rc = (struct ram_chan *)c;
+	struct ram_io *s = state(io);
 
-	switch (io->op) {
-	case VOL_READ:
-	case VOL_WRITE:
-		err = copy(r, io);
-		break;
-	case VOL_FLUSH:
-		break;
-	case VOL_DISCARD:
-		err = drop(r, io->off, io->len);
-		break;
-	case VOL_WRITE_ZEROES:
-		if (io->unmap)
-			err = drop(r, io->off, io->len);
-		else
-			memset(r->base + io->off, 0, io->len);
-		break;
+	*s = (struct ram_io){ 0 };
+	if (io->op == VOL_FLUSH) {
+		vol_io_end(c, io, 0);
+	} else if (io->len <= slice(io)) {
+		vol_io_end(c, io, step(ram(c->v), io, s));
+	} else {
+		*rc->tail = io;
+		rc->tail = &s->next;
 	}
-	vol_io_end(c, io, err);
+}
+
+/* A slice of the oldest long request: 1, or 0 when there is none. */
+static unsigned ram_poll(struct vol_chan *c)
+{
+	struct ram_chan *rc = (struct ram_chan *)c;
+	uint64_t size = atomic_load_explicit(&c->v->size, memory_order_acquire);
+	struct vol_io *io = rc->head;
+	int err;
+
+	if (!io)
+		return 0;
+	// The volume shrank meanwhile: what lies beyond its end may have been given back by now.
+	if (io->off > size || io->len > size - io->off)
+		err = -EIO;
+	else
+		err = step(ram(c->v), io, state(io));
+	if (err < 0 || state(io)->pos == io->len) {
+		rc->head = state(io)->next;
+		if (!rc->head)
+			rc->tail = &rc->head;
+		vol_io_end(c, io, err);
+	}
+	return 1;
 }
 
 static const struct vol_ops ram_ops = {
@@ -126,6 +208,8 @@ static const struct vol_ops ram_ops = {
 	.chan_open = ram_chan_open,
 	.chan_close = ram_chan_close,
 	.submit = ram_submit,
+	.kick = ram_poll,
+	.poll = ram_poll,
 };
 
 static uint8_t *reserve(uint64_t bytes)

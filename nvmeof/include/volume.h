@@ -5,7 +5,9 @@
  *
  * The control thread opens, resizes and closes volumes. Each worker that does I/O on one has a
  * channel of its own; a request is submitted to a channel and answered on the same worker, from
- * submit itself or from a later vol_chan_poll(). Nothing here blocks a worker.
+ * submit itself or from a later vol_chan_kick() or vol_chan_poll(). Nothing here blocks a worker,
+ * and no single call holds it for long: what has to be copied on the worker is copied in slices, at
+ * most 256 KiB in a submit and 1 MiB in a kick or poll, however long the request is.
  */
 #pragma once
 
@@ -112,13 +114,17 @@ void vol_chan_close(struct vol_chan *c); // nothing in flight
  */
 void vol_submit(struct vol_chan *c, struct vol_io *io);
 
-/* Push what was batched to the kernel; collect answers. Returns the number answered. */
+/*
+ * Push what was batched to the kernel, go on with long requests, collect answers. Returns how many
+ * operations moved, 0 when none did: a request may take several.
+ */
 unsigned vol_chan_kick(struct vol_chan *c);
 unsigned vol_chan_poll(struct vol_chan *c);
 
 /*
- * Becomes readable when answers wait; -1: answers never wait (null, ram). A thread that sleeps on
- * it may be woken by EINTR instead, which is as good a reason to poll the channel.
+ * Becomes readable when answers wait; -1: there is nothing to wait for (null, ram), and as long as
+ * something is in flight the channel wants to be polled. A thread that sleeps on it may be woken by
+ * EINTR instead, which is as good a reason to poll the channel.
  */
 int vol_chan_fd(const struct vol_chan *c);
 /* Requests submitted and not answered. */

@@ -123,7 +123,7 @@ static unsigned cut(uint32_t *seed, uint8_t *buf, size_t len, struct iovec *v, u
 /* Random requests, several in flight on blocks that do not overlap, against a copy in memory. */
 static void agrees_with_a_shadow(void **state)
 {
-	enum { DEPTH = 8, LANE = SIZE / DEPTH, MAX = 256 * 1024, SEGS = 40 };
+	enum { DEPTH = 8, LANE = SIZE / DEPTH, MAX = 480 * 1024, SEGS = 40 };
 	const struct kind *k = *state;
 	uint8_t *shadow = calloc(1, SIZE), *buf = aligned_alloc(4096, DEPTH * (MAX + 4096));
 	struct answer a[DEPTH];
@@ -186,6 +186,54 @@ static void agrees_with_a_shadow(void **state)
 	stop(&e);
 	free(buf);
 	free(shadow);
+}
+
+/*
+ * A long request holds nobody: no call moves more than 1 MiB of it, and a short one that came later
+ * is answered first.
+ */
+static void long_requests_go_by_slices(void **state)
+{
+	const struct kind *k = *state;
+	uint8_t *buf = aligned_alloc(4096, SIZE);
+	static uint8_t small[4096] __attribute__((aligned(4096)));
+
+	for (int op = VOL_READ; op <= VOL_WRITE; op++) {
+		struct iovec long_iov = { buf, SIZE }, short_iov = { small, sizeof(small) };
+		struct answer a = { .io = { .op = (enum vol_op)op,
+					    .len = SIZE,
+					    .iov = &long_iov,
+					    .n_iov = 1,
+					    .done = on_done } };
+		struct answer b = { .io = { .op = VOL_READ,
+					    .len = sizeof(small),
+					    .iov = &short_iov,
+					    .n_iov = 1,
+					    .done = on_done } };
+		unsigned calls = 1, short_at = 0;
+		struct env e;
+
+		memset(buf, 0x5c, SIZE);
+		start(k, &e);
+		vol_submit(e.c, &a.io);
+		vol_submit(e.c, &b.io);
+		assert_int_equal(a.n_done, 0);
+		vol_chan_kick(e.c);
+		for (; a.n_done == 0; calls++) {
+			struct pollfd p = { .fd = vol_chan_fd(e.c), .events = POLLIN };
+
+			if (b.n_done > 0 && short_at == 0)
+				short_at = calls;
+			if (vol_chan_poll(e.c) == 0)
+				assert_true(poll(&p, 1, 10000) == 1 || errno == EINTR);
+		}
+		assert_int_equal(a.err, 0);
+		assert_true(calls >= SIZE >> 20);
+		assert_in_range(short_at, 1, calls - 1);
+		assert_int_equal(b.err, 0);
+		stop(&e);
+	}
+	free(buf);
 }
 
 /* VB-20: what was discarded or zeroed reads as zeros, and its neighbours do not. */
@@ -263,6 +311,108 @@ static void open_survives_no_memory(void **state)
 	rmdir(e.dir);
 }
 
+/* In memory a block is read by submit itself: nothing else moves meanwhile. */
+static uint8_t byte_at(struct vol_chan *c, uint64_t off)
+{
+	uint8_t block[512];
+	struct iovec iov = { block, sizeof(block) };
+	struct answer a = { .io = { .op = VOL_READ,
+				    .off = off / 512 * 512,
+				    .len = sizeof(block),
+				    .iov = &iov,
+				    .n_iov = 1,
+				    .done = on_done } };
+
+	vol_submit(c, &a.io);
+	assert_int_equal(a.n_done, 1);
+	assert_int_equal(a.err, 0);
+	return block[off % 512];
+}
+
+/* How far each call comes. */
+static void ram_slices(void **state)
+{
+	enum { MIB = 1 << 20, K256 = 256 << 10, BIG = 16 * MIB };
+	struct vol_ram_conf conf = { "v", BIG, 512 };
+	uint8_t *buf = malloc(BIG);
+	struct iovec iov = { buf, BIG };
+	struct answer a = {
+		.io = { .op = VOL_WRITE, .len = BIG, .iov = &iov, .n_iov = 1, .done = on_done }
+	};
+	struct vol_chan *c;
+	struct vol *v;
+
+	(void)state;
+	assert_non_null(buf);
+	memset(buf, 0x61, BIG);
+	assert_int_equal(vol_ram_open(&conf, &v), 0);
+	assert_int_equal(vol_chan_open(v, &c), 0);
+	vol_submit(c, &a.io);
+	for (uint64_t at = 0; at < BIG; at += K256) {
+		assert_int_equal(a.n_done, 0);
+		assert_int_equal(byte_at(c, at), 0);
+		assert_int_equal(vol_chan_poll(c), 1);
+		assert_int_equal(byte_at(c, at + K256 - 1), 0x61);
+	}
+	assert_int_equal(a.n_done, 1);
+	assert_int_equal(vol_chan_poll(c), 0);
+
+	a = (struct answer){
+		.io = { .op = VOL_WRITE_ZEROES, .off = 512, .len = MIB, .done = on_done }
+	};
+	vol_submit(c, &a.io);
+	vol_chan_kick(c);
+	assert_int_equal(byte_at(c, 512), 0);
+	assert_int_equal(byte_at(c, 512 + K256), 0x61);
+	assert_true(drain(c, 0));
+	assert_int_equal(byte_at(c, 511 + MIB), 0);
+	assert_int_equal(byte_at(c, 512 + MIB), 0x61);
+
+	a = (struct answer){ .io = { .op = VOL_DISCARD, .off = 512, .len = BIG - 1024 } };
+	a.io.done = on_done;
+	vol_submit(c, &a.io);
+	vol_chan_kick(c);
+	assert_int_equal(byte_at(c, 4 * MIB - 1), 0);
+	assert_int_equal(byte_at(c, 4 * MIB), 0x61);
+	assert_true(drain(c, 0));
+	assert_int_equal(a.n_done, 1);
+	assert_int_equal(byte_at(c, 0), 0x61);
+	assert_int_equal(byte_at(c, BIG - 513), 0);
+	assert_int_equal(byte_at(c, BIG - 512), 0x61);
+	vol_chan_close(c);
+	vol_close(v);
+	free(buf);
+}
+
+/* The end of the volume comes closer while a long request is under way. */
+static void ram_shrinks_under_a_long_request(void **state)
+{
+	struct vol_ram_conf conf = { "v", SIZE, 512 };
+	uint8_t *buf = calloc(1, SIZE);
+	struct iovec iov = { buf, SIZE };
+	struct answer a = {
+		.io = { .op = VOL_WRITE, .len = SIZE, .iov = &iov, .n_iov = 1, .done = on_done }
+	};
+	struct vol_chan *c;
+	struct vol *v;
+
+	(void)state;
+	memset(buf, 0x61, SIZE);
+	assert_int_equal(vol_ram_open(&conf, &v), 0);
+	assert_int_equal(vol_chan_open(v, &c), 0);
+	vol_submit(c, &a.io);
+	vol_chan_poll(c);
+	assert_int_equal(vol_resize(v, SIZE / 2), 0);
+	assert_true(drain(c, 0));
+	assert_int_equal(a.err, -EIO);
+	assert_int_equal(vol_resize(v, SIZE), 0);
+	assert_int_equal(byte_at(c, SIZE / 2), 0);
+	assert_int_equal(byte_at(c, 0), 0x61);
+	vol_chan_close(c);
+	vol_close(v);
+	free(buf);
+}
+
 static void bad_shapes_are_refused(void **state)
 {
 	const struct vol_null_conf bad[] = {
@@ -317,12 +467,13 @@ int main(void)
 	} rows[] = {
 		{ "VB-01 bad ranges", refuses_bad_ranges, false },
 		{ "random requests against a shadow copy", agrees_with_a_shadow, true },
+		{ "long requests", long_requests_go_by_slices, true },
 		{ "VB-20 discarded blocks", discarded_blocks_read_as_zeros, true },
 		{ "resize", resize_follows, false },
 		{ "IO-09 no memory", open_survives_no_memory, false },
 	};
-	struct CMUnitTest t[5 * N_KINDS + 2];
-	static char names[5 * N_KINDS][80];
+	struct CMUnitTest t[6 * N_KINDS + 4];
+	static char names[6 * N_KINDS][80];
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -336,6 +487,8 @@ int main(void)
 			n++;
 		}
 	}
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_slices);
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_shrinks_under_a_long_request);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(bad_shapes_are_refused);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(stats_outlive_channels);
 	return _cmocka_run_group_tests("volumes", t, n, NULL, NULL);
