@@ -15,6 +15,7 @@
 #define BIT(n) (1ULL << (n))
 #define QUEUES_MAX 256
 #define SEG_MAX_MAX 1022
+static_assert(SEG_MAX_MAX * (uint64_t)BLK_SIZE_MAX <= BLK_REQUEST_BYTES, "blk_req.h");
 /* Geometry for guests that still ask. */
 #define HEADS 255U
 #define SECTORS_PER_TRACK 63U
@@ -58,6 +59,7 @@ static void fill_config(const struct vho_blk *blk, struct blk_config *c)
 
 	*c = (struct blk_config){
 		.capacity = dpu_le64_put(sectors),
+		.size_max = dpu_le32_put(BLK_SIZE_MAX),
 		.seg_max = dpu_le32_put(blk->seg_max),
 		.cylinders = dpu_le16_put(
 			cylinders < UINT16_MAX ? (uint16_t)cylinders : UINT16_MAX),
@@ -171,7 +173,9 @@ unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned 
 
 	if (!p)
 		return 0;
-	while (n < budget && p->free && q->running) {
+	bq->turn_bytes = 0;
+	while (n < budget && p->free && q->running && bq->turn_bytes < BLK_TURN_BYTES &&
+		p->bytes < BLK_INFLIGHT_BYTES) {
 		struct blk_req *r = p->free;
 		struct vho_chain c = { .max = p->iov_max, .iov = r->iov };
 
@@ -230,8 +234,9 @@ static bool conf_ok(const struct vho_blk_conf *conf, const struct vho_blk_limits
 static uint64_t features_of(const struct vho_blk *blk)
 {
 	const struct vho_blk_limits *l = &blk->limits;
-	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_GEOMETRY) |
-		     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
+	uint64_t f = BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) |
+		     BIT(VIRTIO_BLK_F_GEOMETRY) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		     BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
 
 	if (l->flush)
 		f |= BIT(VIRTIO_BLK_F_FLUSH);
@@ -263,6 +268,8 @@ int vho_blk_create(
 	blk->store = conf->store;
 	blk->seg_max = conf->seg_max;
 	blk->depth = conf->depth ? conf->depth : BLK_DEPTH_DEFAULT;
+	if (l.max_zeroes_sectors > BLK_ZEROES_SECTORS)
+		l.max_zeroes_sectors = BLK_ZEROES_SECTORS;
 	blk->limits = l;
 	blk->block_mask = l.block_size - 1;
 	blk->read_only = conf->read_only || l.read_only;

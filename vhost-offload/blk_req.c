@@ -83,6 +83,7 @@ static inline void answer(struct blk_queue *bq, struct blk_req *r, uint8_t statu
 	vho_queue_push(bq->q, &r->elem, (uint32_t)written);
 	bq->pushed++;
 	p->n_busy--;
+	p->bytes -= r->bytes;
 	r->next_free = p->free;
 	p->free = r;
 }
@@ -194,6 +195,19 @@ static bool in_range(const struct vho_blk *blk, uint64_t sector, uint64_t n)
 	return sector <= sectors && n <= sectors - sector;
 }
 
+/* Hand the request over. The caller touches it no more: it may be answered by now. */
+static void submit(struct blk_queue *bq, struct blk_req *r, void *chan)
+{
+	const struct vho_blk *blk = bq->blk;
+	struct vho_blk_io *io = &r->io;
+
+	// What is discarded is not written, at whatever size.
+	r->bytes = io->op == VHO_BLK_DISCARD ? 0 : io->len;
+	r->pool->bytes += r->bytes;
+	bq->turn_bytes += r->bytes;
+	blk->ops->submit(blk->store, chan, io);
+}
+
 /* A request between parsing and the store: data segments are iov[first, end), `len` bytes. */
 struct span {
 	unsigned first, end;
@@ -218,7 +232,7 @@ static void transfer(struct blk_queue *bq, struct blk_req *r, enum vho_blk_op op
 		refuse(bq, r, VHO_BLK_ERR_MALFORMED);
 		return;
 	}
-	if (unlikely(d.end - d.first > blk->seg_max)) {
+	if (unlikely(d.end - d.first > blk->seg_max || d.len > BLK_REQUEST_BYTES)) {
 		refuse(bq, r, VHO_BLK_ERR_LIMIT);
 		return;
 	}
@@ -230,7 +244,7 @@ static void transfer(struct blk_queue *bq, struct blk_req *r, enum vho_blk_op op
 	io->len = d.len;
 	io->iov = r->iov + d.first;
 	io->n_iov = d.end - d.first;
-	blk->ops->submit(blk->store, chan, io);
+	submit(bq, r, chan);
 }
 
 static void flush(struct blk_queue *bq, struct blk_req *r, void *chan)
@@ -243,7 +257,7 @@ static void flush(struct blk_queue *bq, struct blk_req *r, void *chan)
 	r->io.iov = NULL;
 	r->io.n_iov = 0;
 	if (blk->limits.flush)
-		blk->ops->submit(blk->store, chan, &r->io);
+		submit(bq, r, chan);
 	else
 		vho_blk_io_done(&r->io, 0);
 }
@@ -315,7 +329,7 @@ static void unmap(
 	if (n == 0)
 		vho_blk_io_done(&r->io, 0);
 	else
-		blk->ops->submit(blk->store, chan, &r->io);
+		submit(bq, r, chan);
 }
 
 static void start_change(struct blk_queue *bq, struct blk_req *r, uint32_t type, uint64_t sector,
@@ -344,6 +358,7 @@ void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_cha
 
 	r->elem = c->elem;
 	r->in_len = c->in_len;
+	r->bytes = 0;
 	r->pool->n_busy++;
 	r->status = take_status(r, in.first, &in.end);
 	if (unlikely(!r->status || !take_front(r->iov, &out.first, out.end, &h, sizeof(h)))) {

@@ -19,6 +19,20 @@
 #define BLK_ID_LEN 20U
 #define BLK_DEPTH_DEFAULT 256U
 /*
+ * Bytes, because requests have no size: descriptors may name the same memory over and over. A turn
+ * pops no more once it has asked the store for BLK_TURN_BYTES, and none while BLK_INFLIGHT_BYTES
+ * are unanswered: that is also what stopping the queue has to wait for.
+ */
+#define BLK_TURN_BYTES (256ULL << 10)
+#define BLK_INFLIGHT_BYTES (64ULL << 20)
+/*
+ * The largest transfer, and what configuration space says of it: size_max times seg_max is below.
+ * Linux and Windows keep to that; EDK2 knows neither limit, and its own is 1 GiB in one segment.
+ */
+#define BLK_REQUEST_BYTES (1ULL << 30)
+#define BLK_SIZE_MAX (1U << 20) // whole pages: Windows counts in them
+#define BLK_ZEROES_SECTORS ((64U << 20) / BLK_SECTOR) // some stores write them
+/*
  * Entries of a slot's iov beyond seg_max: a header cut into single bytes, the status byte, and
  * buffers that cross from one memory region into the next.
  */
@@ -73,6 +87,7 @@ struct blk_req {
 	uint8_t *status; // guest memory: the last byte of the in segments
 	uint64_t in_len; // bytes of the in segments, status included
 	struct iovec *cut; // segment that lost its last byte to `status`, or NULL
+	uint64_t bytes; // that it counts for while the store has it
 };
 
 struct blk_pool {
@@ -80,6 +95,7 @@ struct blk_pool {
 	struct vho_mem *mem; // one reference, once abandoned
 	struct blk_req *free;
 	unsigned n_busy; // requests popped and not answered
+	uint64_t bytes; // that those count for
 	unsigned n_slots;
 	uint16_t iov_max;
 	struct iovec *iov; // owned: n_slots * iov_max
@@ -93,6 +109,7 @@ struct blk_queue {
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned
 	unsigned pushed; // answered since the last publish
+	uint64_t turn_bytes; // asked of the store in this turn
 	struct vho_blk_stats stats;
 };
 

@@ -79,6 +79,7 @@ struct env {
 	struct vol_chan *chan;
 	bool packed;
 	uint64_t features; // 0: everything that is offered and fits the layout
+	size_t mem_size; // 0: MEM_SIZE
 	unsigned started, stopped;
 };
 
@@ -154,7 +155,7 @@ static inline int env_open(struct env *e, const struct layout *l, struct vho_blk
 	uint64_t rings = 1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_RING_F_EVENT_IDX |
 			 1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_RING_PACKED;
 	uint64_t f;
-	int ret = drv_mem_init(&e->mem, 1, MEM_SIZE);
+	int ret = drv_mem_init(&e->mem, 1, e->mem_size ? e->mem_size : MEM_SIZE);
 
 	if (ret == 0)
 		ret = drv_ring_init(&e->ring, &e->mem, &rc);

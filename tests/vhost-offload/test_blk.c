@@ -114,6 +114,17 @@ static void ignore(struct vol_io *vio, int err)
 	assert_int_equal(err, 0);
 }
 
+/* The whole disk at once, past the device. */
+static void whole_disk(struct fixture *f, enum vol_op op, uint8_t *buf)
+{
+	struct iovec v = { buf, BYTES };
+	struct vol_io io = { .op = op, .len = BYTES, .iov = &v, .n_iov = 1, .done = ignore };
+
+	vol_submit(f->e.chan, &io);
+	while (vol_chan_inflight(f->e.chan) > 0)
+		vol_chan_poll(f->e.chan);
+}
+
 static void start(struct fixture *f, const struct layout *l, bool read_only, uint32_t block_size)
 {
 	struct vol_ram_conf rc = { "disk", BYTES, block_size };
@@ -123,7 +134,6 @@ static void start(struct fixture *f, const struct layout *l, bool read_only, uin
 		.seg_max = 20,
 		.depth = 64,
 		.read_only = read_only };
-	struct iovec v;
 
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(vol_ram_open(&rc, &f->vol), 0);
@@ -139,11 +149,7 @@ static void start(struct fixture *f, const struct layout *l, bool read_only, uin
 	f->g.out = drv_mem_alloc(&f->e.mem, 0, 16 + DATA_MAX, 8);
 	f->g.in = drv_mem_alloc(&f->e.mem, 0, DATA_MAX + 1, 8);
 	assert_non_null(f->g.in);
-
-	struct vol_io io = { .op = VOL_WRITE, .len = BYTES, .iov = &v, .n_iov = 1 };
-	v = (struct iovec){ f->disk, BYTES };
-	io.done = ignore;
-	vol_submit(f->e.chan, &io);
+	whole_disk(f, VOL_WRITE, f->disk);
 }
 
 static void stop(struct fixture *f)
@@ -158,11 +164,9 @@ static void stop(struct fixture *f)
 static void assert_disk(struct fixture *f)
 {
 	uint8_t *now = malloc(BYTES);
-	struct iovec v = { now, BYTES };
-	struct vol_io io = { .op = VOL_READ, .len = BYTES, .iov = &v, .n_iov = 1, .done = ignore };
 
 	assert_non_null(now);
-	vol_submit(f->e.chan, &io);
+	whole_disk(f, VOL_READ, now);
 	assert_memory_equal(now, f->disk, BYTES);
 	free(now);
 }

@@ -49,7 +49,11 @@ struct vho_blk_limits {
 struct vho_blk_store_ops {
 	/* Any thread: what the store can do now (size changes on resize). */
 	void (*limits)(void *store, struct vho_blk_limits *out);
-	/* Worker: hand a request over; `chan` is what chan_get gave for this worker. */
+	/*
+	 * Worker: hand a request over; `chan` is the caller's of vho_blk_poll(). The worker has
+	 * others to serve: of a long request (up to 1 GiB) the store does a slice here, and goes on
+	 * as its channel is polled.
+	 */
 	void (*submit)(void *store, void *chan, struct vho_blk_io *io);
 	/*
 	 * Worker: push batched submissions to the kernel. Called at the end of a turn that popped

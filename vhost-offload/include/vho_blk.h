@@ -57,10 +57,13 @@ void vho_blk_destroy(struct vho_blk *blk);
 struct vho_dev *vho_blk_dev(struct vho_blk *blk);
 
 /*
- * One turn of one queue: pop at most `budget` requests, submit them, push what has been answered,
- * publish and notify once. `chan` goes to the store's submit. Returns requests popped plus
- * answered. The queue's worker. Late answers are pushed as they come and shown to the driver by the
- * next call: after collecting any from the channel, poll its queues once more before sleeping.
+ * One turn of one queue: pop at most `budget` requests, and none after those that together move
+ * 256 KiB, submit them, push what has been answered, publish and notify once. `chan` goes to the
+ * store's submit. Returns requests popped plus answered. The queue's worker. Late answers are
+ * pushed as they come and shown to the driver by the next call: after collecting any from the
+ * channel, poll its queues once more before sleeping.
+ *
+ * A transfer of more than 1 GiB is refused (LIMIT). Nothing is popped while 64 MiB are unanswered.
  */
 unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget);
 
