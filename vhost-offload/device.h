@@ -100,7 +100,10 @@ void vho_dev_detach(struct vho_dev *dev);
 /* 0, or -EINVAL when bits were not offered. Stops nothing: features come before queues. */
 int vho_dev_set_features(struct vho_dev *dev, uint64_t features);
 
-/* Replace the memory map (takes the caller's reference). Running queues stop and start again. */
+/*
+ * Replace the memory map (takes the caller's reference). Running queues stop and start again, also
+ * for one region more: their workers hold pointers into the old map's entries between turns.
+ */
 void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem);
 
 /*

@@ -18,18 +18,21 @@
 #include "vho_device.h"
 
 /*
- * Mapped ranges as the SIGBUS handler sees them. A slot is free while `base` is 0. A writer claims
- * it with a compare-and-swap to RESERVED, fills the rest and publishes `base` with release; the
- * handler loads `base` with acquire. Taking a range out waits until no handler is looking.
+ * What the SIGBUS handler looks after: maps, and ranges that stand alone. A slot is free while its
+ * `key` is 0. A writer claims it with a compare-and-swap to RESERVED, fills the rest and publishes
+ * `key`; the handler counts itself, then loads `key`. All of that is sequentially consistent: who
+ * has stored a key and then finds no handler knows that the next one will see what was stored. A
+ * function has a map, a dirty log and an inflight region, and old maps while requests hold them.
  */
 #define GUARD_SLOTS 16384
 #define GUARD_RESERVED ((uintptr_t)1)
 
 struct guard_slot {
-	_Atomic uintptr_t base;
-	size_t len;
+	_Atomic uintptr_t key; // address of the map, or of the range's first byte
+	struct vho_mem *mem; // borrowed: lives until it is taken out; NULL: a range
+	size_t len; // of the range
 	size_t page; // bytes that one replacement covers
-	_Atomic bool *faulted; // borrowed: lives until the range is taken out
+	_Atomic bool *faulted; // borrowed, as mem
 };
 
 static struct {
@@ -39,69 +42,121 @@ static struct {
 	struct sigaction previous;
 } guard;
 
-int vho_mem_guard_add(void *base, size_t len, size_t page, _Atomic bool *faulted)
+static uint64_t limit = VHO_MEM_BYTES_DEFAULT;
+
+void vho_mem_limit_set(uint64_t bytes)
+{
+	limit = bytes;
+}
+
+static int guard_put(uintptr_t key, const struct guard_slot *what)
 {
 	for (unsigned i = 0; i < GUARD_SLOTS; i++) {
 		struct guard_slot *s = &guard.slot[i];
 		uintptr_t unused = 0;
 
-		if (atomic_load_explicit(&s->base, memory_order_relaxed) != 0 ||
-			!atomic_compare_exchange_strong(&s->base, &unused, GUARD_RESERVED))
+		if (atomic_load_explicit(&s->key, memory_order_relaxed) != 0 ||
+			!atomic_compare_exchange_strong(&s->key, &unused, GUARD_RESERVED))
 			continue;
-		s->len = len;
-		s->page = page;
-		s->faulted = faulted;
+		s->mem = what->mem;
+		s->len = what->len;
+		s->page = what->page;
+		s->faulted = what->faulted;
 
 		unsigned top = atomic_load(&guard.top);
 
 		while (top < i + 1 && !atomic_compare_exchange_weak(&guard.top, &top, i + 1))
 			;
-		atomic_store_explicit(&s->base, (uintptr_t)base, memory_order_release);
+		atomic_store(&s->key, key);
 		return 0;
 	}
 	return -ENOMEM;
 }
 
-void vho_mem_guard_del(void *base)
+/* After this every handler sees the slots as they are now, and none uses what one held before. */
+static void guard_quiesce(void)
+{
+	while (atomic_load(&guard.handlers) != 0)
+		sched_yield();
+}
+
+static void guard_take(uintptr_t key)
 {
 	unsigned top = atomic_load(&guard.top);
 
 	for (unsigned i = 0; i < top; i++) {
 		struct guard_slot *s = &guard.slot[i];
 
-		if (atomic_load(&s->base) != (uintptr_t)base)
+		if (atomic_load(&s->key) != key)
 			continue;
-		atomic_store(&s->base, GUARD_RESERVED);
-		// Pairs with the handler's increment: after this none uses what the slot held.
-		while (atomic_load(&guard.handlers) != 0)
-			sched_yield();
-		atomic_store(&s->base, 0);
+		atomic_store(&s->key, GUARD_RESERVED);
+		guard_quiesce();
+		atomic_store(&s->key, 0);
 		return;
 	}
 }
 
-/* Put zero pages over the page that `addr` lies in, when it is ours. Async-signal-safe. */
+int vho_mem_guard_add(void *base, size_t len, size_t page, _Atomic bool *faulted)
+{
+	const struct guard_slot s = { .len = len, .page = page, .faulted = faulted };
+
+	return guard_put((uintptr_t)base, &s);
+}
+
+void vho_mem_guard_del(void *base)
+{
+	guard_take((uintptr_t)base);
+}
+
+/* Is addr inside what the slot stands for? *base and *page: of the mapping that it lies in. */
+static bool guard_covers(
+	const struct guard_slot *s, uintptr_t key, uintptr_t addr, uintptr_t *base, size_t *page)
+{
+	if (!s->mem) {
+		*base = key;
+		*page = s->page;
+		return addr >= key && addr - key < s->len;
+	}
+	for (unsigned i = 0; i < s->mem->n; i++) {
+		const struct vho_mem_mapping *m = s->mem->r[i].mapping;
+
+		*base = (uintptr_t)m->base;
+		*page = m->page;
+		if (addr >= *base && addr - *base < m->len)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Put zero pages over the page that `addr` lies in, when it is ours, and tell everyone who has it.
+ * Async-signal-safe.
+ */
 static bool guard_answer(uintptr_t addr)
 {
 	unsigned top = atomic_load(&guard.top);
+	bool answered = false;
 
 	for (unsigned i = 0; i < top; i++) {
 		struct guard_slot *s = &guard.slot[i];
-		uintptr_t base = atomic_load_explicit(&s->base, memory_order_acquire);
+		uintptr_t key = atomic_load(&s->key);
+		uintptr_t base;
+		size_t page;
 
-		if (base <= GUARD_RESERVED || addr < base || addr - base >= s->len)
+		if (key <= GUARD_RESERVED || !guard_covers(s, key, addr, &base, &page))
 			continue;
+		if (!answered) {
+			void *at = (void *)(base + (addr - base) / page * page);
 
-		uintptr_t at = base + (addr - base) / s->page * s->page;
-		void *p = mmap((void *)at, s->page, PROT_READ | PROT_WRITE,
-			MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (p == MAP_FAILED)
-			return false;
-		atomic_store(s->faulted, true);
-		return true;
+			if (mmap(at, page, PROT_READ | PROT_WRITE,
+				    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+				    0) == MAP_FAILED)
+				return false;
+		}
+		answered = true;
+		atomic_store(s->mem ? &s->mem->faulted : s->faulted, true);
 	}
-	return false;
+	return answered;
 }
 
 static void on_sigbus(int sig, siginfo_t *info, void *ctx)
@@ -142,21 +197,24 @@ static bool ranges_meet(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size
 	return a < b ? b - a < a_size : a - b < b_size;
 }
 
-static int check_regions(const struct vho_mem_region *r, unsigned n)
+static bool region_ok(const struct vho_mem_region *r)
 {
-	if (n == 0 || n > VHO_MEM_REGIONS_MAX)
-		return -EINVAL;
-	for (unsigned i = 0; i < n; i++) {
-		if (r[i].size == 0 || r[i].size - 1 > UINT64_MAX - r[i].gpa ||
-			r[i].size - 1 > UINT64_MAX - r[i].uva || r[i].size > INT64_MAX ||
-			r[i].mmap_off > INT64_MAX - r[i].size)
-			return -EINVAL;
-		for (unsigned k = 0; k < i; k++)
-			if (ranges_meet(r[i].gpa, r[i].size, r[k].gpa, r[k].size) ||
-				ranges_meet(r[i].uva, r[i].size, r[k].uva, r[k].size))
-				return -EINVAL;
+	return r->size != 0 && r->size - 1 <= UINT64_MAX - r->gpa &&
+	       r->size - 1 <= UINT64_MAX - r->uva && r->size <= INT64_MAX &&
+	       r->mmap_off <= INT64_MAX - r->size;
+}
+
+/* Does the region meet one that the map has? */
+static bool region_meets(const struct vho_mem *mem, const struct vho_mem_region *r)
+{
+	for (unsigned i = 0; i < mem->n; i++) {
+		const struct vho_mem_map_entry *e = &mem->r[i];
+
+		if (ranges_meet(r->gpa, r->size, e->gpa, e->size) ||
+			ranges_meet(r->uva, r->size, e->uva, e->size))
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 /* The unit in which fd can be mapped; 0 and *page, or -EINVAL when the region does not fit. */
@@ -193,46 +251,89 @@ int vho_mem_file_check(int fd, uint64_t end)
 	return 0;
 }
 
-static int map_region(struct vho_mem *mem, const struct vho_mem_region *r, int fd)
+static int map_file(int fd, uint64_t off, uint64_t len, size_t page, struct vho_mem_mapping **out)
+{
+	struct vho_mem_mapping *m = dpu_calloc(1, sizeof(*m));
+	int ret;
+
+	if (!m)
+		return -ENOMEM;
+	atomic_init(&m->refs, 1);
+	m->len = len;
+	m->page = page;
+	m->base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)off);
+	if (m->base == MAP_FAILED) {
+		ret = -errno;
+		free(m);
+		return ret;
+	}
+	// A core file of ours must not carry a tenant's memory. Failure costs only that.
+	(void)madvise(m->base, len, MADV_DONTDUMP);
+	*out = m;
+	return 0;
+}
+
+static void mapping_put(struct vho_mem_mapping *m)
+{
+	// As in vho_mem_put().
+	if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	munmap(m->base, m->len);
+	free(m);
+}
+
+/* A map that is still being made: room for n regions, no region, not under the guard. */
+static struct vho_mem *new_map(unsigned n)
+{
+	struct vho_mem *mem = dpu_calloc(1, sizeof(*mem) + n * sizeof(mem->r[0]));
+
+	if (mem)
+		atomic_init(&mem->refs, 1);
+	return mem;
+}
+
+static void free_map(struct vho_mem *mem)
+{
+	for (unsigned i = 0; i < mem->n; i++)
+		mapping_put(mem->r[i].mapping);
+	free(mem);
+}
+
+static int add_region(struct vho_mem *mem, const struct vho_mem_region *r, int fd)
 {
 	struct vho_mem_map_entry *e = &mem->r[mem->n];
 	size_t page = 1; // set by file_page()
-	int ret = file_page(r, fd, &page);
+	int ret;
 
+	if (!region_ok(r) || region_meets(mem, r))
+		return -EINVAL;
+	ret = file_page(r, fd, &page);
 	if (ret)
 		return ret;
 
 	uint64_t skip = r->mmap_off % page;
 	uint64_t len = (skip + r->size + page - 1) / page * page;
 
-	e->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (e->fd < 0)
-		return -errno;
-	e->map_base = mmap(
-		NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, (off_t)(r->mmap_off - skip));
-	if (e->map_base == MAP_FAILED) {
-		ret = -errno;
-		goto err_fd;
-	}
-	ret = vho_mem_guard_add(e->map_base, len, page, &mem->faulted);
+	if (len > limit - mem->mapped)
+		return -EFBIG;
+	ret = map_file(fd, r->mmap_off - skip, len, page, &e->mapping);
 	if (ret)
-		goto err_map;
-	// A core file of ours must not carry a tenant's memory. Failure costs only that.
-	(void)madvise(e->map_base, len, MADV_DONTDUMP);
-	e->map_len = len;
+		return ret;
 	e->gpa = r->gpa;
 	e->size = r->size;
 	e->uva = r->uva;
-	e->host = (uint8_t *)e->map_base + skip;
-	e->given = *r;
+	e->host = (uint8_t *)e->mapping->base + skip;
+	mem->mapped += len;
 	mem->n++;
 	return 0;
+}
 
-err_map:
-	munmap(e->map_base, len);
-err_fd:
-	close(e->fd);
-	return ret;
+/* The same region in a map made from the one that has it. */
+static void share_region(struct vho_mem *mem, const struct vho_mem_map_entry *e)
+{
+	atomic_fetch_add_explicit(&e->mapping->refs, 1, memory_order_relaxed);
+	mem->r[mem->n++] = *e;
+	mem->mapped += e->mapping->len;
 }
 
 static int by_gpa(const void *a, const void *b)
@@ -242,71 +343,95 @@ static int by_gpa(const void *a, const void *b)
 	return x->gpa < y->gpa ? -1 : x->gpa > y->gpa;
 }
 
+/* The map is complete: put it under the guard. Freed when that fails. */
+static int finish_map(struct vho_mem *mem, const struct vho_mem *from, struct vho_mem **out)
+{
+	const struct guard_slot s = { .mem = mem };
+	int ret;
+
+	qsort(mem->r, mem->n, sizeof(mem->r[0]), by_gpa);
+	ret = guard_put((uintptr_t)mem, &s);
+	if (ret) {
+		free_map(mem);
+		return ret;
+	}
+	if (from) {
+		// From here on a fault marks both. One that was taken before marked only the old.
+		guard_quiesce();
+		if (atomic_load(&from->faulted))
+			atomic_store(&mem->faulted, true);
+	}
+	*out = mem;
+	return 0;
+}
+
 int vho_mem_create(
 	const struct vho_mem_region *regions, const int *fds, unsigned n, struct vho_mem **out)
 {
-	int ret = check_regions(regions, n);
+	struct vho_mem *mem;
+	int ret = 0;
 
-	if (ret)
-		return ret;
-
-	struct vho_mem *mem = dpu_calloc(1, sizeof(*mem) + n * sizeof(mem->r[0]));
-
+	if (n == 0 || n > VHO_MEM_REGIONS_MAX)
+		return -EINVAL;
+	mem = new_map(n);
 	if (!mem)
 		return -ENOMEM;
-	atomic_store(&mem->refs, 1);
-	for (unsigned i = 0; i < n; i++) {
-		ret = map_region(mem, &regions[i], fds[i]);
-		if (ret) {
-			vho_mem_put(mem);
-			return ret;
-		}
+	for (unsigned i = 0; ret == 0 && i < n; i++)
+		ret = add_region(mem, &regions[i], fds[i]);
+	if (ret) {
+		free_map(mem);
+		return ret;
 	}
-	qsort(mem->r, mem->n, sizeof(mem->r[0]), by_gpa);
-	*out = mem;
-	return 0;
+	return finish_map(mem, NULL, out);
 }
 
 int vho_mem_with(
 	const struct vho_mem *mem, const struct vho_mem_region *add, int fd, struct vho_mem **out)
 {
-	struct vho_mem_region r[VHO_MEM_REGIONS_MAX];
-	int fds[VHO_MEM_REGIONS_MAX];
+	struct vho_mem *next;
 	unsigned n = mem ? mem->n : 0;
+	int ret;
 
 	if (n >= VHO_MEM_REGIONS_MAX)
 		return -EINVAL;
-	for (unsigned i = 0; i < n; i++) {
-		r[i] = mem->r[i].given;
-		fds[i] = mem->r[i].fd;
+	next = new_map(n + 1);
+	if (!next)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++)
+		share_region(next, &mem->r[i]);
+	ret = add_region(next, add, fd);
+	if (ret) {
+		free_map(next);
+		return ret;
 	}
-	r[n] = *add;
-	fds[n] = fd;
-	return vho_mem_create(r, fds, n + 1, out);
+	return finish_map(next, mem, out);
 }
 
 int vho_mem_without(
 	const struct vho_mem *mem, const struct vho_mem_region *del, struct vho_mem **out)
 {
-	struct vho_mem_region r[VHO_MEM_REGIONS_MAX];
-	int fds[VHO_MEM_REGIONS_MAX];
-	unsigned n = 0;
+	const struct vho_mem_map_entry *gone = NULL;
+	struct vho_mem *next;
 
 	for (unsigned i = 0; i < mem->n; i++) {
-		const struct vho_mem_region *g = &mem->r[i].given;
+		const struct vho_mem_map_entry *e = &mem->r[i];
 
-		if (g->gpa == del->gpa && g->uva == del->uva && g->size == del->size)
-			continue;
-		r[n] = *g;
-		fds[n++] = mem->r[i].fd;
+		if (e->gpa == del->gpa && e->uva == del->uva && e->size == del->size)
+			gone = e;
 	}
-	if (n == mem->n)
+	if (!gone)
 		return -ENOENT;
-	if (n == 0) {
+	if (mem->n == 1) {
 		*out = NULL; // the last region went: no memory, as before the first
 		return 0;
 	}
-	return vho_mem_create(r, fds, n, out);
+	next = new_map(mem->n - 1);
+	if (!next)
+		return -ENOMEM;
+	for (unsigned i = 0; i < mem->n; i++)
+		if (&mem->r[i] != gone)
+			share_region(next, &mem->r[i]);
+	return finish_map(next, mem, out);
 }
 
 struct vho_mem *vho_mem_get(struct vho_mem *mem)
@@ -320,12 +445,8 @@ void vho_mem_put(struct vho_mem *mem)
 	// Release our accesses; acquire everyone's before the last put unmaps.
 	if (!mem || atomic_fetch_sub_explicit(&mem->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (unsigned i = 0; i < mem->n; i++) {
-		vho_mem_guard_del(mem->r[i].map_base);
-		munmap(mem->r[i].map_base, mem->r[i].map_len);
-		close(mem->r[i].fd);
-	}
-	free(mem);
+	guard_take((uintptr_t)mem);
+	free_map(mem);
 }
 
 const struct vho_mem_map_entry *vho_mem_find(const struct vho_mem *mem, uint64_t gpa)

@@ -4,7 +4,9 @@
  *
  * A map is built once from the regions a front-end handed over and never changes; a new table makes
  * a new map. Maps are counted: the session holds one reference, and so does every request whose
- * buffers a volume may still touch, so a map outlives the last pointer into it.
+ * buffers a volume may still touch, so a map outlives the last pointer into it. The mappings behind
+ * a map are counted too: a map with one region more or one fewer shares the others with the map it
+ * was made from, so adding a region maps that region and nothing else.
  */
 #pragma once
 
@@ -23,36 +25,55 @@ struct vho_mem_region {
 	uint64_t mmap_off; // where the region starts inside the fd, bytes
 };
 
+/* One mmap(2), shared by every map that has its region. */
+struct vho_mem_mapping {
+	_Atomic unsigned refs;
+	void *base; // owned
+	size_t len;
+	size_t page; // bytes that the guard replaces at once
+};
+
 struct vho_mem_map_entry {
 	uint64_t gpa, size, uva;
 	uint8_t *host; // our mapping of the region's first byte
-	void *map_base; // owned: what munmap() takes
-	size_t map_len;
-	struct vho_mem_region given; // for REM_MEM_REG and equality
-	int fd; // owned copy, for rebuilding the map when one region is added or removed
+	struct vho_mem_mapping *mapping; // one reference
 };
 
 struct vho_mem {
 	unsigned n;
 	_Atomic unsigned refs;
 	_Atomic bool faulted; // SIGBUS was taken inside it: the front-end cut its file short
+	uint64_t mapped; // bytes of all its mappings
 	struct vho_mem_map_entry r[]; // sorted by gpa, no two overlap in gpa or in uva
 };
 
 /*
- * Map regions. fds[i] belongs to regions[i] and stays the caller's (a copy is kept).
+ * Most bytes that the mappings of one map may have together. A front-end needs no memory to make a
+ * file large: without a bound one of them uses up the 128 TiB that a process can address, and no
+ * other tenant's memory can be mapped any more. The default leaves room for every usual guest, and
+ * 32 functions that use all of theirs take half of the address space.
+ */
+#define VHO_MEM_BYTES_DEFAULT (2ULL << 40)
+void vho_mem_limit_set(uint64_t bytes); // control thread, before the first map
+
+/*
+ * Map regions. fds[i] belongs to regions[i] and stays the caller's; none is kept.
  *
  * Returns 0 with a map that holds one reference, or
  *   -EINVAL  n is 0 or above VHO_MEM_REGIONS_MAX; size 0; gpa, uva or offset wraps; two regions
  *            overlap in gpa or uva; fd is not a file long enough for offset + size
- *   -ENOMEM, or the errno of dup(2), fstat(2), mmap(2)
+ *   -EFBIG   together they are larger than the limit
+ *   -ENOMEM, or the errno of fstat(2), mmap(2)
  *
  * Control thread. Spec: vhost-user, "Memory region description".
  */
 int vho_mem_create(
 	const struct vho_mem_region *regions, const int *fds, unsigned n, struct vho_mem **out);
 
-/* A new map with one region more, or one fewer (gpa, uva and size must match: else -ENOENT). */
+/*
+ * A new map with one region more (mem may be NULL), or one fewer (gpa, uva and size must match, or
+ * else -ENOENT; NULL when it was the last). Errors as above.
+ */
 int vho_mem_with(
 	const struct vho_mem *mem, const struct vho_mem_region *add, int fd, struct vho_mem **out);
 int vho_mem_without(
@@ -99,8 +120,9 @@ int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, ui
 
 /*
  * The guard, vho_mem_guard_init() in vho_device.h: a SIGBUS handler that answers a fault inside a
- * map by zero pages and `faulted`, so that a front-end that truncates its memory loses its own
- * session and nothing else. Faults elsewhere go to the previous handler.
+ * map by zero pages and `faulted` of every map that has the region, so that a front-end that
+ * truncates its memory loses its own session and nothing else. Faults elsewhere go to the previous
+ * handler.
  */
 
 /*

@@ -17,6 +17,7 @@
 #define TRANSPORT_FEATURES (BIT(VU_F_LOG_ALL) | BIT(VU_F_PROTOCOL_FEATURES))
 #define VRING_F_LOG 1u // VHOST_VRING_F_LOG
 #define LOG_PAGE 4096u // bytes that one bit of the dirty log stands for
+#define LOG_MAX (8ull << 30) // of a dirty log: a bit for each page of 256 TiB
 
 /* Move a message's only fd out of it. */
 static int take_fd(struct vu_msg *m)
@@ -206,12 +207,8 @@ static int add_mem_reg(struct vu_session *s, struct vu_msg *m)
 {
 	struct vho_mem_region r = region_of(&m->p.region.region);
 	struct vho_mem *mem;
-	int ret;
+	int ret = vho_mem_with(s->dev->mem, &r, m->fds[0], &mem);
 
-	if (s->dev->mem)
-		ret = vho_mem_with(s->dev->mem, &r, m->fds[0], &mem);
-	else
-		ret = vho_mem_create(&r, m->fds, 1, &mem);
 	if (ret < 0)
 		return ret;
 	vho_dev_set_mem(s->dev, mem);
@@ -221,22 +218,11 @@ static int add_mem_reg(struct vu_session *s, struct vu_msg *m)
 static int rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 {
 	struct vho_mem_region r = region_of(&m->p.region.region);
-	const struct vho_mem *old = s->dev->mem;
-	struct vho_mem *mem = NULL;
-	int ret;
+	struct vho_mem *mem;
+	int ret = s->dev->mem ? vho_mem_without(s->dev->mem, &r, &mem) : -ENOENT;
 
-	if (!old)
-		return -ENOENT;
-	if (old->n == 1) {
-		const struct vho_mem_region *g = &old->r[0].given;
-
-		if (g->gpa != r.gpa || g->uva != r.uva || g->size != r.size)
-			return -ENOENT;
-	} else {
-		ret = vho_mem_without(old, &r, &mem);
-		if (ret < 0)
-			return ret;
-	}
+	if (ret < 0)
+		return ret;
 	vho_dev_set_mem(s->dev, mem);
 	return 0;
 }
@@ -263,7 +249,7 @@ static int set_log_base(struct vu_session *s, struct vu_msg *m)
 	void *map;
 	int ret;
 
-	if (size == 0 || size > INT64_MAX - page || off > INT64_MAX - page - size)
+	if (size == 0 || size > LOG_MAX || off > INT64_MAX - page - size)
 		return -EINVAL;
 	if (!log_covers(dev->mem, size))
 		return -EINVAL;

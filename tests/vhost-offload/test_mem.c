@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 
+#include "dpu_alloc.h"
 #include "vq.h"
 
 #define K4 0x1000ULL
@@ -116,6 +118,122 @@ static void add_and_remove(void **state)
 	vq_close(&v);
 }
 
+/* Mappings of files whose name in /proc contains `name`. */
+static unsigned mappings(const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	unsigned n = 0;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		n += strstr(line, name) != NULL;
+	fclose(maps);
+	return n;
+}
+
+/* Adding a region maps that region; the others stay where they are, whichever map goes first. */
+static void regions_are_shared(void **state)
+{
+	struct vho_mem_region r = { .gpa = 0, .size = K4, .uva = 0 };
+	int fd = memfd_create("shared-region", MFD_CLOEXEC);
+	struct vho_mem *mem, *more, *less;
+	void *p;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, K4), 0);
+	assert_int_equal(vho_mem_with(NULL, &r, fd, &mem), 0);
+	p = vho_mem_at(mem, 0, K4);
+	*(uint8_t *)p = 0x42;
+	r.gpa = r.uva = 9 * K4;
+	assert_int_equal(vho_mem_with(mem, &r, fd, &more), 0);
+	assert_int_equal(mappings("shared-region"), 2);
+	assert_ptr_equal(vho_mem_at(more, 0, K4), p);
+	close(fd); // none is kept open
+	r.gpa = r.uva = 0;
+	assert_int_equal(vho_mem_without(more, &r, &less), 0);
+	assert_int_equal(mappings("shared-region"), 2);
+	vho_mem_put(more);
+	assert_int_equal(*(uint8_t *)vho_mem_at(mem, 0, 1), 0x42);
+	assert_null(vho_mem_at(less, 0, 1));
+	assert_int_equal(*(uint8_t *)vho_mem_at(less, 9 * K4, 1), 0x42);
+	vho_mem_put(mem);
+	assert_int_equal(mappings("shared-region"), 1);
+	r.gpa = r.uva = 9 * K4;
+	assert_int_equal(vho_mem_without(less, &r, &mem), 0);
+	assert_null(mem);
+	vho_mem_put(less);
+	assert_int_equal(mappings("shared-region"), 0);
+}
+
+/* Many functions with as many regions as there may be. */
+static void many_full_maps(void **state)
+{
+	enum { MAPS = 40 };
+	int fd = memfd_create("full-map", MFD_CLOEXEC);
+	struct vho_mem *mem[MAPS] = { NULL }, *next;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, K4), 0);
+	for (unsigned k = 0; k < MAPS; k++) {
+		for (uint64_t i = 0; i <= VHO_MEM_REGIONS_MAX; i++) {
+			// From the highest down: no order is like another
+			struct vho_mem_region r = { .gpa = (1000 - i) * K4, .size = K4 };
+
+			r.uva = r.gpa;
+			if (i == VHO_MEM_REGIONS_MAX) {
+				assert_int_equal(vho_mem_with(mem[k], &r, fd, &next), -EINVAL);
+				break;
+			}
+			assert_int_equal(vho_mem_with(mem[k], &r, fd, &next), 0);
+			vho_mem_put(mem[k]);
+			mem[k] = next;
+		}
+		assert_int_equal(mem[k]->n, VHO_MEM_REGIONS_MAX);
+		assert_non_null(vho_mem_at(mem[k], 1000 * K4, K4));
+	}
+	assert_int_equal(mappings("full-map"), MAPS * VHO_MEM_REGIONS_MAX);
+	for (unsigned k = 0; k < MAPS; k++)
+		vho_mem_put(mem[k]);
+	assert_int_equal(mappings("full-map"), 0);
+	close(fd);
+}
+
+/* A file costs its owner nothing: what one session maps of it is bounded. */
+static void address_space_is_bounded(void **state)
+{
+	const uint64_t half = VHO_MEM_BYTES_DEFAULT / 2;
+	int fd = memfd_create("sparse", MFD_CLOEXEC), fds[] = { fd, fd, fd };
+	struct vho_mem_region r[] = {
+		{ 0, half, 0, 0 },
+		{ half, half, half, 0 },
+		{ 2 * half, K4, 2 * half, 0 },
+	};
+	struct vho_mem_region whole = { 0, 2 * half + 1, 0, 0 };
+	struct vho_mem *mem, *next = NULL;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 4 * (off_t)half), 0);
+	assert_int_equal(vho_mem_create(&whole, fds, 1, &mem), -EFBIG);
+	assert_int_equal(vho_mem_create(r, fds, 3, &mem), -EFBIG);
+	assert_int_equal(mappings("sparse"), 0);
+	assert_int_equal(vho_mem_create(r, fds, 2, &mem), 0);
+	assert_int_equal(vho_mem_with(mem, &r[2], fd, &next), -EFBIG);
+	assert_null(next);
+	assert_int_equal(vho_mem_without(mem, &r[0], &next), 0);
+	vho_mem_put(mem);
+	assert_int_equal(vho_mem_with(next, &r[2], fd, &mem), 0);
+	vho_mem_put(next);
+	vho_mem_put(mem);
+	vho_mem_limit_set(K4);
+	assert_int_equal(vho_mem_with(NULL, &r[2], fd, &mem), 0);
+	vho_mem_put(mem);
+	r[2].mmap_off = 1; // touches two pages
+	assert_int_equal(vho_mem_with(NULL, &r[2], fd, &mem), -EFBIG);
+	vho_mem_limit_set(VHO_MEM_BYTES_DEFAULT);
+	close(fd);
+}
+
 /* The front-end cuts its file short: its own bytes read as zeros, and the map says so. */
 static void truncated(void **state)
 {
@@ -134,6 +252,65 @@ static void truncated(void **state)
 	p[0x5000] = 3;
 	assert_int_equal(p[0x5000], 3);
 	assert_int_equal(*(volatile uint8_t *)vho_mem_at(v.mem, VQ_GPA, 1), 0);
+	vq_close(&v);
+}
+
+/* A region of several maps is cut short: all of them hear of it, and so does one made later. */
+static void truncated_in_every_map(void **state)
+{
+	struct vho_mem_region r = { .gpa = 0, .size = K4, .uva = 0 }, other = { 0, K4, 0, 0 };
+	int fd = memfd_create("m", MFD_CLOEXEC), fd2 = memfd_create("m", MFD_CLOEXEC);
+	struct vho_mem *mem, *with, *later, *stranger;
+
+	(void)state;
+	assert_int_equal(vho_mem_guard_init(), 0);
+	assert_int_equal(ftruncate(fd, K4) | ftruncate(fd2, 2 * K4), 0);
+	assert_int_equal(vho_mem_create(&r, &fd, 1, &mem), 0);
+	r.gpa = r.uva = K4;
+	assert_int_equal(vho_mem_with(mem, &r, fd2, &with), 0);
+	assert_int_equal(vho_mem_create(&other, &fd2, 1, &stranger), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(*(volatile uint8_t *)vho_mem_at(with, 0, 1), 0);
+	assert_true(atomic_load(&with->faulted));
+	assert_true(atomic_load(&mem->faulted));
+	assert_false(atomic_load(&stranger->faulted));
+	r.gpa = r.uva = 2 * K4;
+	assert_int_equal(vho_mem_with(with, &r, fd2, &later), 0);
+	assert_true(atomic_load(&later->faulted));
+	vho_mem_put(with);
+	assert_int_equal(ftruncate(fd2, 0), 0);
+	assert_int_equal(*(volatile uint8_t *)vho_mem_at(stranger, 0, 1), 0);
+	assert_true(atomic_load(&stranger->faulted));
+	vho_mem_put(later);
+	vho_mem_put(mem);
+	vho_mem_put(stranger);
+	close(fd);
+	close(fd2);
+}
+
+/* IO-09: the k-th allocation fails, for every k; the old map stays as it is. */
+static void no_memory(void **state)
+{
+	struct vho_mem_region more = { .gpa = 0, .size = K4, .uva = 0 };
+	struct vho_mem *next = NULL;
+	int ret = -ENOMEM;
+	struct vq v;
+
+	(void)state;
+	vq_open(&v);
+	for (long k = 0; ret != 0; k++) {
+		assert_true(k < 8);
+		dpu_alloc_fail_after(k);
+		ret = vho_mem_with(v.mem, &more, v.fd, &next);
+		dpu_alloc_fail_after(-1);
+		assert_true(ret == 0 || ret == -ENOMEM);
+		assert_non_null(vho_mem_at(v.mem, VQ_GPA, 1));
+	}
+	vho_mem_put(v.mem);
+	v.mem = next;
+	dpu_alloc_fail_after(0);
+	assert_int_equal(vho_mem_without(v.mem, &more, &next), -ENOMEM);
+	dpu_alloc_fail_after(-1);
 	vq_close(&v);
 }
 
@@ -161,7 +338,12 @@ int main(void)
 {
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(add_and_remove),
+		cmocka_unit_test(regions_are_shared),
+		cmocka_unit_test(many_full_maps),
+		cmocka_unit_test(address_space_is_bounded),
+		cmocka_unit_test(no_memory),
 		cmocka_unit_test(truncated),
+		cmocka_unit_test(truncated_in_every_map),
 		cmocka_unit_test(elsewhere),
 	};
 	int failed = 0;
