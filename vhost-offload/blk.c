@@ -10,6 +10,7 @@
 
 #include "blk_req.h"
 #include "dpu_alloc.h"
+#include "dpu_log.h"
 #include "queue.h"
 
 #define BIT(n) (1ULL << (n))
@@ -19,6 +20,7 @@ static_assert(SEG_MAX_MAX * (uint64_t)BLK_SIZE_MAX <= BLK_REQUEST_BYTES, "blk_re
 /* Geometry for guests that still ask. */
 #define HEADS 255U
 #define SECTORS_PER_TRACK 63U
+#define WRITEBACK_OFF ((uint32_t)offsetof(struct blk_config, writeback))
 
 static const char *const error_names[] = {
 	[VHO_BLK_ERR_MALFORMED] = "malformed",
@@ -48,6 +50,87 @@ const char *vho_blk_error_text(enum vho_blk_error e)
 	return (unsigned)e < VHO_BLK_ERR_COUNT ? error_texts[e] : NULL;
 }
 
+/* ---- cache mode ---- */
+
+/*
+ * A guest that chose write-through relies on every answered write, and no front-end repeats that
+ * choice to a new process of ours: QEMU keeps the field, shows it to the guest over every reset,
+ * and neither sends nor reads it again when it reconnects. So the field stays as it was told for as
+ * long as the session lasts, and is noted in the inflight region, which comes back. In a session
+ * whose front-end has not seen our value, or whose rings have a past, the note counts; without one
+ * every write is stable until we are told. 5.2.5 lets the mode after a reset be either.
+ */
+#define NOTE_WCE 1
+
+static bool has(const struct vho_blk *blk, unsigned feature)
+{
+	return blk->dev.features >> feature & 1;
+}
+
+/* 5.2.5.2: for a driver that cannot flush it is 0. */
+static bool wce_field(const struct vho_blk *blk)
+{
+	return blk->wce && (has(blk, VIRTIO_BLK_F_FLUSH) || !has(blk, VIRTIO_BLK_F_CONFIG_WCE));
+}
+
+/* 5.2.5: without the field, being able to flush decides. */
+static void apply_wce(struct vho_blk *blk)
+{
+	bool on = has(blk, VIRTIO_BLK_F_CONFIG_WCE) ? wce_field(blk) : has(blk, VIRTIO_BLK_F_FLUSH);
+
+	atomic_store_explicit(&blk->writeback, on, memory_order_relaxed);
+	if (blk->dev.inflight && blk->wce_known)
+		vho_inflight_set_note(blk->dev.inflight, blk->wce ? NOTE_WCE : 0);
+}
+
+static void features_set(struct vho_dev *dev)
+{
+	apply_wce(dev->owner);
+}
+
+static void reset(struct vho_dev *dev)
+{
+	struct vho_blk *blk = dev->owner;
+
+	if (dev->connected)
+		return; // the front-end goes on showing the field as it is
+	blk->wce = true;
+	blk->wce_seen = blk->wce_known = false;
+}
+
+/* Does some ring go on where another process, or another session, stopped? */
+static bool has_past(const struct vho_dev *dev, unsigned starting)
+{
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		const struct vho_dev_queue *dq = &dev->queues[i];
+		uint32_t base = i == starting ? vho_queue_base(&dq->q) : dq->base;
+
+		if (base != 0 && base != 0x8000 && base != 0x80008000)
+			return true;
+	}
+	return false;
+}
+
+/* A ring is about to start: from now on requests are answered under some mode. */
+static void settle_wce(struct vho_blk *blk, unsigned idx)
+{
+	const struct vho_dev *dev = &blk->dev;
+	bool fresh = blk->wce_seen && !has_past(dev, idx);
+	int note = dev->inflight ? vho_inflight_note(dev->inflight) : -ENOENT;
+
+	if (!blk->wce_known && !fresh && note >= 0)
+		blk->wce = note & NOTE_WCE;
+	if (!blk->wce_known && !fresh && note < 0) {
+		if (!has(blk, VIRTIO_BLK_F_CONFIG_WCE))
+			return; // not asked yet: it may come with a later driver's features
+		dpu_info("blk: what the driver chose is not known, write-through", "dev=%s",
+			dev->name);
+		blk->wce = false;
+	}
+	blk->wce_known = true;
+	apply_wce(blk);
+}
+
 /* ---- configuration space ---- */
 
 static void fill_config(const struct vho_blk *blk, struct blk_config *c)
@@ -68,7 +151,7 @@ static void fill_config(const struct vho_blk *blk, struct blk_config *c)
 		.blk_size = dpu_le32_put(l->block_size),
 		.min_io_size = dpu_le16_put(1),
 		.opt_io_size = dpu_le32_put(l->opt_io_size / l->block_size),
-		.writeback = atomic_load_explicit(&blk->writeback, memory_order_relaxed),
+		.writeback = wce_field(blk),
 		.num_queues = dpu_le16_put((uint16_t)blk->dev.n_queues),
 		.max_discard_sectors = dpu_le32_put(l->max_discard_sectors),
 		.max_discard_seg = dpu_le32_put(l->max_discard_sectors ? 1 : 0),
@@ -82,13 +165,16 @@ static void fill_config(const struct vho_blk *blk, struct blk_config *c)
 
 static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
+	struct vho_blk *blk = dev->owner;
 	struct blk_config c;
 	uint32_t n;
 
-	fill_config(dev->owner, &c);
+	fill_config(blk, &c);
 	memset(buf, 0, len);
 	if (off >= sizeof(c))
 		return;
+	if (off <= WRITEBACK_OFF && len > WRITEBACK_OFF - off)
+		blk->wce_seen = true;
 	n = len < sizeof(c) - off ? len : (uint32_t)(sizeof(c) - off);
 	memcpy(buf, (const uint8_t *)&c + off, n);
 }
@@ -98,35 +184,15 @@ static int config_write(struct vho_dev *dev, uint32_t off, const void *buf, uint
 	struct vho_blk *blk = dev->owner;
 	uint8_t v;
 
-	if (off != offsetof(struct blk_config, writeback) || len != 1)
-		return -EINVAL;
-	if (!(dev->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)))
+	if (off != WRITEBACK_OFF || len != 1 || !has(blk, VIRTIO_BLK_F_CONFIG_WCE))
 		return -EINVAL;
 	memcpy(&v, buf, 1);
 	if (v > 1)
 		return -EINVAL;
-	atomic_store_explicit(&blk->writeback, v == 1, memory_order_relaxed);
+	blk->wce = v == 1;
+	blk->wce_known = true;
+	apply_wce(blk);
 	return 0;
-}
-
-/*
- * The cache mode that the driver's choice of features means (5.2.5.1): a driver that can neither
- * flush nor switch the cache off gets writes that are stable when answered.
- */
-static void features_set(struct vho_dev *dev)
-{
-	struct vho_blk *blk = dev->owner;
-	bool can_tell = (dev->features &
-				(BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE))) != 0;
-
-	atomic_store_explicit(&blk->writeback, can_tell, memory_order_relaxed);
-}
-
-static void reset(struct vho_dev *dev)
-{
-	struct vho_blk *blk = dev->owner;
-
-	atomic_store_explicit(&blk->writeback, true, memory_order_relaxed);
 }
 
 /* ---- queues ---- */
@@ -139,6 +205,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	unsigned n = blk->depth < q->size ? blk->depth : q->size;
 
 	assert(!bq->pool);
+	settle_wce(blk, idx);
 	bq->q = q;
 	bq->pushed = 0;
 	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
@@ -276,7 +343,8 @@ int vho_blk_create(
 	if (conf->serial)
 		memcpy(blk->serial, conf->serial, strnlen(conf->serial, BLK_ID_LEN));
 	atomic_init(&blk->sectors, l.size / BLK_SECTOR);
-	atomic_init(&blk->writeback, true);
+	atomic_init(&blk->writeback, false); // until features say more
+	blk->wce = true;
 	blk->queues = dpu_aligned_calloc(64, conf->n_queues, sizeof(*blk->queues));
 	if (!blk->queues) {
 		ret = -ENOMEM;

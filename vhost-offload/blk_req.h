@@ -125,9 +125,14 @@ struct vho_blk {
 	struct vho_blk_limits limits; // as at creation; only the size changes later
 	struct blk_queue *queues; // owned; dev.n_queues entries
 
+	/* Control thread: see blk.c, "cache mode". */
+	bool wce; // configuration space's `writeback`
+	bool wce_seen; // the front-end has read it in this session
+	bool wce_known; // it and we agree about it
+
 	/* Written by the control thread, read by workers: relaxed. */
 	_Atomic uint64_t sectors;
-	_Atomic bool writeback; // false: a write is stable when answered
+	_Atomic bool writeback; // what wce means to this driver. False: writes are stable
 };
 
 /* Slots for n requests of at most iov_max segments: 0 or -ENOMEM. Control thread. */

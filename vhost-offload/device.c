@@ -398,6 +398,8 @@ void vho_dev_reset(struct vho_dev *dev)
 	vho_dev_stop_all(dev);
 	for (unsigned i = 0; i < dev->n_queues; i++)
 		queue_reset(&dev->queues[i]);
+	if (dev->inflight)
+		vho_inflight_reset(dev->inflight);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->status = 0;

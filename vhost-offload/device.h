@@ -33,7 +33,11 @@ struct vho_dev_type {
 	void (*control_poll)(struct vho_dev *dev);
 	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu); // VHOST_USER_NET_SET_MTU
 	int (*send_rarp)(struct vho_dev *dev, const uint8_t mac[6]); // VHOST_USER_SEND_RARP
-	void (*reset)(struct vho_dev *dev); // back to the state after creation
+	/*
+	 * Virtio reset, or the front-end left (dev->connected is false then): back to the state
+	 * after creation, but for what a front-end keeps in mind over a reset.
+	 */
+	void (*reset)(struct vho_dev *dev);
 };
 
 /* One queue as the transport knows it, and the engine's part of it. */
@@ -65,7 +69,6 @@ struct vho_dev {
 	const struct vho_host *host; // borrowed
 	unsigned n_queues;
 	uint64_t features_offered; // device and transport-independent ring bits
-	uint64_t protocol_off; // protocol features that the type does not want
 	struct vho_dev_queue *queues; // owned; n_queues entries
 
 	/* Session state. */
@@ -143,5 +146,8 @@ void vho_dev_stop_all(struct vho_dev *dev);
 /* Start every queue that can be. */
 void vho_dev_start_all(struct vho_dev *dev);
 
-/* Virtio reset (RESET_DEVICE, status 0): queues stopped, features and config as after creation. */
+/*
+ * Virtio reset (RESET_DEVICE, status 0): queues stopped, features as after creation, nothing in
+ * flight any more. The inflight region stays, for rings that begin anew.
+ */
 void vho_dev_reset(struct vho_dev *dev);

@@ -15,6 +15,8 @@
 #define QUEUES_MAX 1024
 #define RING_MAX 32768
 #define QUEUE_ALIGN 64 // between the queues' parts, as other back-ends have it
+#define NOTE_BYTES QUEUE_ALIGN
+#define NOTE_MAGIC 0x6f626e6f746500ULL // the low byte is the note: stored with it in one step
 
 static size_t queue_bytes(uint16_t size, bool packed)
 {
@@ -50,9 +52,11 @@ static int make_views(struct vho_inflight *inf, uint8_t *first)
 	return 0;
 }
 
+/* Map at most `size` bytes; what lies behind the shape and the note is not ours. */
 static int map_region(int fd, uint64_t off, uint64_t size, uint16_t n_queues, uint16_t queue_size,
 	bool packed, struct vho_inflight **out)
 {
+	size_t queues = n_queues * queue_bytes(queue_size, packed);
 	struct vho_inflight *inf = dpu_calloc(1, sizeof(*inf));
 	int ret;
 
@@ -61,19 +65,21 @@ static int map_region(int fd, uint64_t off, uint64_t size, uint16_t n_queues, ui
 	inf->n_queues = n_queues;
 	inf->queue_size = queue_size;
 	inf->packed = packed;
-	inf->size = size;
+	inf->size = size - queues < NOTE_BYTES ? queues : queues + NOTE_BYTES;
 	inf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (inf->fd < 0) {
 		ret = -errno;
 		goto err;
 	}
-	inf->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)off);
+	inf->base = mmap(NULL, inf->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)off);
 	if (inf->base == MAP_FAILED) {
 		inf->base = NULL;
 		ret = -errno;
 		goto err;
 	}
-	ret = vho_mem_guard_add(inf->base, size, (size_t)sysconf(_SC_PAGESIZE), &inf->faulted);
+	if (inf->size > queues)
+		inf->note = (uint64_t *)((uint8_t *)inf->base + queues);
+	ret = vho_mem_guard_add(inf->base, inf->size, (size_t)sysconf(_SC_PAGESIZE), &inf->faulted);
 	if (!ret)
 		ret = make_views(inf, inf->base);
 	if (ret)
@@ -94,7 +100,7 @@ static bool shape_ok(uint16_t n_queues, uint16_t queue_size)
 int vho_inflight_create(
 	uint16_t n_queues, uint16_t queue_size, bool packed, struct vho_inflight **out)
 {
-	size_t size = n_queues * queue_bytes(queue_size, packed);
+	size_t size = n_queues * queue_bytes(queue_size, packed) + NOTE_BYTES;
 	int fd, ret;
 
 	if (!shape_ok(n_queues, queue_size))
@@ -150,6 +156,33 @@ struct vho_inflight_queue *vho_inflight_queue(struct vho_inflight *inf, uint16_t
 	return inf && idx < inf->n_queues ? &inf->q[idx] : NULL;
 }
 
+void vho_inflight_reset(struct vho_inflight *inf)
+{
+	for (unsigned i = 0; i < inf->n_queues; i++) {
+		struct vho_inflight_queue *iq = &inf->q[i];
+
+		// The next start lays it out anew.
+		if (iq->packed)
+			iq->packed->version = 0;
+		else
+			iq->split->version = 0;
+		iq->n_resubmit = iq->n_batch = 0;
+	}
+}
+
+void vho_inflight_set_note(struct vho_inflight *inf, uint8_t note)
+{
+	if (inf->note)
+		*(volatile uint64_t *)inf->note = NOTE_MAGIC | note;
+}
+
+int vho_inflight_note(const struct vho_inflight *inf)
+{
+	uint64_t v = inf->note ? *(const volatile uint64_t *)inf->note : 0;
+
+	return (v & ~0xffULL) == NOTE_MAGIC ? (int)(v & 0xff) : -ENOENT;
+}
+
 /* A request found in flight: a copy, so that sorting does not depend on shared memory. */
 struct found {
 	uint64_t counter;
@@ -178,6 +211,19 @@ static bool faulted(const struct vho_inflight_queue *iq)
 	return atomic_load_explicit(iq->faulted, memory_order_relaxed);
 }
 
+/* An empty region: new, or of rings that were reset. */
+static void format_split(struct vho_inflight_queue *iq, uint16_t used_idx)
+{
+	volatile struct vho_inflight_split *r = iq->split;
+
+	for (uint16_t i = 0; i < iq->size; i++)
+		r->desc[i].inflight = 0;
+	r->desc_num = iq->size;
+	r->used_idx = used_idx;
+	vho_inflight_step();
+	r->version = VHO_INFLIGHT_VERSION;
+}
+
 static int recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint16_t *avail)
 {
 	volatile struct vho_inflight_split *r = iq->split;
@@ -186,10 +232,7 @@ static int recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint1
 	iq->n_resubmit = iq->n_batch = 0;
 	iq->counter = 0;
 	if (r->version == 0) {
-		r->desc_num = iq->size;
-		r->used_idx = used_idx;
-		vho_inflight_step();
-		r->version = VHO_INFLIGHT_VERSION;
+		format_split(iq, used_idx);
 		return 0;
 	}
 	if (r->version != VHO_INFLIGHT_VERSION || r->desc_num != iq->size)
@@ -233,7 +276,7 @@ int vho_inflight_recover_split(
 	return ret == 0 && faulted(iq) ? -EFAULT : ret;
 }
 
-/* An empty region of our own making. */
+/* As format_split(). */
 static void format_packed(struct vho_inflight_queue *iq, const struct vho_inflight_pos *pos)
 {
 	volatile struct vho_inflight_packed *r = iq->packed;

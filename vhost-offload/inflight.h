@@ -18,7 +18,8 @@ struct vho_inflight_queue; // view of one queue's part of the region
 /* The region of a whole device. */
 struct vho_inflight {
 	void *base; // owned mapping
-	size_t size; // bytes
+	size_t size; // bytes of it
+	uint64_t *note; // inside it, behind the queues' parts; NULL: the region has no room
 	int fd; // owned
 	uint16_t n_queues;
 	uint16_t queue_size; // descriptors per queue
@@ -35,13 +36,28 @@ int vho_inflight_create(
 	uint16_t n_queues, uint16_t queue_size, bool packed, struct vho_inflight **out);
 
 /*
- * VHOST_USER_SET_INFLIGHT_FD: map [off, off + size) of fd, which stays the caller's.
+ * VHOST_USER_SET_INFLIGHT_FD: map what the shape needs of [off, off + size) of fd, which stays the
+ * caller's.
  * Returns 0, or -EINVAL: size too small for the shape, sum wraps, off not page aligned, fd shorter.
  */
 int vho_inflight_open(int fd, uint64_t off, uint64_t size, uint16_t n_queues, uint16_t queue_size,
 	bool packed, struct vho_inflight **out);
 
 void vho_inflight_destroy(struct vho_inflight *inf);
+
+/*
+ * The rings begin anew: nothing is in flight, whatever the region says. The note stays. Control
+ * thread, queues at rest.
+ */
+void vho_inflight_reset(struct vho_inflight *inf);
+
+/*
+ * A byte that lives as long as the region: what a device of our kind wants to know when a later
+ * process serves the same front-end. Behind what the specification lays out, in room that we ask
+ * for. vho_inflight_note() is -ENOENT when none was left (0 to 255 otherwise). Control thread.
+ */
+void vho_inflight_set_note(struct vho_inflight *inf, uint8_t note);
+int vho_inflight_note(const struct vho_inflight *inf);
 
 /* The part of queue idx, or NULL when the region has none. */
 struct vho_inflight_queue *vho_inflight_queue(struct vho_inflight *inf, uint16_t idx);

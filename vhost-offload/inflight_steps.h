@@ -120,9 +120,8 @@ static inline void vho_inflight_split_published(struct vho_inflight_queue *iq, u
 /* ---- packed: a request's descriptors are copied, for the ring's may be overwritten ---- */
 
 /*
- * Note one descriptor. *head is where the request's entries start: set it from
- * vho_inflight_packed_head() and pass it with `first`. Returns false when the region's free list
- * leads outside it.
+ * Note one descriptor of a list. *head is the entry where the list starts: set with `first`, to be
+ * passed again with the others. Returns false when the region's free list leads outside it.
  */
 static inline bool vho_inflight_packed_pop(struct vho_inflight_queue *iq,
 	const struct vring_packed_desc *d, bool first, bool last, uint16_t *head)

@@ -98,6 +98,10 @@ static int reset_owner(struct vu_session *s, struct vu_msg *m)
 	return 0;
 }
 
+/*
+ * CONFIG for NICs too, though QEMU 7.2 warns at each connection that it has no use for it there:
+ * other front-ends learn address, MTU and number of queue pairs from configuration space.
+ */
 static uint64_t protocol_offered(const struct vho_dev *dev)
 {
 	uint64_t bits = BIT(VU_PF_MQ) | BIT(VU_PF_LOG_SHMFD) | BIT(VU_PF_REPLY_ACK) |
@@ -109,7 +113,7 @@ static uint64_t protocol_offered(const struct vho_dev *dev)
 		bits |= BIT(VU_PF_MTU);
 	if (dev->type->send_rarp)
 		bits |= BIT(VU_PF_RARP);
-	return bits & ~dev->protocol_off;
+	return bits;
 }
 
 static int get_protocol_features(struct vu_session *s, struct vu_msg *m)

@@ -80,6 +80,9 @@ struct env {
 	bool packed;
 	uint64_t features; // 0: everything that is offered and fits the layout
 	size_t mem_size; // 0: MEM_SIZE
+	bool blind; // the front-end does not read configuration space
+	uint32_t base; // where the ring goes on; 0: a new ring
+	struct vho_inflight *region; // the front-end's inflight region, or NULL
 	unsigned started, stopped;
 };
 
@@ -112,55 +115,64 @@ static inline void env_synchronize(void *arg)
 	(void)arg;
 }
 
+/* Hand over the ring and start it. 0 or -errno. */
+static inline int env_ring_up(struct env *e)
+{
+	struct vho_dev_queue *dq = &e->dev->queues[0];
+
+	dq->size = e->ring.size;
+	if (e->ring.packed) {
+		dq->desc_uva = (uintptr_t)e->ring.pdesc;
+		dq->driver_uva = (uintptr_t)e->ring.driver_event;
+		dq->device_uva = (uintptr_t)e->ring.device_event;
+		dq->base = e->base ? e->base : 0x80008000;
+	} else {
+		dq->desc_uva = (uintptr_t)e->ring.desc;
+		dq->driver_uva = (uintptr_t)e->ring.avail;
+		dq->device_uva = (uintptr_t)e->ring.used;
+		dq->base = e->base;
+	}
+	dq->has_addr = dq->has_kick = dq->enabled = true;
+	vho_dev_queue_set_call(e->dev, 0, dup(e->ring.call_fd));
+	return vho_dev_queue_try_start(e->dev, 0);
+}
+
 /* Negotiate, hand over memory and the ring: what a transport does. 0 or -errno. */
 static inline int env_connect(struct env *e, const struct layout *l, uint64_t features)
 {
-	struct vho_dev_queue *dq = &e->dev->queues[0];
 	struct vho_mem_region r = { e->mem.r[0].gpa, e->mem.r[0].size,
 		(uint64_t)(uintptr_t)e->mem.r[0].host, 0 };
+	struct vho_inflight *inf = NULL;
+	uint8_t config[64];
 	int fd = e->mem.r[0].fd, ret;
 
 	vho_dev_attach(e->dev);
+	if (!e->blind)
+		e->dev->type->config_read(e->dev, 0, config, sizeof(config));
 	ret = vho_dev_set_features(e->dev, features);
+	if (ret == 0 && e->region) {
+		ret = vho_inflight_open(e->region->fd, 0, e->region->size, 1,
+			(uint16_t)e->ring.size, l->packed, &inf);
+		if (ret == 0)
+			vho_dev_set_inflight(e->dev, inf);
+	}
 	if (ret == 0)
 		ret = vho_mem_create(&r, &fd, 1, &e->map);
 	if (ret < 0)
 		return ret;
 	vho_dev_set_mem(e->dev, vho_mem_get(e->map));
-	dq->size = e->ring.size;
-	if (l->packed) {
-		dq->desc_uva = (uintptr_t)e->ring.pdesc;
-		dq->driver_uva = (uintptr_t)e->ring.driver_event;
-		dq->device_uva = (uintptr_t)e->ring.device_event;
-		dq->base = 0x80008000;
-	} else {
-		dq->desc_uva = (uintptr_t)e->ring.desc;
-		dq->driver_uva = (uintptr_t)e->ring.avail;
-		dq->device_uva = (uintptr_t)e->ring.used;
-		dq->base = 0;
-	}
-	dq->has_addr = dq->has_kick = dq->enabled = true;
-	dq->call_fd = dup(e->ring.call_fd);
-	return vho_dev_queue_try_start(e->dev, 0);
+	return env_ring_up(e);
 }
 
-/* A disk with conf over `ops`, connected. 0 or -errno. */
-static inline int env_open(struct env *e, const struct layout *l, struct vho_blk_conf *conf)
+/* The device's half: a disk with conf over `ops`, connected. 0 or -errno. */
+static inline int env_device(struct env *e, const struct layout *l, struct vho_blk_conf *conf)
 {
 	static struct vho_host host;
-	struct drv_ring_conf rc = { .packed = l->packed,
-		.size = 64,
-		.features = l->features,
-		.indirect_max = l->indirect_max };
 	uint64_t rings = 1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_RING_F_EVENT_IDX |
 			 1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_RING_PACKED;
 	uint64_t f;
-	int ret = drv_mem_init(&e->mem, 1, e->mem_size ? e->mem_size : MEM_SIZE);
+	int ret;
 
-	if (ret == 0)
-		ret = drv_ring_init(&e->ring, &e->mem, &rc);
-	if (ret < 0)
-		return ret;
 	host = (struct vho_host){ .arg = e,
 		.queue_start = env_queue_start,
 		.queue_stop = env_queue_stop,
@@ -177,6 +189,22 @@ static inline int env_open(struct env *e, const struct layout *l, struct vho_blk
 	if (l->packed)
 		f |= 1ULL << VIRTIO_F_RING_PACKED;
 	return env_connect(e, l, f);
+}
+
+/* Guest memory with a ring, and a disk on it. 0 or -errno. */
+static inline int env_open(struct env *e, const struct layout *l, struct vho_blk_conf *conf)
+{
+	struct drv_ring_conf rc = { .packed = l->packed,
+		.size = 64,
+		.features = l->features,
+		.indirect_max = l->indirect_max };
+	int ret = drv_mem_init(&e->mem, 1, e->mem_size ? e->mem_size : MEM_SIZE);
+
+	if (ret == 0)
+		ret = drv_ring_init(&e->ring, &e->mem, &rc);
+	if (ret < 0)
+		return ret;
+	return env_device(e, l, conf);
 }
 
 static inline void env_close(struct env *e)

@@ -400,6 +400,40 @@ static void truncated_region(void **state)
 	vq_close(&r.v);
 }
 
+/* The note needs room behind the queues' parts; of more than that nothing is mapped. */
+static void note_needs_room(void **state)
+{
+	int fd = memfd_create("i", MFD_CLOEXEC);
+	struct vho_inflight *ours, *inf;
+	size_t queues;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 1LL << 40), 0);
+	assert_int_equal(vho_inflight_create(2, 64, false, &ours), 0);
+	assert_int_equal(vho_inflight_note(ours), -ENOENT);
+	for (int v = 0; v < 256; v++) {
+		vho_inflight_set_note(ours, (uint8_t)v);
+		assert_int_equal(vho_inflight_note(ours), v);
+	}
+	vho_inflight_reset(ours);
+	assert_int_equal(vho_inflight_note(ours), 255);
+	assert_int_equal(vho_inflight_open(ours->fd, 0, ours->size, 2, 64, false, &inf), 0);
+	assert_int_equal(vho_inflight_note(inf), 255);
+	vho_inflight_destroy(inf);
+	queues = ours->size - 64;
+	vho_inflight_destroy(ours);
+
+	assert_int_equal(vho_inflight_open(fd, 0, 1ULL << 40, 2, 64, false, &inf), 0);
+	assert_int_equal(inf->size, queues + 64);
+	vho_inflight_destroy(inf);
+	assert_int_equal(vho_inflight_open(fd, 0, queues + 63, 2, 64, false, &inf), 0);
+	assert_int_equal(inf->size, queues);
+	vho_inflight_set_note(inf, 1);
+	assert_int_equal(vho_inflight_note(inf), -ENOENT);
+	vho_inflight_destroy(inf);
+	close(fd);
+}
+
 /* Pages that the fault handler could not replace one by one. */
 static void region_of_huge_pages(void **state)
 {
@@ -423,6 +457,7 @@ int main(void)
 		cmocka_unit_test(hostile_region),
 		cmocka_unit_test(positions_outside_the_ring),
 		cmocka_unit_test(truncated_region),
+		cmocka_unit_test(note_needs_room),
 		cmocka_unit_test(region_of_huge_pages),
 	};
 	int failed = 0;
