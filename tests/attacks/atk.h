@@ -3,9 +3,10 @@
  * Attack rows against a live cardd. Every row misbehaves on functions of its own while a victim on
  * other functions of the same daemon does verified I/O and pings.
  *
- * A row passes when the daemon is the same process, the victim saw no error and went on, the row's
- * own checks hold, the attacked function serves the next honest session, and descriptors, threads
- * and private memory are back where they were.
+ * A row passes when the daemon is the same process, the victim saw no error, went on and was hardly
+ * slower, the row's own checks hold, the attacked function serves the next honest session, nothing
+ * of the victim's or of the daemon's came into the attacker's hands, and descriptors, threads and
+ * private memory are back where they were.
  */
 #pragma once
 
@@ -26,6 +27,7 @@ struct atk_daemon {
 	char dir[64]; // its sockets and files; removed at the end
 	char binary[256];
 	const char *config; // borrowed: JSON text
+	const char *secret; // borrowed: stands in its environment; NULL: nothing does
 };
 
 /* 0, or -errno; the daemon serves when it returns. */
@@ -42,37 +44,75 @@ struct atk_use {
 };
 int atk_daemon_use(const struct atk_daemon *d, struct atk_use *out);
 
+/* ---- canaries: bytes that no attacker may ever see ---- */
+
+#define ATK_CANARY_LEN 16
+
+enum atk_canary {
+	ATK_CANARY_DISK, // in every sector that the victim wrote
+	ATK_CANARY_NET, // in every frame that it sent
+	ATK_CANARY_NAME, // printable: in the daemon's heap and environment
+	ATK_CANARIES
+};
+
+/* Make them up, and look for them from now on in all that closed sessions leave behind. */
+void atk_canary_init(void);
+void atk_canary_stop(void);
+const char *atk_canary(enum atk_canary which); // ATK_CANARY_LEN bytes and a NUL
+void atk_canary_fill(enum atk_canary which, void *p, size_t len);
+/* What was seen since the last call ("disk"), or NULL. */
+const char *atk_canary_seen(void);
+
+/* ---- the victim ---- */
+
 struct atk_victim;
 int atk_victim_start(struct atk_daemon *d, struct atk_victim **out);
 void atk_victim_stop(struct atk_victim *v);
 
 struct atk_victim_stats {
 	uint64_t requests, frames, errors;
-	uint64_t p99_ns; // since the last call with `reset`
 };
 void atk_victim_stats(struct atk_victim *v, struct atk_victim_stats *out);
-void atk_victim_lat_reset(struct atk_victim *v);
+
+/* Latencies since the last atk_victim_window(); n: what they were made from. */
+struct atk_lat {
+	uint64_t disk_p99_ns, net_p99_ns, disk_n, net_n;
+};
+/* Both wait until the victim's threads have noticed: 0, or -ETIMEDOUT when it stands still. */
+int atk_victim_window(struct atk_victim *v);
+int atk_victim_lat(struct atk_victim *v, struct atk_lat *out);
+
+/* ---- rows ---- */
 
 struct atk_env {
 	struct atk_daemon *d; // borrowed
 	unsigned percent; // of the full number of repetitions
+	unsigned race_s; // how long threads race each other
 	char why[256]; // of a failure
 };
 
+#define ATK_NOT_APPLICABLE 1 // e->why says why
+
 struct atk_row {
 	const char *id, *name;
-	int (*run)(struct atk_env *e); // 0, or negative with e->why
+	int (*run)(struct atk_env *e); // 0, ATK_NOT_APPLICABLE, or negative with e->why
 };
 
 struct atk_group {
 	const struct atk_row *rows;
 	unsigned n;
 };
-extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vs_rows, atk_vp_rows, atk_vn_rows,
-	atk_vb_rows;
+extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vs_rows, atk_vs_long_rows,
+	atk_vp_rows, atk_vn_rows, atk_vb_rows;
+
+/* Run one row and judge it; print its line. What run() answered, or negative. */
+int atk_judge(struct atk_env *e, const struct atk_row *row, struct atk_victim *v);
+/* The victim must go on: some request and some frame finished since `was`, and no error. */
+int atk_victim_goes_on(struct atk_env *e, struct atk_victim *v, const struct atk_victim_stats *was);
 
 /* Functions of the daemon that rows may abuse. */
 #define ATK_BLK "atk-blk"
+#define ATK_BLK_BIG "atk-big" // 4 GiB
 #define ATK_BLK_RO "atk-ro"
 #define ATK_NET "atk-net"
 #define ATK_PEER "atk-peer"
@@ -102,7 +142,10 @@ bool atk_rejected(struct drv_vu *vu, enum drv_req req, struct drv_msg *m, uint32
 bool atk_ring_broken(struct drv_ring *r, int timeout_ms);
 /* The request was answered (1), its ring stopped (0), or neither happened in time (-ETIMEDOUT). */
 int atk_answered_or_broken(struct drv_blk *b, const struct drv_blk_io *io);
-/* Write to the first `bytes` of a disk, so that memory behind it is there from now on. */
-int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes);
+/*
+ * Write to the first `bytes` of a disk, so that memory behind it is there from now on: zeros, or
+ * ATK_CANARY_LEN bytes over and over.
+ */
+int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes, const char *fill);
 /* An honest session on the function reads a sector or passes a frame. */
 int atk_function_works(struct atk_env *e, const char *function);

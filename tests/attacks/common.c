@@ -134,7 +134,7 @@ static int net_works(struct atk_env *e, const char *function)
 	return ret ? atk_fail(e, "%s: an honest frame is not taken afterwards", function) : 0;
 }
 
-int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes)
+int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes, const char *fill)
 {
 	char path[128];
 	struct drv_blk_conf c = { .path = path };
@@ -147,6 +147,8 @@ int atk_touch(struct atk_daemon *d, const char *function, uint64_t bytes)
 	if (ret)
 		return ret;
 	ret = drv_blk_io_init(&b, &io, 65536, 0);
+	for (uint32_t at = 0; !ret && fill && at < 65536; at += ATK_CANARY_LEN)
+		memcpy(io.data + at, fill, ATK_CANARY_LEN);
 	for (uint64_t at = 0; !ret && at < bytes; at += 65536)
 		ret = drv_blk_sync(&b, 0, &io, VIRTIO_BLK_T_OUT, at / 512, 65536, ATK_REPLY_MS);
 	drv_blk_close(&b);

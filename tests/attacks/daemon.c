@@ -35,6 +35,8 @@ static void child(struct atk_daemon *d, const char *config, int ready_fd, pid_t 
 	prctl(PR_SET_PDEATHSIG, SIGKILL); // whatever ends us ends it
 	if (getppid() != parent)
 		_exit(127);
+	if (d->secret)
+		setenv("ATK_CANARY", d->secret, 1);
 	dup2(null, STDOUT_FILENO); // our own lines alone go there
 
 	snprintf(rpc, sizeof(rpc), "%s/rpc", d->dir);

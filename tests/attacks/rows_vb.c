@@ -249,8 +249,26 @@ static int vb10(struct atk_env *e)
 	return on(e, ATK_BLK, direction);
 }
 
-/* writeback toggled during writes, then the daemon is killed: acknowledged writes are there. */
-static int toggle_and_kill(struct atk_env *e, struct atk_daemon *d, struct drv_blk *b)
+#define WCE_OFF offsetof(struct virtio_blk_config, wce)
+
+static int set_wce(struct drv_blk *b, uint8_t on)
+{
+	struct drv_msg m;
+
+	if (!drv_blk_has(b, VIRTIO_BLK_F_CONFIG_WCE))
+		return -ENOTSUP;
+	memset(&m.p.config, 0, sizeof(m.p.config));
+	m.p.config.off = WCE_OFF;
+	m.p.config.size = 1;
+	m.p.config.data[0] = on;
+	return drv_vu_call(&b->vu, DRV_SET_CONFIG, &m, 13, NULL, 0);
+}
+
+/*
+ * writeback toggled during writes, then the daemon is killed: acknowledged writes are there, and
+ * the next daemon knows what was chosen last.
+ */
+static int toggle_and_kill(struct atk_env *e, struct atk_daemon *d, struct drv_blk *b, uint8_t last)
 {
 	const struct drv_verify_conf vc = { .seed = 12,
 		.sectors = 8 << 11,
@@ -263,17 +281,12 @@ static int toggle_and_kill(struct atk_env *e, struct atk_daemon *d, struct drv_b
 	int ret = drv_verify_create(b, &vc, &v);
 
 	for (unsigned i = 0; !ret && i < 20; i++) {
-		struct drv_msg m;
-
-		memset(&m.p.config, 0, sizeof(m.p.config));
-		m.p.config.off = offsetof(struct virtio_blk_config, wce);
-		m.p.config.size = 1;
-		m.p.config.data[0] = i & 1;
-		if (drv_blk_has(b, VIRTIO_BLK_F_CONFIG_WCE))
-			ret = drv_vu_call(&b->vu, DRV_SET_CONFIG, &m, 13, NULL, 0);
+		ret = set_wce(b, i & 1);
 		if (!ret)
 			ret = drv_verify_run(v, NULL, 20000000);
 	}
+	if (!ret)
+		ret = set_wce(b, last);
 	if (!ret) {
 		atk_daemon_kill(d, SIGKILL);
 		ret = atk_daemon_start(d);
@@ -282,15 +295,19 @@ static int toggle_and_kill(struct atk_env *e, struct atk_daemon *d, struct drv_b
 		ret = drv_verify_run(v, NULL, 200000000);
 	if (!ret)
 		ret = drv_verify_all(v);
+	if (!ret)
+		ret = drv_vu_get_config(&b->vu);
 	drv_verify_stats(v, &st);
 	drv_verify_destroy(v);
 	ATK_CHECK(e, !ret, "%s", strerror(-ret));
 	ATK_CHECK(e, st.restarts == 1 && !drv_verify_errors(&st), "%lu wrong",
 		(unsigned long)drv_verify_errors(&st));
+	ATK_CHECK(e, b->vu.config[WCE_OFF] == last, "writeback %u after it was set to %u",
+		b->vu.config[WCE_OFF], last);
 	return 0;
 }
 
-static int vb12(struct atk_env *e)
+static int vb12_last(struct atk_env *e, uint8_t last)
 {
 	static const char form[] =
 		"[{\"method\": \"bdev_uring_create\", \"params\": {\"name\": \"v\", \"direct\": "
@@ -315,7 +332,7 @@ static int vb12(struct atk_env *e)
 		c.path = file;
 		ret = drv_blk_open(&b, &c);
 		if (!ret) {
-			ret = toggle_and_kill(e, &d, &b);
+			ret = toggle_and_kill(e, &d, &b, last);
 			drv_blk_close(&b);
 		} else {
 			atk_fail(e, "session refused: %s", strerror(-ret));
@@ -333,6 +350,20 @@ static int vb12(struct atk_env *e)
 	}
 	rmdir(d.dir);
 	return ret;
+}
+
+static int vb12(struct atk_env *e)
+{
+	int ret = vb12_last(e, 0);
+
+	return ret ? ret : vb12_last(e, 1);
+}
+
+/* Data digests come with NVMe/TCP. */
+static int vb16(struct atk_env *e)
+{
+	atk_fail(e, "no volume has data digests");
+	return ATK_NOT_APPLICABLE;
 }
 
 /* Reset while requests complete. */
@@ -412,6 +443,7 @@ static const struct atk_row rows[] = {
 	{ "VB-10", "buffers of the wrong direction", vb10 },
 	{ "VB-12", "writeback toggled, then SIGKILL", vb12 },
 	{ "VB-15", "reset while requests complete", vb15 },
+	{ "VB-16", "buffer rewritten while its digest is computed", vb16 },
 	{ "VB-20", "bytes of another tenant after discard or re-creation", vb20 },
 };
 const struct atk_group atk_vb_rows = { rows, COUNT(rows) };

@@ -419,6 +419,100 @@ static int offloads(struct atk_env *e, struct pair *p)
 	return ret;
 }
 
+/* Frames that arrive for the attacker on queue pair `pair` until `honest` of them are there. */
+static int count_rx(struct atk_env *e, struct drv_net *n, unsigned got[2], unsigned honest)
+{
+	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL, seq;
+	uint8_t frame[2048];
+
+	got[0] = got[1] = 0;
+	while (got[0] + got[1] < honest) {
+		bool any = false;
+
+		for (unsigned q = 0; q < 2; q++) {
+			int len = drv_net_recv(n, q, NULL, frame, sizeof(frame));
+
+			if (len <= 0)
+				continue;
+			any = true;
+			if (drv_frame_ok(frame, (uint32_t)len, &seq))
+				got[q]++;
+		}
+		if (!any)
+			drv_net_wait(n, 0, 5);
+		if (dpu_now_ns() > end)
+			return atk_fail(e, "%u + %u frames of %u", got[0], got[1], honest);
+	}
+	return 0;
+}
+
+/* `each` frames from each of the peer's queue pairs: they go to different pairs of the other. */
+static int from_both(struct atk_env *e, struct drv_net *peer, unsigned each)
+{
+	uint8_t frame[128];
+
+	for (unsigned i = 0; i < 2 * each; i++) {
+		drv_frame_make(frame, mac_atk, mac_peer, 7000 + i, sizeof(frame));
+		ATK_CHECK(e, !drv_net_send(peer, i & 1, NULL, frame, sizeof(frame)), "ring full");
+	}
+	drv_net_flush(peer, 1);
+	drv_net_flush(peer, 0);
+	return 0;
+}
+
+/*
+ * 5.1.6.5.5: what is beyond the number of pairs that the driver set gets no more packets, though
+ * its ring runs on. The frames may be lost or go elsewhere; only pair 0's must arrive.
+ */
+static int fewer_pairs(struct atk_env *e, struct drv_net *a, struct drv_net *peer)
+{
+	const uint16_t one = 1;
+	unsigned got[2];
+	uint8_t frame[128];
+	int ret;
+
+	drv_frame_make(frame, mac_peer, mac_atk, 1, sizeof(frame)); // tells the switch who is where
+	ATK_CHECK(e, !drv_net_send(a, 0, NULL, frame, sizeof(frame)), "ring full");
+	drv_net_flush(a, 0);
+	drv_net_wait(peer, 0, ATK_REPLY_MS);
+	ret = from_both(e, peer, 20);
+	if (!ret)
+		ret = count_rx(e, a, got, 40);
+	if (ret)
+		return ret;
+	ATK_CHECK(e, got[1] > 0, "no frame came by the second pair while there were two");
+	ret = drv_net_ctrl(
+		a, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &one, 2, ATK_REPLY_MS);
+	ATK_CHECK(e, ret == VIRTIO_NET_OK, "VQ_PAIRS_SET 1: %d", ret);
+	ret = from_both(e, peer, 20);
+	if (!ret)
+		ret = count_rx(e, a, got, 20);
+	if (ret)
+		return ret;
+	ATK_CHECK(e, got[1] == 0, "%u frames in a receive queue that is not in use", got[1]);
+	return 0;
+}
+
+static int vn15_fewer(struct atk_env *e)
+{
+	struct drv_net_conf ca = { .path = atk_path(e, ATK_NET), .pairs = 2, .ctrl = true };
+	struct drv_net_conf cp = { .pairs = 2, .ctrl = true };
+	struct drv_net a, peer;
+	int ret = drv_net_open(&a, &ca);
+
+	ATK_CHECK(e, !ret, "session refused: %s", strerror(-ret));
+	cp.path = atk_path(e, ATK_PEER);
+	ret = drv_net_open(&peer, &cp);
+	if (ret) {
+		drv_net_close(&a);
+		return atk_fail(e, "peer's session refused: %s", strerror(-ret));
+	}
+	ret = fewer_pairs(e, &a, &peer);
+	drv_net_close(&a);
+	drv_net_close(&peer);
+	return ret;
+}
+
 static int vn13(struct atk_env *e)
 {
 	return with_ctrl(e, unknown_commands);
@@ -487,6 +581,7 @@ static const struct atk_row rows[] = {
 	{ "VN-13", "unknown control commands", vn13 },
 	{ "VN-14", "MAC table with counts that wrap or lie", vn14 },
 	{ "VN-15", "queue pair counts out of range", vn15 },
+	{ "VN-15", "receive queue that is no longer in use", vn15_fewer },
 	{ "VN-19", "offloads that were not negotiated", vn19 },
 	{ "VN-24", "bytes behind a received frame", vn24 },
 };

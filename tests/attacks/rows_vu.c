@@ -95,10 +95,12 @@ static int vu02(struct atk_env *e)
 {
 	static const struct {
 		uint64_t size, off;
-	} t[] = { { 0xfffffffffffff000, 0x2000 }, { 0, 0 }, { 1, 0 }, { 4096, UINT64_MAX - 4095 } };
+	} t[] = { { 0xfffffffffffff000, 0x2000 }, { 0, 0 }, { 1, 0 }, { 4096, UINT64_MAX - 4095 },
+		{ 1ULL << 45, 0 }, { 16ULL << 30, 4096 } };
 	int fd = memfd_create("log", MFD_CLOEXEC), ret = 0;
 
-	ATK_CHECK(e, fd >= 0 && !ftruncate(fd, 1 << 20), "memfd");
+	// Sparse: that the file is shorter is not what refuses the last two
+	ATK_CHECK(e, fd >= 0 && !ftruncate(fd, 1LL << 46), "memfd");
 	for (size_t i = 0; !ret && i < COUNT(t); i++) {
 		struct drv_msg m;
 
@@ -271,6 +273,82 @@ static int vu11(struct atk_env *e)
 	return ret;
 }
 
+/* Sparse files are as large as one likes, addresses are not: none may be left for the others. */
+static int vu11_sizes(struct atk_env *e)
+{
+	int fd = memfd_create("mem", MFD_CLOEXEC), fds[8], ret = 0;
+	const uint64_t tib = 1ULL << 40;
+	const struct {
+		const char *what;
+		unsigned n;
+		uint64_t size;
+	} t[] = { { "one region of 100 TiB", 1, 100 * tib }, { "8 regions of 15 TiB", 8, 15 * tib },
+		{ "8 regions of 1 TiB", 8, tib } };
+
+	ATK_CHECK(e, fd >= 0 && !ftruncate(fd, (off_t)(128 * tib)), "memfd");
+	for (unsigned i = 0; i < 8; i++)
+		fds[i] = fd;
+	for (size_t i = 0; !ret && i < COUNT(t); i++) {
+		struct drv_msg m;
+
+		memset(&m.p.mem, 0, sizeof(m.p.mem));
+		m.p.mem.n = t[i].n;
+		for (unsigned k = 0; k < t[i].n; k++)
+			m.p.mem.r[k] = (struct drv_wire_region){ k * t[i].size, t[i].size,
+				k * t[i].size, 0 };
+		ret = refused(
+			e, ATK_BLK, t[i].what, DRV_SET_MEM_TABLE, &m, 8 + 32 * t[i].n, fds, t[i].n);
+	}
+	close(fd);
+	return ret;
+}
+
+#define HUGE_PAGE (2ULL << 20)
+
+/* Part of a huge page belongs to no region; whole ones are taken. */
+static int vu11_huge(struct atk_env *e)
+{
+	static const struct {
+		const char *what;
+		struct drv_wire_region r;
+		bool ok;
+	} t[] = {
+		{ "part of a huge page", { 0, 4096, 0, 0 }, false },
+		{ "a page and a half", { 0, HUGE_PAGE + HUGE_PAGE / 2, 0, 0 }, false },
+		{ "ends inside a page", { 0, HUGE_PAGE, 0, 4096 }, false },
+		{ "a whole page", { 0, HUGE_PAGE, 0, 0 }, true },
+		{ "the end of a page", { 0, HUGE_PAGE - 4096, 0, HUGE_PAGE + 4096 }, true },
+	};
+	int fd = memfd_create("mem", MFD_CLOEXEC | MFD_HUGETLB), ret = 0;
+	void *p = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, 2 * HUGE_PAGE)) // mapping reserves the pages, or fails
+		p = mmap(NULL, 2 * HUGE_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		atk_fail(e, "no free huge pages here");
+		return ATK_NOT_APPLICABLE;
+	}
+	for (size_t i = 0; !ret && i < COUNT(t); i++) {
+		struct drv_mem mem;
+		struct drv_vu vu;
+		struct drv_msg m;
+
+		ret = atk_vu_open(e, ATK_BLK, &vu, &mem);
+		if (ret)
+			break;
+		memset(&m.p.mem, 0, sizeof(m.p.mem));
+		m.p.mem.n = 1;
+		m.p.mem.r[0] = t[i].r;
+		if (atk_rejected(&vu, DRV_SET_MEM_TABLE, &m, 40, &fd, 1) == t[i].ok)
+			ret = atk_fail(e, "%s: %s", t[i].what, t[i].ok ? "refused" : "accepted");
+		close_session(&vu, &mem);
+	}
+	munmap(p, 2 * HUGE_PAGE);
+	close(fd);
+	return ret;
+}
+
 /* A call descriptor whose write blocks. */
 static int vu16(struct atk_env *e)
 {
@@ -341,6 +419,8 @@ static const struct atk_row rows[] = {
 	{ "VU-08", "inflight regions of wrong size", vu08 },
 	{ "VU-10", "memory tables of wrong shape", vu10 },
 	{ "VU-11", "memory regions that wrap or overlap", vu11 },
+	{ "VU-11", "memory regions that leave no addresses", vu11_sizes },
+	{ "VU-11", "memory regions on huge pages", vu11_huge },
 	{ "VU-16", "call descriptor whose write blocks", vu16 },
 	{ "VU-28", "in-band notifications alone", vu28 },
 	{ "VU-29", "MTU out of range, RARP on a disk", vu29 },

@@ -30,6 +30,16 @@ static inline void drv_hist_add(struct drv_hist *h, uint64_t v)
 	h->n++;
 }
 
+/* v, and what requests `gap` apart (0: none) would have waited that could not be made meanwhile. */
+static inline void drv_hist_add_gap(struct drv_hist *h, uint64_t v, uint64_t gap)
+{
+	drv_hist_add(h, v);
+	while (gap && v > gap) {
+		v -= gap;
+		drv_hist_add(h, v);
+	}
+}
+
 /* The value below which `permille` of 1000 lie; 0 when empty. */
 static inline uint64_t drv_hist_at(const struct drv_hist *h, unsigned permille)
 {

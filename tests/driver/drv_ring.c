@@ -16,6 +16,20 @@
 #define PFLAG_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define PFLAG_USED (1u << VRING_PACKED_DESC_F_USED)
 
+void (*drv_inspect)(const void *p, size_t len);
+
+void drv_inspect_file(int fd, const uint8_t *mapped, size_t len)
+{
+	off_t end, at = lseek(fd, 0, SEEK_DATA);
+
+	for (; at >= 0 && (size_t)at < len; at = lseek(fd, end, SEEK_DATA)) {
+		end = lseek(fd, at, SEEK_HOLE);
+		if (end < 0)
+			return;
+		drv_inspect(mapped + at, ((size_t)end < len ? (size_t)end : len) - (size_t)at);
+	}
+}
+
 /* ---- memory ---- */
 
 int drv_mem_init(struct drv_mem *m, unsigned n, size_t size)
@@ -54,8 +68,11 @@ err:;
 void drv_mem_fini(struct drv_mem *m)
 {
 	for (unsigned i = 0; i < m->n; i++) {
-		if (m->r[i].host)
+		if (m->r[i].host) {
+			if (drv_inspect)
+				drv_inspect_file(m->r[i].fd, m->r[i].host, m->r[i].size);
 			munmap(m->r[i].host, m->r[i].size);
+		}
 		close(m->r[i].fd);
 	}
 	m->n = 0;

@@ -40,6 +40,15 @@ void *drv_mem_alloc(struct drv_mem *m, unsigned region, size_t len, size_t align
 /* Guest physical address of a pointer into the memory; ~0 outside. */
 uint64_t drv_mem_gpa(const struct drv_mem *m, const void *p);
 
+/*
+ * Set once, before any session, by tests that look for bytes which are not theirs: called with
+ * everything that a back-end may have written, before it goes away. Guest memory and inflight
+ * regions when they are closed, replies as they arrive. NULL: nobody looks.
+ */
+extern void (*drv_inspect)(const void *p, size_t len);
+/* Call it for what a file has between its holes. */
+void drv_inspect_file(int fd, const uint8_t *mapped, size_t len);
+
 struct drv_seg {
 	uint64_t gpa;
 	uint32_t len;

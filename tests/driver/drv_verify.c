@@ -46,7 +46,7 @@ static uint64_t stamp_word(uint64_t sector, uint32_t gen, unsigned i)
 	return drv_rand(&s);
 }
 
-static void stamp_put(uint8_t *to, uint64_t sector, uint32_t gen)
+static void stamp_put(const struct drv_verify *v, uint8_t *to, uint64_t sector, uint32_t gen)
 {
 	uint64_t w[WORDS] = { 0 };
 
@@ -55,15 +55,17 @@ static void stamp_put(uint8_t *to, uint64_t sector, uint32_t gen)
 		w[1] = gen;
 		for (unsigned i = 2; i < WORDS; i++)
 			w[i] = stamp_word(sector, gen, i);
+		if (v->conf.canary)
+			memcpy(&w[2], v->conf.canary, DRV_CANARY);
 	}
 	memcpy(to, w, sizeof(w));
 }
 
-static bool stamp_is(const uint8_t *at, uint64_t sector, uint32_t gen)
+static bool stamp_is(const struct drv_verify *v, const uint8_t *at, uint64_t sector, uint32_t gen)
 {
 	uint8_t want[SECTOR];
 
-	stamp_put(want, sector, gen);
+	stamp_put(v, want, sector, gen);
 	return memcmp(at, want, SECTOR) == 0;
 }
 
@@ -73,9 +75,9 @@ static void classify(struct drv_verify *v, const uint8_t *at, uint64_t sector)
 	uint64_t w[2];
 
 	memcpy(w, at, sizeof(w));
-	bool zero = stamp_is(at, sector, GEN_ZERO);
+	bool zero = stamp_is(v, at, sector, GEN_ZERO);
 
-	if (!zero && !stamp_is(at, w[0], (uint32_t)w[1]))
+	if (!zero && !stamp_is(v, at, w[0], (uint32_t)w[1]))
 		v->stats.torn++;
 	else if (!zero && w[0] != sector)
 		v->stats.misplaced++;
@@ -89,8 +91,8 @@ static void check(struct drv_verify *v, const struct slot *s)
 		uint64_t rel = s->first + i, sector = v->conf.first + rel;
 		const uint8_t *at = s->io.data + (size_t)i * SECTOR;
 
-		if (v->gen[rel] == GEN_ANY || stamp_is(at, sector, v->gen[rel]) ||
-			stamp_is(at, sector, v->alt[rel]))
+		if (v->gen[rel] == GEN_ANY || stamp_is(v, at, sector, v->gen[rel]) ||
+			stamp_is(v, at, sector, v->alt[rel]))
 			continue;
 		classify(v, at, sector);
 	}
@@ -139,7 +141,7 @@ static void fill(struct drv_verify *v, struct slot *s)
 	if (s->type == VIRTIO_BLK_T_OUT) {
 		s->gen = ++v->next_gen;
 		for (uint32_t i = 0; i < s->n; i++)
-			stamp_put(s->io.data + (size_t)i * SECTOR, v->conf.first + s->first + i,
+			stamp_put(v, s->io.data + (size_t)i * SECTOR, v->conf.first + s->first + i,
 				s->gen);
 	} else if (s->type == VIRTIO_BLK_T_IN) {
 		memset(s->io.data, 0xa5, (size_t)s->n * SECTOR); // no leftover may look right
@@ -220,7 +222,7 @@ static void finish(struct drv_verify *v, struct slot *s)
 	if (now - v->progress_ns > v->stats.worst_stall_ns)
 		v->stats.worst_stall_ns = now - v->progress_ns;
 	v->progress_ns = now;
-	drv_hist_add(&v->lat, now - s->since_ns);
+	drv_hist_add_gap(&v->lat, now - s->since_ns, v->conf.expect_ns);
 	count(v, s);
 	if (*s->io.status != VIRTIO_BLK_S_OK)
 		v->stats.errored++;
@@ -408,6 +410,7 @@ void drv_verify_stats(struct drv_verify *v, struct drv_verify_stats *out)
 		out->duplicated += v->b->rings[q].bad_used;
 	out->p50_ns = drv_hist_at(&v->lat, 500);
 	out->p99_ns = drv_hist_at(&v->lat, 990);
+	out->n_lat = v->lat.n;
 }
 
 void drv_verify_lat_reset(struct drv_verify *v)

@@ -12,6 +12,8 @@
 
 #include "drv_blk.h"
 
+#define DRV_CANARY 16 // bytes
+
 struct drv_verify_conf {
 	uint64_t seed;
 	uint64_t first, sectors; // range used; sectors 0: the whole disk, at most 1 GiB
@@ -21,6 +23,13 @@ struct drv_verify_conf {
 	bool discard, zeroes, flush; // besides reads and writes, when the device has them
 	unsigned reconnect_ms; // wait that long for a new back-end; 0: its end is an error
 	unsigned lost_ms; // a request unanswered for so long is lost; 0: 10 s
+	/*
+	 * A client that waits for its answers asks nothing while it waits, so a long stall would be
+	 * a single sample. When set, a request that took longer also counts as those that would
+	 * have come at this distance meanwhile.
+	 */
+	uint64_t expect_ns;
+	const uint8_t *canary; // borrowed; DRV_CANARY bytes that stand in every sector; or NULL
 };
 
 struct drv_verify_stats {
@@ -34,6 +43,7 @@ struct drv_verify_stats {
 	uint64_t restarts;
 	uint64_t worst_stall_ns; // longest time without any answer while some were out
 	uint64_t p50_ns, p99_ns;
+	uint64_t n_lat; // requests that those were made from
 };
 
 struct drv_verify;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -138,6 +139,8 @@ int drv_vu_recv(struct drv_vu *vu, struct drv_msg *m, int timeout_ms)
 	ret = recv_all(vu, m, &m->p, m->hdr.size, timeout_ms);
 	if (ret)
 		drv_msg_close_fds(m);
+	else if (drv_inspect)
+		drv_inspect(&m->p, m->hdr.size);
 	return ret;
 }
 
@@ -544,11 +547,25 @@ bool drv_vu_alive(const struct drv_vu *vu)
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)));
 }
 
+static void inspect_inflight(const struct drv_vu *vu)
+{
+	size_t len = vu->inflight_off + vu->inflight_size;
+	void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, vu->inflight_fd, 0);
+
+	if (p == MAP_FAILED)
+		return;
+	drv_inspect_file(vu->inflight_fd, p, len);
+	munmap(p, len);
+}
+
 void drv_vu_close(struct drv_vu *vu)
 {
 	drv_vu_drop(vu);
 	close_channel(vu);
-	if (vu->inflight_fd >= 0)
+	if (vu->inflight_fd >= 0) {
+		if (drv_inspect)
+			inspect_inflight(vu);
 		close(vu->inflight_fd);
+	}
 	vu->inflight_fd = -1;
 }
