@@ -18,7 +18,6 @@
 #define BLK_SEG_DEFAULT 126 // what QEMU's default queue of 128 descriptors can carry
 #define BLK_SEG_MAX 1022
 #define BLK_DEPTH 256
-#define NET_PAIRS_MAX 128
 
 struct card_function *card_function_find(struct card *c, const char *name)
 {
@@ -158,8 +157,8 @@ int card_net_create(struct card *c, const struct card_net_conf *conf, struct car
 
 	if (ret)
 		return ret;
-	if (conf->n_pairs == 0 || conf->n_pairs > NET_PAIRS_MAX)
-		return card_fail(e, -EINVAL, "queue_pairs: must be 1 to %u", NET_PAIRS_MAX);
+	if (conf->n_pairs == 0 || conf->n_pairs > VHO_NET_PAIRS_MAX)
+		return card_fail(e, -EINVAL, "queue_pairs: must be 1 to %u", VHO_NET_PAIRS_MAX);
 	f = card_function_find(c, conf->name);
 	if (f && f->kind == VHO_DEV_NET)
 		return same_net(&f->net_conf, conf) ? 0 : other_parameters(conf->name, e);

@@ -193,7 +193,7 @@ static const struct card_param net_create[] = {
 	{ .name = "queue_pairs",
 		.type = CARD_P_UINT,
 		.min = 1,
-		.max = 128,
+		.max = 127,
 		.def = "1",
 		.help = "receive and transmit queue pairs" },
 	P_MTU(68, "1500"),

@@ -204,6 +204,8 @@ static bool queue_ready(struct vho_dev *dev, unsigned idx)
 	if (!dev->mem || !dev->features_set || dq->size == 0 || !dq->has_addr || !dq->has_kick ||
 		dq->halted)
 		return false;
+	if (dev->type->queue_wanted && !dev->type->queue_wanted(dev, idx))
+		return false;
 	if (dq->enabled)
 		return true;
 	// vhost-user, "Ring states": a disabled transmitq takes packets and discards them

@@ -14,7 +14,7 @@
 #include "queue.h"
 #include "vho_device.h"
 
-#define VHO_DEV_QUEUES_MAX 257 // 128 net pairs and a control queue, or 256 blk queues
+#define VHO_DEV_QUEUES_MAX 256 // what the 8 bits of SET_VRING_KICK and its kin can name
 
 /* What makes a function a NIC or a disk. All members but config_read may be NULL. */
 struct vho_dev_type {
@@ -30,6 +30,8 @@ struct vho_dev_type {
 	void (*queue_teardown)(struct vho_dev *dev, unsigned idx);
 	/* Kick fd of a queue that the control thread serves itself (net's control queue). */
 	bool (*queue_is_control)(struct vho_dev *dev, unsigned idx);
+	/* Optional: false keeps a queue down that could run otherwise. */
+	bool (*queue_wanted)(struct vho_dev *dev, unsigned idx);
 	void (*control_poll)(struct vho_dev *dev);
 	int (*set_mtu)(struct vho_dev *dev, uint16_t mtu); // VHOST_USER_NET_SET_MTU
 	int (*send_rarp)(struct vho_dev *dev, const uint8_t mac[6]); // VHOST_USER_SEND_RARP

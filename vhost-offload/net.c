@@ -126,18 +126,41 @@ static void features_set(struct vho_dev *dev)
 	limits_changed(net_of(dev));
 }
 
+/* VIRTIO 1.3, 5.1.6.5.5: one pair until the driver asks for more, where it can ask us. */
+static uint16_t pairs_wanted(const struct vho_net *net)
+{
+	uint16_t said = atomic_load_explicit(&net->ctrl.pairs, memory_order_relaxed);
+
+	if (!net->ctrl_seen)
+		return net->max_pairs;
+	return said ? said : 1;
+}
+
+static bool queue_wanted(struct vho_dev *dev, unsigned idx)
+{
+	return idx % 2 == 1 || queue_is_control(dev, idx) || idx / 2 < pairs_wanted(net_of(dev));
+}
+
 /* Pairs in use: as the driver said on the control queue, else those with a receiveq set up. */
 static void pairs_changed(struct vho_net *net)
 {
-	uint16_t n = 0, said = atomic_load_explicit(&net->ctrl.pairs, memory_order_relaxed);
+	uint16_t n = 0, wanted = pairs_wanted(net);
 
-	while (n < net->max_pairs && net->rx_up[n])
+	while (n < wanted && net->rx_up[n])
 		n++;
-	if (net->ctrl_seen && said == 0 && n > 1)
-		n = 1; // VIRTIO 1.3, 5.1.6.5.5: one pair until the driver asks for more
-	if (said && said < n)
-		n = said;
 	atomic_store_explicit(&net->active_pairs, n, memory_order_relaxed);
+}
+
+/* A receiveq that is not in use is given no packet: it stops, and goes on where it was. */
+static void park_pairs(struct vho_net *net)
+{
+	for (unsigned idx = 0; idx < 2u * net->max_pairs; idx += 2) {
+		if (!queue_wanted(&net->dev, idx))
+			vho_dev_queue_stop(&net->dev, idx);
+		else
+			(void)vho_dev_queue_try_start(&net->dev, idx); // logged there
+	}
+	pairs_changed(net);
 }
 
 static int queue_setup(struct vho_dev *dev, unsigned idx)
@@ -145,8 +168,10 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	struct vho_net *net = net_of(dev);
 
 	if (queue_is_control(dev, idx)) {
-		if (!net->ctrl_seen) // not when it only comes back after a new memory table
+		if (!net->ctrl_seen) { // not when it only comes back after a new memory table
 			reset_ctrl(net, true);
+			park_pairs(net);
+		}
 	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
 		net->rx_up[idx / 2] = true;
 	}
@@ -178,14 +203,18 @@ void vho_net_ctrl_poll(struct vho_net *net)
 		return;
 	for (; left; left--) { // counts empty looks too: the driver may show and hide a command
 		struct vho_chain c = { .iov = iov, .max = CTRL_SEGMENTS };
+		uint16_t wanted = pairs_wanted(net);
+		uint32_t answer;
 
 		if (vho_queue_pop(&dq->q, &c) <= 0) {
 			if (vho_queue_arm(&dq->q))
 				break;
 			continue;
 		}
-		vho_queue_push(
-			&dq->q, &c.elem, vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c));
+		answer = vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c);
+		if (pairs_wanted(net) != wanted)
+			park_pairs(net); // before the driver reads that it is so
+		vho_queue_push(&dq->q, &c.elem, answer);
 		vho_queue_publish(&dq->q);
 		done++;
 	}
@@ -194,7 +223,6 @@ void vho_net_ctrl_poll(struct vho_net *net)
 		vho_notify_fd(dq->kick_fd); // the rest later: others wait for this thread too
 	if (!done)
 		return;
-	pairs_changed(net);
 	vho_dev_changed(&net->dev); // offloads in force are part of what the port can take
 }
 
@@ -236,6 +264,7 @@ static const struct vho_dev_type net_type = {
 	.queue_setup = queue_setup,
 	.queue_teardown = queue_teardown,
 	.queue_is_control = queue_is_control,
+	.queue_wanted = queue_wanted,
 	.control_poll = control_poll,
 	.set_mtu = set_mtu,
 	.send_rarp = send_rarp,
@@ -249,7 +278,7 @@ int vho_net_create(
 	struct vho_net *net;
 	int ret;
 
-	if (conf->max_pairs == 0 || conf->max_pairs > (VHO_DEV_QUEUES_MAX - 1) / 2 ||
+	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX ||
 		conf->mtu < MTU_MIN || !conf->pool ||
 		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
 		return -EINVAL;

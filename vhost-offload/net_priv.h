@@ -42,7 +42,7 @@ struct vho_net {
 
 	/* Control thread. */
 	bool ctrl_seen; // a control queue came up: the driver's filters reach us
-	bool rx_up[VHO_DEV_QUEUES_MAX / 2]; // receiveq of a pair is set up
+	bool rx_up[VHO_NET_PAIRS_MAX]; // receiveq of a pair is set up
 
 	/* Written by the control thread, read by any: relaxed. */
 	_Atomic uint32_t frame_max; // bytes of a guest frame that is not to be segmented

@@ -82,7 +82,7 @@ static const struct config_case {
 		"   \"color\": 1}}\n"
 		"]\n",
 		-EINVAL,
-		":6: queue_pairs: 0 is not between 1 and 128\n"
+		":6: queue_pairs: 0 is not between 1 and 127\n"
 		":10: block_size: 3 is not between 512 and 4096\n"
 		":11: method: net_make: no such method\n"
 		":13: color: unknown parameter of net_create\n",

@@ -102,7 +102,7 @@ static const struct answer_case {
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"net_create\",\"params\":{\"name\":"
 		"\"a\","
 		"\"queue_pairs\":0}}",
-		CARD_RPC_PARAMS, "queue_pairs: 0 is not between 1 and 128" },
+		CARD_RPC_PARAMS, "queue_pairs: 0 is not between 1 and 127" },
 	{ "negative number",
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"net_create\",\"params\":{\"name\":"
 		"\"a\","

@@ -222,7 +222,7 @@ static void creation_survives_no_memory(void **state)
 	vho_net_destroy(net);
 	conf.max_pairs = 0;
 	assert_int_equal(vho_net_create(&conf, &host, &net), -EINVAL);
-	conf.max_pairs = 129;
+	conf.max_pairs = VHO_NET_PAIRS_MAX + 1;
 	assert_int_equal(vho_net_create(&conf, &host, &net), -EINVAL);
 	conf.max_pairs = 1;
 	conf.mtu = 67;

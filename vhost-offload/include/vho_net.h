@@ -25,6 +25,9 @@
 
 struct vho_net;
 
+/* With the control queue 255 queues: vhost-user names a queue by 8 bits. */
+#define VHO_NET_PAIRS_MAX 127
+
 /* Packets that a virtio-net function dropped. X(name, text for the operator) */
 #define VHO_NET_DROPS(X)                                                                       \
 	X(RX_RUNT, "guest frame shorter than an Ethernet header")                              \
@@ -51,7 +54,7 @@ const char *vho_net_drop_text(enum vho_net_drop d);
 struct vho_net_conf {
 	const char *name; // copied
 	uint8_t mac[6]; // offered in configuration space
-	uint16_t max_pairs; // queue pairs, 1..128
+	uint16_t max_pairs; // queue pairs, 1..VHO_NET_PAIRS_MAX
 	uint16_t mtu; // bytes, 68..65535; offered through VIRTIO_NET_F_MTU
 	uint64_t features_off; // bits not to offer, whatever we support
 	struct rte_mempool *pool; // borrowed: mbufs for guest packets; outlives the function
