@@ -225,7 +225,8 @@ struct odp_lane *odp_lane_choose(struct odp_worker *w, struct odp_pw *out, uint1
 	const struct odp_port *p = out->port;
 	uint16_t n = p->conf.n_txq;
 
-	if (rxq < n && atomic_load_explicit(&p->txq[rxq].owner, memory_order_relaxed) == (int)w->idx)
+	if (rxq < n &&
+		atomic_load_explicit(&p->txq[rxq].owner, memory_order_relaxed) == (int)w->idx)
 		return &out->lane[rxq];
 	if (out->n_own > 0)
 		return &out->lane[out->own[rxq % out->n_own]];

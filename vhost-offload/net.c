@@ -173,6 +173,8 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 			park_pairs(net);
 		}
 	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
+		// New receive buffers are looked for when a packet is there: no kick, no exit
+		vho_queue_disarm(&dev->queues[idx].q);
 		net->rx_up[idx / 2] = true;
 	}
 	pairs_changed(net);
@@ -278,9 +280,8 @@ int vho_net_create(
 	struct vho_net *net;
 	int ret;
 
-	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX ||
-		conf->mtu < MTU_MIN || !conf->pool ||
-		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
+	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX || conf->mtu < MTU_MIN ||
+		!conf->pool || rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
 		return -EINVAL;
 	if (conf->max_pairs > 1)
 		features |= BIT(VIRTIO_NET_F_MQ);

@@ -315,8 +315,9 @@ static inline void vho_ahead_split(struct vho_queue *q)
 	for (i = q->ahead; i < waiting; i++) {
 		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
 
+		// Owned though only read: the driver takes an owned line back sooner than a shared one
 		if (likely(head < q->size))
-			vho_prefetch_read(&q->desc[head]);
+			vho_prefetch_write(&q->desc[head]);
 	}
 	q->ahead = (uint16_t)i;
 }
@@ -427,19 +428,6 @@ static inline bool vho_stage_packed_batch(const struct vho_queue *q, const struc
 }
 
 /*
- * Fetch the lines of the next n descriptors to be read and then written: all at once, and each
- * crosses between the cores once. Only where the driver has made them available: else they are
- * taken from under its hands.
- */
-static inline void vho_fetch_pdescs(const struct vho_queue *q, uint32_t at, uint32_t n)
-{
-	const uint32_t step = VHO_LINE / sizeof(struct vring_packed_desc);
-
-	for (uint32_t i = 0; i < n && at < q->size; i += step, at += step)
-		vho_prefetch_write(&q->pdesc[at]);
-}
-
-/*
  * As vho_stage_split(). One slot stays unstaged, so that the position behind the staged ones tells
  * more from nothing; vho_queue_pop() takes that one.
  */
@@ -453,8 +441,6 @@ static inline void vho_stage_packed(
 	unsigned n = q->staged, from = n;
 
 	vho_packed_advance(q->size, &at, &wrap, slots);
-	if (q->burst_was == VHO_BURST)
-		vho_fetch_pdescs(q, at, max - n);
 	while (n < max) {
 		uint32_t left = q->size - (at > slots ? at : slots);
 		enum vho_staged got;
@@ -489,7 +475,7 @@ static inline void vho_stage_packed(
 		n++;
 	}
 	vho_stage_prefetch(st, from, n - from, way);
-	q->staged = q->burst_was = (uint16_t)n;
+	q->staged = (uint16_t)n;
 	q->staged_slots = (uint16_t)slots;
 	q->last_region = t.e;
 }

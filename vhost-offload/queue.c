@@ -117,7 +117,7 @@ void vho_queue_teardown(struct vho_queue *q)
 	q->inflight = NULL;
 	q->last_region = NULL;
 	unstage(q);
-	q->ahead = q->burst_was = 0;
+	q->ahead = 0;
 	q->desc = NULL;
 	q->avail = NULL;
 	q->used = NULL;

@@ -122,7 +122,6 @@ struct vho_queue {
 	/* Chains after next_avail that a burst has looked at (net_ring.h), and their slots. */
 	uint16_t staged, staged_slots;
 	bool staged_odd; // and what comes behind them is for vho_queue_pop()
-	uint16_t burst_was; // packed: chains staged the last time
 	uint16_t ahead; // split: chains after next_avail whose descriptors were fetched
 	const struct vho_mem_map_entry *last_region; // hint: where the last address was found
 

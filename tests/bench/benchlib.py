@@ -13,7 +13,7 @@ import tempfile
 import time
 
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "12"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
 BACKEND_CPU, LOAD_CPU = 0, 1
 HUGEPAGES = 1024  # of 2 MiB: two back-ends and two loads

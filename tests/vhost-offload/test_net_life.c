@@ -88,6 +88,26 @@ static void offloads_reach_the_card(void **state)
 	assert_int_equal(vq_signals(rig.v.call_fd), 1);
 }
 
+/* A driver that posts receive buffers kicks nobody: that would be an exit of its guest each time. */
+static void receiveq_wants_no_kick(void **state)
+{
+	struct vho_dev *dev;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, 0, VQ_SPLIT, false);
+	dev = vho_net_dev(r.net);
+	assert_int_equal(dev->type->queue_setup(dev, 0), 0);
+	assert_int_equal(vq_used(&r.v)->flags, VRING_USED_F_NO_NOTIFY);
+	rig_close(&r);
+	rig_open(&r, 0, VQ_PACKED, false);
+	dev = vho_net_dev(r.net);
+	assert_int_equal(dev->type->queue_setup(dev, 0), 0);
+	assert_int_equal(((const struct vring_packed_desc_event *)vq_at(&r.v, VQ_DEVICE))->flags,
+		VRING_PACKED_EVENT_FLAG_DISABLE);
+	rig_close(&r);
+}
+
 /* A driver full of commands gets its share of the control thread, then has to wait for its turn. */
 static void commands_are_served_in_portions(void **state)
 {
@@ -234,6 +254,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(offloads_reach_the_card),
+		cmocka_unit_test(receiveq_wants_no_kick),
 		T(commands_are_served_in_portions),
 		T(rarp),
 		T(link_state),
