@@ -315,7 +315,7 @@ static inline void vho_ahead_split(struct vho_queue *q)
 	for (i = q->ahead; i < waiting; i++) {
 		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
 
-		// Owned though only read: the driver takes an owned line back sooner than a shared one
+		// Owned, though only read: the driver takes such lines back sooner than shared ones
 		if (likely(head < q->size))
 			vho_prefetch_write(&q->desc[head]);
 	}

@@ -127,6 +127,7 @@ static int by_value(const void *a, const void *b)
 
 static void run(struct rte_mempool *pool, bool packed, uint32_t frame)
 {
+	const unsigned median = ROUNDS / 2;
 	static uint64_t rx_t[ROUNDS], tx_t[ROUNDS];
 	struct rte_mbuf *pkts[BURST];
 	struct end rx, tx;
@@ -154,8 +155,8 @@ static void run(struct rte_mempool *pool, bool packed, uint32_t frame)
 	qsort(rx_t, ROUNDS, sizeof(rx_t[0]), by_value);
 	qsort(tx_t, ROUNDS, sizeof(tx_t[0]), by_value);
 	printf("%-6s %5u B: from the guest %5.1f, to the guest %5.1f cycles/packet\n",
-		packed ? "packed" : "split", frame, (double)rx_t[ROUNDS / 2] / BURST,
-		(double)tx_t[ROUNDS / 2] / BURST);
+		packed ? "packed" : "split", frame, (double)rx_t[median] / BURST,
+		(double)tx_t[median] / BURST);
 }
 
 int main(int argc, char **argv)

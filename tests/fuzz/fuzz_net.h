@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packet bursts over a hostile ring, the same for every way that they can go: the general one, which
- * a dirty log forces, and the fast ones, as this CPU can run them. All must come to the same end.
+ * Packet bursts over a hostile ring, the same for every way that they can go: the general one,
+ * which a dirty log forces, and the fast ones, as this CPU can run them. All must come to the same
+ * end.
  *
  * The input's first bytes choose layout, size and features, the next ones packets (card to guest),
  * the rest becomes the driver's part of the ring and then the buffers. Ring and buffers lie far

@@ -3,8 +3,8 @@
  * Fuzz target: what a guest's virtio-net header does to its frame, and the header that goes with it
  * to another guest.
  *
- * Input: features' low byte, where the frame is cut in two, offloads of the other guest, the header,
- * the frame. Frames stand in memory of their own size, so that a read beyond them is seen.
+ * Input: features' low byte, where the frame is cut in two, offloads of the other guest, the
+ * header, the frame. Frames stand in memory of their own size, so that a read beyond them is seen.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -48,7 +48,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return atexit(stop);
 }
 
-/* Where messages end when the bytes come `step` at a time. Returns how many; the last may be BAD. */
+/* Where messages end when the bytes come `step` at a time. How many; the last may be BAD. */
 static unsigned ends(const char *bytes, size_t len, size_t step, size_t at[ENDS_MAX])
 {
 	struct card_frame f = { 0 };

@@ -14,7 +14,7 @@ static uint32_t draw(uint32_t n)
 	seed ^= seed << 13;
 	seed ^= seed >> 7;
 	seed ^= seed << 17;
-	return (uint32_t)(seed >> 20) % n;
+	return n ? (uint32_t)(seed >> 20) % n : 0;
 }
 
 #define OFFLOADS                                                      \

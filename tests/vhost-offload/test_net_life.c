@@ -88,7 +88,7 @@ static void offloads_reach_the_card(void **state)
 	assert_int_equal(vq_signals(rig.v.call_fd), 1);
 }
 
-/* A driver that posts receive buffers kicks nobody: that would be an exit of its guest each time. */
+/* A driver that posts receive buffers kicks nobody: each kick is an exit of its guest. */
 static void receiveq_wants_no_kick(void **state)
 {
 	struct vho_dev *dev;
