@@ -18,7 +18,8 @@
 struct turn {
 	struct card_poller poller;
 	struct odp_worker *w; // borrowed: the datapath's
-	unsigned kickless; // worker only
+	struct card_worker *worker; // borrowed
+	unsigned kickless, parked; // worker only
 };
 
 struct card_datapath {
@@ -34,8 +35,13 @@ struct card_datapath {
 static unsigned turn_poll(void *arg)
 {
 	struct turn *t = arg;
+	unsigned n = odp_worker_turn(t->w), parked = odp_worker_parked(t->w);
 
-	return odp_worker_turn(t->w);
+	if (unlikely(parked != t->parked)) {
+		card_worker_parked(t->worker, (int)(parked - t->parked));
+		t->parked = parked;
+	}
+	return n;
 }
 
 static bool turn_arm(void *arg)
@@ -148,9 +154,10 @@ static int pollers_add(struct card_datapath *d)
 		int ret;
 
 		t->w = odp_worker(c->dp, i);
+		t->worker = card_worker_at(c->workers, i);
 		t->poller = (struct card_poller){ turn_poll, turn_arm, turn_disarm, turn_nap_us, t,
 			0 };
-		ret = card_worker_call(card_worker_at(c->workers, i), turn_add, &t->poller);
+		ret = card_worker_call(t->worker, turn_add, &t->poller);
 		if (ret)
 			return ret;
 		d->n_polled = i + 1;

@@ -34,12 +34,22 @@ struct card_volume {
 };
 
 /* One running queue of a disk. */
+/* The kick eventfd of a NIC's transmitq on its worker. */
+struct card_kick {
+	struct card_watch watch;
+	int fd; // borrowed; -1: none
+	struct odp_worker *w; // borrowed
+	struct odp_port *port; // borrowed: the queue is detached first
+	uint16_t rxq;
+};
+
 struct card_chan {
 	TAILQ_ENTRY(card_chan) link; // among the orphans
 	struct vol_chan *chan; // owned
 	struct card_volume *vol; // borrowed: counts us among its users or orphans
 	struct card_worker *w; // borrowed
 	struct card_poller poller;
+	struct card_watch watch; // of both fds
 	struct vho_blk *blk; // borrowed: stops its queues before it goes
 	unsigned queue;
 	int kick_fd; // borrowed; -1: none
@@ -61,7 +71,7 @@ struct card_function {
 	struct vho_net *net; // owned
 	struct card_net_port net_port;
 	struct odp_port *port; // owned
-	int *kick_fds; // owned; by queue: what the worker watches, -1: none
+	struct card_kick *kicks; // owned; by queue: what the worker watches
 	/* disk */
 	struct card_blk_conf blk_conf;
 	struct vho_blk *blk; // owned

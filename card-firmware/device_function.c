@@ -41,7 +41,7 @@ static void function_free(struct card_function *f)
 		f->vol->users--;
 	free(f->chans);
 	free(f->deferred);
-	free(f->kick_fds);
+	free(f->kicks);
 	free(f->net_port.dropped);
 	free(f->socket);
 	free(f);
@@ -127,9 +127,9 @@ static int net_open(struct card_function *f)
 	int ret;
 
 	memcpy(net_conf.mac, conf->mac, sizeof(net_conf.mac));
-	f->kick_fds = dpu_calloc(2u * conf->n_pairs, sizeof(*f->kick_fds));
+	f->kicks = dpu_calloc(2u * conf->n_pairs, sizeof(*f->kicks));
 	f->net_port.dropped = dpu_calloc(conf->n_pairs, sizeof(*f->net_port.dropped));
-	if (!f->kick_fds || !f->net_port.dropped)
+	if (!f->kicks || !f->net_port.dropped)
 		return -ENOMEM;
 	ret = vho_net_create(&net_conf, &f->host, &f->net);
 	if (ret)

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -25,12 +26,21 @@ struct call {
 
 /* ---- NIC; on the worker ---- */
 
+static void on_net_kick(struct card_watch *watch)
+{
+	struct card_kick *k = (struct card_kick *)((char *)watch -
+						   offsetof(struct card_kick, watch));
+
+	odp_rxq_wake(k->w, k->port, k->rxq);
+}
+
 static int net_attach(struct card_worker *w, void *arg)
 {
 	const struct call *q = arg;
 	struct card_function *f = q->f;
 	struct odp_worker *ow = odp_worker(f->card->dp, card_worker_idx(w));
 	uint16_t pair = (uint16_t)(q->idx / 2);
+	struct card_kick *k = &f->kicks[q->idx];
 	int ret;
 
 	if (q->idx % 2 == 0) {
@@ -39,18 +49,20 @@ static int net_attach(struct card_worker *w, void *arg)
 			vho_dev_queue_run(f->dev, q->idx, true);
 		return ret;
 	}
-	ret = q->kick_fd >= 0 ? card_worker_fd_add(w, q->kick_fd) : 0;
+	*k = (struct card_kick){ { on_net_kick }, q->kick_fd, ow, f->port, pair };
+	ret = k->fd >= 0 ? card_worker_fd_watch(w, k->fd, &k->watch) : 0;
 	if (ret)
 		return ret;
 	ret = odp_rxq_attach(ow, f->port, pair);
 	if (ret) {
-		if (q->kick_fd >= 0)
-			card_worker_fd_del(w, q->kick_fd);
+		if (k->fd >= 0)
+			card_worker_fd_del(w, k->fd);
 		return ret;
 	}
-	if (q->kick_fd < 0)
+	if (k->fd < 0)
 		card_datapath_kickless(f->card, w, 1);
-	f->kick_fds[q->idx] = q->kick_fd;
+	else
+		odp_rxq_wakeable(ow, f->port, pair);
 	vho_dev_queue_run(f->dev, q->idx, true);
 	return 0;
 }
@@ -68,11 +80,10 @@ static int net_detach(struct card_worker *w, void *arg)
 		return 0;
 	}
 	odp_rxq_detach(ow, f->port, pair);
-	if (f->kick_fds[q->idx] >= 0)
-		card_worker_fd_del(w, f->kick_fds[q->idx]);
+	if (f->kicks[q->idx].fd >= 0)
+		card_worker_fd_del(w, f->kicks[q->idx].fd);
 	else
 		card_datapath_kickless(f->card, w, -1);
-	f->kick_fds[q->idx] = -1;
 	return 0;
 }
 
@@ -102,6 +113,21 @@ static void blk_disarm(void *arg)
 	vho_dev_queue_disarm(vho_blk_dev(ch->blk), ch->queue);
 }
 
+static bool blk_may_park(void *arg)
+{
+	struct card_chan *ch = arg;
+
+	return ch->kick_fd >= 0 && !vol_chan_inflight(ch->chan);
+}
+
+static void on_blk_event(struct card_watch *watch)
+{
+	struct card_chan *ch = (struct card_chan *)((char *)watch -
+						    offsetof(struct card_chan, watch));
+
+	card_worker_poller_wake(ch->w, &ch->poller);
+}
+
 static unsigned blk_nap_us(void *arg)
 {
 	struct card_chan *ch = arg;
@@ -127,11 +153,11 @@ static unsigned orphan_nap_us(void *arg)
 static int blk_attach(struct card_worker *w, void *arg)
 {
 	struct card_chan *ch = arg;
-	int ret = ch->kick_fd >= 0 ? card_worker_fd_add(w, ch->kick_fd) : 0;
+	int ret = ch->kick_fd >= 0 ? card_worker_fd_watch(w, ch->kick_fd, &ch->watch) : 0;
 
 	if (ret)
 		return ret;
-	ret = ch->chan_fd >= 0 ? card_worker_fd_add(w, ch->chan_fd) : 0;
+	ret = ch->chan_fd >= 0 ? card_worker_fd_watch(w, ch->chan_fd, &ch->watch) : 0;
 	if (ret)
 		goto err_kick;
 	ret = card_worker_poller_add(w, &ch->poller);
@@ -234,7 +260,13 @@ static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
 	ch->queue = idx;
 	ch->kick_fd = kick_fd;
 	ch->chan_fd = vol_chan_fd(ch->chan);
-	ch->poller = (struct card_poller){ blk_poll, blk_arm, blk_disarm, blk_nap_us, ch, 0 };
+	ch->watch.ready = on_blk_event;
+	ch->poller = (struct card_poller){ .poll = blk_poll,
+		.arm = blk_arm,
+		.disarm = blk_disarm,
+		.nap_us = blk_nap_us,
+		.arg = ch,
+		.may_park = blk_may_park };
 	ret = card_worker_call(ch->w, blk_attach, ch);
 	if (ret) {
 		chan_free(ch);

@@ -78,6 +78,8 @@ static const struct help {
 	{ "worker", "idle_tsc", "Cycles in rounds that found none, and asleep", NULL },
 	{ "worker", "sleeps", "Times that the worker went to sleep", NULL },
 	{ "worker", "wakes", "Times that it was woken", NULL },
+	{ "worker", "looks", "Times that it looked, while busy, whether a parked queue has work",
+		NULL },
 	{ "worker", "messages", "Messages from the control thread", NULL },
 	{ "rpc metrics", "accepted", "Clients accepted", NULL },
 	{ "rpc", "accept_failed", "Clients that could not be taken for want of resources", NULL },

@@ -306,6 +306,7 @@ static json_t *worker_json(struct card *c, unsigned idx)
 	put_counter(o, "idle_tsc", &s->idle_tsc);
 	put_counter(o, "sleeps", &s->sleeps);
 	put_counter(o, "wakes", &s->wakes);
+	put_counter(o, "looks", &s->looks);
 	put_counter(o, "messages", &s->messages);
 	return o;
 }

@@ -26,17 +26,22 @@
 
 #define POLLERS_MAX 4096
 #define EVENTS_MAX 64
+#define SLOT_NONE UINT_MAX
+#define PARK_POLLS 2048 // that found nothing, until a poller is parked
+#define LOOK_US 20 // between looks of a busy worker at what is parked
 #define TIMER_SLACK_NS 1000 // naps are tens of microseconds: the default slack would double them
 
 struct card_worker {
 	/* Fixed once the worker runs. */
 	unsigned idx, lcore;
-	uint64_t spin_tsc;
+	uint64_t spin_tsc, look_tsc;
 	int epoll_fd, wake_fd; // owned
 
 	/* Only the worker. */
-	struct card_poller *poller[POLLERS_MAX]; // borrowed while added
-	unsigned n_pollers;
+	struct card_poller *poller[POLLERS_MAX]; // borrowed while added; first those not parked
+	unsigned n_pollers, n_live;
+	unsigned n_parked; // pollers, and what is parked inside of pollers
+	uint64_t looked_tsc; // at events, while busy
 	bool stop;
 
 	/* Control thread. */
@@ -69,26 +74,63 @@ static unsigned run_messages(struct card_worker *w)
 	return n;
 }
 
+static void swap(struct card_worker *w, unsigned i, unsigned j)
+{
+	struct card_poller *p = w->poller[i];
+
+	w->poller[i] = w->poller[j];
+	w->poller[j] = p;
+	w->poller[i]->slot = i;
+	p->slot = j;
+}
+
+static void disarm(struct card_poller *p)
+{
+	if (p->disarm)
+		p->disarm(p->arg);
+}
+
+/* True: p is armed and another has its place. */
+static bool park(struct card_worker *w, struct card_poller *p)
+{
+	p->empty = 0;
+	if (!p->may_park || !p->may_park(p->arg))
+		return false;
+	if (p->arm && !p->arm(p->arg)) {
+		disarm(p);
+		return false;
+	}
+	swap(w, p->slot, --w->n_live);
+	w->n_parked++;
+	return true;
+}
+
 static unsigned poll_all(struct card_worker *w)
 {
 	unsigned done = 0;
 
-	for (unsigned i = 0; i < w->n_pollers; i++)
-		done += w->poller[i]->poll(w->poller[i]->arg);
+	for (unsigned i = 0; i < w->n_live; i++) {
+		struct card_poller *p = w->poller[i];
+		unsigned n = p->poll(p->arg);
+
+		done += n;
+		p->empty = n ? 0 : p->empty + 1;
+		if (p->empty == PARK_POLLS && park(w, p))
+			i--;
+	}
 	return done;
 }
 
 static void disarm_all(struct card_worker *w, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (w->poller[i]->disarm)
-			w->poller[i]->disarm(w->poller[i]->arg);
+		disarm(w->poller[i]);
 }
 
 /* True: all armed and nothing waits. Otherwise nothing is armed. */
 static bool arm_all(struct card_worker *w)
 {
-	for (unsigned i = 0; i < w->n_pollers; i++) {
+	for (unsigned i = 0; i < w->n_live; i++) {
 		struct card_poller *p = w->poller[i];
 
 		if (p->arm && !p->arm(p->arg)) {
@@ -103,7 +145,7 @@ static unsigned nap_us(const struct card_worker *w)
 {
 	unsigned nap = 0;
 
-	for (unsigned i = 0; i < w->n_pollers; i++) {
+	for (unsigned i = 0; i < w->n_live; i++) {
 		const struct card_poller *p = w->poller[i];
 		unsigned us = p->nap_us ? p->nap_us(p->arg) : 0;
 
@@ -111,6 +153,26 @@ static unsigned nap_us(const struct card_worker *w)
 			nap = us;
 	}
 	return nap;
+}
+
+static void tell(const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct card_watch *watch = ev[i].data.ptr;
+
+		if (watch)
+			watch->ready(watch);
+	}
+}
+
+/* Has something signalled that is parked? The others are polled anyway. */
+static void look_for_events(struct card_worker *w, uint64_t now)
+{
+	struct epoll_event ev[EVENTS_MAX];
+
+	w->looked_tsc = now;
+	dpu_counter_add(&w->stats.looks, 1);
+	tell(ev, epoll_wait(w->epoll_fd, ev, EVENTS_MAX, 0));
 }
 
 /* False: nothing came before the nap was over. */
@@ -125,6 +187,8 @@ static bool wait_for_events(struct card_worker *w)
 		n = epoll_wait(w->epoll_fd, ev, EVENTS_MAX, nap ? (int)(nap + 999) / 1000 : -1);
 	if (n > 0)
 		dpu_counter_add(&w->stats.wakes, 1);
+	disarm_all(w, w->n_live); // before those join them that have signalled
+	tell(ev, n);
 	return n != 0;
 }
 
@@ -143,7 +207,6 @@ static bool try_sleep(struct card_worker *w)
 	if (!card_msg_pending(&w->msgs) && arm_all(w)) {
 		dpu_counter_add(&w->stats.sleeps, 1);
 		woken = wait_for_events(w);
-		disarm_all(w, w->n_pollers);
 	}
 	atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel);
 	return woken;
@@ -199,6 +262,8 @@ static int worker_main(void *arg)
 				rte_pause();
 			}
 		}
+		if (w->n_parked && now - w->looked_tsc >= w->look_tsc)
+			look_for_events(w, now);
 		last = now;
 	}
 	hand_over();
@@ -218,6 +283,7 @@ static int worker_open(unsigned idx, unsigned lcore, const struct card_workers_c
 	w->idx = idx;
 	w->lcore = lcore;
 	w->spin_tsc = rte_get_tsc_hz() / 1000000 * conf->spin_us;
+	w->look_tsc = rte_get_tsc_hz() / 1000000 * LOOK_US;
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->wake_fd < 0) {
 		ret = -errno;
@@ -383,21 +449,44 @@ int card_worker_poller_add(struct card_worker *w, struct card_poller *p)
 	if (w->n_pollers == POLLERS_MAX)
 		return -ENOSPC;
 	p->slot = w->n_pollers;
-	w->poller[w->n_pollers++] = p;
+	p->empty = 0;
+	w->poller[w->n_pollers] = p;
+	swap(w, w->n_pollers++, w->n_live++);
 	return 0;
 }
 
 void card_worker_poller_del(struct card_worker *w, struct card_poller *p)
 {
-	struct card_poller *last = w->poller[--w->n_pollers];
+	if (p->slot < w->n_live)
+		swap(w, p->slot, --w->n_live);
+	else
+		w->n_parked--;
+	swap(w, p->slot, --w->n_pollers);
+	p->slot = SLOT_NONE;
+}
 
-	w->poller[p->slot] = last;
-	last->slot = p->slot;
+void card_worker_poller_wake(struct card_worker *w, struct card_poller *p)
+{
+	if (p->slot < w->n_live || p->slot == SLOT_NONE)
+		return;
+	disarm(p);
+	swap(w, p->slot, w->n_live++);
+	w->n_parked--;
+}
+
+void card_worker_parked(struct card_worker *w, int more)
+{
+	w->n_parked += (unsigned)more;
 }
 
 int card_worker_fd_add(struct card_worker *w, int fd)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.fd = fd };
+	return card_worker_fd_watch(w, fd, NULL);
+}
+
+int card_worker_fd_watch(struct card_worker *w, int fd, struct card_watch *watch)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = watch };
 
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Workers: one pinned poll thread per configured core (an EAL lcore). A worker runs its pollers
  * turn by turn while there is work; after a stretch without any it arms them all and sleeps in
- * epoll.
+ * epoll. What stays empty while others have work is parked: armed by itself and not polled, so that
+ * it costs nothing; a busy worker looks every few microseconds whether such a one has signalled.
  *
  * The control thread changes what a worker polls only by sending it a message (msg.h) that runs
  * between two turns.
@@ -27,13 +28,25 @@ struct card_poller {
 	/* Longest sleep in us this poller can stand, 0: any. May be NULL. */
 	unsigned (*nap_us)(void *arg);
 	void *arg;
-	unsigned slot; // the worker's
+	unsigned slot; // the worker's; UINT_MAX: taken away
+	/*
+	 * May it be parked now? After some thousand polls that found nothing it is armed and not
+	 * polled any more until card_worker_poller_wake(). NULL: never.
+	 */
+	bool (*may_park)(void *arg);
+	unsigned empty; // the worker's: polls that found nothing, in a row
+};
+
+/* Called on the worker when an fd has signalled. The caller's memory while the fd is watched. */
+struct card_watch {
+	void (*ready)(struct card_watch *watch);
 };
 
 struct card_worker_stats {
 	dpu_counter turns, busy_turns; // poll rounds; those that found work
 	dpu_counter busy_tsc, idle_tsc; // cycles
 	dpu_counter sleeps, wakes;
+	dpu_counter looks; // for events, while busy
 	dpu_counter messages;
 };
 
@@ -64,9 +77,15 @@ void card_workers_synchronize(struct card_workers *ws);
 unsigned card_worker_idx(const struct card_worker *w);
 int card_worker_poller_add(struct card_worker *w, struct card_poller *p);
 void card_worker_poller_del(struct card_worker *w, struct card_poller *p);
+/* Something happened to a poller that may be parked. */
+void card_worker_poller_wake(struct card_worker *w, struct card_poller *p);
+/* So many more (or fewer) things are parked inside a poller and wait for a watch. */
+void card_worker_parked(struct card_worker *w, int more);
 /*
  * Wake on fd. Edge-triggered and never read, so no state of a hostile eventfd can block the worker.
  * 0, or the errno of epoll_ctl(2): -EPERM for a file that cannot be polled.
  */
 int card_worker_fd_add(struct card_worker *w, int fd);
+/* The same, and tell `watch` (borrowed until the fd is taken away). */
+int card_worker_fd_watch(struct card_worker *w, int fd, struct card_watch *watch);
 void card_worker_fd_del(struct card_worker *w, int fd);

@@ -155,6 +155,8 @@ struct odp_port {
 struct odp_rxq {
 	struct odp_port *port; // borrowed: detached before the port is deleted
 	uint16_t rxq;
+	uint16_t empty; // looks that found nothing, in a row
+	bool wakeable; // may be parked: odp_rxq_wake() will be called
 };
 
 struct odp_worker {
@@ -164,8 +166,8 @@ struct odp_worker {
 	struct odp_emc *emc; // owned
 
 	/* Only this worker. */
-	struct odp_rxq *rxq; // owned
-	unsigned n_rxq, rxq_size, n_armed, n_blind; // n_blind: cannot be armed
+	struct odp_rxq *rxq; // owned; first those that are polled, then the parked ones
+	unsigned n_rxq, n_live, rxq_size, n_armed, n_blind; // n_blind: cannot be armed
 	struct odp_lane **txq; // owned; lanes of the queues that this worker sends on
 	unsigned n_txq, txq_size;
 	struct odp_lane *dirty; // lanes that hold packets
@@ -253,6 +255,9 @@ static inline void odp_flow_count_packets(
 	dpu_counter_add(&s->packets, packets);
 	dpu_counter_add(&s->bytes, bytes);
 }
+
+/* Arm the queue at place i and poll it no more; false: it stays. Worker. */
+bool odp_rxq_park(struct odp_worker *w, unsigned i);
 
 /* Free `mem` once no worker can see it. Control thread. */
 void odp_defer(struct odp *dp, void *mem);

@@ -277,32 +277,94 @@ static bool is_blind(const struct odp_port *port, uint16_t rxq)
 	return !conf->ops->rx_arm || (conf->ops->rx_blind && conf->ops->rx_blind(conf->drv, rxq));
 }
 
+/* Where rxq of port is among the worker's, or n_rxq. */
+static unsigned rxq_find(const struct odp_worker *w, const struct odp_port *port, uint16_t rxq)
+{
+	unsigned i = 0;
+
+	while (i < w->n_rxq && (w->rxq[i].port != port || w->rxq[i].rxq != rxq))
+		i++;
+	return i;
+}
+
+static void rxq_swap(struct odp_worker *w, unsigned i, unsigned j)
+{
+	struct odp_rxq q = w->rxq[i];
+
+	w->rxq[i] = w->rxq[j];
+	w->rxq[j] = q;
+}
+
 int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 {
 	if (rxq >= port->conf.n_rxq)
 		return -EINVAL;
-	for (unsigned i = 0; i < w->n_rxq; i++)
-		if (w->rxq[i].port == port && w->rxq[i].rxq == rxq)
-			return -EEXIST;
+	if (rxq_find(w, port, rxq) < w->n_rxq)
+		return -EEXIST;
 	int ret = grow((void **)&w->rxq, &w->rxq_size, w->n_rxq, sizeof(*w->rxq));
 
 	if (ret < 0)
 		return ret;
-	w->rxq[w->n_rxq++] = (struct odp_rxq){ .port = port, .rxq = rxq };
+	w->rxq[w->n_rxq] = (struct odp_rxq){ .port = port, .rxq = rxq };
+	rxq_swap(w, w->n_rxq++, w->n_live++);
 	w->n_blind += is_blind(port, rxq);
 	return 0;
 }
 
 void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 {
-	for (unsigned i = 0; i < w->n_rxq; i++) {
-		if (w->rxq[i].port != port || w->rxq[i].rxq != rxq)
-			continue;
-		w->n_blind -= is_blind(port, rxq);
-		memmove(&w->rxq[i], &w->rxq[i + 1], (w->n_rxq - i - 1) * sizeof(*w->rxq));
-		w->n_rxq--;
+	unsigned i = rxq_find(w, port, rxq);
+
+	if (i == w->n_rxq)
 		return;
+	if (i < w->n_live) {
+		rxq_swap(w, i, --w->n_live);
+		i = w->n_live;
 	}
+	rxq_swap(w, i, --w->n_rxq);
+	w->n_blind -= is_blind(port, rxq);
+}
+
+void odp_rxq_wakeable(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
+{
+	unsigned i = rxq_find(w, port, rxq);
+
+	if (i < w->n_rxq && !is_blind(port, rxq))
+		w->rxq[i].wakeable = true;
+}
+
+bool odp_rxq_park(struct odp_worker *w, unsigned i)
+{
+	struct odp_rxq *q = &w->rxq[i];
+	const struct odp_port_conf *conf = &q->port->conf;
+
+	q->empty = 0;
+	if (!q->wakeable)
+		return false;
+	if (!conf->ops->rx_arm(conf->drv, q->rxq)) {
+		if (conf->ops->rx_disarm)
+			conf->ops->rx_disarm(conf->drv, q->rxq);
+		return false;
+	}
+	rxq_swap(w, i, --w->n_live);
+	return true;
+}
+
+void odp_rxq_wake(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
+{
+	unsigned i = rxq_find(w, port, rxq);
+	const struct odp_port_conf *conf = &port->conf;
+
+	if (i < w->n_live || i == w->n_rxq)
+		return;
+	if (conf->ops->rx_disarm)
+		conf->ops->rx_disarm(conf->drv, rxq);
+	rxq_swap(w, i, w->n_live++);
+}
+
+unsigned odp_worker_parked(const struct odp_worker *w)
+{
+	return w->n_rxq - w->n_live;
 }
 
 static void own_changed(struct odp_pw *pw)

@@ -11,6 +11,7 @@
 #define NAP_MAX_US 1000u
 #define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
 #define NAPS_LONG 1000u
+#define PARK_LOOKS 2048u // that found nothing, until a queue is parked
 
 /* Packets with one key, one behind the other in a burst. */
 struct run {
@@ -212,8 +213,14 @@ unsigned odp_worker_turn(struct odp_worker *w)
 
 	if (unlikely(!odp_emc_fits(w->emc, v)))
 		odp_emc_clear(w->emc, v);
-	for (unsigned i = 0; i < w->n_rxq; i++)
-		n += poll_rxq(w, v, &w->rxq[i]);
+	for (unsigned i = 0; i < w->n_live; i++) {
+		unsigned got = poll_rxq(w, v, &w->rxq[i]);
+
+		n += got;
+		w->rxq[i].empty = got ? 0 : (uint16_t)(w->rxq[i].empty + 1);
+		if (unlikely(w->rxq[i].empty == PARK_LOOKS) && odp_rxq_park(w, i))
+			i--; // another stands here now
+	}
 	if (unlikely(atomic_load_explicit(&w->handed, memory_order_relaxed)))
 		n += odp_handed_poll(w);
 	if (n == 0)
@@ -230,7 +237,7 @@ bool odp_worker_arm(struct odp_worker *w)
 	bool idle = true;
 
 	w->n_armed = 0;
-	while (idle && w->n_armed < w->n_rxq) {
+	while (idle && w->n_armed < w->n_live) {
 		const struct odp_rxq *q = &w->rxq[w->n_armed++];
 		const struct odp_port_conf *conf = &q->port->conf;
 
@@ -250,7 +257,7 @@ bool odp_worker_arm(struct odp_worker *w)
 void odp_worker_disarm(struct odp_worker *w)
 {
 	atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
-	for (unsigned i = 0; i < w->n_armed && i < w->n_rxq; i++) {
+	for (unsigned i = 0; i < w->n_armed && i < w->n_live; i++) {
 		const struct odp_port_conf *conf = &w->rxq[i].port->conf;
 
 		if (conf->ops->rx_arm && conf->ops->rx_disarm)

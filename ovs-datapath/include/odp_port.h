@@ -123,7 +123,7 @@ struct odp_worker *odp_worker(struct odp *dp, unsigned idx);
  * Returns packets moved (0: idle). Worker.
  */
 unsigned odp_worker_turn(struct odp_worker *w);
-/* Arm every receive queue. True: nothing waits, the worker may sleep. Worker. */
+/* Arm every receive queue that is not parked. True: nothing waits, the worker may sleep. Worker. */
 bool odp_worker_arm(struct odp_worker *w);
 void odp_worker_disarm(struct odp_worker *w);
 /* Longest sleep in microseconds that keeps ports without interrupts served; 0: no limit. Worker. */
@@ -151,6 +151,15 @@ void odp_port_caps_changed(struct odp_port *port);
  */
 int odp_rxq_attach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
 void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
+/*
+ * Allow to park rxq: after some thousand looks that found nothing it is armed and not looked at any
+ * more, so that it costs a busy worker nothing. Whoever says this calls odp_rxq_wake() each time
+ * that the queue signals (too often does no harm). Worker.
+ */
+void odp_rxq_wakeable(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
+void odp_rxq_wake(struct odp_worker *w, struct odp_port *port, uint16_t rxq);
+/* Parked queues of this worker. Worker. */
+unsigned odp_worker_parked(const struct odp_worker *w);
 int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq);
 void odp_txq_detach(struct odp_worker *w, struct odp_port *port, uint16_t txq);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -295,6 +296,78 @@ static void fd_that_cannot_be_polled(void **state)
 	close(fd);
 }
 
+/* A job with an fd of its own. */
+struct parked {
+	struct job j; // first: its poller's argument
+	struct card_watch watch;
+	int fd;
+};
+
+static void parked_ready(struct card_watch *watch)
+{
+	struct parked *p = (struct parked *)((char *)watch - offsetof(struct parked, watch));
+
+	card_worker_poller_wake(card_worker_at(ws, 0), &p->j.p);
+}
+
+static bool always(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static int watch_fn(struct card_worker *w, void *arg)
+{
+	struct parked *p = arg;
+	int ret = card_worker_fd_watch(w, p->fd, &p->watch);
+
+	return ret ? ret : card_worker_poller_add(w, &p->j.p);
+}
+
+static int unwatch_fn(struct card_worker *w, void *arg)
+{
+	struct parked *p = arg;
+
+	card_worker_poller_del(w, &p->j.p);
+	parked_ready(&p->watch); // one that comes late does no harm
+	card_worker_fd_del(w, p->fd);
+	return 0;
+}
+
+/* While another poller is busy, an empty one is not polled, and comes back when its fd signals. */
+static void empty_poller_is_parked(void **state)
+{
+	struct card_worker *w = card_worker_at(ws, 0);
+	struct parked p = { .watch = { parked_ready }, .fd = eventfd(0, EFD_NONBLOCK) };
+	struct job busy;
+	uint64_t one = 1;
+
+	(void)state;
+	job_init(&busy);
+	busy.work = UINT_MAX;
+	job_init(&p.j);
+	p.j.p.may_park = always;
+	assert_int_equal(card_worker_call(w, watch_fn, &p), 0);
+	assert_int_equal(card_worker_call(w, add_fn, &busy.p), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		unsigned polls, turns;
+
+		wait_until(&p.j.armed, p.j.disarmed + 1);
+		card_workers_synchronize(ws); // the turn in which it was armed is over
+		polls = p.j.polls;
+		turns = busy.polls;
+		wait_until(&busy.polls, turns + 100);
+		assert_int_equal(p.j.polls, polls);
+		p.j.work++;
+		assert_int_equal(write(p.fd, &one, sizeof(one)), sizeof(one));
+		wait_until(&p.j.done, i + 1);
+	}
+	wait_until(&p.j.armed, p.j.disarmed + 1);
+	assert_int_equal(card_worker_call(w, unwatch_fn, &p), 0); // parked
+	assert_int_equal(card_worker_call(w, del_fn, &busy.p), 0);
+	close(p.fd);
+}
+
 static void nap_ends_by_itself(void **state)
 {
 	struct card_worker *w = card_worker_at(ws, 0);
@@ -362,6 +435,7 @@ int main(void)
 		cmocka_unit_test(fd_wakes),
 		cmocka_unit_test(full_eventfd),
 		cmocka_unit_test(fd_that_cannot_be_polled),
+		cmocka_unit_test(empty_poller_is_parked),
 		cmocka_unit_test(nap_ends_by_itself),
 		cmocka_unit_test(pollers_come_and_go),
 		cmocka_unit_test(more_workers_than_lcores),

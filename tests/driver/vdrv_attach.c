@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -49,37 +50,104 @@ static int attach_net(struct drv_net *n, const char *path)
 	return drv_net_open(n, &c);
 }
 
-/* Until a signal (0) or the back-end's end (-EPIPE). */
-static int stay(int fd, int signals)
-{
-	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
-		{ .fd = fd, .events = POLLRDHUP } };
+/* One front-end. */
+union end {
+	struct drv_net net;
+	struct drv_blk blk;
+};
 
-	while (poll(p, 2, -1) < 0)
+struct held {
+	bool is_net;
+	uint64_t n; // attached
+	union end *end; // owned; n entries
+};
+
+static int hold(struct held *h, const char *path)
+{
+	union end *e = &h->end[h->n];
+	int ret = h->is_net ? attach_net(&e->net, path) : attach_blk(&e->blk, path);
+
+	if (ret)
+		fprintf(stderr, "vdrv: %s: %s\n", path, strerror(-ret));
+	else
+		h->n++;
+	return ret;
+}
+
+static int hold_fd(const struct held *h, uint64_t i)
+{
+	return h->is_net ? h->end[i].net.vu.fd : h->end[i].blk.vu.fd;
+}
+
+static void release(struct held *h)
+{
+	while (h->n--)
+		if (h->is_net)
+			drv_net_close(&h->end[h->n].net);
+		else
+			drv_blk_close(&h->end[h->n].blk);
+	free(h->end);
+}
+
+/* Until a signal (0) or the end of a back-end (-EPIPE). */
+static int stay(const struct held *h, int signals)
+{
+	struct pollfd *p = calloc(h->n + 1, sizeof(*p));
+	int ret = 0;
+
+	if (!p)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < h->n; i++)
+		p[i] = (struct pollfd){ .fd = hold_fd(h, i), .events = POLLRDHUP };
+	p[h->n] = (struct pollfd){ .fd = signals, .events = POLLIN };
+	while (ret == 0 && poll(p, h->n + 1, -1) < 0)
 		if (errno != EINTR)
-			return -errno;
-	return p[0].revents ? 0 : -EPIPE;
+			ret = -errno;
+	if (ret == 0 && !p[h->n].revents)
+		ret = -EPIPE;
+	free(p);
+	return ret;
+}
+
+/* The socket, or with a count sockets of that name with a number behind it. */
+static int hold_all(struct held *h, const char *path, uint64_t count)
+{
+	char name[128];
+	int ret = 0;
+
+	h->end = calloc(count ? count : 1, sizeof(*h->end));
+	if (!h->end)
+		return -ENOMEM;
+	if (!count)
+		return hold(h, path);
+	for (uint64_t i = 0; !ret && i < count; i++) {
+		snprintf(name, sizeof(name), "%s%llu", path, (unsigned long long)i);
+		ret = hold(h, name);
+	}
+	return ret;
 }
 
 int vdrv_attach(int argc, char **argv)
 {
 	const char *socket = NULL, *type = "blk";
-	static struct drv_net n;
-	struct drv_blk b = { 0 };
+	uint64_t count = 0;
 	const struct dpu_opt opts[] = {
 		{ "socket", DPU_OPT_STR, &socket, "PATH", "back-end's vhost-user socket", 0, 0 },
 		{ "type", DPU_OPT_STR, &type, "TYPE", "net or blk", 0, 0 },
+		{ "count", DPU_OPT_UINT, &count, "N", "attach to PATH0 to PATH(N-1) instead", 0,
+			4096 },
 	};
 	const struct dpu_cli cli = { "vdrv attach",
-		"Start all rings of a function, print \"attached\" and stay until SIGTERM",
-		"--socket PATH --type TYPE", NULL, opts, COUNT(opts) };
+		"Start all rings of functions, print \"attached\" and stay until SIGTERM",
+		"--socket PATH --type TYPE [--count N]", NULL, opts, COUNT(opts) };
 	int ret = dpu_cli_parse(&cli, argc, argv), signals;
-	bool net = !strcmp(type, "net");
+	struct held h = { 0 };
 	sigset_t set;
 
 	if (ret)
 		return ret == -ECANCELED ? 0 : 2;
-	if (!socket || (!net && strcmp(type, "blk") != 0)) {
+	h.is_net = !strcmp(type, "net");
+	if (!socket || (!h.is_net && strcmp(type, "blk") != 0)) {
 		dpu_cli_help(&cli, stderr);
 		return 2;
 	}
@@ -88,19 +156,16 @@ int vdrv_attach(int argc, char **argv)
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	ret = signals < 0 ? -errno : net ? attach_net(&n, socket) : attach_blk(&b, socket);
+	ret = signals < 0 ? -errno : hold_all(&h, socket, count);
 	if (!ret) {
 		puts("attached");
 		fflush(stdout);
-		ret = stay(net ? n.vu.fd : b.vu.fd, signals);
-		if (net)
-			drv_net_close(&n);
-		else
-			drv_blk_close(&b);
+		ret = stay(&h, signals);
+		if (ret)
+			fprintf(stderr, "vdrv: %s: %s\n", socket, strerror(-ret));
 	}
+	release(&h);
 	if (signals >= 0)
 		close(signals);
-	if (ret)
-		fprintf(stderr, "vdrv: %s: %s\n", socket, strerror(-ret));
 	return ret ? 1 : 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dp.h"
 #include "fake_port.h"
 #include "sw_offload.h"
 
@@ -168,6 +169,83 @@ static void wake_only_sleepers(void **state)
 	fake_port_del(&p2, NULL);
 	fake_port_del(&p1, w0);
 	odp_destroy(h.dp);
+}
+
+/*
+ * A queue that stays empty is parked while another has work: armed, and not looked at before it is
+ * woken. One that nobody would wake is not.
+ */
+static void empty_queues_are_parked(void **state)
+{
+	static struct fake_port busy, quiet, blind;
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct odp_worker *w;
+	struct odp *dp;
+	uint8_t f[64];
+
+	(void)state;
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	w = odp_worker(dp, 0);
+	fake_port_add(&quiet, dp, w, "quiet");
+	fake_port_add(&busy, dp, w, "busy");
+	fake_port_add(&blind, dp, w, "blind"); // cannot wake us
+	fake_frame(f, 2, 1, 0);
+	for (unsigned round = 0; round < 3; round++) {
+		odp_rxq_wakeable(w, quiet.port, 0);
+		for (unsigned i = 0; i < 10000 && !odp_worker_parked(w); i++) {
+			fake_port_reset(&busy);
+			fake_port_push(&busy, pool, f, 60);
+			assert_int_equal(odp_worker_turn(w), 1);
+		}
+		assert_int_equal(odp_worker_parked(w), 1);
+		assert_true(quiet.armed);
+		fake_port_push(&quiet, pool, f, 60);
+		fake_port_push(&blind, pool, f, 60);
+		assert_int_equal(odp_worker_turn(w), 1); // of the blind one
+		assert_true(odp_worker_arm(w)); // it does not count for the worker's sleep
+		odp_worker_disarm(w);
+		assert_true(quiet.armed);
+		if (round < 2)
+			odp_rxq_wake(w, quiet.port, 0);
+		odp_rxq_wake(w, busy.port, 0); // too often does no harm
+		if (round < 2) {
+			assert_false(quiet.armed);
+			assert_int_equal(odp_worker_parked(w), 0);
+			assert_int_equal(odp_worker_turn(w), 1);
+		}
+		fake_port_reset(&quiet);
+		fake_port_reset(&blind);
+	}
+	fake_port_del(&quiet, w); // parked
+	assert_int_equal(odp_worker_parked(w), 0);
+	fake_port_push(&blind, pool, f, 60);
+	assert_int_equal(odp_worker_turn(w), 1);
+	fake_port_del(&busy, w);
+	fake_port_del(&blind, w);
+	odp_destroy(dp);
+}
+
+/* What came while a queue was about to be parked keeps it from it. */
+static void waiting_work_is_not_parked(void **state)
+{
+	static struct fake_port p;
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	struct odp_worker *w;
+	struct odp *dp;
+	uint8_t f[64];
+
+	(void)state;
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	w = odp_worker(dp, 0);
+	fake_port_add(&p, dp, w, "p");
+	odp_rxq_wakeable(w, p.port, 0);
+	fake_port_push(&p, pool, f, fake_frame(f, 2, 1, 0));
+	assert_false(odp_rxq_park(w, 0));
+	assert_int_equal(odp_worker_parked(w), 0);
+	assert_false(p.armed);
+	assert_int_equal(odp_worker_turn(w), 1);
+	fake_port_del(&p, w);
+	odp_destroy(dp);
 }
 
 /* ---- queues of an output port ---- */
@@ -537,7 +615,9 @@ static void bursts_as_packets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(handover),
-		cmocka_unit_test(wake_only_sleepers), cmocka_unit_test(queues_come_and_go) };
+		cmocka_unit_test(wake_only_sleepers), cmocka_unit_test(empty_queues_are_parked),
+		cmocka_unit_test(waiting_work_is_not_parked),
+		cmocka_unit_test(queues_come_and_go) };
 	int failed = 0;
 
 	pool = fake_eal(8191);
