@@ -33,6 +33,7 @@
 #define VHO_BATCH 4u
 
 typedef uint64_t __attribute__((may_alias)) vho_word; // two or three ring fields in one access
+typedef uint64_t __attribute__((may_alias, aligned(4))) vho_used_word; // a used element
 
 /* The chains that q->staged counts, from the one at q->next_avail on, as columns. */
 struct vho_stage {
@@ -358,7 +359,7 @@ static inline void vho_finish_split(struct vho_queue *q, struct vho_stage *st, u
 		i = vho_used_split_vec(&q->used->ring[at & mask], st, k, written);
 #endif
 	for (uint32_t to = (uint32_t)(at + (!way && q->in_order ? 0 : i)); i < k; i++, to++) {
-		volatile vho_word *u = (volatile void *)&q->used->ring[to & mask];
+		volatile vho_used_word *u = (volatile void *)&q->used->ring[to & mask];
 
 		*u = htole64(st->id[i] | (uint64_t)written[i] << 32);
 	}

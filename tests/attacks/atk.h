@@ -88,6 +88,7 @@ struct atk_env {
 	struct atk_daemon *d; // borrowed
 	unsigned percent; // of the full number of repetitions
 	unsigned race_s; // how long threads race each other
+	bool strict; // judge the victim's waiting by its quiet value
 	char why[256]; // of a failure
 };
 

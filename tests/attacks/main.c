@@ -124,11 +124,14 @@ int main(int argc, char **argv)
 	const char *cardd = NULL;
 	uint64_t percent = 100, race_s = RACE_S;
 	struct dpu_opt_list only = { .n = 0 };
+	bool strict = false;
 	const struct dpu_opt opts[] = {
 		{ "cardd", DPU_OPT_STR, &cardd, "FILE", "the daemon to attack", 0, 0 },
 		{ "percent", DPU_OPT_UINT, &percent, "N", "share of the repetitions", 1, 10000 },
 		{ "race-s", DPU_OPT_UINT, &race_s, "SECONDS", "how long threads race each other", 1,
 			86400 },
+		{ "strict", DPU_OPT_FLAG, &strict, NULL,
+			"fail rows that double the victim's 99th percentile", 0, 0 },
 		{ "only", DPU_OPT_LIST, &only, "ID", "rows whose id begins so; repeatable", 0, 0 },
 	};
 	const struct dpu_cli cli = { "attacks", "Attack a live card daemon",
@@ -148,6 +151,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(d.binary, sizeof(d.binary), "%s", cardd);
 	e.percent = (unsigned)percent;
+	e.strict = strict;
 	e.race_s = (unsigned)race_s;
 	atk_canary_init();
 	d.secret = atk_canary(ATK_CANARY_NAME);
