@@ -16,10 +16,10 @@
  * The victim never waits for a second. With --strict, on a machine that has nothing else to do, its
  * 99th percentile may double and no more. What it is compared with was measured right before, while
  * two threads of this process burn CPU: attacker, victim and daemon share two CPUs here, so a
- * neighbour who only computes costs the victim time slices too, and that is not what a row is about.
- * Below the floor nothing is judged: a few time slices that others on the machine took make a
- * percentile. A row that is too slow is run again with a measurement of its own, and fails when that
- * happens three times in a row: a stall of ours comes back each time, one of the machine does not.
+ * neighbour who only computes costs the victim time slices too, and that is not what a row is
+ * about. Below the floor nothing is judged: a few time slices that others on the machine took make
+ * a percentile. A row that is too slow is run again with a measurement of its own, and fails when
+ * that happens three times in a row: a stall of ours comes back, one of the machine does not.
  */
 #define STALL_NS 1000000000ULL
 #define FACTOR 2
