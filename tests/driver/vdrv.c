@@ -13,6 +13,7 @@ static const struct {
 	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
 	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },
+	{ "blk-wake", "measure single requests after pauses", vdrv_blk_wake },
 	{ "attach", "hold a front-end that does nothing", vdrv_attach },
 	{ "blk-config", "wait until a disk has another size", vdrv_blk_config },
 	{ "conformance", "try each ring layout with each feature", vdrv_conformance },
