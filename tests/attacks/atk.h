@@ -19,7 +19,7 @@
 #include "drv_blk.h"
 #include "drv_net.h"
 
-#define ATK_REPLY_MS 5000 // a bound that ends the test, not a figure that is judged
+#define ATK_REPLY_MS 20000 // a bound that ends the test, not a figure that is judged
 
 /* A cardd of our own. */
 struct atk_daemon {
