@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * vdrv blk-wake: single reads with pauses between them, and how long each takes; or what the
- * machine itself takes to wake a thread on the back-end's CPU after the same pause. Pauses and waits
- * spin, so this side of the measurement never sleeps.
+ * machine itself takes to wake a thread on the back-end's CPU after the same pause. Pauses and
+ * waits spin, so this side of the measurement never sleeps.
  */
 #include "vdrv.h"
 
