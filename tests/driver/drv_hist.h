@@ -40,18 +40,23 @@ static inline void drv_hist_add_gap(struct drv_hist *h, uint64_t v, uint64_t gap
 	}
 }
 
+/* The least value that bucket i counts. */
+static inline uint64_t drv_hist_floor(unsigned i)
+{
+	unsigned shift = i / DRV_HIST_SUB;
+	uint64_t sub = i % DRV_HIST_SUB;
+
+	return shift == 0 ? sub : (sub + DRV_HIST_SUB) << (shift - 1);
+}
+
 /* The value below which `permille` of 1000 lie; 0 when empty. */
 static inline uint64_t drv_hist_at(const struct drv_hist *h, unsigned permille)
 {
 	uint64_t left = h->n * permille / 1000;
 
 	for (unsigned i = 0; i < DRV_HIST_N; i++) {
-		if (h->at[i] > left || (left && h->at[i] == left)) {
-			unsigned shift = i / DRV_HIST_SUB;
-			uint64_t sub = i % DRV_HIST_SUB;
-
-			return shift == 0 ? sub : (sub + DRV_HIST_SUB) << (shift - 1);
-		}
+		if (h->at[i] > left || (left && h->at[i] == left))
+			return drv_hist_floor(i);
 		left -= h->at[i];
 	}
 	return 0;

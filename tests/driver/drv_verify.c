@@ -35,6 +35,7 @@ struct drv_verify {
 	uint64_t rng, progress_ns;
 	uint32_t next_gen, step; // step: sectors of one logical block
 	unsigned out;
+	bool resuming; // no answer yet since the session was resumed
 };
 
 /* ---- stamps ---- */
@@ -222,6 +223,9 @@ static void finish(struct drv_verify *v, struct slot *s)
 	if (now - v->progress_ns > v->stats.worst_stall_ns)
 		v->stats.worst_stall_ns = now - v->progress_ns;
 	v->progress_ns = now;
+	if (v->resuming && v->conf.resumed)
+		v->conf.resumed(v->conf.resumed_arg, now);
+	v->resuming = false;
 	drv_hist_add_gap(&v->lat, now - s->since_ns, v->conf.expect_ns);
 	count(v, s);
 	if (*s->io.status != VIRTIO_BLK_S_OK)
@@ -291,6 +295,7 @@ static int nothing(struct drv_verify *v, unsigned *spins)
 		; // a dead process adds nothing: the rings are dry after this
 	ret = drv_vu_reconnect(&v->b->vu, v->conf.reconnect_ms);
 	v->stats.restarts++;
+	v->resuming = true;
 	return ret;
 }
 

@@ -547,6 +547,14 @@ bool drv_vu_alive(const struct drv_vu *vu)
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)));
 }
 
+int drv_vu_peer(const struct drv_vu *vu)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(vu->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) ? -errno : (int)peer.pid;
+}
+
 static void inspect_inflight(const struct drv_vu *vu)
 {
 	size_t len = vu->inflight_off + vu->inflight_size;

@@ -186,6 +186,8 @@ void drv_vu_drop(struct drv_vu *vu);
  */
 int drv_vu_reconnect(struct drv_vu *vu, unsigned timeout_ms);
 bool drv_vu_alive(const struct drv_vu *vu);
+/* The process that listened for this session, or a negative errno. */
+int drv_vu_peer(const struct drv_vu *vu);
 void drv_vu_close(struct drv_vu *vu);
 
 /* ---- single messages ---- */

@@ -4,6 +4,7 @@
 
 int vdrv_blk_load(int argc, char **argv);
 int vdrv_blk_verify(int argc, char **argv);
+int vdrv_blk_crash(int argc, char **argv);
 int vdrv_blk_diff(int argc, char **argv);
 int vdrv_net_ping(int argc, char **argv);
 int vdrv_conformance(int argc, char **argv);
