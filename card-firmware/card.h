@@ -34,6 +34,7 @@ struct card_options {
 	uint64_t spin_us;
 	bool hugepages; // use them; otherwise ordinary memory
 	const char *log_level;
+	uint64_t standby_fd; // our end of the supervisor's socket pair; 0: there is none
 	struct dpu_opt_list *eal; // further EAL arguments, as given
 };
 
@@ -54,6 +55,7 @@ struct card {
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned
 	struct card_metrics *metrics; // owned
+	struct card_standby *standby; // owned; NULL: nobody supervises us
 	bool stopping;
 };
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* cardd: options, start, event loop, stop. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,8 @@
 #include "dpu_log.h"
 #include "loop.h"
 #include "modules.h"
+#include "standby.h"
+#include "supervise.h"
 
 #define NO_FD UINT64_MAX
 
@@ -23,6 +27,8 @@ struct program {
 	struct card card;
 	struct dpu_opt_list eal;
 	uint64_t ready_fd;
+	bool supervise;
+	char **argv; // borrowed: main's, before it was parsed
 	char run_dir[1024], socket_dir[2048], rpc_socket[2048]; // defaults
 };
 
@@ -58,6 +64,10 @@ static int parse_options(struct program *p, int argc, char **argv)
 			0 },
 		{ "eal", DPU_OPT_LIST, &p->eal, "ARG", "one more argument for DPDK; repeatable", 0,
 			0 },
+		{ "supervise", DPU_OPT_FLAG, &p->supervise, NULL,
+			"keep a warm second process that takes over when this one dies", 0, 0 },
+		{ CARD_STANDBY_OPTION, DPU_OPT_UINT, &o->standby_fd, "N",
+			"given by --supervise to the processes that it starts", 3, 65535 },
 		{ "ready-fd", DPU_OPT_UINT, &p->ready_fd, "N",
 			"write READY=1 to this descriptor when the card serves", 0, 65535 },
 	};
@@ -137,6 +147,26 @@ static void say_ready(struct program *p)
 	close((int)p->ready_fd);
 }
 
+static void on_first_service(void *arg)
+{
+	say_ready(arg);
+}
+
+/* Returns the exit status. */
+static int supervise(struct program *p)
+{
+	const struct card_supervise_conf conf = {
+		.program = "/proc/self/exe", // also when another version was installed meanwhile
+		.argv = p->argv,
+		.serving = on_first_service,
+		.arg = p,
+	};
+
+	if (p->ready_fd != NO_FD)
+		(void)fcntl((int)p->ready_fd, F_SETFD, FD_CLOEXEC);
+	return card_supervise(&conf);
+}
+
 /* Returns the exit status. */
 static int run(struct program *p)
 {
@@ -157,9 +187,15 @@ static int run(struct program *p)
 		dpu_err("card: cannot watch signals", "err=%d", errno);
 		goto out;
 	}
-	if (card_modules_start(c) < 0)
+	if (card_modules_start(c) < 0) {
+		if (c->stopping)
+			status = EXIT_SUCCESS;
 		goto out;
-	say_ready(p);
+	}
+	if (c->standby)
+		card_standby_serving(c);
+	else
+		say_ready(p);
 	dpu_info("card: ready", "name=%s workers=%u rpc=%s", c->opt.name,
 		card_workers_count(c->workers), c->opt.rpc_socket);
 	event_base_dispatch(c->loop);
@@ -185,8 +221,13 @@ int main(int argc, char **argv)
 			.spin_us = 50 },
 		.ready_fd = NO_FD,
 	};
-	int ret = parse_options(&p, argc, argv);
+	int ret;
 
+	p.argv = calloc((size_t)argc + 1, sizeof(*p.argv)); // parsing moves operands about
+	if (!p.argv)
+		return EXIT_FAILURE;
+	memcpy(p.argv, argv, (size_t)argc * sizeof(*p.argv));
+	ret = parse_options(&p, argc, argv);
 	if (ret == 0)
 		ret = apply_options(&p);
 	if (ret == -ECANCELED)
@@ -195,5 +236,8 @@ int main(int argc, char **argv)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
+	if (p.supervise && !p.card.opt.standby_fd)
+		return supervise(&p);
+	prctl(PR_SET_NAME, "cardd"); // run by its supervisor it would be called "exe"
 	return run(&p);
 }

@@ -17,6 +17,7 @@
 #include "dpu_log.h"
 #include "eal.h"
 #include "loop.h"
+#include "standby.h"
 #include "vho_device.h"
 
 /* Anonymous private memory and ELF headers: no mapping that is shared with a guest. */
@@ -143,12 +144,14 @@ static const struct module {
 } modules[] = {
 	{ "process", process_start, NULL },
 	{ "guard", guard_start, NULL },
-	{ "directories", dirs_start, NULL },
 	{ "eal", eal_start, eal_stop },
 	{ "packets", pool_start, pool_stop },
 	{ "workers", workers_start, workers_stop },
 	{ "datapath", card_datapath_start, card_datapath_stop },
 	{ "inventory", card_inventory_init, card_inventory_fini },
+	// Above: what needs no name in the file system and no guest. A spare waits here.
+	{ "standby", card_standby_start, card_standby_stop },
+	{ "directories", dirs_start, NULL },
 	{ "configuration", config_start, NULL },
 	{ "store", store_start, card_store_close },
 	{ "metrics", metrics_start, card_metrics_stop },
@@ -169,6 +172,10 @@ int card_modules_start(struct card *c)
 	for (size_t i = 0; i < N_MODULES; i++) {
 		int ret = modules[i].start(c);
 
+		if (ret && c->stopping) {
+			stop_from(c, i);
+			return -ECANCELED;
+		}
 		if (ret) {
 			dpu_err("card: start failed", "module=%s err=%d (%s)", modules[i].name, ret,
 				strerror(ret < 0 ? -ret : ret));
