@@ -12,6 +12,7 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "queue.h"
+#include "state.h"
 
 #define BIT(n) (1ULL << (n))
 #define QUEUES_MAX 256
@@ -195,6 +196,37 @@ static int config_write(struct vho_dev *dev, uint32_t off, const void *buf, uint
 	return 0;
 }
 
+/* ---- state that migrates (state.h) ---- */
+
+#define PART_WRITEBACK 1 // one byte: what the driver wrote to the field
+static const struct vho_state_part state_parts[VHO_STATE_PARTS] = { [PART_WRITEBACK] = { 1, 1 } };
+
+static void state_save(const struct vho_dev *dev, struct vho_state_out *out)
+{
+	const struct vho_blk *blk = dev->owner;
+	uint8_t *at = blk->wce_known ? vho_state_put(out, PART_WRITEBACK, 1) : NULL;
+
+	if (at)
+		*at = blk->wce;
+}
+
+static int state_load(struct vho_dev *dev, struct dpu_cur *parts)
+{
+	struct vho_blk *blk = dev->owner;
+	struct dpu_cur *in = &parts[PART_WRITEBACK];
+	uint8_t v;
+
+	if (!in->at)
+		return 0; // not known there either: the rule for that holds
+	v = dpu_cur_u8(in);
+	if (v > 1)
+		return -EINVAL;
+	blk->wce = v == 1;
+	blk->wce_known = true;
+	apply_wce(blk);
+	return 0;
+}
+
 /* ---- queues ---- */
 
 static int queue_setup(struct vho_dev *dev, unsigned idx)
@@ -229,6 +261,9 @@ static const struct vho_dev_type blk_type = {
 	.queue_setup = queue_setup,
 	.queue_teardown = queue_teardown,
 	.reset = reset,
+	.state_save = state_save,
+	.state_load = state_load,
+	.state_parts = state_parts,
 };
 
 unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget)

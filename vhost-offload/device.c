@@ -395,6 +395,14 @@ void vho_dev_start_all(struct vho_dev *dev)
 		(void)vho_dev_queue_try_start(dev, i); // logged there; needs_reset shows it
 }
 
+bool vho_dev_any_started(const struct vho_dev *dev)
+{
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		if (dev->queues[i].started)
+			return true;
+	return false;
+}
+
 void vho_dev_reset(struct vho_dev *dev)
 {
 	vho_dev_stop_all(dev);

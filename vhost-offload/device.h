@@ -15,6 +15,15 @@
 #include "vho_device.h"
 
 #define VHO_DEV_QUEUES_MAX 256 // what the 8 bits of SET_VRING_KICK and its kin can name
+#define VHO_STATE_PARTS 16 // tags of the parts of a device's state (state.h) are below this
+
+struct dpu_cur;
+struct vho_state_out;
+
+/* How long a part of a device's state may be, bytes. max 0: there is no such part. */
+struct vho_state_part {
+	uint32_t min, max;
+};
 
 /* What makes a function a NIC or a disk. All members but config_read may be NULL. */
 struct vho_dev_type {
@@ -40,6 +49,21 @@ struct vho_dev_type {
 	 * after creation, but for what a front-end keeps in mind over a reset.
 	 */
 	void (*reset)(struct vho_dev *dev);
+	/*
+	 * What the front-end does not know and a migration must carry. state_load gets a cursor
+	 * for each tag, with `at` NULL for parts that are not there, and as many bytes as
+	 * state_parts allows. It checks all of them, then changes the device: 0, or -EINVAL and
+	 * nothing changed.
+	 */
+	void (*state_save)(const struct vho_dev *dev, struct vho_state_out *out);
+	int (*state_load)(struct vho_dev *dev, struct dpu_cur *parts);
+	const struct vho_state_part *state_parts; // VHO_STATE_PARTS entries; with state_load
+	/*
+	 * The front-end is about to reset the device by writing 0 to its status, which some also
+	 * do when they stop a device that goes on later (QEMU, for one): what state_save would
+	 * write is kept over the reset, for rings that turn out to have a past.
+	 */
+	void (*state_keep)(struct vho_dev *dev);
 };
 
 /* One queue as the transport knows it, and the engine's part of it. */
@@ -147,6 +171,9 @@ void vho_dev_queue_stop(struct vho_dev *dev, unsigned idx);
 void vho_dev_stop_all(struct vho_dev *dev);
 /* Start every queue that can be. */
 void vho_dev_start_all(struct vho_dev *dev);
+
+/* Does some queue run? */
+bool vho_dev_any_started(const struct vho_dev *dev);
 
 /*
  * Virtio reset (RESET_DEVICE, status 0): queues stopped, features as after creation, nothing in

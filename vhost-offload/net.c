@@ -12,6 +12,7 @@
 
 #include "dpu_alloc.h"
 #include "net_fast.h"
+#include "net_state.h"
 
 #define BIT(b) (1ULL << (b))
 #define MTU_MIN 68 // VIRTIO 1.3, 5.1.4.1
@@ -163,15 +164,23 @@ static void park_pairs(struct vho_net *net)
 	pairs_changed(net);
 }
 
+/* No driver has used the ring yet: it starts where rings begin. */
+static bool is_fresh(const struct vho_queue *q)
+{
+	return vho_queue_base(q) == (q->packed ? 0x80008000 : 0);
+}
+
 static int queue_setup(struct vho_dev *dev, unsigned idx)
 {
 	struct vho_net *net = net_of(dev);
 
 	if (queue_is_control(dev, idx)) {
-		if (!net->ctrl_seen) { // not when it only comes back after a new memory table
+		bool first = !net->ctrl_seen; // not when it only comes back: a new memory table
+
+		if (first)
 			reset_ctrl(net, true);
+		if (vho_net_state_apply(net, is_fresh(&dev->queues[idx].q)) || first)
 			park_pairs(net);
-		}
 	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
 		// New receive buffers are looked for when a packet is there: no kick, no exit
 		vho_queue_disarm(&dev->queues[idx].q);
@@ -256,6 +265,7 @@ static void reset(struct vho_dev *dev)
 {
 	// Not under the next driver's name
 	atomic_store_explicit(&net_of(dev)->rarp_due, false, memory_order_relaxed);
+	vho_net_state_reset(net_of(dev));
 	features_set(dev);
 }
 
@@ -271,6 +281,10 @@ static const struct vho_dev_type net_type = {
 	.set_mtu = set_mtu,
 	.send_rarp = send_rarp,
 	.reset = reset,
+	.state_save = vho_net_state_save,
+	.state_load = vho_net_state_load,
+	.state_parts = vho_net_state_parts,
+	.state_keep = vho_net_state_keep,
 };
 
 int vho_net_create(

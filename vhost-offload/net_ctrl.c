@@ -113,6 +113,29 @@ void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features)
 	(void)publish(c); // accepting everything takes no memory
 }
 
+void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *out)
+{
+	out->filter = c->want;
+	out->guest_offloads = atomic_load_explicit(&c->guest_offloads, memory_order_relaxed);
+	out->pairs = atomic_load_explicit(&c->pairs, memory_order_relaxed);
+	out->announce = atomic_load_explicit(&c->announce, memory_order_relaxed);
+}
+
+void vho_net_ctrl_restore(
+	struct vho_net_ctrl *c, uint64_t features, const struct vho_net_ctrl_saved *saved)
+{
+	c->want = saved->filter;
+	c->want.vlan_filter = has(features, VIRTIO_NET_F_CTRL_VLAN);
+	atomic_store_explicit(&c->guest_offloads, saved->guest_offloads & features & GUEST_OFFLOADS,
+		memory_order_relaxed);
+	atomic_store_explicit(
+		&c->pairs, has(features, VIRTIO_NET_F_MQ) ? saved->pairs : 0, memory_order_relaxed);
+	atomic_store_explicit(&c->announce,
+		saved->announce && has(features, VIRTIO_NET_F_GUEST_ANNOUNCE),
+		memory_order_relaxed);
+	(void)publish(c);
+}
+
 /* VIRTIO 1.3, 5.1.6.5.1: one byte, on or off. */
 static bool rx_mode(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
 {

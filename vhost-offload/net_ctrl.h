@@ -33,6 +33,14 @@ struct vho_net_filter {
 	uint64_t vlans[VHO_NET_FILTER_VLANS / 64];
 };
 
+/* What the driver set, to be carried to another process or over a stop. */
+struct vho_net_ctrl_saved {
+	struct vho_net_filter filter; // but for vlan_filter, which follows from the features
+	uint64_t guest_offloads;
+	uint16_t pairs;
+	bool announce;
+};
+
 struct vho_net_ctrl {
 	/* Fixed after init. */
 	const struct vho_host *host; // borrowed: outlives the function
@@ -61,6 +69,14 @@ void vho_net_ctrl_fini(struct vho_net_ctrl *c);
 
 /* Back to the state after init, and the negotiated `features` from now on. Control thread. */
 void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features);
+
+/*
+ * The state as commands left it, and back. What `features` do not allow is left out; without memory
+ * for the filter everything is accepted until the next command. Control thread.
+ */
+void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *out);
+void vho_net_ctrl_restore(
+	struct vho_net_ctrl *c, uint64_t features, const struct vho_net_ctrl_saved *saved);
 
 /*
  * Execute one control command and write its one-byte answer. Returns the number of bytes written to

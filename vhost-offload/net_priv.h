@@ -42,6 +42,9 @@ struct vho_net {
 
 	/* Control thread. */
 	bool ctrl_seen; // a control queue came up: the driver's filters reach us
+	/* net_state.c: what takes effect when the control queue comes up. */
+	bool has_kept, kept_if_past, keep_over_reset;
+	struct vho_net_ctrl_saved kept;
 	bool rx_up[VHO_NET_PAIRS_MAX]; // receiveq of a pair is set up
 
 	/* Written by the control thread, read by any: relaxed. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "vu_state.h"
 
 #define BIT(n) (1ull << (n))
 #define TRANSPORT_FEATURES (BIT(VU_F_LOG_ALL) | BIT(VU_F_PROTOCOL_FEATURES))
@@ -40,14 +41,6 @@ static struct vho_dev_queue *queue_at(struct vu_session *s, uint32_t idx)
 	return idx < s->dev->n_queues ? &s->dev->queues[idx] : NULL;
 }
 
-static bool any_started(const struct vho_dev *dev)
-{
-	for (unsigned i = 0; i < dev->n_queues; i++)
-		if (dev->queues[i].started)
-			return true;
-	return false;
-}
-
 /* ---- features and ownership ---- */
 
 static int get_features(struct vu_session *s, struct vu_msg *m)
@@ -66,7 +59,7 @@ static int set_features(struct vu_session *s, struct vu_msg *m)
 	s->has_protocol = m->p.u64 & BIT(VU_F_PROTOCOL_FEATURES);
 	if (!dev->features_set || features != dev->features) {
 		// Rings that run were laid out for the old features: they come up again by the new
-		if (any_started(dev))
+		if (vho_dev_any_started(dev))
 			vho_dev_stop_all(dev);
 		ret = vho_dev_set_features(dev, features);
 		if (ret < 0)
@@ -107,7 +100,7 @@ static uint64_t protocol_offered(const struct vho_dev *dev)
 	uint64_t bits = BIT(VU_PF_MQ) | BIT(VU_PF_LOG_SHMFD) | BIT(VU_PF_REPLY_ACK) |
 			BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_CONFIG) | BIT(VU_PF_INFLIGHT_SHMFD) |
 			BIT(VU_PF_RESET_DEVICE) | BIT(VU_PF_CONFIGURE_MEM_SLOTS) |
-			BIT(VU_PF_STATUS);
+			BIT(VU_PF_STATUS) | BIT(VU_PF_DEVICE_STATE);
 
 	if (dev->type->set_mtu)
 		bits |= BIT(VU_PF_MTU);
@@ -150,8 +143,11 @@ static int set_status(struct vu_session *s, struct vu_msg *m)
 {
 	if (m->p.u64 > UINT8_MAX)
 		return -EINVAL;
-	if (m->p.u64 == 0)
+	if (m->p.u64 == 0) {
+		if (s->dev->type->state_keep)
+			s->dev->type->state_keep(s->dev);
 		vho_dev_reset(s->dev);
+	}
 	s->dev->status = (uint8_t)m->p.u64;
 	return 0;
 }
@@ -528,6 +524,7 @@ static int set_backend_req_fd(struct vu_session *s, struct vu_msg *m)
 #define LOG sizeof(struct vu_log), sizeof(struct vu_log)
 #define CONFIG offsetof(struct vu_config, bytes), sizeof(struct vu_config)
 #define INFLIGHT offsetof(struct vu_inflight, padding), sizeof(struct vu_inflight)
+#define TRANSFER sizeof(struct vu_transfer), sizeof(struct vu_transfer)
 
 /* function, payload min and max, fds min and max, has an answer, needs protocol features */
 static const struct vu_handler table[VU_REQUESTS] = {
@@ -565,6 +562,10 @@ static const struct vu_handler table[VU_REQUESTS] = {
 	[VU_REM_MEM_REG] = { rem_mem_reg, REGION, 0, 1, false, BIT(VU_PF_CONFIGURE_MEM_SLOTS) },
 	[VU_SET_STATUS] = { set_status, U64, 0, 0, false, BIT(VU_PF_STATUS) },
 	[VU_GET_STATUS] = { get_status, NONE, 0, 0, true, BIT(VU_PF_STATUS) },
+	[VU_SET_DEVICE_STATE_FD] = { vu_set_device_state_fd, TRANSFER, 1, 1, true,
+		BIT(VU_PF_DEVICE_STATE), .refusal = VU_STATE_ERROR | VU_STATE_NOFD },
+	[VU_CHECK_DEVICE_STATE] = { vu_check_device_state, NONE, 0, 0, true,
+		BIT(VU_PF_DEVICE_STATE), .refusal = VU_STATE_ERROR },
 };
 
 const struct vu_handler *vu_handler(uint32_t request)

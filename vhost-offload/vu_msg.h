@@ -35,6 +35,7 @@ enum vu_protocol_feature {
 	VU_PF_INBAND_NOTIFICATIONS = 14,
 	VU_PF_CONFIGURE_MEM_SLOTS = 15,
 	VU_PF_STATUS = 16,
+	VU_PF_DEVICE_STATE = 19,
 };
 
 enum vu_request {
@@ -69,6 +70,8 @@ enum vu_request {
 	VU_REM_MEM_REG = 38,
 	VU_SET_STATUS = 39,
 	VU_GET_STATUS = 40,
+	VU_SET_DEVICE_STATE_FD = 42,
+	VU_CHECK_DEVICE_STATE = 43,
 	VU_REQUESTS
 };
 
@@ -124,6 +127,15 @@ struct vu_inflight {
 	uint8_t padding[4]; // some front-ends count it, some do not
 };
 
+struct vu_transfer {
+	uint32_t direction; // of the state: 0 we save, 1 we load
+	uint32_t phase; // 0: all rings are stopped; there is no other
+};
+
+/* The answer to SET_DEVICE_STATE_FD: bits 0-7 an error, bit 8: no fd comes. */
+#define VU_STATE_ERROR 1u
+#define VU_STATE_NOFD 0x100u
+
 /* Bits 0-7 of the u64 that the KICK, CALL and ERR messages carry: the ring; bit 8: no fd comes. */
 #define VU_VRING_IDX_MASK 0xffu
 #define VU_VRING_NOFD 0x100u
@@ -134,6 +146,7 @@ static_assert(sizeof(struct vu_table) == 8 + 8 * 32, "memory table");
 static_assert(sizeof(struct vu_single_region) == 40, "single region");
 static_assert(sizeof(struct vu_config) == 12 + 256, "configuration space");
 static_assert(sizeof(struct vu_inflight) == 24, "inflight description");
+static_assert(sizeof(struct vu_transfer) == 8, "device state transfer parameters");
 
 /* One message on its way in, then its reply on the way out. */
 struct vu_msg {
@@ -147,6 +160,7 @@ struct vu_msg {
 		struct vu_log log;
 		struct vu_config config;
 		struct vu_inflight inflight;
+		struct vu_transfer transfer;
 		uint8_t bytes[VU_PAYLOAD_MAX];
 	} p;
 	int fds[VU_FDS_MAX]; // owned; a handler that keeps one puts -1 there

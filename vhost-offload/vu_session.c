@@ -25,6 +25,9 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->fd = fd;
 	s->backend_fd = -1;
 	s->has_protocol = false;
+	s->config_due = false;
+	s->state_fd = -1;
+	s->state_good = false;
 	s->have = 0;
 	s->n_messages = 0;
 	s->in.n_fds = 0;
@@ -39,7 +42,10 @@ void vu_session_close(struct vu_session *s)
 	close_fds(&s->in);
 	if (s->backend_fd >= 0)
 		close(s->backend_fd);
+	if (s->state_fd >= 0)
+		close(s->state_fd);
 	close(s->fd);
+	s->state_fd = -1;
 	s->backend_fd = -1;
 	s->fd = -1;
 	vho_dev_detach(s->dev);
@@ -282,6 +288,11 @@ static int handle(struct vu_session *s)
 		return ret;
 	if (ret == 0 && h->replies)
 		return reply(s, m);
+	if (ret < 0 && h && h->refusal && why != VHO_VU_REJECT_NOT_NEGOTIATED) {
+		m->h.size = sizeof(m->p.u64);
+		m->p.u64 = h->refusal;
+		return reply(s, m);
+	}
 	// With REPLY_ACK only; a request with an answer of its own has no room for a code
 	if (!wanted || !(s->dev->protocol_features >> VU_PF_REPLY_ACK & 1) || (h && h->replies))
 		return ret;
@@ -305,6 +316,8 @@ int vu_session_input(struct vu_session *s)
 		if (ret < 0)
 			return ret;
 		s->have = 0;
+		if (s->config_due && vho_dev_any_started(s->dev))
+			(void)vu_session_config_changed(s);
 	}
 	return 0;
 }
@@ -316,6 +329,9 @@ int vu_session_config_changed(struct vu_session *s)
 
 	if (s->fd < 0 || s->backend_fd < 0 || !(s->dev->protocol_features >> VU_PF_CONFIG & 1))
 		return -ENOTCONN;
+	s->config_due = !vho_dev_any_started(s->dev);
+	if (s->config_due)
+		return 0;
 	ret = send_message(s->backend_fd, &h, NULL, -1);
 	if (ret < 0) {
 		// One that does not read has lost the channel; half a message would break it

@@ -5,6 +5,7 @@
  *   vhost_user.c   sockets: listen, connect, adopt; begins and ends sessions
  *   vu_session.c   bytes and file descriptors to messages, replies, the table of requests
  *   vu_handlers.c  what each request does to the device
+ *   vu_state.c     the requests that move a device's state to another process
  *
  * Control thread only. Nothing here blocks: what the front-end does not take at once ends the
  * session.
@@ -27,6 +28,9 @@ struct vu_session {
 
 	int backend_fd; // owned: where our requests go; -1: none
 	bool has_protocol; // VHOST_USER_F_PROTOCOL_FEATURES acked
+	bool config_due; // CONFIG_CHANGE_MSG waits for a ring to run
+	int state_fd; // owned: what the front-end writes a device state to; -1: none
+	bool state_good; // the last transfer, if one is finished, went well
 	struct vu_msg in; // being received
 	size_t have; // bytes of `in` (header and payload) received
 	uint64_t n_messages; // in this session
@@ -52,7 +56,11 @@ void vu_session_close(struct vu_session *s);
  */
 int vu_session_input(struct vu_session *s);
 
-/* CONFIG_CHANGE_MSG. 0, -ENOTCONN when the front-end cannot take it, or the errno of send(2). */
+/*
+ * CONFIG_CHANGE_MSG, now or, while no ring runs, as soon as one does: a suspended device sends
+ * nothing ("Suspended device state"). 0, -ENOTCONN when the front-end cannot take it, or the errno
+ * of send(2).
+ */
 int vu_session_config_changed(struct vu_session *s);
 
 /* Handlers: 0 or a negative errno, which rejects the message. A reply goes to m->h.size, m->p. */
@@ -64,6 +72,8 @@ struct vu_handler {
 	uint8_t fds_min, fds_max;
 	bool replies; // has an answer of its own
 	uint32_t needs; // protocol features that must have been acked
+	/* The answer when the request is refused; 0: it has none, and the session ends. */
+	uint64_t refusal;
 };
 
 /* The handler of a request, or NULL. */

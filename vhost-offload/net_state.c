@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The state of a NIC that came over its control queue. A front-end that keeps that queue to itself
+ * (QEMU) repeats what it set; where we serve it nobody else knows.
+ *
+ * A state is loaded before the front-end has negotiated features and set up the rings, so it waits
+ * until the control queue comes up.
+ */
+#include "net_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "net_priv.h"
+#include "state.h"
+
+/* Tags. All integers little-endian. */
+enum {
+	PART_CONTROL = 1, // MAC (6), flags (2), pairs (2), offloads of the driver (8)
+	PART_UNICAST = 2, // addresses of 6 bytes
+	PART_MULTICAST = 3, // the same
+	PART_VLANS = 4, // a bit for each VLAN
+};
+#define CONTROL_LEN 18u
+#define TABLE_LEN_MAX (6u * VHO_NET_FILTER_MACS)
+#define VLANS_LEN (VHO_NET_FILTER_VLANS / 8u)
+
+/* Flags of PART_CONTROL. */
+#define PROMISC 1u
+#define ALLMULTI 2u
+#define ALLUNI 4u
+#define NOMULTI 8u
+#define NOUNI 0x10u
+#define NOBCAST 0x20u
+#define UNI_FULL 0x40u
+#define MULTI_FULL 0x80u
+#define ANNOUNCE 0x100u
+#define IF_PAST 0x200u // kept over a reset: for a control queue with a past only
+#define FLAGS 0x3ffu
+
+const struct vho_state_part vho_net_state_parts[VHO_STATE_PARTS] = {
+	[PART_CONTROL] = { CONTROL_LEN, CONTROL_LEN },
+	[PART_UNICAST] = { 6, TABLE_LEN_MAX },
+	[PART_MULTICAST] = { 6, TABLE_LEN_MAX },
+	[PART_VLANS] = { VLANS_LEN, VLANS_LEN },
+};
+
+static uint16_t flags_of(const struct vho_net_ctrl_saved *s, bool if_past)
+{
+	const struct vho_net_filter *f = &s->filter;
+
+	return (uint16_t)((f->promisc ? PROMISC : 0) | (f->allmulti ? ALLMULTI : 0) |
+			  (f->alluni ? ALLUNI : 0) | (f->nomulti ? NOMULTI : 0) |
+			  (f->nouni ? NOUNI : 0) | (f->nobcast ? NOBCAST : 0) |
+			  (f->uni_full ? UNI_FULL : 0) | (f->multi_full ? MULTI_FULL : 0) |
+			  (s->announce ? ANNOUNCE : 0) | (if_past ? IF_PAST : 0));
+}
+
+static void set_flags(struct vho_net_ctrl_saved *s, uint16_t flags)
+{
+	struct vho_net_filter *f = &s->filter;
+
+	f->promisc = flags & PROMISC;
+	f->allmulti = flags & ALLMULTI;
+	f->alluni = flags & ALLUNI;
+	f->nomulti = flags & NOMULTI;
+	f->nouni = flags & NOUNI;
+	f->nobcast = flags & NOBCAST;
+	f->uni_full = flags & UNI_FULL;
+	f->multi_full = flags & MULTI_FULL;
+	s->announce = flags & ANNOUNCE;
+}
+
+static void save_table(
+	struct vho_state_out *out, uint16_t tag, const uint8_t (*table)[6], unsigned n)
+{
+	uint8_t *at = n ? vho_state_put(out, tag, 6 * n) : NULL;
+
+	if (at)
+		memcpy(at, table, 6 * (size_t)n);
+}
+
+static void save_vlans(struct vho_state_out *out, const uint64_t *vlans)
+{
+	uint8_t *at = vho_state_put(out, PART_VLANS, VLANS_LEN);
+
+	for (unsigned i = 0; at && i < VLANS_LEN / 8; i++) {
+		const dpu_le64 word = dpu_le64_put(vlans[i]);
+
+		memcpy(at + 8 * (size_t)i, &word, sizeof(word));
+	}
+}
+
+void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
+{
+	const struct vho_net *net = dev->owner;
+	struct vho_net_ctrl_saved s = net->kept;
+	struct {
+		uint8_t mac[6];
+		dpu_le16 flags, pairs;
+		dpu_le64 offloads;
+	} control;
+	uint8_t *at;
+
+	static_assert(sizeof(control) == CONTROL_LEN, "PART_CONTROL");
+	if (!net->has_kept && !net->ctrl_seen)
+		return;
+	if (!net->has_kept)
+		vho_net_ctrl_save(&net->ctrl, &s);
+	memcpy(control.mac, s.filter.mac, sizeof(control.mac));
+	control.flags = dpu_le16_put(flags_of(&s, net->has_kept && net->kept_if_past));
+	control.pairs = dpu_le16_put(s.pairs);
+	control.offloads = dpu_le64_put(s.guest_offloads);
+	at = vho_state_put(out, PART_CONTROL, CONTROL_LEN);
+	if (at)
+		memcpy(at, &control, sizeof(control));
+	save_table(out, PART_UNICAST, s.filter.uni, s.filter.n_uni);
+	save_table(out, PART_MULTICAST, s.filter.multi, s.filter.n_multi);
+	save_vlans(out, s.filter.vlans);
+}
+
+/* A table of whole addresses; one that was too long for us to keep has none. */
+static bool load_table(struct dpu_cur *in, uint8_t (*table)[6], uint16_t *n, bool full)
+{
+	*n = in->at ? (uint16_t)(in->left / 6) : 0;
+	if (in->left % 6 || (full && *n))
+		return false;
+	dpu_cur_copy(in, table, 6 * (size_t)*n);
+	return true;
+}
+
+int vho_net_state_load(struct vho_dev *dev, struct dpu_cur *parts)
+{
+	struct dpu_cur *control = &parts[PART_CONTROL];
+	struct vho_net_ctrl_saved s = { .pairs = 0 };
+	struct vho_net *net = dev->owner;
+	uint16_t flags;
+
+	if (!control->at) {
+		net->has_kept = false; // the control queue was not ours
+		return 0;
+	}
+	dpu_cur_copy(control, s.filter.mac, 6);
+	flags = dpu_cur_le16(control);
+	s.pairs = dpu_cur_le16(control);
+	s.guest_offloads = dpu_cur_le64(control);
+	if ((flags & ~FLAGS) || (s.filter.mac[0] & 1) || s.pairs > net->max_pairs ||
+		(s.guest_offloads & ~dev->features_offered))
+		return -EINVAL;
+	set_flags(&s, flags);
+	if (!load_table(&parts[PART_UNICAST], s.filter.uni, &s.filter.n_uni, flags & UNI_FULL) ||
+		!load_table(&parts[PART_MULTICAST], s.filter.multi, &s.filter.n_multi,
+			flags & MULTI_FULL))
+		return -EINVAL;
+	for (unsigned i = 0; parts[PART_VLANS].at && i < VLANS_LEN / 8; i++)
+		s.filter.vlans[i] = dpu_cur_le64(&parts[PART_VLANS]);
+	net->kept = s;
+	net->kept_if_past = flags & IF_PAST;
+	net->has_kept = true;
+	return 0;
+}
+
+void vho_net_state_keep(struct vho_dev *dev)
+{
+	struct vho_net *net = dev->owner;
+
+	net->keep_over_reset = true;
+	if (net->has_kept || !net->ctrl_seen)
+		return; // of a device that was stopped before, or nothing yet
+	vho_net_ctrl_save(&net->ctrl, &net->kept);
+	net->has_kept = true;
+	net->kept_if_past = true;
+}
+
+void vho_net_state_reset(struct vho_net *net)
+{
+	if (!net->keep_over_reset)
+		net->has_kept = false;
+	else
+		net->kept_if_past = true;
+	net->keep_over_reset = false;
+}
+
+bool vho_net_state_apply(struct vho_net *net, bool fresh)
+{
+	bool use = net->has_kept && !(net->kept_if_past && fresh);
+
+	net->has_kept = false;
+	if (use)
+		vho_net_ctrl_restore(&net->ctrl, net->dev.features, &net->kept);
+	return use;
+}
