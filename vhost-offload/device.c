@@ -42,6 +42,8 @@ static void queue_reset(struct vho_dev_queue *dq)
 	close_fd(&dq->kick_fd);
 	dq->size = 0;
 	dq->base = 0;
+	dq->parted = false;
+	dq->parted_inflight = false;
 	dq->desc_uva = 0;
 	dq->driver_uva = 0;
 	dq->device_uva = 0;
@@ -244,6 +246,9 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 		return ret;
 	if (dev->inflight)
 		conf->inflight = vho_inflight_queue(dev->inflight, (uint16_t)idx);
+	// After status 0: a driver that begins anew has nothing in flight
+	if (conf->inflight && dq->parted_inflight && vho_dev_base_fresh(conf->base, packed))
+		vho_inflight_queue_reset(conf->inflight);
 	if (dev->log_on) {
 		conf->log = dev->log;
 		conf->log_used = dq->log_used;
@@ -340,6 +345,8 @@ int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 	if (ret < 0)
 		goto err_queue;
 	dq->started = true;
+	dq->parted = false;
+	dq->parted_inflight = false;
 	if (control)
 		ret = control_start(dev, dq);
 	else
@@ -403,13 +410,9 @@ bool vho_dev_any_started(const struct vho_dev *dev)
 	return false;
 }
 
-void vho_dev_reset(struct vho_dev *dev)
+/* What both kinds of reset do; the rings have been reset. */
+static void reset_rest(struct vho_dev *dev)
 {
-	vho_dev_stop_all(dev);
-	for (unsigned i = 0; i < dev->n_queues; i++)
-		queue_reset(&dev->queues[i]);
-	if (dev->inflight)
-		vho_inflight_reset(dev->inflight);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->status = 0;
@@ -417,6 +420,33 @@ void vho_dev_reset(struct vho_dev *dev)
 	if (dev->type->reset)
 		dev->type->reset(dev);
 	vho_dev_changed(dev);
+}
+
+void vho_dev_reset(struct vho_dev *dev)
+{
+	vho_dev_stop_all(dev);
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		queue_reset(&dev->queues[i]);
+	if (dev->inflight)
+		vho_inflight_reset(dev->inflight);
+	reset_rest(dev);
+}
+
+void vho_dev_reset_status(struct vho_dev *dev)
+{
+	if (dev->type->state_keep)
+		dev->type->state_keep(dev);
+	vho_dev_stop_all(dev);
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		struct vho_dev_queue *dq = &dev->queues[i];
+		uint32_t base = dq->parted ? dq->parted_base : dq->base;
+
+		queue_reset(dq);
+		dq->parted = true;
+		dq->parted_base = base;
+		dq->parted_inflight = true;
+	}
+	reset_rest(dev);
 }
 
 /*
@@ -490,6 +520,15 @@ int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled)
 	return vho_dev_queue_try_start(dev, idx);
 }
 
+void vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
+	assert(idx < dev->n_queues && !dq->started);
+	dq->base = base;
+	dq->parted = false;
+}
+
 uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx)
 {
 	struct vho_dev_queue *dq = &dev->queues[idx];
@@ -498,7 +537,7 @@ uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx)
 	vho_dev_queue_stop(dev, idx);
 	close_fd(&dq->kick_fd);
 	dq->has_kick = false;
-	return dq->base;
+	return dq->parted ? dq->parted_base : dq->base;
 }
 
 void vho_dev_info(const struct vho_dev *dev, struct vho_dev_info *out)

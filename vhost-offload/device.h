@@ -73,6 +73,9 @@ struct vho_dev_queue {
 	/* From the transport; control thread. */
 	uint32_t size; // 0: not given
 	uint32_t base;
+	uint32_t parted_base; // where it stood before status 0; what GET_VRING_BASE asks for
+	bool parted; // parted_base counts: nothing has set a base since
+	bool parted_inflight; // status 0 left its part of the inflight region as it was
 	uint64_t desc_uva, driver_uva, device_uva; // as SET_VRING_ADDR carries them
 	uint64_t log_gpa; // used ring's address for the dirty log
 	bool log_used; // VHOST_VRING_F_LOG
@@ -158,6 +161,8 @@ void vho_dev_queue_set_err(struct vho_dev *dev, unsigned idx, int fd);
 void vho_dev_queue_set_kick(struct vho_dev *dev, unsigned idx, int fd);
 /* Enabled or not; a running queue that must notice is stopped and started. As try_start. */
 int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled);
+/* SET_VRING_BASE, of a queue that is not started. */
+void vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base);
 /* GET_VRING_BASE: stop it and drop its kick fd. Returns the base. */
 uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx);
 
@@ -171,6 +176,19 @@ void vho_dev_queue_stop(struct vho_dev *dev, unsigned idx);
 void vho_dev_stop_all(struct vho_dev *dev);
 /* Start every queue that can be. */
 void vho_dev_start_all(struct vho_dev *dev);
+
+/*
+ * Status 0, which is a driver's reset and also what some front-ends (QEMU) write when they stop a
+ * device that goes on later, here or elsewhere: they ask for the rings' bases after that. So what
+ * belongs to a ring that goes on is kept until it is known to begin anew.
+ */
+void vho_dev_reset_status(struct vho_dev *dev);
+
+/* Is that the base of a ring that no driver has used yet? */
+static inline bool vho_dev_base_fresh(uint32_t base, bool packed)
+{
+	return base == 0 || (packed && base == 0x80008000);
+}
 
 /* Does some queue run? */
 bool vho_dev_any_started(const struct vho_dev *dev);

@@ -156,18 +156,20 @@ struct vho_inflight_queue *vho_inflight_queue(struct vho_inflight *inf, uint16_t
 	return inf && idx < inf->n_queues ? &inf->q[idx] : NULL;
 }
 
+void vho_inflight_queue_reset(struct vho_inflight_queue *iq)
+{
+	// The next start lays it out anew.
+	if (iq->packed)
+		iq->packed->version = 0;
+	else
+		iq->split->version = 0;
+	iq->n_resubmit = iq->n_batch = 0;
+}
+
 void vho_inflight_reset(struct vho_inflight *inf)
 {
-	for (unsigned i = 0; i < inf->n_queues; i++) {
-		struct vho_inflight_queue *iq = &inf->q[i];
-
-		// The next start lays it out anew.
-		if (iq->packed)
-			iq->packed->version = 0;
-		else
-			iq->split->version = 0;
-		iq->n_resubmit = iq->n_batch = 0;
-	}
+	for (unsigned i = 0; i < inf->n_queues; i++)
+		vho_inflight_queue_reset(&inf->q[i]);
 }
 
 void vho_inflight_set_note(struct vho_inflight *inf, uint8_t note)

@@ -50,6 +50,7 @@ void vho_inflight_destroy(struct vho_inflight *inf);
  * thread, queues at rest.
  */
 void vho_inflight_reset(struct vho_inflight *inf);
+void vho_inflight_queue_reset(struct vho_inflight_queue *iq);
 
 /*
  * A byte that lives as long as the region: what a device of our kind wants to know when a later

@@ -164,22 +164,18 @@ static void park_pairs(struct vho_net *net)
 	pairs_changed(net);
 }
 
-/* No driver has used the ring yet: it starts where rings begin. */
-static bool is_fresh(const struct vho_queue *q)
-{
-	return vho_queue_base(q) == (q->packed ? 0x80008000 : 0);
-}
-
 static int queue_setup(struct vho_dev *dev, unsigned idx)
 {
 	struct vho_net *net = net_of(dev);
 
 	if (queue_is_control(dev, idx)) {
+		const struct vho_queue *q = &dev->queues[idx].q;
+		bool fresh = vho_dev_base_fresh(vho_queue_base(q), q->packed);
 		bool first = !net->ctrl_seen; // not when it only comes back: a new memory table
 
 		if (first)
 			reset_ctrl(net, true);
-		if (vho_net_state_apply(net, is_fresh(&dev->queues[idx].q)) || first)
+		if (vho_net_state_apply(net, fresh) || first)
 			park_pairs(net);
 	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
 		// New receive buffers are looked for when a packet is there: no kick, no exit

@@ -143,11 +143,8 @@ static int set_status(struct vu_session *s, struct vu_msg *m)
 {
 	if (m->p.u64 > UINT8_MAX)
 		return -EINVAL;
-	if (m->p.u64 == 0) {
-		if (s->dev->type->state_keep)
-			s->dev->type->state_keep(s->dev);
-		vho_dev_reset(s->dev);
-	}
+	if (m->p.u64 == 0)
+		vho_dev_reset_status(s->dev);
 	s->dev->status = (uint8_t)m->p.u64;
 	return 0;
 }
@@ -318,7 +315,7 @@ static int set_vring_base(struct vu_session *s, struct vu_msg *m)
 		return -EINVAL;
 	if (dq->started)
 		return -EBUSY;
-	dq->base = m->p.state.num;
+	vho_dev_queue_set_base(s->dev, m->p.state.index, m->p.state.num);
 	return 0;
 }
 

@@ -231,6 +231,86 @@ static void truncated_inflight_ends_the_session(void **state)
 
 /* ---- ends and orders ---- */
 
+/* The base that GET_VRING_BASE answers for ring 0. */
+static uint32_t get_base(void)
+{
+	struct vu_vring_state v = { .index = 0 };
+	struct vu_msg m;
+
+	front_send(&rig.f, VU_GET_VRING_BASE, VU_FLAG_VERSION, &v, sizeof(v), NULL, 0);
+	assert_int_equal(front_recv(&rig.f, &m, NULL), sizeof(v));
+	return m.p.state.num;
+}
+
+/* Negotiated anew, ring 0 runs from `base` on. */
+static void run_from(uint32_t base)
+{
+	int kick = rig_eventfd();
+
+	rig_negotiate(&rig, 0);
+	assert_int_equal(front_mem_table(&rig.f), 0);
+	assert_int_equal(front_ring(&rig.f, 0, 64), 0);
+	assert_int_equal(front_call_state(&rig.f, VU_SET_VRING_BASE, 0, base), 0);
+	assert_int_equal(front_call_fd(&rig.f, VU_SET_VRING_KICK, 0, kick), 0);
+	assert_int_equal(front_call_state(&rig.f, VU_SET_VRING_ENABLE, 0, 1), 0);
+	assert_true(rig.h.running[0]);
+	close(kick);
+}
+
+/*
+ * QEMU writes 0 to the status as it stops a device, then asks where the rings stood; a guest that
+ * was stopped, or migrates, goes on there. Answering 0 has the ring worked through once more.
+ */
+static void status_0_keeps_the_base(void **state)
+{
+	(void)state;
+	for (unsigned again = 0; again < 2; again++) {
+		run_from(7);
+		for (unsigned i = 0; i <= again; i++)
+			assert_int_equal(front_call_u64(&rig.f, VU_SET_STATUS, 0), 0);
+		assert_false(rig.h.running[0]);
+		assert_int_equal(get_base(), 7);
+	}
+	run_from(9); // goes on elsewhere
+	assert_int_equal(get_base(), 9);
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_STATUS, 0), 0);
+	assert_int_equal(front_call_state(&rig.f, VU_SET_VRING_BASE, 0, 3), 0);
+	assert_int_equal(get_base(), 3);
+	run_from(7);
+	assert_int_equal(front_call(&rig.f, VU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
+	assert_int_equal(get_base(), 0);
+}
+
+/* What is in flight at status 0 stays so for a ring that goes on, and for no other. */
+static void status_0_keeps_what_is_in_flight(void **state)
+{
+	struct vu_inflight i = { .n_queues = 1, .queue_size = 64 };
+	struct vu_msg m;
+	uint8_t *entry;
+	void *map;
+	int fd;
+
+	(void)state;
+	rig_negotiate(&rig, 0);
+	front_send(&rig.f, VU_GET_INFLIGHT_FD, VU_FLAG_VERSION, &i, sizeof(i), NULL, 0);
+	assert_int_equal(front_recv(&rig.f, &m, &fd), sizeof(i));
+	map = mmap(NULL, m.p.inflight.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(map != MAP_FAILED);
+	entry = (uint8_t *)map + 16 + 5 * 16; // DescStateSplit 5, inflight
+	assert_int_equal(
+		front_call(&rig.f, VU_SET_INFLIGHT_FD, &m.p.inflight, sizeof(i), &fd, 1), 0);
+	run_from(7);
+	*entry = 1; // popped, and given up on as the ring stopped
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_STATUS, 0), 0);
+	run_from(8);
+	assert_int_equal(*entry, 1);
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_STATUS, 0), 0);
+	run_from(0);
+	assert_int_equal(*entry, 0);
+	munmap(map, m.p.inflight.mmap_size);
+	close(fd);
+}
+
 /* The first `steps` things that a front-end does. */
 static void handshake(unsigned steps)
 {
@@ -661,6 +741,8 @@ int main(void)
 		T(truncated_memory_ends_the_session),
 		T(truncated_log_ends_the_session),
 		T(truncated_inflight_ends_the_session),
+		T(status_0_keeps_the_base),
+		T(status_0_keeps_what_is_in_flight),
 		T(vu27_ends_in_every_state),
 		T(vu21_any_order),
 		T(out_of_memory),
