@@ -32,7 +32,8 @@ static int rings_start(struct drv_blk *b, const struct drv_blk_conf *c, uint32_t
 
 int drv_blk_open(struct drv_blk *b, const struct drv_blk_conf *c)
 {
-	uint64_t want = DRV_BLK_FEATURES | (c->packed ? DRV_BIT(VIRTIO_F_RING_PACKED) : 0) |
+	uint64_t want = DRV_BLK_FEATURES | c->more |
+			(c->packed ? DRV_BIT(VIRTIO_F_RING_PACKED) : 0) |
 			(c->in_order ? DRV_BIT(VIRTIO_F_IN_ORDER) : 0);
 	struct drv_vu_conf vc = { .path = c->path,
 		.want = want & ~c->features_off,

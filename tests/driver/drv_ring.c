@@ -129,6 +129,30 @@ static int ring_memory(struct drv_ring *r, unsigned region)
 	return 0;
 }
 
+/* All ids free, all positions at the start. */
+static void ids_reset(struct drv_ring *r)
+{
+	r->free_head = r->order_head = r->order_n = 0;
+	r->n_free = r->n_ids = r->size;
+	for (uint32_t i = 0; i < r->size; i++)
+		r->free[i] = (uint16_t)i;
+	r->next_avail = r->kicked_avail = r->last_used = 0;
+	r->avail_wrap = r->used_wrap = true;
+	r->unkicked = r->outstanding = 0;
+	r->batching = false;
+}
+
+void drv_ring_reset(struct drv_ring *r)
+{
+	ids_reset(r);
+	memset(r->slots, 0, r->size * sizeof(*r->slots));
+	for (uint32_t i = 0; r->packed && i < r->size; i++)
+		r->pdesc[i].flags = 0;
+	if (!r->packed)
+		r->avail->idx = r->used->idx = 0;
+	drv_ring_intr(r, false);
+}
+
 int drv_ring_init(struct drv_ring *r, struct drv_mem *mem, const struct drv_ring_conf *c)
 {
 	int ret;
@@ -143,10 +167,6 @@ int drv_ring_init(struct drv_ring *r, struct drv_mem *mem, const struct drv_ring
 		.kick_fd = -1,
 		.call_fd = -1,
 		.err_fd = -1,
-		.avail_wrap = true,
-		.used_wrap = true,
-		.n_free = c->size,
-		.n_ids = c->size,
 	};
 	if (c->size == 0 || c->size > 32768 || (!c->packed && (c->size & (c->size - 1))))
 		return -EINVAL;
@@ -161,8 +181,7 @@ int drv_ring_init(struct drv_ring *r, struct drv_mem *mem, const struct drv_ring
 		drv_ring_fini(r);
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < c->size; i++)
-		r->free[i] = (uint16_t)i;
+	ids_reset(r);
 	r->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -292,6 +311,8 @@ static int add_split(
 	r->slots[head].n = (uint16_t)(indirect ? 1 : n);
 	order_put(r, head);
 	r->outstanding++;
+	if (r->bend)
+		r->bend(r, head, head, NULL);
 	drv_ring_avail_put(r, head);
 	return head;
 }
@@ -348,6 +369,8 @@ static int add_packed(
 	r->outstanding++;
 	r->n_free -= slots;
 	r->unkicked += slots;
+	if (r->bend)
+		r->bend(r, head, id, &head_flags);
 	atomic_thread_fence(memory_order_release);
 	r->pdesc[head].flags = head_flags; // last: the whole chain appears at once
 	return id;
@@ -389,6 +412,24 @@ bool drv_ring_kick_wanted(const struct drv_ring *r)
 		uint16_t event = *(const volatile uint16_t *)behind;
 
 		return (uint16_t)(r->next_avail - event - 1) < (uint16_t)r->unkicked;
+	}
+	return !(r->used->flags & VRING_USED_F_NO_NOTIFY);
+}
+
+bool drv_ring_device_waits(const struct drv_ring *r)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (r->packed) {
+		uint16_t off_wrap = r->device_event->off_wrap, flags = r->device_event->flags;
+
+		if (flags != VRING_PACKED_EVENT_FLAG_DESC || !r->event_idx)
+			return flags == VRING_PACKED_EVENT_FLAG_ENABLE;
+		return off_wrap == (r->next_avail | (r->avail_wrap ? 1u << 15 : 0));
+	}
+	if (r->event_idx) {
+		const volatile void *behind = &r->used->ring[r->size];
+
+		return *(const volatile uint16_t *)behind == r->next_avail;
 	}
 	return !(r->used->flags & VRING_USED_F_NO_NOTIFY);
 }
@@ -454,6 +495,8 @@ static int batch_next(struct drv_ring *r, struct drv_used *out)
 	r->order_n--;
 	if (r->packed)
 		packed_used_step(r, r->slots[id].n);
+	else
+		r->last_used++; // the others' used elements were skipped, not left out (2.7.9)
 	// Only the last one's length is told; the others were filled.
 	release(r, id, out, last ? r->batch_len : UINT32_MAX);
 	r->batching = !last;
@@ -472,6 +515,8 @@ static int used_one(struct drv_ring *r, uint32_t id, uint32_t len, struct drv_us
 		r->bad_used++;
 		if (r->packed)
 			packed_used_step(r, 1);
+		else
+			r->last_used++;
 		return 0;
 	}
 	if (r->in_order) {
@@ -482,6 +527,8 @@ static int used_one(struct drv_ring *r, uint32_t id, uint32_t len, struct drv_us
 	}
 	if (r->packed)
 		packed_used_step(r, r->slots[id].n);
+	else
+		r->last_used++;
 	release(r, (uint16_t)id, out, len);
 	return 1;
 }
@@ -508,7 +555,7 @@ int drv_ring_poll(struct drv_ring *r, struct drv_used *out)
 				return 0;
 			atomic_thread_fence(memory_order_acquire);
 			volatile struct vring_used_elem
-				*e = &r->used->ring[r->last_used++ & (r->size - 1)];
+				*e = &r->used->ring[r->last_used & (r->size - 1)];
 
 			id = e->id;
 			len = e->len;
@@ -521,7 +568,7 @@ int drv_ring_poll(struct drv_ring *r, struct drv_used *out)
 
 /* ---- interrupts ---- */
 
-static bool used_ready(const struct drv_ring *r)
+bool drv_ring_used_ready(const struct drv_ring *r)
 {
 	if (r->batching)
 		return true;
@@ -551,7 +598,7 @@ bool drv_ring_intr(struct drv_ring *r, bool on)
 		r->avail->flags = on || r->event_idx ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
 	}
 	atomic_thread_fence(memory_order_seq_cst); // pairs with the device's: event before used
-	return on && !used_ready(r);
+	return on && !drv_ring_used_ready(r);
 }
 
 int drv_ring_wait(struct drv_ring *r, int timeout_ms)

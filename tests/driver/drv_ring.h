@@ -104,6 +104,11 @@ struct drv_ring {
 	uint32_t batch_len;
 	bool batching;
 	uint32_t outstanding;
+	/*
+	 * A test's hand: called when a chain stands in the ring and is not yet visible. Packed: its
+	 * first flags are in *flags. NULL: nobody bends anything.
+	 */
+	void (*bend)(struct drv_ring *r, uint16_t head, uint16_t id, uint16_t *flags);
 	uint64_t bad_used; // entries that named nothing outstanding: duplicates or garbage
 };
 
@@ -130,6 +135,13 @@ int drv_ring_wait(struct drv_ring *r, int timeout_ms);
 
 /* What SET_VRING_BASE should carry after a crash of the back-end. Poll the ring dry first. */
 uint32_t drv_ring_crash_base(const struct drv_ring *r);
+
+/* True when the device waits for a kick with the very next chain: it has nothing left to do. */
+bool drv_ring_device_waits(const struct drv_ring *r);
+/* True when drv_ring_poll() would find something. */
+bool drv_ring_used_ready(const struct drv_ring *r);
+/* As drv_ring_init() left it: what was outstanding is forgotten, eventfds stay. Device stopped. */
+void drv_ring_reset(struct drv_ring *r);
 
 /* True when the device would want a kick for what was added since the last decision. */
 bool drv_ring_kick_wanted(const struct drv_ring *r);

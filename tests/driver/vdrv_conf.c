@@ -1,177 +1,194 @@
 // SPDX-License-Identifier: Apache-2.0
-/* vdrv conformance: ring layouts against features, each combination with verified traffic. */
-#include "vdrv.h"
+/*
+ * vdrv conformance: the ring matrix of any vhost-user back-end as a table. Every cell is a session
+ * of its own with verified traffic; the rows below it try one rule of the specification each.
+ */
+#include "vdrv_conf.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "dpu_cli.h"
-#include "dpu_clock.h"
-#include "drv_net.h"
-#include "drv_verify.h"
+#include "drv_vu.h"
+#include "vdrv.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define RUN_NS 150000000ULL
-#define FRAMES 300
 
-static const struct {
-	const char *name;
-	uint64_t off; // features left alone
-	bool in_order, slots, mrg;
-	unsigned queues, regions;
-	uint32_t size;
-} variants[] = {
-	{ "all features", 0, false, false, true, 1, 1, 256 },
-	{ "no event index", DRV_BIT(VIRTIO_RING_F_EVENT_IDX), false, false, true, 1, 1, 256 },
-	{ "no indirect", DRV_BIT(VIRTIO_RING_F_INDIRECT_DESC), false, false, true, 1, 1, 256 },
-	{ "neither", DRV_BIT(VIRTIO_RING_F_EVENT_IDX) | DRV_BIT(VIRTIO_RING_F_INDIRECT_DESC), false,
-		false, true, 1, 1, 256 },
-	{ "in order", 0, true, false, true, 1, 1, 256 },
-	{ "no mergeable buffers", 0, false, false, false, 1, 1, 256 },
-	{ "ring of 8", 0, false, false, true, 1, 1, 8 },
-	{ "ring of 1024", 0, false, false, true, 1, 1, 1024 },
-	{ "memory slots, 4 regions", 0, false, true, true, 1, 4, 256 },
-	{ "all queues", 0, false, false, true, 0, 2, 128 },
+static const uint32_t sizes[] = { 1, 2, 3, 7, 8, 100, 256, 1000, 1024, 4096, 32768 };
+
+struct tally {
+	unsigned passed, failed, not_offered, advice;
 };
 
-/* 0 pass, 1 not offered, negative: failed. */
-static int blk_try(const char *path, bool packed, unsigned i)
+static int (*const cell_of[])(const struct conf_env *, const struct conf_cell *) = {
+	conf_blk_cell,
+	conf_net_cell,
+};
+
+static const char *word(int ret, bool advice)
 {
-	struct drv_blk_conf c = { .path = path,
-		.packed = packed,
-		.in_order = variants[i].in_order,
-		.mem_slots = variants[i].slots,
-		.features_off = variants[i].off,
-		.ring_size = variants[i].size,
-		.n_queues = variants[i].queues,
-		.regions = variants[i].regions };
-	const struct drv_verify_conf vc = { .seed = i + 1,
-		.sectors = 16 << 11,
-		.qd = variants[i].size < 16 ? 2 : 16,
-		.max_len = 32768,
-		.discard = true,
-		.zeroes = true,
-		.flush = true };
-	struct drv_verify_stats st;
-	struct drv_verify *v;
-	struct drv_blk b;
-	int ret = variants[i].mrg ? drv_blk_open(&b, &c) : -ENOTSUP;
+	if (ret < 0)
+		return advice ? "advice" : "FAIL";
+	return ret == CONF_PASS ? "pass" : ret == CONF_NOT_OFFERED ? "n/o" : "-";
+}
 
-	if (!ret && !variants[i].queues) {
-		uint64_t n = b.cfg.num_queues;
+static void count(struct tally *t, int ret, bool advice)
+{
+	if (ret < 0 && advice)
+		t->advice++;
+	else if (ret < 0)
+		t->failed++;
+	else if (ret == CONF_PASS)
+		t->passed++;
+	else if (ret == CONF_NOT_OFFERED)
+		t->not_offered++;
+}
 
-		drv_blk_close(&b);
-		c.n_queues = n > DRV_BLK_QUEUES_MAX ? DRV_BLK_QUEUES_MAX : (unsigned)n;
-		ret = drv_blk_open(&b, &c);
-	}
+int conf_offered(const struct conf_env *env, uint64_t *features)
+{
+	struct drv_vu_conf c = { .path = env->socket, .want = DRV_BIT(VIRTIO_F_VERSION_1) };
+	struct drv_vu vu = { .fd = -1, .inflight_fd = -1, .backend_fd = -1 };
+	struct drv_mem mem;
+	int ret = drv_mem_init(&mem, 1, 1 << 20);
+
 	if (ret)
-		return ret == -ENOTSUP ? 1 : ret;
-	if (variants[i].in_order && !drv_blk_has(&b, VIRTIO_F_IN_ORDER)) {
-		drv_blk_close(&b);
-		return 1;
-	}
-	ret = drv_verify_create(&b, &vc, &v);
-	if (!ret) {
-		ret = drv_verify_run(v, NULL, RUN_NS);
-		if (!ret)
-			ret = drv_verify_all(v);
-		drv_verify_stats(v, &st);
-		if (!ret && (drv_verify_errors(&st) || !st.writes))
-			ret = -EIO;
-		drv_verify_destroy(v);
-	}
-	drv_blk_close(&b);
+		return ret;
+	ret = drv_vu_open(&vu, &c, &mem);
+	*features = vu.offered;
+	drv_vu_close(&vu);
+	drv_mem_fini(&mem);
 	return ret;
 }
 
-static int net_frames(struct drv_net *a, struct drv_net *b)
+static void print_offered(uint64_t f)
 {
-	uint8_t frame[2048];
-	uint64_t seq, end = dpu_now_ns() + 10000000000ULL;
-	unsigned good = 0;
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} ring[] = {
+		{ VIRTIO_F_VERSION_1, "version-1" },
+		{ VIRTIO_F_RING_PACKED, "packed" },
+		{ VIRTIO_RING_F_INDIRECT_DESC, "indirect" },
+		{ VIRTIO_RING_F_EVENT_IDX, "event-index" },
+		{ VIRTIO_F_IN_ORDER, "in-order" },
+		{ 38, "notification-data" },
+		{ VIRTIO_F_RING_RESET, "ring-reset" },
+	};
 
-	for (uint64_t i = 0; good < FRAMES; i++) {
-		uint32_t len = 60 + (uint32_t)(i * 97 % 1400);
-		int got;
+	printf("offers:");
+	for (unsigned i = 0; i < COUNT(ring); i++)
+		if (f & DRV_BIT(ring[i].bit))
+			printf(" %s", ring[i].name);
+	printf("\n\n");
+}
 
-		if (dpu_now_ns() > end)
-			return -ETIMEDOUT;
-		drv_frame_make(frame, b->vu.config, a->vu.config, i, len);
-		drv_net_send(a, 0, NULL, frame, len);
-		drv_net_flush(a, 0);
-		drv_net_wait(b, 0, 20); // one at a time, so none may be lost once the ports are up
-		while ((got = drv_net_recv(b, 0, NULL, frame, sizeof(frame)))) {
-			if (got < 0 || (!memcmp(frame, b->vu.config, 6) &&
-					       !drv_frame_ok(frame, (uint32_t)got, &seq)))
-				return -EIO;
-			good++;
+/* Sections that a matrix row rests on, beside those of the layout itself. */
+static void matrix_sections(const struct conf_cell *c, char *to, size_t size)
+{
+	snprintf(to, size, "%s%s%s%s", c->packed ? "2.8" : "2.7",
+		c->indirect ? c->packed ? ", 2.8.7" : ", 2.7.5.3" : "",
+		c->event_idx ? c->packed ? ", 2.8.10" : ", 2.7.7, 2.7.10" : "",
+		c->in_order ? c->packed ? ", 2.8.8" : ", 2.7.9" : "");
+}
+
+static void matrix(const struct conf_env *env, bool net, struct tally *t)
+{
+	char sections[64];
+
+	printf("%-6s %-8s %-11s %-8s |", "ring", "indirect", "event-index", "in-order");
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		printf(" %5u", sizes[i]);
+	printf(" | section\n");
+	for (unsigned row = 0; row < 16; row++) {
+		struct conf_cell c = { .packed = row & 8,
+			.indirect = row & 1,
+			.event_idx = row & 2,
+			.in_order = row & 4 };
+
+		printf("%-6s %-8s %-11s %-8s |", c.packed ? "packed" : "split",
+			c.indirect ? "yes" : "-", c.event_idx ? "yes" : "-",
+			c.in_order ? "yes" : "-");
+		for (unsigned i = 0; i < COUNT(sizes); i++) {
+			int ret = CONF_NO_CASE;
+
+			c.size = sizes[i];
+			if (c.packed || !(c.size & (c.size - 1)))
+				ret = cell_of[net](env, &c);
+			count(t, ret, false);
+			printf(" %5s", word(ret, false));
+			fflush(stdout);
+			if (ret < 0)
+				fprintf(stderr, "%s ring of %u: %s\n",
+					c.packed ? "packed" : "split", c.size, strerror(-ret));
 		}
+		matrix_sections(&c, sections, sizeof(sections));
+		printf(" | %s\n", sections);
 	}
-	return a->bad_rx || b->bad_rx ? -EIO : 0;
+	printf("\n");
 }
 
-static int net_try(const char *path, const char *peer, bool packed, unsigned i)
+static void rows(const struct conf_env *env, const struct conf_row *row, struct tally *t)
 {
-	static struct drv_net a, b;
-	struct drv_net_conf c = { .path = path,
-		.packed = packed,
-		.mrg = variants[i].mrg,
-		.in_order = variants[i].in_order,
-		.features_off = variants[i].off,
-		.ring_size = variants[i].size };
-	int ret;
+	printf("%-52s %-8s %-14s %-8s %s\n", "rule", "split", "section", "packed", "section");
+	for (; row->name; row++) {
+		const char *const section[] = { row->split, row->packed };
+		int ret[2];
 
-	if (variants[i].slots || !variants[i].queues)
-		return 1; // rings of a NIC live in one region here, and pairs need a peer each
-	ret = drv_net_open(&a, &c);
-	if (ret)
-		return ret == -ENOTSUP ? 1 : ret;
-	c.path = peer;
-	ret = drv_net_open(&b, &c);
-	if (!ret) {
-		ret = net_frames(&a, &b);
-		if (!ret)
-			ret = net_frames(&b, &a);
-		drv_net_close(&b);
+		for (unsigned packed = 0; packed < 2; packed++) {
+			ret[packed] = section[packed] ? row->run(env, row, packed) : CONF_NO_CASE;
+			count(t, ret[packed], row->advice);
+		}
+		printf("%-52s %-8s %-14s %-8s %s\n", row->name, word(ret[0], row->advice),
+			row->split ? row->split : "", word(ret[1], row->advice),
+			row->packed ? row->packed : "");
+		fflush(stdout);
+		for (unsigned packed = 0; packed < 2; packed++)
+			if (ret[packed] < 0)
+				fprintf(stderr, "%s, %s: %s\n", row->name,
+					packed ? "packed" : "split", strerror(-ret[packed]));
 	}
-	drv_net_close(&a);
-	return ret;
+	printf("\n");
 }
 
 int vdrv_conformance(int argc, char **argv)
 {
-	const char *socket = NULL, *peer = NULL, *type = "blk";
-	unsigned failed = 0, passed = 0;
+	struct conf_env env = { 0 };
+	const char *type = "blk";
+	struct tally t = { 0 };
+	uint64_t offered;
 	const struct dpu_opt opts[] = {
-		{ "socket", DPU_OPT_STR, &socket, "PATH", "back-end's vhost-user socket", 0, 0 },
-		{ "peer", DPU_OPT_STR, &peer, "PATH", "net: where its frames come out", 0, 0 },
-		{ "type", DPU_OPT_STR, &type, "TYPE", "net or blk", 0, 0 },
+		{ "socket", DPU_OPT_STR, &env.socket, "PATH", "back-end's vhost-user socket", 0,
+			0 },
+		{ "peer", DPU_OPT_STR, &env.peer, "PATH", "net: where its frames come out", 0, 0 },
+		{ "type", DPU_OPT_STR, &type, "TYPE", "net, or blk: its first MiB is overwritten",
+			0, 0 },
+		{ "brief", DPU_OPT_FLAG, &env.brief, NULL, "do not fill large rings", 0, 0 },
 	};
 	const struct dpu_cli cli = { "vdrv conformance",
-		"Try each ring layout with each feature and verify the traffic",
-		"--socket PATH --type TYPE [--peer PATH]", NULL, opts, COUNT(opts) };
+		"Try each ring layout with each feature and size, verify the traffic, print a "
+		"table",
+		"--socket PATH --type TYPE [--peer PATH] [--brief]", NULL, opts, COUNT(opts) };
 	int ret = dpu_cli_parse(&cli, argc, argv);
 	bool net = !strcmp(type, "net");
 
 	if (ret)
 		return ret == -ECANCELED ? 0 : 2;
-	if (!socket || (net && !peer) || (!net && strcmp(type, "blk") != 0)) {
+	if (!env.socket || (net && !env.peer) || (!net && strcmp(type, "blk") != 0)) {
 		dpu_cli_help(&cli, stderr);
 		return 2;
 	}
-	printf("%-8s %-26s %s\n", "ring", "features", "result");
-	for (unsigned packed = 0; packed < 2; packed++)
-		for (unsigned i = 0; i < COUNT(variants); i++) {
-			ret = net ? net_try(socket, peer, packed, i) : blk_try(socket, packed, i);
-			passed += ret == 0;
-			failed += ret < 0;
-			printf("%-8s %-26s %s%s\n", packed ? "packed" : "split", variants[i].name,
-				ret < 0 ? "FAIL "
-				: ret	? "not offered"
-					: "pass",
-				ret < 0 ? strerror(-ret) : "");
-		}
-	printf("%u passed, %u failed\n", passed, failed);
-	return failed || !passed;
+	ret = conf_offered(&env, &offered);
+	if (ret) {
+		fprintf(stderr, "vdrv: %s: %s\n", env.socket, strerror(-ret));
+		return 1;
+	}
+	printf("virtio-%s at %s, sections of VIRTIO 1.3\n", type, env.socket);
+	print_offered(offered);
+	matrix(&env, net, &t);
+	rows(&env, net ? conf_net_rows : conf_blk_rows, &t);
+	printf("n/o: not offered. -: no such case. advice: the specification says \"should\".\n"
+	       "%u passed, %u failed, %u not offered, %u against advice\n",
+		t.passed, t.failed, t.not_offered, t.advice);
+	return t.failed || !t.passed;
 }

@@ -28,8 +28,10 @@ conforms()
 {
 	name=$1
 	shift
-	"$vdrv" conformance "$@" >"$dir/table" 2>&1 || fail "$name: $(cat "$dir/table")"
-	grep -q '^packed *in order .*pass' "$dir/table" || fail "$name: $(cat "$dir/table")"
+	"$vdrv" conformance --brief "$@" >"$dir/table" 2>&1 || fail "$name: $(cat "$dir/table")"
+	# Nothing of the matrix may be missing
+	! grep -q 'n/o.*|' "$dir/table" || fail "$name: $(cat "$dir/table")"
+	grep -q '^packed yes *yes *yes .* pass ' "$dir/table" || fail "$name: $(cat "$dir/table")"
 	echo "$name: $(tail -n 1 "$dir/table")"
 }
 conforms disk --type blk --socket "$dir/disk"
