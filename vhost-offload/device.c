@@ -17,10 +17,15 @@
 
 #define CONTROL_POLL_MS 10 // of a control queue whose driver never kicks
 
+/*
+ * NOTIFICATION_DATA (VIRTIO 1.3, 2.9): a kick over an eventfd carries no number, and the engine
+ * needs none, for it reads the ring; so whatever a driver puts there is honoured.
+ */
 #define RING_FEATURES                                                                   \
 	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |                    \
 		1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
-		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT)
+		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT |               \
+		1ULL << VIRTIO_F_RING_RESET | 1ULL << VHO_F_NOTIFICATION_DATA)
 
 void vho_dev_changed(struct vho_dev *dev)
 {
@@ -53,6 +58,7 @@ static void queue_reset(struct vho_dev_queue *dq)
 	dq->has_kick = false;
 	dq->enabled = false;
 	dq->halted = false;
+	dq->retired = false;
 }
 
 int vho_dev_init(struct vho_dev *dev, const struct vho_dev_type *type, void *owner,
@@ -520,15 +526,6 @@ int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled)
 	return vho_dev_queue_try_start(dev, idx);
 }
 
-void vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base)
-{
-	struct vho_dev_queue *dq = &dev->queues[idx];
-
-	assert(idx < dev->n_queues && !dq->started);
-	dq->base = base;
-	dq->parted = false;
-}
-
 uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx)
 {
 	struct vho_dev_queue *dq = &dev->queues[idx];
@@ -537,7 +534,26 @@ uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx)
 	vho_dev_queue_stop(dev, idx);
 	close_fd(&dq->kick_fd);
 	dq->has_kick = false;
-	return dq->parted ? dq->parted_base : dq->base;
+	dq->retired = true;
+	dq->retired_base = dq->parted ? dq->parted_base : dq->base;
+	return dq->retired_base;
+}
+
+int vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base)
+{
+	struct vho_dev_queue *dq = &dev->queues[idx];
+	struct vho_inflight_queue *iq = vho_inflight_queue(dev->inflight, (uint16_t)idx);
+
+	assert(idx < dev->n_queues);
+	if (dq->started)
+		return -EBUSY;
+	// It does not go on where we left it: another ring, and of the old one nothing counts
+	if (dq->retired && base != dq->retired_base && iq)
+		vho_inflight_queue_reset(iq);
+	dq->retired = false;
+	dq->base = base;
+	dq->parted = false;
+	return 0;
 }
 
 void vho_dev_info(const struct vho_dev *dev, struct vho_dev_info *out)

@@ -81,6 +81,8 @@ struct vho_dev_queue {
 	bool log_used; // VHOST_VRING_F_LOG
 	bool has_addr, has_kick;
 	bool enabled; // fixed while started: a transmitq that is started but disabled discards
+	bool retired; // stopped by GET_VRING_BASE, which told retired_base
+	uint32_t retired_base;
 	bool halted; // broke the rules: stays down until it gets a new kick fd
 	uint64_t errors_before; // sum of q.stats.errors when it was started
 	int kick_fd, call_fd, err_fd; // owned; -1: none
@@ -117,7 +119,8 @@ struct vho_dev {
 
 /*
  * Fill a caller's zeroed `dev`: allocate n_queues queues, add the ring features that the engine has
- * (VERSION_1, RING_PACKED, EVENT_IDX, INDIRECT_DESC, IN_ORDER, ANY_LAYOUT bits) to `features` but
+ * (VERSION_1, RING_PACKED, EVENT_IDX, INDIRECT_DESC, IN_ORDER, ANY_LAYOUT, RING_RESET,
+ * NOTIFICATION_DATA bits) to `features` but
  * not those in `off`. Returns 0, -EINVAL or -ENOMEM.
  */
 int vho_dev_init(struct vho_dev *dev, const struct vho_dev_type *type, void *owner,
@@ -161,10 +164,14 @@ void vho_dev_queue_set_err(struct vho_dev *dev, unsigned idx, int fd);
 void vho_dev_queue_set_kick(struct vho_dev *dev, unsigned idx, int fd);
 /* Enabled or not; a running queue that must notice is stopped and started. As try_start. */
 int vho_dev_queue_enable(struct vho_dev *dev, unsigned idx, bool enabled);
-/* SET_VRING_BASE, of a queue that is not started. */
-void vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base);
 /* GET_VRING_BASE: stop it and drop its kick fd. Returns the base. */
 uint32_t vho_dev_queue_retire(struct vho_dev *dev, unsigned idx);
+/*
+ * SET_VRING_BASE. A base other than what vho_dev_queue_retire() returned starts the ring anew: this
+ * is how a driver's reset of one queue arrives (VIRTIO 1.3, 2.6.1), and the requests that the
+ * inflight region may still name were of the old ring. 0, or -EBUSY while it runs.
+ */
+int vho_dev_queue_set_base(struct vho_dev *dev, unsigned idx, uint32_t base);
 
 /* What vho_dev_info() or the type's capabilities say has changed: the card looks again. */
 void vho_dev_changed(struct vho_dev *dev);

@@ -158,7 +158,7 @@ struct vho_inflight_queue *vho_inflight_queue(struct vho_inflight *inf, uint16_t
 
 void vho_inflight_queue_reset(struct vho_inflight_queue *iq)
 {
-	// The next start lays it out anew.
+	// The next start lays it out anew
 	if (iq->packed)
 		iq->packed->version = 0;
 	else

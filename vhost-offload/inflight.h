@@ -50,6 +50,7 @@ void vho_inflight_destroy(struct vho_inflight *inf);
  * thread, queues at rest.
  */
 void vho_inflight_reset(struct vho_inflight *inf);
+/* The same for one of them. */
 void vho_inflight_queue_reset(struct vho_inflight_queue *iq);
 
 /*

@@ -27,6 +27,7 @@
 #include "vho_device.h"
 
 #define VHO_QUEUE_SIZE_MAX 32768
+#define VHO_F_NOTIFICATION_DATA 38 // younger than the kernel headers that we build with
 
 /* Where dirty pages are reported during live migration: one bit per 4 KiB page. */
 struct vho_dirty_log {

@@ -309,14 +309,9 @@ static int set_vring_addr(struct vu_session *s, struct vu_msg *m)
 
 static int set_vring_base(struct vu_session *s, struct vu_msg *m)
 {
-	struct vho_dev_queue *dq = queue_at(s, m->p.state.index);
-
-	if (!dq)
+	if (!queue_at(s, m->p.state.index))
 		return -EINVAL;
-	if (dq->started)
-		return -EBUSY;
-	vho_dev_queue_set_base(s->dev, m->p.state.index, m->p.state.num);
-	return 0;
+	return vho_dev_queue_set_base(s->dev, m->p.state.index, m->p.state.num);
 }
 
 static int get_vring_base(struct vu_session *s, struct vu_msg *m)

@@ -576,6 +576,7 @@ static int run_reset(struct rig *r)
 	for (unsigned round = 0; round < 20 && !ret; round++) {
 		int64_t base;
 
+		// More than the ring has, so that its indexes are far from the start
 		ret = traffic(r, 0, 100 + pick(r, 100));
 		if (ret)
 			return ret;
@@ -591,7 +592,7 @@ static int run_reset(struct rig *r)
 static int ring_reset(const struct conf_env *env, const struct conf_row *row, bool packed)
 {
 	const struct conf_cell c = { .packed = packed, .event_idx = true, .size = 64 };
-	struct rig r = { .conf.more = row->more };
+	struct rig r = { .conf = { .more = row->more, .inflight = true } };
 
 	return with(env, &r, &c, run_reset);
 }

@@ -49,7 +49,7 @@ static void creation(void **state)
 	assert_int_equal(fake_dev_init(&d, &rig.h, VHO_DEV_BLK, 1), -ENOMEM);
 	dpu_alloc_fail_after(-1);
 	assert_int_equal(fake_dev_init(&d, &rig.h, VHO_DEV_BLK, VHO_DEV_QUEUES_MAX), 0);
-	assert_int_equal(vho_dev_set_features(&d.dev, 1ull << 40), -EINVAL);
+	assert_int_equal(vho_dev_set_features(&d.dev, 1ull << 41), -EINVAL);
 	assert_int_equal(vho_dev_set_features(&d.dev, 1ull << VIRTIO_F_RING_PACKED), 0);
 	fake_dev_fini(&d);
 	fake_dev_fini(&d);

@@ -73,7 +73,7 @@ static const struct bad_case {
 	{ "num above the limit", VU_SET_VRING_NUM, { 0, 32769 }, 8 },
 	{ "enable 2", VU_SET_VRING_ENABLE, { 0, 2 }, 8 },
 	{ "VS-22 ring addresses 0", VU_SET_VRING_ADDR, { 0 }, 40 },
-	{ "features not offered", VU_SET_FEATURES, { W64(BIT(40)) }, 8 },
+	{ "features not offered", VU_SET_FEATURES, { W64(BIT(41)) }, 8 },
 	{ "protocol features not offered", VU_SET_PROTOCOL_FEATURES, { W64(BIT(8)) }, 8 },
 	{ "in-band notifications with what they need", VU_SET_PROTOCOL_FEATURES,
 		{ BIT(14) | BIT(3) | BIT(5) }, 8 },
