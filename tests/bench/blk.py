@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Block: 4 KiB reads from a null volume by our polling driver, against qemu-storage-daemon."""
+"""Block: 4 KiB requests from our own driver, one queue, against qemu-storage-daemon's null-co.
+
+Neither side of the null cases touches data. In the RAM cases ours copies from and to memory, reads and
+writes mixed at random, while the peer fills what is read with zeros and drops what is written.
+"""
 import json
 import os
 import subprocess
@@ -8,46 +12,84 @@ import benchlib
 from benchlib import BACKEND_CPU, BUILD, LOAD_CPU, Run
 
 VDRV = f"{BUILD}/tests/driver/vdrv"
-SIZE = 1 << 30
+MIB = 1 << 20
+NULL_BYTES = 1024 * MIB
+RAM_BYTES = 64 * MIB  # more than caches hold, and all of it written during the first seconds
 
 
-def load(path, depth):
+def load(path, depth, rw, mode):
+    """One run of the driver: what it printed, as a dict."""
     argv = [VDRV, "blk-load", "--socket", path, "--ring", "split", "--qd", str(depth), "--bs", "4096",
-            "--rw", "read", "--seconds", str(benchlib.SECONDS), "--poll", "--cpu", str(LOAD_CPU),
-            "--json"]
+            "--rw", rw, "--seconds", str(benchlib.SECONDS), mode, "--cpu", str(LOAD_CPU), "--json"]
     res = subprocess.run(argv, capture_output=True, text=True, check=False)
     if res.returncode:
         raise RuntimeError(f"vdrv: {res.stderr[-500:]}")
-    return json.loads(res.stdout)["iops"]
+    return json.loads(res.stdout)
 
 
-def card(run):
+def kiops(path, depth, rw):
+    return load(path, depth, rw, "--poll")["iops"] / 1e3
+
+
+def latency_us(path):
+    """Median latency of a driver that sleeps until it is called."""
+    return load(path, 1, "read", "--intr")["p50_ns"] / 1e3
+
+
+def card(run, kind, size):
     run.card([
-        {"method": "bdev_null_create",
-         "params": {"name": "n", "num_blocks": SIZE // 512, "block_size": 512}},
+        {"method": f"bdev_{kind}_create",
+         "params": {"name": "n", "num_blocks": size // 512, "block_size": 512}},
         {"method": "vhost_create_blk_controller", "params": {"ctrlr": "d", "dev_name": "n"}},
     ], False, str(BACKEND_CPU))
     return run.path("d")
 
 
-def qsd(run):
+def qsd(run, size, zeroes):
     sock = run.path("d")
     child = run.start(
-        ["qemu-storage-daemon", "--blockdev", f"null-co,node-name=n,size={SIZE},read-zeroes=off",
+        ["qemu-storage-daemon", "--blockdev", f"null-co,node-name=n,size={size},read-zeroes={zeroes}",
          "--export", f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},"
          "num-queues=1,writable=on"], "peer", cpus={BACKEND_CPU})
     benchlib.wait_for(lambda: os.path.exists(sock), "qemu-storage-daemon", child)
     return sock
 
 
-def case(depth):
+def null_case(depth):
     def fn(name):
         with Run() as a, Run() as b:
-            ours, peer = card(a), qsd(b)
-            rounds = benchlib.paired(lambda: load(ours, depth) / 1e3,
-                                     lambda: load(peer, depth) / 1e3)
-        return benchlib.result(name, "kIOPS", rounds, "qemu-storage-daemon null-co")
+            ours, peer = card(a, "null", NULL_BYTES), qsd(b, NULL_BYTES, "off")
+            rounds = benchlib.paired(lambda: kiops(ours, depth, "read"),
+                                     lambda: kiops(peer, depth, "read"))
+        return benchlib.result(name, "kIOPS", rounds, "qemu-storage-daemon null-co", depth=depth)
     return fn
 
 
-CASES = {"blk-null-qd1": case(1), "blk-null-qd32": case(32)}
+def ram_case(depth):
+    def fn(name):
+        with Run() as a, Run() as b:
+            ours, peer = card(a, "malloc", RAM_BYTES), qsd(b, RAM_BYTES, "on")
+            kiops(ours, depth, "write")  # in order, all over: from here on its pages are there
+            rounds = benchlib.paired(lambda: kiops(ours, depth, "randrw"),
+                                     lambda: kiops(peer, depth, "randrw"))
+        return benchlib.result(name, "kIOPS", rounds, "qemu-storage-daemon null-co, read-zeroes",
+                               depth=depth, volume_bytes=RAM_BYTES)
+    return fn
+
+
+def null_intr(name):
+    with Run() as a, Run() as b:
+        ours, peer = card(a, "null", NULL_BYTES), qsd(b, NULL_BYTES, "off")
+        rounds = benchlib.paired(lambda: latency_us(ours), lambda: latency_us(peer))
+    return benchlib.result(name, "us", rounds, "qemu-storage-daemon null-co",
+                           higher_is_better=False, depth=1)
+
+
+CASES = {
+    "blk-null-qd1": null_case(1),
+    "blk-null-qd32": null_case(32),
+    "blk-null-qd128": null_case(128),
+    "blk-ram-qd32": ram_case(32),
+    "blk-ram-qd128": ram_case(128),
+    "blk-null-intr": null_intr,
+}

@@ -80,6 +80,7 @@ struct env {
 	bool packed;
 	uint64_t features; // 0: everything that is offered and fits the layout
 	size_t mem_size; // 0: MEM_SIZE
+	uint32_t ring_size; // 0: 64
 	bool blind; // the front-end does not read configuration space
 	uint32_t base; // where the ring goes on; 0: a new ring
 	struct vho_inflight *region; // the front-end's inflight region, or NULL
@@ -195,7 +196,7 @@ static inline int env_device(struct env *e, const struct layout *l, struct vho_b
 static inline int env_open(struct env *e, const struct layout *l, struct vho_blk_conf *conf)
 {
 	struct drv_ring_conf rc = { .packed = l->packed,
-		.size = 64,
+		.size = e->ring_size ? e->ring_size : 64,
 		.features = l->features,
 		.indirect_max = l->indirect_max };
 	int ret = drv_mem_init(&e->mem, 1, e->mem_size ? e->mem_size : MEM_SIZE);
