@@ -42,6 +42,13 @@ static void submit(void *store, void *chan, struct vho_blk_io *io)
 	vol_submit(chan, &g->vio);
 }
 
+static bool at_once(void *store, void *chan, unsigned n, const uint64_t *off,
+	const struct iovec *data, uint64_t writes)
+{
+	(void)store;
+	return vol_at_once(chan, n, off, data, writes);
+}
+
 static void kick(void *store, void *chan)
 {
 	(void)store;
@@ -62,6 +69,7 @@ static void limits(void *store, struct vho_blk_limits *out)
 		.discard_align_sectors = info.block_size / 512,
 		.read_only = info.read_only,
 		.flush = info.volatile_cache,
+		.at_once = info.at_once,
 	};
 }
 
@@ -69,6 +77,7 @@ static const struct vho_blk_store_ops store_ops = {
 	.limits = limits,
 	.submit = submit,
 	.kick = kick,
+	.at_once = at_once,
 };
 
 const struct vho_blk_store_ops *card_blk_store_ops(void)

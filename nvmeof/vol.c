@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define AT_ONCE_BYTES (128U << 10) // of one transfer
+
 int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_t size,
 	uint32_t block_size)
 {
@@ -67,6 +69,7 @@ void vol_info(const struct vol *v, struct vol_info *out)
 		.can_discard = v->can_discard,
 		.can_zero = v->can_zero,
 		.volatile_cache = v->volatile_cache,
+		.at_once = v->ops->at_once != NULL,
 		.failed = atomic_load_explicit(&v->failed, memory_order_relaxed),
 	};
 }
@@ -159,6 +162,33 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 		vol_io_end(c, io, err);
 	else
 		c->v->ops->submit(c, io);
+}
+
+bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const struct iovec *data,
+	uint64_t writes)
+{
+	struct vol *v = c->v;
+	uint64_t size = atomic_load_explicit(&v->size, memory_order_acquire);
+	uint64_t bytes[2] = { 0 }, all = n < 64 ? (1ULL << n) - 1 : UINT64_MAX;
+	unsigned n_writes = (unsigned)__builtin_popcountll(writes & all);
+
+	if (!v->ops->at_once || n > 64 || (n_writes > 0 && v->read_only))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t len = data[i].iov_len;
+
+		if (len == 0 || len > AT_ONCE_BYTES || ((off[i] | len) & (v->block_size - 1)) != 0)
+			return false;
+		if (off[i] > size || len > size - off[i])
+			return false;
+		bytes[writes >> i & 1] += len;
+	}
+	v->ops->at_once(c, n, off, data, writes);
+	dpu_counter_add(&c->n.reads, n - n_writes);
+	dpu_counter_add(&c->n.read_bytes, bytes[0]);
+	dpu_counter_add(&c->n.writes, n_writes);
+	dpu_counter_add(&c->n.write_bytes, bytes[1]);
+	return true;
 }
 
 unsigned vol_chan_kick(struct vol_chan *c)

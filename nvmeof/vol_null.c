@@ -37,6 +37,16 @@ static void null_submit(struct vol_chan *c, struct vol_io *io)
 	vol_io_end(c, io, 0);
 }
 
+static void null_at_once(struct vol_chan *c, unsigned n, const uint64_t *off,
+	const struct iovec *data, uint64_t writes)
+{
+	(void)c;
+	(void)n;
+	(void)off;
+	(void)data;
+	(void)writes;
+}
+
 static const struct vol_ops null_ops = {
 	.kind = "null",
 	.close = null_close,
@@ -44,6 +54,7 @@ static const struct vol_ops null_ops = {
 	.chan_open = null_chan_open,
 	.chan_close = null_chan_close,
 	.submit = null_submit,
+	.at_once = null_at_once,
 };
 
 int vol_null_open(const struct vol_null_conf *conf, struct vol **out)

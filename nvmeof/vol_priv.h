@@ -15,6 +15,9 @@ struct vol_ops {
 	void (*chan_close)(struct vol_chan *c);
 	/* io passed every check of vol.c. Answer through vol_io_end(). */
 	void (*submit)(struct vol_chan *c, struct vol_io *io);
+	/* All of vol_at_once() passed every check of vol.c. NULL: cannot. */
+	void (*at_once)(struct vol_chan *c, unsigned n, const uint64_t *off,
+		const struct iovec *data, uint64_t writes);
 	unsigned (*kick)(struct vol_chan *c); // NULL: submit answers
 	unsigned (*poll)(struct vol_chan *c); // NULL: submit answers
 	int (*fd)(const struct vol_chan *c); // NULL: none

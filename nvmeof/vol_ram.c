@@ -177,6 +177,21 @@ static void ram_submit(struct vol_chan *c, struct vol_io *io)
 	}
 }
 
+static void ram_at_once(struct vol_chan *c, unsigned n, const uint64_t *off,
+	const struct iovec *data, uint64_t writes)
+{
+	uint8_t *base = ram(c->v)->base;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *p = base + off[i];
+
+		if (writes >> i & 1)
+			memcpy(p, data[i].iov_base, data[i].iov_len);
+		else
+			memcpy(data[i].iov_base, p, data[i].iov_len);
+	}
+}
+
 /* A slice of the oldest long request: 1, or 0 when there is none. */
 static unsigned ram_poll(struct vol_chan *c)
 {
@@ -208,6 +223,7 @@ static const struct vol_ops ram_ops = {
 	.chan_open = ram_chan_open,
 	.chan_close = ram_chan_close,
 	.submit = ram_submit,
+	.at_once = ram_at_once,
 	.kick = ram_poll,
 	.poll = ram_poll,
 };

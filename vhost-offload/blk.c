@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blk_burst.h"
 #include "blk_req.h"
 #include "dpu_alloc.h"
 #include "dpu_log.h"
@@ -240,6 +241,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	settle_wce(blk, idx);
 	bq->q = q;
 	bq->pushed = 0;
+	bq->at_once = blk->ops->at_once && blk->limits.at_once && !blk->limits.flush;
 	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
 }
 
@@ -266,17 +268,39 @@ static const struct vho_dev_type blk_type = {
 	.state_parts = state_parts,
 };
 
+/* Bursts for as long as they find what they know. *odd: there is more, for the other way. */
+static unsigned bursts(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
+{
+	unsigned n = 0, got;
+
+	*odd = true;
+	if (!bq->at_once)
+		return 0;
+	if (bq->pushed > 0)
+		vho_queue_publish(bq->q); // answers of earlier turns go before ours
+	if (!blk_burst_ok(bq))
+		return 0;
+	do {
+		got = blk_burst(bq, chan, budget - n, odd);
+		n += got;
+	} while (got == BLK_BURST && n < budget && !*odd && bq->turn_bytes < BLK_TURN_BYTES);
+	return n;
+}
+
 unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget)
 {
 	struct blk_queue *bq = &blk->queues[queue];
 	struct blk_pool *p = bq->pool;
 	struct vho_queue *q = bq->q;
-	unsigned n = 0;
+	unsigned n = 0, at_once = 0;
+	bool odd = true;
 
 	if (!p)
 		return 0;
 	bq->turn_bytes = 0;
-	while (n < budget && p->free && q->running && bq->turn_bytes < BLK_TURN_BYTES &&
+	if (budget > 0 && q->running)
+		n = at_once = bursts(bq, chan, budget, &odd);
+	while (odd && n < budget && p->free && q->running && bq->turn_bytes < BLK_TURN_BYTES &&
 		p->bytes < BLK_INFLIGHT_BYTES) {
 		struct blk_req *r = p->free;
 		struct vho_chain c = { .max = p->iov_max, .iov = r->iov };
@@ -289,10 +313,10 @@ unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned 
 	}
 	if (n > 0 && p->n_busy > 0 && blk->ops->kick)
 		blk->ops->kick(blk->store, chan);
-	if (bq->pushed > 0) {
+	if (bq->pushed + at_once > 0) {
 		vho_queue_publish(q);
 		vho_queue_notify(q);
-		n += bq->pushed;
+		n += bq->pushed + at_once;
 		bq->pushed = 0;
 	}
 	return n;

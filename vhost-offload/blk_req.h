@@ -106,6 +106,7 @@ struct blk_queue {
 	/* Fixed while the queue runs. */
 	struct vho_blk *blk; // borrowed
 	struct vho_queue *q; // borrowed: the device's
+	bool at_once; // the store may be asked by bursts
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned
 	unsigned pushed; // answered since the last publish

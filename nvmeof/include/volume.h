@@ -49,6 +49,7 @@ struct vol_info {
 	uint32_t opt_io_size; // bytes, 0: none
 	bool read_only;
 	bool can_discard, can_zero, volatile_cache;
+	bool at_once; // vol_at_once() does something
 	bool failed; // a flush failed once: no flush succeeds until the volume is opened again
 };
 
@@ -113,6 +114,15 @@ void vol_chan_close(struct vol_chan *c); // nothing in flight
  * alignment are checked here (-EINVAL), read-only (-EROFS).
  */
 void vol_submit(struct vol_chan *c, struct vol_io *io);
+
+/*
+ * n <= 64 transfers that need no waiting, in order: off[i] and data[i] are one segment each, bit i
+ * of `writes` is set for a write. True: all are done. False: nothing was done, because a transfer
+ * is longer than 128 KiB or one that vol_submit() refuses, or because volumes of this kind have to
+ * wait.
+ */
+bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const struct iovec *data,
+	uint64_t writes);
 
 /*
  * Push what was batched to the kernel, go on with long requests, collect answers. Returns how many

@@ -216,8 +216,10 @@ static int by_value(const void *a, const void *b)
 
 static double per_request(struct rig *g, uint64_t *t)
 {
+	const unsigned quartile = g->rounds / 4;
+
 	qsort(t, g->rounds, sizeof(t[0]), by_value);
-	return (double)t[g->rounds / 4] / g->depth;
+	return (double)t[quartile] / g->depth;
 }
 
 static void run(const struct layout *l, bool ram, bool write, unsigned depth, unsigned rounds,

@@ -436,6 +436,51 @@ static void bad_shapes_are_refused(void **state)
 	vol_close(NULL);
 }
 
+/* All of it is done, in order, or nothing is; what has to wait is never done at once. */
+static void at_once_or_not_at_all(void **state)
+{
+	const struct kind *k = *state;
+	static uint8_t a[4096], b[4096], out[4096];
+	struct iovec io[] = { { a, 4096 }, { b, 4096 }, { out, 4096 } };
+	const struct {
+		uint64_t off;
+		size_t len;
+	} bad[] = { { SIZE, 4096 }, { SIZE - 4096, 8192 }, { UINT64_MAX - 4095, 4096 },
+		{ 100, 4096 }, { 0, 100 }, { 0, 0 }, { 0, (128 << 10) + 4096 } };
+	uint64_t off[] = { 4096, 4096, 4096 };
+	struct vol_stats st, after;
+	struct vol_info info;
+	struct env e;
+
+	start(k, &e);
+	vol_info(e.v, &info);
+	assert_true(info.at_once == (k->kind != K_FILE));
+	memset(a, 1, sizeof(a));
+	memset(b, 2, sizeof(b));
+	memset(out, 7, sizeof(out));
+	assert_true(vol_at_once(e.c, 3, off, io, 1 | 2) == info.at_once);
+	assert_int_equal(out[4095], k->kind == K_RAM ? 2 : 7); // the second write is the later one
+	vol_stats(e.v, &st);
+	assert_int_equal(st.writes, info.at_once ? 2 : 0);
+	assert_int_equal(st.write_bytes, info.at_once ? 8192 : 0);
+	assert_int_equal(st.reads, info.at_once ? 1 : 0);
+	assert_int_equal(st.read_bytes, info.at_once ? 4096 : 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		off[2] = bad[i].off;
+		io[2].iov_len = bad[i].len;
+		memset(b, 3, sizeof(b));
+		assert_false(vol_at_once(e.c, 3, off, io, 1 | 2));
+	}
+	off[2] = 4096;
+	io[2].iov_len = 4096;
+	memset(out, 7, sizeof(out));
+	assert_true(vol_at_once(e.c, 1, off + 2, io + 2, 0) == info.at_once);
+	assert_int_equal(out[0], k->kind == K_RAM ? 2 : 7); // nothing of those was done
+	vol_stats(e.v, &after);
+	assert_int_equal(after.writes, st.writes);
+	stop(&e);
+}
+
 static void stats_outlive_channels(void **state)
 {
 	struct vol_null_conf conf = { "v", SIZE, 512 };
@@ -471,9 +516,10 @@ int main(void)
 		{ "VB-20 discarded blocks", discarded_blocks_read_as_zeros, true },
 		{ "resize", resize_follows, false },
 		{ "IO-09 no memory", open_survives_no_memory, false },
+		{ "at once", at_once_or_not_at_all, false },
 	};
-	struct CMUnitTest t[6 * N_KINDS + 4];
-	static char names[6 * N_KINDS][80];
+	struct CMUnitTest t[7 * N_KINDS + 4];
+	static char names[7 * N_KINDS][80];
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

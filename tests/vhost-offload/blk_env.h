@@ -66,7 +66,9 @@ static inline void held_kick(void *store, void *chan)
 	((struct held_store *)store)->kicks++;
 }
 
-static const struct vho_blk_store_ops held_ops = { held_limits, held_submit, held_kick };
+static const struct vho_blk_store_ops held_ops = {
+	.limits = held_limits, .submit = held_submit, .kick = held_kick
+};
 
 struct env {
 	struct drv_mem mem;

@@ -44,6 +44,7 @@ struct vho_blk_limits {
 	uint32_t discard_align_sectors;
 	bool read_only;
 	bool flush; // volatile cache below: FLUSH means something
+	bool at_once; // the store has at_once(), and mostly takes what it is asked
 };
 
 struct vho_blk_store_ops {
@@ -60,4 +61,12 @@ struct vho_blk_store_ops {
 	 * something; answers that take longer are collected by whoever owns `chan`.
 	 */
 	void (*kick)(void *store, void *chan);
+	/*
+	 * Worker: n <= 64 transfers, in order and done when this returns. off[i] and data[i] are
+	 * one segment each, of at most 128 KiB; bit i of `writes` is set for a write. False:
+	 * nothing was done, and the requests come by submit, whose answers tell what is wrong.
+	 * NULL, or limits' at_once false: never called. For stores without a volatile cache.
+	 */
+	bool (*at_once)(void *store, void *chan, unsigned n, const uint64_t *off,
+		const struct iovec *data, uint64_t writes);
 };
