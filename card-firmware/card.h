@@ -116,6 +116,8 @@ struct card_net_conf {
 	uint16_t n_pairs;
 	uint16_t mtu;
 	uint64_t features_off;
+	uint32_t speed_mbps; // 0: unknown
+	bool half_duplex, standby;
 	bool client;
 };
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);

@@ -115,6 +115,9 @@ static int net_open(struct card_function *f)
 		.max_pairs = conf->n_pairs,
 		.mtu = conf->mtu,
 		.features_off = conf->features_off,
+		.speed_mbps = conf->speed_mbps,
+		.half_duplex = conf->half_duplex,
+		.standby = conf->standby,
 		.pool = c->pool,
 	};
 	struct odp_port_conf port_conf = {
@@ -147,7 +150,9 @@ static int net_open(struct card_function *f)
 static bool same_net(const struct card_net_conf *a, const struct card_net_conf *b)
 {
 	return !memcmp(a->mac, b->mac, sizeof(a->mac)) && a->n_pairs == b->n_pairs &&
-	       a->mtu == b->mtu && a->features_off == b->features_off && a->client == b->client;
+	       a->mtu == b->mtu && a->features_off == b->features_off &&
+	       a->speed_mbps == b->speed_mbps && a->half_duplex == b->half_duplex &&
+	       a->standby == b->standby && a->client == b->client;
 }
 
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e)

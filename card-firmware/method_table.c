@@ -2,6 +2,7 @@
 /* The methods of the JSON-RPC socket, one row each; cardctl links this file too. */
 #include "card_method.h"
 
+#include <stdint.h>
 #include <string.h>
 
 // NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
@@ -202,6 +203,22 @@ static const struct card_param net_create[] = {
 		.max = UINT64_MAX,
 		.def = "0",
 		.help = "virtio feature bits not to offer, as a mask" },
+	{ .name = "speed_mbps",
+		.type = CARD_P_UINT,
+		.max = INT32_MAX,
+		.def = "0",
+		.help = "link speed shown to the guest in Mbit/s while the link is up; 0: "
+			"unknown" },
+	{ .name = "duplex",
+		.type = CARD_P_STRING,
+		.min = 4,
+		.max = 4,
+		.def = "full",
+		.help = "full or half, shown with the speed" },
+	{ .name = "standby",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "offer to stand in for another device with the same address" },
 	P_CLIENT,
 };
 

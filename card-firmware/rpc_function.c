@@ -167,9 +167,11 @@ static json_t *nic(const struct card_function_view *v)
 	json_t *o, *more = common(v);
 
 	card_mac_format(v->net_conf.mac, mac);
-	o = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "name", v->name, "mac", mac, "queue_pairs",
-		(int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "link",
+	o = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:s, s:b, s:I}", "name", v->name, "mac", mac,
+		"queue_pairs", (int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "link",
 		atomic_load_explicit(&v->net_port->link_down, memory_order_relaxed) ? "down" : "up",
+		"speed_mbps", (json_int_t)v->net_conf.speed_mbps, "duplex",
+		v->net_conf.half_duplex ? "half" : "full", "standby", (int)v->net_conf.standby,
 		"port", (json_int_t)(v->port ? odp_port_no(v->port) : 0));
 	if (!o || !more || json_object_update(o, more)) {
 		json_decref(o);
@@ -277,11 +279,17 @@ int card_call_net_create(
 		.n_pairs = (uint16_t)card_arg_uint(params, "queue_pairs", 1),
 		.mtu = (uint16_t)card_arg_uint(params, "mtu", 1500),
 		.features_off = card_arg_uint(params, "features_off", 0),
+		.speed_mbps = (uint32_t)card_arg_uint(params, "speed_mbps", 0),
+		.standby = card_arg_bool(params, "standby", false),
 		.client = card_arg_bool(params, "client", false),
 	};
+	const char *duplex = card_arg_str(params, "duplex", "full");
 	int ret = check_name("name", conf.name, e);
 
 	(void)result;
+	conf.half_duplex = !strcmp(duplex, "half");
+	if (!ret && !conf.half_duplex && strcmp(duplex, "full") != 0)
+		ret = card_fail(e, -EINVAL, "duplex: %s is neither full nor half", duplex);
 	if (!ret)
 		ret = net_mac(c, params, conf.name, conf.mac, e);
 	return ret ? ret : card_net_create(c, &conf, e);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/ethtool.h>
+
 #include <rte_cycles.h>
 
 #include "dpu_alloc.h"
@@ -19,6 +21,7 @@
 #define CTRL_BUDGET 64 // commands in one go
 #define REST_MAX_US 2
 #define CTRL_SEGMENTS 64
+#define SPEED_MAX INT32_MAX // VIRTIO 1.3, 5.1.4: 0 to 0x7fffffff, or UINT32_MAX for unknown
 #define GUEST_OFFLOADS                                                       \
 	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |       \
 		BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | \
@@ -92,8 +95,12 @@ static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t l
 	c.status = htole16(status);
 	c.max_virtqueue_pairs = htole16(net->max_pairs);
 	c.mtu = htole16(atomic_load_explicit(&net->mtu, memory_order_relaxed));
-	c.speed = htole32(UINT32_MAX); // unknown
-	c.duplex = UINT8_MAX; // unknown
+	c.speed = htole32(SPEED_UNKNOWN);
+	c.duplex = DUPLEX_UNKNOWN;
+	if (net->speed_mbps && status & VIRTIO_NET_S_LINK_UP) {
+		c.speed = htole32(net->speed_mbps);
+		c.duplex = net->half_duplex ? DUPLEX_HALF : DUPLEX_FULL;
+	}
 	memset(buf, 0, len);
 	if (off < sizeof(c))
 		memcpy(buf, (uint8_t *)&c + off, len < sizeof(c) - off ? len : sizeof(c) - off);
@@ -283,6 +290,42 @@ static const struct vho_dev_type net_type = {
 	.state_keep = vho_net_state_keep,
 };
 
+/*
+ * Without what they need features are not offered (VIRTIO 1.3, 2.2 and 5.1.3.1). The needed ones
+ * stand before their users where they need others themselves.
+ */
+static uint64_t offerable(uint64_t features)
+{
+	static const struct {
+		uint8_t bit;
+		uint64_t any_of;
+	} needs[] = {
+		{ VIRTIO_NET_F_GUEST_TSO4, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+		{ VIRTIO_NET_F_GUEST_TSO6, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+		{ VIRTIO_NET_F_GUEST_ECN,
+			BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) },
+		{ VIRTIO_NET_F_GUEST_USO4, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+		{ VIRTIO_NET_F_GUEST_USO6, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+		{ VIRTIO_NET_F_HOST_TSO4, BIT(VIRTIO_NET_F_CSUM) },
+		{ VIRTIO_NET_F_HOST_TSO6, BIT(VIRTIO_NET_F_CSUM) },
+		{ VIRTIO_NET_F_HOST_ECN,
+			BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) },
+		{ VIRTIO_NET_F_HOST_USO, BIT(VIRTIO_NET_F_CSUM) },
+		{ VIRTIO_NET_F_CTRL_RX, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_CTRL_RX_EXTRA, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_MQ, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	};
+
+	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (!(features & needs[i].any_of))
+			features &= ~BIT(needs[i].bit);
+	return features;
+}
+
 int vho_net_create(
 	const struct vho_net_conf *conf, const struct vho_host *host, struct vho_net **out)
 {
@@ -291,10 +334,16 @@ int vho_net_create(
 	int ret;
 
 	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX || conf->mtu < MTU_MIN ||
-		!conf->pool || rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
+		conf->speed_mbps > SPEED_MAX || !conf->pool ||
+		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
 		return -EINVAL;
 	if (conf->max_pairs > 1)
 		features |= BIT(VIRTIO_NET_F_MQ);
+	if (conf->speed_mbps)
+		features |= BIT(VIRTIO_NET_F_SPEED_DUPLEX);
+	if (conf->standby)
+		features |= BIT(VIRTIO_NET_F_STANDBY);
+	features = offerable(features & ~conf->features_off);
 	net = dpu_aligned_calloc(64, 1, sizeof(*net));
 	if (!net)
 		return -ENOMEM;
@@ -308,10 +357,12 @@ int vho_net_create(
 	net->pool = conf->pool;
 	net->mbuf_room = rte_pktmbuf_data_room_size(conf->pool) - RTE_PKTMBUF_HEADROOM;
 	net->max_pairs = conf->max_pairs;
+	net->speed_mbps = conf->speed_mbps;
+	net->half_duplex = conf->half_duplex;
 	atomic_store_explicit(&net->mtu, conf->mtu, memory_order_relaxed);
 	atomic_store_explicit(&net->link_up, true, memory_order_relaxed);
 	ret = vho_dev_init(&net->dev, &net_type, net, conf->name, 2u * conf->max_pairs + 1,
-		features & ~conf->features_off, conf->features_off, host);
+		features, conf->features_off, host);
 	if (ret)
 		goto err_pairs;
 	vho_net_ctrl_init(&net->ctrl, host, conf->mac, conf->max_pairs);

@@ -38,6 +38,8 @@ struct vho_net {
 	uint32_t mbuf_room; // bytes of data that one mbuf holds
 	uint32_t rest_tsc; // longest rest of a transmitq, cycles; 0: none
 	uint16_t max_pairs;
+	bool half_duplex;
+	uint32_t speed_mbps; // 0: unknown
 	struct vho_net_pair *pairs; // owned; max_pairs entries
 
 	/* Control thread. */

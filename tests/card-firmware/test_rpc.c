@@ -108,6 +108,11 @@ static const struct answer_case {
 		"\"a\","
 		"\"mtu\":-1}}",
 		CARD_RPC_PARAMS, "mtu: -1" },
+	{ "speed past what virtio can say",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"net_create\",\"params\":{\"name\":"
+		"\"a\","
+		"\"speed_mbps\":2147483648}}",
+		CARD_RPC_PARAMS, "speed_mbps: 2147483648 is not between 0 and 2147483647" },
 	{ "fraction",
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"net_create\",\"params\":{\"name\":"
 		"\"a\","

@@ -249,6 +249,107 @@ static void creation_survives_no_memory(void **state)
 	assert_int_equal(vho_net_create(&conf, &host, &net), -EINVAL);
 }
 
+static void read_config(struct vho_net *net, struct virtio_net_config *c)
+{
+	struct vho_dev *dev = vho_net_dev(net);
+
+	dev->type->config_read(dev, 0, c, sizeof(*c));
+}
+
+/* VIRTIO 1.3, 5.1.3 and 5.1.4: speed, duplex, and what a link that is down has of them. */
+static void speed_and_duplex(void **state)
+{
+	struct vho_host host = { .changed = count_change };
+	struct vho_net_conf conf = { .name = "t",
+		.max_pairs = 1,
+		.mtu = 1500,
+		.pool = mbuf_pool,
+		.mac = { 2, 0, 0, 0, 0, 1 } };
+	struct virtio_net_config c;
+	struct vho_net *net;
+
+	(void)state;
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	assert_false(vho_net_dev(net)->features_offered & BIT(VIRTIO_NET_F_SPEED_DUPLEX));
+	assert_false(vho_net_dev(net)->features_offered & BIT(VIRTIO_NET_F_STANDBY));
+	read_config(net, &c);
+	assert_int_equal(c.speed, UINT32_MAX);
+	assert_int_equal(c.duplex, 0xff);
+	vho_net_destroy(net);
+
+	conf.speed_mbps = 25000;
+	conf.half_duplex = true;
+	conf.standby = true;
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	assert_true(vho_net_dev(net)->features_offered & BIT(VIRTIO_NET_F_SPEED_DUPLEX));
+	assert_true(vho_net_dev(net)->features_offered & BIT(VIRTIO_NET_F_STANDBY));
+	read_config(net, &c);
+	assert_int_equal(c.speed, 25000);
+	assert_int_equal(c.duplex, 0);
+	changes = 0;
+	vho_net_link_set(net, false);
+	assert_int_equal(changes, 1); // the driver is told to read again
+	read_config(net, &c);
+	assert_int_equal(c.speed, UINT32_MAX);
+	assert_int_equal(c.duplex, 0xff);
+	vho_net_link_set(net, true);
+	read_config(net, &c);
+	assert_int_equal(c.speed, 25000);
+	vho_net_destroy(net);
+
+	conf.half_duplex = false;
+	conf.speed_mbps = INT32_MAX;
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	read_config(net, &c);
+	assert_int_equal(c.speed, INT32_MAX);
+	assert_int_equal(c.duplex, 1);
+	vho_net_destroy(net);
+	conf.speed_mbps = UINT32_MAX;
+	assert_int_equal(vho_net_create(&conf, &host, &net), -EINVAL);
+}
+
+/* 2.2: what needs a feature that is not offered is not offered either (5.1.3.1 has the list). */
+static const struct need_case {
+	const char *name;
+	uint64_t off, gone;
+} need_cases[] = {
+	{ "without GUEST_CSUM", BIT(VIRTIO_NET_F_GUEST_CSUM),
+		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+			BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_USO4) |
+			BIT(VIRTIO_NET_F_GUEST_USO6) },
+	{ "without CSUM", BIT(VIRTIO_NET_F_CSUM),
+		BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |
+			BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_HOST_USO) },
+	{ "without GUEST_TSO4", BIT(VIRTIO_NET_F_GUEST_TSO4), 0 },
+	{ "without either GUEST_TSO", BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6),
+		BIT(VIRTIO_NET_F_GUEST_ECN) },
+	{ "without either HOST_TSO", BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6),
+		BIT(VIRTIO_NET_F_HOST_ECN) },
+	{ "without CTRL_VQ", BIT(VIRTIO_NET_F_CTRL_VQ),
+		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+			BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+			BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+			BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) },
+};
+
+static void needed_features(void **state)
+{
+	const struct need_case *t = *state;
+	struct vho_host host = { 0 };
+	struct vho_net_conf conf = { .name = "t", .max_pairs = 2, .mtu = 1500, .pool = mbuf_pool };
+	struct vho_net *net;
+	uint64_t all;
+
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	all = vho_net_dev(net)->features_offered;
+	assert_int_equal(t->gone & ~all, 0); // all of them are offered otherwise
+	vho_net_destroy(net);
+	conf.features_off = t->off;
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	assert_true(vho_net_dev(net)->features_offered == (all & ~t->off & ~t->gone));
+	vho_net_destroy(net);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -260,9 +361,13 @@ int main(void)
 		T(link_state),
 		T(mtu_reaches_the_card),
 		cmocka_unit_test(creation_survives_no_memory),
+		cmocka_unit_test(speed_and_duplex),
 	};
+	int failed = 0;
 
 	if (mbuf_env_start(NULL))
 		return 1;
-	return cmocka_run_group_tests_name("net life", tests, NULL, NULL);
+	RUN_ROWS(need_cases, needed_features, failed);
+	failed += cmocka_run_group_tests_name("net life", tests, NULL, NULL);
+	return failed;
 }

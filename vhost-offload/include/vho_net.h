@@ -57,6 +57,10 @@ struct vho_net_conf {
 	uint16_t max_pairs; // queue pairs, 1..VHO_NET_PAIRS_MAX
 	uint16_t mtu; // bytes, 68..65535; offered through VIRTIO_NET_F_MTU
 	uint64_t features_off; // bits not to offer, whatever we support
+	/* Shown in configuration space through VIRTIO_NET_F_SPEED_DUPLEX; unknown while down. */
+	uint32_t speed_mbps; // 0: unknown, and the feature is not offered; at most 2^31 - 1
+	bool half_duplex;
+	bool standby; // offer VIRTIO_NET_F_STANDBY: a stand-in for another device of this MAC
 	struct rte_mempool *pool; // borrowed: mbufs for guest packets; outlives the function
 };
 
