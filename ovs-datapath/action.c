@@ -177,13 +177,13 @@ static void run_list(struct odp_worker *w, const struct odp_acts *acts, unsigned
 				break;
 			if (i == last) {
 				copy_rest(w, acts, last + 1, in, m);
-				odp_lane_put(w, odp_lane_pick(w, w->out[i], rxq), m);
+				odp_out(w, w->out[i], rxq, m);
 				return;
 			}
 			struct rte_mbuf *c = duplicate(w, in, m);
 
 			if (c)
-				odp_lane_put(w, odp_lane_pick(w, w->out[i], rxq), c);
+				odp_out(w, w->out[i], rxq, c);
 			break;
 		case ODP_ACT_PUSH_VLAN:
 			m = push_vlan(w, in, m, a->vlan.tpid, a->vlan.tci);
@@ -242,7 +242,7 @@ void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_
 	struct odp_pw *out = drop ? NULL : odp_pw(w, acts->port);
 
 	if (likely(out))
-		odp_lane_put_all(w, odp_lane_pick(w, out, rxq), pkts, sums);
+		odp_out_all(w, out, rxq, pkts, sums);
 	else
 		odp_drop(in, drop ? ODP_DROP_FLOW_DROP : ODP_DROP_PORT_GONE, pkts, sums->n);
 }

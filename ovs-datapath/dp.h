@@ -121,7 +121,7 @@ struct odp_pw {
 	uint16_t n_own;
 	uint16_t *own; // owned; transmit queues of this port that this worker sends on
 	struct odp_lane *lane; // owned; one per transmit queue
-	struct odp_lane *only; // borrowed: of `own` when that is one queue, else NULL
+	struct odp_lane *only; // borrowed: where every packet goes; NULL: choose for each
 	dpu_counter rx_packets, rx_bytes, tx_packets, tx_bytes;
 	dpu_counter drops[ODP_DROP_COUNT];
 };

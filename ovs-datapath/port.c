@@ -369,7 +369,10 @@ unsigned odp_worker_parked(const struct odp_worker *w)
 
 static void own_changed(struct odp_pw *pw)
 {
-	pw->only = pw->n_own == 1 ? &pw->lane[pw->own[0]] : NULL;
+	const struct odp_port_conf *conf = &pw->port->conf;
+	bool steers = conf->n_txq > 1 && conf->ops->steer;
+
+	pw->only = pw->n_own == 1 && !steers ? &pw->lane[pw->own[0]] : NULL;
 }
 
 int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq)

@@ -220,7 +220,8 @@ static void lane_flush(struct odp_worker *w, struct odp_lane *l)
 	l->sums = (struct odp_sums){ 0 };
 }
 
-struct odp_lane *odp_lane_choose(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
+/* The lane for packets that may go on any queue. */
+static struct odp_lane *choose(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
 {
 	const struct odp_port *p = out->port;
 	uint16_t n = p->conf.n_txq;
@@ -275,6 +276,46 @@ void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m)
 	lane_list(w, l);
 	if (l->sums.n == ODP_BURST)
 		lane_flush(w, l);
+}
+
+/* The lane of a queue that the port asked for, unless nobody serves that queue now. */
+static struct odp_lane *lane_for(
+	struct odp_worker *w, struct odp_pw *out, uint16_t rxq, uint16_t txq)
+{
+	const struct odp_port *p = out->port;
+
+	if (txq < p->conf.n_txq &&
+		atomic_load_explicit(&p->txq[txq].owner, memory_order_relaxed) >= 0)
+		return &out->lane[txq];
+	return choose(w, out, rxq);
+}
+
+static bool steers(const struct odp_pw *out, struct rte_mbuf **pkts, uint16_t n, uint16_t *txq)
+{
+	const struct odp_port_conf *conf = &out->port->conf;
+
+	return conf->n_txq > 1 && conf->ops->steer && conf->ops->steer(conf->drv, pkts, n, txq);
+}
+
+void odp_spread(struct odp_worker *w, struct odp_pw *out, uint16_t rxq, struct rte_mbuf **pkts,
+	const struct odp_sums *sums)
+{
+	uint16_t txq[ODP_BURST];
+
+	if (!steers(out, pkts, sums->n, txq)) {
+		odp_lane_put_all(w, choose(w, out, rxq), pkts, sums);
+		return;
+	}
+	for (unsigned i = 0; i < sums->n; i++)
+		odp_lane_put(w, lane_for(w, out, rxq, txq[i]), pkts[i]);
+}
+
+void odp_spread_one(struct odp_worker *w, struct odp_pw *out, uint16_t rxq, struct rte_mbuf *m)
+{
+	uint16_t txq = ODP_TXQ_ANY;
+
+	odp_lane_put(
+		w, steers(out, &m, 1, &txq) ? lane_for(w, out, rxq, txq) : choose(w, out, rxq), m);
 }
 
 void odp_lanes_flush(struct odp_worker *w)

@@ -4,18 +4,34 @@
 
 #include "action.h"
 
-/* The lane of an output port on which packets from `rxq` go, when we have none or several. */
-struct odp_lane *odp_lane_choose(struct odp_worker *w, struct odp_pw *out, uint16_t rxq);
-
-static inline struct odp_lane *odp_lane_pick(struct odp_worker *w, struct odp_pw *out, uint16_t rxq)
-{
-	return likely(out->only) ? out->only : odp_lane_choose(w, out, rxq);
-}
-
 /* Gather at most a burst of packets; sends when the lane is full. They become the lane's. */
 void odp_lane_put_all(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
 	const struct odp_sums *sums);
 void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m);
+
+/* The same when there is not just one lane: each packet as its port wants it, then by `rxq`. */
+void odp_spread(struct odp_worker *w, struct odp_pw *out, uint16_t rxq, struct rte_mbuf **pkts,
+	const struct odp_sums *sums);
+void odp_spread_one(struct odp_worker *w, struct odp_pw *out, uint16_t rxq, struct rte_mbuf *m);
+
+/* Give packets from receive queue `rxq` of some port to an output port. */
+static inline void odp_out_all(struct odp_worker *w, struct odp_pw *out, uint16_t rxq,
+	struct rte_mbuf **pkts, const struct odp_sums *sums)
+{
+	if (likely(out->only))
+		odp_lane_put_all(w, out->only, pkts, sums);
+	else
+		odp_spread(w, out, rxq, pkts, sums);
+}
+
+static inline void odp_out(
+	struct odp_worker *w, struct odp_pw *out, uint16_t rxq, struct rte_mbuf *m)
+{
+	if (likely(out->only))
+		odp_lane_put(w, out->only, m);
+	else
+		odp_spread_one(w, out, rxq, m);
+}
 
 /* Send everything gathered and notify. The end of a turn. */
 void odp_lanes_flush(struct odp_worker *w);

@@ -26,6 +26,7 @@
 #define ODP_BURST 32
 #define ODP_PORT_NONE UINT32_MAX
 #define ODP_PORT_MAX 4096
+#define ODP_TXQ_ANY UINT16_MAX
 
 struct odp; // the datapath
 struct odp_port;
@@ -79,6 +80,13 @@ struct odp_port_ops {
 	 * True: this queue has no wake-up although rx_arm is there; asked at attach. May be NULL.
 	 */
 	bool (*rx_blind)(void *drv, uint16_t rxq);
+	/*
+	 * Any worker, for a port with several transmit queues: the one on which each of n <=
+	 * ODP_BURST packets belongs, ODP_TXQ_ANY where that is all the same. False: all the same
+	 * for all of them. What is all the same stays on the sender's own queue where it has one.
+	 * May be NULL.
+	 */
+	bool (*steer)(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *txq);
 	/* Any thread. */
 	void (*caps)(void *drv, struct odp_port_caps *out);
 };

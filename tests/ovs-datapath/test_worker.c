@@ -336,6 +336,118 @@ static void queues_come_and_go(void **state)
 	odp_destroy(dp);
 }
 
+/* ---- a port that says which queue a packet belongs to ---- */
+
+static struct {
+	unsigned n[4]; // packets sent on each queue
+	uint8_t last[4]; // number in the last of them
+	bool out_of_order, no_opinion;
+} steered;
+
+static uint16_t steer_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	(void)drv;
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t seq = *rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, 20);
+
+		steered.out_of_order |= steered.n[txq] && seq <= steered.last[txq];
+		steered.last[txq] = seq;
+		steered.n[txq]++;
+	}
+	rte_pktmbuf_free_bulk(pkts, n);
+	return n;
+}
+
+/* By a byte of the frame; 9 stands for any queue. */
+static bool steer_by_byte(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *txq)
+{
+	(void)drv;
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t at = *rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, 21);
+
+		txq[i] = at == 9 ? ODP_TXQ_ANY : at;
+	}
+	return !steered.no_opinion;
+}
+
+static void push_steered(struct fake_port *p, uint8_t seq, uint8_t queue)
+{
+	uint8_t f[64];
+
+	fake_frame(f, 1, 2, 0);
+	f[20] = seq;
+	f[21] = queue;
+	fake_port_push(p, pool, f, 60);
+}
+
+/*
+ * Worker 0 owns queues 0 and 1, worker 1 queue 2, nobody queue 3. What worker 0 receives goes where
+ * the port wants it, by worker 1's hand where that is not its own, each queue's packets in order;
+ * what belongs to a queue that nobody serves goes by another.
+ */
+static void steering(void **state)
+{
+	static const struct odp_port_ops ops = {
+		.tx = steer_tx, .caps = queue_caps, .steer = steer_by_byte
+	};
+	static const struct odp_action two[2] = { { .type = ODP_ACT_OUTPUT, .port = 2 },
+		{ .type = ODP_ACT_OUTPUT, .port = 2 } };
+	static struct fake_port p1;
+	struct host h = { .stop = 1 };
+	struct odp_conf conf = { .n_workers = 2, .pool = pool, .host_arg = &h, .wake = wake };
+	struct odp_port_conf out = { .name = "out", .kind = "fake", .n_txq = 4, .ops = &ops };
+	struct odp_worker *w0, *w1;
+	struct odp_port *port;
+	struct odp_key k, m;
+	size_t at;
+
+	(void)state;
+	memset(&steered, 0, sizeof(steered));
+	assert_int_equal(odp_create(&conf, &h.dp), 0);
+	w0 = odp_worker(h.dp, 0);
+	w1 = odp_worker(h.dp, 1);
+	fake_port_add(&p1, h.dp, w0, "p1");
+	assert_int_equal(odp_port_add(h.dp, &out, &port), 0);
+	assert_int_equal(odp_txq_attach(w1, port, 2), 0);
+	assert_int_equal(odp_key_parse(h.dp, "in_port(1)", &k, &m, &at), 0);
+	for (unsigned outputs = 1; outputs <= 2; outputs++) { // one, and a list
+		assert_int_equal(
+			odp_flow_put(h.dp, &k, &m, two, outputs, true, "operator", NULL), 0);
+		if (outputs == 1)
+			assert_int_equal(odp_txq_attach(w0, port, 0), 0);
+		for (uint8_t i = 0; i < 90; i++)
+			push_steered(&p1, i + 1, i % 3);
+		while (odp_worker_turn(w0))
+			;
+		while (odp_worker_turn(w1))
+			;
+		if (outputs == 1) {
+			assert_int_equal(steered.n[1], 0); // nobody's: went by queue 0
+			assert_int_equal(steered.n[0], 60);
+			assert_int_equal(steered.n[2], 30);
+			assert_int_equal(odp_txq_attach(w0, port, 1), 0);
+		} else {
+			for (unsigned q = 0; q < 3; q++)
+				assert_int_equal(steered.n[q], 60);
+		}
+		assert_true(outputs == 2 || !steered.out_of_order); // a list sends each twice
+		memset(&steered, 0, sizeof(steered));
+	}
+	assert_int_equal(odp_flow_put(h.dp, &k, &m, two, 1, true, "operator", NULL), 0);
+	for (uint8_t i = 0; i < 10; i++)
+		push_steered(&p1, i + 1, 9); // any: one of ours
+	push_steered(&p1, 11, 3);
+	odp_worker_turn(w0);
+	assert_int_equal(steered.n[0] + steered.n[1], 11);
+	steered.no_opinion = true;
+	push_steered(&p1, 12, 2);
+	odp_worker_turn(w0);
+	assert_int_equal(steered.n[0] + steered.n[1], 12);
+	fake_port_del(&p1, w0);
+	odp_port_del(port);
+	odp_destroy(h.dp);
+}
+
 /* What a port cannot do is done for it; what cannot be done is a counted drop. */
 static const struct cap_row {
 	const char *name;
@@ -616,8 +728,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(handover),
 		cmocka_unit_test(wake_only_sleepers), cmocka_unit_test(empty_queues_are_parked),
-		cmocka_unit_test(waiting_work_is_not_parked),
-		cmocka_unit_test(queues_come_and_go) };
+		cmocka_unit_test(waiting_work_is_not_parked), cmocka_unit_test(queues_come_and_go),
+		cmocka_unit_test(steering) };
 	int failed = 0;
 
 	pool = fake_eal(8191);
