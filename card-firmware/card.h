@@ -225,6 +225,7 @@ struct card_net_port {
 	_Atomic bool link_down; // the operator says so: nothing passes, either way
 	dpu_counter *dropped; // owned by the function; by pair: sent by the guest while it was down
 };
-const struct odp_port_ops *card_net_port_ops(void); // drv: struct card_net_port *
+/* drv: struct card_net_port * */
+const struct odp_port_ops *card_net_port_ops(uint16_t n_pairs);
 /* store: struct vol *; chan: struct vol_chan * */
 const struct vho_blk_store_ops *card_blk_store_ops(void);

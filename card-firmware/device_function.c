@@ -125,7 +125,7 @@ static int net_open(struct card_function *f)
 		.kind = "vhost-net",
 		.n_rxq = conf->n_pairs,
 		.n_txq = conf->n_pairs,
-		.ops = card_net_port_ops(),
+		.ops = card_net_port_ops(conf->n_pairs),
 	};
 	int ret;
 

@@ -2,6 +2,8 @@
 /* Binds a virtio NIC to a switch port: queue pair i is receive and transmit queue i. */
 #include "card.h"
 
+#include <assert.h>
+
 static uint16_t rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct card_net_port *p = drv;
@@ -12,6 +14,24 @@ static uint16_t rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
 	rte_pktmbuf_free_bulk(pkts, got);
 	dpu_counter_add(&p->dropped[rxq], got);
 	return 0;
+}
+
+/* A NIC of several pairs: what it sends says where the answers belong. */
+static uint16_t rx_learn(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct card_net_port *p = drv;
+	uint16_t got = rx(drv, rxq, pkts, n);
+
+	vho_net_learn(p->net, rxq, pkts, got);
+	return got;
+}
+
+static bool steer(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *txq)
+{
+	struct card_net_port *p = drv;
+
+	static_assert(ODP_TXQ_ANY == VHO_NET_PAIR_ANY, "one word for it on both sides");
+	return vho_net_steer(p->net, pkts, n, txq);
 }
 
 static uint16_t tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16_t n)
@@ -65,16 +85,25 @@ static void caps(void *drv, struct odp_port_caps *out)
 	};
 }
 
-static const struct odp_port_ops port_ops = {
-	.rx = rx,
-	.tx = tx,
-	.tx_flush = tx_flush,
-	.rx_arm = rx_arm,
-	.rx_disarm = rx_disarm,
-	.caps = caps,
-};
-
-const struct odp_port_ops *card_net_port_ops(void)
+const struct odp_port_ops *card_net_port_ops(uint16_t n_pairs)
 {
-	return &port_ops;
+	static const struct odp_port_ops one = {
+		.rx = rx,
+		.tx = tx,
+		.tx_flush = tx_flush,
+		.rx_arm = rx_arm,
+		.rx_disarm = rx_disarm,
+		.caps = caps,
+	};
+	static const struct odp_port_ops several = {
+		.rx = rx_learn,
+		.tx = tx,
+		.tx_flush = tx_flush,
+		.rx_arm = rx_arm,
+		.rx_disarm = rx_disarm,
+		.caps = caps,
+		.steer = steer,
+	};
+
+	return n_pairs > 1 ? &several : &one;
 }

@@ -33,7 +33,8 @@
 		BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_CTRL_VQ) |     \
 		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                      \
 		BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                    \
-		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |         \
+		BIT(VIRTIO_NET_F_HASH_REPORT))
 
 const char *vho_net_drop_name(enum vho_net_drop d)
 {
@@ -70,10 +71,12 @@ static struct vho_net *net_of(const struct vho_dev *dev)
 	return dev->owner;
 }
 
-/* Where the control queue is: behind all pairs, or behind the first without VIRTIO_NET_F_MQ. */
+/* 5.1.2: behind all pairs, or behind the first when the driver knows of no more. */
 static unsigned ctrl_idx(const struct vho_net *net)
 {
-	return vho_net_has(net->dev.features, VIRTIO_NET_F_MQ) ? 2u * net->max_pairs : 2;
+	const uint64_t several = BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS);
+
+	return net->dev.features & several ? 2u * net->max_pairs : 2;
 }
 
 static bool queue_is_control(struct vho_dev *dev, unsigned idx)
@@ -101,6 +104,9 @@ static void config_read(struct vho_dev *dev, uint32_t off, void *buf, uint32_t l
 		c.speed = htole32(net->speed_mbps);
 		c.duplex = net->half_duplex ? DUPLEX_HALF : DUPLEX_FULL;
 	}
+	c.rss_max_key_size = VHO_NET_HASH_KEY;
+	c.rss_max_indirection_table_length = htole16(VHO_NET_RSS_TABLE);
+	c.supported_hash_types = htole32(VHO_NET_HASH_TYPES);
 	memset(buf, 0, len);
 	if (off < sizeof(c))
 		memcpy(buf, (uint8_t *)&c + off, len < sizeof(c) - off ? len : sizeof(c) - off);
@@ -153,10 +159,13 @@ static bool queue_wanted(struct vho_dev *dev, unsigned idx)
 static void pairs_changed(struct vho_net *net)
 {
 	uint16_t n = 0, wanted = pairs_wanted(net);
+	const struct vho_net_hash *hash;
 
 	while (n < wanted && net->rx_up[n])
 		n++;
 	atomic_store_explicit(&net->active_pairs, n, memory_order_relaxed);
+	hash = vho_net_ctrl_hash(&net->ctrl);
+	atomic_store_explicit(&net->learning, n > 1 && !(hash && hash->rss), memory_order_relaxed);
 }
 
 /* A receiveq that is not in use is given no packet: it stops, and goes on where it was. */
@@ -228,6 +237,8 @@ void vho_net_ctrl_poll(struct vho_net *net)
 		answer = vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c);
 		if (pairs_wanted(net) != wanted)
 			park_pairs(net); // before the driver reads that it is so
+		else
+			pairs_changed(net);
 		vho_queue_push(&dq->q, &c.elem, answer);
 		vho_queue_publish(&dq->q);
 		done++;
@@ -318,6 +329,8 @@ static uint64_t offerable(uint64_t features)
 		{ VIRTIO_NET_F_MQ, BIT(VIRTIO_NET_F_CTRL_VQ) },
 		{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
 		{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_HASH_REPORT, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_RSS, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	};
 
 	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -338,7 +351,7 @@ int vho_net_create(
 		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
 		return -EINVAL;
 	if (conf->max_pairs > 1)
-		features |= BIT(VIRTIO_NET_F_MQ);
+		features |= BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS);
 	if (conf->speed_mbps)
 		features |= BIT(VIRTIO_NET_F_SPEED_DUPLEX);
 	if (conf->standby)
@@ -352,6 +365,10 @@ int vho_net_create(
 		ret = -ENOMEM;
 		goto err_net;
 	}
+	if (conf->max_pairs > 1 && vho_net_flows_init(&net->flows)) {
+		ret = -ENOMEM;
+		goto err_pairs;
+	}
 	net->fast = vho_net_fast_best();
 	net->rest_tsc = (uint32_t)(rte_get_tsc_hz() / 1000000 * REST_MAX_US);
 	net->pool = conf->pool;
@@ -364,12 +381,14 @@ int vho_net_create(
 	ret = vho_dev_init(&net->dev, &net_type, net, conf->name, 2u * conf->max_pairs + 1,
 		features, conf->features_off, host);
 	if (ret)
-		goto err_pairs;
+		goto err_flows;
 	vho_net_ctrl_init(&net->ctrl, host, conf->mac, conf->max_pairs);
 	limits_changed(net);
 	*out = net;
 	return 0;
 
+err_flows:
+	vho_net_flows_fini(&net->flows);
 err_pairs:
 	free(net->pairs);
 err_net:
@@ -383,6 +402,7 @@ void vho_net_destroy(struct vho_net *net)
 		return;
 	vho_dev_fini(&net->dev);
 	vho_net_ctrl_fini(&net->ctrl);
+	vho_net_flows_fini(&net->flows);
 	free(net->pairs);
 	free(net);
 }
@@ -406,6 +426,54 @@ void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out)
 	out->uso = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO4) &&
 		   vho_net_has(o, VIRTIO_NET_F_GUEST_USO6);
 	out->mtu = atomic_load_explicit(&net->mtu, memory_order_relaxed);
+}
+
+static uint16_t rss_pair(const struct vho_net_hash *hash, const struct rte_mbuf *m)
+{
+	uint16_t report;
+	uint32_t h = vho_net_hash_frame(
+		hash, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &report);
+
+	return report == VIRTIO_NET_HASH_REPORT_NONE ? hash->unclassified
+						     : hash->table[h & hash->mask];
+}
+
+bool vho_net_steer(
+	const struct vho_net *net, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *pair)
+{
+	const struct vho_net_hash *hash = vho_net_ctrl_hash(&net->ctrl);
+	uint16_t active = atomic_load_explicit(&net->active_pairs, memory_order_relaxed);
+
+	if (hash && hash->rss) {
+		for (uint16_t i = 0; i < n; i++)
+			pair[i] = rss_pair(hash, pkts[i]);
+		return true;
+	}
+	if (active < 2)
+		return false;
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t h = vho_net_flow_hash(
+			rte_pktmbuf_mtod(pkts[i], const uint8_t *), pkts[i]->data_len);
+
+		pair[i] = h ? vho_net_flows_pair(&net->flows, h, active) : VHO_NET_PAIR_ANY;
+	}
+	return true;
+}
+
+void vho_net_learn(struct vho_net *net, uint16_t pair, struct rte_mbuf *const *pkts, uint16_t n)
+{
+	uint64_t now;
+
+	if (!atomic_load_explicit(&net->learning, memory_order_relaxed) || n == 0)
+		return;
+	now = rte_rdtsc();
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t h = vho_net_flow_hash(
+			rte_pktmbuf_mtod(pkts[i], const uint8_t *), pkts[i]->data_len);
+
+		if (h)
+			vho_net_flows_learn(&net->flows, h, pair, now);
+	}
 }
 
 const struct vho_net_stats *vho_net_stats(const struct vho_net *net, uint16_t pair)

@@ -92,6 +92,7 @@ static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *
 {
 	uint32_t hdr_len = vho_net_hdr_len(q->features);
 	struct seg_cur c = { .v = ch->iov };
+	uint8_t hdr[VHO_NET_HDR_MAX];
 	vho_net_hdr h = { 0 };
 	struct rte_mbuf *m;
 	uint64_t len;
@@ -100,7 +101,8 @@ static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *
 	if (ch->out_len < hdr_len + VHO_NET_FRAME_MIN)
 		return NULL;
 	len = ch->out_len - hdr_len;
-	seg_read(&c, &h, hdr_len);
+	seg_read(&c, hdr, hdr_len);
+	memcpy(&h, hdr, sizeof(struct virtio_net_hdr)); // what comes behind it is ours to set
 	*why = VHO_NET_DROP_RX_OVERSIZE;
 	if (len > VHO_NET_FRAME_MAX)
 		return NULL;
@@ -276,22 +278,42 @@ static void put_back(
 	vho_queue_publish(q);
 }
 
-static void write_packet(
-	struct seg_cur *c, const vho_net_hdr *h, uint32_t hdr_len, const struct rte_mbuf *m)
+void vho_net_hdr_put(const struct vho_net *net, uint8_t *to, uint32_t hdr_len, const vho_net_hdr *h,
+	const struct rte_mbuf *m)
 {
-	seg_write(c, h, hdr_len);
+	struct virtio_net_hdr_v1_hash full = { .hdr = *h };
+	const struct vho_net_hash *hash;
+	uint16_t report;
+
+	if (hdr_len == sizeof(full)) {
+		hash = vho_net_ctrl_hash(&net->ctrl);
+		if (hash) {
+			full.hash_value = htole32(vho_net_hash_frame(
+				hash, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &report));
+			full.hash_report = htole16(report);
+		}
+	}
+	memcpy(to, &full, hdr_len);
+}
+
+static void write_packet(
+	struct seg_cur *c, const uint8_t *hdr, uint32_t hdr_len, const struct rte_mbuf *m)
+{
+	seg_write(c, hdr, hdr_len);
 	for (; m; m = m->next)
 		seg_write(c, rte_pktmbuf_mtod(m, const void *), m->data_len);
 }
 
 /* One packet the general way. 0, or the reason why it is dropped: a VHO_NET_DROP_, plus 1. */
-static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const struct rte_mbuf *m)
+static unsigned tx_general(const struct vho_net *net, struct vho_queue *q, const vho_net_hdr *hdr,
+	const struct rte_mbuf *m)
 {
 	uint32_t hdr_len = vho_net_hdr_len(q->features), left = hdr_len + m->pkt_len;
 	bool merge = vho_net_has(q->features, VIRTIO_NET_F_MRG_RXBUF);
 	struct tx_pos pos = { q->next_avail, q->pop_order, q->avail_wrap };
 	struct iovec iov[SEGMENTS_MAX];
 	struct vho_elem elem[MERGE_MAX];
+	uint8_t wire[VHO_NET_HDR_MAX];
 	uint32_t room[MERGE_MAX];
 	uint16_t used = 0, looked = 0, n = 0;
 	vho_net_hdr h = *hdr;
@@ -325,7 +347,8 @@ static unsigned tx_general(struct vho_queue *q, const vho_net_hdr *hdr, const st
 		sum += c.in_len;
 	}
 	h.num_buffers = htole16(n);
-	write_packet(&(struct seg_cur){ .v = iov }, &h, hdr_len, m);
+	vho_net_hdr_put(net, wire, hdr_len, &h, m);
+	write_packet(&(struct seg_cur){ .v = iov }, wire, hdr_len, m);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t part = left < room[i] ? left : room[i];
 
@@ -367,7 +390,7 @@ static unsigned tx_burst(struct vho_net *net, struct vho_queue *q, struct vho_ne
 		i += k;
 		if (i == n)
 			break;
-		drop = tx_header(net, pkts[i], &h) ? why + 1u : tx_general(q, &h, pkts[i]);
+		drop = tx_header(net, pkts[i], &h) ? why + 1u : tx_general(net, q, &h, pkts[i]);
 		if (drop == 0) {
 			bytes += pkts[i++]->pkt_len;
 			sent++;

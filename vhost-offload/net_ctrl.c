@@ -81,6 +81,20 @@ static int publish(struct vho_net_ctrl *c)
 	return 0;
 }
 
+/* Put `new` (taken; NULL: none) in the place of what was configured before. */
+static void set_hash(struct vho_net_ctrl *c, struct vho_net_hash *new)
+{
+	struct vho_net_hash *old = atomic_load_explicit(&c->hash, memory_order_relaxed);
+
+	if (old == new)
+		return;
+	// Pairs with the acquire in vho_net_ctrl_hash()
+	atomic_store_explicit(&c->hash, new, memory_order_release);
+	if (old && c->host->synchronize)
+		c->host->synchronize(c->host->arg);
+	free(old);
+}
+
 static void set_initial(struct vho_net_ctrl *c, uint64_t features)
 {
 	memset(&c->want, 0, sizeof(c->want));
@@ -105,11 +119,13 @@ void vho_net_ctrl_init(struct vho_net_ctrl *c, const struct vho_host *host, cons
 void vho_net_ctrl_fini(struct vho_net_ctrl *c)
 {
 	free(atomic_exchange_explicit(&c->filter, NULL, memory_order_relaxed));
+	free(atomic_exchange_explicit(&c->hash, NULL, memory_order_relaxed));
 }
 
 void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features)
 {
 	set_initial(c, features);
+	set_hash(c, NULL);
 	(void)publish(c); // accepting everything takes no memory
 }
 
@@ -235,19 +251,124 @@ static bool announce(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, str
 	return true;
 }
 
-/* 5.1.6.5.5: 1 to max_virtqueue_pairs; RSS and hash reports are not offered. */
-static bool mq(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+static bool take16(struct reader *r, uint16_t *out)
 {
 	dpu_le16 wire;
+
+	if (!take(r, &wire, sizeof(wire)))
+		return false;
+	*out = dpu_le16_get(wire);
+	return true;
+}
+
+/* 5.1.6.5.5: 1 to max_virtqueue_pairs, steered by the card. */
+static bool pairs_set(struct vho_net_ctrl *c, struct reader *r)
+{
+	struct vho_net_hash *old = atomic_load_explicit(&c->hash, memory_order_relaxed),
+			    *new = NULL;
 	uint16_t pairs;
 
-	if (!has(features, VIRTIO_NET_F_MQ) || cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ||
-		r->left != 2 || !take(r, &wire, 2))
+	if (r->left != 2 || !take16(r, &pairs) || pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN ||
+		pairs > c->max_pairs)
 		return false;
-	pairs = dpu_le16_get(wire);
-	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > c->max_pairs)
+	if (old && old->rss) { // the table is out of force, what headers report stays
+		new = dpu_calloc(1, sizeof(*new));
+		if (!new)
+			return false;
+		*new = *old;
+		new->rss = false;
+		set_hash(c, new);
+	}
+	atomic_store_explicit(&c->pairs, pairs, memory_order_relaxed);
+	return true;
+}
+
+/* The end of both commands: a length, then a key of that length, and nothing more. */
+static bool take_key(struct vho_net_hash *h, struct reader *r)
+{
+	uint8_t key[VHO_NET_HASH_KEY], len;
+
+	if (!take(r, &len, 1) || len > sizeof(key) || r->left != len || !take(r, key, len))
+		return false;
+	if (len == 0 && h->types)
+		return false;
+	vho_net_hash_set_key(h, key, len);
+	return true;
+}
+
+static bool take_types(struct vho_net_hash *h, struct reader *r)
+{
+	dpu_le32 wire;
+
+	if (!take(r, &wire, sizeof(wire)))
+		return false;
+	h->types = dpu_le32_get(wire);
+	return (h->types & ~VHO_NET_HASH_TYPES) == 0;
+}
+
+/* 5.1.6.5.7: a table of receive queues. *pairs: those up to the highest that is in it. */
+static bool take_table(
+	const struct vho_net_ctrl *c, struct vho_net_hash *h, struct reader *r, uint16_t *pairs)
+{
+	uint16_t max_tx, top;
+
+	if (!take16(r, &h->mask) || !take16(r, &h->unclassified))
+		return false;
+	if (h->mask >= VHO_NET_RSS_TABLE || (h->mask & (h->mask + 1)))
+		return false;
+	top = h->unclassified;
+	for (unsigned i = 0; i <= h->mask; i++) {
+		if (!take16(r, &h->table[i]))
+			return false;
+		top = h->table[i] > top ? h->table[i] : top;
+	}
+	if (top >= c->max_pairs || !take16(r, &max_tx) || max_tx == 0 || max_tx > c->max_pairs)
+		return false;
+	*pairs = (uint16_t)(top + 1);
+	return true;
+}
+
+static bool rss(struct vho_net_ctrl *c, struct vho_net_hash *h, struct reader *r)
+{
+	uint16_t pairs;
+
+	h->rss = true;
+	if (!take_types(h, r) || !take_table(c, h, r, &pairs) || !take_key(h, r))
 		return false;
 	atomic_store_explicit(&c->pairs, pairs, memory_order_relaxed);
+	return true;
+}
+
+/* 5.1.6.4.3: only what headers report. Linux puts values into the reserved words. */
+static bool hash_report(struct vho_net_hash *h, struct reader *r)
+{
+	uint16_t reserved[4];
+
+	return take_types(h, r) && take(r, reserved, sizeof(reserved)) && take_key(h, r);
+}
+
+/* 5.1.6.5.5: the last command decides which of the three modes is in force. */
+static bool mq(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	static const uint8_t feature[] = {
+		[VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET] = VIRTIO_NET_F_MQ,
+		[VIRTIO_NET_CTRL_MQ_RSS_CONFIG] = VIRTIO_NET_F_RSS,
+		[VIRTIO_NET_CTRL_MQ_HASH_CONFIG] = VIRTIO_NET_F_HASH_REPORT,
+	};
+	struct vho_net_hash *h;
+
+	if (cmd >= sizeof(feature) || !has(features, feature[cmd]))
+		return false;
+	if (cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET)
+		return pairs_set(c, r);
+	h = dpu_calloc(1, sizeof(*h));
+	if (!h)
+		return false;
+	if (!(cmd == VIRTIO_NET_CTRL_MQ_RSS_CONFIG ? rss(c, h, r) : hash_report(h, r))) {
+		free(h);
+		return false;
+	}
+	set_hash(c, h);
 	return true;
 }
 

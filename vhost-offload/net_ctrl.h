@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "net_hash.h"
 #include "queue.h"
 #include "vho_device.h"
 
@@ -52,7 +53,8 @@ struct vho_net_ctrl {
 
 	/* Written by the control thread, read by workers. */
 	_Atomic(struct vho_net_filter *) filter; // owned; NULL accepts everything
-	_Atomic uint16_t pairs; // set by VQ_PAIRS_SET; 0: the driver has not said
+	_Atomic(struct vho_net_hash *) hash; // owned; NULL: neither RSS nor hash reports
+	_Atomic uint16_t pairs; // receiveqs that the driver uses; 0: it has not said
 	_Atomic uint64_t guest_offloads; // VIRTIO_NET_F_GUEST_* bits; all negotiated ones at first
 	_Atomic bool announce; // VIRTIO_NET_S_ANNOUNCE is pending in the status field
 	_Atomic uint64_t commands, refused; // counters
@@ -96,6 +98,12 @@ static inline const uint8_t *vho_net_ctrl_mac(const struct vho_net_ctrl *c)
 static inline const struct vho_net_filter *vho_net_ctrl_filter(const struct vho_net_ctrl *c)
 {
 	return atomic_load_explicit(&c->filter, memory_order_acquire);
+}
+
+/* As vho_net_ctrl_filter(). Pairs with set_hash() in net_ctrl.c */
+static inline const struct vho_net_hash *vho_net_ctrl_hash(const struct vho_net_ctrl *c)
+{
+	return atomic_load_explicit(&c->hash, memory_order_acquire);
 }
 
 static inline bool vho_net_filter_listed(const uint8_t (*table)[6], uint16_t n, const uint8_t *addr)

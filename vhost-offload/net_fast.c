@@ -140,13 +140,23 @@ static unsigned rx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair
 
 /* ---- to the guest ---- */
 
+/* The same for drivers that have another header than most. */
+static __attribute__((noinline, cold)) void put_other_header(
+	const struct vho_net *net, const struct rte_mbuf *m, uint8_t *to, uint32_t hdr_len)
+{
+	const vho_net_hdr plain = { .num_buffers = htole16(1) };
+
+	vho_net_hdr_put(net, to, hdr_len, &plain, m);
+}
+
 /*
  * Write the header of a packet without offloads, unless the buffer already holds it: buffers come
  * round again, and a line that is only read can stay in both cores' caches. The bytes are constants
  * on purpose: a header built in memory and read back in other widths has to wait there until every
  * store before it, into the guest's buffers, is done.
  */
-static inline void put_plain_header(uint8_t *to, uint32_t hdr_len)
+static inline void put_plain_header(
+	const struct vho_net *net, const struct rte_mbuf *m, uint8_t *to, uint32_t hdr_len)
 {
 	const uint64_t head = 0; // flags to csum_start
 	const uint32_t tail = htole32(1u << 16); // csum_offset, num_buffers
@@ -154,7 +164,7 @@ static inline void put_plain_header(uint8_t *to, uint32_t hdr_len)
 	uint32_t had_tail;
 
 	if (unlikely(hdr_len != sizeof(vho_net_hdr))) {
-		memset(to, 0, sizeof(struct virtio_net_hdr));
+		put_other_header(net, m, to, hdr_len);
 		return;
 	}
 	memcpy(&had, to, sizeof(had));
@@ -175,14 +185,13 @@ static __attribute__((noinline)) bool put_odd(const struct vho_net *net, struct 
 	if (m->pkt_len > st->room[i])
 		return false;
 	if (vho_net_hdr_plain(m)) {
-		put_plain_header(st->hdr[i], hdr_len);
+		put_plain_header(net, m, st->hdr[i], hdr_len);
 	} else {
 		if (vho_net_hdr_make(m,
 			    atomic_load_explicit(&net->ctrl.guest_offloads, memory_order_relaxed),
 			    &h))
 			return false;
-		memcpy(st->hdr[i], &h,
-			hdr_len == sizeof(h) ? sizeof(h) : sizeof(struct virtio_net_hdr));
+		vho_net_hdr_put(net, st->hdr[i], hdr_len, &h, m);
 	}
 	for (const struct rte_mbuf *seg = m; seg; seg = seg->next) {
 		memcpy(to, rte_pktmbuf_mtod(seg, const void *), seg->data_len);
@@ -208,7 +217,7 @@ static unsigned tx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair
 
 		if (likely(m->nb_segs == 1 && len <= st->room[i] && len >= VHO_NET_FRAME_MIN &&
 			    vho_net_hdr_plain(m))) {
-			put_plain_header(st->hdr[i], hdr_len);
+			put_plain_header(net, m, st->hdr[i], hdr_len);
 			copy_frame(st->data[i], rte_pktmbuf_mtod(m, const uint8_t *), len);
 		} else if (!put_odd(net, m, st, i, hdr_len)) {
 			break;

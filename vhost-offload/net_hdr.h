@@ -25,6 +25,9 @@
 #define VIRTIO_NET_F_HOST_USO 56
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL
+#define VIRTIO_NET_F_VQ_NOTF_COAL 52
+#endif
 
 #define VHO_NET_FRAME_MAX (65535u + 14 + 8) // largest IP packet, Ethernet header, two VLAN tags
 #define VHO_NET_FRAME_MIN 14u
@@ -44,9 +47,16 @@ static inline bool vho_net_has(uint64_t features, unsigned bit)
 	return features >> bit & 1;
 }
 
-/* Bytes of the header on the wire: 12, or 10 for a legacy driver without mergeable buffers. */
+#define VHO_NET_HDR_MAX sizeof(struct virtio_net_hdr_v1_hash)
+
+/*
+ * Bytes of the header on the wire: 12, or 20 with VIRTIO_NET_F_HASH_REPORT, or 10 for a legacy
+ * driver without mergeable buffers.
+ */
 static inline uint32_t vho_net_hdr_len(uint64_t features)
 {
+	if (vho_net_has(features, VIRTIO_NET_F_HASH_REPORT))
+		return sizeof(struct virtio_net_hdr_v1_hash);
 	return vho_net_has(features, VIRTIO_F_VERSION_1) ||
 			       vho_net_has(features, VIRTIO_NET_F_MRG_RXBUF)
 		       ? sizeof(struct virtio_net_hdr_v1)

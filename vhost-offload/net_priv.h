@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "net_ctrl.h"
+#include "net_hash.h"
 #include "net_hdr.h"
 #include "net_ring.h"
 #include "vho_net.h"
@@ -54,12 +55,22 @@ struct vho_net {
 	_Atomic uint16_t mtu;
 	_Atomic uint16_t active_pairs;
 	_Atomic bool link_up;
+	_Atomic bool learning; // several pairs are in use, and not by the driver's table
 	uint8_t rarp_mac[6]; // published by rarp_due
 	/* Set by the control thread with release, taken by pair 0's worker with acquire. */
 	_Atomic bool rarp_due;
 
+	struct vho_net_flows flows; // only with several pairs
 	struct vho_net_ctrl ctrl;
 };
+
+/*
+ * Write the header h for m as the guest has it, hdr_len <= VHO_NET_HDR_MAX bytes: shorter for a
+ * legacy driver, or longer with the packet's hash. `to` may be guest memory: it is only written.
+ * Worker.
+ */
+void vho_net_hdr_put(const struct vho_net *net, uint8_t *to, uint32_t hdr_len, const vho_net_hdr *h,
+	const struct rte_mbuf *m);
 
 static inline void vho_net_drop_count(struct vho_net_stats *s, enum vho_net_drop why, uint64_t n)
 {

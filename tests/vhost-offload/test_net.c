@@ -21,6 +21,7 @@ static uint32_t draw(uint32_t n)
 	(1ULL << VIRTIO_NET_F_CSUM | 1ULL << VIRTIO_NET_F_HOST_TSO4 | \
 		1ULL << VIRTIO_NET_F_GUEST_CSUM | 1ULL << VIRTIO_NET_F_GUEST_TSO4)
 #define MRG (1ULL << VIRTIO_NET_F_MRG_RXBUF)
+#define HASH (1ULL << VIRTIO_NET_F_CTRL_VQ | 1ULL << VIRTIO_NET_F_HASH_REPORT)
 
 static const struct layout {
 	const char *name;
@@ -32,6 +33,8 @@ static const struct layout {
 	{ "packed", VQ_PACKED | VQ_INDIRECT | OFFLOADS },
 	{ "packed, mergeable", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG },
 	{ "packed, in order", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG | VQ_IN_ORDER },
+	{ "split, hash reports", VQ_SPLIT | VQ_INDIRECT | OFFLOADS | HASH },
+	{ "packed, mergeable, hash reports", VQ_PACKED | VQ_INDIRECT | OFFLOADS | MRG | HASH },
 };
 
 /* The bursts under test: each that this CPU can run. */
@@ -119,6 +122,7 @@ static void rx_differs_not(void **state)
 {
 	const struct layout *l = *state;
 	enum compare compare = l->features & VQ_IN_ORDER ? BY_DRIVER : BY_BYTE;
+	uint32_t hdr = vho_net_hdr_len(l->features);
 	static uint8_t bytes[4096];
 	struct rig a, b;
 
@@ -132,17 +136,17 @@ static void rx_differs_not(void **state)
 		uint32_t full = a.next_desc + RIG_SIZE - 8;
 
 		for (unsigned i = 0; i < n && a.next_desc < full; i++) {
-			uint32_t total = draw(10) ? 12 + draw(1600) : draw(3500);
+			uint32_t total = draw(10) ? hdr + draw(1600) : draw(3500);
 			struct part p[8];
 			unsigned k, direct;
 
 			for (unsigned j = 0; j < 100; j++)
 				bytes[j] = (uint8_t)draw(256);
 			if (draw(4))
-				memset(bytes, 0, 12);
+				memset(bytes, 0, hdr);
 			if (draw(3) == 0)
 				bytes[0] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-			k = cut(p, bytes, total, 12, plain && draw(20));
+			k = cut(p, bytes, total, hdr, plain && draw(20));
 			direct = draw(3) ? k : draw(k);
 			rig_offer(&a, p, k, direct, 0);
 			rig_offer(&b, p, k, direct, 0);
@@ -193,6 +197,7 @@ static struct rte_mbuf *packet(uint32_t len, uint64_t what)
 static void tx_differs_not(void **state)
 {
 	const struct layout *l = *state;
+	uint32_t hdr = vho_net_hdr_len(l->features);
 	struct rte_mbuf *pa[40], *pb[40];
 	struct rig a, b;
 
@@ -206,7 +211,7 @@ static void tx_differs_not(void **state)
 
 		for (unsigned i = 0; i < n; i++) {
 			bool shorter = l->features & MRG && draw(6) == 0;
-			uint32_t room = shorter ? 12 + draw(100) : 1530 + draw(3000);
+			uint32_t room = shorter ? hdr + draw(100) : 1530 + draw(3000);
 			struct part p[8];
 			unsigned k, direct, waiting = (uint16_t)(a.v.avail - a.q->next_avail);
 
@@ -214,7 +219,7 @@ static void tx_differs_not(void **state)
 				waiting = (a.v.avail + RIG_SIZE - a.q->next_avail) % RIG_SIZE;
 			if (waiting > (plain ? RIG_SIZE * 2 / 3 : 20))
 				break;
-			k = cut(p, NULL, room, 12, plain && draw(20));
+			k = cut(p, NULL, room, hdr, plain && draw(20));
 			direct = draw(3) ? k : draw(k);
 			rig_offer(&a, p, k, direct, W);
 			rig_offer(&b, p, k, direct, W);
@@ -312,6 +317,84 @@ static void vn24_tail_untouched(void **state)
 			assert_int_equal(at[k], 0xa5);
 		assert_int_equal(at[10], 1); // num_buffers
 		assert_int_equal(at[12], 1);
+		rig_close(&r);
+	}
+}
+
+/* UDP from 66.9.149.187:2794 to 161.142.100.80:1766; with the Microsoft key its hash is known. */
+static struct rte_mbuf *known_packet(bool csum)
+{
+	static const uint8_t tuple[] = { 66, 9, 149, 187, 161, 142, 100, 80, 0x0a, 0xea, 0x06,
+		0xe6 };
+	struct rte_mbuf *m = packet(60, 0);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+
+	p[12] = 8;
+	p[13] = 0;
+	p[14] = 0x45;
+	p[20] = p[21] = 0;
+	p[23] = 17;
+	memcpy(p + 26, tuple, sizeof(tuple));
+	if (csum) {
+		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV4;
+		m->l2_len = 14;
+		m->l3_len = 20;
+		m->l4_len = 8;
+	}
+	return m;
+}
+
+static void configure_hash(struct vho_net *net)
+{
+	static const uint8_t cmd[] = { 4, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40, 0x6d, 0x5a,
+		0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
+		0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+		0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa };
+	uint8_t copy[sizeof(cmd)], ack = 0xee;
+	struct iovec iov[2] = { { copy, sizeof(copy) }, { &ack, 1 } };
+	struct vho_chain c = { .iov = iov, .n_out = 1, .n_in = 1, .out_len = sizeof(cmd) };
+
+	memcpy(copy, cmd, sizeof(cmd));
+	vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c);
+	assert_int_equal(ack, VIRTIO_NET_OK);
+}
+
+/* VIRTIO 1.3, 5.1.6.4.3 and 5.1.6: 20 bytes, the hash and its kind behind num_buffers. */
+static void hash_report_header(void **state)
+{
+	static const uint8_t hash[] = { 0x78, 0xc1, 0xcc, 0x51, 3, 0, 0, 0 };
+	static const uint8_t none[8] = { 0 };
+	static const struct part shapes[][2] = { { { 2048, NULL }, { 0, NULL } },
+		{ { 20, NULL }, { 2028, NULL } }, { { 15, NULL }, { 2033, NULL } } };
+
+	(void)state;
+	for (unsigned i = 0; i < 8 * ARRAY_LEN(shapes); i++) {
+		const struct part *p = shapes[i / 8];
+		struct rte_mbuf *m[3];
+		uint8_t *at, *frame;
+		struct rig r;
+
+		rig_open(&r, 0, (i & 1 ? VQ_PACKED : VQ_SPLIT) | OFFLOADS | HASH, i & 2);
+		memset(vq_at(&r.v, RIG_DATA), 0xa5, 3 * 2048);
+		for (unsigned k = 0; k < 3; k++)
+			rig_offer(&r, p, p[1].len ? 2 : 1, 2, W);
+		m[0] = known_packet(i & 4);
+		assert_int_equal(vho_net_tx(r.net, 0, m, 1), 1); // before the driver said anything
+		configure_hash(r.net);
+		m[0] = known_packet(i & 4);
+		m[1] = packet(100, 1);
+		assert_int_equal(vho_net_tx(r.net, 0, m, 2), 2);
+		at = vq_at(&r.v, RIG_DATA);
+		frame = at + 20;
+		assert_memory_equal(at + 12, none, 8);
+		assert_memory_equal(at + 2048 + 12, hash, 8);
+		assert_int_equal(at[2048], i & 4 ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0);
+		assert_int_equal(at[2048 + 10], 1);
+		assert_int_equal(frame[2048 + 26], 66);
+		assert_memory_equal(at + 2 * 2048 + 12, none, 8); // no type that is enabled
+		assert_int_equal(frame[2 * 2048], 1);
+		assert_int_equal(
+			r.q->packed ? vq_pdesc(&r.v)[0].len : vq_used(&r.v)->ring[0].len, 80);
 		rig_close(&r);
 	}
 }
@@ -551,6 +634,7 @@ int main(void)
 {
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(vn24_tail_untouched),
+		cmocka_unit_test(hash_report_header),
 		cmocka_unit_test(disabled_queue_discards),
 		cmocka_unit_test(vs21_no_buffers),
 		cmocka_unit_test(pool_empty),

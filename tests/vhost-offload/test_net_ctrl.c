@@ -17,7 +17,8 @@
 		BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                    \
 		BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |                          \
 		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_CSUM) |             \
-		BIT(VIRTIO_NET_F_GUEST_TSO4))
+		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_RSS) |                             \
+		BIT(VIRTIO_NET_F_HASH_REPORT))
 #define MAX_PAIRS 4
 
 static const uint8_t own[6] = { 0x02, 0, 0, 0, 0, 1 };
@@ -85,6 +86,15 @@ static bool pass(const uint8_t dst[6], int vid)
 
 /* ---- refused commands: VIRTIO_NET_ERR, and nothing changes ---- */
 
+/*
+ * RSS_CONFIG with a table of one: second byte of the types (the first: IPv4), mask, pair of what is
+ * unclassified, the table's entry in two bytes, transmitqs, bytes of the key, of which one follows.
+ */
+#define RSS(types, mask, unclassified, low, high, tx, key)                                        \
+	{                                                                                         \
+		4, 1, 1, types, 0, 0, mask, 0, unclassified, 0, low, high, tx, 0, key, 9, 9, 9, 9 \
+	}
+
 static const struct refuse_case {
 	const char *name;
 	uint64_t without; // a feature that is not negotiated here
@@ -123,8 +133,30 @@ static const struct refuse_case {
 	{ "VN-15 one pair too many", 0, 4, { 4, 0, MAX_PAIRS + 1, 0 } },
 	{ "VN-15 0x8001 pairs", 0, 4, { 4, 0, 0x01, 0x80 } },
 	{ "pairs without MQ", BIT(VIRTIO_NET_F_MQ), 4, { 4, 0, 1, 0 } },
-	{ "VN-19 RSS, not offered", 0, 4, { 4, 1, 1, 0 } },
-	{ "VN-19 hash report, not offered", 0, 4, { 4, 2, 1, 0 } },
+	{ "VN-19 RSS not negotiated", BIT(VIRTIO_NET_F_RSS), 18, RSS(0, 0, 0, 0, 0, 1, 1) },
+	{ "RSS nothing", 0, 2, { 4, 1 } },
+	{ "RSS cut in its table", 0, 11, RSS(0, 0, 0, 0, 0, 1, 1) },
+	{ "RSS cut in its key", 0, 17, RSS(0, 0, 0, 0, 0, 1, 1) },
+	{ "RSS bytes after its key", 0, 19, RSS(0, 0, 0, 0, 0, 1, 1) },
+	{ "RSS type 9", 0, 18, RSS(2, 0, 0, 0, 0, 1, 1) },
+	{ "RSS type that is enabled without a key", 0, 17, RSS(0, 0, 0, 0, 0, 1, 0) },
+	{ "RSS table of 3", 0, 18, RSS(0, 2, 0, 0, 0, 1, 1) },
+	{ "RSS table of 256", 0, 18, RSS(0, 255, 0, 0, 0, 1, 1) },
+	{ "RSS pair that there is not for the unclassified", 0, 18,
+		RSS(0, 0, MAX_PAIRS, 0, 0, 1, 1) },
+	{ "RSS pair that there is not in the table", 0, 18, RSS(0, 0, 0, MAX_PAIRS, 0, 1, 1) },
+	{ "RSS reserved bit in the table", 0, 18, RSS(0, 0, 0, 0, 0x80, 1, 1) },
+	{ "RSS no transmitq", 0, 18, RSS(0, 0, 0, 0, 0, 0, 1) },
+	{ "RSS one transmitq too many", 0, 18, RSS(0, 0, 0, 0, 0, MAX_PAIRS + 1, 1) },
+	{ "RSS key of 41 bytes", 0, 18, RSS(0, 0, 0, 0, 0, 1, 41) },
+	{ "VN-19 hash report not negotiated", BIT(VIRTIO_NET_F_HASH_REPORT), 16,
+		{ 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9 } },
+	{ "hash report cut", 0, 14, { 4, 2, 1 } },
+	{ "hash report of type 31", 0, 16, { 4, 2, 1, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9 } },
+	{ "hash report without a key", 0, 15, { 4, 2, 1 } },
+	{ "hash report with a key of 255 bytes", 0, 16,
+		{ 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 9 } },
+	{ "command 3 of class MQ", 0, 4, { 4, 3, 1, 0 } },
 	{ "VN-19 offload not negotiated", 0, 10, { 5, 0, 0, 1 } }, // GUEST_TSO6
 	{ "VN-19 bit that is no offload", 0, 10, { 5, 0, 0, 0, 0, 0, 0, 0, 0, 0x80 } },
 	{ "offloads not negotiated", BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS), 10, { 5, 0 } },
@@ -150,6 +182,7 @@ static void refused(void **state)
 	assert_int_equal(ctrl.want.n_uni, before.n_uni);
 	assert_ptr_equal(vho_net_ctrl_filter(&ctrl), shown);
 	assert_int_equal(atomic_load(&ctrl.pairs), 2);
+	assert_null(vho_net_ctrl_hash(&ctrl));
 	assert_true(atomic_load(&ctrl.announce));
 	assert_true(atomic_load(&ctrl.guest_offloads) ==
 		    (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4)));
@@ -314,6 +347,58 @@ static void pairs_offloads_announce(void **state)
 	assert_int_equal(atomic_load(&ctrl.pairs), 0);
 }
 
+/* 5.1.6.5.7 and 5.1.6.4.3: what the last command of class MQ says is in force, all of it. */
+static void hash_configs(void **state)
+{
+	static const uint8_t rss[] = { 4, 1, 0xff, 1, 0, 0, 1, 0, 2, 0, 1, 0, 3, 0, 4, 0, 1, 0x80 };
+	static const uint8_t report[] = { 4, 2, 8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0x40 };
+	static const uint8_t none[] = { 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	const struct vho_net_hash *h;
+	uint8_t full[2 + 8 + 2 * 128 + 3 + 40] = { 4, 1, 1, 0, 0, 0, 127, 0, 0, 0 };
+
+	(void)state;
+	for (size_t cut = 1; cut < sizeof(rss); cut += 4)
+		assert_int_equal(run_cut(ALL_FEATURES, rss, sizeof(rss), cut), VIRTIO_NET_OK);
+	h = vho_net_ctrl_hash(&ctrl);
+	assert_true(h->rss);
+	assert_int_equal(h->types, 0x1ff);
+	assert_int_equal(h->mask, 1);
+	assert_int_equal(h->unclassified, 2);
+	assert_int_equal(h->table[0], 1);
+	assert_int_equal(h->table[1], 3);
+	assert_int_equal(h->key[0], 0x80000000);
+	assert_int_equal(atomic_load(&ctrl.pairs), 4); // those up to the highest in the table
+
+	// Without a key the report keeps nothing of it
+	assert_int_equal(run(report, sizeof(report)), VIRTIO_NET_OK);
+	h = vho_net_ctrl_hash(&ctrl);
+	assert_false(h->rss);
+	assert_int_equal(h->types, 8);
+	assert_int_equal(h->key[0], 0x40000000);
+	assert_int_equal(run(none, sizeof(none)), VIRTIO_NET_OK);
+	assert_int_equal(vho_net_ctrl_hash(&ctrl)->types, 0);
+
+	// The longest that there is; a number of pairs ends RSS, but not what headers report
+	full[2 + 8 + 2 * 128] = 1;
+	full[2 + 8 + 2 * 128 + 2] = 40;
+	full[sizeof(full) - 1] = 1;
+	assert_int_equal(run(full, sizeof(full)), VIRTIO_NET_OK);
+	assert_int_equal(vho_net_ctrl_hash(&ctrl)->key[9], 1);
+	assert_int_equal(atomic_load(&ctrl.pairs), 1);
+	dpu_alloc_fail_after(0);
+	assert_int_equal(run("\x04\x00\x02\x00", 4), VIRTIO_NET_ERR);
+	dpu_alloc_fail_after(0);
+	assert_int_equal(run(rss, sizeof(rss)), VIRTIO_NET_ERR);
+	dpu_alloc_fail_after(-1);
+	assert_int_equal(atomic_load(&ctrl.pairs), 1);
+	assert_int_equal(run("\x04\x00\x02\x00", 4), VIRTIO_NET_OK);
+	assert_false(vho_net_ctrl_hash(&ctrl)->rss);
+	assert_int_equal(vho_net_ctrl_hash(&ctrl)->types, 1);
+	assert_int_equal(host.syncs, 8); // each time the old one was let go first
+	vho_net_ctrl_reset(&ctrl, ALL_FEATURES);
+	assert_null(vho_net_ctrl_hash(&ctrl));
+}
+
 /* The old filter goes only after the workers let go; without memory the old one stays in force. */
 static void publishing(void **state)
 {
@@ -372,6 +457,7 @@ int main(void)
 		T(own_mac),
 		T(vlans),
 		T(pairs_offloads_announce),
+		T(hash_configs),
 		T(publishing),
 		T(no_room_for_the_answer),
 		T(short_frames),

@@ -256,6 +256,140 @@ static void read_config(struct vho_net *net, struct virtio_net_config *c)
 	dev->type->config_read(dev, 0, c, sizeof(*c));
 }
 
+/* A command of `len` bytes to a function, straight to where they are carried out. */
+static uint8_t run(struct vho_net *net, const void *bytes, size_t len)
+{
+	uint8_t copy[512], ack = 0xee;
+	struct iovec iov[2] = { { copy, len }, { &ack, 1 } };
+	struct vho_chain c = { .iov = iov, .n_out = 1, .n_in = 1, .out_len = len, .in_len = 1 };
+
+	memcpy(copy, bytes, len);
+	vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c);
+	return ack;
+}
+
+/* UDP over IPv4 from port `port`, where the Microsoft key's hash counts. */
+static struct rte_mbuf *udp_packet(uint16_t port)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(mbuf_pool);
+	uint8_t *p = m ? (uint8_t *)rte_pktmbuf_append(m, 60) : NULL;
+
+	if (!p)
+		abort();
+	memset(p, 0, 60);
+	p[12] = 8;
+	p[14] = 0x45;
+	p[23] = 17;
+	p[26] = p[30] = 10;
+	p[29] = 1;
+	p[33] = 2;
+	p[34] = (uint8_t)(port >> 8);
+	p[35] = (uint8_t)port;
+	return m;
+}
+
+static void steer_ports(const struct vho_net *net, uint16_t *pair)
+{
+	struct rte_mbuf *m[16];
+
+	for (uint16_t i = 0; i < 16; i++)
+		m[i] = udp_packet(i);
+	assert_true(vho_net_steer(net, m, 16, pair));
+	rte_pktmbuf_free_bulk(m, 16);
+}
+
+/*
+ * 5.1.6.5.7: types UDPv4 (4), table of 4 entries, pair 3 for what is unclassified, 4 transmitqs, a
+ * key whose only bit moves bit 0 of the source port to bit 31 - 31 of the hash.
+ */
+static size_t rss_command(uint8_t *cmd)
+{
+	static const uint8_t head[] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, 4, 0, 0,
+		0, 3, 0, 3, 0, 0, 0, 1, 0, 2, 0, 1, 0, 4, 0, 40 };
+
+	memset(cmd, 0, sizeof(head) + 40);
+	memcpy(cmd, head, sizeof(head));
+	// Input bit 79 is the lowest of the source port: key bits 79 to 110 are added to the hash
+	cmd[sizeof(head) + 110 / 8] = 0x80 >> 110 % 8;
+	return sizeof(head) + 40;
+}
+
+/* The pair of each packet: by the driver's table, or where its flow went out last. */
+static void steering(void **state)
+{
+	const uint64_t features = VQ_SPLIT | BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ) |
+				  BIT(VIRTIO_NET_F_RSS);
+	struct vho_host host = { 0 };
+	struct vho_net_conf conf = { .name = "t", .max_pairs = 4, .mtu = 1500, .pool = mbuf_pool };
+	struct rte_mbuf *arp = udp_packet(0), *back = udp_packet(0);
+	const struct vho_dev_type *type;
+	struct virtio_net_config c;
+	struct vho_net *net;
+	struct vho_dev *dev;
+	uint8_t cmd[64], *p;
+	uint16_t pair[16];
+	size_t len;
+
+	(void)state;
+	assert_int_equal(vho_net_create(&conf, &host, &net), 0);
+	dev = vho_net_dev(net);
+	type = dev->type;
+	read_config(net, &c);
+	assert_int_equal(c.rss_max_key_size, 40);
+	assert_int_equal(c.rss_max_indirection_table_length, 128);
+	assert_int_equal(c.supported_hash_types, 0x1ff);
+	assert_int_equal(vho_dev_set_features(dev, features), 0);
+	for (unsigned idx = 0; idx <= 8; idx++)
+		assert_int_equal(type->queue_setup(dev, idx), 0);
+	// One pair until the driver asks for more: nothing to steer
+	rte_pktmbuf_mtod(arp, uint8_t *)[13] = 6;
+	assert_false(vho_net_steer(net, &arp, 1, pair));
+	vho_net_learn(net, 2, &back, 1);
+
+	assert_int_equal(run(net, "\x04\x00\x04\x00", 4), VIRTIO_NET_OK);
+	for (unsigned idx = 0; idx < 8; idx += 2)
+		assert_int_equal(type->queue_setup(dev, idx), 0);
+	steer_ports(net, pair);
+	for (unsigned i = 1, same = 0; i < 16; i++) {
+		same += pair[i] == pair[0];
+		assert_true(pair[i] < 4);
+		assert_true(same < 15);
+	}
+	assert_true(vho_net_steer(net, &arp, 1, pair));
+	assert_int_equal(pair[0], VHO_NET_PAIR_ANY);
+	// The other way round: 10.0.0.2:0 to 10.0.0.1:port
+	p = rte_pktmbuf_mtod(back, uint8_t *);
+	p[29] = 2;
+	p[33] = 1;
+	for (uint16_t i = 0; i < 16; i++) {
+		p[37] = (uint8_t)i;
+		vho_net_learn(net, i % 4, &back, 1);
+	}
+	steer_ports(net, pair);
+	for (uint16_t i = 0; i < 16; i++)
+		assert_int_equal(pair[i], i % 4);
+
+	len = rss_command(cmd);
+	assert_int_equal(run(net, cmd, len), VIRTIO_NET_OK);
+	steer_ports(net, pair);
+	for (uint16_t i = 0; i < 16; i++)
+		assert_int_equal(pair[i], i % 2); // table[0], table[1]
+	assert_true(vho_net_steer(net, &arp, 1, pair));
+	assert_int_equal(pair[0], 3);
+	// 5.1.6.5.5: the last command decides
+	assert_int_equal(run(net, "\x04\x00\x04\x00", 4), VIRTIO_NET_OK);
+	steer_ports(net, pair);
+	assert_int_equal(pair[3], 3);
+	assert_int_equal(run(net, cmd, len), VIRTIO_NET_OK);
+	steer_ports(net, pair);
+	assert_int_equal(pair[3], 1);
+	type->reset(dev);
+	assert_null(vho_net_ctrl_hash(&net->ctrl));
+	rte_pktmbuf_free(arp);
+	rte_pktmbuf_free(back);
+	vho_net_destroy(net);
+}
+
 /* VIRTIO 1.3, 5.1.3 and 5.1.4: speed, duplex, and what a link that is down has of them. */
 static void speed_and_duplex(void **state)
 {
@@ -329,7 +463,8 @@ static const struct need_case {
 		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 			BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
 			BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-			BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) },
+			BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_RSS) |
+			BIT(VIRTIO_NET_F_HASH_REPORT) },
 };
 
 static void needed_features(void **state)
@@ -362,6 +497,7 @@ int main(void)
 		T(mtu_reaches_the_card),
 		cmocka_unit_test(creation_survives_no_memory),
 		cmocka_unit_test(speed_and_duplex),
+		cmocka_unit_test(steering),
 	};
 	int failed = 0;
 

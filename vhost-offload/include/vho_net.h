@@ -92,6 +92,20 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
 void vho_net_tx_notify(struct vho_net *net, uint16_t pair);
 
+#define VHO_NET_PAIR_ANY UINT16_MAX
+
+/*
+ * The pair on whose receiveq each of n <= 32 packets belongs: by the driver's table (RSS), or the
+ * pair on which the guest transmitted their flow last. VHO_NET_PAIR_ANY: the packet is no IP, any
+ * will do. False: any will do for all of them. Any worker.
+ *
+ * Spec: VIRTIO 1.3, 5.1.6.5.5 and 5.1.6.5.7.
+ */
+bool vho_net_steer(
+	const struct vho_net *net, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *pair);
+/* Remember the flows of packets that vho_net_rx() took from `pair`. The queue's worker. */
+void vho_net_learn(struct vho_net *net, uint16_t pair, struct rte_mbuf *const *pkts, uint16_t n);
+
 /* What the guest accepts now: it changes with features and control commands. Any thread. */
 struct vho_net_caps {
 	bool running; // link up: a front-end has at least one receiveq running
