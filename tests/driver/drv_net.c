@@ -97,6 +97,8 @@ static int start(struct drv_net *n, const struct drv_net_conf *c)
 	int ret = 0;
 
 	memcpy(&cfg, n->vu.config, sizeof(cfg));
+	n->hdr_len = n->vu.features & DRV_BIT(VIRTIO_NET_F_HASH_REPORT) ? sizeof(n->last)
+									: DRV_NET_HDR;
 	n->mrg = n->vu.features & DRV_BIT(VIRTIO_NET_F_MRG_RXBUF);
 	n->max_pairs = n->vu.features & DRV_BIT(VIRTIO_NET_F_MQ) ? cfg.max_virtqueue_pairs : 1;
 	n->ctrl_idx = 2 * n->max_pairs;
@@ -198,19 +200,18 @@ int drv_net_send(struct drv_net *n, unsigned pair, const struct virtio_net_hdr_v
 	struct drv_net_queue *q = &n->tx[pair];
 	int ret;
 
-	if (len > n->buf_len - DRV_NET_HDR)
+	if (len > n->buf_len - n->hdr_len)
 		return -EMSGSIZE;
 	reclaim(q);
 	if (!q->n_spare)
 		return -ENOSPC;
 	struct drv_net_buf *b = &q->bufs[q->spare[q->n_spare - 1]];
-	struct drv_seg s = { b->gpa, (uint32_t)(DRV_NET_HDR + len) };
+	struct drv_seg s = { b->gpa, n->hdr_len + len };
 
+	memset(b->p, 0, n->hdr_len);
 	if (hdr)
 		memcpy(b->p, hdr, DRV_NET_HDR);
-	else
-		memset(b->p, 0, DRV_NET_HDR);
-	memcpy(b->p + DRV_NET_HDR, frame, len);
+	memcpy(b->p + n->hdr_len, frame, len);
 	ret = drv_ring_add(&q->ring, &s, 1, 0, b);
 	if (ret < 0)
 		return ret;
@@ -234,7 +235,7 @@ int drv_net_recv(
 	bool first = true, bad = false;
 
 	while (left) {
-		uint32_t skip = first ? DRV_NET_HDR : 0;
+		uint32_t skip = first ? n->hdr_len : 0;
 
 		if (!drv_ring_poll(&q->ring, &u)) {
 			if (first)
@@ -255,6 +256,7 @@ int drv_net_recv(
 		}
 		if (first) {
 			memcpy(&h, b->p, sizeof(h));
+			memcpy(&n->last, b->p, n->hdr_len);
 			left = n->mrg ? h.num_buffers : 1;
 			bad = bad || left == 0 || left > q->ring.size;
 		}

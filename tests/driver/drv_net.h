@@ -57,7 +57,8 @@ struct drv_net {
 	uint8_t *ctrl_buf; // guest memory
 	bool has_ctrl, mrg;
 	unsigned pairs, max_pairs, ctrl_idx;
-	uint32_t buf_len;
+	uint32_t buf_len, hdr_len;
+	struct virtio_net_hdr_v1_hash last; // header of the frame received last; zeros past hdr_len
 	uint64_t bad_rx; // completions that make no sense
 };
 

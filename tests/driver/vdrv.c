@@ -13,6 +13,7 @@ static const struct {
 	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
 	{ "blk-crash", "kill the back-end over and over in verified I/O", vdrv_blk_crash },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
+	{ "net-steer", "see on which receive queue each flow arrives", vdrv_net_steer },
 	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },
 	{ "blk-wake", "measure single requests after pauses", vdrv_blk_wake },
 	{ "attach", "hold a front-end that does nothing", vdrv_attach },

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Verified frames over several queue pairs, their queues on two workers: split, packed, mergeable, in order.
+# Then which queue gets what: by itself, by the driver's table, from a sender that has only one queue.
 # Usage: 32-net-multiqueue.sh BUILD-DIR
 set -eu
 # shellcheck source=tests/functional/card.sh
@@ -9,7 +10,8 @@ card_env "${1:-build}"
 
 cat >"$dir/config" <<END
 [{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01", "queue_pairs": 4}},
- {"method": "net_create", "params": {"name": "n1", "mac": "02:00:00:00:00:02", "queue_pairs": 4}}]
+ {"method": "net_create", "params": {"name": "n1", "mac": "02:00:00:00:00:02", "queue_pairs": 4}},
+ {"method": "net_create", "params": {"name": "n2", "mac": "02:00:00:00:00:03"}}]
 END
 cpus=0-1
 [ "$(getconf _NPROCESSORS_ONLN)" -gt 1 ] || cpus=0
@@ -23,5 +25,11 @@ for layout in "" "--packed" "--mrg" "--packed --mrg --in-order"; do
 		used=$(grep -c 'pair .*received [1-9]' "$dir/ping" || :)
 		[ $pairs -eq 1 ] || [ "$used" -gt 1 ] || fail "one pair of $pairs got everything"
 	done
+done
+for layout in "" "--packed"; do
+	# shellcheck disable=SC2086 # options
+	"$vdrv" net-steer --a "$dir/n2" --b "$dir/n1" $layout >"$dir/steer" 2>&1 ||
+		fail "steering, ${layout:-split}: $(cat "$dir/steer")"
+	cat "$dir/steer"
 done
 card_stop
