@@ -3,7 +3,7 @@
  * Cycles per packet of the virtio-net bursts alone: one thread plays the driver and the device, so
  * no cache line moves between cores and what is left is instructions.
  *
- *   vho_micro [BYTES]     frame length, default 64
+ *   vho_micro [BYTES [LAYOUT]]     frame length, default 64; split or packed alone
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,7 +175,9 @@ int main(int argc, char **argv)
 	pool = rte_pktmbuf_pool_create("m", 2047, 64, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	if (!pool)
 		die("pool");
-	run(pool, false, frame);
-	run(pool, true, frame);
+	if (argc <= 2 || !strcmp(argv[2], "split"))
+		run(pool, false, frame);
+	if (argc <= 2 || !strcmp(argv[2], "packed"))
+		run(pool, true, frame);
 	return 0;
 }
