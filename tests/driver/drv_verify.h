@@ -30,7 +30,7 @@ struct drv_verify_conf {
 	 */
 	uint64_t expect_ns;
 	const uint8_t *canary; // borrowed; DRV_CANARY bytes that stand in every sector; or NULL
-	/* Called at the first answer of a back-end that took over, which came at now_ns. Or NULL. */
+	/* Called at the first answer of a back-end that took over, come at now_ns. Or NULL. */
 	void (*resumed)(void *arg, uint64_t now_ns);
 	void *resumed_arg;
 };

@@ -3,8 +3,8 @@
  * vdrv blk-crash: kill the back-end that serves one or more disks over and over while each is
  * written, read and verified, and tell how long the disks had to wait.
  *
- * One thread drives each disk. The main thread kills: once every disk has had an answer of one
- * new process, at a random moment. A time runs from kill(2) to the first answer of the next process.
+ * One thread drives each disk. The main thread kills: once every disk has had an answer of one new
+ * process, at a random moment. A time runs from kill(2) to the first answer of the next process.
  */
 #include "vdrv.h"
 
