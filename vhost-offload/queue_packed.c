@@ -7,6 +7,32 @@
 
 #include "inflight_steps.h"
 
+/*
+ * A process that died within a batch left used flags in all slots but the first. As that was never
+ * published, its requests are done again, perhaps in another order and with other batches, and the
+ * driver must not come across those flags: make the slots of what is in flight look as they did.
+ */
+static void take_back_used(struct vho_queue *q, const struct vho_inflight_pos *pos)
+{
+	uint16_t at = pos->used;
+	bool wrap = pos->used_wrap;
+
+	while (at != pos->avail || wrap != pos->avail_wrap) {
+		volatile struct vring_packed_desc *d = &q->pdesc[at];
+		uint16_t flags = vho_load16(&d->flags);
+
+		if ((flags & VHO_PACKED_USED_BITS) == vho_packed_used_flags(wrap, false)) {
+			flags &= (uint16_t)~VHO_PACKED_USED_BITS;
+			flags |= (uint16_t)(1u << (wrap ? VRING_PACKED_DESC_F_AVAIL
+							: VRING_PACKED_DESC_F_USED));
+			vho_store16(&d->flags, flags);
+			if (q->log_used)
+				vho_queue_log_write(q, q->desc_gpa + at * sizeof(*d), sizeof(*d));
+		}
+		vho_packed_advance(q->size, &at, &wrap, 1);
+	}
+}
+
 int vho_packed_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 {
 	struct vho_inflight_pos pos = {
@@ -29,6 +55,8 @@ int vho_packed_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 		if (ret)
 			return ret;
 		dpu_counter_add(&q->stats.resubmitted, q->inflight->n_resubmit);
+		if (q->inflight->n_resubmit)
+			take_back_used(q, &pos);
 	}
 	q->next_avail = pos.avail;
 	q->avail_wrap = pos.avail_wrap;

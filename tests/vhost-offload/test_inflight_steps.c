@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Every shape of lists in rings of up to eight descriptors, every order and batching of their
+ * completion (of up to four requests; of more, every batching of three orders), and death at every
+ * step: the engine is compiled
+ * with a hook in vho_inflight_step(), and at each step, and between any two calls, the shared memory
+ * is copied as a killed process leaves it and given to the next one.
+ *
+ * The next process must find what the driver has not seen used, each request once and in the order
+ * in which it was offered; and while it completes them in any order, the driver must see exactly
+ * what was completed, never a leftover of the process before.
+ *
+ * Spec: vhost-user, "Inflight I/O tracking"; VIRTIO 1.3, 2.7.8 and 2.8.
+ */
+#include <stdio.h>
+
+#include "inflight_steps.h"
+#include "vq.h"
+
+#define RING_MAX 8
+#define REQ_BYTES 64u
+#define REGION_MAX 1024
+
+/* Up to so many requests, every order of pops, pushes and publications is tried. */
+#ifdef __has_feature
+#define HAS(feature) __has_feature(feature)
+#else
+#define HAS(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS(address_sanitizer) || \
+	HAS(thread_sanitizer)
+#define ALL_ORDERS 3 // they make it ten times slower
+#else
+#define ALL_ORDERS 4
+#endif
+
+/* A ring full of requests, as the driver lays it out. */
+struct shape {
+	bool packed;
+	uint16_t size; // of the ring
+	uint16_t start; // index or slot at which the ring stands
+	uint8_t n; // requests
+	uint8_t len[RING_MAX]; // descriptors of each
+};
+
+/* All that outlives a process. */
+struct shared {
+	uint8_t desc[RING_MAX * 16], device[8 + 8 * RING_MAX], region[REGION_MAX];
+};
+
+/* A device process on its memory. */
+struct side {
+	struct vq v;
+	struct vho_inflight *inf;
+	struct vho_inflight_queue *iq; // borrowed
+};
+
+/* What the process did, as the test knows it. */
+struct model {
+	unsigned popped; // requests, in the order they were offered
+	unsigned used_before, used_after; // sets: the driver may see either
+	unsigned batch; // set: pushed and not published
+};
+
+static struct {
+	struct side dev, next;
+	struct shape shape;
+	struct model m;
+	struct vho_chain chain[RING_MAX];
+	struct iovec iov[RING_MAX][RING_MAX];
+	unsigned long points;
+	bool hooked;
+} t;
+
+/* ---- memory ---- */
+
+static void save(const struct side *s, struct shared *to)
+{
+	memcpy(to->desc, vq_at(&s->v, VQ_DESC), sizeof(to->desc));
+	memcpy(to->device, vq_at(&s->v, VQ_DEVICE), sizeof(to->device));
+	memcpy(to->region, s->inf->base, s->inf->size);
+}
+
+static void load(struct side *s, const struct shared *from)
+{
+	memcpy(vq_at(&s->v, VQ_DESC), from->desc, sizeof(from->desc));
+	memcpy(vq_at(&s->v, VQ_DEVICE), from->device, sizeof(from->device));
+	memcpy(s->inf->base, from->region, s->inf->size);
+}
+
+static int start(struct side *s)
+{
+	const struct shape *sh = &t.shape;
+	struct vho_queue_conf c = vq_conf(&s->v, sh->packed ? VQ_PACKED : VQ_SPLIT, sh->size);
+
+	c.base = sh->packed ? (uint32_t)(sh->start | 1u << 15) * 0x10001u : sh->start;
+	c.inflight = s->iq;
+	return vho_queue_setup(&s->v.q, &c);
+}
+
+/* Request i is a list whose descriptors are REQ_BYTES apart from those of the others. */
+static void offer(struct side *s)
+{
+	const struct shape *sh = &t.shape;
+	struct vring_avail *avail = vq_at(&s->v, VQ_DRIVER);
+	uint16_t d = 0;
+
+	memset(vq_at(&s->v, VQ_DESC), 0, RING_MAX * 16);
+	memset(vq_at(&s->v, VQ_DEVICE), 0, 8 + 8 * RING_MAX);
+	s->v.q.size = sh->size;
+	s->v.avail = sh->start;
+	s->v.wrap = true;
+	if (!sh->packed)
+		avail->idx = vq_used(&s->v)->idx = sh->start;
+	for (uint16_t i = 0; i < sh->n; i++) {
+		uint16_t head = d;
+
+		for (unsigned k = 0; k < sh->len[i]; k++, d++) {
+			uint64_t at = VQ_BUF + i * REQ_BYTES + k;
+			uint16_t flags = VRING_DESC_F_WRITE;
+
+			if (k + 1 < sh->len[i])
+				flags |= VRING_DESC_F_NEXT;
+			if (sh->packed)
+				vq_put(&s->v, at, 1, i, flags);
+			else
+				vq_desc(&s->v)[d] = (struct vring_desc){ at, 1, flags,
+					(uint16_t)(d + 1) };
+		}
+		if (!sh->packed)
+			vq_avail(&s->v, head);
+	}
+}
+
+static unsigned request_of(const struct side *s, const struct vho_chain *c)
+{
+	const uint8_t *p = c->iov[0].iov_base;
+
+	return (unsigned)(p - (const uint8_t *)vho_mem_at(s->v.mem, VQ_BUF, 1)) / REQ_BYTES;
+}
+
+static unsigned request_of_head(uint32_t head)
+{
+	unsigned d = 0, i = 0;
+
+	for (; i < t.shape.n && d != head; i++)
+		d += t.shape.len[i];
+	return i;
+}
+
+/* What the driver sees used, in order; returns how many. */
+static unsigned driver_sees(const struct side *s, uint8_t *req)
+{
+	const struct shape *sh = &t.shape;
+	uint16_t slot = sh->start;
+	bool wrap = true;
+	unsigned n = 0;
+
+	if (!sh->packed) {
+		for (uint16_t i = sh->start; i != vq_used(&s->v)->idx && n < RING_MAX; i++)
+			req[n++] = (uint8_t)request_of_head(vq_used(&s->v)->ring[i % sh->size].id);
+		return n;
+	}
+	while (n < sh->n && vq_slot_used(&s->v, slot, wrap)) {
+		req[n] = (uint8_t)vq_pdesc(&s->v)[slot].id;
+		if (req[n] >= sh->n)
+			return n + 1;
+		slot = (uint16_t)(slot + sh->len[req[n++]]);
+		if (slot >= sh->size) {
+			slot = (uint16_t)(slot - sh->size);
+			wrap = !wrap;
+		}
+	}
+	return n;
+}
+
+static unsigned set_of(const uint8_t *req, unsigned n)
+{
+	unsigned set = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		assert_true(req[i] < t.shape.n);
+		assert_false(set & 1u << req[i]); // used twice
+		set |= 1u << req[i];
+	}
+	return set;
+}
+
+/* ---- the next process ---- */
+
+/* Complete what it popped: in order, backwards, or inside out; one by one or all at once. */
+enum finish { IN_ORDER, BACKWARDS, INSIDE_OUT, BATCH_BACKWARDS, FINISHES };
+
+/* The k-th of n to be completed. */
+static unsigned pick(enum finish how, unsigned n, unsigned k)
+{
+	if (how == IN_ORDER)
+		return k;
+	if (how == INSIDE_OUT) // 4: 2 1 3 0
+		return k % 2 ? n / 2 - (k + 1) / 2 : n / 2 + k / 2;
+	return n - 1 - k;
+}
+
+static void finish(struct side *s, struct vho_chain *c, const unsigned *who, unsigned n,
+	unsigned used, enum finish how)
+{
+	uint8_t seen[RING_MAX + 1];
+	unsigned batch = 0;
+
+	for (unsigned k = 0; k < n; k++) {
+		unsigned i = pick(how, n, k);
+
+		batch |= 1u << who[i];
+		vho_queue_push(&s->v.q, &c[i].elem, 1);
+		if (how == BATCH_BACKWARDS && k + 1 < n)
+			continue;
+		vho_queue_publish(&s->v.q);
+		used |= batch;
+		assert_int_equal(set_of(seen, driver_sees(s, seen)), used);
+	}
+	assert_int_equal(used, (1u << t.shape.n) - 1);
+	assert_false(s->v.q.broken);
+}
+
+/* A killed process left `memory` behind. */
+static void check(const struct shared *memory, enum finish how)
+{
+	struct side *s = &t.next;
+	struct iovec iov[RING_MAX][RING_MAX];
+	struct vho_chain c[RING_MAX];
+	unsigned who[RING_MAX], n = 0, want = 0, used;
+	uint8_t seen[RING_MAX + 1];
+
+	load(s, memory);
+	assert_int_equal(start(s), 0);
+	used = set_of(seen, driver_sees(s, seen));
+	assert_true(used == t.m.used_before || used == t.m.used_after);
+	for (; n < RING_MAX; n++) {
+		c[n] = (struct vho_chain){ .iov = iov[n], .max = RING_MAX };
+		if (vho_queue_pop(&s->v.q, &c[n]) != 1)
+			break;
+		while (want < t.shape.n && used & 1u << want)
+			want++;
+		who[n] = request_of(s, &c[n]);
+		assert_int_equal(who[n], want++);
+		assert_int_equal(c[n].n_out + c[n].n_in, t.shape.len[who[n]]);
+	}
+	assert_int_equal(n + (unsigned)__builtin_popcount(used), t.shape.n);
+	finish(s, c, who, n, used, how);
+	vho_queue_teardown(&s->v.q);
+}
+
+/* The process may die here. */
+static void point(void)
+{
+	struct shared memory;
+
+	if (!t.hooked)
+		return;
+	t.points++;
+	t.hooked = false;
+	save(&t.dev, &memory);
+	for (enum finish how = 0; how < FINISHES; how++)
+		check(&memory, how);
+	t.hooked = true;
+}
+
+void vho_inflight_hook(void)
+{
+	point();
+}
+
+/* ---- the process that dies ---- */
+
+/* Its own memory, to come back to another branch. */
+struct state {
+	struct shared memory;
+	struct model m;
+	struct vho_queue q;
+	uint16_t n_batch, batch[RING_MAX];
+	uint64_t counter;
+};
+
+static void remember(struct state *st)
+{
+	save(&t.dev, &st->memory);
+	st->m = t.m;
+	st->q = t.dev.v.q;
+	st->n_batch = t.dev.iq->n_batch;
+	memcpy(st->batch, t.dev.iq->batch, t.shape.size * sizeof(st->batch[0]));
+	st->counter = t.dev.iq->counter;
+}
+
+static void return_to(const struct state *st)
+{
+	load(&t.dev, &st->memory);
+	t.m = st->m;
+	t.dev.v.q = st->q;
+	t.dev.iq->n_batch = st->n_batch;
+	memcpy(t.dev.iq->batch, st->batch, t.shape.size * sizeof(st->batch[0]));
+	t.dev.iq->counter = st->counter;
+}
+
+static void do_pop(void)
+{
+	unsigned i = t.m.popped++;
+
+	t.chain[i] = (struct vho_chain){ .iov = t.iov[i], .max = RING_MAX };
+	assert_int_equal(vho_queue_pop(&t.dev.v.q, &t.chain[i]), 1);
+	assert_int_equal(request_of(&t.dev, &t.chain[i]), i);
+	point();
+}
+
+static void do_push(unsigned i)
+{
+	t.m.batch |= 1u << i;
+	vho_queue_push(&t.dev.v.q, &t.chain[i].elem, 1);
+	point();
+}
+
+static void do_publish(void)
+{
+	t.m.used_after |= t.m.batch;
+	vho_queue_publish(&t.dev.v.q);
+	t.m.used_before = t.m.used_after;
+	t.m.batch = 0;
+	point();
+}
+
+/* Every way on from here. */
+static void every_way(void)
+{
+	unsigned out = ((1u << t.m.popped) - 1) & ~(t.m.used_after | t.m.batch);
+	struct state st;
+
+	remember(&st);
+	if (t.m.popped < t.shape.n) {
+		do_pop();
+		every_way();
+		return_to(&st);
+	}
+	for (unsigned i = 0; i < t.m.popped; i++)
+		if (out & 1u << i) {
+			do_push(i);
+			every_way();
+			return_to(&st);
+		}
+	if (t.m.batch) {
+		do_publish();
+		every_way();
+		return_to(&st);
+	}
+}
+
+/* Batches as the bits of `cuts` say, after everything was popped. */
+static void one_way(unsigned cuts, enum finish how)
+{
+	while (t.m.popped < t.shape.n)
+		do_pop();
+	for (unsigned k = 0; k < t.shape.n; k++) {
+		do_push(pick(how, t.shape.n, k));
+		if (cuts & 1u << k || k + 1 == t.shape.n)
+			do_publish();
+	}
+}
+
+static void begin(void)
+{
+	t.hooked = false;
+	vho_inflight_reset(t.dev.inf);
+	memset(t.dev.inf->base, 0, t.dev.inf->size);
+	memset(&t.m, 0, sizeof(t.m));
+	offer(&t.dev);
+	// The driver's part does not change any more: the next process has it too.
+	memcpy(vq_at(&t.next.v, VQ_DRIVER), vq_at(&t.dev.v, VQ_DRIVER), 64);
+	t.hooked = true;
+	assert_int_equal(start(&t.dev), 0);
+	point();
+}
+
+/* ---- shapes ---- */
+
+static void open_sides(bool packed, uint16_t size)
+{
+	struct side *both[] = { &t.dev, &t.next };
+
+	memset(&t, 0, sizeof(t));
+	for (unsigned i = 0; i < 2; i++) {
+		vq_open(&both[i]->v);
+		assert_int_equal(vho_inflight_create(1, size, packed, &both[i]->inf), 0);
+		assert_true(both[i]->inf->size <= REGION_MAX);
+		both[i]->iq = vho_inflight_queue(both[i]->inf, 0);
+	}
+	t.shape.packed = packed;
+	t.shape.size = size;
+}
+
+static void close_sides(void)
+{
+	struct side *both[] = { &t.dev, &t.next };
+
+	t.hooked = false;
+	for (unsigned i = 0; i < 2; i++) {
+		vho_queue_teardown(&both[i]->v.q);
+		vho_inflight_destroy(both[i]->inf);
+		vq_close(&both[i]->v);
+	}
+}
+
+/* Call fn for every list of lengths that fits what is left of the ring. */
+static void shapes_from(unsigned left, void (*fn)(void))
+{
+	struct shape *sh = &t.shape;
+
+	for (unsigned len = 1; len <= left; len++) {
+		sh->len[sh->n++] = (uint8_t)len;
+		fn();
+		shapes_from(left - len, fn);
+		sh->n--;
+	}
+}
+
+static void every_schedule(void)
+{
+	if (t.shape.n <= ALL_ORDERS) {
+		begin();
+		every_way();
+		vho_queue_teardown(&t.dev.v.q);
+		return;
+	}
+	for (unsigned cuts = 0; cuts < 1u << (t.shape.n - 1); cuts++)
+		for (enum finish how = 0; how < BATCH_BACKWARDS; how++) {
+			begin();
+			one_way(cuts, how);
+			vho_queue_teardown(&t.dev.v.q);
+		}
+}
+
+static const struct ring_case {
+	const char *name;
+	bool packed;
+	uint16_t size, start;
+} rings[] = {
+	{ "split 1", false, 1, 0 },
+	{ "split 2, index wraps", false, 2, 0xffff },
+	{ "split 4", false, 4, 3 },
+	{ "split 8, index wraps", false, 8, 0xfffd },
+	{ "packed 1", true, 1, 0 },
+	{ "packed 2, wraps", true, 2, 1 },
+	{ "packed 3", true, 3, 0 },
+	{ "packed 4, wraps", true, 4, 2 },
+	{ "packed 5, wraps", true, 5, 4 },
+	{ "packed 6", true, 6, 0 },
+	{ "packed 7, wraps", true, 7, 3 },
+	{ "packed 8, wraps", true, 8, 5 },
+};
+
+static void every_step(void **state)
+{
+	const struct ring_case *r = *state;
+
+	open_sides(r->packed, r->size);
+	t.shape.start = r->start;
+	shapes_from(r->size, every_schedule);
+	printf("             %s: died at %lu points\n", r->name, t.points);
+	close_sides();
+}
+
+int main(void)
+{
+	int failed = 0;
+
+	RUN_ROWS(rings, every_step, failed);
+	return failed;
+}
