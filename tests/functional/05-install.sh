@@ -81,7 +81,7 @@ pid=
 
 echo "# the unit"
 unit="$at/lib/systemd/system/outboard-cardd@.service"
-grep -q "^ExecStart=$prefix/bin/cardd --name %i " "$unit" || fail "the unit starts another program"
+grep -q "^ExecStart=$prefix/bin/cardd --supervise --name %i " "$unit" || fail "the unit starts another program"
 if command -v systemd-analyze >/dev/null; then
 	sed "s,^ExecStart=$prefix,ExecStart=$at," "$unit" >"$dir/outboard-cardd@card0.service"
 	systemd-analyze verify --man=no "$dir/outboard-cardd@card0.service" >"$dir/verify" 2>&1 ||
