@@ -11,7 +11,9 @@
  *
  * Spec: vhost-user, "Inflight I/O tracking"; VIRTIO 1.3, 2.7.8 and 2.8.
  */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "inflight_steps.h"
 #include "vq.h"
@@ -19,6 +21,7 @@
 #define RING_MAX 8
 #define REQ_BYTES 64u
 #define REGION_MAX 1024
+#define POINTS_MAX 256 // of one way
 
 /* Up to so many requests, every order of pops, pushes and publications is tried. */
 #ifdef __has_feature
@@ -61,6 +64,12 @@ struct model {
 	unsigned batch; // set: pushed and not published
 };
 
+/* What a process that dies at one point leaves behind. */
+struct death {
+	struct shared memory;
+	struct model m;
+};
+
 static struct {
 	struct side dev, next;
 	struct shape shape;
@@ -69,6 +78,8 @@ static struct {
 	struct iovec iov[RING_MAX][RING_MAX];
 	unsigned long points;
 	bool hooked;
+	struct death *diary; // borrowed: note each point there instead of looking at it; or NULL
+	unsigned long kill_at; // point at which this process kills itself; 0: never
 } t;
 
 /* ---- memory ---- */
@@ -257,7 +268,16 @@ static void point(void)
 
 	if (!t.hooked)
 		return;
-	t.points++;
+	if (++t.points == t.kill_at)
+		raise(SIGKILL);
+	if (t.kill_at)
+		return;
+	if (t.diary) {
+		assert_true(t.points <= POINTS_MAX);
+		save(&t.dev, &t.diary[t.points - 1].memory);
+		t.diary[t.points - 1].m = t.m;
+		return;
+	}
 	t.hooked = false;
 	save(&t.dev, &memory);
 	for (enum finish how = 0; how < FINISHES; how++)
@@ -364,18 +384,29 @@ static void one_way(unsigned cuts, enum finish how)
 	}
 }
 
-static void begin(void)
+/* The driver offers a ring full of requests; nobody has served it yet. */
+static void lay_out(void)
 {
 	t.hooked = false;
-	vho_inflight_reset(t.dev.inf);
 	memset(t.dev.inf->base, 0, t.dev.inf->size);
+	t.dev.iq->n_resubmit = t.dev.iq->n_batch = 0;
 	memset(&t.m, 0, sizeof(t.m));
 	offer(&t.dev);
 	// The driver's part does not change any more: the next process has it too.
 	memcpy(vq_at(&t.next.v, VQ_DRIVER), vq_at(&t.dev.v, VQ_DRIVER), 64);
+}
+
+static void run_from_start(void)
+{
 	t.hooked = true;
 	assert_int_equal(start(&t.dev), 0);
 	point();
+}
+
+static void begin(void)
+{
+	lay_out();
+	run_from_start();
 }
 
 /* ---- shapes ---- */
@@ -466,10 +497,79 @@ static void every_step(void **state)
 	close_sides();
 }
 
+/* ---- real deaths ---- */
+
+/* One way from the start, killed at point k: the memory is what the diary says. */
+static void die_at(unsigned long k, unsigned cuts, enum finish how, const struct death *d)
+{
+	struct shared memory;
+	int status;
+	pid_t pid;
+
+	lay_out();
+	pid = fork();
+	if (pid == 0) {
+		t.points = 0;
+		t.kill_at = k;
+		t.diary = NULL;
+		run_from_start();
+		one_way(cuts, how);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	save(&t.dev, &memory);
+	assert_memory_equal(memory.desc, d->memory.desc, sizeof(memory.desc));
+	assert_memory_equal(memory.device, d->memory.device, sizeof(memory.device));
+	assert_memory_equal(memory.region, d->memory.region, t.dev.inf->size);
+	t.m = d->m;
+	for (enum finish next = 0; next < FINISHES; next++)
+		check(&memory, next);
+}
+
+static void die_everywhere(unsigned cuts, enum finish how)
+{
+	static struct death diary[POINTS_MAX];
+	unsigned long n;
+
+	t.points = 0;
+	t.diary = diary;
+	begin();
+	one_way(cuts, how);
+	vho_queue_teardown(&t.dev.v.q);
+	t.hooked = false;
+	n = t.points;
+	for (unsigned long k = 1; k <= n; k++)
+		die_at(k, cuts, how, &diary[k - 1]);
+}
+
+/* SIGKILL itself, for lists of one descriptor each and for lists as different as there is room. */
+static void killed_at_every_step(void **state)
+{
+	const struct ring_case *r = *state;
+	struct shape *sh = &t.shape;
+
+	open_sides(r->packed, r->size);
+	sh->start = r->start;
+	for (unsigned lists = 0; lists < 2; lists++) {
+		unsigned room = r->size;
+
+		sh->n = 0;
+		for (unsigned len = 1; len <= room; len += lists) {
+			sh->len[sh->n++] = (uint8_t)len;
+			room -= len;
+		}
+		die_everywhere(0x55, BACKWARDS);
+		die_everywhere(0, INSIDE_OUT);
+	}
+	close_sides();
+}
+
 int main(void)
 {
 	int failed = 0;
 
 	RUN_ROWS(rings, every_step, failed);
+	RUN_ROWS(rings, killed_at_every_step, failed);
 	return failed;
 }
