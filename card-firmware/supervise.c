@@ -36,6 +36,7 @@
 #define FAILURES_FREE 3 // in a row, before a start is put off
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
+#define SPARE_PATIENCE 12 // times as long for a spare: at most a minute
 #define SETTLE_MS 30 // of service before a spare is started: front-ends reconnect first
 
 struct child {
@@ -73,6 +74,12 @@ unsigned card_supervise_delay_ms(unsigned failures)
 static uint64_t not_before(unsigned failures)
 {
 	return dpu_now_ns() + card_supervise_delay_ms(failures) * MS;
+}
+
+/* Guests do not wait for a spare, and one that finds no memory may never find any. */
+static uint64_t spare_not_before(unsigned failures)
+{
+	return dpu_now_ns() + card_supervise_delay_ms(failures) * SPARE_PATIENCE * MS;
 }
 
 static void note(const struct child *ch, enum card_note n)
@@ -128,10 +135,8 @@ static int start(const struct supervisor *s, struct child *out)
 	return 0;
 }
 
-static void start_failed(const char *what, int ret, unsigned *failures, uint64_t *at_ns)
+static void log_no_start(const char *what, int ret)
 {
-	*failures += FAILURES_FREE + 1;
-	*at_ns = not_before(*failures);
 	dpu_err("supervise: cannot start a process", "what=%s err=%d (%s)", what, ret,
 		strerror(-ret));
 }
@@ -149,15 +154,21 @@ static void advance(struct supervisor *s)
 		s->spare = (struct child){ 0 };
 		s->told_spare = false;
 		ret = s->front.pid ? 0 : start(s, &s->front);
-		if (ret)
-			start_failed("card", ret, &s->front_failures, &s->front_at_ns);
-		else
+		if (ret) {
+			s->front_failures += FAILURES_FREE + 1;
+			s->front_at_ns = not_before(s->front_failures);
+			log_no_start("card", ret);
+		} else {
 			note(&s->front, CARD_NOTE_GO);
+		}
 	}
 	if (s->front.serving && !s->spare.pid && now >= s->spare_at_ns) {
 		ret = start(s, &s->spare);
-		if (ret)
-			start_failed("spare", ret, &s->spare_failures, &s->spare_at_ns);
+		if (ret) {
+			s->spare_failures += FAILURES_FREE + 1;
+			s->spare_at_ns = spare_not_before(s->spare_failures);
+			log_no_start("spare", ret);
+		}
 	}
 	if (s->front.serving && s->told_spare != s->spare.warm) {
 		s->told_spare = s->spare.warm;
@@ -249,7 +260,7 @@ static void spare_ended(struct supervisor *s, const struct child *old, int statu
 	if (s->stopping)
 		return;
 	s->spare_failures++;
-	s->spare_at_ns = not_before(s->spare_failures);
+	s->spare_at_ns = spare_not_before(s->spare_failures);
 	describe(status, how, sizeof(how));
 	dpu_warn("supervise: the spare died", "pid=%d by=\"%s\" failures=%u", (int)old->pid, how,
 		s->spare_failures);
