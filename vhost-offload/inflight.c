@@ -251,8 +251,10 @@ static int recover_split(struct vho_inflight_queue *iq, uint16_t used_idx, uint1
 			return -EINVAL;
 		r->desc[at].inflight = 0;
 		at = r->desc[at].next;
+		vho_inflight_step();
 	}
 	r->used_idx = used_idx;
+	vho_inflight_step();
 
 	struct found *f = dpu_calloc(iq->size, sizeof(*f));
 
@@ -313,19 +315,26 @@ static int settle_packed(struct vho_inflight_queue *iq, uint32_t ring_size,
 
 		if (is_avail != old_wrap || is_used == old_wrap) { // the driver has seen it
 			r->old_free_head = r->free_head;
+			vho_inflight_step();
 			r->old_used_idx = used;
+			vho_inflight_step();
 			r->old_used_wrap_counter = wrap;
+			vho_inflight_step();
 		}
 	}
 	r->free_head = r->old_free_head;
+	vho_inflight_step();
 	r->used_idx = r->old_used_idx;
+	vho_inflight_step();
 	r->used_wrap_counter = r->old_used_wrap_counter;
+	vho_inflight_step();
 
 	uint16_t at = r->free_head;
 
 	for (uint16_t i = 0; i < iq->size && at < iq->size; i++) {
 		r->desc[at].inflight = 0;
 		at = r->desc[at].next;
+		vho_inflight_step();
 	}
 	return 0;
 }

@@ -26,6 +26,7 @@ static void take_back_used(struct vho_queue *q, const struct vho_inflight_pos *p
 			flags |= (uint16_t)(1u << (wrap ? VRING_PACKED_DESC_F_AVAIL
 							: VRING_PACKED_DESC_F_USED));
 			vho_store16(&d->flags, flags);
+			vho_inflight_step();
 			if (q->log_used)
 				vho_queue_log_write(q, q->desc_gpa + at * sizeof(*d), sizeof(*d));
 		}

@@ -7,7 +7,7 @@
  *
  * The next process must find what the driver has not seen used, each request once and in the order
  * in which it was offered; and while it completes them in any order, the driver must see exactly
- * what was completed, never a leftover of the process before.
+ * what was completed, never a leftover of the process before. In the smallest rings it dies, too.
  *
  * Spec: vhost-user, "Inflight I/O tracking"; VIRTIO 1.3, 2.7.8 and 2.8.
  */
@@ -22,8 +22,12 @@
 #define REQ_BYTES 64u
 #define REGION_MAX 1024
 #define POINTS_MAX 256 // of one way
+#define LIVES_MAX 3
 
-/* Up to so many requests, every order of pops, pushes and publications is tried. */
+/*
+ * Up to ALL_ORDERS requests, every order of pops, pushes and publications is tried. Sanitizers make
+ * that ten times slower and fork(2) a hundred times: they see a part of the larger rings.
+ */
 #ifdef __has_feature
 #define HAS(feature) __has_feature(feature)
 #else
@@ -31,14 +35,17 @@
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS(address_sanitizer) || \
 	HAS(thread_sanitizer)
-#define ALL_ORDERS 3 // they make it ten times slower
+#define ALL_ORDERS 3
+#define ONE_SHAPE_OF 16 // in rings of more than four
 #else
 #define ALL_ORDERS 4
+#define ONE_SHAPE_OF 1
 #endif
+#define TWICE 3 // in rings of at most so many, the next process dies everywhere as well
 
 /* A ring full of requests, as the driver lays it out. */
 struct shape {
-	bool packed;
+	bool packed, in_order;
 	uint16_t size; // of the ring
 	uint16_t start; // index or slot at which the ring stands
 	uint8_t n; // requests
@@ -62,6 +69,7 @@ struct model {
 	unsigned popped; // requests, in the order they were offered
 	unsigned used_before, used_after; // sets: the driver may see either
 	unsigned batch; // set: pushed and not published
+	unsigned pushed; // set: pushed and published
 };
 
 /* What a process that dies at one point leaves behind. */
@@ -71,12 +79,14 @@ struct death {
 };
 
 static struct {
-	struct side dev, next;
+	struct side side[LIVES_MAX]; // the first is the one that the test lets die
+	unsigned life; // whose calls reach the hook
+	unsigned lives; // so many die at most
 	struct shape shape;
-	struct model m;
+	struct model m; // of that life
 	struct vho_chain chain[RING_MAX];
 	struct iovec iov[RING_MAX][RING_MAX];
-	unsigned long points;
+	unsigned long points, shapes;
 	bool hooked;
 	struct death *diary; // borrowed: note each point there instead of looking at it; or NULL
 	unsigned long kill_at; // point at which this process kills itself; 0: never
@@ -101,7 +111,8 @@ static void load(struct side *s, const struct shared *from)
 static int start(struct side *s)
 {
 	const struct shape *sh = &t.shape;
-	struct vho_queue_conf c = vq_conf(&s->v, sh->packed ? VQ_PACKED : VQ_SPLIT, sh->size);
+	uint64_t features = (sh->packed ? VQ_PACKED : VQ_SPLIT) | (sh->in_order ? VQ_IN_ORDER : 0);
+	struct vho_queue_conf c = vq_conf(&s->v, features, sh->size);
 
 	c.base = sh->packed ? (uint32_t)(sh->start | 1u << 15) * 0x10001u : sh->start;
 	c.inflight = s->iq;
@@ -211,41 +222,61 @@ static unsigned pick(enum finish how, unsigned n, unsigned k)
 	return n - 1 - k;
 }
 
+/* What the driver sees when the requests in `done` were pushed and published. */
+static unsigned visible(unsigned done)
+{
+	unsigned n = 0;
+
+	if (!t.shape.in_order)
+		return done;
+	while (done & 1u << n)
+		n++;
+	return (1u << n) - 1;
+}
+
+static void point(void);
+
 static void finish(struct side *s, struct vho_chain *c, const unsigned *who, unsigned n,
 	unsigned used, enum finish how)
 {
 	uint8_t seen[RING_MAX + 1];
-	unsigned batch = 0;
 
 	for (unsigned k = 0; k < n; k++) {
 		unsigned i = pick(how, n, k);
 
-		batch |= 1u << who[i];
+		used |= 1u << who[i];
 		vho_queue_push(&s->v.q, &c[i].elem, 1);
+		point();
 		if (how == BATCH_BACKWARDS && k + 1 < n)
 			continue;
+		t.m.used_after = visible(used);
 		vho_queue_publish(&s->v.q);
-		used |= batch;
-		assert_int_equal(set_of(seen, driver_sees(s, seen)), used);
+		t.m.used_before = t.m.used_after;
+		point();
+		assert_int_equal(set_of(seen, driver_sees(s, seen)), t.m.used_after);
 	}
 	assert_int_equal(used, (1u << t.shape.n) - 1);
 	assert_false(s->v.q.broken);
 }
 
-/* A killed process left `memory` behind. */
-static void check(const struct shared *memory, enum finish how)
+/* A killed process left `memory` behind; the next life goes on with it, and may die in turn. */
+static void check(const struct shared *memory, unsigned life, enum finish how)
 {
-	struct side *s = &t.next;
+	struct side *s = &t.side[life];
 	struct iovec iov[RING_MAX][RING_MAX];
 	struct vho_chain c[RING_MAX];
+	struct model before = t.m;
 	unsigned who[RING_MAX], n = 0, want = 0, used;
 	uint8_t seen[RING_MAX + 1];
 
 	load(s, memory);
 	used = set_of(seen, driver_sees(s, seen));
+	assert_true(used == t.m.used_before || used == t.m.used_after);
+	t.m.used_before = t.m.used_after = used;
+	t.life = life;
+	t.hooked = life < t.lives;
 	assert_int_equal(start(s), 0);
 	assert_int_equal(set_of(seen, driver_sees(s, seen)), used); // it may have looked before
-	assert_true(used == t.m.used_before || used == t.m.used_after);
 	for (; n < RING_MAX; n++) {
 		c[n] = (struct vho_chain){ .iov = iov[n], .max = RING_MAX };
 		if (vho_queue_pop(&s->v.q, &c[n]) != 1)
@@ -255,15 +286,19 @@ static void check(const struct shared *memory, enum finish how)
 		who[n] = request_of(s, &c[n]);
 		assert_int_equal(who[n], want++);
 		assert_int_equal(c[n].n_out + c[n].n_in, t.shape.len[who[n]]);
+		point();
 	}
 	assert_int_equal(n + (unsigned)__builtin_popcount(used), t.shape.n);
 	finish(s, c, who, n, used, how);
 	vho_queue_teardown(&s->v.q);
+	t.hooked = false;
+	t.m = before;
 }
 
 /* The process may die here. */
 static void point(void)
 {
+	unsigned life = t.life;
 	struct shared memory;
 
 	if (!t.hooked)
@@ -272,16 +307,15 @@ static void point(void)
 		raise(SIGKILL);
 	if (t.kill_at)
 		return;
+	save(&t.side[life], &memory);
 	if (t.diary) {
 		assert_true(t.points <= POINTS_MAX);
-		save(&t.dev, &t.diary[t.points - 1].memory);
-		t.diary[t.points - 1].m = t.m;
+		t.diary[t.points - 1] = (struct death){ memory, t.m };
 		return;
 	}
-	t.hooked = false;
-	save(&t.dev, &memory);
 	for (enum finish how = 0; how < FINISHES; how++)
-		check(&memory, how);
+		check(&memory, life + 1, how);
+	t.life = life;
 	t.hooked = true;
 }
 
@@ -303,22 +337,22 @@ struct state {
 
 static void remember(struct state *st)
 {
-	save(&t.dev, &st->memory);
+	save(&t.side[0], &st->memory);
 	st->m = t.m;
-	st->q = t.dev.v.q;
-	st->n_batch = t.dev.iq->n_batch;
-	memcpy(st->batch, t.dev.iq->batch, t.shape.size * sizeof(st->batch[0]));
-	st->counter = t.dev.iq->counter;
+	st->q = t.side[0].v.q;
+	st->n_batch = t.side[0].iq->n_batch;
+	memcpy(st->batch, t.side[0].iq->batch, t.shape.size * sizeof(st->batch[0]));
+	st->counter = t.side[0].iq->counter;
 }
 
 static void return_to(const struct state *st)
 {
-	load(&t.dev, &st->memory);
+	load(&t.side[0], &st->memory);
 	t.m = st->m;
-	t.dev.v.q = st->q;
-	t.dev.iq->n_batch = st->n_batch;
-	memcpy(t.dev.iq->batch, st->batch, t.shape.size * sizeof(st->batch[0]));
-	t.dev.iq->counter = st->counter;
+	t.side[0].v.q = st->q;
+	t.side[0].iq->n_batch = st->n_batch;
+	memcpy(t.side[0].iq->batch, st->batch, t.shape.size * sizeof(st->batch[0]));
+	t.side[0].iq->counter = st->counter;
 }
 
 static void do_pop(void)
@@ -326,22 +360,23 @@ static void do_pop(void)
 	unsigned i = t.m.popped++;
 
 	t.chain[i] = (struct vho_chain){ .iov = t.iov[i], .max = RING_MAX };
-	assert_int_equal(vho_queue_pop(&t.dev.v.q, &t.chain[i]), 1);
-	assert_int_equal(request_of(&t.dev, &t.chain[i]), i);
+	assert_int_equal(vho_queue_pop(&t.side[0].v.q, &t.chain[i]), 1);
+	assert_int_equal(request_of(&t.side[0], &t.chain[i]), i);
 	point();
 }
 
 static void do_push(unsigned i)
 {
 	t.m.batch |= 1u << i;
-	vho_queue_push(&t.dev.v.q, &t.chain[i].elem, 1);
+	vho_queue_push(&t.side[0].v.q, &t.chain[i].elem, 1);
 	point();
 }
 
 static void do_publish(void)
 {
-	t.m.used_after |= t.m.batch;
-	vho_queue_publish(&t.dev.v.q);
+	t.m.pushed |= t.m.batch;
+	t.m.used_after = visible(t.m.pushed);
+	vho_queue_publish(&t.side[0].v.q);
 	t.m.used_before = t.m.used_after;
 	t.m.batch = 0;
 	point();
@@ -350,7 +385,7 @@ static void do_publish(void)
 /* Every way on from here. */
 static void every_way(void)
 {
-	unsigned out = ((1u << t.m.popped) - 1) & ~(t.m.used_after | t.m.batch);
+	unsigned out = ((1u << t.m.popped) - 1) & ~(t.m.pushed | t.m.batch);
 	struct state st;
 
 	remember(&st);
@@ -388,18 +423,20 @@ static void one_way(unsigned cuts, enum finish how)
 static void lay_out(void)
 {
 	t.hooked = false;
-	memset(t.dev.inf->base, 0, t.dev.inf->size);
-	t.dev.iq->n_resubmit = t.dev.iq->n_batch = 0;
+	t.life = 0;
+	memset(t.side[0].inf->base, 0, t.side[0].inf->size);
+	t.side[0].iq->n_resubmit = t.side[0].iq->n_batch = 0;
 	memset(&t.m, 0, sizeof(t.m));
-	offer(&t.dev);
-	// The driver's part does not change any more: the next process has it too.
-	memcpy(vq_at(&t.next.v, VQ_DRIVER), vq_at(&t.dev.v, VQ_DRIVER), 64);
+	offer(&t.side[0]);
+	// The driver's part does not change any more: the next processes have it too.
+	for (unsigned i = 1; i < LIVES_MAX; i++)
+		memcpy(vq_at(&t.side[i].v, VQ_DRIVER), vq_at(&t.side[0].v, VQ_DRIVER), 64);
 }
 
 static void run_from_start(void)
 {
 	t.hooked = true;
-	assert_int_equal(start(&t.dev), 0);
+	assert_int_equal(start(&t.side[0]), 0);
 	point();
 }
 
@@ -411,30 +448,50 @@ static void begin(void)
 
 /* ---- shapes ---- */
 
-static void open_sides(bool packed, uint16_t size)
-{
-	struct side *both[] = { &t.dev, &t.next };
+static const struct ring_case {
+	const char *name;
+	bool packed, in_order;
+	uint16_t size, start;
+} rings[] = {
+	{ "split 1", false, false, 1, 0 },
+	{ "split 2, index wraps", false, false, 2, 0xffff },
+	{ "split 4", false, false, 4, 3 },
+	{ "split 8, index wraps", false, false, 8, 0xfffd },
+	{ "packed 1", true, false, 1, 0 },
+	{ "packed 2, wraps", true, false, 2, 1 },
+	{ "packed 3", true, false, 3, 0 },
+	{ "packed 4, wraps", true, false, 4, 2 },
+	{ "packed 5, wraps", true, false, 5, 4 },
+	{ "packed 6", true, false, 6, 0 },
+	{ "packed 7, wraps", true, false, 7, 3 },
+	{ "packed 8, wraps", true, false, 8, 5 },
+	{ "split 8, in order", false, true, 8, 0 },
+	{ "packed 4, in order", true, true, 4, 2 },
+	{ "packed 8, in order", true, true, 8, 5 },
+};
 
+static void open_sides(const struct ring_case *r)
+{
 	memset(&t, 0, sizeof(t));
-	for (unsigned i = 0; i < 2; i++) {
-		vq_open(&both[i]->v);
-		assert_int_equal(vho_inflight_create(1, size, packed, &both[i]->inf), 0);
-		assert_true(both[i]->inf->size <= REGION_MAX);
-		both[i]->iq = vho_inflight_queue(both[i]->inf, 0);
+	for (struct side *s = t.side; s < t.side + LIVES_MAX; s++) {
+		vq_open(&s->v);
+		assert_int_equal(vho_inflight_create(1, r->size, r->packed, &s->inf), 0);
+		assert_true(s->inf->size <= REGION_MAX);
+		s->iq = vho_inflight_queue(s->inf, 0);
 	}
-	t.shape.packed = packed;
-	t.shape.size = size;
+	t.shape = (struct shape){
+		.packed = r->packed, .in_order = r->in_order, .size = r->size, .start = r->start
+	};
+	t.lives = r->size <= TWICE ? 2 : 1;
 }
 
 static void close_sides(void)
 {
-	struct side *both[] = { &t.dev, &t.next };
-
 	t.hooked = false;
-	for (unsigned i = 0; i < 2; i++) {
-		vho_queue_teardown(&both[i]->v.q);
-		vho_inflight_destroy(both[i]->inf);
-		vq_close(&both[i]->v);
+	for (struct side *s = t.side; s < t.side + LIVES_MAX; s++) {
+		vho_queue_teardown(&s->v.q);
+		vho_inflight_destroy(s->inf);
+		vq_close(&s->v);
 	}
 }
 
@@ -453,45 +510,28 @@ static void shapes_from(unsigned left, void (*fn)(void))
 
 static void every_schedule(void)
 {
-	if (t.shape.n <= ALL_ORDERS) {
+	if (t.shape.size > 4 && t.shapes++ % ONE_SHAPE_OF)
+		return;
+	// What waits for its turn (IN_ORDER) lies where remember() does not look.
+	if (t.shape.n <= ALL_ORDERS && !t.shape.in_order) {
 		begin();
 		every_way();
-		vho_queue_teardown(&t.dev.v.q);
+		vho_queue_teardown(&t.side[0].v.q);
 		return;
 	}
 	for (unsigned cuts = 0; cuts < 1u << (t.shape.n - 1); cuts++)
 		for (enum finish how = 0; how < BATCH_BACKWARDS; how++) {
 			begin();
 			one_way(cuts, how);
-			vho_queue_teardown(&t.dev.v.q);
+			vho_queue_teardown(&t.side[0].v.q);
 		}
 }
-
-static const struct ring_case {
-	const char *name;
-	bool packed;
-	uint16_t size, start;
-} rings[] = {
-	{ "split 1", false, 1, 0 },
-	{ "split 2, index wraps", false, 2, 0xffff },
-	{ "split 4", false, 4, 3 },
-	{ "split 8, index wraps", false, 8, 0xfffd },
-	{ "packed 1", true, 1, 0 },
-	{ "packed 2, wraps", true, 2, 1 },
-	{ "packed 3", true, 3, 0 },
-	{ "packed 4, wraps", true, 4, 2 },
-	{ "packed 5, wraps", true, 5, 4 },
-	{ "packed 6", true, 6, 0 },
-	{ "packed 7, wraps", true, 7, 3 },
-	{ "packed 8, wraps", true, 8, 5 },
-};
 
 static void every_step(void **state)
 {
 	const struct ring_case *r = *state;
 
-	open_sides(r->packed, r->size);
-	t.shape.start = r->start;
+	open_sides(r);
 	shapes_from(r->size, every_schedule);
 	printf("             %s: died at %lu points\n", r->name, t.points);
 	close_sides();
@@ -518,13 +558,13 @@ static void die_at(unsigned long k, unsigned cuts, enum finish how, const struct
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	save(&t.dev, &memory);
+	save(&t.side[0], &memory);
 	assert_memory_equal(memory.desc, d->memory.desc, sizeof(memory.desc));
 	assert_memory_equal(memory.device, d->memory.device, sizeof(memory.device));
-	assert_memory_equal(memory.region, d->memory.region, t.dev.inf->size);
+	assert_memory_equal(memory.region, d->memory.region, t.side[0].inf->size);
 	t.m = d->m;
 	for (enum finish next = 0; next < FINISHES; next++)
-		check(&memory, next);
+		check(&memory, 1, next);
 }
 
 static void die_everywhere(unsigned cuts, enum finish how)
@@ -536,7 +576,7 @@ static void die_everywhere(unsigned cuts, enum finish how)
 	t.diary = diary;
 	begin();
 	one_way(cuts, how);
-	vho_queue_teardown(&t.dev.v.q);
+	vho_queue_teardown(&t.side[0].v.q);
 	t.hooked = false;
 	n = t.points;
 	for (unsigned long k = 1; k <= n; k++)
@@ -549,8 +589,10 @@ static void killed_at_every_step(void **state)
 	const struct ring_case *r = *state;
 	struct shape *sh = &t.shape;
 
-	open_sides(r->packed, r->size);
-	sh->start = r->start;
+	if (ONE_SHAPE_OF > 1 && r->size > 3)
+		return; // exhaustive without sanitizers
+	open_sides(r);
+	t.lives = 1;
 	for (unsigned lists = 0; lists < 2; lists++) {
 		unsigned room = r->size;
 
