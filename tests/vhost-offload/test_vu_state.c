@@ -7,16 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/virtio_net.h>
 
 #include "dpu_log.h"
-#include "fake_rig.h"
-#include "mbuf_env.h"
-#include "net_priv.h"
-#include "vho_blk.h"
+#include "vu_side.h"
 
 #define FEATURES                                                                             \
 	(1ull << VU_F_PROTOCOL_FEATURES | 1ull << VIRTIO_F_VERSION_1 |                       \
@@ -28,71 +24,17 @@
 #define PAIRS 2
 #define CTRL (2 * PAIRS)
 
-/* One device in one process, with a front-end of its own. */
-struct side {
-	struct fake_host h;
-	struct fake_front f;
-	struct vho_net *net;
-	struct vho_blk *blk;
-	struct vho_vu *vu;
-};
 static struct side from, to;
 static unsigned fds_before;
-
-/* ---- two devices ---- */
-
-static void limits(void *store, struct vho_blk_limits *out)
-{
-	(void)store;
-	*out = (struct vho_blk_limits){ .size = 1 << 20, .block_size = 512, .flush = true };
-}
-static const struct vho_blk_store_ops store = { .limits = limits };
-
-static void open_side(struct side *s, enum vho_dev_kind kind, uint16_t pairs)
-{
-	const struct vho_net_conf net = {
-		.name = "n",
-		.max_pairs = pairs,
-		.mtu = 1500,
-		.pool = mbuf_pool,
-		.mac = { 2, 0, 0, 0, 0, 1 },
-	};
-	const struct vho_blk_conf blk = {
-		.name = "b", .n_queues = 1, .seg_max = 16, .depth = 16, .ops = &store, .serial = "s"
-	};
-	int pair[2];
-
-	memset(s, 0, sizeof(*s));
-	fake_host_init(&s->h);
-	front_init(&s->f, &s->h);
-	if (kind == VHO_DEV_NET)
-		assert_int_equal(vho_net_create(&net, &s->h.host, &s->net), 0);
-	else
-		assert_int_equal(vho_blk_create(&blk, &s->h.host, &s->blk), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	s->f.fd = pair[0];
-	assert_int_equal(vho_vu_adopt(s->net ? vho_net_dev(s->net) : vho_blk_dev(s->blk), pair[1],
-				 &s->h.host, &s->vu),
-		0);
-	assert_int_equal(front_call_u64(&s->f, VU_SET_PROTOCOL_FEATURES,
-				 front_get(&s->f, VU_GET_PROTOCOL_FEATURES)),
-		0);
-}
-
-static void close_side(struct side *s)
-{
-	vho_vu_destroy(s->vu);
-	vho_net_destroy(s->net);
-	vho_blk_destroy(s->blk);
-	front_fini(&s->f);
-}
 
 static int open_nets(void **state)
 {
 	(void)state;
 	fds_before = fake_open_fds();
-	open_side(&from, VHO_DEV_NET, PAIRS);
-	open_side(&to, VHO_DEV_NET, PAIRS);
+	side_open(&from, VHO_DEV_NET, PAIRS);
+	side_talk(&from);
+	side_open(&to, VHO_DEV_NET, PAIRS);
+	side_talk(&to);
 	return 0;
 }
 
@@ -100,16 +42,18 @@ static int open_disks(void **state)
 {
 	(void)state;
 	fds_before = fake_open_fds();
-	open_side(&from, VHO_DEV_BLK, 0);
-	open_side(&to, VHO_DEV_BLK, 0);
+	side_open(&from, VHO_DEV_BLK, 1);
+	side_talk(&from);
+	side_open(&to, VHO_DEV_BLK, 1);
+	side_talk(&to);
 	return 0;
 }
 
 static int close_both(void **state)
 {
 	(void)state;
-	close_side(&from);
-	close_side(&to);
+	side_close(&from);
+	side_close(&to);
 	return fake_open_fds() != fds_before;
 }
 
