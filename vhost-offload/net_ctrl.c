@@ -131,6 +131,11 @@ void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features)
 
 void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *out)
 {
+	const struct vho_net_hash *h = atomic_load_explicit(&c->hash, memory_order_relaxed);
+
+	out->has_hash = h != NULL;
+	if (h)
+		out->hash = *h;
 	out->filter = c->want;
 	out->guest_offloads = atomic_load_explicit(&c->guest_offloads, memory_order_relaxed);
 	out->pairs = atomic_load_explicit(&c->pairs, memory_order_relaxed);
@@ -140,12 +145,21 @@ void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *
 void vho_net_ctrl_restore(
 	struct vho_net_ctrl *c, uint64_t features, const struct vho_net_ctrl_saved *saved)
 {
+	struct vho_net_hash *h = NULL;
+	bool rss = saved->has_hash && saved->hash.rss;
+
+	if (saved->has_hash && has(features, rss ? VIRTIO_NET_F_RSS : VIRTIO_NET_F_HASH_REPORT))
+		h = dpu_calloc(1, sizeof(*h));
+	if (h)
+		*h = saved->hash;
+	set_hash(c, h);
 	c->want = saved->filter;
 	c->want.vlan_filter = has(features, VIRTIO_NET_F_CTRL_VLAN);
 	atomic_store_explicit(&c->guest_offloads, saved->guest_offloads & features & GUEST_OFFLOADS,
 		memory_order_relaxed);
-	atomic_store_explicit(
-		&c->pairs, has(features, VIRTIO_NET_F_MQ) ? saved->pairs : 0, memory_order_relaxed);
+	atomic_store_explicit(&c->pairs,
+		has(features, rss ? VIRTIO_NET_F_RSS : VIRTIO_NET_F_MQ) ? saved->pairs : 0,
+		memory_order_relaxed);
 	atomic_store_explicit(&c->announce,
 		saved->announce && has(features, VIRTIO_NET_F_GUEST_ANNOUNCE),
 		memory_order_relaxed);

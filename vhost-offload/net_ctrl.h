@@ -37,9 +37,10 @@ struct vho_net_filter {
 /* What the driver set, to be carried to another process or over a stop. */
 struct vho_net_ctrl_saved {
 	struct vho_net_filter filter; // but for vlan_filter, which follows from the features
+	struct vho_net_hash hash; // when there is one
 	uint64_t guest_offloads;
 	uint16_t pairs;
-	bool announce;
+	bool announce, has_hash;
 };
 
 struct vho_net_ctrl {
@@ -74,7 +75,8 @@ void vho_net_ctrl_reset(struct vho_net_ctrl *c, uint64_t features);
 
 /*
  * The state as commands left it, and back. What `features` do not allow is left out; without memory
- * for the filter everything is accepted until the next command. Control thread.
+ * for the filter everything is accepted until the next command, and without memory for a table of
+ * receive queues the card steers by itself. Control thread.
  */
 void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *out);
 void vho_net_ctrl_restore(

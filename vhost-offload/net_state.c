@@ -20,10 +20,16 @@ enum {
 	PART_UNICAST = 2, // addresses of 6 bytes
 	PART_MULTICAST = 3, // the same
 	PART_VLANS = 4, // a bit for each VLAN
+	/*
+	 * Types (4), words of the key (10 of 4), 1 with a table or 0 (2), its entries less 1 (2),
+	 * pair of what has no hash (2), the table's entries (2 each).
+	 */
+	PART_HASH = 5,
 };
 #define CONTROL_LEN 18u
 #define TABLE_LEN_MAX (6u * VHO_NET_FILTER_MACS)
 #define VLANS_LEN (VHO_NET_FILTER_VLANS / 8u)
+#define HASH_LEN (10u + VHO_NET_HASH_KEY)
 
 /* Flags of PART_CONTROL. */
 #define PROMISC 1u
@@ -43,6 +49,7 @@ const struct vho_state_part vho_net_state_parts[VHO_STATE_PARTS] = {
 	[PART_UNICAST] = { 6, TABLE_LEN_MAX },
 	[PART_MULTICAST] = { 6, TABLE_LEN_MAX },
 	[PART_VLANS] = { VLANS_LEN, VLANS_LEN },
+	[PART_HASH] = { HASH_LEN, HASH_LEN + 2 * VHO_NET_RSS_TABLE },
 };
 
 static uint16_t flags_of(const struct vho_net_ctrl_saved *s, bool if_past)
@@ -91,6 +98,39 @@ static void save_vlans(struct vho_state_out *out, const uint64_t *vlans)
 	}
 }
 
+static uint8_t *put16(uint8_t *at, uint16_t v)
+{
+	const dpu_le16 w = dpu_le16_put(v);
+
+	memcpy(at, &w, sizeof(w));
+	return at + sizeof(w);
+}
+
+static uint8_t *put32(uint8_t *at, uint32_t v)
+{
+	const dpu_le32 w = dpu_le32_put(v);
+
+	memcpy(at, &w, sizeof(w));
+	return at + sizeof(w);
+}
+
+static void save_hash(struct vho_state_out *out, const struct vho_net_hash *h)
+{
+	unsigned entries = h->rss ? h->mask + 1u : 0;
+	uint8_t *at = vho_state_put(out, PART_HASH, HASH_LEN + 2 * entries);
+
+	if (!at)
+		return;
+	at = put32(at, h->types);
+	for (unsigned i = 0; i < VHO_NET_HASH_KEY / 4; i++)
+		at = put32(at, h->key[i]);
+	at = put16(at, h->rss);
+	at = put16(at, h->mask);
+	at = put16(at, h->unclassified);
+	for (unsigned i = 0; i < entries; i++)
+		at = put16(at, h->table[i]);
+}
+
 void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 {
 	const struct vho_net *net = dev->owner;
@@ -117,6 +157,8 @@ void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 	save_table(out, PART_UNICAST, s.filter.uni, s.filter.n_uni);
 	save_table(out, PART_MULTICAST, s.filter.multi, s.filter.n_multi);
 	save_vlans(out, s.filter.vlans);
+	if (s.has_hash)
+		save_hash(out, &s.hash);
 }
 
 /* A table of whole addresses; one that was too long for us to keep has none. */
@@ -126,6 +168,30 @@ static bool load_table(struct dpu_cur *in, uint8_t (*table)[6], uint16_t *n, boo
 	if (in->left % 6 || (full && *n))
 		return false;
 	dpu_cur_copy(in, table, 6 * (size_t)*n);
+	return true;
+}
+
+/* As a driver may configure it: types that exist, a table of 2^n entries, pairs that exist. */
+static bool load_hash(struct dpu_cur *in, uint16_t max_pairs, struct vho_net_hash *h)
+{
+	uint16_t rss;
+
+	h->types = dpu_cur_le32(in);
+	for (unsigned i = 0; i < VHO_NET_HASH_KEY / 4; i++)
+		h->key[i] = dpu_cur_le32(in);
+	rss = dpu_cur_le16(in);
+	h->rss = rss;
+	h->mask = dpu_cur_le16(in);
+	h->unclassified = dpu_cur_le16(in);
+	if ((h->types & ~VHO_NET_HASH_TYPES) || rss > 1 || h->mask >= VHO_NET_RSS_TABLE ||
+		(h->mask & (h->mask + 1)) || h->unclassified >= max_pairs ||
+		in->left != (rss ? 2 * (h->mask + 1u) : 0))
+		return false;
+	for (unsigned i = 0; rss && i <= h->mask; i++) {
+		h->table[i] = dpu_cur_le16(in);
+		if (h->table[i] >= max_pairs)
+			return false;
+	}
 	return true;
 }
 
@@ -151,6 +217,9 @@ int vho_net_state_load(struct vho_dev *dev, struct dpu_cur *parts)
 	if (!load_table(&parts[PART_UNICAST], s.filter.uni, &s.filter.n_uni, flags & UNI_FULL) ||
 		!load_table(&parts[PART_MULTICAST], s.filter.multi, &s.filter.n_multi,
 			flags & MULTI_FULL))
+		return -EINVAL;
+	s.has_hash = parts[PART_HASH].at != NULL;
+	if (s.has_hash && !load_hash(&parts[PART_HASH], net->max_pairs, &s.hash))
 		return -EINVAL;
 	for (unsigned i = 0; parts[PART_VLANS].at && i < VLANS_LEN / 8; i++)
 		s.filter.vlans[i] = dpu_cur_le64(&parts[PART_VLANS]);

@@ -20,7 +20,7 @@
 		1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |        \
 		1ull << VIRTIO_NET_F_CTRL_MAC_ADDR | 1ull << VIRTIO_NET_F_MQ |               \
 		1ull << VIRTIO_NET_F_CTRL_GUEST_OFFLOADS | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
-		1ull << VIRTIO_NET_F_GUEST_TSO4)
+		1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_RSS)
 #define PAIRS 2
 #define CTRL (2 * PAIRS)
 
@@ -101,7 +101,9 @@ static void set_all(struct side *s)
 	static const uint8_t off = 0, on = 1, mac[6] = { 2, 0, 0, 0, 0, 99 };
 	static const uint8_t tables[] = { 2, 0, 0, 0, 2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 1, 0, 0,
 		0, 1, 0, 0x5e, 1, 2, 3 };
-	static const uint8_t pairs[2] = { PAIRS, 0 }, vlan[2] = { 0xe9, 3 };
+	static const uint8_t pairs[2] = { 1, 0 }, vlan[2] = { 0xe9, 3 };
+	static const uint8_t rss[] = { 1, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, PAIRS, 0, 4, 9, 8, 7,
+		6 };
 	static const uint8_t offloads[8] = { 1 << VIRTIO_NET_F_GUEST_CSUM };
 
 	command(s, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &off, 1);
@@ -111,6 +113,7 @@ static void set_all(struct side *s)
 	command(s, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, tables, sizeof(tables));
 	command(s, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, vlan, 2);
 	command(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, pairs, 2);
+	command(s, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss, sizeof(rss));
 	command(s, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, offloads, 8);
 }
 
@@ -126,13 +129,15 @@ static void assert_same(const struct side *a, const struct side *b)
 	assert_int_equal(x.guest_offloads, y.guest_offloads);
 	assert_int_equal(x.pairs, y.pairs);
 	assert_int_equal(x.announce, y.announce);
+	assert_int_equal(x.has_hash, y.has_hash);
+	assert_memory_equal(&x.hash, &y.hash, sizeof(x.hash));
 }
 
 /* As after a driver that has set nothing. */
 static bool untouched(const struct side *s)
 {
-	return s->net->ctrl.want.promisc && s->net->ctrl.pairs == 0 &&
-	       s->net->ctrl.want.mac[5] == 1;
+	return s->net->ctrl.want.promisc && !vho_net_ctrl_hash(&s->net->ctrl) &&
+	       s->net->ctrl.pairs == 0 && s->net->ctrl.want.mac[5] == 1;
 }
 
 /* ---- the channel ---- */
@@ -230,11 +235,14 @@ static void nothing_known(void **state)
 /* What the format was when it was given its number: a newer one must go on reading it. */
 static void format_is_fixed(void **state)
 {
-	static const uint8_t head[] = { 'O', 'B', 'D', 'S', 1, 0, 1, 0, 0x58, 2, 0, 0 };
+	static const uint8_t head[] = { 'O', 'B', 'D', 'S', 1, 0, 1, 0, 0x96, 2, 0, 0 };
 	static const uint8_t control[] = { 1, 0, 0, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0, 99, 0x22, 0,
 		PAIRS, 0, 2, 0, 0, 0, 0, 0, 0, 0 };
 	static const uint8_t unicast[] = { 2, 0, 0, 0, 12, 0, 0, 0, 2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
 		2 };
+	static const uint8_t hash_head[] = { 5, 0, 0, 0, 54, 0, 0, 0, 1, 0, 0, 0, 6, 7, 8, 9, 0, 0,
+		0, 0 };
+	static const uint8_t hash_tail[] = { 1, 0, 1, 0, 1, 0, 1, 0, 0, 0 };
 	uint8_t buf[VHO_STATE_MAX];
 	size_t n;
 
@@ -243,10 +251,12 @@ static void format_is_fixed(void **state)
 	set_all(&from);
 	stop(&from);
 	n = save(&from, buf, sizeof(buf));
-	assert_int_equal(n, 0x258);
+	assert_int_equal(n, 0x296);
 	assert_memory_equal(buf, head, sizeof(head));
 	assert_memory_equal(buf + 12, control, sizeof(control));
 	assert_memory_equal(buf + 12 + sizeof(control), unicast, sizeof(unicast));
+	assert_memory_equal(buf + 592, hash_head, sizeof(hash_head));
+	assert_memory_equal(buf + 644, hash_tail, sizeof(hash_tail));
 	assert_memory_equal(buf + n - 8, ((uint8_t[]){ 0xff, 0xff, 0, 0, 0, 0, 0, 0 }), 8);
 }
 
@@ -326,6 +336,13 @@ static const struct hostile_case {
 	{ "offloads not offered", 35, { 0x80 }, 1 },
 	{ "full table with entries", 26, { 0x62 }, 1 },
 	{ "table not of whole addresses", 42, { 11 }, 1 },
+	{ "hash type that does not exist", 601, { 2 }, 1 },
+	{ "hash that is neither", 644, { 2 }, 1 },
+	{ "hash without its table", 644, { 0 }, 1 },
+	{ "table of three", 646, { 2 }, 1 },
+	{ "table of 2^16", 646, { 255, 255 }, 2 },
+	{ "no hash to no pair", 648, { PAIRS }, 1 },
+	{ "table with no such pair", 650, { PAIRS }, 1 },
 };
 
 static size_t good_state(uint8_t *buf)
