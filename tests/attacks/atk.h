@@ -39,7 +39,7 @@ bool atk_daemon_alive(struct atk_daemon *d);
 int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params);
 
 struct atk_use {
-	unsigned fds, threads;
+	unsigned fds, threads, maps;
 	uint64_t anon_kib;
 };
 int atk_daemon_use(const struct atk_daemon *d, struct atk_use *out);

@@ -170,5 +170,13 @@ int atk_daemon_use(const struct atk_daemon *d, struct atk_use *out)
 		if (!strncmp(line, "RssAnon:", 8))
 			out->anon_kib = strtoull(line + 8, NULL, 10);
 	fclose(f);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)d->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	// Files of front-ends only: what the allocator keeps is in anon_kib
+	while (fgets(line, sizeof(line), f))
+		out->maps += strstr(line, "/memfd:") != NULL;
+	fclose(f);
 	return 0;
 }

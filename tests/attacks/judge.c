@@ -56,7 +56,10 @@ int atk_victim_goes_on(struct atk_env *e, struct atk_victim *v, const struct atk
 	return atk_fail(e, "victim stands still");
 }
 
-/* Descriptors and threads return to what they were once the daemon saw the attacker leave. */
+/*
+ * Descriptors, threads and mappings of front-ends' files return to what they were once the daemon
+ * saw the attacker leave.
+ */
 static int use_returns(struct atk_env *e, const struct atk_use *was)
 {
 	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
@@ -64,13 +67,14 @@ static int use_returns(struct atk_env *e, const struct atk_use *was)
 
 	do {
 		atk_daemon_use(e->d, &now);
-		if (now.fds <= was->fds && now.threads <= was->threads)
+		if (now.fds <= was->fds && now.threads <= was->threads && now.maps <= was->maps)
 			break;
 		nap(5000000);
 	} while (dpu_now_ns() < end);
 	ATK_CHECK(e, now.fds <= was->fds, "descriptors: %u, were %u", now.fds, was->fds);
 	ATK_CHECK(
 		e, now.threads <= was->threads, "threads: %u, were %u", now.threads, was->threads);
+	ATK_CHECK(e, now.maps <= was->maps, "mappings: %u, were %u", now.maps, was->maps);
 #ifndef ATK_SANITIZED // quarantines and shadow grow by themselves
 	ATK_CHECK(e, now.anon_kib <= was->anon_kib + RSS_SLACK_KIB,
 		"private memory grew by %lu KiB", (unsigned long)(now.anon_kib - was->anon_kib));

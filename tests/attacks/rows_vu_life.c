@@ -10,6 +10,7 @@
 
 #include "drv_hist.h"
 
+#define REQUESTS 44 // those of the specification and one more
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- VU-21 ---- */
@@ -75,7 +76,7 @@ static int random_message(struct drv_vu *vu, struct drv_mem *mem, int event, uin
 	}
 	if (r & 2)
 		size = 8;
-	return drv_vu_send(vu, (enum drv_req)(1 + (r >> 32) % (DRV_REQ_MAX - 1)), &m, size,
+	return drv_vu_send(vu, (enum drv_req)(1 + (r >> 32) % REQUESTS), &m, size,
 		r & 4 ? DRV_FLAG_NEED_REPLY : 0, fds, (unsigned)(r >> 48) % 3);
 }
 
