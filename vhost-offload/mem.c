@@ -217,38 +217,62 @@ static bool region_meets(const struct vho_mem *mem, const struct vho_mem_region 
 	return false;
 }
 
-/* The unit in which fd can be mapped; 0 and *page, or -EINVAL when the region does not fit. */
-static int file_page(const struct vho_mem_region *r, int fd, size_t *page)
+/*
+ * Size and page size of a file that may be mapped: 0, or -EINVAL.
+ *
+ * A fault in a mapping sleeps until the file system has the page, and a worker must not sleep at
+ * the will of a tenant: FUSE asks a process of theirs, a network file system a server. Asking such
+ * a file for its size may sleep as well. So the first question is one that never does: only shared
+ * memory and hugetlbfs have seals. What else is taken lies on a block device, where
+ * AT_STATX_DONT_SYNC answers from memory; file systems without one (FUSE, 9P, NFS, and alas Btrfs
+ * and overlays) are not.
+ */
+static int file_look(int fd, uint64_t *size, size_t *page)
 {
-	size_t unit = (size_t)sysconf(_SC_PAGESIZE);
+	struct statx sx;
 	struct statfs fs;
 	struct stat st;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < r->mmap_off + r->size)
-		return -EINVAL;
-	if (fstatfs(fd, &fs))
-		return -errno;
-	if (fs.f_type == HUGETLBFS_MAGIC) {
-		unit = (size_t)st.st_blksize;
-		if ((r->mmap_off + r->size) % unit)
-			return -EINVAL; // part of a huge page belongs to no region
+	*page = (size_t)sysconf(_SC_PAGESIZE);
+	if (fcntl(fd, F_GET_SEALS) < 0) {
+		if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &sx))
+			return -errno;
+		*size = sx.stx_size;
+		return S_ISREG(sx.stx_mode) && sx.stx_dev_major != 0 ? 0 : -EINVAL;
 	}
-	*page = unit;
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		return -errno;
+	*size = (uint64_t)st.st_size;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		*page = (size_t)st.st_blksize;
+	return 0;
+}
+
+/* The unit in which fd can be mapped; 0 and *page, or -EINVAL when the region does not fit. */
+static int file_page(const struct vho_mem_region *r, int fd, size_t *page)
+{
+	uint64_t size;
+	int ret = file_look(fd, &size, page);
+
+	if (ret < 0)
+		return ret;
+	if (size < r->mmap_off + r->size)
+		return -EINVAL;
+	// Part of a huge page belongs to no region
+	if (*page > (size_t)sysconf(_SC_PAGESIZE) && (r->mmap_off + r->size) % *page)
+		return -EINVAL;
 	return 0;
 }
 
 int vho_mem_file_check(int fd, uint64_t end)
 {
-	struct statfs fs;
-	struct stat st;
+	uint64_t size;
+	size_t page;
+	int ret = file_look(fd, &size, &page);
 
-	if (fstat(fd, &st) || fstatfs(fd, &fs))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end || fs.f_type == HUGETLBFS_MAGIC)
-		return -EINVAL;
-	return 0;
+	if (ret < 0)
+		return ret;
+	return size < end || page > (size_t)sysconf(_SC_PAGESIZE) ? -EINVAL : 0;
 }
 
 static int map_file(int fd, uint64_t off, uint64_t len, size_t page, struct vho_mem_mapping **out)

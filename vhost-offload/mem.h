@@ -61,7 +61,8 @@ void vho_mem_limit_set(uint64_t bytes); // control thread, before the first map
  *
  * Returns 0 with a map that holds one reference, or
  *   -EINVAL  n is 0 or above VHO_MEM_REGIONS_MAX; size 0; gpa, uva or offset wraps; two regions
- *            overlap in gpa or uva; fd is not a file long enough for offset + size
+ *            overlap in gpa or uva; fd is not a file long enough for offset + size, or one whose
+ *            pages may have to come from another process (FUSE and its like)
  *   -EFBIG   together they are larger than the limit
  *   -ENOMEM, or the errno of fstat(2), mmap(2)
  *
@@ -127,7 +128,8 @@ int vho_mem_uva_to_gpa(const struct vho_mem *mem, uint64_t uva, uint64_t len, ui
 
 /*
  * May a front-end's fd be mapped up to byte `end` and guarded? 0, or -EINVAL: not a file, shorter,
- * or of huge pages, which the guard cannot replace singly; or the errno of fstat(2), fstatfs(2).
+ * of huge pages, which the guard cannot replace singly, or one whose pages may have to come from
+ * another process; or the errno of fstat(2), fstatfs(2). Never sleeps on such a file.
  */
 int vho_mem_file_check(int fd, uint64_t end);
 

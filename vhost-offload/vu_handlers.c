@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dpu_log.h"
@@ -495,9 +494,11 @@ static int set_inflight_fd(struct vu_session *s, struct vu_msg *m)
 
 static int set_backend_req_fd(struct vu_session *s, struct vu_msg *m)
 {
-	struct stat st;
+	socklen_t len = sizeof(int);
+	int domain;
 
-	if (fstat(m->fds[0], &st) || !S_ISSOCK(st.st_mode))
+	// Not fstat(2), for which some file systems ask a process of the front-end's
+	if (getsockopt(m->fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &len) || domain != AF_UNIX)
 		return -EINVAL;
 	if (s->backend_fd >= 0)
 		close(s->backend_fd);

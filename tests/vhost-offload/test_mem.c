@@ -2,9 +2,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "dpu_alloc.h"
+#include "fake_fuse.h"
 #include "vq.h"
 
 #define K4 0x1000ULL
@@ -335,6 +340,60 @@ static void elsewhere(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
+/*
+ * A page of such a file comes when a process of the tenant's likes: never under a worker, and not
+ * where the control thread looks whether it is long enough either.
+ */
+static void tenants_own_file_system(void **state)
+{
+	const struct vho_mem_region r = { .size = K4 };
+	struct vho_mem *mem = NULL;
+	pid_t server;
+	int fd = fake_fuse_open(&server);
+
+	(void)state;
+	if (fd < 0) {
+		print_message("skip: no FUSE here: %s\n", strerror(-fd));
+		skip();
+	}
+	assert_int_equal(vho_mem_create(&r, &fd, 1, &mem), -EINVAL);
+	assert_int_equal(vho_mem_file_check(fd, K4), -EINVAL);
+	close(fd);
+	kill(server, SIGKILL);
+	assert_int_equal(waitpid(server, NULL, 0), server);
+}
+
+/* Guests whose memory is a file on a disk, or in /dev/shm by name. */
+static void files_by_name(void **state)
+{
+	static const char *const paths[] = { "/dev/shm/vho_mem.XXXXXX", "/var/tmp/vho_mem.XXXXXX" };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct vho_mem_region r = { .size = K4 };
+		struct vho_mem *mem = NULL;
+		char path[32];
+		struct stat st;
+		int fd;
+
+		snprintf(path, sizeof(path), "%s", paths[i]);
+		fd = mkstemp(path);
+		assert_true(fd >= 0);
+		unlink(path);
+		assert_int_equal(ftruncate(fd, K4), 0);
+		assert_int_equal(fstat(fd, &st), 0);
+		if (i == 1 && major(st.st_dev) == 0) {
+			print_message("skip: /var/tmp is on no block device\n");
+			skip();
+		}
+		assert_int_equal(vho_mem_create(&r, &fd, 1, &mem), 0);
+		assert_int_equal(vho_mem_file_check(fd, K4), 0);
+		assert_int_equal(vho_mem_file_check(fd, K4 + 1), -EINVAL);
+		vho_mem_put(mem);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest rest[] = {
@@ -346,6 +405,8 @@ int main(void)
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(truncated_in_every_map),
 		cmocka_unit_test(elsewhere),
+		cmocka_unit_test(tenants_own_file_system),
+		cmocka_unit_test(files_by_name),
 	};
 	int failed = 0;
 
