@@ -7,7 +7,8 @@
 #define FAKE_FUSE_SIZE (1u << 20)
 
 /*
- * A descriptor of the file, open for reading and writing: the caller's. *server answers for it until
- * it is killed and waited for. Or a negative errno, mostly for want of rights or of /dev/fuse.
+ * A descriptor of the file, open for reading and writing: the caller's. *server answers for it
+ * until it is killed and waited for. Or a negative errno, mostly for want of rights or of
+ * /dev/fuse.
  */
 int fake_fuse_open(pid_t *server);
