@@ -233,6 +233,7 @@ static int file_look(int fd, uint64_t *size, size_t *page)
 	struct statfs fs;
 	struct stat st;
 
+	*size = 0;
 	*page = (size_t)sysconf(_SC_PAGESIZE);
 	if (fcntl(fd, F_GET_SEALS) < 0) {
 		if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &sx))
@@ -251,7 +252,7 @@ static int file_look(int fd, uint64_t *size, size_t *page)
 /* The unit in which fd can be mapped; 0 and *page, or -EINVAL when the region does not fit. */
 static int file_page(const struct vho_mem_region *r, int fd, size_t *page)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	int ret = file_look(fd, &size, page);
 
 	if (ret < 0)
@@ -266,7 +267,7 @@ static int file_page(const struct vho_mem_region *r, int fd, size_t *page)
 
 int vho_mem_file_check(int fd, uint64_t end)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	size_t page;
 	int ret = file_look(fd, &size, &page);
 

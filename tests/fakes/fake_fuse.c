@@ -120,7 +120,7 @@ static int mount_and_open(int *dev)
 }
 
 /* Hand `fd` or its error over, and serve until the end. */
-__attribute__((noreturn)) static void server(int to)
+__attribute__((noreturn)) static void run_server(int to)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -144,7 +144,7 @@ __attribute__((noreturn)) static void server(int to)
 		pause();
 }
 
-int fake_fuse_open(pid_t *pid)
+int fake_fuse_open(pid_t *server)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -162,21 +162,21 @@ int fake_fuse_open(pid_t *pid)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
-	*pid = fork();
-	if (*pid == 0) {
+	*server = fork();
+	if (*server == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		server(pair[1]);
+		run_server(pair[1]);
 	}
 	close(pair[1]);
-	if (*pid > 0 && recvmsg(pair[0], &mh, MSG_CMSG_CLOEXEC) == sizeof(err) && err == 0) {
+	if (*server > 0 && recvmsg(pair[0], &mh, MSG_CMSG_CLOEXEC) == sizeof(err) && err == 0) {
 		c = CMSG_FIRSTHDR(&mh);
 		if (c && c->cmsg_type == SCM_RIGHTS)
 			memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	}
 	close(pair[0]);
-	if (fd < 0 && *pid > 0) {
-		kill(*pid, SIGKILL);
-		waitpid(*pid, NULL, 0);
+	if (fd < 0 && *server > 0) {
+		kill(*server, SIGKILL);
+		waitpid(*server, NULL, 0);
 	}
 	return fd < 0 ? err : fd;
 }

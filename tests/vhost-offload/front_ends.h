@@ -181,10 +181,10 @@ static const struct fe_step cloud_hypervisor_net[] = {
 
 /*
  * crosvm: devices/src/virtio/vhost_user_frontend/mod.rs at 10297b9a. It negotiates REPLY_ACK and
- * never sets NEED_REPLY; snapshots go through the fd that comes with the answer.
+ * never sets NEED_REPLY; snapshots go through the fd that comes with the answer. 22: SHMEM_MAP.
  */
 #define CROSVM_PF \
-	(PF(CONFIG) | PF(MQ) | PF(BACKEND_REQ) | PF(DEVICE_STATE) | 1ull << 20 | PF(REPLY_ACK))
+	(PF(CONFIG) | PF(MQ) | PF(BACKEND_REQ) | PF(DEVICE_STATE) | 1ull << 22 | PF(REPLY_ACK))
 #define CROSVM_RING(i, n, base)                                                          \
 	{ VU_SET_VRING_NUM, 0, i, n, 0 }, { VU_SET_VRING_ADDR, 0, i, 0, 0 },             \
 		{ VU_SET_VRING_BASE, 0, i, base, 0 }, { VU_SET_VRING_CALL, 0, i, 0, 0 }, \
