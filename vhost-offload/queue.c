@@ -162,13 +162,15 @@ int vho_chain_add(
 	bool in = flags & VRING_DESC_F_WRITE;
 	uint64_t left = len;
 
-	if (!in && c->n_in)
+	if (!in && (c->n_in || c->empty_in))
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -EBADMSG);
 	if (c->out_len + c->in_len + len > VHO_CHAIN_BYTES_MAX)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_TOO_LONG, -EBADMSG);
 	// An empty buffer has an address to check and nothing else, but it takes time.
 	if (len == 0 && c->n_out + c->n_in + c->n_empty++ >= c->max)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_CHAIN, -E2BIG);
+	if (len == 0 && in)
+		c->empty_in = true;
 	do {
 		uint64_t part = left;
 		uint8_t *p = vho_mem_at_hint(q->mem, &q->last_region, addr, part);
@@ -224,6 +226,7 @@ int vho_queue_pop(struct vho_queue *q, struct vho_chain *c)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_MEM_FAULT, -EFAULT);
 	unstage(q);
 	c->n_out = c->n_in = c->n_empty = 0;
+	c->empty_in = false;
 	c->out_len = c->in_len = 0;
 	ret = q->packed ? vho_packed_pop(q, c) : vho_split_pop(q, c);
 	if (ret <= 0)

@@ -74,6 +74,7 @@ struct vho_chain {
 	struct vho_elem elem;
 	uint16_t n_out, n_in; // segments of iov
 	uint16_t n_empty; // buffers of length 0, which have no segment
+	bool empty_in; // one of them was for the device to write: nothing to read may follow
 	uint16_t max; // capacity of iov: set by the caller
 	uint64_t out_len, in_len; // bytes
 	struct iovec *iov; // caller's memory, `max` entries
