@@ -224,7 +224,7 @@ static inline bool rest_table_packed(struct vho_queue *q, struct burst *b, unsig
 	struct vring_packed_desc d[3];
 
 	for (unsigned k = 0; k < 3; k++) {
-		d[k] = vho_load_pdesc(&t[k], vho_load16(&t[k].flags)); // NEXT is reserved
+		d[k] = vho_load_ptable(&t[k]); // NEXT is reserved
 		if (d[k].flags & VRING_DESC_F_INDIRECT)
 			return false;
 	}

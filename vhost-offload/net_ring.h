@@ -151,13 +151,13 @@ static inline bool vho_stage_table(struct vho_queue *q, struct vho_step *t, uint
 		return false;
 	if (q->packed) { // NEXT is reserved there
 		const volatile struct vring_packed_desc *d = table;
-		struct vring_packed_desc a = vho_load_pdesc(&d[0], vho_load16(&d[0].flags)), b;
+		struct vring_packed_desc a = vho_load_ptable(&d[0]), b;
 
 		if ((a.flags & kind) != t->way)
 			return false;
 		if (len == sizeof(a))
 			return vho_stage_one(q, t, a.addr, a.len, st, n);
-		b = vho_load_pdesc(&d[1], vho_load16(&d[1].flags));
+		b = vho_load_ptable(&d[1]);
 		return (b.flags & kind) == t->way &&
 		       vho_stage_two(q, t, a.addr, a.len, b.addr, b.len, st, n);
 	}

@@ -79,8 +79,8 @@ static int walk_indirect(
 		return ret;
 	table = at;
 	for (uint32_t i = 0; i < size; i++) {
-		uint16_t flags = vho_load16(&table[i].flags);
-		struct vring_packed_desc e = vho_load_pdesc(&table[i], flags);
+		struct vring_packed_desc e = vho_load_ptable(&table[i]);
+		uint16_t flags = e.flags;
 
 		// NEXT is reserved here: the table's length ends the list.
 		if (flags & VRING_DESC_F_INDIRECT)

@@ -44,16 +44,26 @@ static inline void vho_store16(volatile uint16_t *p, uint16_t v)
 	__atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
 }
 
-static inline struct vring_desc vho_load_desc(const volatile struct vring_desc *d)
-{
-	struct vring_desc v = {
-		.addr = le64toh(d->addr),
-		.len = le32toh(d->len),
-		.flags = le16toh(d->flags),
-		.next = le16toh(d->next),
-	};
+/* Half a descriptor. Nothing says that an indirect table is aligned, and drivers need not. */
+typedef uint64_t __attribute__((may_alias, aligned(1))) vho_half_desc;
 
-	return v;
+static inline struct vring_desc vho_load_desc(const volatile void *at)
+{
+	const volatile vho_half_desc *half = at;
+	uint64_t addr = le64toh(half[0]), rest = le64toh(half[1]);
+
+	return (struct vring_desc){ addr, (uint32_t)rest, (uint16_t)(rest >> 32),
+		(uint16_t)(rest >> 48) };
+}
+
+/* An entry of a packed ring's indirect table. */
+static inline struct vring_packed_desc vho_load_ptable(const volatile void *at)
+{
+	const volatile vho_half_desc *half = at;
+	uint64_t addr = le64toh(half[0]), rest = le64toh(half[1]);
+
+	return (struct vring_packed_desc){ addr, (uint32_t)rest, (uint16_t)(rest >> 32),
+		(uint16_t)(rest >> 48) };
 }
 
 /* All but the flags, which the caller has loaded with acquire. */
