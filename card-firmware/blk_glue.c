@@ -18,7 +18,7 @@ static_assert(_Alignof(struct glue_io) <= 16, "scratch space is aligned for it")
 static_assert((int)VHO_BLK_READ == VOL_READ && (int)VHO_BLK_WRITE == VOL_WRITE &&
 		      (int)VHO_BLK_FLUSH == VOL_FLUSH && (int)VHO_BLK_DISCARD == VOL_DISCARD &&
 		      (int)VHO_BLK_WRITE_ZEROES == VOL_WRITE_ZEROES,
-	"the two operations are the same list");
+	"the two operations are the same list, but for SECURE_ERASE");
 
 static void answered(struct vol_io *vio, int err)
 {
@@ -31,7 +31,8 @@ static void submit(void *store, void *chan, struct vho_blk_io *io)
 
 	(void)store;
 	g->io = io;
-	g->vio.op = (enum vol_op)io->op;
+	g->vio.op = io->op == VHO_BLK_SECURE_ERASE ? VOL_WRITE_ZEROES : (enum vol_op)io->op;
+	g->vio.erase = io->op == VHO_BLK_SECURE_ERASE;
 	g->vio.fua = io->fua;
 	g->vio.unmap = io->unmap;
 	g->vio.off = io->off;
@@ -67,6 +68,8 @@ static void limits(void *store, struct vho_blk_limits *out)
 		.max_discard_sectors = info.can_discard ? RANGE_MAX_SECTORS : 0,
 		.max_zeroes_sectors = info.can_zero ? RANGE_MAX_SECTORS : 0,
 		.discard_align_sectors = info.block_size / 512,
+		.max_erase_sectors = info.can_erase ? RANGE_MAX_SECTORS : 0,
+		.erase_align_sectors = info.block_size / 512,
 		.read_only = info.read_only,
 		.flush = info.volatile_cache,
 		.at_once = info.at_once,

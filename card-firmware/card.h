@@ -106,6 +106,8 @@ struct card_blk_conf {
 	bool read_only, packed_ring; // packed_ring: offered
 	uint16_t n_queues;
 	uint16_t seg_max; // 0: default
+	uint32_t size_max; // bytes; 0: no limit of its own
+	bool secure_erase; // offered where the volume can
 	bool client; // connect to the front-end's socket instead of listening
 };
 int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct card_error *e);

@@ -202,6 +202,8 @@ static int blk_open(struct card_function *f)
 		.serial = f->vol->name,
 		.n_queues = conf->n_queues,
 		.seg_max = conf->seg_max ? conf->seg_max : BLK_SEG_DEFAULT,
+		.size_max = conf->size_max,
+		.secure_erase = conf->secure_erase,
 		.depth = BLK_DEPTH,
 		.read_only = conf->read_only,
 		.features_off = conf->packed_ring ? 0 : 1ull << VIRTIO_F_RING_PACKED,
@@ -228,7 +230,8 @@ static bool same_blk(const struct card_blk_conf *a, const struct card_blk_conf *
 {
 	return !strcmp(a->volume, b->volume) && a->read_only == b->read_only &&
 	       a->packed_ring == b->packed_ring && a->n_queues == b->n_queues &&
-	       a->seg_max == b->seg_max && a->client == b->client;
+	       a->seg_max == b->seg_max && a->size_max == b->size_max &&
+	       a->secure_erase == b->secure_erase && a->client == b->client;
 }
 
 int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct card_error *e)
@@ -243,6 +246,8 @@ int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct car
 		return card_fail(e, -EINVAL, "num_queues: must be 1 to %u", BLK_QUEUES_MAX);
 	if (conf->seg_max > BLK_SEG_MAX)
 		return card_fail(e, -EINVAL, "seg_max: must be at most %u", BLK_SEG_MAX);
+	if (conf->size_max % 4096)
+		return card_fail(e, -EINVAL, "size_max: must be a multiple of 4096");
 	f = card_function_find(c, conf->name);
 	if (f && f->kind == VHO_DEV_BLK)
 		return same_blk(&f->blk_conf, conf) ? 0 : other_parameters(conf->name, e);

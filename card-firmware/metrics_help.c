@@ -23,6 +23,7 @@ static const struct help {
 	{ "volume", "size_bytes", "Size of the volume", NULL },
 	{ "volume", "users", "Disks that show the volume", NULL },
 	{ "volume", "failed", "1: a flush failed, and no later one can be trusted", NULL },
+	{ "disk_queue", "erases", "Secure-erase requests answered", NULL },
 	{ "disk_queue", "get_ids", "Requests for the serial number answered", NULL },
 	{ "disk_queue", "request_errors", "Requests answered with an error, by reason", "disk" },
 

@@ -51,6 +51,8 @@ int card_call_vhost_create_blk_controller(
 		.packed_ring = card_arg_bool(params, "packed_ring", true),
 		.n_queues = (uint16_t)card_arg_uint(params, "num_queues", 1),
 		.seg_max = (uint16_t)card_arg_uint(params, "seg_max", 0),
+		.size_max = (uint32_t)card_arg_uint(params, "size_max", 0),
+		.secure_erase = card_arg_bool(params, "secure_erase", false),
 		.client = card_arg_bool(params, "client", false),
 	};
 	const char *transport = card_arg_str(params, "transport", VHOST_USER_BLK);

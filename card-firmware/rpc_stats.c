@@ -114,6 +114,7 @@ static void add_disk_counters(json_t *q, const struct vho_blk_stats *s)
 	put_counter(q, "flushes", &s->flushes);
 	put_counter(q, "discards", &s->discards);
 	put_counter(q, "zeroes", &s->zeroes);
+	put_counter(q, "erases", &s->erases);
 	put_counter(q, "get_ids", &s->get_ids);
 	for (unsigned i = 0; i < VHO_BLK_ERR_COUNT; i++)
 		put_counter(errors, vho_blk_error_name((enum vho_blk_error)i), &s->errors[i]);

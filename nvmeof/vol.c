@@ -68,6 +68,7 @@ void vol_info(const struct vol *v, struct vol_info *out)
 		.read_only = v->read_only,
 		.can_discard = v->can_discard,
 		.can_zero = v->can_zero,
+		.can_erase = v->can_erase,
 		.volatile_cache = v->volatile_cache,
 		.at_once = v->ops->at_once != NULL,
 		.failed = atomic_load_explicit(&v->failed, memory_order_relaxed),
@@ -148,7 +149,7 @@ static int check(struct vol *v, const struct vol_io *io)
 		return -EINVAL;
 	if (io->op == VOL_DISCARD && !v->can_discard)
 		return -ENOTSUP;
-	if (io->op == VOL_WRITE_ZEROES && !v->can_zero)
+	if (io->op == VOL_WRITE_ZEROES && !(io->erase ? v->can_erase : v->can_zero))
 		return -ENOTSUP;
 	return 0;
 }

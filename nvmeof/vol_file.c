@@ -225,6 +225,7 @@ int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
 	f->v.read_only = conf->read_only;
 	f->v.can_discard = !conf->read_only;
 	f->v.can_zero = !conf->read_only;
+	f->v.can_erase = !conf->read_only;
 	f->v.volatile_cache = true;
 	*out = &f->v;
 	return 0;

@@ -220,7 +220,7 @@ static void prep_zero(struct vol_file_chan *fc, struct vol_io *io, struct io_uri
 	const struct file_io *s = state(io);
 
 	io_uring_prep_write(sqe, fc->f->fd, fc->f->zeroes, s->want, io->off + s->pos);
-	if (io->fua)
+	if (io->fua || io->erase)
 		sqe->rw_flags = RWF_DSYNC;
 }
 
@@ -432,6 +432,8 @@ void vol_file_submit(struct vol_chan *c, struct vol_io *io)
 		break;
 	case VOL_WRITE_ZEROES:
 		s->stage = ST_ALLOC;
+		if (io->erase) // a range that is marked as zeros still holds what it held
+			s->stage = ST_ZERO;
 		if (!io->unmap && atomic_load_explicit(&fc->f->no_zero_range, memory_order_relaxed))
 			s->stage = ST_ZERO;
 		break;

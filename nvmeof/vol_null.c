@@ -71,6 +71,7 @@ int vol_null_open(const struct vol_null_conf *conf, struct vol **out)
 	}
 	v->can_discard = true;
 	v->can_zero = true;
+	v->can_erase = true; // what is not kept cannot be found
 	*out = v;
 	return 0;
 }

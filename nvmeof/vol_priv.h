@@ -34,7 +34,7 @@ struct vol {
 	char name[64];
 	uint32_t block_size;
 	uint32_t opt_io_size;
-	bool read_only, can_discard, can_zero, volatile_cache;
+	bool read_only, can_discard, can_zero, can_erase, volatile_cache;
 
 	/* Written by the control thread, read by any. */
 	_Atomic uint64_t size;

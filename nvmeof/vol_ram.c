@@ -135,7 +135,7 @@ static int copy(struct vol_ram *r, const struct vol_io *io, struct ram_io *s, ui
 
 static bool drops(const struct vol_io *io)
 {
-	return io->op == VOL_DISCARD || (io->op == VOL_WRITE_ZEROES && io->unmap);
+	return io->op == VOL_DISCARD || (io->op == VOL_WRITE_ZEROES && io->unmap && !io->erase);
 }
 
 static uint64_t slice(const struct vol_io *io)
@@ -264,6 +264,7 @@ int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out)
 	(void)madvise(r->base, r->reserved, MADV_DONTDUMP);
 	r->v.can_discard = true;
 	r->v.can_zero = true;
+	r->v.can_erase = true;
 	*out = &r->v;
 	return 0;
 

@@ -18,7 +18,10 @@
 #define BIT(n) (1ULL << (n))
 #define QUEUES_MAX 256
 #define SEG_MAX_MAX 1022
-static_assert(SEG_MAX_MAX * (uint64_t)BLK_SIZE_MAX <= BLK_REQUEST_BYTES, "blk_req.h");
+/* The headers of some systems do not know all of them. */
+#ifndef VIRTIO_BLK_F_SECURE_ERASE
+#define VIRTIO_BLK_F_SECURE_ERASE 16
+#endif
 /* Geometry for guests that still ask. */
 #define HEADS 255U
 #define SECTORS_PER_TRACK 63U
@@ -141,10 +144,11 @@ static void fill_config(const struct vho_blk *blk, struct blk_config *c)
 	uint64_t sectors = atomic_load_explicit(&blk->sectors, memory_order_relaxed);
 	uint64_t cylinders = sectors / (HEADS * SECTORS_PER_TRACK);
 	uint32_t block_sectors = l->block_size / BLK_SECTOR;
+	bool erase = blk->dev.features_offered >> VIRTIO_BLK_F_SECURE_ERASE & 1;
 
 	*c = (struct blk_config){
 		.capacity = dpu_le64_put(sectors),
-		.size_max = dpu_le32_put(BLK_SIZE_MAX),
+		.size_max = dpu_le32_put(blk->size_max),
 		.seg_max = dpu_le32_put(blk->seg_max),
 		.cylinders = dpu_le16_put(
 			cylinders < UINT16_MAX ? (uint16_t)cylinders : UINT16_MAX),
@@ -161,7 +165,14 @@ static void fill_config(const struct vho_blk *blk, struct blk_config *c)
 			l->discard_align_sectors ? l->discard_align_sectors : block_sectors),
 		.max_write_zeroes_sectors = dpu_le32_put(l->max_zeroes_sectors),
 		.max_write_zeroes_seg = dpu_le32_put(l->max_zeroes_sectors ? 1 : 0),
-		.write_zeroes_may_unmap = l->max_zeroes_sectors ? 1 : 0,
+		// 5.2.6.2: clear if and only if nothing can be deallocated.
+		.write_zeroes_may_unmap = l->max_zeroes_sectors && l->max_discard_sectors,
+		.max_secure_erase_sectors = dpu_le32_put(erase ? l->max_erase_sectors : 0),
+		.max_secure_erase_seg = dpu_le32_put(erase ? 1 : 0),
+		.secure_erase_sector_alignment = dpu_le32_put(!erase ? 0
+							      : l->erase_align_sectors
+								      ? l->erase_align_sectors
+								      : block_sectors),
 	};
 }
 
@@ -241,6 +252,8 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	settle_wce(blk, idx);
 	bq->q = q;
 	bq->pushed = 0;
+	bq->size_max = has(blk, VIRTIO_BLK_F_SIZE_MAX) ? blk->size_max : UINT32_MAX;
+	bq->max_erase = has(blk, VIRTIO_BLK_F_SECURE_ERASE) ? blk->limits.max_erase_sectors : 0;
 	bq->at_once = blk->ops->at_once && blk->limits.at_once && !blk->limits.flush;
 	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
 }
@@ -354,16 +367,23 @@ static bool conf_ok(const struct vho_blk_conf *conf, const struct vho_blk_limits
 		return false;
 	if (conf->seg_max == 0 || conf->seg_max > SEG_MAX_MAX)
 		return false;
+	if (conf->size_max % BLK_SIZE_PAGE != 0 || conf->size_max > BLK_REQUEST_BYTES)
+		return false;
 	return (l->block_size == 512 || l->block_size == 4096) && l->size % l->block_size == 0;
 }
 
-static uint64_t features_of(const struct vho_blk *blk)
+/*
+ * LIFETIME is never among them: it must not be offered where the metrics cannot be had or mean
+ * nothing (5.2.6.2), and no volume has cells that wear. ZONED should not be: no volume has zones.
+ */
+static uint64_t features_of(const struct vho_blk *blk, const struct vho_blk_conf *conf)
 {
 	const struct vho_blk_limits *l = &blk->limits;
-	uint64_t f = BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) |
-		     BIT(VIRTIO_BLK_F_GEOMETRY) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-		     BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
+	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_GEOMETRY) |
+		     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
 
+	if (conf->size_max)
+		f |= BIT(VIRTIO_BLK_F_SIZE_MAX);
 	if (l->flush)
 		f |= BIT(VIRTIO_BLK_F_FLUSH);
 	if (blk->read_only)
@@ -374,6 +394,8 @@ static uint64_t features_of(const struct vho_blk *blk)
 		f |= BIT(VIRTIO_BLK_F_DISCARD);
 	if (l->max_zeroes_sectors)
 		f |= BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (l->max_erase_sectors && conf->secure_erase)
+		f |= BIT(VIRTIO_BLK_F_SECURE_ERASE);
 	return f;
 }
 
@@ -393,9 +415,12 @@ int vho_blk_create(
 	blk->ops = conf->ops;
 	blk->store = conf->store;
 	blk->seg_max = conf->seg_max;
+	blk->size_max = conf->size_max;
 	blk->depth = conf->depth ? conf->depth : BLK_DEPTH_DEFAULT;
 	if (l.max_zeroes_sectors > BLK_ZEROES_SECTORS)
 		l.max_zeroes_sectors = BLK_ZEROES_SECTORS;
+	if (l.max_erase_sectors > BLK_ZEROES_SECTORS)
+		l.max_erase_sectors = BLK_ZEROES_SECTORS;
 	blk->limits = l;
 	blk->block_mask = l.block_size - 1;
 	blk->read_only = conf->read_only || l.read_only;
@@ -409,8 +434,8 @@ int vho_blk_create(
 		ret = -ENOMEM;
 		goto err_blk;
 	}
-	ret = vho_dev_init(&blk->dev, &blk_type, blk, conf->name, conf->n_queues, features_of(blk),
-		conf->features_off, host);
+	ret = vho_dev_init(&blk->dev, &blk_type, blk, conf->name, conf->n_queues,
+		features_of(blk, conf), conf->features_off, host);
 	if (ret < 0)
 		goto err_queues;
 	for (unsigned i = 0; i < conf->n_queues; i++) {

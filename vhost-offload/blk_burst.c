@@ -324,7 +324,7 @@ static inline bool header(struct blk_queue *bq, struct burst *b, unsigned i, uin
 		return false;
 	if (unlikely(((sector * BLK_SECTOR | len) & blk->block_mask) != 0))
 		return false;
-	if (unlikely(write && blk->read_only))
+	if (unlikely(len > bq->size_max || (write && blk->read_only)))
 		return false;
 	b->off[i] = sector * BLK_SECTOR;
 	b->used[i] = write ? 1 : (uint32_t)len + 1;

@@ -12,6 +12,9 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* 5.2.6; the headers of some systems do not know them. */
+#define T_GET_LIFETIME 10
+#define T_SECURE_ERASE 14
 
 /* ---- slots ---- */
 
@@ -125,6 +128,9 @@ static void count(struct blk_queue *bq, const struct vho_blk_io *io)
 	case VHO_BLK_WRITE_ZEROES:
 		dpu_counter_add(&s->zeroes, 1);
 		break;
+	case VHO_BLK_SECURE_ERASE:
+		dpu_counter_add(&s->erases, 1);
+		break;
 	}
 }
 
@@ -214,6 +220,39 @@ struct span {
 	uint64_t len;
 };
 
+/*
+ * Data segments as the driver counts them: a buffer that crosses from one memory region into the
+ * next is several entries here and one there.
+ */
+static unsigned segments(const struct blk_queue *bq, const struct blk_req *r, struct span d)
+{
+	const struct vho_mem *mem = bq->q->mem;
+	unsigned n = d.end - d.first;
+	uint64_t a, b;
+
+	for (unsigned i = d.first + 1; i < d.end; i++) {
+		const struct iovec *v = &r->iov[i - 1];
+		const struct vho_mem_map_entry *e;
+
+		if (vho_mem_host_to_gpa(mem, v->iov_base, &a) < 0 ||
+			vho_mem_host_to_gpa(mem, r->iov[i].iov_base, &b) < 0)
+			continue;
+		e = vho_mem_find(mem, b);
+		if (e && b == e->gpa && a + v->iov_len == b)
+			n--;
+	}
+	return n;
+}
+
+/* Is a segment longer than size_max? */
+static bool too_long(const struct blk_queue *bq, const struct blk_req *r, struct span d)
+{
+	for (unsigned i = d.first; i < d.end; i++)
+		if (r->iov[i].iov_len > bq->size_max)
+			return true;
+	return false;
+}
+
 static void transfer(struct blk_queue *bq, struct blk_req *r, enum vho_blk_op op, uint64_t sector,
 	struct span d, void *chan)
 {
@@ -232,7 +271,9 @@ static void transfer(struct blk_queue *bq, struct blk_req *r, enum vho_blk_op op
 		refuse(bq, r, VHO_BLK_ERR_MALFORMED);
 		return;
 	}
-	if (unlikely(d.end - d.first > blk->seg_max || d.len > BLK_REQUEST_BYTES)) {
+	if (unlikely((d.end - d.first > blk->seg_max && segments(bq, r, d) > blk->seg_max) ||
+		     d.len > BLK_REQUEST_BYTES ||
+		     (bq->size_max != UINT32_MAX && too_long(bq, r, d)))) {
 		refuse(bq, r, VHO_BLK_ERR_LIMIT);
 		return;
 	}
@@ -279,17 +320,45 @@ static void get_id(struct blk_queue *bq, struct blk_req *r, struct span d)
 	answer(bq, r, VIRTIO_BLK_S_OK, total);
 }
 
-/* DISCARD and WRITE_ZEROES: one range per request, as configuration space says. */
-static void unmap(
+/* How many sectors a range may have; 0: the operation is not there. */
+static uint32_t range_max(const struct blk_queue *bq, enum vho_blk_op op)
+{
+	const struct vho_blk_limits *l = &bq->blk->limits;
+
+	return op == VHO_BLK_DISCARD	    ? l->max_discard_sectors
+	       : op == VHO_BLK_WRITE_ZEROES ? l->max_zeroes_sectors
+					    : bq->max_erase;
+}
+
+/* What is wrong with a range; VHO_BLK_ERR_COUNT: nothing. */
+static enum vho_blk_error check_range(
+	const struct blk_queue *bq, enum vho_blk_op op, uint64_t sector, uint64_t n, uint32_t flags)
+{
+	uint32_t known = op == VHO_BLK_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
+	const struct vho_blk *blk = bq->blk;
+
+	// 5.2.6.2: unknown flags, and unmap on a discard, are UNSUPP. Unmapping erases nothing,
+	// and the flag is only used with zeroes, so it is unknown to an erasure, too.
+	if ((flags & ~known) != 0)
+		return VHO_BLK_ERR_UNSUPPORTED;
+	if (n > range_max(bq, op))
+		return VHO_BLK_ERR_LIMIT;
+	if (!in_range(blk, sector, n))
+		return VHO_BLK_ERR_RANGE;
+	if (((sector * BLK_SECTOR | n * BLK_SECTOR) & blk->block_mask) != 0)
+		return VHO_BLK_ERR_MALFORMED;
+	return VHO_BLK_ERR_COUNT;
+}
+
+/* DISCARD, WRITE_ZEROES, SECURE_ERASE: one range per request, as configuration space says. */
+static void change_range(
 	struct blk_queue *bq, struct blk_req *r, enum vho_blk_op op, struct span d, void *chan)
 {
-	struct vho_blk *blk = bq->blk;
-	bool zeroes = op == VHO_BLK_WRITE_ZEROES;
-	uint32_t max = zeroes ? blk->limits.max_zeroes_sectors : blk->limits.max_discard_sectors;
+	const struct vho_blk *blk = bq->blk;
 	struct blk_range w;
 	enum vho_blk_error why;
 
-	if (max == 0) {
+	if (range_max(bq, op) == 0) {
 		refuse(bq, r, VHO_BLK_ERR_UNSUPPORTED);
 		return;
 	}
@@ -303,25 +372,16 @@ static void unmap(
 	uint64_t n = dpu_le32_get(w.n_sectors);
 	uint32_t flags = dpu_le32_get(w.flags);
 
-	// 5.2.6.2: unknown flags, and unmap on a discard, are UNSUPP.
-	if ((flags & ~(zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0U)) != 0)
-		why = VHO_BLK_ERR_UNSUPPORTED;
-	else if (n > max)
-		why = VHO_BLK_ERR_LIMIT;
-	else if (!in_range(blk, sector, n))
-		why = VHO_BLK_ERR_RANGE;
-	else if (((sector * BLK_SECTOR | n * BLK_SECTOR) & blk->block_mask) != 0)
-		why = VHO_BLK_ERR_MALFORMED;
-	else
-		why = VHO_BLK_ERR_COUNT;
+	why = check_range(bq, op, sector, n, flags);
 	if (why != VHO_BLK_ERR_COUNT) {
 		refuse(bq, r, why);
 		return;
 	}
 	r->io.op = op;
 	r->io.unmap = (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) != 0;
-	r->io.fua = zeroes && blk->limits.flush &&
-		    !atomic_load_explicit(&blk->writeback, memory_order_relaxed);
+	r->io.fua = op == VHO_BLK_SECURE_ERASE ||
+		    (op == VHO_BLK_WRITE_ZEROES && blk->limits.flush &&
+			    !atomic_load_explicit(&blk->writeback, memory_order_relaxed));
 	r->io.off = sector * BLK_SECTOR;
 	r->io.len = n * BLK_SECTOR;
 	r->io.iov = NULL;
@@ -345,9 +405,12 @@ static void start_change(struct blk_queue *bq, struct blk_req *r, uint32_t type,
 	}
 	if (type == VIRTIO_BLK_T_OUT)
 		transfer(bq, r, VHO_BLK_WRITE, sector, out, chan);
+	else if (type == VIRTIO_BLK_T_DISCARD)
+		change_range(bq, r, VHO_BLK_DISCARD, out, chan);
+	else if (type == VIRTIO_BLK_T_WRITE_ZEROES)
+		change_range(bq, r, VHO_BLK_WRITE_ZEROES, out, chan);
 	else
-		unmap(bq, r, type == VIRTIO_BLK_T_DISCARD ? VHO_BLK_DISCARD : VHO_BLK_WRITE_ZEROES,
-			out, chan);
+		change_range(bq, r, VHO_BLK_SECURE_ERASE, out, chan);
 }
 
 void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_chain *c, void *chan)
@@ -382,6 +445,7 @@ void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_cha
 	case VIRTIO_BLK_T_OUT:
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
+	case T_SECURE_ERASE:
 		start_change(bq, r, type, sector, out, chan);
 		return;
 	case VIRTIO_BLK_T_FLUSH:
@@ -390,6 +454,7 @@ void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_cha
 	case VIRTIO_BLK_T_GET_ID:
 		get_id(bq, r, in);
 		return;
+	case T_GET_LIFETIME: // LIFETIME is not offered: features_of() in blk.c
 	default:
 		refuse(bq, r, VHO_BLK_ERR_UNSUPPORTED);
 		return;

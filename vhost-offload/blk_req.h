@@ -26,15 +26,15 @@
 #define BLK_TURN_BYTES (256ULL << 10)
 #define BLK_INFLIGHT_BYTES (64ULL << 20)
 /*
- * The largest transfer, and what configuration space says of it: size_max times seg_max is below.
- * Linux and Windows keep to that; EDK2 knows neither limit, and its own is 1 GiB in one segment.
+ * The largest transfer. Linux asks for a few MiB at most unless its administrator says otherwise,
+ * Windows for seg_max pages; EDK2 knows no limit but its own, 1 GiB in one segment.
  */
 #define BLK_REQUEST_BYTES (1ULL << 30)
-#define BLK_SIZE_MAX (1U << 20) // whole pages: Windows counts in them
+#define BLK_SIZE_PAGE 4096U // size_max is made of these: Linux and Windows count in them
 #define BLK_ZEROES_SECTORS ((64U << 20) / BLK_SECTOR) // some stores write them
 /*
  * Entries of a slot's iov beyond seg_max: a header cut into single bytes, the status byte, and
- * buffers that cross from one memory region into the next.
+ * buffers that cross from one memory region into the next, which take one more for each crossing.
  */
 #define BLK_IOV_EXTRA (BLK_HEADER_LEN + 1 + 15)
 
@@ -46,7 +46,7 @@ struct blk_header {
 };
 static_assert(sizeof(struct blk_header) == BLK_HEADER_LEN, "VIRTIO 1.3, 5.2.6");
 
-/* Payload of DISCARD and WRITE_ZEROES. */
+/* Payload of DISCARD, WRITE_ZEROES and SECURE_ERASE. */
 struct blk_range {
 	dpu_le64 sector;
 	dpu_le32 n_sectors;
@@ -71,8 +71,10 @@ struct blk_config {
 	dpu_le32 max_write_zeroes_sectors, max_write_zeroes_seg;
 	uint8_t write_zeroes_may_unmap;
 	uint8_t unused1[3];
+	dpu_le32 max_secure_erase_sectors, max_secure_erase_seg, secure_erase_sector_alignment;
 };
-static_assert(sizeof(struct blk_config) == 60, "VIRTIO 1.3, 5.2.4");
+static_assert(sizeof(struct blk_config) == 72, "VIRTIO 1.3, 5.2.4"); // no zones
+static_assert(offsetof(struct blk_config, max_secure_erase_sectors) == 60, "VIRTIO 1.3, 5.2.4");
 static_assert(offsetof(struct blk_config, writeback) == 32, "VIRTIO 1.3, 5.2.4");
 
 struct blk_pool;
@@ -107,6 +109,8 @@ struct blk_queue {
 	struct vho_blk *blk; // borrowed
 	struct vho_queue *q; // borrowed: the device's
 	bool at_once; // the store may be asked by bursts
+	uint32_t size_max; // of a data segment, as negotiated
+	uint32_t max_erase; // sectors of one SECURE_ERASE, 0 when it was not negotiated
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned
 	unsigned pushed; // answered since the last publish
@@ -120,6 +124,7 @@ struct vho_blk {
 	const struct vho_blk_store_ops *ops; // borrowed
 	void *store; // borrowed
 	uint16_t seg_max, depth;
+	uint32_t size_max; // 0: not offered
 	bool read_only;
 	uint8_t serial[BLK_ID_LEN]; // NUL padded
 	uint32_t block_mask; // block size - 1

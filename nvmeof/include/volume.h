@@ -30,6 +30,13 @@ struct vol_io {
 	enum vol_op op;
 	bool fua; // stable on media when answered
 	bool unmap; // VOL_WRITE_ZEROES: may deallocate, reads as zeros all the same
+	/*
+	 * VOL_WRITE_ZEROES: what was there must not be found again. Zeros are written over it where
+	 * it lies, never deallocated or only marked, and are stable when answered. Below a file
+	 * system or device that writes elsewhere (copy on write, wear levelling) that is all a
+	 * volume can do.
+	 */
+	bool erase;
 	uint64_t off; // bytes; a multiple of block_size
 	uint64_t len; // bytes; a multiple of block_size
 	struct iovec *iov; // VOL_READ, VOL_WRITE: sums to len; any alignment, any number
@@ -48,7 +55,7 @@ struct vol_info {
 	uint32_t block_size; // 512 or 4096
 	uint32_t opt_io_size; // bytes, 0: none
 	bool read_only;
-	bool can_discard, can_zero, volatile_cache;
+	bool can_discard, can_zero, can_erase, volatile_cache;
 	bool at_once; // vol_at_once() does something
 	bool failed; // a flush failed once: no flush succeeds until the volume is opened again
 };

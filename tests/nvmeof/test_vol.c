@@ -436,6 +436,41 @@ static void bad_shapes_are_refused(void **state)
 	vol_close(NULL);
 }
 
+/* Erased blocks are written over: a range that is only marked as zeros is a hole here. */
+static void erased_blocks_are_written(void **state)
+{
+	const struct kind *k = *state;
+	enum { LEN = 2 << 20 };
+	struct answer a = {
+		.io = { .op = VOL_WRITE_ZEROES, .erase = true, .off = 65536, .len = LEN }
+	};
+	uint8_t *buf = malloc(LEN);
+	struct vol_info info;
+	struct env e;
+
+	start(k, &e);
+	assert_non_null(buf);
+	vol_info(e.v, &info);
+	assert_true(info.can_erase);
+	memset(buf, 0x5a, LEN);
+	assert_int_equal(rw(e.c, VOL_WRITE, 65536, buf, LEN), 0);
+	a.io.unmap = true; // erasing is stronger
+	assert_int_equal(run(e.c, &a), 0);
+	assert_int_equal(rw(e.c, VOL_READ, 65536, buf, LEN), 0);
+	for (size_t i = 0; i < LEN; i++)
+		assert_int_equal(buf[i], 0);
+	if (k->kind == K_FILE) {
+		int fd = open(e.path, O_RDONLY | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		assert_int_equal(lseek(fd, 65536, SEEK_DATA), 65536);
+		assert_true(lseek(fd, 65536, SEEK_HOLE) >= 65536 + LEN);
+		close(fd);
+	}
+	free(buf);
+	stop(&e);
+}
+
 /* All of it is done, in order, or nothing is; what has to wait is never done at once. */
 static void at_once_or_not_at_all(void **state)
 {
@@ -517,9 +552,10 @@ int main(void)
 		{ "resize", resize_follows, false },
 		{ "IO-09 no memory", open_survives_no_memory, false },
 		{ "at once", at_once_or_not_at_all, false },
+		{ "erased blocks", erased_blocks_are_written, true },
 	};
-	struct CMUnitTest t[7 * N_KINDS + 4];
-	static char names[7 * N_KINDS][80];
+	struct CMUnitTest t[8 * N_KINDS + 4];
+	static char names[8 * N_KINDS][80];
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -20,6 +20,7 @@
 
 #define MEM_SIZE (8UL << 20)
 #define HELD_MAX 256
+#define ENV_REGIONS_MAX 16
 
 struct layout {
 	const char *name;
@@ -83,6 +84,7 @@ struct env {
 	uint64_t features; // 0: everything that is offered and fits the layout
 	size_t mem_size; // 0: MEM_SIZE
 	uint32_t ring_size; // 0: 64
+	unsigned n_regions; // that it is told as, end to end; 0: one
 	bool blind; // the front-end does not read configuration space
 	uint32_t base; // where the ring goes on; 0: a new ring
 	struct vho_inflight *region; // the front-end's inflight region, or NULL
@@ -140,14 +142,40 @@ static inline int env_ring_up(struct env *e)
 	return vho_dev_queue_try_start(e->dev, 0);
 }
 
+/* Guest address behind region i of n_regions: they are equally long. */
+static inline uint64_t env_region_end(const struct env *e, unsigned i)
+{
+	return e->mem.r[0].gpa + e->mem.r[0].size / ENV_REGIONS_MAX * (i + 1);
+}
+
+/* The memory as one region, or as several: the last one has what is left. */
+static inline int env_map(struct env *e)
+{
+	const struct drv_region *m = &e->mem.r[0];
+	struct vho_mem_region r[ENV_REGIONS_MAX];
+	int fds[ENV_REGIONS_MAX];
+	unsigned n = e->n_regions ? e->n_regions : 1;
+	uint64_t at = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t end = i + 1 == n ? m->size : env_region_end(e, i) - m->gpa;
+
+		r[i] = (struct vho_mem_region){ .gpa = m->gpa + at,
+			.size = end - at,
+			.uva = (uint64_t)(uintptr_t)m->host + at,
+			.mmap_off = at };
+		fds[i] = m->fd;
+		at = end;
+	}
+	return vho_mem_create(r, fds, n, &e->map);
+}
+
 /* Negotiate, hand over memory and the ring: what a transport does. 0 or -errno. */
 static inline int env_connect(struct env *e, const struct layout *l, uint64_t features)
 {
-	struct vho_mem_region r = { e->mem.r[0].gpa, e->mem.r[0].size,
-		(uint64_t)(uintptr_t)e->mem.r[0].host, 0 };
 	struct vho_inflight *inf = NULL;
 	uint8_t config[64];
-	int fd = e->mem.r[0].fd, ret;
+	int ret;
 
 	vho_dev_attach(e->dev);
 	if (!e->blind)
@@ -160,7 +188,7 @@ static inline int env_connect(struct env *e, const struct layout *l, uint64_t fe
 			vho_dev_set_inflight(e->dev, inf);
 	}
 	if (ret == 0)
-		ret = vho_mem_create(&r, &fd, 1, &e->map);
+		ret = env_map(e);
 	if (ret < 0)
 		return ret;
 	vho_dev_set_mem(e->dev, vho_mem_get(e->map));

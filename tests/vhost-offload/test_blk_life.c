@@ -88,7 +88,6 @@ static void config_reads_are_bounded(void **state)
 	memcpy(&c, all, sizeof(c));
 	assert_int_equal(dpu_le64_get(c.capacity), SECTORS);
 	assert_int_equal(dpu_le32_get(c.seg_max), 8);
-	assert_int_equal(dpu_le32_get(c.size_max), 1 << 20);
 	assert_int_equal(dpu_le32_get(c.blk_size), 512);
 	assert_int_equal(dpu_le32_get(c.opt_io_size), 128);
 	assert_int_equal(dpu_le16_get(c.num_queues), 2);

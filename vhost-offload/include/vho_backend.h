@@ -13,6 +13,7 @@ enum vho_blk_op {
 	VHO_BLK_FLUSH,
 	VHO_BLK_DISCARD,
 	VHO_BLK_WRITE_ZEROES,
+	VHO_BLK_SECURE_ERASE,
 };
 
 #define VHO_BLK_SCRATCH 192
@@ -25,7 +26,7 @@ enum vho_blk_op {
 struct vho_blk_io {
 	enum vho_blk_op op;
 	bool unmap; // WRITE_ZEROES may deallocate
-	bool fua; // must be stable when answered (write-through mode)
+	bool fua; // must be stable when answered (write-through mode; every SECURE_ERASE)
 	uint64_t off; // bytes from the start of the volume
 	uint64_t len; // bytes; for READ and WRITE the sum of iov
 	struct iovec *iov; // guest memory; stays mapped until answered
@@ -42,6 +43,11 @@ struct vho_blk_limits {
 	uint32_t opt_io_size; // bytes, 0: none
 	uint32_t max_discard_sectors, max_zeroes_sectors; // 512-byte sectors; 0: not supported
 	uint32_t discard_align_sectors;
+	/*
+	 * SECURE_ERASE: of the ranges' old content nothing may be left where the store can reach;
+	 * deallocating them is not enough.
+	 */
+	uint32_t max_erase_sectors, erase_align_sectors;
 	bool read_only;
 	bool flush; // volatile cache below: FLUSH means something
 	bool at_once; // the store has at_once(), and mostly takes what it is asked

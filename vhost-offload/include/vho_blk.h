@@ -37,6 +37,18 @@ struct vho_blk_conf {
 	const char *serial; // GET_ID, cut to 20 bytes; copied
 	uint16_t n_queues; // 1..256
 	uint16_t seg_max; // data segments per request, 1..1022
+	/*
+	 * Bytes of one data segment: whole pages of 4096, at most 1 GiB. 0: VIRTIO_BLK_F_SIZE_MAX
+	 * is not offered, and only a whole request has a limit. A driver that accepts it is held
+	 * to it.
+	 */
+	uint32_t size_max;
+	/*
+	 * Offer VIRTIO_BLK_F_SECURE_ERASE, where the store can. Linux takes the smaller of its
+	 * limit and that of DISCARD for both, and an erasure is limited to what can be written in a
+	 * while: discarding a large disk takes more requests then.
+	 */
+	bool secure_erase;
 	uint16_t depth; // requests in flight per queue that we hold memory for
 	bool read_only;
 	uint64_t features_off; // bits not to offer
@@ -47,7 +59,7 @@ struct vho_blk_conf {
 /* Written by the queue's worker, read by any thread. */
 struct vho_blk_stats {
 	dpu_counter reads, read_bytes, writes, write_bytes;
-	dpu_counter flushes, discards, zeroes, get_ids;
+	dpu_counter flushes, discards, zeroes, erases, get_ids;
 	dpu_counter errors[VHO_BLK_ERR_COUNT];
 };
 
