@@ -21,7 +21,7 @@ static int rings_start(struct drv_blk *b, const struct drv_blk_conf *c, uint32_t
 			.size = size,
 			.features = b->vu.features,
 			.region = i,
-			.indirect_max = 8 };
+			.indirect_max = c->indirect_max ? c->indirect_max : 8 };
 
 		ret = drv_ring_init(&b->rings[i], &b->mem, &rc);
 		if (!ret)

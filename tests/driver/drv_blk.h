@@ -35,6 +35,7 @@ struct drv_blk_conf {
 	unsigned n_queues; // 0: 1
 	unsigned regions; // 0: 1
 	size_t region_size; // 0: 32 MiB
+	unsigned indirect_max; // entries of an indirect table, 0: 8
 };
 
 /* One request's guest memory. */

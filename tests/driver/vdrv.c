@@ -12,6 +12,7 @@ static const struct {
 	{ "blk-load", "load a disk and measure it", vdrv_blk_load },
 	{ "blk-verify", "write and read a disk at random and verify every byte", vdrv_blk_verify },
 	{ "blk-crash", "kill the back-end over and over in verified I/O", vdrv_blk_crash },
+	{ "blk-shapes", "cut requests into segments of any kind and verify them", vdrv_blk_shapes },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
 	{ "net-steer", "see on which receive queue each flow arrives", vdrv_net_steer },
 	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },

@@ -5,6 +5,7 @@
 int vdrv_blk_load(int argc, char **argv);
 int vdrv_blk_verify(int argc, char **argv);
 int vdrv_blk_crash(int argc, char **argv);
+int vdrv_blk_shapes(int argc, char **argv);
 int vdrv_blk_diff(int argc, char **argv);
 int vdrv_net_ping(int argc, char **argv);
 int vdrv_net_steer(int argc, char **argv);
