@@ -14,7 +14,9 @@
 #define TABLE_LEN (3 * sizeof(struct vring_desc))
 #define SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
 
-typedef uint64_t __attribute__((may_alias)) ring_word; // two or three ring fields in one access
+/* Several fields of a ring in one access: a used element is aligned to 4 bytes only. */
+typedef uint64_t __attribute__((may_alias)) pdesc_word;
+typedef uint64_t __attribute__((may_alias, aligned(4))) used_word;
 
 /* What the stages have found out about the requests at the front of the ring, as columns. */
 struct burst {
@@ -174,7 +176,7 @@ static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 	uint16_t mask = (uint16_t)(q->size - 1), at = q->next_used;
 
 	for (unsigned i = 0; i < n; i++) {
-		volatile ring_word *u = (volatile void *)&q->used->ring[(uint16_t)(at + i) & mask];
+		volatile used_word *u = (volatile void *)&q->used->ring[(uint16_t)(at + i) & mask];
 
 		*u = htole64(b->id[i] | (uint64_t)b->used[i] << 32);
 		if (q->inflight)
@@ -260,7 +262,7 @@ static inline void use_packed(const struct vho_queue *q, const struct burst *b, 
 			(uint64_t)vho_packed_used_flags(wrap, true) << 48;
 
 	__atomic_store_n(
-		(volatile ring_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
+		(volatile pdesc_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
 }
 
 /* The first element is written last: the driver sees the others with it. */

@@ -43,10 +43,11 @@ struct fixture {
 	struct guest_req req[N];
 };
 
-enum region { NO_REGION, REGION };
+/* TIGHT: memory ends soon behind what is used, so that a wild index leaves it. */
+enum memory { PLENTY, WITH_REGION, TIGHT };
 
 static void start(struct fixture *f, const struct layout *l, const struct vho_blk_store_ops *ops,
-	enum region region)
+	enum memory memory)
 {
 	struct vol_ram_conf rc = { "disk", BYTES, 512 };
 	struct vho_blk_conf conf = { .name = "b", .serial = "s", .n_queues = 1, .seg_max = 20 };
@@ -57,7 +58,8 @@ static void start(struct fixture *f, const struct layout *l, const struct vho_bl
 	f->e.ops = ops;
 	f->e.store = f->vol;
 	f->e.ring_size = l->packed ? 251 : 256; // chains of three cross its end, at every place
-	if (region == REGION)
+	f->e.mem_size = memory == TIGHT ? 768 << 10 : 0;
+	if (memory == WITH_REGION)
 		assert_int_equal(
 			vho_inflight_create(1, (uint16_t)f->e.ring_size, l->packed, &f->e.region),
 			0);
@@ -126,6 +128,12 @@ static void add(struct fixture *f, unsigned i, enum odd odd, uint32_t *seed)
 	spoil_ids(&f->e.ring);
 }
 
+static void ended(struct vol_io *io, int err)
+{
+	(void)io;
+	assert_int_equal(err, 0);
+}
+
 /* What the driver saw of a whole test: a sum over everything, and what was counted. */
 struct outcome {
 	uint64_t sum;
@@ -136,7 +144,12 @@ struct outcome {
 static void mix(struct outcome *o, const void *p, size_t len)
 {
 	const uint8_t *b = p;
+	uint64_t w;
 
+	for (; len >= sizeof(w); b += sizeof(w), len -= sizeof(w)) {
+		memcpy(&w, b, sizeof(w));
+		o->sum = (o->sum ^ w) * 0x100000001b3ULL;
+	}
 	for (size_t i = 0; i < len; i++)
 		o->sum = (o->sum ^ b[i]) * 0x100000001b3ULL;
 }
@@ -160,7 +173,7 @@ static void whole_run(const struct layout *l, const struct vho_blk_store_ops *op
 	uint32_t seed = 5;
 
 	*o = (struct outcome){ 0 };
-	start(&f, l, ops, NO_REGION);
+	start(&f, l, ops, PLENTY);
 	for (unsigned k = 0; k < RUNS; k++) {
 		struct drv_used u;
 		unsigned n = l->indirect_max ? N : f.e.ring.size / 18; // what fits, cut as fine
@@ -225,6 +238,158 @@ static void same_as_one_by_one(void **state)
 	}
 }
 
+/* ---- rings that no driver writes ---- */
+
+#define HOSTILE_N 8U
+#define HOSTILE_TRIALS 400U
+#define SCRATCH 16384U
+
+/* One field of one descriptor becomes something else. Other requests' memory stays theirs. */
+static void spoil_desc(
+	struct fixture *f, struct vring_desc *d, uint16_t next_id, uint8_t *scratch, uint32_t *seed)
+{
+	static const uint32_t lens[] = { 0, 1, 2, 15, 16, 17, 48, 511, 512, 4096, 8192, 8193,
+		UINT32_MAX };
+	const struct drv_region *m = &f->e.mem.r[0];
+	const uint64_t addrs[] = { 0, m->gpa + m->size - 8, m->gpa + m->size, UINT64_MAX - 8,
+		drv_mem_gpa(&f->e.mem, scratch), drv_mem_gpa(&f->e.mem, scratch + 1) };
+	const uint16_t nexts[] = { next_id, (uint16_t)(next_id + 1), (uint16_t)f->e.ring.size,
+		0xffff, 0 };
+	uint16_t bits = (uint16_t)(1U << rnd(seed) % 3);
+
+	switch (rnd(seed) % 4) {
+	case 0:
+		d->addr = addrs[rnd(seed) % ARRAY_LEN(addrs)];
+		break;
+	case 1:
+		d->len = lens[rnd(seed) % ARRAY_LEN(lens)];
+		break;
+	case 2: // in the packed layout flags stand where next does here, and next where flags do
+		if (f->e.ring.packed)
+			d->next ^= bits;
+		else
+			d->flags ^= bits;
+		break;
+	default:
+		if (f->e.ring.packed)
+			d->flags = nexts[rnd(seed) % ARRAY_LEN(nexts)];
+		else
+			d->next = nexts[rnd(seed) % ARRAY_LEN(nexts)];
+		break;
+	}
+}
+
+/* Split: an index leads outside its table, to a descriptor that would do. */
+static void lead_astray(
+	struct fixture *f, const struct layout *l, unsigned k, uint8_t *scratch, uint32_t *seed)
+{
+	struct drv_ring *r = &f->e.ring;
+	struct vring_desc *out = (struct vring_desc *)(void *)scratch;
+	struct vring_desc *in_ring = (struct vring_desc *)(uintptr_t)r->desc;
+	uint16_t far = (uint16_t)(out - in_ring), head = r->avail->ring[k];
+	unsigned which = rnd(seed) % 3;
+
+	if (which == 2) {
+		*out = in_ring[head];
+		r->avail->ring[k] = far;
+	} else if (l->indirect_max) {
+		struct vring_desc *t = &r->tables[head * l->indirect_max];
+
+		t[3] = t[t[which].next];
+		t[which].next = 3;
+	} else {
+		struct vring_desc *d = &in_ring[which ? in_ring[head].next : head];
+
+		*out = in_ring[d->next];
+		d->next = far;
+	}
+}
+
+static void spoil(struct fixture *f, const struct layout *l, uint8_t *scratch, uint32_t *seed)
+{
+	struct drv_ring *r = &f->e.ring;
+	unsigned k = rnd(seed) % HOSTILE_N;
+
+	if (!r->packed && rnd(seed) % 4 == 0) {
+		lead_astray(f, l, k, scratch, seed);
+		return;
+	}
+	if (!r->packed && rnd(seed) % 8 == 0) {
+		const uint16_t heads[] = { 0, 1, (uint16_t)r->size, 0xffff };
+
+		r->avail->ring[k] = heads[rnd(seed) % ARRAY_LEN(heads)];
+		return;
+	}
+	if (!r->packed && rnd(seed) % 32 == 0) {
+		r->avail->idx = (uint16_t)(r->avail->idx + r->size + 1);
+		return;
+	}
+	if (l->indirect_max && rnd(seed) % 2)
+		spoil_desc(f, &r->tables[k * l->indirect_max + rnd(seed) % 3],
+			(uint16_t)(rnd(seed) % 4), scratch, seed);
+	else if (r->packed)
+		spoil_desc(f,
+			(struct vring_desc *)(uintptr_t)&r->pdesc[rnd(seed) % (3 * HOSTILE_N)],
+			(uint16_t)k, scratch, seed);
+	else
+		spoil_desc(f, (struct vring_desc *)(uintptr_t)&r->desc[3 * k + rnd(seed) % 3],
+			(uint16_t)(3 * k), scratch, seed);
+}
+
+/* Everything that the device can have changed. */
+static uint64_t hostile_outcome(
+	const struct layout *l, const struct vho_blk_store_ops *ops, uint32_t seed, bool *broken)
+{
+	struct outcome o = { 0 };
+	static uint8_t disk[BYTES];
+	struct iovec v = { disk, BYTES };
+	struct vol_io io = { .op = VOL_READ, .len = BYTES, .iov = &v, .n_iov = 1, .done = ended };
+	struct fixture f;
+	uint8_t *scratch[3];
+
+	start(&f, l, ops, TIGHT);
+	for (unsigned i = 0; i < ARRAY_LEN(scratch); i++)
+		scratch[i] = drv_mem_alloc(&f.e.mem, 0, SCRATCH, 64);
+	for (unsigned i = 0; i < HOSTILE_N; i++)
+		add(&f, i, PLAIN, &seed);
+	for (unsigned n = 1 + rnd(&seed) % ARRAY_LEN(scratch); n > 0; n--)
+		spoil(&f, l, scratch[n - 1], &seed);
+	for (unsigned i = 0; i < 2 * HOSTILE_N; i++)
+		vho_blk_poll(f.e.blk, 0, f.e.chan, 32);
+	*broken = f.e.dev->queues[0].q.broken;
+	take_stats(&f, &o);
+	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)
+		o.sum = o.sum * 31 + dpu_counter_read(&f.e.dev->queues[0].q.stats.errors[i]);
+	vol_submit(f.e.chan, &io);
+	while (vol_chan_inflight(f.e.chan) > 0)
+		vol_chan_poll(f.e.chan);
+	mix(&o, disk, BYTES);
+	mix(&o, f.e.mem.r[0].host, f.e.mem.r[0].used);
+	mix(&o, o.stats, sizeof(o.stats));
+	stop(&f);
+	return o.sum;
+}
+
+static void hostile_as_one_by_one(void **state)
+{
+	const struct layout *l = *state;
+	struct vho_blk_store_ops plain = *card_blk_store_ops();
+	unsigned n_broken = 0, n_burst = 0;
+
+	plain.at_once = NULL;
+	for (uint32_t seed = 1; seed <= HOSTILE_TRIALS; seed++) {
+		bool a, b;
+		uint64_t bursts = hostile_outcome(l, spied_ops(false), seed, &a);
+
+		n_burst += spied_n > 0;
+		if (bursts != hostile_outcome(l, &plain, seed, &b) || a != b)
+			fail_msg("seed %u", seed);
+		n_broken += a;
+	}
+	assert_true(n_broken > HOSTILE_TRIALS / 10 && n_broken < HOSTILE_TRIALS);
+	assert_true(n_burst > HOSTILE_TRIALS / 2);
+}
+
 static unsigned answered(struct fixture *f)
 {
 	struct drv_used u;
@@ -241,7 +406,7 @@ static void keeps_to_its_budget(void **state)
 	uint32_t seed = 7;
 	struct fixture f;
 
-	start(&f, *state, spied_ops(false), NO_REGION);
+	start(&f, *state, spied_ops(false), PLENTY);
 	for (unsigned i = 0; i < 11; i++)
 		add(&f, i, PLAIN, &seed);
 	assert_int_equal(vho_blk_poll(f.e.blk, 0, f.e.chan, 0), 0);
@@ -269,7 +434,7 @@ static void bytes_bound_a_turn(void **state)
 {
 	struct fixture f;
 
-	start(&f, *state, spied_ops(false), NO_REGION);
+	start(&f, *state, spied_ops(false), PLENTY);
 	for (unsigned i = 0; i < 5; i++)
 		add_read(&f, i, 96 << 10);
 	vho_blk_poll(f.e.blk, 0, f.e.chan, 32);
@@ -310,7 +475,7 @@ static void inflight_requests_are_marked(void **state)
 
 	(void)spied_ops(false);
 	spied.at_once = look_for_marks;
-	start(&f, l, &spied, REGION);
+	start(&f, l, &spied, WITH_REGION);
 	marked = &f;
 	for (unsigned i = 0; i < 10; i++)
 		add(&f, i, PLAIN, &seed);
@@ -386,6 +551,7 @@ int main(void)
 		CMUnitTestFunction fn;
 	} rows[] = {
 		{ "same as one by one", same_as_one_by_one },
+		{ "hostile as one by one", hostile_as_one_by_one },
 		{ "budget", keeps_to_its_budget },
 		{ "bytes of a turn", bytes_bound_a_turn },
 		{ "inflight region", inflight_requests_are_marked },
