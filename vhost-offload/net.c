@@ -172,6 +172,8 @@ static void pairs_changed(struct vho_net *net)
 static void park_pairs(struct vho_net *net)
 {
 	for (unsigned idx = 0; idx < 2u * net->max_pairs; idx += 2) {
+		if (queue_is_control(&net->dev, idx))
+			break; // a driver without MQ: it has no pairs behind the first
 		if (!queue_wanted(&net->dev, idx))
 			vho_dev_queue_stop(&net->dev, idx);
 		else
