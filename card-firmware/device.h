@@ -56,6 +56,15 @@ struct card_chan {
 	int chan_fd; // the channel's; -1: none
 };
 
+/* A queue of a NIC whose driver may have calls held back. */
+struct card_coal {
+	struct card_poller poller;
+	struct card_function *f; // borrowed: contains us
+	unsigned idx; // of the queue
+	bool wanted; // control thread: the driver has asked for it
+	bool running, polled; // only the queue's worker
+};
+
 struct card_function {
 	TAILQ_ENTRY(card_function) link;
 	char name[CARD_NAME_MAX + 1];
@@ -68,6 +77,7 @@ struct card_function {
 	unsigned first_worker; // of queue (pair) 0; the others follow round robin
 	/* NIC */
 	struct card_net_conf net_conf;
+	struct card_coal *coal; // owned; NIC: by queue, held-back calls that a worker looks after
 	struct vho_net *net; // owned
 	struct card_net_port net_port;
 	struct odp_port *port; // owned

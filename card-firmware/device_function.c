@@ -42,6 +42,7 @@ static void function_free(struct card_function *f)
 	free(f->chans);
 	free(f->deferred);
 	free(f->kicks);
+	free(f->coal);
 	free(f->net_port.dropped);
 	free(f->socket);
 	free(f);
@@ -131,9 +132,12 @@ static int net_open(struct card_function *f)
 
 	memcpy(net_conf.mac, conf->mac, sizeof(net_conf.mac));
 	f->kicks = dpu_calloc(2u * conf->n_pairs, sizeof(*f->kicks));
+	f->coal = dpu_calloc(2u * conf->n_pairs, sizeof(*f->coal));
 	f->net_port.dropped = dpu_calloc(conf->n_pairs, sizeof(*f->net_port.dropped));
-	if (!f->kicks || !f->net_port.dropped)
+	if (!f->kicks || !f->coal || !f->net_port.dropped)
 		return -ENOMEM;
+	for (unsigned i = 0; i < 2u * conf->n_pairs; i++)
+		f->coal[i] = (struct card_coal){ .f = f, .idx = i };
 	ret = vho_net_create(&net_conf, &f->host, &f->net);
 	if (ret)
 		return ret;

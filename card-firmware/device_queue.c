@@ -34,6 +34,47 @@ static void on_net_kick(struct card_watch *watch)
 	odp_rxq_wake(k->w, k->port, k->rxq);
 }
 
+static unsigned coal_poll(void *arg)
+{
+	const struct card_coal *k = arg;
+
+	return vho_net_coal_poll(k->f->net, k->idx);
+}
+
+static unsigned coal_nap_us(void *arg)
+{
+	const struct card_coal *k = arg;
+
+	return vho_net_coal_left_us(k->f->net, k->idx);
+}
+
+/* Look after the queue's calls while it runs and its driver wants some of them later. */
+static int coal_sync(struct card_worker *w, void *arg)
+{
+	struct card_coal *k = arg;
+	bool poll = k->running && vho_net_coalesces(k->f->net, k->idx);
+	int ret = 0;
+
+	if (poll && !k->polled) {
+		k->poller = (struct card_poller){
+			.poll = coal_poll, .nap_us = coal_nap_us, .arg = k
+		};
+		ret = card_worker_poller_add(w, &k->poller);
+		k->polled = !ret;
+	} else if (!poll && k->polled) {
+		card_worker_poller_del(w, &k->poller);
+		vho_net_coal_flush(k->f->net, k->idx);
+		k->polled = false;
+	}
+	return ret;
+}
+
+static void coal_run(struct card_worker *w, struct card_coal *k, bool running)
+{
+	k->running = running;
+	(void)coal_sync(w, k); // without a poller packets alone send the calls
+}
+
 static int net_attach(struct card_worker *w, void *arg)
 {
 	const struct call *q = arg;
@@ -45,8 +86,10 @@ static int net_attach(struct card_worker *w, void *arg)
 
 	if (q->idx % 2 == 0) {
 		ret = odp_txq_attach(ow, f->port, pair);
-		if (!ret)
+		if (!ret) {
 			vho_dev_queue_run(f->dev, q->idx, true);
+			coal_run(w, &f->coal[q->idx], true);
+		}
 		return ret;
 	}
 	*k = (struct card_kick){ { on_net_kick }, q->kick_fd, ow, f->port, pair };
@@ -64,6 +107,7 @@ static int net_attach(struct card_worker *w, void *arg)
 	else
 		odp_rxq_wakeable(ow, f->port, pair);
 	vho_dev_queue_run(f->dev, q->idx, true);
+	coal_run(w, &f->coal[q->idx], true);
 	return 0;
 }
 
@@ -74,6 +118,7 @@ static int net_detach(struct card_worker *w, void *arg)
 	struct odp_worker *ow = odp_worker(f->card->dp, card_worker_idx(w));
 	uint16_t pair = (uint16_t)(q->idx / 2);
 
+	coal_run(w, &f->coal[q->idx], false);
 	vho_dev_queue_run(f->dev, q->idx, false);
 	if (q->idx % 2 == 0) {
 		odp_txq_detach(ow, f->port, pair);
@@ -393,6 +438,27 @@ static void blk_stop(struct card_function *f, unsigned idx)
 		c->inv->reap_timer = c->vho_loop.timer(c->vho_loop.arg, REAP_MS, on_reap, c);
 }
 
+static int net_start(struct card_function *f, struct call *q)
+{
+	f->coal[q->idx].wanted = vho_net_coalesces(f->net, q->idx);
+	return card_worker_call(
+		card_worker_of(f->card, f->first_worker, q->idx / 2), net_attach, q);
+}
+
+/* The driver may have changed its mind about calls: the queues' workers hear of it. */
+static void coal_changed(struct card_function *f)
+{
+	for (unsigned i = 0; f->net && i < 2u * f->net_conf.n_pairs; i++) {
+		bool wanted = vho_net_coalesces(f->net, i);
+
+		if (wanted == f->coal[i].wanted)
+			continue;
+		f->coal[i].wanted = wanted;
+		(void)card_worker_call(
+			card_worker_of(f->card, f->first_worker, i / 2), coal_sync, &f->coal[i]);
+	}
+}
+
 static int queue_start(void *arg, struct vho_dev *dev, unsigned idx, int kick_fd)
 {
 	struct card_function *f = arg;
@@ -407,8 +473,7 @@ static int queue_start(void *arg, struct vho_dev *dev, unsigned idx, int kick_fd
 	if (f->kind == VHO_DEV_BLK)
 		ret = blk_start(f, idx, kick_fd);
 	else
-		ret = card_worker_call(
-			card_worker_of(f->card, f->first_worker, idx / 2), net_attach, &q);
+		ret = net_start(f, &q);
 	if (ret)
 		dpu_warn_ratelimited(
 			"device: queue not started", "dev=%s queue=%u err=%d", f->name, idx, ret);
@@ -432,6 +497,7 @@ static void changed(void *arg, struct vho_dev *dev)
 	struct card_function *f = arg;
 
 	(void)dev;
+	coal_changed(f);
 	if (f->port)
 		odp_port_caps_changed(f->port);
 }

@@ -34,7 +34,8 @@
 		BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                      \
 		BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |                    \
 		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |         \
-		BIT(VIRTIO_NET_F_HASH_REPORT))
+		BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(VIRTIO_NET_F_NOTF_COAL) |                      \
+		BIT(VIRTIO_NET_F_VQ_NOTF_COAL))
 
 const char *vho_net_drop_name(enum vho_net_drop d)
 {
@@ -122,6 +123,15 @@ static void limits_changed(struct vho_net *net)
 	atomic_store_explicit(&net->frame_max, max, memory_order_relaxed);
 }
 
+static void coalescing_changed(struct vho_net *net)
+{
+	bool any = false;
+
+	for (unsigned idx = 0; idx < 2u * net->max_pairs; idx++)
+		any |= vho_net_coalesces(net, idx);
+	atomic_store_explicit(&net->coalescing, any, memory_order_relaxed);
+}
+
 /*
  * What the filter may act on: a front-end that keeps the control queue to itself (QEMU) acks its
  * features all the same, and then no command ever tells us which VLANs the driver wants.
@@ -132,6 +142,7 @@ static void reset_ctrl(struct vho_net *net, bool seen)
 
 	net->ctrl_seen = seen;
 	vho_net_ctrl_reset(&net->ctrl, seen ? f : f & ~BIT(VIRTIO_NET_F_CTRL_VLAN));
+	coalescing_changed(net);
 }
 
 static void features_set(struct vho_dev *dev)
@@ -241,6 +252,7 @@ void vho_net_ctrl_poll(struct vho_net *net)
 			park_pairs(net); // before the driver reads that it is so
 		else
 			pairs_changed(net);
+		coalescing_changed(net);
 		vho_queue_push(&dq->q, &c.elem, answer);
 		vho_queue_publish(&dq->q);
 		done++;
@@ -333,6 +345,8 @@ static uint64_t offerable(uint64_t features)
 		{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, BIT(VIRTIO_NET_F_CTRL_VQ) },
 		{ VIRTIO_NET_F_HASH_REPORT, BIT(VIRTIO_NET_F_CTRL_VQ) },
 		{ VIRTIO_NET_F_RSS, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_NOTF_COAL, BIT(VIRTIO_NET_F_CTRL_VQ) },
+		{ VIRTIO_NET_F_VQ_NOTF_COAL, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	};
 
 	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -372,7 +386,8 @@ int vho_net_create(
 		goto err_pairs;
 	}
 	net->fast = vho_net_fast_best();
-	net->rest_tsc = (uint32_t)(rte_get_tsc_hz() / 1000000 * REST_MAX_US);
+	net->us_tsc = rte_get_tsc_hz() / 1000000;
+	net->rest_tsc = (uint32_t)(net->us_tsc * REST_MAX_US);
 	net->pool = conf->pool;
 	net->mbuf_room = rte_pktmbuf_data_room_size(conf->pool) - RTE_PKTMBUF_HEADROOM;
 	net->max_pairs = conf->max_pairs;
@@ -385,6 +400,7 @@ int vho_net_create(
 	if (ret)
 		goto err_flows;
 	vho_net_ctrl_init(&net->ctrl, host, conf->mac, conf->max_pairs);
+	net->ctrl.queues = net->dev.queues;
 	limits_changed(net);
 	*out = net;
 	return 0;

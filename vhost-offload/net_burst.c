@@ -163,6 +163,14 @@ __attribute__((cold, noinline)) static struct rte_mbuf *make_rarp(struct vho_net
 	return m;
 }
 
+static inline void notify(struct vho_net *net, struct vho_queue *q, unsigned idx)
+{
+	if (likely(!atomic_load_explicit(&net->coalescing, memory_order_relaxed)))
+		vho_queue_notify(q);
+	else
+		vho_net_notify_later(net, idx);
+}
+
 static inline bool queue_serves(struct vho_queue *q)
 {
 	if (unlikely(!q->running || q->broken || !q->mem))
@@ -249,7 +257,7 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 	}
 	if (!any)
 		return (uint16_t)got;
-	vho_queue_notify(q);
+	notify(net, q, 2u * pair + 1);
 	rest_set(&np->rest, net->rest_tsc, n - left);
 	dpu_counter_add(&st->rx_packets, got);
 	return (uint16_t)got;
@@ -467,5 +475,5 @@ void vho_net_tx_notify(struct vho_net *net, uint16_t pair)
 	struct vho_queue *q = &net->dev.queues[2u * pair].q;
 
 	if (likely(q->running && !q->broken))
-		vho_queue_notify(q);
+		notify(net, q, 2u * pair);
 }

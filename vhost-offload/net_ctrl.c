@@ -8,6 +8,7 @@
 
 #include <linux/virtio_net.h>
 
+#include "device.h"
 #include "dpu_alloc.h"
 #include "dpu_wire.h"
 
@@ -15,6 +16,16 @@
 #define VIRTIO_NET_F_GUEST_USO4 54
 #define VIRTIO_NET_F_GUEST_USO6 55
 #endif
+
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL // VIRTIO 1.3, too
+#define VIRTIO_NET_F_VQ_NOTF_COAL 52
+#endif
+#ifndef VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
+#endif
+
+#define RESULT_MAX 8u // bytes of a command's result
 
 #define GUEST_OFFLOADS                                                             \
 	(1ULL << VIRTIO_NET_F_GUEST_CSUM | 1ULL << VIRTIO_NET_F_GUEST_TSO4 |       \
@@ -27,6 +38,8 @@ struct reader {
 	const struct iovec *iov;
 	size_t off; // inside iov[0]
 	uint64_t left; // bytes
+	uint8_t result[RESULT_MAX]; // what a command answers behind its status
+	unsigned result_len;
 };
 
 /* True when all of n bytes were there. */
@@ -104,6 +117,8 @@ static void set_initial(struct vho_net_ctrl *c, uint64_t features)
 	atomic_store_explicit(&c->pairs, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->guest_offloads, features & GUEST_OFFLOADS, memory_order_relaxed);
 	atomic_store_explicit(&c->announce, false, memory_order_relaxed);
+	for (unsigned i = 0; i < sizeof(c->coal) / sizeof(c->coal[0]); i++)
+		atomic_store_explicit(&c->coal[i], 0, memory_order_relaxed);
 }
 
 void vho_net_ctrl_init(struct vho_net_ctrl *c, const struct vho_host *host, const uint8_t mac[6],
@@ -401,6 +416,65 @@ static bool offloads(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, str
 	return true;
 }
 
+static bool take_coal(struct reader *r, uint64_t *out)
+{
+	dpu_le32 packets, usecs;
+
+	if (r->left != sizeof(packets) + sizeof(usecs) || !take(r, &packets, sizeof(packets)) ||
+		!take(r, &usecs, sizeof(usecs)))
+		return false;
+	*out = VHO_COAL(dpu_le32_get(packets), dpu_le32_get(usecs));
+	return true;
+}
+
+/* Every receiveq (way 0) or transmitq (way 1). */
+static bool coal_all(struct vho_net_ctrl *c, struct reader *r, unsigned way)
+{
+	uint64_t conf;
+
+	if (!take_coal(r, &conf))
+		return false;
+	for (unsigned idx = way; idx < 2u * c->max_pairs; idx += 2)
+		atomic_store_explicit(&c->coal[idx], conf, memory_order_relaxed);
+	return true;
+}
+
+static bool coal_get(const struct vho_net_ctrl *c, uint16_t idx, struct reader *r)
+{
+	uint64_t conf = vho_net_ctrl_coal(c, idx);
+	dpu_le32 packets = dpu_le32_put(VHO_COAL_PACKETS(conf));
+	dpu_le32 usecs = dpu_le32_put(VHO_COAL_USECS(conf));
+
+	if (r->left != 0)
+		return false;
+	memcpy(r->result, &packets, sizeof(packets));
+	memcpy(r->result + sizeof(packets), &usecs, sizeof(usecs));
+	r->result_len = sizeof(packets) + sizeof(usecs);
+	return true;
+}
+
+/* 5.1.6.5.9: all queues of a kind, or one that is a receiveq or transmitq and enabled. */
+static bool coalesce(struct vho_net_ctrl *c, uint64_t features, uint8_t cmd, struct reader *r)
+{
+	uint16_t idx, reserved;
+	uint64_t conf;
+
+	if (cmd == VIRTIO_NET_CTRL_NOTF_COAL_TX_SET || cmd == VIRTIO_NET_CTRL_NOTF_COAL_RX_SET)
+		return has(features, VIRTIO_NET_F_NOTF_COAL) &&
+		       coal_all(c, r, cmd == VIRTIO_NET_CTRL_NOTF_COAL_TX_SET);
+	if (!has(features, VIRTIO_NET_F_VQ_NOTF_COAL) || !take16(r, &idx) ||
+		!take16(r, &reserved) || idx >= 2u * c->max_pairs)
+		return false;
+	if (c->queues && !(c->queues[idx].enabled && c->queues[idx].has_addr))
+		return false;
+	if (cmd == VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET)
+		return coal_get(c, idx, r);
+	if (cmd != VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET || !take_coal(r, &conf))
+		return false;
+	atomic_store_explicit(&c->coal[idx], conf, memory_order_relaxed);
+	return true;
+}
+
 /* A refused command leaves everything as it was. */
 static bool execute(struct vho_net_ctrl *c, uint64_t features, struct reader *r)
 {
@@ -412,6 +486,7 @@ static bool execute(struct vho_net_ctrl *c, uint64_t features, struct reader *r)
 		[VIRTIO_NET_CTRL_ANNOUNCE] = announce,
 		[VIRTIO_NET_CTRL_MQ] = mq,
 		[VIRTIO_NET_CTRL_GUEST_OFFLOADS] = offloads,
+		[VIRTIO_NET_CTRL_NOTF_COAL] = coalesce,
 	};
 	struct vho_net_filter before = c->want;
 	struct virtio_net_ctrl_hdr hdr;
@@ -430,13 +505,24 @@ uint32_t vho_net_ctrl_handle(
 {
 	struct reader r = { .iov = chain->iov, .left = chain->out_len };
 	bool ok = execute(c, features, &r);
+	uint8_t answer[1 + RESULT_MAX];
+	uint32_t len = 1, at = 0;
 
-	dpu_counter_add(ok ? &c->commands : &c->refused, 1);
-	for (unsigned i = chain->n_out; i < chain->n_out + chain->n_in; i++) {
-		if (chain->iov[i].iov_len == 0)
-			continue;
-		*(uint8_t *)chain->iov[i].iov_base = ok ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-		return 1;
+	if (ok && r.result_len > 0) {
+		ok = chain->in_len > r.result_len;
+		len = ok ? 1 + r.result_len : 1;
 	}
-	return 0;
+	answer[0] = ok ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	memcpy(answer + 1, r.result, RESULT_MAX);
+	dpu_counter_add(ok ? &c->commands : &c->refused, 1);
+	for (unsigned i = chain->n_out; i < chain->n_out + chain->n_in && at < len; i++) {
+		size_t part = len - at;
+
+		if (part > chain->iov[i].iov_len)
+			part = chain->iov[i].iov_len;
+		if (part)
+			memcpy(chain->iov[i].iov_base, answer + at, part);
+		at += (uint32_t)part;
+	}
+	return at;
 }

@@ -43,9 +43,17 @@ struct vho_net_ctrl_saved {
 	bool announce, has_hash;
 };
 
+/* What a driver wants of a queue's notifications, in one word. */
+#define VHO_COAL(packets, usecs) ((uint64_t)(usecs) << 32 | (packets))
+#define VHO_COAL_PACKETS(c) ((uint32_t)(c)) // 0: only time counts
+#define VHO_COAL_USECS(c) ((uint32_t)((c) >> 32)) // 0: nothing is held back
+
+struct vho_dev_queue;
+
 struct vho_net_ctrl {
 	/* Fixed after init. */
 	const struct vho_host *host; // borrowed: outlives the function
+	const struct vho_dev_queue *queues; // borrowed: the device's; NULL: all are enabled
 	uint16_t max_pairs;
 	uint8_t mac_initial[6];
 
@@ -57,6 +65,7 @@ struct vho_net_ctrl {
 	_Atomic(struct vho_net_hash *) hash; // owned; NULL: neither RSS nor hash reports
 	_Atomic uint16_t pairs; // receiveqs that the driver uses; 0: it has not said
 	_Atomic uint64_t guest_offloads; // VIRTIO_NET_F_GUEST_* bits; all negotiated ones at first
+	_Atomic uint64_t coal[2 * VHO_NET_PAIRS_MAX]; // VHO_COAL(), by queue
 	_Atomic bool announce; // VIRTIO_NET_S_ANNOUNCE is pending in the status field
 	_Atomic uint64_t commands, refused; // counters
 };
@@ -83,8 +92,9 @@ void vho_net_ctrl_restore(
 	struct vho_net_ctrl *c, uint64_t features, const struct vho_net_ctrl_saved *saved);
 
 /*
- * Execute one control command and write its one-byte answer. Returns the number of bytes written to
- * the in segments (for vho_queue_push): 1, or 0 when the driver left no room for the answer.
+ * Execute one control command and write its answer: one byte, and what it was asked for. Returns
+ * the number of bytes written to the in segments (for vho_queue_push): 0 when the driver left no
+ * room for the answer; one that has no room for all of a result gets an error.
  * Control thread.
  */
 uint32_t vho_net_ctrl_handle(
@@ -106,6 +116,11 @@ static inline const struct vho_net_filter *vho_net_ctrl_filter(const struct vho_
 static inline const struct vho_net_hash *vho_net_ctrl_hash(const struct vho_net_ctrl *c)
 {
 	return atomic_load_explicit(&c->hash, memory_order_acquire);
+}
+
+static inline uint64_t vho_net_ctrl_coal(const struct vho_net_ctrl *c, unsigned idx)
+{
+	return atomic_load_explicit(&c->coal[idx], memory_order_relaxed);
 }
 
 static inline bool vho_net_filter_listed(const uint8_t (*table)[6], uint16_t n, const uint8_t *addr)

@@ -25,10 +25,17 @@ struct vho_rest {
 	uint64_t until_tsc; // 0: none
 };
 
+/* A call to the driver that may be held back: only the queue's worker. */
+struct vho_coal {
+	uint64_t due_tsc; // 0: none is
+	uint64_t seen; // requests of the queue when the last one was sent
+};
+
 struct vho_net_pair {
 	_Alignas(64) struct vho_net_stats stats;
 	struct vho_stage from_guest, to_guest; // only the workers of the two queues
 	struct vho_rest rest; // only the transmitq's worker
+	struct vho_coal coal[2]; // of the receiveq, of the transmitq
 };
 
 struct vho_net {
@@ -37,6 +44,7 @@ struct vho_net {
 	const struct vho_net_fast *fast; // static storage
 	struct rte_mempool *pool; // borrowed: outlives the function
 	uint32_t mbuf_room; // bytes of data that one mbuf holds
+	uint64_t us_tsc; // cycles of a microsecond
 	uint32_t rest_tsc; // longest rest of a transmitq, cycles; 0: none
 	uint16_t max_pairs;
 	bool half_duplex;
@@ -55,6 +63,7 @@ struct vho_net {
 	_Atomic uint16_t mtu;
 	_Atomic uint16_t active_pairs;
 	_Atomic bool link_up;
+	_Atomic bool coalescing; // of some queue: vho_net_notify_later() decides
 	_Atomic bool learning; // several pairs are in use, and not by the driver's table
 	uint8_t rarp_mac[6]; // published by rarp_due
 	/* Set by the control thread with release, taken by pair 0's worker with acquire. */
@@ -63,6 +72,9 @@ struct vho_net {
 	struct vho_net_flows flows; // only with several pairs
 	struct vho_net_ctrl ctrl;
 };
+
+/* Call the driver of queue idx now, or when more packets are there. The queue's worker. */
+void vho_net_notify_later(struct vho_net *net, unsigned idx);
 
 /*
  * Write the header h for m as the guest has it, hdr_len <= VHO_NET_HDR_MAX bytes: shorter for a

@@ -15,6 +15,7 @@ static const struct {
 	{ "blk-shapes", "cut requests into segments of any kind and verify them", vdrv_blk_shapes },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
 	{ "net-steer", "see on which receive queue each flow arrives", vdrv_net_steer },
+	{ "net-coal", "have calls coalesced", vdrv_net_coal },
 	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },
 	{ "blk-wake", "measure single requests after pauses", vdrv_blk_wake },
 	{ "attach", "hold a front-end that does nothing", vdrv_attach },

@@ -9,6 +9,7 @@ int vdrv_blk_shapes(int argc, char **argv);
 int vdrv_blk_diff(int argc, char **argv);
 int vdrv_net_ping(int argc, char **argv);
 int vdrv_net_steer(int argc, char **argv);
+int vdrv_net_coal(int argc, char **argv);
 int vdrv_conformance(int argc, char **argv);
 int vdrv_blk_wake(int argc, char **argv);
 int vdrv_attach(int argc, char **argv);

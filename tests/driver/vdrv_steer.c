@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * vdrv net-steer: on which receive queue do packets arrive? VIRTIO 1.3, 5.1.6.5.5 (automatic receive
- * steering), 5.1.6.5.7 (RSS) and 5.1.6.4.3 (hash reports), seen from the driver.
+ * vdrv net-steer: on which receive queue do packets arrive? VIRTIO 1.3, 5.1.6.5.5 (automatic
+ * receive steering), 5.1.6.5.7 (RSS) and 5.1.6.4.3 (hash reports), seen from the driver.
  */
 #include "vdrv.h"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Verified frames over several queue pairs, their queues on two workers: split, packed, mergeable, in order.
 # Then which queue gets what: by itself, by the driver's table, from a sender that has only one queue.
+# And calls that a driver wants later.
 # Usage: 32-net-multiqueue.sh BUILD-DIR
 set -eu
 # shellcheck source=tests/functional/card.sh
@@ -31,5 +32,9 @@ for layout in "" "--packed"; do
 	"$vdrv" net-steer --a "$dir/n2" --b "$dir/n1" $layout >"$dir/steer" 2>&1 ||
 		fail "steering, ${layout:-split}: $(cat "$dir/steer")"
 	cat "$dir/steer"
+	# shellcheck disable=SC2086 # options
+	"$vdrv" net-coal --a "$dir/n2" --b "$dir/n1" $layout >"$dir/coal" 2>&1 ||
+		fail "coalescing, ${layout:-split}: $(cat "$dir/coal")"
+	cat "$dir/coal"
 done
 card_stop

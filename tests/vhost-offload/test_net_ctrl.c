@@ -18,7 +18,7 @@
 		BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ) |                          \
 		BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_CSUM) |             \
 		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_RSS) |                             \
-		BIT(VIRTIO_NET_F_HASH_REPORT))
+		BIT(VIRTIO_NET_F_HASH_REPORT) | BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(52))
 #define MAX_PAIRS 4
 
 static const uint8_t own[6] = { 0x02, 0, 0, 0, 0, 1 };
@@ -108,7 +108,8 @@ static const struct refuse_case {
 	{ "VN-13 command 0xff of class ANNOUNCE", 0, 2, { 3, 0xff } },
 	{ "VN-13 command 0xff of class MQ", 0, 4, { 4, 0xff, 1, 0 } },
 	{ "VN-13 command 0xff of class OFFLOADS", 0, 10, { 5, 0xff } },
-	{ "VN-13 first class past the table", 0, 3, { 6, 0, 0 } },
+	{ "VN-13 command 0xff of class NOTF_COAL", 0, 10, { 6, 0xff } },
+	{ "VN-13 first class past the table", 0, 3, { 7, 0, 0 } },
 	{ "nothing", 0, 0, { 0 } },
 	{ "half a header", 0, 1, { 0 } },
 	{ "RX mode without its byte", 0, 2, { 0, 0 } },
@@ -156,6 +157,18 @@ static const struct refuse_case {
 	{ "hash report without a key", 0, 15, { 4, 2, 1 } },
 	{ "hash report with a key of 255 bytes", 0, 16,
 		{ 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 9 } },
+	{ "coalescing not negotiated", BIT(VIRTIO_NET_F_NOTF_COAL), 10, { 6, 1, 1, 0, 0, 0, 1 } },
+	{ "coalescing cut", 0, 9, { 6, 1, 1, 0, 0, 0, 1 } },
+	{ "coalescing with a byte too many", 0, 11, { 6, 0, 1, 0, 0, 0, 1 } },
+	{ "coalescing of a queue not negotiated", BIT(52), 14,
+		{ 6, 2, 1, 0, 0, 0, 1, 0, 0, 0, 1 } },
+	{ "coalescing of the control queue", 0, 14,
+		{ 6, 2, 2 * MAX_PAIRS, 0, 0, 0, 1, 0, 0, 0, 1 } },
+	{ "coalescing of queue 65535", 0, 14, { 6, 2, 0xff, 0xff, 0, 0, 1, 0, 0, 0, 1 } },
+	{ "coalescing of a queue, cut", 0, 13, { 6, 2, 1, 0, 0, 0, 1, 0, 0, 0, 1 } },
+	{ "coalescing of a queue read, cut", 0, 5, { 6, 3, 1 } },
+	{ "coalescing of a queue read, too long", 0, 7, { 6, 3, 1 } },
+	{ "coalescing of a queue read without room", 0, 6, { 6, 3, 1, 0, 0, 0 } },
 	{ "command 3 of class MQ", 0, 4, { 4, 3, 1, 0 } },
 	{ "VN-19 offload not negotiated", 0, 10, { 5, 0, 0, 1 } }, // GUEST_TSO6
 	{ "VN-19 bit that is no offload", 0, 10, { 5, 0, 0, 0, 0, 0, 0, 0, 0, 0x80 } },
@@ -183,6 +196,8 @@ static void refused(void **state)
 	assert_ptr_equal(vho_net_ctrl_filter(&ctrl), shown);
 	assert_int_equal(atomic_load(&ctrl.pairs), 2);
 	assert_null(vho_net_ctrl_hash(&ctrl));
+	for (unsigned idx = 0; idx < 2 * MAX_PAIRS; idx++)
+		assert_int_equal(vho_net_ctrl_coal(&ctrl, idx), 0);
 	assert_true(atomic_load(&ctrl.announce));
 	assert_true(atomic_load(&ctrl.guest_offloads) ==
 		    (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4)));
@@ -399,6 +414,47 @@ static void hash_configs(void **state)
 	assert_null(vho_net_ctrl_hash(&ctrl));
 }
 
+/* VQ_GET: the answer is the status, then packets and microseconds, in whatever pieces. */
+static uint64_t coal_of(uint8_t idx, size_t cut)
+{
+	uint8_t cmd[] = { 6, 3, idx, 0, 0, 0 }, in[9];
+	struct iovec iov[10] = { { cmd, sizeof(cmd) } };
+	struct vho_chain c = { .iov = iov, .n_out = 1, .out_len = sizeof(cmd), .in_len = 9 };
+	uint64_t conf;
+
+	memset(in, 0xee, sizeof(in));
+	for (size_t off = 0; off < sizeof(in); off += cut)
+		iov[1 + c.n_in++] = (struct iovec){ in + off,
+			sizeof(in) - off < cut ? sizeof(in) - off : cut };
+	assert_int_equal(vho_net_ctrl_handle(&ctrl, ALL_FEATURES, &c), 9);
+	assert_int_equal(in[0], VIRTIO_NET_OK);
+	memcpy(&conf, in + 1, sizeof(conf));
+	assert_true(conf == vho_net_ctrl_coal(&ctrl, idx));
+	return conf;
+}
+
+/* 5.1.6.5.9 */
+static void coalescing(void **state)
+{
+	(void)state;
+	assert_int_equal(coal_of(0, 9), 0);
+	assert_int_equal(run("\x06\x01\x08\0\0\0\x64\0\0\0", 10), VIRTIO_NET_OK); // receive
+	assert_int_equal(run("\x06\x00\x40\0\0\0\0\x01\0\0", 10), VIRTIO_NET_OK); // transmit
+	for (uint8_t idx = 0; idx < 2 * MAX_PAIRS; idx++)
+		assert_true(
+			coal_of(idx, 1 + idx) == (idx % 2 ? VHO_COAL(64, 256) : VHO_COAL(8, 100)));
+	// One queue, then all of its kind again
+	assert_int_equal(
+		run("\x06\x02\x03\0\0\0\xff\xff\xff\xff\xfe\xff\xff\xff", 14), VIRTIO_NET_OK);
+	assert_true(coal_of(3, 4) == VHO_COAL(UINT32_MAX, UINT32_MAX - 1));
+	assert_true(coal_of(1, 4) == VHO_COAL(64, 256));
+	assert_int_equal(run("\x06\x00\0\0\0\0\0\0\0\0", 10), VIRTIO_NET_OK);
+	assert_true(coal_of(3, 4) == 0);
+	assert_true(coal_of(2, 4) == VHO_COAL(8, 100));
+	vho_net_ctrl_reset(&ctrl, ALL_FEATURES);
+	assert_true(coal_of(2, 4) == 0);
+}
+
 /* The old filter goes only after the workers let go; without memory the old one stays in force. */
 static void publishing(void **state)
 {
@@ -458,6 +514,7 @@ int main(void)
 		T(vlans),
 		T(pairs_offloads_announce),
 		T(hash_configs),
+		T(coalescing),
 		T(publishing),
 		T(no_room_for_the_answer),
 		T(short_frames),

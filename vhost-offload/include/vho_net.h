@@ -92,6 +92,19 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
 void vho_net_tx_notify(struct vho_net *net, uint16_t pair);
 
+/*
+ * Notification coalescing, queue idx of the device (not the control queue). While the driver has
+ * asked for it, calls may be held back; somebody must poll that they are sent in time. Whether it
+ * has changes with vho_host.changed. Spec: VIRTIO 1.3, 5.1.6.5.9.
+ */
+bool vho_net_coalesces(const struct vho_net *net, unsigned idx); // any thread
+/* Send a call that is due: 1, or 0. The queue's worker. */
+unsigned vho_net_coal_poll(struct vho_net *net, unsigned idx);
+/* Microseconds until one is due; 0: none is held back. The queue's worker. */
+unsigned vho_net_coal_left_us(struct vho_net *net, unsigned idx);
+/* Send what is held back now. The queue's worker, before it lets the queue go. */
+void vho_net_coal_flush(struct vho_net *net, unsigned idx);
+
 #define VHO_NET_PAIR_ANY UINT16_MAX
 
 /*
