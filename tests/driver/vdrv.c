@@ -14,6 +14,7 @@ static const struct {
 	{ "blk-crash", "kill the back-end over and over in verified I/O", vdrv_blk_crash },
 	{ "blk-shapes", "cut requests into segments of any kind and verify them", vdrv_blk_shapes },
 	{ "net-ping", "send frames between two functions and verify them", vdrv_net_ping },
+	{ "net-load", "send TSO frames and measure what arrives", vdrv_net_load },
 	{ "net-steer", "see on which receive queue each flow arrives", vdrv_net_steer },
 	{ "net-coal", "have calls coalesced", vdrv_net_coal },
 	{ "blk-diff", "compare two disks' answers to odd requests", vdrv_blk_diff },

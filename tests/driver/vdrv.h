@@ -8,6 +8,7 @@ int vdrv_blk_crash(int argc, char **argv);
 int vdrv_blk_shapes(int argc, char **argv);
 int vdrv_blk_diff(int argc, char **argv);
 int vdrv_net_ping(int argc, char **argv);
+int vdrv_net_load(int argc, char **argv);
 int vdrv_net_steer(int argc, char **argv);
 int vdrv_net_coal(int argc, char **argv);
 int vdrv_conformance(int argc, char **argv);
