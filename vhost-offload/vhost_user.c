@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "vu_fd.h"
 #include "vu_session.h"
 
 #define BACKLOG 8
@@ -156,6 +157,11 @@ static void wait_for_front_end(struct vho_vu *vu)
 {
 	if (vu->adopted)
 		return;
+	// Who left us descriptors that do not close gets no chance to send more of them
+	if (vu->mode == VHO_VU_SERVER && vu_fd_pending(vu->dev)) {
+		vu->retry_timer = vu->loop->timer(vu->loop->arg, BACKOFF_MAX_MS, on_retry, vu);
+		return;
+	}
 	if (vu->mode == VHO_VU_SERVER) {
 		vu->listen_watch = vu->loop->watch(vu->loop->arg, vu->listen_fd, on_connection, vu);
 		if (!vu->listen_watch)
@@ -174,7 +180,7 @@ static void on_retry(void *arg)
 	struct vho_vu *vu = arg;
 
 	vu->retry_timer = NULL;
-	if (vu->mode == VHO_VU_SERVER || try_connect(vu) < 0)
+	if (vu->mode == VHO_VU_SERVER || vu_fd_pending(vu->dev) || try_connect(vu) < 0)
 		wait_for_front_end(vu);
 }
 

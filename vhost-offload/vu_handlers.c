@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "vu_fd.h"
 #include "vu_state.h"
 
 #define BIT(n) (1ull << (n))
@@ -329,18 +330,6 @@ static int set_vring_enable(struct vu_session *s, struct vu_msg *m)
 	return vho_dev_queue_enable(s->dev, m->p.state.index, m->p.state.num == 1);
 }
 
-/* Anything but an eventfd could make a write or a read of ours sleep, or end up in a file. */
-static bool is_eventfd(int fd)
-{
-	static const char want[] = "anon_inode:[eventfd]";
-	char path[32], link[sizeof(want)];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, link, sizeof(link));
-	return n == sizeof(want) - 1 && memcmp(link, want, sizeof(want) - 1) == 0;
-}
-
 /*
  * The ring and the fd of a KICK, CALL or ERR message. On success *fd is -1 or the caller's, and
  * the result the ring's index.
@@ -354,7 +343,7 @@ static int vring_fd(struct vu_session *s, struct vu_msg *m, int *fd)
 		return -EINVAL;
 	if (idx >= s->dev->n_queues || m->n_fds != (v & VU_VRING_NOFD ? 0 : 1))
 		return -EINVAL;
-	if (m->n_fds == 1 && !is_eventfd(m->fds[0]))
+	if (m->n_fds == 1 && !vu_fd_is_eventfd(m->fds[0]))
 		return -EINVAL;
 	*fd = m->n_fds == 1 ? take_fd(m) : -1;
 	return (int)idx;

@@ -10,13 +10,18 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "vu_fd.h"
 
-static void close_fds(struct vu_msg *m)
+/* True: there was one of a kind that no front-end has a use for. */
+static bool close_fds(struct vu_session *s, struct vu_msg *m)
 {
+	bool strange = false;
+
 	for (unsigned i = 0; i < m->n_fds; i++)
 		if (m->fds[i] >= 0)
-			close(m->fds[i]);
+			strange |= vu_fd_close(m->fds[i], s->dev);
 	m->n_fds = 0;
+	return strange;
 }
 
 void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
@@ -39,7 +44,7 @@ void vu_session_close(struct vu_session *s)
 {
 	if (s->fd < 0)
 		return;
-	close_fds(&s->in);
+	(void)close_fds(s, &s->in);
 	if (s->backend_fd >= 0)
 		close(s->backend_fd);
 	if (s->state_fd >= 0)
@@ -52,11 +57,12 @@ void vu_session_close(struct vu_session *s)
 }
 
 /*
- * Take the fds of one recvmsg into m. All that arrived are owned afterwards, whatever the result:
- * 0, or -EPROTO when some were cut off or there are too many.
+ * Take the fds of one recvmsg into s->in. All that arrived are owned afterwards, whatever the
+ * result: 0, or -EPROTO when some were cut off or there are too many.
  */
-static int take_fds(struct vu_msg *m, struct msghdr *mh)
+static int take_fds(struct vu_session *s, struct msghdr *mh)
 {
+	struct vu_msg *m = &s->in;
 	int ret = mh->msg_flags & (MSG_CTRUNC | MSG_TRUNC) ? -EPROTO : 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
@@ -72,7 +78,7 @@ static int take_fds(struct vu_msg *m, struct msghdr *mh)
 			if (m->n_fds < VU_FDS_MAX) {
 				m->fds[m->n_fds++] = fd;
 			} else {
-				close(fd);
+				(void)vu_fd_close(fd, s->dev);
 				ret = -EPROTO;
 			}
 		}
@@ -102,7 +108,7 @@ static ssize_t receive(struct vu_session *s, void *to, size_t want)
 
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
-	ret = take_fds(&s->in, &mh);
+	ret = take_fds(s, &mh);
 	if (ret < 0)
 		return ret;
 	return n == 0 ? -ECONNRESET : n;
@@ -269,6 +275,7 @@ static int handle(struct vu_session *s)
 	uint32_t request = m->h.request;
 	bool wanted = m->h.flags & VU_FLAG_NEED_REPLY;
 	enum vho_vu_reject why;
+	bool strange;
 	int ret = check(s, h, m, &why);
 
 	s->messages++;
@@ -277,15 +284,15 @@ static int handle(struct vu_session *s)
 		ret = h->fn(s, m);
 		why = reason_of(request, ret);
 	}
-	close_fds(m);
+	strange = close_fds(s, m);
 	if (ret < 0) {
 		s->rejects[why]++;
 		dpu_warn_ratelimited("vhost-user: message rejected",
 			"dev=%s request=%u reason=%s err=%d", s->dev->name, request,
 			vho_vu_reject_name(why), ret);
 	}
-	if (ret == VU_CLOSE)
-		return ret;
+	if (strange || ret == VU_CLOSE)
+		return VU_CLOSE;
 	if (ret == 0 && h->replies)
 		return reply(s, m);
 	if (ret < 0 && h && h->refusal && why != VHO_VU_REJECT_NOT_NEGOTIATED) {

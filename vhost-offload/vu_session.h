@@ -5,6 +5,7 @@
  *   vhost_user.c   sockets: listen, connect, adopt; begins and ends sessions
  *   vu_session.c   bytes and file descriptors to messages, replies, the table of requests
  *   vu_handlers.c  what each request does to the device
+ *   vu_fd.c        descriptors of theirs: what they are, how they are closed
  *   vu_state.c     the requests that move a device's state to another process
  *
  * Control thread only. Nothing here blocks: what the front-end does not take at once ends the

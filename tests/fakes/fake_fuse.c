@@ -43,6 +43,12 @@ static struct fuse_attr attr_of(uint64_t node)
 	};
 }
 
+/*
+ * Of the server process. Its own copy of the file is closed before it stops to answer: a process
+ * that waits for itself could not even be killed.
+ */
+static _Atomic enum fake_fuse_close how;
+
 static void serve(int dev, const struct fuse_in_header *in)
 {
 	struct fuse_init_out init = {
@@ -72,6 +78,10 @@ static void serve(int dev, const struct fuse_in_header *in)
 		break;
 	case FUSE_STATFS:
 		answer(dev, in, 0, &fs, sizeof(fs));
+		break;
+	case FUSE_FLUSH:
+		if (how == FUSE_CLOSES)
+			answer(dev, in, 0, NULL, 0);
 		break;
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
@@ -120,7 +130,7 @@ static int mount_and_open(int *dev)
 }
 
 /* Hand `fd` or its error over, and serve until the end. */
-__attribute__((noreturn)) static void run_server(int to)
+__attribute__((noreturn)) static void run_server(int to, enum fake_fuse_close closes)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -140,11 +150,15 @@ __attribute__((noreturn)) static void run_server(int to)
 	}
 	if (sendmsg(to, &mh, MSG_NOSIGNAL) < 0 || fd < 0)
 		_exit(1);
+	close(fd);
+	how = closes;
+	if (write(to, "", 1) != 1)
+		_exit(1);
 	for (;;)
 		pause();
 }
 
-int fake_fuse_open(pid_t *server)
+int fake_fuse_open(enum fake_fuse_close closes, pid_t *server)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -165,7 +179,7 @@ int fake_fuse_open(pid_t *server)
 	*server = fork();
 	if (*server == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run_server(pair[1]);
+		run_server(pair[1], closes);
 	}
 	close(pair[1]);
 	if (*server > 0 && recvmsg(pair[0], &mh, MSG_CMSG_CLOEXEC) == sizeof(err) && err == 0) {
@@ -173,6 +187,8 @@ int fake_fuse_open(pid_t *server)
 		if (c && c->cmsg_type == SCM_RIGHTS)
 			memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	}
+	if (fd >= 0 && read(pair[0], &control, 1) != 1)
+		err = -EIO; // it does not answer
 	close(pair[0]);
 	if (fd < 0 && *server > 0) {
 		kill(*server, SIGKILL);

@@ -11,4 +11,5 @@
  * until it is killed and waited for. Or a negative errno, mostly for want of rights or of
  * /dev/fuse.
  */
-int fake_fuse_open(pid_t *server);
+enum fake_fuse_close { FUSE_CLOSES, FUSE_NEVER_CLOSES }; // is a close(2) of the file answered?
+int fake_fuse_open(enum fake_fuse_close closes, pid_t *server);

@@ -349,7 +349,7 @@ static void tenants_own_file_system(void **state)
 	const struct vho_mem_region r = { .size = K4 };
 	struct vho_mem *mem = NULL;
 	pid_t server;
-	int fd = fake_fuse_open(&server);
+	int fd = fake_fuse_open(FUSE_CLOSES, &server);
 
 	(void)state;
 	if (fd < 0) {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tells kinds of descriptors apart without asking their file system, and closes them. */
+#include "vu_fd.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dpu_log.h"
+
+/*
+ * A function takes no front-end while one of its descriptors waits here (vhost_user.c), and a
+ * message brings eight at most: this is room for those of 512 functions.
+ */
+#define WAITING_MAX 4096
+
+static struct {
+	pthread_mutex_t lock; // held for a few instructions, never over close(2)
+	pthread_cond_t more;
+	bool started;
+	unsigned n; // the first is being closed
+	struct {
+		int fd;
+		const void *owner;
+	} waiting[WAITING_MAX];
+} closer = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
+
+static void *closer_loop(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&closer.lock);
+	for (;;) {
+		int fd;
+
+		while (closer.n == 0)
+			pthread_cond_wait(&closer.more, &closer.lock);
+		fd = closer.waiting[0].fd;
+		pthread_mutex_unlock(&closer.lock);
+		close(fd);
+		pthread_mutex_lock(&closer.lock);
+		closer.n--;
+		memmove(&closer.waiting[0], &closer.waiting[1],
+			closer.n * sizeof(closer.waiting[0]));
+	}
+	return NULL;
+}
+
+/* With the lock held. False: no thread can be made now. */
+static bool start(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (closer.started)
+		return true;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	closer.started = pthread_create(&thread, &attr, closer_loop, NULL) == 0;
+	pthread_attr_destroy(&attr);
+	return closer.started;
+}
+
+bool vu_fd_is_eventfd(int fd)
+{
+	static const char want[] = "anon_inode:[eventfd]";
+	char path[32], link[sizeof(want)];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link));
+	return n == sizeof(want) - 1 && memcmp(link, want, sizeof(want) - 1) == 0;
+}
+
+/* What front-ends send, and other things whose close(2) asks nobody. */
+static bool closes_at_once(int fd)
+{
+	socklen_t len = sizeof(int);
+	struct statx sx;
+	int domain;
+
+	if (fcntl(fd, F_GET_SEALS) >= 0 || vu_fd_is_eventfd(fd))
+		return true;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &sx))
+		return false;
+	if (S_ISFIFO(sx.stx_mode))
+		return true;
+	if (S_ISSOCK(sx.stx_mode))
+		return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+		       domain == AF_UNIX;
+	return (S_ISREG(sx.stx_mode) || S_ISDIR(sx.stx_mode)) && sx.stx_dev_major != 0;
+}
+
+bool vu_fd_close(int fd, const void *owner)
+{
+	bool kept;
+
+	if (closes_at_once(fd)) {
+		close(fd);
+		return false;
+	}
+	pthread_mutex_lock(&closer.lock);
+	kept = closer.n < WAITING_MAX && start();
+	if (kept) {
+		closer.waiting[closer.n].fd = fd;
+		closer.waiting[closer.n++].owner = owner;
+		pthread_cond_signal(&closer.more);
+	}
+	pthread_mutex_unlock(&closer.lock);
+	if (!kept) // one lost descriptor, rather than every tenant's control thread
+		dpu_err("vhost-user: a descriptor stays open", "fd=%d", fd);
+	return true;
+}
+
+unsigned vu_fd_pending(const void *owner)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&closer.lock);
+	for (unsigned i = 0; i < closer.n; i++)
+		n += closer.waiting[i].owner == owner;
+	pthread_mutex_unlock(&closer.lock);
+	return n;
+}

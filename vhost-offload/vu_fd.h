@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptors that a front-end sent.
+ *
+ * Even close(2) may wait for ever: a file on FUSE asks its process for leave to close, a network
+ * socket may linger. What is not of a kind that cannot is closed by a thread of its own, which
+ * shares nothing with the rest but a list of numbers (ADR-0006).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Anything but an eventfd could make a write or a read of ours sleep, or end up in a file. */
+bool vu_fd_is_eventfd(int fd);
+
+/*
+ * Close fd, at once or later; never waits. `owner` tells whose it was and is not looked into. True:
+ * later, because it is of a kind that no front-end has a use for. Control thread.
+ */
+bool vu_fd_close(int fd, const void *owner);
+
+/* Descriptors of that owner which wait to be closed. Control thread. */
+unsigned vu_fd_pending(const void *owner);
