@@ -15,6 +15,8 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 
+#define LOG_PAGE 4096u // bytes that one bit of the dirty log stands for
+#define LOG_MAX (8ull << 30) // of a dirty log: a bit for each page of 256 TiB
 #define CONTROL_POLL_MS 10 // of a control queue whose driver never kicks
 
 /*
@@ -106,6 +108,69 @@ void vho_dev_attach(struct vho_dev *dev)
 	vho_dev_changed(dev);
 }
 
+/* Put a log in the place of the old one; map, its length and fd become ours. */
+static void replace_log(
+	struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len, int fd)
+{
+	vho_dev_stop_all(dev);
+	if (dev->log_map) {
+		vho_mem_guard_del(dev->log_map);
+		munmap(dev->log_map, dev->log_map_len);
+		close(dev->log_fd);
+	}
+	dev->log = log;
+	dev->log_map = map;
+	dev->log_map_len = map_len;
+	dev->log_fd = fd;
+	vho_dev_start_all(dev);
+}
+
+/* The log has one bit for each page up to the end of the highest region. */
+static bool log_covers(const struct vho_mem *mem, uint64_t size)
+{
+	uint64_t last = 0;
+
+	for (unsigned i = 0; mem && i < mem->n; i++)
+		if (mem->r[i].gpa + (mem->r[i].size - 1) > last)
+			last = mem->r[i].gpa + (mem->r[i].size - 1);
+	return size > last / LOG_PAGE / 8;
+}
+
+int vho_dev_open_log(struct vho_dev *dev, int fd, uint64_t off, uint64_t size)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), lead = off % page;
+	void *map;
+	int ret, own;
+
+	if (size == 0 || size > LOG_MAX || off > INT64_MAX - page - size ||
+		!log_covers(dev->mem, size))
+		return -EINVAL;
+	ret = vho_mem_file_check(fd, off + size);
+	if (ret < 0)
+		return ret;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	map = mmap(NULL, lead + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(off - lead));
+	if (map == MAP_FAILED) {
+		ret = -errno;
+		goto err_fd;
+	}
+	ret = vho_mem_guard_add(map, lead + size, page, &dev->log_faulted);
+	if (ret < 0)
+		goto err_map;
+	replace_log(dev, (struct vho_dirty_log){ .base = (uint8_t *)map + lead, .size = size }, map,
+		lead + size, own);
+	dev->log_off = off;
+	return 0;
+
+err_map:
+	munmap(map, lead + size);
+err_fd:
+	close(own);
+	return ret;
+}
+
 void vho_dev_detach(struct vho_dev *dev)
 {
 	vho_dev_stop_all(dev);
@@ -118,7 +183,7 @@ void vho_dev_detach(struct vho_dev *dev)
 	dev->mem = NULL;
 	vho_inflight_destroy(dev->inflight);
 	dev->inflight = NULL;
-	vho_dev_set_log(dev, (struct vho_dirty_log){ 0 }, NULL, 0);
+	replace_log(dev, (struct vho_dirty_log){ 0 }, NULL, 0, -1);
 	dev->log_on = false;
 	atomic_store_explicit(&dev->log_faulted, false, memory_order_relaxed);
 	dev->features = 0;
@@ -148,19 +213,6 @@ void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem)
 	vho_dev_stop_all(dev);
 	vho_mem_put(dev->mem);
 	dev->mem = mem;
-	vho_dev_start_all(dev);
-}
-
-void vho_dev_set_log(struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len)
-{
-	vho_dev_stop_all(dev);
-	if (dev->log_map) {
-		vho_mem_guard_del(dev->log_map);
-		munmap(dev->log_map, dev->log_map_len);
-	}
-	dev->log = log;
-	dev->log_map = map;
-	dev->log_map_len = map_len;
 	vho_dev_start_all(dev);
 }
 

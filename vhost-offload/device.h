@@ -113,6 +113,8 @@ struct vho_dev {
 	struct vho_dirty_log log; // mapped by the transport
 	void *log_map; // owned: what munmap() takes for it
 	size_t log_map_len;
+	int log_fd; // owned: its file, while there is a log_map
+	uint64_t log_off; // where log.base lies in it
 	_Atomic bool log_faulted; // the front-end cut the log short under us
 	bool log_on; // VHOST_F_LOG_ALL: queues get the log
 };
@@ -142,10 +144,13 @@ int vho_dev_set_features(struct vho_dev *dev, uint64_t features);
 void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem);
 
 /*
- * Replace the dirty log (size 0: none); map and map_len are what munmap() takes, ours from now on.
- * Running queues stop and start again, as they do for a change of log_on.
+ * Map the dirty log, `size` bytes at `off` of fd, and let it take the old one's place; fd stays the
+ * caller's. Running queues stop and start again, as they do for a change of log_on.
+ *
+ * Returns 0, or -EINVAL: size 0 or above the limit, sum wraps, fd is no file of that length, or the
+ * log is too short for the memory; or the errno of fcntl(2), mmap(2); -ENOMEM.
  */
-void vho_dev_set_log(struct vho_dev *dev, struct vho_dirty_log log, void *map, size_t map_len);
+int vho_dev_open_log(struct vho_dev *dev, int fd, uint64_t off, uint64_t size);
 void vho_dev_set_log_on(struct vho_dev *dev, bool on);
 
 /* Replace the inflight region (takes it; NULL: none). Running queues stop and start again. */

@@ -65,6 +65,7 @@ static int map_region(int fd, uint64_t off, uint64_t size, uint16_t n_queues, ui
 	inf->n_queues = n_queues;
 	inf->queue_size = queue_size;
 	inf->packed = packed;
+	inf->off = off;
 	inf->size = size - queues < NOTE_BYTES ? queues : queues + NOTE_BYTES;
 	inf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (inf->fd < 0) {

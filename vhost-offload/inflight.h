@@ -19,6 +19,7 @@ struct vho_inflight_queue; // view of one queue's part of the region
 struct vho_inflight {
 	void *base; // owned mapping
 	size_t size; // bytes of it
+	uint64_t off; // where it lies in fd
 	uint64_t *note; // inside it, behind the queues' parts; NULL: the region has no room
 	int fd; // owned
 	uint16_t n_queues;

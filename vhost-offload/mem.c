@@ -286,6 +286,7 @@ static int map_file(int fd, uint64_t off, uint64_t len, size_t page, struct vho_
 	atomic_init(&m->refs, 1);
 	m->len = len;
 	m->page = page;
+	m->off = off;
 	m->base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)off);
 	if (m->base == MAP_FAILED) {
 		ret = -errno;
@@ -298,12 +299,21 @@ static int map_file(int fd, uint64_t off, uint64_t len, size_t page, struct vho_
 	return 0;
 }
 
+static void file_put(struct vho_mem_file *f)
+{
+	if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	close(f->fd);
+	free(f);
+}
+
 static void mapping_put(struct vho_mem_mapping *m)
 {
 	// As in vho_mem_put().
 	if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	munmap(m->base, m->len);
+	file_put(m->file);
 	free(m);
 }
 
@@ -322,6 +332,43 @@ static void free_map(struct vho_mem *mem)
 	for (unsigned i = 0; i < mem->n; i++)
 		mapping_put(mem->r[i].mapping);
 	free(mem);
+}
+
+/*
+ * The file that fd is, as the map already has it or kept open from now on. NULL: the map has enough
+ * of them, or there is no room for another; only a hand-over misses it.
+ */
+static struct vho_mem_file *keep_file(const struct vho_mem *mem, int fd)
+{
+	const struct vho_mem_file *seen[VHO_MEM_FILES_MAX];
+	unsigned n = 0, k;
+	struct stat st;
+	struct vho_mem_file *f;
+
+	if (fstat(fd, &st))
+		return NULL;
+	for (unsigned i = 0; i < mem->n; i++) {
+		f = mem->r[i].mapping->file;
+		if (f && f->dev == st.st_dev && f->ino == st.st_ino) {
+			atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+			return f;
+		}
+		for (k = 0; k < n && seen[k] != f; k++)
+			;
+		if (f && k == n && n < VHO_MEM_FILES_MAX)
+			seen[n++] = f;
+	}
+	f = n < VHO_MEM_FILES_MAX ? dpu_calloc(1, sizeof(*f)) : NULL;
+	if (!f)
+		return NULL;
+	atomic_init(&f->refs, 1);
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (f->fd >= 0)
+		return f;
+	free(f);
+	return NULL;
 }
 
 static int add_region(struct vho_mem *mem, const struct vho_mem_region *r, int fd)
@@ -344,6 +391,7 @@ static int add_region(struct vho_mem *mem, const struct vho_mem_region *r, int f
 	ret = map_file(fd, r->mmap_off - skip, len, page, &e->mapping);
 	if (ret)
 		return ret;
+	e->mapping->file = keep_file(mem, fd);
 	e->gpa = r->gpa;
 	e->size = r->size;
 	e->uva = r->uva;

@@ -25,12 +25,24 @@ struct vho_mem_region {
 	uint64_t mmap_off; // where the region starts inside the fd, bytes
 };
 
+/* A file behind mappings, kept open for the process that takes a session over (handover.h). */
+struct vho_mem_file {
+	_Atomic unsigned refs;
+	int fd; // owned
+	uint64_t dev, ino; // regions of one file share it
+};
+
+/* Most files of one map that are kept open; a session with more cannot be handed over. */
+#define VHO_MEM_FILES_MAX 64
+
 /* One mmap(2), shared by every map that has its region. */
 struct vho_mem_mapping {
 	_Atomic unsigned refs;
 	void *base; // owned
 	size_t len;
 	size_t page; // bytes that the guard replaces at once
+	struct vho_mem_file *file; // one reference; NULL: not kept
+	uint64_t off; // where base lies in it
 };
 
 struct vho_mem_map_entry {
@@ -57,7 +69,8 @@ struct vho_mem {
 void vho_mem_limit_set(uint64_t bytes); // control thread, before the first map
 
 /*
- * Map regions. fds[i] belongs to regions[i] and stays the caller's; none is kept.
+ * Map regions. fds[i] belongs to regions[i] and stays the caller's; a duplicate is kept for
+ * each file.
  *
  * Returns 0 with a map that holds one reference, or
  *   -EINVAL  n is 0 or above VHO_MEM_REGIONS_MAX; size 0; gpa, uva or offset wraps; two regions

@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "handover.h"
 #include "vu_fd.h"
 #include "vu_session.h"
 
@@ -51,16 +52,21 @@ struct vho_vu {
 static void wait_for_front_end(struct vho_vu *vu);
 static void on_retry(void *arg);
 
-static void end_session(struct vho_vu *vu, int why)
+static void unwatch_session(struct vho_vu *vu)
 {
-	bool left = why == -ECONNRESET || why == 0;
-
 	if (vu->watch)
 		vu->loop->unwatch(vu->loop->arg, vu->watch);
 	if (vu->check_timer)
 		vu->loop->timer_cancel(vu->loop->arg, vu->check_timer);
 	vu->watch = NULL;
 	vu->check_timer = NULL;
+}
+
+static void end_session(struct vho_vu *vu, int why)
+{
+	bool left = why == -ECONNRESET || why == 0;
+
+	unwatch_session(vu);
 	if (!left) {
 		vu->dropped++;
 		dpu_warn_ratelimited(
@@ -274,7 +280,8 @@ static struct vho_vu *alloc(struct vho_dev *dev, const struct vho_host *host)
 	vu->dev = dev;
 	vu->loop = host->loop;
 	vu->listen_fd = -1;
-	vu->session.fd = -1;
+	vu->session.dev = dev;
+	vu->session.fd = vu->session.backend_fd = vu->session.state_fd = -1;
 	vu->backoff_ms = BACKOFF_MIN_MS;
 	return vu;
 }
@@ -326,6 +333,91 @@ int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struc
 	ret = begin_session(vu, fd);
 	if (ret < 0) {
 		free(vu);
+		return ret;
+	}
+	*out = vu;
+	return 0;
+}
+
+int vho_vu_give(struct vho_vu *vu, int sock)
+{
+	struct handover *h = dpu_calloc(1, sizeof(*h));
+	int ret;
+
+	if (!h)
+		return -ENOMEM;
+	vho_dev_stop_all(vu->dev);
+	ret = handover_save(&vu->session, vu->listen_fd, h);
+	if (!ret)
+		ret = handover_send(sock, h);
+	handover_free(h);
+	free(h);
+	if (ret) {
+		vho_dev_start_all(vu->dev); // still ours
+		return ret;
+	}
+	dpu_info("vhost-user: session given away", "dev=%s", vu->dev->name);
+	unwatch_session(vu);
+	vu_session_close(&vu->session);
+	vu->sock_ino = 0; // what stands at the path is the other process's now
+	vho_vu_destroy(vu);
+	return 0;
+}
+
+/* Watch what was taken over. 0 or -ENOMEM. */
+static int go_on(struct vho_vu *vu)
+{
+	if (vu->session.fd < 0) {
+		wait_for_front_end(vu);
+		return vu->listen_watch || vu->retry_timer || vu->adopted ? 0 : -ENOMEM;
+	}
+	vu->watch = vu->loop->watch(vu->loop->arg, vu->session.fd, on_readable, vu);
+	vu->check_timer = vu->loop->timer(vu->loop->arg, CHECK_MS, on_check, vu);
+	if (!vu->watch || !vu->check_timer)
+		return -ENOMEM;
+	vu->sessions++;
+	return 0;
+}
+
+int vho_vu_take(struct vho_dev *dev, int sock, const char *path, enum vho_vu_mode mode,
+	const struct vho_host *host, struct vho_vu **out)
+{
+	struct handover *h = dpu_calloc(1, sizeof(*h));
+	struct vho_vu *vu = alloc(dev, host);
+	size_t len = path ? strlen(path) : 0;
+	struct stat st;
+	int ret = h && vu ? 0 : -ENOMEM;
+
+	if (!ret && len >= sizeof(vu->addr.sun_path))
+		ret = -ENAMETOOLONG;
+	if (ret)
+		goto out;
+	vu->mode = mode;
+	vu->adopted = !path;
+	vu->addr.sun_family = AF_UNIX;
+	if (path)
+		memcpy(vu->addr.sun_path, path, len);
+	ret = handover_recv(sock, h);
+	if (!ret)
+		ret = handover_load(&vu->session, dev, h, &vu->listen_fd);
+	if (!ret && path && mode == VHO_VU_SERVER && vu->listen_fd < 0)
+		ret = -EPROTO;
+	if (!ret)
+		ret = go_on(vu);
+	if (ret == 0 && vu->listen_fd >= 0 && lstat(vu->addr.sun_path, &st) == 0) {
+		vu->sock_dev = st.st_dev;
+		vu->sock_ino = st.st_ino;
+	}
+	if (ret != -ECONNRESET)
+		handover_answer(sock, ret);
+	if (!ret)
+		vho_dev_start_all(dev);
+out:
+	if (h)
+		handover_free(h);
+	free(h);
+	if (ret) {
+		vho_vu_destroy(vu);
 		return ret;
 	}
 	*out = vu;

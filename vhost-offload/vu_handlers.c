@@ -17,8 +17,6 @@
 #define BIT(n) (1ull << (n))
 #define TRANSPORT_FEATURES (BIT(VU_F_LOG_ALL) | BIT(VU_F_PROTOCOL_FEATURES))
 #define VRING_F_LOG 1u // VHOST_VRING_F_LOG
-#define LOG_PAGE 4096u // bytes that one bit of the dirty log stands for
-#define LOG_MAX (8ull << 30) // of a dirty log: a bit for each page of 256 TiB
 
 /* Move a message's only fd out of it. */
 static int take_fd(struct vu_msg *m)
@@ -226,45 +224,11 @@ static int rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 
 /* ---- dirty log ---- */
 
-/* The log has one bit for each page up to the end of the highest region. */
-static bool log_covers(const struct vho_mem *mem, uint64_t size)
-{
-	uint64_t last = 0;
-
-	for (unsigned i = 0; mem && i < mem->n; i++)
-		if (mem->r[i].gpa + (mem->r[i].size - 1) > last)
-			last = mem->r[i].gpa + (mem->r[i].size - 1);
-	return size > last / LOG_PAGE / 8;
-}
-
 static int set_log_base(struct vu_session *s, struct vu_msg *m)
 {
-	struct vho_dev *dev = s->dev;
-	uint64_t size = m->p.log.size, off = m->p.log.off;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t lead = off % page;
-	void *map;
-	int ret;
+	int ret = vho_dev_open_log(s->dev, m->fds[0], m->p.log.off, m->p.log.size);
 
-	if (size == 0 || size > LOG_MAX || off > INT64_MAX - page - size)
-		return -EINVAL;
-	if (!log_covers(dev->mem, size))
-		return -EINVAL;
-	ret = vho_mem_file_check(m->fds[0], off + size);
-	if (ret < 0)
-		return ret;
-	map = mmap(NULL, lead + size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[0],
-		(off_t)(off - lead));
-	if (map == MAP_FAILED)
-		return -errno;
-	ret = vho_mem_guard_add(map, lead + size, page, &dev->log_faulted);
-	if (ret < 0) {
-		munmap(map, lead + size);
-		return ret;
-	}
-	vho_dev_set_log(dev, (struct vho_dirty_log){ .base = (uint8_t *)map + lead, .size = size },
-		map, lead + size);
-	return answer_u64(m, 0);
+	return ret < 0 ? ret : answer_u64(m, 0);
 }
 
 /* An eventfd that nobody needs to be told by: front-ends poll the log. */

@@ -195,6 +195,8 @@ static void many_full_maps(void **state)
 			mem[k] = next;
 		}
 		assert_int_equal(mem[k]->n, VHO_MEM_REGIONS_MAX);
+		// One file, kept open once for the map
+		assert_int_equal(mem[k]->r[0].mapping->file->refs, VHO_MEM_REGIONS_MAX);
 		assert_non_null(vho_mem_at(mem[k], 1000 * K4, K4));
 	}
 	assert_int_equal(mappings("full-map"), MAPS * VHO_MEM_REGIONS_MAX);

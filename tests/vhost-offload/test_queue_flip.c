@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A guest that writes its rings, tables and the inflight region while the engine works on them: bits
- * flip, descriptors and indexes that are right come and go, from another process as from another
- * virtual CPU. The engine must go on or stop the ring once; it never touches what is not the
- * guest's. Where it stopped it is set up again and goes on.
+ * A guest that writes its rings, tables and the inflight region while the engine works on them:
+ * bits flip, descriptors that are right come and go, from another process as from another virtual
+ * CPU. The engine must go on or stop the ring once; it never touches what is not the guest's. Where
+ * it stopped it is set up again and goes on.
  *
  * Usage: test_queue_flip [SECONDS]: how long for each layout, 2 if not said.
  */

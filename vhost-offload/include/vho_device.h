@@ -187,6 +187,33 @@ int vho_vu_create(struct vho_dev *dev, const char *path, enum vho_vu_mode mode,
 int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struct vho_vu **out);
 
 /*
+ * Live hand-over to the process at the other end of `sock`, a connected Unix stream socket: rings
+ * stop, the session with everything that belongs to it moves, and its front-end notices nothing. In
+ * server mode the listening socket moves as well. 0, and vu is gone; or an error, and the session
+ * goes on here:
+ *   -ECONNREFUSED  the other process could not take it
+ *   -ECONNRESET    it is not there any more
+ *   -ENOTSUP       its memory lies in more files than are kept open
+ *   -ENOMEM, -ENOSPC, or the errno of send(2), recv(2)
+ * Blocks until the other process has answered; set SO_RCVTIMEO only where a late taker is known to
+ * be dead by then, for rings must not run in both.
+ */
+int vho_vu_give(struct vho_vu *vu, int sock);
+
+/*
+ * The other end: wait for a session for dev, which is of the same kind, with as many queues, and
+ * has none. path and mode as for vho_vu_create(); path NULL as for vho_vu_adopt(). Returns 0, or
+ *   -ECONNRESET  nobody gave anything
+ *   -EPROTO      not a hand-over, of another version, or of another kind of function
+ *   -EBADMSG     one that does not add up
+ *   -EINVAL      features or state that dev cannot have, memory that cannot be mapped
+ *   -ENAMETOOLONG, -ENOMEM, or the errno of recv(2), mmap(2)
+ * and the giver goes on then. Blocks until a session comes. Control thread.
+ */
+int vho_vu_take(struct vho_dev *dev, int sock, const char *path, enum vho_vu_mode mode,
+	const struct vho_host *host, struct vho_vu **out);
+
+/*
  * Look whether the front-end cut its memory short under us, and end the session if so: false. The
  * transport does this itself once a second and with every message.
  */
