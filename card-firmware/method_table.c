@@ -407,7 +407,7 @@ static const struct card_method methods[] = {
 		.help = "Every counter: queues, ports, volumes, drop reasons, workers" },
 	ROW(worker_list), .key = "worker", PARAMS(worker_list),
 		.help = "List workers and how busy they are" },
-	ROW(card_info), .help = "Name, version, paths, and objects that could not be restored" },
+	ROW(card_info), .help = "Name, paths, is a spare warm, what could not be restored" },
 	ROW(card_ready), .help = "Answer once the card is up" },
 	ROW(log_level_set), .key = "level", PARAMS(log_level), .help = "Log more or less" },
 	ROW(config_get), .help = "The calls that the store keeps, as a configuration file" },

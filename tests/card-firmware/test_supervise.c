@@ -20,6 +20,7 @@
 
 #include "dpu_clock.h"
 #include "dpu_log.h"
+#include "keeper.h"
 #include "test.h"
 
 struct report {
@@ -300,6 +301,34 @@ static void a_crash_loop_slows_down(void **state)
 	close_rig(&r, EXIT_FAILURE, 0);
 }
 
+/* A keeper has no file of the process that it outlives: the alarm would end that. */
+static void a_keeper_holds_no_file(void **state)
+{
+	int ends[2], st;
+	char c;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		alarm(60);
+		if (card_keeper_start() || write(ends[1], "k", 1) != 1)
+			_exit(9);
+		close(ends[1]); // the last one, unless the keeper has another
+		for (;;)
+			pause();
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &c, 1), 1);
+	assert_int_equal(read(ends[0], &c, 1), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &st, 0), pid);
+	assert_true(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);
+	close(ends[0]);
+}
+
 static const struct delay_case {
 	const char *name;
 	unsigned failures, ms;
@@ -329,6 +358,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_card_that_ends_well_ends_it),
 		cmocka_unit_test(nobody_outlives_it),
 		cmocka_unit_test(a_crash_loop_slows_down),
+		cmocka_unit_test(a_keeper_holds_no_file),
 	};
 	int failed = 0;
 

@@ -29,7 +29,18 @@ children()
 	--qd 32 --max-bytes 65536 --range-mib 16 || fail "blk-crash"
 [ "$(grep -c 'the card died' "$dir/err")" -eq "$kills" ] || fail "not $kills deaths"
 
-# Orderly end: status 0, no process, no socket.
+# No process is left: keepers have the arguments of their cards, and end after them.
+none_left()
+{
+	n=0
+	while grep -qsF "$dir/rpc" /proc/[0-9]*/cmdline; do
+		n=$((n + 1))
+		[ $n -lt 3000 ] || fail "$1: processes left: $(grep -lsF "$dir/rpc" /proc/[0-9]*/cmdline)"
+		sleep 0.01
+	done
+}
+
+# Orderly end: status 0, no child, no socket.
 left=$(children)
 [ -n "$left" ] || fail "no children?"
 card_stop
@@ -39,19 +50,13 @@ done
 for s in split packed rpc; do
 	[ ! -e "$dir/$s" ] || fail "$s: socket left behind"
 done
+none_left "orderly end"
 
 # The supervisor dies: nobody goes on alone.
 card_start --supervise
-left=$(children)
+[ -n "$(children)" ] || fail "no children?"
 card_kill
-for p in $left; do
-	n=0
-	while kill -0 "$p" 2>/dev/null; do
-		n=$((n + 1))
-		[ $n -lt 3000 ] || fail "process $p outlived its killed supervisor"
-		sleep 0.01
-	done
-done
+none_left "killed supervisor"
 
 # What cannot start is not started again.
 echo '[{"method": "no_such_method"}]' >"$dir/config"
