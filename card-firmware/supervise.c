@@ -266,27 +266,38 @@ static void spare_ended(struct supervisor *s, const struct child *old, int statu
 		s->spare_failures);
 }
 
+static void child_ended(struct supervisor *s, pid_t pid, int status)
+{
+	struct child *ch = pid == s->front.pid ? &s->front : pid == s->spare.pid ? &s->spare : NULL;
+	struct child old;
+
+	if (!ch)
+		return;
+	listen_to(s, ch); // its last words
+	old = *ch;
+	close(old.fd);
+	*ch = (struct child){ 0 };
+	if (ch == &s->front)
+		front_ended(s, &old, status);
+	else
+		spare_ended(s, &old, status);
+}
+
+/*
+ * Act on a death first and reap afterwards: the kernel empties the dead process's folder of /proc
+ * then, which takes as long as others look into that, seconds on a machine full of them.
+ */
 static void reap(struct supervisor *s)
 {
-	int status;
-	pid_t pid;
+	for (;;) {
+		siginfo_t info = { 0 };
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct child *ch = pid == s->front.pid	 ? &s->front
-				   : pid == s->spare.pid ? &s->spare
-							 : NULL;
-		struct child old;
-
-		if (!ch)
-			continue;
-		listen_to(s, ch); // its last words
-		old = *ch;
-		close(old.fd);
-		*ch = (struct child){ 0 };
-		if (ch == &s->front)
-			front_ended(s, &old, status);
-		else
-			spare_ended(s, &old, status);
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+			return;
+		child_ended(s, info.si_pid,
+			info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0)
+						   : W_EXITCODE(0, info.si_status));
+		(void)waitpid(info.si_pid, NULL, 0);
 	}
 }
 
