@@ -147,11 +147,13 @@ static json_t *sessions(const struct card_function_view *v)
 
 static json_t *disk(struct card *c, const struct card_function_view *v)
 {
-	json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:o, s:i, s:i, s:o, s:{s:{s:s, s:b, s:s}}}",
+	json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:I, s:b, s:o, s:i, s:i, s:o, "
+			      "s:{s:{s:s, s:b, s:s}}}",
 		"ctrlr", v->name, "volume", v->blk_conf.volume, "readonly",
-		(int)v->blk_conf.read_only, "packed_ring", (int)v->blk_conf.packed_ring, "cpumask",
-		cpumask(c), "delay_base_us", 0, "iops_threshold", 0, "sessions", sessions(v),
-		"backend_specific", "block", "bdev", v->blk_conf.volume, "readonly",
+		(int)v->blk_conf.read_only, "packed_ring", (int)v->blk_conf.packed_ring, "size_max",
+		(json_int_t)v->blk_conf.size_max, "secure_erase", (int)v->blk_conf.secure_erase,
+		"cpumask", cpumask(c), "delay_base_us", 0, "iops_threshold", 0, "sessions",
+		sessions(v), "backend_specific", "block", "bdev", v->blk_conf.volume, "readonly",
 		(int)v->blk_conf.read_only, "transport", VHOST_USER_BLK);
 	json_t *more = common(v);
 

@@ -177,6 +177,18 @@ def spdk():
     ctrlr, = ok(c.call("vhost_get_controllers", name="sd"))
     assert ctrlr["sessions"] == [] and int(ctrlr["cpumask"], 16) > 0, ctrlr
     assert ctrlr["backend_specific"]["block"]["bdev"] == "Malloc0", ctrlr
+    # SIZE_MAX (bit 1) and SECURE_ERASE (bit 16) are offered when asked for.
+    assert int(ctrlr["features_offered"], 16) & (1 << 1 | 1 << 16) == 0, ctrlr
+    assert code(c.call("vhost_create_blk_controller", ctrlr="se", dev_name="Malloc0",
+                       size_max=4097)) == -22
+    ok(c.call("vhost_create_blk_controller", ctrlr="se", dev_name="Malloc0", size_max=8192,
+              secure_erase=True))
+    assert code(c.call("vhost_create_blk_controller", ctrlr="se", dev_name="Malloc0",
+                       size_max=8192)) == -17  # other parameters
+    ctrlr, = ok(c.call("vhost_get_controllers", name="se"))
+    assert ctrlr["size_max"] == 8192 and ctrlr["secure_erase"] is True, ctrlr
+    assert int(ctrlr["features_offered"], 16) & (1 << 1 | 1 << 16) == 1 << 1 | 1 << 16, ctrlr
+    ok(c.call("vhost_delete_controller", ctrlr="se"))
     path = os.path.join(os.path.dirname(PATH), "aio.img")
     with open(path, "wb") as f:
         f.truncate(1 << 20)

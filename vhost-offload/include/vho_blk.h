@@ -75,7 +75,8 @@ struct vho_dev *vho_blk_dev(struct vho_blk *blk);
  * pushed as they come and shown to the driver by the next call: after collecting any from the
  * channel, poll its queues once more before sleeping.
  *
- * A transfer of more than 1 GiB is refused (LIMIT). Nothing is popped while 64 MiB are unanswered.
+ * A transfer of more than 1 GiB is refused (LIMIT). While 64 MiB are unanswered, only what the
+ * store answers at once is popped.
  */
 unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned budget);
 
