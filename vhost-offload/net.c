@@ -206,6 +206,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 			reset_ctrl(net, true);
 		if (vho_net_state_apply(net, fresh) || first)
 			park_pairs(net);
+		coalescing_changed(net);
 	} else if (idx % 2 == 0 && idx / 2 < net->max_pairs) {
 		// New receive buffers are looked for when a packet is there: no kick, no exit
 		vho_queue_disarm(&dev->queues[idx].q);

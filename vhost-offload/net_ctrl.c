@@ -155,6 +155,19 @@ void vho_net_ctrl_save(const struct vho_net_ctrl *c, struct vho_net_ctrl_saved *
 	out->guest_offloads = atomic_load_explicit(&c->guest_offloads, memory_order_relaxed);
 	out->pairs = atomic_load_explicit(&c->pairs, memory_order_relaxed);
 	out->announce = atomic_load_explicit(&c->announce, memory_order_relaxed);
+	for (unsigned i = 0; i < 2u * VHO_NET_PAIRS_MAX; i++)
+		out->coal[i] = vho_net_ctrl_coal(c, i);
+}
+
+static void restore_coal(
+	struct vho_net_ctrl *c, uint64_t features, const struct vho_net_ctrl_saved *saved)
+{
+	bool wanted = has(features, VIRTIO_NET_F_NOTF_COAL) ||
+		      has(features, VIRTIO_NET_F_VQ_NOTF_COAL);
+
+	for (unsigned i = 0; i < 2u * c->max_pairs; i++)
+		atomic_store_explicit(
+			&c->coal[i], wanted ? saved->coal[i] : 0, memory_order_relaxed);
 }
 
 void vho_net_ctrl_restore(
@@ -178,6 +191,7 @@ void vho_net_ctrl_restore(
 	atomic_store_explicit(&c->announce,
 		saved->announce && has(features, VIRTIO_NET_F_GUEST_ANNOUNCE),
 		memory_order_relaxed);
+	restore_coal(c, features, saved);
 	(void)publish(c);
 }
 

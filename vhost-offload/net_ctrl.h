@@ -41,6 +41,7 @@ struct vho_net_ctrl_saved {
 	uint64_t guest_offloads;
 	uint16_t pairs;
 	bool announce, has_hash;
+	uint64_t coal[2 * VHO_NET_PAIRS_MAX]; // VHO_COAL(), by queue
 };
 
 /* What a driver wants of a queue's notifications, in one word. */

@@ -25,11 +25,13 @@ enum {
 	 * pair of what has no hash (2), the table's entries (2 each).
 	 */
 	PART_HASH = 5,
+	PART_COAL = 6, // packets and microseconds (4 each) of each queue
 };
 #define CONTROL_LEN 18u
 #define TABLE_LEN_MAX (6u * VHO_NET_FILTER_MACS)
 #define VLANS_LEN (VHO_NET_FILTER_VLANS / 8u)
 #define HASH_LEN (10u + VHO_NET_HASH_KEY)
+#define COAL_EACH 8u
 
 /* Flags of PART_CONTROL. */
 #define PROMISC 1u
@@ -50,6 +52,7 @@ const struct vho_state_part vho_net_state_parts[VHO_STATE_PARTS] = {
 	[PART_MULTICAST] = { 6, TABLE_LEN_MAX },
 	[PART_VLANS] = { VLANS_LEN, VLANS_LEN },
 	[PART_HASH] = { HASH_LEN, HASH_LEN + 2 * VHO_NET_RSS_TABLE },
+	[PART_COAL] = { 2 * COAL_EACH, 2 * VHO_NET_PAIRS_MAX *COAL_EACH },
 };
 
 static uint16_t flags_of(const struct vho_net_ctrl_saved *s, bool if_past)
@@ -131,6 +134,34 @@ static void save_hash(struct vho_state_out *out, const struct vho_net_hash *h)
 		at = put16(at, h->table[i]);
 }
 
+/* Nothing to say where nothing is held back. */
+static void save_coal(struct vho_state_out *out, const uint64_t *coal, unsigned n)
+{
+	uint64_t any = 0;
+	uint8_t *at;
+
+	for (unsigned i = 0; i < n; i++)
+		any |= coal[i];
+	at = any ? vho_state_put(out, PART_COAL, n * COAL_EACH) : NULL;
+	for (unsigned i = 0; at && i < n; i++) {
+		const dpu_le64 word = dpu_le64_put(coal[i]);
+
+		memcpy(at + i * (size_t)COAL_EACH, &word, sizeof(word));
+	}
+}
+
+/* That of another number of pairs is none of ours. */
+static bool load_coal(struct dpu_cur *in, uint64_t *coal, unsigned n)
+{
+	if (!in->at)
+		return true;
+	if (in->left != n * (size_t)COAL_EACH)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		coal[i] = dpu_cur_le64(in);
+	return true;
+}
+
 void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 {
 	const struct vho_net *net = dev->owner;
@@ -159,6 +190,7 @@ void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 	save_vlans(out, s.filter.vlans);
 	if (s.has_hash)
 		save_hash(out, &s.hash);
+	save_coal(out, s.coal, 2u * net->max_pairs);
 }
 
 /* A table of whole addresses; one that was too long for us to keep has none. */
@@ -220,6 +252,8 @@ int vho_net_state_load(struct vho_dev *dev, struct dpu_cur *parts)
 		return -EINVAL;
 	s.has_hash = parts[PART_HASH].at != NULL;
 	if (s.has_hash && !load_hash(&parts[PART_HASH], net->max_pairs, &s.hash))
+		return -EINVAL;
+	if (!load_coal(&parts[PART_COAL], s.coal, 2u * net->max_pairs))
 		return -EINVAL;
 	for (unsigned i = 0; parts[PART_VLANS].at && i < VLANS_LEN / 8; i++)
 		s.filter.vlans[i] = dpu_cur_le64(&parts[PART_VLANS]);

@@ -20,7 +20,8 @@
 		1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |        \
 		1ull << VIRTIO_NET_F_CTRL_MAC_ADDR | 1ull << VIRTIO_NET_F_MQ |               \
 		1ull << VIRTIO_NET_F_CTRL_GUEST_OFFLOADS | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
-		1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_RSS)
+		1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_RSS |                 \
+		1ull << VIRTIO_NET_F_NOTF_COAL)
 #define PAIRS 2
 #define CTRL (2 * PAIRS)
 
@@ -131,6 +132,7 @@ static void assert_same(const struct side *a, const struct side *b)
 	assert_int_equal(x.announce, y.announce);
 	assert_int_equal(x.has_hash, y.has_hash);
 	assert_memory_equal(&x.hash, &y.hash, sizeof(x.hash));
+	assert_memory_equal(x.coal, y.coal, sizeof(x.coal));
 }
 
 /* As after a driver that has set nothing. */
@@ -216,6 +218,36 @@ static void control_queue_migrates(void **state)
 	assert_int_equal(load(&from, buf, n), 0);
 	run(&from, 9);
 	assert_same(&from, &to);
+}
+
+/* What a driver wants of its calls; a state of another number of queues is refused. */
+static void coalescing_migrates(void **state)
+{
+	static const uint8_t coal[] = { 7, 0, 0, 0, 100, 0, 0, 0 };
+	uint8_t buf[VHO_STATE_MAX];
+	size_t n, at;
+
+	(void)state;
+	run(&from, 7);
+	command(&from, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, coal,
+		sizeof(coal));
+	stop(&from);
+	n = save(&from, buf, sizeof(buf));
+	// The end, and before it 8 bytes for each queue behind 8 that say so
+	at = n - 8 - (8 + 2 * PAIRS * 8);
+	assert_int_equal(buf[at], 6);
+	assert_int_equal(load(&to, buf, n), 0);
+	run(&to, 7);
+	assert_same(&from, &to);
+	assert_true(vho_net_coalesces(to.net, 0));
+	assert_false(vho_net_coalesces(to.net, 1));
+	assert_true(atomic_load(&to.net->coalescing));
+
+	stop(&to);
+	buf[8] = (uint8_t)(buf[8] - 8); // one queue less, and all lengths say so
+	buf[at + 4] = (uint8_t)(buf[at + 4] - 8);
+	memmove(buf + n - 16, buf + n - 8, 8);
+	assert_int_equal(load(&to, buf, n - 8), VU_STATE_ERROR);
 }
 
 /* The front-end keeps the control queue to itself: there is nothing to say. */
@@ -490,6 +522,7 @@ int main(void)
 #define N(fn) cmocka_unit_test_setup_teardown(fn, open_nets, close_both)
 	static const struct CMUnitTest tests[] = {
 		N(control_queue_migrates),
+		N(coalescing_migrates),
 		N(nothing_known),
 		N(format_is_fixed),
 		N(transfer_is_refused),
