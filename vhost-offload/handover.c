@@ -13,6 +13,7 @@
 #include "dpu_cur.h"
 #include "dpu_wire.h"
 #include "state.h"
+#include "vu_fd.h"
 
 #define MAGIC 0x4f48424fu // "OBHO"
 #define VERSION 1

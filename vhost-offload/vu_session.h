@@ -77,6 +77,5 @@ struct vu_handler {
 	uint64_t refusal;
 };
 
-
 /* The handler of a request, or NULL. */
 const struct vu_handler *vu_handler(uint32_t request);
