@@ -125,8 +125,11 @@ static int bad_tables(struct atk_env *e, struct ends *s)
 	} bad[] = { { 3, 2 }, { 5, 0x80 }, { 6, 2 }, { 6, 0xff }, { 7, 0x80 }, { 8, PAIRS },
 		{ 9, 0x80 }, { 10, PAIRS }, { 13, 0x80 }, { 14, 0 }, { 14, PAIRS + 1 }, { 16, 0 },
 		{ 16, 41 }, { 16, 255 } };
+	/* Three entries, though nothing else is wrong. */
+	static const uint8_t three[] = { 4, 1, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 1, 0, 0, 0, PAIRS, 0,
+		1, 9 };
 	uint8_t cmd[sizeof(good_rss)];
-	int ret = 0;
+	int ret = answers(e, s, VIRTIO_NET_ERR, three, sizeof(three));
 
 	for (uint32_t len = 2; !ret && len < sizeof(good_rss); len++)
 		ret = answers(e, s, VIRTIO_NET_ERR, good_rss, len);

@@ -141,8 +141,8 @@ static const struct refuse_case {
 	{ "RSS bytes after its key", 0, 19, RSS(0, 0, 0, 0, 0, 1, 1) },
 	{ "RSS type 9", 0, 18, RSS(2, 0, 0, 0, 0, 1, 1) },
 	{ "RSS type that is enabled without a key", 0, 17, RSS(0, 0, 0, 0, 0, 1, 0) },
-	{ "RSS table of 3", 0, 18, RSS(0, 2, 0, 0, 0, 1, 1) },
-	{ "RSS table of 256", 0, 18, RSS(0, 255, 0, 0, 0, 1, 1) },
+	{ "RSS table of 3, whole", 0, 22,
+		{ 4, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 9, 9, 9 } },
 	{ "RSS pair that there is not for the unclassified", 0, 18,
 		RSS(0, 0, MAX_PAIRS, 0, 0, 1, 1) },
 	{ "RSS pair that there is not in the table", 0, 18, RSS(0, 0, 0, MAX_PAIRS, 0, 1, 1) },
@@ -369,6 +369,7 @@ static void hash_configs(void **state)
 	static const uint8_t report[] = { 4, 2, 8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0x40 };
 	static const uint8_t none[] = { 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
 	const struct vho_net_hash *h;
+	uint8_t big[2 + 8 + 2 * 256 + 3 + 1];
 	uint8_t full[2 + 8 + 2 * 128 + 3 + 40] = { 4, 1, 1, 0, 0, 0, 127, 0, 0, 0 };
 
 	(void)state;
@@ -392,6 +393,14 @@ static void hash_configs(void **state)
 	assert_int_equal(h->key[0], 0x40000000);
 	assert_int_equal(run(none, sizeof(none)), VIRTIO_NET_OK);
 	assert_int_equal(vho_net_ctrl_hash(&ctrl)->types, 0);
+
+	// One of twice the length that there may be, whole
+	memset(big, 0, sizeof(big));
+	big[0] = 4;
+	big[1] = big[2] = 1;
+	big[6] = 255;
+	big[2 + 8 + 2 * 256] = big[2 + 8 + 2 * 256 + 2] = 1;
+	assert_int_equal(run(big, sizeof(big)), VIRTIO_NET_ERR);
 
 	// The longest that there is; a number of pairs ends RSS, but not what headers report
 	full[2 + 8 + 2 * 128] = 1;
