@@ -26,6 +26,7 @@
  */
 #define GUARD_SLOTS 16384
 #define GUARD_RESERVED ((uintptr_t)1)
+#define REPEATS_MAX 255u // of one region: a NIC has fewer queue pairs
 
 struct guard_slot {
 	_Atomic uintptr_t key; // address of the map, or of the range's first byte
@@ -279,11 +280,19 @@ int vho_mem_file_check(int fd, uint64_t end)
 static int map_file(int fd, uint64_t off, uint64_t len, size_t page, struct vho_mem_mapping **out)
 {
 	struct vho_mem_mapping *m = dpu_calloc(1, sizeof(*m));
+	struct stat st;
 	int ret;
 
 	if (!m)
 		return -ENOMEM;
+	if (fstat(fd, &st)) {
+		ret = -errno;
+		free(m);
+		return ret;
+	}
 	atomic_init(&m->refs, 1);
+	m->dev = st.st_dev;
+	m->ino = st.st_ino;
 	m->len = len;
 	m->page = page;
 	m->off = off;
@@ -480,18 +489,48 @@ int vho_mem_with(
 	return finish_map(next, mem, out);
 }
 
+static const struct vho_mem_map_entry *entry_of(
+	const struct vho_mem *mem, const struct vho_mem_region *r)
+{
+	for (unsigned i = 0; mem && i < mem->n; i++) {
+		const struct vho_mem_map_entry *e = &mem->r[i];
+
+		if (e->gpa == r->gpa && e->uva == r->uva && e->size == r->size)
+			return e;
+	}
+	return NULL;
+}
+
+bool vho_mem_again(const struct vho_mem *mem, const struct vho_mem_region *add, int fd)
+{
+	const struct vho_mem_map_entry *e = entry_of(mem, add);
+	struct vho_mem_mapping *m = e ? e->mapping : NULL;
+	struct stat st;
+
+	if (!m || m->off + (uint64_t)(e->host - (uint8_t *)m->base) != add->mmap_off ||
+		m->repeats == REPEATS_MAX || fstat(fd, &st) || st.st_dev != m->dev ||
+		st.st_ino != m->ino)
+		return false;
+	m->repeats++;
+	return true;
+}
+
+bool vho_mem_forget(const struct vho_mem *mem, const struct vho_mem_region *del)
+{
+	const struct vho_mem_map_entry *e = entry_of(mem, del);
+
+	if (!e || !e->mapping->repeats)
+		return false;
+	e->mapping->repeats--;
+	return true;
+}
+
 int vho_mem_without(
 	const struct vho_mem *mem, const struct vho_mem_region *del, struct vho_mem **out)
 {
-	const struct vho_mem_map_entry *gone = NULL;
+	const struct vho_mem_map_entry *gone = entry_of(mem, del);
 	struct vho_mem *next;
 
-	for (unsigned i = 0; i < mem->n; i++) {
-		const struct vho_mem_map_entry *e = &mem->r[i];
-
-		if (e->gpa == del->gpa && e->uva == del->uva && e->size == del->size)
-			gone = e;
-	}
 	if (!gone)
 		return -ENOENT;
 	if (mem->n == 1) {

@@ -42,7 +42,8 @@ struct vho_mem_mapping {
 	size_t len;
 	size_t page; // bytes that the guard replaces at once
 	struct vho_mem_file *file; // one reference; NULL: not kept
-	uint64_t off; // where base lies in it
+	uint64_t dev, ino, off; // what was mapped: the file, and where base lies in it
+	unsigned repeats; // control thread: vho_mem_again() less vho_mem_forget()
 };
 
 struct vho_mem_map_entry {
@@ -92,6 +93,15 @@ int vho_mem_with(
 	const struct vho_mem *mem, const struct vho_mem_region *add, int fd, struct vho_mem **out);
 int vho_mem_without(
 	const struct vho_mem *mem, const struct vho_mem_region *del, struct vho_mem **out);
+
+/*
+ * QEMU 7.2 has a device for each queue pair of a NIC, and each of them adds and removes the same
+ * regions. again: the region is there already, from the same place of the same file, and is told of
+ * once more. forget: it was told of more than once, and is there still. False: it is not so.
+ * Control thread.
+ */
+bool vho_mem_again(const struct vho_mem *mem, const struct vho_mem_region *add, int fd);
+bool vho_mem_forget(const struct vho_mem *mem, const struct vho_mem_region *del);
 
 /* Any thread. The last put unmaps. vho_mem_put(NULL) does nothing. */
 struct vho_mem *vho_mem_get(struct vho_mem *mem);

@@ -202,8 +202,11 @@ static int add_mem_reg(struct vu_session *s, struct vu_msg *m)
 {
 	struct vho_mem_region r = region_of(&m->p.region.region);
 	struct vho_mem *mem;
-	int ret = vho_mem_with(s->dev->mem, &r, m->fds[0], &mem);
+	int ret;
 
+	if (vho_mem_again(s->dev->mem, &r, m->fds[0]))
+		return 0;
+	ret = vho_mem_with(s->dev->mem, &r, m->fds[0], &mem);
 	if (ret < 0)
 		return ret;
 	vho_dev_set_mem(s->dev, mem);
@@ -214,8 +217,11 @@ static int rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 {
 	struct vho_mem_region r = region_of(&m->p.region.region);
 	struct vho_mem *mem;
-	int ret = s->dev->mem ? vho_mem_without(s->dev->mem, &r, &mem) : -ENOENT;
+	int ret;
 
+	if (vho_mem_forget(s->dev->mem, &r))
+		return 0;
+	ret = s->dev->mem ? vho_mem_without(s->dev->mem, &r, &mem) : -ENOENT;
 	if (ret < 0)
 		return ret;
 	vho_dev_set_mem(s->dev, mem);

@@ -138,6 +138,39 @@ static unsigned mappings(const char *name)
 }
 
 /* Adding a region maps that region; the others stay where they are, whichever map goes first. */
+/* A region told of n times is there until it was taken back n times; another is none of it. */
+static void told_again(void **state)
+{
+	struct vho_mem_region r = { 1 << 20, 8192, 0x100000, 4096 };
+	int fd = memfd_create("again", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
+	struct vho_mem_region bad;
+	struct vho_mem *mem;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 1 << 16), 0);
+	assert_int_equal(ftruncate(other, 1 << 16), 0);
+	assert_false(vho_mem_again(NULL, &r, fd));
+	assert_false(vho_mem_forget(NULL, &r));
+	assert_int_equal(vho_mem_with(NULL, &r, fd, &mem), 0);
+	assert_false(vho_mem_forget(mem, &r));
+	assert_false(vho_mem_again(mem, &r, other));
+	for (unsigned i = 0; i < 4; i++) { // the one field that differs
+		bad = r;
+		*(uint64_t *[]){ &bad.gpa, &bad.size, &bad.uva, &bad.mmap_off }[i] += 4096;
+		assert_false(vho_mem_again(mem, &bad, fd));
+		assert_int_equal(vho_mem_forget(mem, &bad), false);
+	}
+	for (unsigned i = 0; i < 255; i++)
+		assert_true(vho_mem_again(mem, &r, fd));
+	assert_false(vho_mem_again(mem, &r, fd)); // enough is enough
+	for (unsigned i = 0; i < 255; i++)
+		assert_true(vho_mem_forget(mem, &r));
+	assert_false(vho_mem_forget(mem, &r));
+	vho_mem_put(mem);
+	close(fd);
+	close(other);
+}
+
 static void regions_are_shared(void **state)
 {
 	struct vho_mem_region r = { .gpa = 0, .size = K4, .uva = 0 };
@@ -400,6 +433,7 @@ int main(void)
 {
 	const struct CMUnitTest rest[] = {
 		cmocka_unit_test(add_and_remove),
+		cmocka_unit_test(told_again),
 		cmocka_unit_test(regions_are_shared),
 		cmocka_unit_test(many_full_maps),
 		cmocka_unit_test(address_space_is_bounded),
