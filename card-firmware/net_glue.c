@@ -79,7 +79,8 @@ static void caps(void *drv, struct odp_port_caps *out)
 		.csum = c.csum,
 		.tso4 = c.tso4,
 		.tso6 = c.tso6,
-		.uso = c.uso,
+		.uso4 = c.uso4,
+		.uso6 = c.uso6,
 		.multi_seg = true, // copied into whatever buffers the guest posts
 		.mtu = c.mtu,
 	};

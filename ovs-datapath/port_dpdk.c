@@ -188,7 +188,8 @@ static void dev_caps(void *drv, struct odp_port_caps *out)
 	out->csum = d->csum;
 	out->tso4 = d->tso;
 	out->tso6 = d->tso;
-	out->uso = false;
+	out->uso4 = false;
+	out->uso6 = false;
 	out->multi_seg = d->multi_seg;
 	out->mtu = d->mtu;
 }

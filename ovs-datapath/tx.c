@@ -110,9 +110,11 @@ static void out_segments(struct out *o, struct rte_mbuf *m)
 
 static uint64_t gso_cap(const struct rte_mbuf *m)
 {
+	bool v6 = m->ol_flags & RTE_MBUF_F_TX_IPV6;
+
 	if (m->ol_flags & RTE_MBUF_F_TX_UDP_SEG)
-		return CAPS_USO | CAPS_CSUM;
-	return CAPS_CSUM | (m->ol_flags & RTE_MBUF_F_TX_IPV6 ? CAPS_TSO6 : CAPS_TSO4);
+		return CAPS_CSUM | (v6 ? CAPS_USO6 : CAPS_USO4);
+	return CAPS_CSUM | (v6 ? CAPS_TSO6 : CAPS_TSO4);
 }
 
 /* Would the port's segments of this GSO frame be longer than its MTU? */

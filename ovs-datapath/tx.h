@@ -45,8 +45,9 @@ unsigned odp_handed_poll(struct odp_worker *w);
 #define CAPS_CSUM (1ull << 17)
 #define CAPS_TSO4 (1ull << 18)
 #define CAPS_TSO6 (1ull << 19)
-#define CAPS_USO (1ull << 20)
-#define CAPS_MULTI_SEG (1ull << 21)
+#define CAPS_USO4 (1ull << 20)
+#define CAPS_USO6 (1ull << 21)
+#define CAPS_MULTI_SEG (1ull << 22)
 
 static inline uint64_t odp_caps(const struct odp_port *port)
 {

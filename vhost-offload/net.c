@@ -442,8 +442,8 @@ void vho_net_caps(const struct vho_net *net, struct vho_net_caps *out)
 	out->csum = csum;
 	out->tso4 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_TSO4);
 	out->tso6 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_TSO6);
-	out->uso = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO4) &&
-		   vho_net_has(o, VIRTIO_NET_F_GUEST_USO6);
+	out->uso4 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO4);
+	out->uso6 = csum && vho_net_has(o, VIRTIO_NET_F_GUEST_USO6);
 	out->mtu = atomic_load_explicit(&net->mtu, memory_order_relaxed);
 }
 

@@ -60,7 +60,7 @@ const char *odp_drop_text(enum odp_drop d);
 struct odp_port_caps {
 	bool up; // packets may be sent
 	bool csum; // completes (or carries on) partial checksums
-	bool tso4, tso6, uso; // takes GSO frames
+	bool tso4, tso6, uso4, uso6; // takes GSO frames of TCP, of UDP
 	bool multi_seg; // takes chained mbufs
 	uint16_t mtu; // L3 bytes; a VLAN tag is not counted
 };

@@ -457,6 +457,7 @@ static const struct cap_row {
 	unsigned sent;
 	int drop; // -1: none
 	bool flags; // offload requests reach the port
+	bool udp; // else TCP
 } caps[] = {
 	{ "checksum done here", { .up = true, .mtu = 1500 }, 100, 0, 1, -1, false },
 	{ "checksum passed on", { .up = true, .mtu = 1500, .csum = true }, 100, 0, 1, -1, true },
@@ -476,6 +477,14 @@ static const struct cap_row {
 		false },
 	{ "as long as the MTU", { .up = true, .mtu = 1500, .csum = true }, 1460, 0, 1, -1, true },
 	{ "port down", { .mtu = 1500 }, 100, 0, 0, ODP_DROP_PORT_GONE, false },
+	{ "USO passed on", { .up = true, .mtu = 1500, .csum = true, .uso4 = true }, 1800, 500, 1,
+		-1, true, true },
+	{ "only v6 USO", { .up = true, .mtu = 1500, .csum = true, .uso6 = true }, 1800, 500, 4, -1,
+		true, true },
+	{ "TSO is no USO",
+		{ .up = true, .mtu = 1500, .csum = true, .tso4 = true, .tso6 = true, .uso6 = true },
+		1800, 1000, 2, -1, true, true },
+	{ "USO segmented here", { .up = true, .mtu = 1500 }, 1800, 500, 4, -1, false, true },
 };
 
 static struct rte_mbuf *tcp_packet(uint32_t payload, uint16_t mss)
@@ -502,6 +511,24 @@ static struct rte_mbuf *tcp_packet(uint32_t payload, uint16_t mss)
 	return m;
 }
 
+/* The same as UDP: a shorter header, and as much more payload. */
+static struct rte_mbuf *udp_packet(uint32_t payload, uint16_t mss)
+{
+	struct rte_mbuf *m = tcp_packet(payload - 12, mss);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+
+	p[16] = (uint8_t)((28 + payload) >> 8);
+	p[17] = (uint8_t)(28 + payload);
+	p[23] = 17;
+	p[38] = (uint8_t)((8 + payload) >> 8);
+	p[39] = (uint8_t)(8 + payload);
+	p[46] = 0;
+	m->l4_len = 8;
+	m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM |
+		      (mss ? RTE_MBUF_F_TX_UDP_SEG : 0);
+	return m;
+}
+
 static void capabilities(void **state)
 {
 	const struct cap_row *t = *state;
@@ -521,7 +548,7 @@ static void capabilities(void **state)
 	odp_port_caps_changed(p2.port);
 	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
 	assert_int_equal(odp_flow_put(dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
-	p1.in[p1.n_in++] = tcp_packet(t->payload, t->mss);
+	p1.in[p1.n_in++] = t->udp ? udp_packet(t->payload, t->mss) : tcp_packet(t->payload, t->mss);
 	odp_worker_turn(odp_worker(dp, 0));
 	assert_int_equal(p2.n_out, t->sent);
 	for (unsigned i = 0; i < p2.n_out; i++)

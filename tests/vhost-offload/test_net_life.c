@@ -88,6 +88,29 @@ static void offloads_reach_the_card(void **state)
 	assert_int_equal(vq_signals(rig.v.call_fd), 1);
 }
 
+/* 5.1.6.4: GSO frames only of the kinds that were negotiated, each for itself. */
+static void gso_kinds(void **state)
+{
+	static const unsigned kinds[] = { VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+		VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6 };
+	struct vho_net_caps c;
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++) {
+		uint64_t on = i & 1 ? BIT(VIRTIO_NET_F_GUEST_CSUM) : 0;
+		const unsigned kind = kinds[i / 4];
+
+		on |= i & 2 ? BIT(kind) : 0;
+		atomic_store(&rig.net->ctrl.guest_offloads, on);
+		vho_net_caps(rig.net, &c);
+		const bool got[] = { c.tso4, c.tso6, c.uso4, c.uso6 };
+
+		assert_int_equal(c.csum, i & 1);
+		for (unsigned k = 0; k < 4; k++)
+			assert_int_equal(got[k], (i & 3) == 3 && kinds[k] == kind);
+	}
+}
+
 /* A driver that posts receive buffers kicks nobody: each kick is an exit of its guest. */
 static void receiveq_wants_no_kick(void **state)
 {
@@ -491,6 +514,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(offloads_reach_the_card),
+		T(gso_kinds),
 		cmocka_unit_test(receiveq_wants_no_kick),
 		T(commands_are_served_in_portions),
 		T(rarp),

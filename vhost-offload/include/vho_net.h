@@ -123,7 +123,7 @@ void vho_net_learn(struct vho_net *net, uint16_t pair, struct rte_mbuf *const *p
 struct vho_net_caps {
 	bool running; // link up: a front-end has at least one receiveq running
 	bool csum; // partial checksums (VIRTIO_NET_F_GUEST_CSUM)
-	bool tso4, tso6, uso; // GSO frames
+	bool tso4, tso6, uso4, uso6; // GSO frames of TCP, of UDP
 	uint16_t active_pairs;
 	uint16_t mtu;
 };
