@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A Linux guest with four queue pairs takes downloads from one with a single pair, started on each of its
 # CPUs: they come in by several queues, because its CPUs transmit on several (VIRTIO 1.3, 5.1.6.5.5).
-# Usage: 25-guest-multiqueue.sh BUILD-DIR
+# Usage: 26-guest-multiqueue.sh BUILD-DIR
 set -eu
 # shellcheck source=/dev/null
 . "$(dirname "$0")/lab.sh"
