@@ -289,19 +289,23 @@ static void lead_astray(
 	uint16_t far = (uint16_t)(out - in_ring), head = r->avail->ring[k];
 	unsigned which = rnd(seed) % 3;
 
+	if (head >= r->size)
+		return; // spoiled before, and so is what it leads to
 	if (which == 2) {
 		*out = in_ring[head];
 		r->avail->ring[k] = far;
 	} else if (l->indirect_max) {
 		struct vring_desc *t = &r->tables[head * l->indirect_max];
 
-		t[3] = t[t[which].next];
+		t[3] = t[which + 1];
 		t[which].next = 3;
 	} else {
-		struct vring_desc *d = &in_ring[which ? in_ring[head].next : head];
+		uint16_t at = which ? in_ring[head].next : head;
 
-		*out = in_ring[d->next];
-		d->next = far;
+		if (at >= r->size || in_ring[at].next >= r->size)
+			return;
+		*out = in_ring[in_ring[at].next];
+		in_ring[at].next = far;
 	}
 }
 
