@@ -26,8 +26,17 @@ if [ "${1:-}" != --inside ]; then
 		 "links": [{"kind": "memif", "ends": ["card-a/up0", "card-b/up0"]}],
 		 "guests": [{"name": "peer", "ip": "10.77.0.2/24", "nic": "card-b/net1"}]}
 	END
-	(lab_run "$dir/t.json" "$0") || exit $?
-	exit 0
+	# QEMU 7.2 without KVM loses a dirty page of the CPU in about one migration of ten, with and without
+	# vhost-user devices, and the guest panics. Such a run says nothing; three in a row are not chance.
+	export AGAIN="$dir/again"
+	for try in 1 2 3; do
+		rm -f "$AGAIN"
+		status=0
+		(lab_run "$dir/t.json" "$0") || status=$?
+		[ -e "$AGAIN" ] || exit $status
+		echo "try $try: the guest panicked"
+	done
+	exit $status
 fi
 
 file=$(find "$OUTBOARD_DIR/card-a" -name 'disk0*' -size 65536k)
