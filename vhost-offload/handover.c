@@ -132,6 +132,7 @@ static void save_memory(struct handover *h, const struct vho_mem *mem)
 		put64(h, e->size);
 		put64(h, e->uva);
 		put64(h, m->off + (uint64_t)(e->host - (uint8_t *)m->base));
+		put32(h, m->repeats);
 		(void)put_fd(h, m->file ? m->file->fd : -1, 1);
 	}
 }
@@ -446,6 +447,7 @@ static int load_memory(struct reader *r, struct vho_dev *dev)
 {
 	uint32_t n = dpu_cur_le32(&r->c);
 	struct vho_mem_region region[VHO_MEM_REGIONS_MAX];
+	uint32_t repeats[VHO_MEM_REGIONS_MAX];
 	int fds[VHO_MEM_REGIONS_MAX];
 	struct vho_mem *mem;
 	int ret;
@@ -457,6 +459,7 @@ static int load_memory(struct reader *r, struct vho_dev *dev)
 		region[i].size = dpu_cur_le64(&r->c);
 		region[i].uva = dpu_cur_le64(&r->c);
 		region[i].mmap_off = dpu_cur_le64(&r->c);
+		repeats[i] = dpu_cur_le32(&r->c);
 		fds[i] = *next_fd(r);
 	}
 	if (r->c.bad)
@@ -464,9 +467,14 @@ static int load_memory(struct reader *r, struct vho_dev *dev)
 	if (n == 0)
 		return 0;
 	ret = vho_mem_create(region, fds, n, &mem);
-	if (ret == 0)
-		vho_dev_set_mem(dev, mem);
-	return ret;
+	if (ret)
+		return ret;
+	vho_dev_set_mem(dev, mem);
+	for (uint32_t i = 0; i < n; i++)
+		for (; repeats[i]; repeats[i]--)
+			if (!vho_mem_again(mem, &region[i], fds[i]))
+				return -EBADMSG; // also when that were too often
+	return 0;
 }
 
 static int load_areas(struct vho_dev *dev, const struct areas *a)

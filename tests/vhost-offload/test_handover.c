@@ -320,9 +320,10 @@ struct whole {
 	int mem_fd, peer;
 };
 
+static const struct vho_mem_region whole_mem = { .gpa = 0x1000, .size = 0x10000, .uva = 0x7000000 };
+
 static void whole_open(struct whole *w)
 {
-	struct vho_mem_region m = { .gpa = 0x1000, .size = 0x10000, .uva = 0x7000000 };
 	struct vho_inflight *inf;
 	struct vho_mem *mem;
 	int pair[2];
@@ -337,7 +338,8 @@ static void whole_open(struct whole *w)
 	w->mem_fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(w->mem_fd, 0x10000), 0);
 	assert_int_equal(vho_dev_set_features(&w->d.dev, 1ull << VIRTIO_F_VERSION_1), 0);
-	assert_int_equal(vho_mem_create(&m, &w->mem_fd, 1, &mem), 0);
+	assert_int_equal(vho_mem_create(&whole_mem, &w->mem_fd, 1, &mem), 0);
+	assert_true(vho_mem_again(mem, &whole_mem, w->mem_fd)); // as QEMU does
 	vho_dev_set_mem(&w->d.dev, mem);
 	assert_int_equal(vho_inflight_create(2, 8, false, &inf), 0);
 	vho_dev_set_inflight(&w->d.dev, inf);
@@ -409,6 +411,9 @@ static void comes_out_as_it_went_in(void **state)
 	assert_int_equal(again.len, h.len);
 	assert_memory_equal(again.bytes, h.bytes, h.len);
 	assert_int_equal(again.n_fds, h.n_fds);
+	// The region was told of twice: it is there until it was taken back as often
+	assert_true(vho_mem_forget(d.dev.mem, &whole_mem));
+	assert_false(vho_mem_forget(d.dev.mem, &whole_mem));
 	vu_session_close(&s);
 	fake_dev_fini(&d);
 	whole_close(&w);
