@@ -13,23 +13,13 @@
 
 #include "dpu_alloc.h"
 #include "dpu_cur.h"
+#include "net_proto.h"
 
 #define FLOWS 4096u // a power of two
 #define FLOW_OLD 2u // units of a stamp without a packet, after which another flow gets the place
-#define IP6_EXT_MAX 8 // extension headers looked at
 #define IP6_OPTS_MAX 8 // options of one looked at
 
 enum {
-	ETH_IPV4 = 0x0800,
-	ETH_IPV6 = 0x86dd,
-	ETH_VLAN = 0x8100,
-	ETH_QINQ = 0x88a8,
-	PROTO_TCP = 6,
-	PROTO_UDP = 17,
-	IP6_HOP_BY_HOP = 0,
-	IP6_ROUTING = 43,
-	IP6_FRAGMENT = 44,
-	IP6_DEST_OPTS = 60,
 	IP6_OPT_PAD1 = 0,
 	IP6_OPT_HOME = 0xc9, // home address (RFC 6275, 6.3)
 	IP6_ROUTING_HOME = 2, // routing header of the same (RFC 6275, 6.4)

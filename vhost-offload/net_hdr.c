@@ -7,19 +7,9 @@
 #include <string.h>
 
 #include "dpu_cur.h"
+#include "net_proto.h"
 
 enum {
-	ETH_IPV4 = 0x0800,
-	ETH_IPV6 = 0x86dd,
-	ETH_VLAN = 0x8100,
-	ETH_QINQ = 0x88a8,
-	PROTO_TCP = 6,
-	PROTO_UDP = 17,
-	IP6_HOP_BY_HOP = 0,
-	IP6_ROUTING = 43,
-	IP6_FRAGMENT = 44,
-	IP6_DEST_OPTS = 60,
-	IP6_EXT_MAX = 8, // extension headers looked at
 	TCP_CSUM_OFF = 16,
 	UDP_CSUM_OFF = 6,
 };
