@@ -10,13 +10,7 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define LINE 64U // bytes that move between cores together
 #define TABLE_LEN (3 * sizeof(struct vring_desc))
-#define SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
-
-/* Several fields of a ring in one access: a used element is aligned to 4 bytes only. */
-typedef uint64_t __attribute__((may_alias)) pdesc_word;
-typedef uint64_t __attribute__((may_alias, aligned(4))) used_word;
 
 /* What the stages have found out about the requests at the front of the ring, as columns. */
 struct burst {
@@ -36,23 +30,12 @@ struct burst {
 	bool odd; // what comes behind these is for vho_queue_pop()
 };
 
-/* Fetch a line that will be written: one transfer between cores instead of one more to own it. */
-static inline void fetch_to_write(const volatile void *p)
-{
-#ifdef __x86_64__
-	// The compiler emits this only when told that every CPU has it; else it is a nop.
-	__asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)p));
-#else
-	__builtin_prefetch((const void *)(uintptr_t)p, 1);
-#endif
-}
-
 static inline void fetch(const volatile void *p, size_t len)
 {
 	uintptr_t at = (uintptr_t)p;
 
 	__builtin_prefetch((const void *)at);
-	if ((at ^ (at + len - 1)) & ~(uintptr_t)(LINE - 1))
+	if ((at ^ (at + len - 1)) & ~(uintptr_t)(VHO_LINE - 1))
 		__builtin_prefetch((const void *)(at + len - 1));
 }
 
@@ -95,11 +78,6 @@ static inline bool add_table(
 	return true;
 }
 
-static inline bool is_table(uint16_t flags)
-{
-	return (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == VRING_DESC_F_INDIRECT;
-}
-
 /* ---- split ---- */
 
 /* Requests that wait, at most max: their heads. */
@@ -128,8 +106,8 @@ static inline unsigned heads_split(struct vho_queue *q, struct burst *b, unsigne
 		}
 		fetch(&q->desc[b->id[i]], sizeof(q->desc[0]));
 	}
-	for (unsigned k = 0; k < i; k += LINE / sizeof(struct vring_used_elem))
-		fetch_to_write(&q->used->ring[(uint16_t)(q->next_used + k) & mask]);
+	for (unsigned k = 0; k < i; k += VHO_LINE / sizeof(struct vring_used_elem))
+		vho_prefetch_write(&q->used->ring[(uint16_t)(q->next_used + k) & mask]);
 	return i;
 }
 
@@ -137,11 +115,11 @@ static inline bool first_split(struct vho_queue *q, struct burst *b, unsigned i)
 {
 	struct vring_desc d = vho_load_desc(&q->desc[b->id[i]]);
 
-	if (is_table(d.flags))
+	if (vho_is_indirect(d.flags))
 		return add_table(q, b, i, d.addr, d.len);
 	b->table[i] = NULL;
 	b->next[i] = d.next;
-	return (d.flags & SHAPE) == VRING_DESC_F_NEXT && add_header(q, b, i, d.addr, d.len);
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_NEXT && add_header(q, b, i, d.addr, d.len);
 }
 
 /* Data and status behind the header, whose descriptors are those of one table. */
@@ -153,7 +131,8 @@ static inline bool rest_split(struct vho_queue *q, struct burst *b, unsigned i)
 
 	if (b->table[i]) {
 		d = vho_load_desc(&t[0]);
-		if ((d.flags & SHAPE) != VRING_DESC_F_NEXT || !add_header(q, b, i, d.addr, d.len))
+		if ((d.flags & VHO_SHAPE) != VRING_DESC_F_NEXT ||
+			!add_header(q, b, i, d.addr, d.len))
 			return false;
 		size = 3;
 		at = d.next;
@@ -164,21 +143,19 @@ static inline bool rest_split(struct vho_queue *q, struct burst *b, unsigned i)
 	if (at >= size)
 		return false;
 	d = vho_load_desc(&t[at]);
-	if ((d.flags & (SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT || d.next >= size ||
+	if ((d.flags & (VHO_SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT || d.next >= size ||
 		!add_data(q, b, i, d.addr, d.len, d.flags))
 		return false;
 	d = vho_load_desc(&t[d.next]);
-	return (d.flags & SHAPE) == VRING_DESC_F_WRITE && add_status(q, b, i, d.addr, d.len);
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && add_status(q, b, i, d.addr, d.len);
 }
 
 static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 {
-	uint16_t mask = (uint16_t)(q->size - 1), at = q->next_used;
+	uint16_t at = q->next_used;
 
 	for (unsigned i = 0; i < n; i++) {
-		volatile used_word *u = (volatile void *)&q->used->ring[(uint16_t)(at + i) & mask];
-
-		*u = htole64(b->id[i] | (uint64_t)b->used[i] << 32);
+		vho_split_use(q, (uint16_t)(at + i), b->id[i], b->used[i]);
 		if (q->inflight)
 			vho_inflight_split_push(q->inflight, b->id[i]);
 	}
@@ -206,11 +183,12 @@ static inline unsigned firsts_packed(struct vho_queue *q, struct burst *b, unsig
 		d = vho_load_pdesc(&q->pdesc[at], flags);
 		b->id[i] = d.id;
 		b->next[i] = at;
-		b->n_slots[i] = is_table(flags) ? 1 : 3;
+		b->n_slots[i] = vho_is_indirect(flags) ? 1 : 3;
 		b->table[i] = NULL;
-		b->odd = is_table(flags)
+		b->odd = vho_is_indirect(flags)
 				 ? d.id >= q->size || !add_table(q, b, i, d.addr, d.len)
-				 : (flags & SHAPE) != VRING_DESC_F_NEXT || slots + 3 > q->size ||
+				 : (flags & VHO_SHAPE) != VRING_DESC_F_NEXT ||
+					   slots + 3 > q->size ||
 					   !add_header(q, b, i, d.addr, d.len);
 		if (unlikely(b->odd))
 			break;
@@ -245,24 +223,14 @@ static inline bool rest_packed(struct vho_queue *q, struct burst *b, unsigned i)
 		return rest_table_packed(q, b, i);
 	at = at + 1 == q->size ? 0 : at + 1;
 	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
-	if ((d.flags & (SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT ||
+	if ((d.flags & (VHO_SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT ||
 		!add_data(q, b, i, d.addr, d.len, d.flags))
 		return false;
 	at = at + 1 == q->size ? 0 : at + 1;
 	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
 	b->id[i] = d.id; // that of the last element counts (2.8.6)
-	return (d.flags & SHAPE) == VRING_DESC_F_WRITE && d.id < q->size &&
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && d.id < q->size &&
 	       add_status(q, b, i, d.addr, d.len);
-}
-
-static inline void use_packed(const struct vho_queue *q, const struct burst *b, unsigned i,
-	uint16_t at, bool wrap, int order)
-{
-	uint64_t word = b->used[i] | (uint64_t)b->id[i] << 32 |
-			(uint64_t)vho_packed_used_flags(wrap, true) << 48;
-
-	__atomic_store_n(
-		(volatile pdesc_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
 }
 
 /* The first element is written last: the driver sees the others with it. */
@@ -274,10 +242,10 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 
 	for (unsigned i = 1; i < n; i++) {
 		vho_packed_advance(q->size, &at, &wrap, b->n_slots[i - 1]);
-		use_packed(q, b, i, at, wrap, __ATOMIC_RELAXED);
+		vho_pdesc_use(q, at, wrap, b->id[i], b->used[i], __ATOMIC_RELAXED);
 		slots += b->n_slots[i];
 	}
-	use_packed(q, b, 0, q->next_used, q->used_wrap, __ATOMIC_RELEASE);
+	vho_pdesc_use(q, q->next_used, q->used_wrap, b->id[0], b->used[0], __ATOMIC_RELEASE);
 	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
 	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, slots);
 	slots += q->unsignalled;
@@ -302,7 +270,7 @@ static inline unsigned parts(struct vho_queue *q, struct burst *b, unsigned max)
 			b->odd = true;
 			return i;
 		}
-		fetch_to_write(b->status[i]);
+		vho_prefetch_write(b->status[i]);
 		fetch(b->hdr[i], BLK_HEADER_LEN);
 	}
 	return n;

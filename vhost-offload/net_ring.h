@@ -29,11 +29,7 @@
 
 #define VHO_BURST 32u
 #define VHO_AHEAD (2 * VHO_BURST) // descriptors fetched ahead
-#define VHO_LINE 64u // bytes that move between cores together
 #define VHO_BATCH 4u
-
-typedef uint64_t __attribute__((may_alias)) vho_word; // two or three ring fields in one access
-typedef uint64_t __attribute__((may_alias, aligned(4))) vho_used_word; // a used element
 
 /* The chains that q->staged counts, from the one at q->next_avail on, as columns. */
 struct vho_stage {
@@ -50,19 +46,6 @@ struct vho_step {
 	uint32_t hdr_len;
 	uint16_t way; // 0: buffers go to the device, VRING_DESC_F_WRITE: to the driver
 };
-
-#define VHO_SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
-
-/* Fetch a line to write to it: one transfer between cores instead of one to read, one to own. */
-static inline void vho_prefetch_write(const volatile void *p)
-{
-#ifdef __x86_64__
-	// The compiler emits this only when told that every CPU has it; else it is a nop.
-	__asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)p));
-#else
-	__builtin_prefetch((const void *)(uintptr_t)p, 1);
-#endif
-}
 
 static inline void vho_prefetch_read(const volatile void *p)
 {
@@ -173,11 +156,6 @@ static inline bool vho_stage_table(struct vho_queue *q, struct vho_step *t, uint
 	b = vho_load_desc(&d[1]);
 	return (b.flags & VHO_SHAPE) == t->way &&
 	       vho_stage_two(q, t, a.addr, a.len, b.addr, b.len, st, n);
-}
-
-static inline bool vho_is_indirect(uint16_t flags)
-{
-	return (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == VRING_DESC_F_INDIRECT;
 }
 
 /* ---- VHO_BATCH chains ---- */
@@ -349,20 +327,17 @@ static inline void vho_stage_took(
 static inline void vho_finish_split(struct vho_queue *q, struct vho_stage *st, unsigned k,
 	uint16_t way, const uint32_t *written)
 {
-	uint16_t mask = (uint16_t)(q->size - 1), at = q->next_used;
+	uint16_t at = q->next_used;
 	unsigned i = 0;
 
 	if (!way && q->in_order)
 		i = k - 1;
 #if VHO_VEC
-	else if (likely((at & mask) + k <= q->size))
-		i = vho_used_split_vec(&q->used->ring[at & mask], st, k, written);
+	else if (likely((at & (q->size - 1)) + k <= q->size))
+		i = vho_used_split_vec(&q->used->ring[at & (q->size - 1)], st, k, written);
 #endif
-	for (uint32_t to = (uint32_t)(at + (!way && q->in_order ? 0 : i)); i < k; i++, to++) {
-		volatile vho_used_word *u = (volatile void *)&q->used->ring[to & mask];
-
-		*u = htole64(st->id[i] | (uint64_t)written[i] << 32);
-	}
+	for (uint32_t to = (uint32_t)(at + (!way && q->in_order ? 0 : i)); i < k; i++, to++)
+		vho_split_use(q, (uint16_t)to, st->id[i], written[i]);
 	q->next_avail = (uint16_t)(q->next_avail + k);
 	q->next_used = (uint16_t)(at + k);
 	vho_store_release16(&q->used->idx, q->next_used);
@@ -479,16 +454,6 @@ static inline void vho_stage_packed(
 	q->staged = (uint16_t)n;
 	q->staged_slots = (uint16_t)slots;
 	q->last_region = t.e;
-}
-
-static inline void vho_pdesc_use(
-	const struct vho_queue *q, uint16_t at, bool wrap, uint16_t id, uint32_t written, int order)
-{
-	uint64_t word = written | (uint64_t)id << 32 |
-			(uint64_t)vho_packed_used_flags(wrap, written > 0) << 48;
-
-	__atomic_store_n(
-		(volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
 }
 
 /* The used elements of staged chains 1 to k - 1, last first. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the two ring layouts and the packet bursts share: loads and stores of shared ring fields,
+ * What the two ring layouts and the bursts share: loads and stores of shared ring fields,
  * each done once, and the operations of a layout.
  */
 #pragma once
@@ -111,6 +111,52 @@ static inline void vho_packed_advance(uint32_t size, uint16_t *idx, bool *wrap, 
 static inline bool vho_queue_faulted(const struct vho_queue *q)
 {
 	return atomic_load_explicit(&q->mem->faulted, memory_order_relaxed);
+}
+
+/* ---- bursts ---- */
+
+#define VHO_LINE 64u // bytes that move between cores together
+#define VHO_SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)
+
+/* Two or three fields of a ring in one access. A used element is aligned to 4 bytes only. */
+typedef uint64_t __attribute__((may_alias)) vho_word;
+typedef uint64_t __attribute__((may_alias, aligned(4))) vho_used_word;
+
+/* Fetch a line to write to it: one transfer between cores instead of one to read, one to own. */
+static inline void vho_prefetch_write(const volatile void *p)
+{
+#ifdef __x86_64__
+	// The compiler emits this only when told that every CPU has it; else it is a nop.
+	__asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)p));
+#else
+	__builtin_prefetch((const void *)(uintptr_t)p, 1);
+#endif
+}
+
+/* The descriptor of a table, and nothing besides. */
+static inline bool vho_is_indirect(uint16_t flags)
+{
+	return (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == VRING_DESC_F_INDIRECT;
+}
+
+/* Split: write one used element at any place, in one access. */
+static inline void vho_split_use(
+	const struct vho_queue *q, uint16_t at, uint16_t id, uint32_t written)
+{
+	volatile void *u = &q->used->ring[at & (q->size - 1)];
+
+	*(volatile vho_used_word *)u = htole64(id | (uint64_t)written << 32);
+}
+
+/* Packed: the same. */
+static inline void vho_pdesc_use(
+	const struct vho_queue *q, uint16_t at, bool wrap, uint16_t id, uint32_t written, int order)
+{
+	uint64_t word = written | (uint64_t)id << 32 |
+			(uint64_t)vho_packed_used_flags(wrap, written > 0) << 48;
+
+	__atomic_store_n(
+		(volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
 }
 
 /* ---- queue.c: building a chain ---- */
