@@ -197,6 +197,8 @@ static void dial_one(
 		bufferevent_free(*slot); // unless the event callback did
 		*slot = NULL;
 	}
+	if (*slot) // programs that are run get no way to QEMU past us
+		(void)evutil_make_socket_closeonexec(bufferevent_getfd(*slot));
 }
 
 static void dial(evutil_socket_t fd, short what, void *arg)
