@@ -120,6 +120,7 @@ static int net_open(struct card_function *f)
 		.half_duplex = conf->half_duplex,
 		.standby = conf->standby,
 		.pool = c->pool,
+		.lends = true, // the datapath keeps ODP_F_LENT's promise
 	};
 	struct odp_port_conf port_conf = {
 		.name = f->name,

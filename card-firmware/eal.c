@@ -15,6 +15,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 
 #include "card.h"
 #include "dpu_cli.h"
@@ -193,6 +194,18 @@ static void route_log(void)
 		rte_openlog_stream(f); // EAL's for the life of the process
 }
 
+/* The mark of lent packets, before a driver is given the same bit. */
+static int reserve_mark(void)
+{
+	const struct rte_mbuf_dynflag mark = { .name = "outboard_lent" };
+	int want = (int)rte_bsf64(VHO_NET_F_LENT);
+	int ret = rte_mbuf_dynflag_register_bitnum(&mark, (unsigned)want);
+	if (ret == want)
+		return 0;
+	dpu_err("eal: the mark of lent packets is taken", "bit=%d err=%d", want, rte_errno);
+	return -EBUSY;
+}
+
 int card_eal_start(const struct card_options *opt)
 {
 	struct args a = { 0 };
@@ -212,7 +225,8 @@ int card_eal_start(const struct card_options *opt)
 		dpu_err("eal: cannot start", "err=%d (%s)", ret, strerror(-ret));
 		return ret;
 	}
-	return n;
+	ret = reserve_mark();
+	return ret < 0 ? ret : n;
 }
 
 void card_eal_stop(void)

@@ -31,6 +31,7 @@ static bool steer(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t 
 	struct card_net_port *p = drv;
 
 	static_assert(ODP_TXQ_ANY == VHO_NET_PAIR_ANY, "one word for it on both sides");
+	static_assert(ODP_F_LENT == VHO_NET_F_LENT, "and one mark");
 	return vho_net_steer(p->net, pkts, n, txq);
 }
 
@@ -82,6 +83,7 @@ static void caps(void *drv, struct odp_port_caps *out)
 		.uso4 = c.uso4,
 		.uso6 = c.uso6,
 		.multi_seg = true, // copied into whatever buffers the guest posts
+		.lent = true,
 		.mtu = c.mtu,
 	};
 }

@@ -73,19 +73,20 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 	return 0;
 }
 
-/* A packet whose first VLAN bytes can be rewritten in place; NULL: no memory, it was freed. */
+/*
+ * A packet whose first VLAN bytes can be rewritten in place; NULL: no memory, it was freed. Only
+ * the first segment matters: those behind it may be shared, or lent.
+ */
 static struct rte_mbuf *writable_header(struct odp_worker *w, struct rte_mbuf *m)
 {
-	struct rte_mempool *pool = w->dp->conf.pool;
+	struct rte_mbuf *c;
 
-	m = odp_unshare(m, pool);
-	if (m && (m->data_len < 18 || rte_pktmbuf_headroom(m) < VLAN_LEN)) {
-		struct rte_mbuf *c = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
-
-		rte_pktmbuf_free(m);
-		m = c;
-	}
-	return m;
+	if (RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1 && m->data_len >= 18 &&
+		rte_pktmbuf_headroom(m) >= VLAN_LEN)
+		return m;
+	c = odp_copy(m, w->dp->conf.pool);
+	rte_pktmbuf_free(m);
+	return c;
 }
 
 static struct rte_mbuf *push_vlan(
@@ -129,7 +130,7 @@ static struct rte_mbuf *pop_vlan(struct odp_worker *w, struct odp_pw *in, struct
 static struct rte_mbuf *duplicate(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf *m)
 {
 	struct rte_mempool *pool = w->dp->conf.pool;
-	struct rte_mbuf *c = m->pkt_len <= COPY_MAX ? rte_pktmbuf_copy(m, pool, 0, UINT32_MAX)
+	struct rte_mbuf *c = m->pkt_len <= COPY_MAX ? odp_copy(m, pool)
 						    : rte_pktmbuf_clone(m, pool);
 
 	if (!c)
@@ -142,7 +143,7 @@ static void to_userspace(struct odp_worker *w, struct odp_pw *in, struct rte_mbu
 {
 	if (odp_is_control(w))
 		return;
-	struct rte_mbuf *c = rte_pktmbuf_copy(m, w->dp->conf.pool, 0, UINT32_MAX);
+	struct rte_mbuf *c = odp_copy(m, w->dp->conf.pool);
 
 	if (!c) {
 		dpu_counter_add(&in->drops[ODP_DROP_NO_MBUF], 1);

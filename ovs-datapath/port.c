@@ -54,7 +54,8 @@ static uint64_t caps_pack(const struct odp_port_caps *c)
 {
 	return c->mtu | (c->up ? CAPS_UP : 0) | (c->csum ? CAPS_CSUM : 0) |
 	       (c->tso4 ? CAPS_TSO4 : 0) | (c->tso6 ? CAPS_TSO6 : 0) | (c->uso4 ? CAPS_USO4 : 0) |
-	       (c->uso6 ? CAPS_USO6 : 0) | (c->multi_seg ? CAPS_MULTI_SEG : 0);
+	       (c->uso6 ? CAPS_USO6 : 0) | (c->multi_seg ? CAPS_MULTI_SEG : 0) |
+	       (c->lent ? CAPS_LENT : 0);
 }
 
 /*

@@ -31,12 +31,26 @@ static bool shared(const struct rte_mbuf *m)
 	return false;
 }
 
-static struct rte_mbuf *replace_by_copy(struct rte_mbuf *m, struct rte_mempool *pool)
+struct rte_mbuf *odp_copy(const struct rte_mbuf *m, struct rte_mempool *pool)
 {
 	struct rte_mbuf *c = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
 
+	if (c)
+		c->ol_flags &= ~ODP_F_LENT;
+	return c;
+}
+
+static struct rte_mbuf *replace_by_copy(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	struct rte_mbuf *c = odp_copy(m, pool);
+
 	rte_pktmbuf_free(m);
 	return c;
+}
+
+struct rte_mbuf *odp_own(struct rte_mbuf *m, struct rte_mempool *pool)
+{
+	return m->ol_flags & ODP_F_LENT ? replace_by_copy(m, pool) : m;
 }
 
 struct rte_mbuf *odp_unshare(struct rte_mbuf *m, struct rte_mempool *pool)

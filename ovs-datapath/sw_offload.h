@@ -19,6 +19,15 @@
  */
 struct rte_mbuf *odp_unshare(struct rte_mbuf *m, struct rte_mempool *pool);
 
+/* A copy whose bytes are all its own; NULL: no memory. The packet stays the caller's. */
+struct rte_mbuf *odp_copy(const struct rte_mbuf *m, struct rte_mempool *pool);
+
+/*
+ * For whoever keeps a packet beyond the turn: a copy replaces one that is lent (ODP_F_LENT). NULL:
+ * no memory, the packet was freed.
+ */
+struct rte_mbuf *odp_own(struct rte_mbuf *m, struct rte_mempool *pool);
+
 /* One contiguous segment; as odp_unshare. */
 struct rte_mbuf *odp_linearize(struct rte_mbuf *m, struct rte_mempool *pool);
 

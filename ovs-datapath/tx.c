@@ -62,6 +62,13 @@ static void out_plain(struct out *o, struct rte_mbuf *m)
 {
 	struct rte_mempool *pool = o->w->dp->conf.pool;
 
+	if ((m->ol_flags & ODP_F_LENT) && !(o->caps & CAPS_LENT)) {
+		m = odp_own(m, pool);
+		if (!m) {
+			dpu_counter_add(&o->pw->drops[ODP_DROP_NO_MBUF], 1);
+			return;
+		}
+	}
 	if (!(o->caps & CAPS_MULTI_SEG) && m->nb_segs > 1) {
 		m = odp_linearize(m, pool);
 		if (!m) {
@@ -168,7 +175,7 @@ static void lane_send(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf 
 {
 	struct odp_pw *pw = l->pw;
 	uint64_t caps = odp_caps(pw->port);
-	uint64_t work = ODP_F_GSO | (caps & CAPS_CSUM ? 0 : ODP_F_L4_CSUM);
+	uint64_t work = ODP_F_GSO | ODP_F_LENT | (caps & CAPS_CSUM ? 0 : ODP_F_L4_CSUM);
 
 	if (unlikely(!(caps & CAPS_UP))) {
 		odp_drop(pw, ODP_DROP_PORT_GONE, pkts, sums->n);
@@ -182,11 +189,29 @@ static void lane_send(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf 
 	mark_sent(w, l);
 }
 
-static void lane_handover(
-	struct odp_worker *w, struct odp_lane *l, int owner, struct rte_mbuf **pkts, unsigned n)
+unsigned odp_own_all(struct odp_worker *w, struct odp_pw *pw, struct rte_mbuf **pkts, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		pkts[kept] = odp_own(pkts[i], w->dp->conf.pool);
+		kept += pkts[kept] != NULL;
+	}
+	if (kept < n)
+		dpu_counter_add(&pw->drops[ODP_DROP_NO_MBUF], n - kept);
+	return kept;
+}
+
+static void lane_handover(struct odp_worker *w, struct odp_lane *l, int owner,
+	struct rte_mbuf **pkts, const struct odp_sums *sums)
 {
 	struct odp_worker *to = w->dp->worker[owner];
 	struct rte_ring *r = l->pw->port->txq[l->txq].ring;
+	unsigned n = sums->n;
+
+	if (unlikely(sums->or_flags & ODP_F_LENT))
+		n = odp_own_all(w, l->pw, pkts, n);
+
 	unsigned put = rte_ring_mp_enqueue_burst(r, (void **)pkts, n, NULL);
 
 	if (put < n)
@@ -209,7 +234,7 @@ static void lane_give(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf 
 	if (likely(owner == (int)w->idx))
 		lane_send(w, l, pkts, sums);
 	else if (owner >= 0)
-		lane_handover(w, l, owner, pkts, sums->n);
+		lane_handover(w, l, owner, pkts, sums);
 	else
 		odp_drop(l->pw, ODP_DROP_PORT_GONE, pkts, sums->n);
 }

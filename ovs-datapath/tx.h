@@ -4,6 +4,12 @@
 
 #include "action.h"
 
+/*
+ * Own packets that shall be kept (odp_own()), in place. Returns how many there still are; a packet
+ * that finds no memory is dropped and counted at pw.
+ */
+unsigned odp_own_all(struct odp_worker *w, struct odp_pw *pw, struct rte_mbuf **pkts, unsigned n);
+
 /* Gather at most a burst of packets; sends when the lane is full. They become the lane's. */
 void odp_lane_put_all(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
 	const struct odp_sums *sums);
@@ -48,6 +54,7 @@ unsigned odp_handed_poll(struct odp_worker *w);
 #define CAPS_USO4 (1ull << 20)
 #define CAPS_USO6 (1ull << 21)
 #define CAPS_MULTI_SEG (1ull << 22)
+#define CAPS_LENT (1ull << 23)
 
 static inline uint64_t odp_caps(const struct odp_port *port)
 {

@@ -19,6 +19,8 @@
 
 void odp_upcall_put(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf **pkts, unsigned n)
 {
+	n = odp_own_all(w, in, pkts, n);
+
 	unsigned put = rte_ring_mp_enqueue_burst(in->port->upcalls, (void **)pkts, n, NULL);
 
 	dpu_counter_add(&w->upcalls, put);

@@ -653,6 +653,8 @@ void vho_dev_queue_info(const struct vho_dev *dev, unsigned idx, struct vho_queu
 void vho_dev_queue_run(struct vho_dev *dev, unsigned idx, bool run)
 {
 	assert(idx < dev->n_queues);
+	if (!run && dev->type->queue_let_go)
+		dev->type->queue_let_go(dev, idx);
 	dev->queues[idx].q.running = run;
 }
 

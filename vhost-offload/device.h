@@ -37,6 +37,8 @@ struct vho_dev_type {
 	/* Queue idx was set up / is about to be torn down (no worker polls it). */
 	int (*queue_setup)(struct vho_dev *dev, unsigned idx);
 	void (*queue_teardown)(struct vho_dev *dev, unsigned idx);
+	/* Its worker is about to let queue idx go: give back what was only kept for a turn. */
+	void (*queue_let_go)(struct vho_dev *dev, unsigned idx);
 	/* Kick fd of a queue that the control thread serves itself (net's control queue). */
 	bool (*queue_is_control)(struct vho_dev *dev, unsigned idx);
 	/* Optional: false keeps a queue down that could run otherwise. */

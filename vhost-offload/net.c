@@ -306,6 +306,7 @@ static const struct vho_dev_type net_type = {
 	.queue_teardown = queue_teardown,
 	.queue_is_control = queue_is_control,
 	.queue_wanted = queue_wanted,
+	.queue_let_go = vho_net_let_go,
 	.control_poll = control_poll,
 	.set_mtu = set_mtu,
 	.send_rarp = send_rarp,
@@ -386,6 +387,9 @@ int vho_net_create(
 		ret = -ENOMEM;
 		goto err_pairs;
 	}
+	for (unsigned i = 0; i < conf->max_pairs; i++)
+		vho_lent_init(&net->pairs[i].lent);
+	net->lends = conf->lends;
 	net->fast = vho_net_fast_best();
 	net->us_tsc = rte_get_tsc_hz() / 1000000;
 	net->rest_tsc = (uint32_t)(net->us_tsc * REST_MAX_US);

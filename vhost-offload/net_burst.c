@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-net bursts: guest to mbufs and back, each byte copied once. What the fast bursts
- * (net_fast.c) do not take goes through vho_queue_pop() here.
+ * virtio-net bursts: guest to mbufs and back, each byte copied once each way, or lent by the guest
+ * (net_lend.h). What the fast bursts (net_fast.c) do not take goes through vho_queue_pop() here.
  */
 #include "vho_net.h"
 
@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include <rte_cycles.h>
-#include <rte_memcpy.h>
 
 #include "net_fast.h"
 
@@ -17,50 +16,8 @@
 #define MERGE_MAX 128 // receive buffers of one packet
 #define REST_WORTH 8 // packets that must be expected in that time
 
-/* A position in a list of segments. */
-struct seg_cur {
-	const struct iovec *v;
-	size_t off; // into *v
-};
-
-/* Copy between segments and flat memory; the caller knows that n bytes are there. */
-static void seg_read(struct seg_cur *c, void *to, size_t n)
-{
-	uint8_t *p = to;
-
-	while (n) {
-		size_t part = c->v->iov_len - c->off;
-
-		part = part < n ? part : n;
-		rte_memcpy(p, (const uint8_t *)c->v->iov_base + c->off, part);
-		p += part;
-		n -= part;
-		c->off += part;
-		if (c->off == c->v->iov_len)
-			*c = (struct seg_cur){ .v = c->v + 1 };
-	}
-}
-
-static void seg_write(struct seg_cur *c, const void *from, size_t n)
-{
-	const uint8_t *p = from;
-
-	while (n) {
-		// NOLINTNEXTLINE(clang-analyzer-*): the queue filled the segments
-		size_t part = c->v->iov_len - c->off;
-
-		part = part < n ? part : n;
-		rte_memcpy((uint8_t *)c->v->iov_base + c->off, p, part);
-		p += part;
-		n -= part;
-		c->off += part;
-		if (c->off == c->v->iov_len)
-			*c = (struct seg_cur){ .v = c->v + 1 };
-	}
-}
-
 /* Read `len` bytes into a chain of mbufs; NULL: the pool is empty. */
-static struct rte_mbuf *read_mbufs(struct vho_net *net, struct seg_cur *c, uint32_t len)
+static struct rte_mbuf *read_mbufs(struct vho_net *net, struct vho_seg_cur *c, uint32_t len)
 {
 	struct rte_mbuf *head = NULL, **link = &head;
 	uint32_t left = len;
@@ -74,7 +31,7 @@ static struct rte_mbuf *read_mbufs(struct vho_net *net, struct seg_cur *c, uint3
 			rte_pktmbuf_free(head);
 			return NULL;
 		}
-		seg_read(c, rte_pktmbuf_mtod(m, void *), part);
+		vho_seg_read(c, rte_pktmbuf_mtod(m, void *), part);
 		m->data_len = (uint16_t)part;
 		*link = m;
 		link = &m->next;
@@ -87,21 +44,22 @@ static struct rte_mbuf *read_mbufs(struct vho_net *net, struct seg_cur *c, uint3
 }
 
 /* The packet of a popped chain, or NULL with *why. */
-static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *q,
-	const struct vho_chain *ch, enum vho_net_drop *why)
+static struct rte_mbuf *take_chain(struct vho_net *net, struct vho_lent *lent,
+	const struct vho_queue *q, const struct vho_chain *ch, enum vho_net_drop *why)
 {
 	uint32_t hdr_len = vho_net_hdr_len(q->features);
-	struct seg_cur c = { .v = ch->iov };
+	struct vho_seg_cur c = { .v = ch->iov };
 	uint8_t hdr[VHO_NET_HDR_MAX];
 	vho_net_hdr h = { 0 };
 	struct rte_mbuf *m;
 	uint64_t len;
+	bool lend;
 
 	*why = VHO_NET_DROP_RX_RUNT;
 	if (ch->out_len < hdr_len + VHO_NET_FRAME_MIN)
 		return NULL;
 	len = ch->out_len - hdr_len;
-	seg_read(&c, hdr, hdr_len);
+	vho_seg_read(&c, hdr, hdr_len);
 	memcpy(&h, hdr, sizeof(struct virtio_net_hdr)); // what comes behind it is ours to set
 	*why = VHO_NET_DROP_RX_OVERSIZE;
 	if (len > VHO_NET_FRAME_MAX)
@@ -110,7 +68,8 @@ static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *
 		len > atomic_load_explicit(&net->frame_max, memory_order_relaxed))
 		return NULL;
 	*why = VHO_NET_DROP_RX_NO_MBUF;
-	m = read_mbufs(net, &c, (uint32_t)len);
+	lend = vho_lend_worth(net, ch, &h, (uint32_t)len);
+	m = lend ? vho_lend(net, lent, &c, (uint32_t)len) : read_mbufs(net, &c, (uint32_t)len);
 	if (!m)
 		return NULL;
 	if (vho_net_hdr_asks(&h) && vho_net_hdr_apply(&h, q->features, m)) {
@@ -118,12 +77,14 @@ static struct rte_mbuf *take_chain(struct vho_net *net, const struct vho_queue *
 		rte_pktmbuf_free(m);
 		return NULL;
 	}
+	if (lend)
+		m->ol_flags |= VHO_NET_F_LENT;
 	return m;
 }
 
 /* One chain the general way. 1 with *m (NULL: dropped), 0, or the error of vho_queue_pop(). */
-static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_stats *st,
-	bool discard, struct rte_mbuf **m)
+static int rx_chain(struct vho_net *net, struct vho_queue *q, struct vho_net_pair *np, bool discard,
+	struct rte_mbuf **m)
 {
 	struct iovec iov[SEGMENTS_MAX];
 	struct vho_chain c = { .iov = iov, .max = SEGMENTS_MAX };
@@ -134,12 +95,39 @@ static int rx_general(struct vho_net *net, struct vho_queue *q, struct vho_net_s
 	if (ret <= 0)
 		return ret;
 	if (!discard)
-		*m = take_chain(net, q, &c, &why);
+		*m = take_chain(net, &np->lent, q, &c, &why);
 	if (!*m)
-		vho_net_drop_count(st, why, 1);
+		vho_net_drop_count(&np->stats, why, 1);
+	if (np->lent.n || (*m && (*m)->ol_flags & VHO_NET_F_LENT)) {
+		vho_lent_keep(&np->lent, &c.elem);
+		np->rest.until_tsc = 1; // to be given back at the next call, rest or not
+		return 1;
+	}
 	vho_queue_push(q, &c.elem, 0);
 	vho_queue_publish(q);
 	return 1;
+}
+
+/*
+ * A chain the general way, and, if it was lent, those behind it, as many as can wait with it:
+ * *taken chains of at most n. Returns the number of packets.
+ */
+static __attribute__((noinline)) unsigned rx_general(struct vho_net *net, struct vho_queue *q,
+	struct vho_net_pair *np, bool discard, struct rte_mbuf **pkts, unsigned n, unsigned *taken)
+{
+	unsigned got = 0;
+
+	*taken = 0;
+	do {
+		if (rx_chain(net, q, np, discard, &pkts[got]) <= 0)
+			break;
+		*taken += 1;
+		if (!pkts[got])
+			continue;
+		dpu_counter_add(&np->stats.rx_bytes, pkts[got]->pkt_len);
+		got++;
+	} while (np->lent.n && np->lent.n < VHO_BURST && *taken < n);
+	return got;
 }
 
 /* RARP request that announces the guest's address after a migration (VHOST_USER_SEND_RARP). */
@@ -197,13 +185,22 @@ static inline void rest_set(struct vho_rest *r, uint64_t max, unsigned taken)
 	r->until_tsc = now + (since < max ? since : max);
 }
 
-static inline bool rest_over(struct vho_rest *r)
+/*
+ * What until_tsc says is due before the ring is looked at: chains to give back, a rest. False: it
+ * goes on.
+ */
+static __attribute__((noinline)) bool rx_resume(struct vho_net *net, uint16_t pair)
 {
-	if (likely(r->until_tsc == 0))
-		return true;
-	if (rte_rdtsc() < r->until_tsc)
+	struct vho_queue *q = &net->dev.queues[2u * pair + 1].q;
+	struct vho_net_pair *np = &net->pairs[pair];
+
+	if (np->lent.n) {
+		vho_lent_return(&np->lent, q);
+		notify(net, q, 2u * pair + 1);
+	}
+	if (rte_rdtsc() < np->rest.until_tsc)
 		return false;
-	r->until_tsc = 0;
+	np->rest.until_tsc = 0;
 	return true;
 }
 
@@ -213,10 +210,11 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 	struct vho_net_pair *np = &net->pairs[pair];
 	struct vho_net_stats *st = &np->stats;
 	struct vho_queue *q = &dq->q;
-	unsigned got = 0, left = n;
-	bool any = false;
+	unsigned got = 0, left = n, first;
 
-	if (!queue_serves(q) || !rest_over(&np->rest))
+	if (unlikely(np->rest.until_tsc) && !rx_resume(net, pair))
+		return 0;
+	if (!queue_serves(q))
 		return 0;
 	if (unlikely(pair == 0 && n > 0 &&
 		     atomic_load_explicit(&net->rarp_due, memory_order_acquire))) {
@@ -226,11 +224,10 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 		if (got)
 			atomic_store_explicit(&net->rarp_due, false, memory_order_release);
 	}
+	first = left;
 	while (left) {
 		unsigned taken = 0, k;
 		bool odd = true;
-		uint32_t len;
-		int ret;
 
 		if (likely(dq->enabled && vho_burst_ok(q))) {
 			unsigned most = left < VHO_BURST ? left : VHO_BURST;
@@ -238,24 +235,17 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 			k = net->fast->rx(net, q, np, pkts + got, most, &taken, &odd);
 			got += k;
 			left -= taken;
-			any |= taken > 0;
 			if (!odd && taken < most)
 				break; // nothing left that was there when we looked
 			if (!odd)
 				continue;
 		}
-		ret = rx_general(net, q, st, !dq->enabled, &pkts[got]);
-		if (ret <= 0)
+		got += rx_general(net, q, np, !dq->enabled, pkts + got, left, &taken);
+		left -= taken;
+		if (taken == 0 || np->lent.n)
 			break;
-		any = true;
-		left--;
-		if (pkts[got]) {
-			len = pkts[got]->pkt_len;
-			dpu_counter_add(&st->rx_bytes, len);
-			got++;
-		}
 	}
-	if (!any)
+	if (left == first)
 		return (uint16_t)got;
 	notify(net, q, 2u * pair + 1);
 	rest_set(&np->rest, net->rest_tsc, n - left);
@@ -305,11 +295,11 @@ void vho_net_hdr_put(const struct vho_net *net, uint8_t *to, uint32_t hdr_len, c
 }
 
 static void write_packet(
-	struct seg_cur *c, const uint8_t *hdr, uint32_t hdr_len, const struct rte_mbuf *m)
+	struct vho_seg_cur *c, const uint8_t *hdr, uint32_t hdr_len, const struct rte_mbuf *m)
 {
-	seg_write(c, hdr, hdr_len);
+	vho_seg_write(c, hdr, hdr_len);
 	for (; m; m = m->next)
-		seg_write(c, rte_pktmbuf_mtod(m, const void *), m->data_len);
+		vho_seg_write(c, rte_pktmbuf_mtod(m, const void *), m->data_len);
 }
 
 /* One packet the general way. 0, or the reason why it is dropped: a VHO_NET_DROP_, plus 1. */
@@ -356,7 +346,7 @@ static unsigned tx_general(const struct vho_net *net, struct vho_queue *q, const
 	}
 	h.num_buffers = htole16(n);
 	vho_net_hdr_put(net, wire, hdr_len, &h, m);
-	write_packet(&(struct seg_cur){ .v = iov }, wire, hdr_len, m);
+	write_packet(&(struct vho_seg_cur){ .v = iov }, wire, hdr_len, m);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t part = left < room[i] ? left : room[i];
 

@@ -10,6 +10,7 @@
 #include "net_ctrl.h"
 #include "net_hash.h"
 #include "net_hdr.h"
+#include "net_lend.h"
 #include "net_ring.h"
 #include "vho_net.h"
 
@@ -22,7 +23,7 @@ struct vho_net_fast;
  */
 struct vho_rest {
 	uint64_t taken_tsc; // when packets were taken last
-	uint64_t until_tsc; // 0: none
+	uint64_t until_tsc; // 0: none, and nothing lent is to be given back
 };
 
 /* A call to the driver that may be held back: only the queue's worker. */
@@ -36,6 +37,7 @@ struct vho_net_pair {
 	struct vho_stage from_guest, to_guest; // only the workers of the two queues
 	struct vho_rest rest; // only the transmitq's worker
 	struct vho_coal coal[2]; // of the receiveq, of the transmitq
+	struct vho_lent lent; // only the transmitq's worker
 };
 
 struct vho_net {
@@ -48,6 +50,7 @@ struct vho_net {
 	uint32_t rest_tsc; // longest rest of a transmitq, cycles; 0: none
 	uint16_t max_pairs;
 	bool half_duplex;
+	bool lends; // vho_net_conf.lends
 	uint32_t speed_mbps; // 0: unknown
 	struct vho_net_pair *pairs; // owned; max_pairs entries
 

@@ -13,6 +13,11 @@
  *                   TX_IPV6 are valid
  *   RTE_MBUF_F_TX_TCP_SEG / UDP_SEG      in addition: a GSO frame, tso_segsz > 0
  *   RTE_MBUF_F_RX_L4_CKSUM_GOOD          verified on the way here
+ *   ODP_F_LENT      the first segment is an ordinary one of at least 256 bytes, those behind it
+ *                   point into memory that is lent for this turn: they are only read, their bytes
+ *                   may change at any moment, and no reference to them lives longer than the turn.
+ *                   So the datapath gives such a packet to a queue of the same worker whose port
+ *                   takes it (odp_port_caps.lent), and copies it for everybody else.
  */
 #pragma once
 
@@ -27,6 +32,7 @@
 #define ODP_PORT_NONE UINT32_MAX
 #define ODP_PORT_MAX 4096
 #define ODP_TXQ_ANY UINT16_MAX
+#define ODP_F_LENT RTE_MBUF_F_LAST_FREE // whoever starts DPDK reserves the bit
 
 struct odp; // the datapath
 struct odp_port;
@@ -42,7 +48,7 @@ struct odp_worker; // one per worker thread
 	X(MTU, "longer than the output port's MTU")                    \
 	X(TX_FULL, "output port accepts no more")                      \
 	X(HANDOVER_FULL, "ring to the output queue's worker full")     \
-	X(NO_MBUF, "packet pool empty while cloning or segmenting")    \
+	X(NO_MBUF, "packet pool empty while copying or segmenting")    \
 	X(GSO, "GSO frame that cannot be segmented")                   \
 	X(CSUM, "checksum request that does not fit the headers")
 
@@ -62,6 +68,7 @@ struct odp_port_caps {
 	bool csum; // completes (or carries on) partial checksums
 	bool tso4, tso6, uso4, uso6; // takes GSO frames of TCP, of UDP
 	bool multi_seg; // takes chained mbufs
+	bool lent; // takes ODP_F_LENT: copies every byte before tx() returns
 	uint16_t mtu; // L3 bytes; a VLAN tag is not counted
 };
 

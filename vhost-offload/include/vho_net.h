@@ -11,6 +11,9 @@
  *                   TX_IPV4 / TX_IPV6 are valid and were checked against the frame
  *   RTE_MBUF_F_TX_TCP_SEG / UDP_SEG  in addition: a GSO frame, tso_segsz > 0
  *   RTE_MBUF_F_RX_L4_CKSUM_GOOD  verified on the way here
+ *   VHO_NET_F_LENT  the first segment is an ordinary one of at least 256 bytes, those behind it
+ *                   point into the sending guest's memory: they are only read, their bytes may
+ *                   change at any moment, and no reference to them lives longer than the turn
  *
  * Spec: VIRTIO 1.3, section 5.1.
  */
@@ -24,6 +27,8 @@
 #include "vho_device.h"
 
 struct vho_net;
+
+#define VHO_NET_F_LENT RTE_MBUF_F_LAST_FREE // whoever starts DPDK reserves the bit
 
 /* With the control queue 255 queues: vhost-user names a queue by 8 bits. */
 #define VHO_NET_PAIRS_MAX 127
@@ -62,6 +67,11 @@ struct vho_net_conf {
 	bool half_duplex;
 	bool standby; // offer VIRTIO_NET_F_STANDBY: a stand-in for another device of this MAC
 	struct rte_mempool *pool; // borrowed: mbufs for guest packets; outlives the function
+	/*
+	 * Long packets may be lent (VHO_NET_F_LENT): whoever calls vho_net_rx() promises that they
+	 * are gone, clones too, before it calls that for the queue again or lets the queue go.
+	 */
+	bool lends;
 };
 
 /* Written by the queue pair's workers, read by any thread. */
@@ -78,8 +88,8 @@ struct vho_dev *vho_net_dev(struct vho_net *net);
 
 /*
  * Take at most n packets from transmitq of `pair`. Each mbuf is the caller's. Data was copied out
- * of guest memory once. Returns the number taken; a broken ring returns 0 for ever. The queue's
- * worker.
+ * of guest memory once, but for what is lent. Returns the number taken; a broken ring returns 0 for
+ * ever. The queue's worker.
  */
 uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
 
