@@ -8,13 +8,8 @@
 
 /* Shorter pieces than this, on average, cost more to lend than to copy. */
 #define PIECE_MIN 1024u
-/* A segment's length has 16 bits; whole cache lines. */
-#define PIECE_MAX 65472u
-/*
- * Segments of a packet, less one for a piece that is cut at PIECE_MAX. A flood of 1024 ports makes
- * as many clones of each, and their number has 16 bits.
- */
-#define PIECES_MAX 60u
+/* A flood to 1024 ports makes as many clones of each segment, and their number has 16 bits. */
+#define PIECES_MAX 63u
 #define TCP_HDR_MAX 60u
 
 /* All segments are gone when theirs is 1: the last one never gets here. */
@@ -62,22 +57,23 @@ struct rte_mbuf *vho_lend(
 	head->data_len = VHO_LEND_HEAD;
 	head->pkt_len = len;
 	for (uint32_t left = len - VHO_LEND_HEAD; left;) {
-		size_t room = vho_seg_left(c);
-		uint16_t part = (uint16_t)RTE_MIN(RTE_MIN(room, left), PIECE_MAX);
+		size_t part = vho_seg_left(c);
 		struct rte_mbuf *m = rte_pktmbuf_alloc(net->pool);
 
 		if (!m) {
 			rte_pktmbuf_free(head);
 			return NULL;
 		}
+		static_assert(VHO_NET_FRAME_MAX - VHO_LEND_HEAD <= UINT16_MAX, "fits buf_len");
+		part = part < left ? part : left;
 		rte_mbuf_ext_refcnt_update(info, 1);
 		rte_pktmbuf_attach_extbuf(
-			m, (uint8_t *)c->v->iov_base + c->off, RTE_BAD_IOVA, part, info);
-		m->data_len = part;
+			m, (uint8_t *)c->v->iov_base + c->off, RTE_BAD_IOVA, (uint16_t)part, info);
+		m->data_len = (uint16_t)part;
 		last->next = m;
 		last = m;
 		head->nb_segs++;
-		left -= part;
+		left -= (uint32_t)part;
 		vho_seg_skip(c, part);
 	}
 	return head;
