@@ -516,6 +516,61 @@ static void at_once_or_not_at_all(void **state)
 	stop(&e);
 }
 
+/*
+ * A volume that no cache holds is written past the caches: whatever the way, the cut and the place
+ * of the data in memory, it reads as one that is written through them.
+ */
+static void ram_past_the_caches(void **state)
+{
+	enum { AREA = 1 << 20, N = 3, MAX = 16384 };
+	static uint8_t image[2][AREA], buf[N][MAX + 64], got[N][MAX + 64];
+	const uint64_t sizes[2] = { SIZE, 1ULL << 30 };
+
+	(void)state;
+	for (unsigned which = 0; which < 2; which++) {
+		struct vol_ram_conf conf = { "v", sizes[which], 512 };
+		uint32_t seed = 3;
+		struct vol_chan *c;
+		struct vol *v;
+
+		assert_int_equal(vol_ram_open(&conf, &v), 0);
+		assert_int_equal(vol_chan_open(v, &c), 0);
+		for (unsigned round = 0; round < 400; round++) {
+			struct iovec io[N], parts[8];
+			const uint8_t *data[N];
+			uint64_t off[N], len = 0;
+
+			for (unsigned i = 0; i < N; i++) {
+				unsigned shift = rnd(&seed) % 4 ? 0 : rnd(&seed) % 64;
+
+				len = (rnd(&seed) % (MAX / 512) + 1) * 512;
+				off[i] = rnd(&seed) % ((AREA - len) / 512 + 1) * 512;
+				data[i] = buf[i] + shift;
+				io[i] = (struct iovec){ buf[i] + shift, len };
+				for (uint64_t k = 0; k < len; k++)
+					buf[i][shift + k] = (uint8_t)(rnd(&seed) >> 4);
+			}
+			assert_true(vol_at_once(c, N, off, io, 1 | 2 | 4));
+			for (unsigned i = 0; i < N; i++)
+				io[i].iov_base = got[i];
+			assert_true(vol_at_once(c, N, off, io, 0));
+			assert_memory_equal(got[N - 1], data[N - 1], len); // the latest write
+			struct answer a = {
+				.io = { .op = VOL_WRITE, .off = off[0], .len = len, .iov = parts }
+			};
+
+			if (off[0] > AREA - len)
+				a.io.off = AREA - len;
+			a.io.n_iov = cut(&seed, buf[0], len, parts, 8);
+			assert_int_equal(run(c, &a), 0);
+		}
+		assert_int_equal(rw(c, VOL_READ, 0, image[which], AREA), 0);
+		vol_chan_close(c);
+		vol_close(v);
+	}
+	assert_memory_equal(image[0], image[1], AREA);
+}
+
 static void stats_outlive_channels(void **state)
 {
 	struct vol_null_conf conf = { "v", SIZE, 512 };
@@ -554,7 +609,7 @@ int main(void)
 		{ "at once", at_once_or_not_at_all, false },
 		{ "erased blocks", erased_blocks_are_written, true },
 	};
-	struct CMUnitTest t[8 * N_KINDS + 4];
+	struct CMUnitTest t[8 * N_KINDS + 5];
 	static char names[8 * N_KINDS][80];
 	size_t n = 0;
 
@@ -571,6 +626,7 @@ int main(void)
 	}
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_slices);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_shrinks_under_a_long_request);
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_past_the_caches);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(bad_shapes_are_refused);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(stats_outlive_channels);
 	return _cmocka_run_group_tests("volumes", t, n, NULL, NULL);
