@@ -16,6 +16,9 @@
 struct burst {
 	uint16_t id[BLK_BURST];
 	uint16_t n_slots[BLK_BURST]; // packed
+	/* Packed, with an inflight region: descriptors as loaded, and where they are noted. */
+	struct vring_packed_desc list[BLK_BURST][3];
+	uint16_t entry[BLK_BURST];
 	uint16_t next[BLK_BURST]; // in the ring: where the data's descriptor is
 	bool in[BLK_BURST]; // the data is for the device to write
 	const volatile void *table[BLK_BURST]; // guest memory; NULL: descriptors in the ring
@@ -181,6 +184,8 @@ static inline unsigned firsts_packed(struct vho_queue *q, struct burst *b, unsig
 		if (!vho_packed_avail(flags, wrap))
 			break;
 		d = vho_load_pdesc(&q->pdesc[at], flags);
+		if (q->inflight)
+			b->list[i][0] = d;
 		b->id[i] = d.id;
 		b->next[i] = at;
 		b->n_slots[i] = vho_is_indirect(flags) ? 1 : 3;
@@ -223,21 +228,48 @@ static inline bool rest_packed(struct vho_queue *q, struct burst *b, unsigned i)
 		return rest_table_packed(q, b, i);
 	at = at + 1 == q->size ? 0 : at + 1;
 	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
+	if (q->inflight)
+		b->list[i][1] = d;
 	if ((d.flags & (VHO_SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT ||
 		!add_data(q, b, i, d.addr, d.len, d.flags))
 		return false;
 	at = at + 1 == q->size ? 0 : at + 1;
 	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
+	if (q->inflight)
+		b->list[i][2] = d;
 	b->id[i] = d.id; // that of the last element counts (2.8.6)
 	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && d.id < q->size &&
 	       add_status(q, b, i, d.addr, d.len);
 }
 
+/* Note request i in the inflight region. False: the region is not as we left it. */
+static bool pop_packed(struct vho_inflight_queue *iq, struct burst *b, unsigned i)
+{
+	unsigned n = b->n_slots[i];
+
+	for (unsigned k = 0; k < n; k++)
+		if (unlikely(!vho_inflight_packed_pop(
+			    iq, &b->list[i][k], k == 0, k + 1 == n, &b->entry[i]))) {
+			if (k > 0)
+				vho_inflight_packed_unpop(iq, b->entry[i], &b->entry[i], 1);
+			return false;
+		}
+	return true;
+}
+
+/* Where the next request is, and where the next used one goes, when `slots` more are used. */
+static inline void advance_packed(struct vho_queue *q, uint32_t slots)
+{
+	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
+	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, slots);
+}
+
 /* The first element is written last: the driver sees the others with it. */
 static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n)
 {
-	uint16_t at = q->next_used;
-	bool wrap = q->used_wrap;
+	struct vho_inflight_queue *iq = q->inflight;
+	uint16_t first = q->next_used, at = first;
+	bool first_wrap = q->used_wrap, wrap = first_wrap;
 	uint32_t slots = b->n_slots[0];
 
 	for (unsigned i = 1; i < n; i++) {
@@ -245,9 +277,15 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 		vho_pdesc_use(q, at, wrap, b->id[i], b->used[i], __ATOMIC_RELAXED);
 		slots += b->n_slots[i];
 	}
-	vho_pdesc_use(q, q->next_used, q->used_wrap, b->id[0], b->used[0], __ATOMIC_RELEASE);
-	vho_packed_advance(q->size, &q->next_avail, &q->avail_wrap, slots);
-	vho_packed_advance(q->size, &q->next_used, &q->used_wrap, slots);
+	advance_packed(q, slots);
+	if (iq) {
+		for (unsigned i = 0; i < n; i++)
+			vho_inflight_packed_push(iq, b->entry[i]);
+		vho_inflight_packed_publish(iq, q->next_used, q->used_wrap);
+	}
+	vho_pdesc_use(q, first, first_wrap, b->id[0], b->used[0], __ATOMIC_RELEASE);
+	if (iq)
+		vho_inflight_packed_published(iq, q->next_used, q->used_wrap);
 	slots += q->unsignalled;
 	q->unsignalled = (uint16_t)(slots < q->size ? slots : q->size);
 }
@@ -305,6 +343,15 @@ static inline bool header(struct blk_queue *bq, struct burst *b, unsigned i, uin
 	return true;
 }
 
+/* From here on the request is in flight. False: it is for vho_queue_pop() to say what is wrong. */
+static inline bool pop(struct vho_queue *q, struct burst *b, unsigned i)
+{
+	if (q->packed)
+		return pop_packed(q->inflight, b, i);
+	vho_inflight_split_pop(q->inflight, b->id[i]);
+	return true;
+}
+
 static inline void count(struct blk_queue *bq, const struct burst *b, unsigned n)
 {
 	struct vho_blk_stats *s = &bq->stats;
@@ -329,7 +376,7 @@ bool blk_burst_ok(const struct blk_queue *bq)
 	return q->mem && !q->broken && !vho_queue_faulted(q) && !q->log.base && q->batch_len == 0 &&
 	       (!q->in_order || q->pop_order == q->push_order) &&
 	       (!q->inflight ||
-		       (!q->packed && q->resubmit_next == q->inflight->n_resubmit &&
+		       (q->resubmit_next == q->inflight->n_resubmit &&
 			       !atomic_load_explicit(q->inflight->faulted, memory_order_relaxed)));
 }
 
@@ -350,14 +397,18 @@ unsigned blk_burst(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
 			b.odd = true;
 			break;
 		}
-		if (q->inflight)
-			vho_inflight_split_pop(q->inflight, b.id[k]);
+		if (q->inflight && !pop(q, &b, k)) {
+			b.odd = true;
+			break;
+		}
 	}
 	*odd = b.odd;
 	if (k == 0)
 		return 0;
 	if (unlikely(!blk->ops->at_once(blk->store, chan, k, b.off, b.data, b.writes))) {
 		bq->turn_bytes = turn_bytes;
+		if (q->inflight && q->packed) // split: the next pop marks the same again
+			vho_inflight_packed_unpop(q->inflight, b.entry[0], b.entry, k);
 		*odd = true;
 		return 0;
 	}

@@ -17,8 +17,8 @@
 #define BLK_BURST_BYTES (128U << 10) // of one such request
 
 /*
- * May bursts work on this queue now? They do without a dirty log and, on packed rings, without an
- * inflight region, and leave alone what waits for its turn in an IN_ORDER ring. The queue's worker.
+ * May bursts work on this queue now? They do without a dirty log, and leave alone what is to be
+ * done again after a restart and what waits for its turn in an IN_ORDER ring. The queue's worker.
  */
 bool blk_burst_ok(const struct blk_queue *bq);
 

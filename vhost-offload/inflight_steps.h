@@ -170,6 +170,24 @@ static inline bool vho_inflight_packed_pop(struct vho_inflight_queue *iq,
 	return true;
 }
 
+/*
+ * Undo the pops since the one whose list starts at `first`, which may not be complete: nothing has
+ * been pushed since. The first store is what a later process goes by; heads: of the complete ones.
+ */
+static inline void vho_inflight_packed_unpop(
+	struct vho_inflight_queue *iq, uint16_t first, const uint16_t *heads, unsigned n)
+{
+	volatile struct vho_inflight_packed *r = iq->packed;
+
+	r->old_free_head = first;
+	vho_inflight_step();
+	r->free_head = first;
+	vho_inflight_step();
+	for (unsigned i = 0; i < n; i++)
+		r->desc[heads[i]].inflight = 0;
+	vho_inflight_step();
+}
+
 static inline void vho_inflight_packed_push(struct vho_inflight_queue *iq, uint16_t head)
 {
 	if (iq->n_batch < iq->size)

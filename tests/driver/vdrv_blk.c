@@ -89,6 +89,8 @@ int vdrv_blk_load(int argc, char **argv)
 		{ "direct", DPU_OPT_FLAG, &direct, NULL, "no indirect tables", 0, 0 },
 		{ "no-event-idx", DPU_OPT_FLAG, &no_event_idx, NULL,
 			"leave VIRTIO_RING_F_EVENT_IDX alone", 0, 0 },
+		{ "inflight", DPU_OPT_FLAG, &bc.inflight, NULL, "ask for an inflight region", 0,
+			0 },
 		{ "json", DPU_OPT_FLAG, &json, NULL, "machine-readable result", 0, 0 },
 	};
 	const struct dpu_cli cli = { "vdrv blk-load", "Load a disk and measure it",

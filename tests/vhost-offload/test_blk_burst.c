@@ -44,7 +44,7 @@ struct fixture {
 };
 
 /* TIGHT: memory ends soon behind what is used, so that a wild index leaves it. */
-enum memory { PLENTY, WITH_REGION, TIGHT };
+enum memory { PLENTY, WITH_REGION, TIGHT, TIGHT_WITH_REGION };
 
 static void start(struct fixture *f, const struct layout *l, const struct vho_blk_store_ops *ops,
 	enum memory memory)
@@ -58,8 +58,8 @@ static void start(struct fixture *f, const struct layout *l, const struct vho_bl
 	f->e.ops = ops;
 	f->e.store = f->vol;
 	f->e.ring_size = l->packed ? 251 : 256; // chains of three cross its end, at every place
-	f->e.mem_size = memory == TIGHT ? 768 << 10 : 0;
-	if (memory == WITH_REGION)
+	f->e.mem_size = memory >= TIGHT ? 768 << 10 : 0;
+	if (memory == WITH_REGION || memory == TIGHT_WITH_REGION)
 		assert_int_equal(
 			vho_inflight_create(1, (uint16_t)f->e.ring_size, l->packed, &f->e.region),
 			0);
@@ -166,14 +166,14 @@ static void take_stats(struct fixture *f, struct outcome *o)
 		o->stats[i] = dpu_counter_read(c[i]);
 }
 
-static void whole_run(const struct layout *l, const struct vho_blk_store_ops *ops, enum odd odd,
-	struct outcome *o)
+static void whole_run(const struct layout *l, const struct vho_blk_store_ops *ops,
+	enum memory memory, enum odd odd, struct outcome *o)
 {
 	struct fixture f;
 	uint32_t seed = 5;
 
 	*o = (struct outcome){ 0 };
-	start(&f, l, ops, PLENTY);
+	start(&f, l, ops, memory);
 	for (unsigned k = 0; k < RUNS; k++) {
 		struct drv_used u;
 		unsigned n = l->indirect_max ? N : f.e.ring.size / 18; // what fits, cut as fine
@@ -218,7 +218,7 @@ static const struct vho_blk_store_ops *spied_ops(bool refuses)
 	return &spied;
 }
 
-/* Bursts, the plain way, and a store that refuses every burst: one outcome. */
+/* Bursts, the plain way, and a store that refuses every burst, with a region or not: one outcome. */
 static void same_as_one_by_one(void **state)
 {
 	const struct layout *l = *state;
@@ -226,15 +226,18 @@ static void same_as_one_by_one(void **state)
 
 	plain.at_once = NULL;
 	for (unsigned odd = 0; odd < ODDS; odd++) {
-		struct outcome a, b, c;
+		struct outcome want, got;
 
 		print_message("  %s\n", odd_names[odd]);
-		whole_run(l, spied_ops(false), (enum odd)odd, &a);
-		assert_true(spied_most > 1);
-		whole_run(l, &plain, (enum odd)odd, &b);
-		assert_memory_equal(&a, &b, sizeof(a));
-		whole_run(l, spied_ops(true), (enum odd)odd, &c);
-		assert_memory_equal(&a, &c, sizeof(a));
+		whole_run(l, &plain, PLENTY, (enum odd)odd, &want);
+		for (enum memory m = PLENTY; m <= WITH_REGION; m++) {
+			whole_run(l, spied_ops(false), m, (enum odd)odd, &got);
+			assert_true(spied_most > 1);
+			assert_memory_equal(&got, &want, sizeof(want));
+			whole_run(l, spied_ops(true), m, (enum odd)odd, &got);
+			assert_true(spied_most > 1);
+			assert_memory_equal(&got, &want, sizeof(want));
+		}
 	}
 }
 
@@ -341,8 +344,8 @@ static void spoil(struct fixture *f, const struct layout *l, uint8_t *scratch, u
 }
 
 /* Everything that the device can have changed. */
-static uint64_t hostile_outcome(
-	const struct layout *l, const struct vho_blk_store_ops *ops, uint32_t seed, bool *broken)
+static uint64_t hostile_outcome(const struct layout *l, const struct vho_blk_store_ops *ops,
+	enum memory memory, uint32_t seed, bool *broken)
 {
 	struct outcome o = { 0 };
 	static uint8_t disk[BYTES];
@@ -351,7 +354,7 @@ static uint64_t hostile_outcome(
 	struct fixture f;
 	uint8_t *scratch[3];
 
-	start(&f, l, ops, TIGHT);
+	start(&f, l, ops, memory);
 	for (unsigned i = 0; i < ARRAY_LEN(scratch); i++)
 		scratch[i] = drv_mem_alloc(&f.e.mem, 0, SCRATCH, 64);
 	for (unsigned i = 0; i < HOSTILE_N; i++)
@@ -382,12 +385,16 @@ static void hostile_as_one_by_one(void **state)
 
 	plain.at_once = NULL;
 	for (uint32_t seed = 1; seed <= HOSTILE_TRIALS; seed++) {
-		bool a, b;
-		uint64_t bursts = hostile_outcome(l, spied_ops(false), seed, &a);
+		bool a, b, with;
+		uint64_t bursts = hostile_outcome(l, spied_ops(false), TIGHT, seed, &a);
 
 		n_burst += spied_n > 0;
-		if (bursts != hostile_outcome(l, &plain, seed, &b) || a != b)
+		if (bursts != hostile_outcome(l, &plain, TIGHT, seed, &b) || a != b)
 			fail_msg("seed %u", seed);
+		if (bursts != hostile_outcome(
+				      l, spied_ops(false), TIGHT_WITH_REGION, seed, &with) ||
+			a != with)
+			fail_msg("seed %u, with a region", seed);
 		n_broken += a;
 	}
 	assert_true(n_broken > HOSTILE_TRIALS / 10 && n_broken < HOSTILE_TRIALS);
@@ -466,7 +473,7 @@ static bool look_for_marks(void *store, void *chan, unsigned n, const uint64_t *
 	unsigned marks = 0;
 
 	for (unsigned i = 0; i < iq->size; i++)
-		marks += iq->split->desc[i].inflight;
+		marks += iq->packed ? iq->packed->desc[i].inflight : iq->split->desc[i].inflight;
 	assert_int_equal(marks, n);
 	return spy(store, chan, n, off, data, writes);
 }
@@ -485,7 +492,7 @@ static void inflight_requests_are_marked(void **state)
 		add(&f, i, PLAIN, &seed);
 	assert_int_equal(vho_blk_poll(f.e.blk, 0, f.e.chan, 32), 20);
 	assert_int_equal(answered(&f), 10);
-	assert_int_equal(spied_n, l->packed ? 0 : 10); // packed: lists would have to be copied
+	assert_int_equal(spied_n, 10);
 
 	struct vho_inflight_queue *iq = f.e.dev->queues[0].q.inflight;
 	struct vho_inflight_pos pos = { 0 };
