@@ -4,36 +4,18 @@
  * driver keeps the ring full: it must see each request answered once and nothing else, and each
  * must have been served once. And what a giver and a taker answer when the other is no good.
  */
-#include "test.h"
+#include "handover_pair.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "drv_vu.h"
 #include "dpu_log.h"
-#include "fake_rig.h"
 #include "handover.h"
 
 #define ROUNDS 1000
 #define REQUESTS_MAX (1u << 20)
 #define RING 64
 #define SEGS 8
-
-/* Seen by all three processes. */
-struct shared {
-	_Atomic unsigned rounds; // hand-overs so far
-	_Atomic bool stop; // the driver has all it wants
-	_Atomic uint8_t served[REQUESTS_MAX];
-};
 
 /* What a request holds: read by the device, then answered. */
 struct request {
@@ -42,10 +24,15 @@ struct request {
 };
 
 struct back {
-	struct fake_host h;
+	struct ho_back b;
 	struct fake_dev d;
-	struct vho_vu *vu;
-	struct shared *sh;
+	_Atomic uint8_t *served; // times, by request; shared
+};
+
+/* A row with what its processes share beside struct ho_shared. */
+struct run {
+	const struct layout *l;
+	_Atomic uint8_t *served;
 };
 
 static const struct layout {
@@ -62,23 +49,15 @@ static const struct layout {
 
 /* ---- a back-end process ---- */
 
-/* A test's assertion would end this process's part of the test, but not the process. */
-static void need(bool good, const char *what)
-{
-	if (good)
-		return;
-	fprintf(stderr, "back-end: %s\n", what);
-	_exit(1);
-}
-
 /* Serve up to n requests; how many there were. */
-static unsigned serve(struct back *b, unsigned n)
+static unsigned serve(struct ho_back *hb, unsigned n)
 {
+	struct back *b = (struct back *)hb;
 	struct vho_queue *q = &b->d.dev.queues[0].q;
 	struct iovec iov[SEGS];
 	unsigned done = 0;
 
-	if (!b->h.running[0])
+	if (!hb->h.running[0])
 		return 0;
 	for (; done < n; done++) {
 		struct vho_chain c = { .iov = iov, .max = SEGS };
@@ -86,10 +65,10 @@ static unsigned serve(struct back *b, unsigned n)
 
 		if (vho_queue_pop(q, &c) <= 0)
 			break;
-		need(c.n_out == 1 && c.n_in == 1, "another chain");
+		ho_need(c.n_out == 1 && c.n_in == 1, "another chain");
 		memcpy(&seq, c.iov[0].iov_base, sizeof(seq));
-		need(seq < REQUESTS_MAX, "another request");
-		atomic_fetch_add(&b->sh->served[seq], 1);
+		ho_need(seq < REQUESTS_MAX, "another request");
+		atomic_fetch_add(&b->served[seq], 1);
 		answer = ~seq;
 		memcpy(c.iov[1].iov_base, &answer, sizeof(answer));
 		vho_queue_push(q, &c.elem, sizeof(answer));
@@ -99,54 +78,18 @@ static unsigned serve(struct back *b, unsigned n)
 	return done;
 }
 
-/* Own the session, give it away after some requests, wait for it to come back. */
-static _Noreturn void back_run(struct back *b, int sock, const char *path, bool owner)
-{
-	unsigned quota = 0;
-	int ret;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	fake_host_init(&b->h);
-	need(fake_dev_init(&b->d, &b->h, VHO_DEV_BLK, 1) == 0, "no device");
-	need(!owner || vho_vu_create(&b->d.dev, path, VHO_VU_SERVER, &b->h.host, &b->vu) == 0,
-		"no socket");
-	while (!atomic_load(&b->sh->stop)) {
-		if (!b->vu) {
-			ret = vho_vu_take(&b->d.dev, sock, path, VHO_VU_SERVER, &b->h.host, &b->vu);
-			if (ret == -ECONNRESET)
-				break;
-			need(ret == 0, strerror(-ret));
-			quota = 1 + atomic_load(&b->sh->rounds) * 7 % 50;
-		}
-		fake_host_run(&b->h);
-		ret = (int)serve(b, quota);
-		quota = quota > (unsigned)ret ? quota - (unsigned)ret : 0;
-		if (quota || !b->h.running[0] || atomic_load(&b->sh->rounds) >= ROUNDS) {
-			quota = quota ? quota : 32;
-			continue;
-		}
-		ret = vho_vu_give(b->vu, sock);
-		need(ret == 0, strerror(-ret));
-		b->vu = NULL;
-		atomic_fetch_add(&b->sh->rounds, 1);
-	}
-	vho_vu_destroy(b->vu);
-	fake_dev_fini(&b->d);
-	_exit(0);
-}
-
-static pid_t back_start(struct shared *sh, int sock, int other, const char *path, bool owner)
+static void back_main(struct ho_shared *sh, int sock, const char *path, bool owner, const void *row)
 {
 	static struct back b;
-	pid_t pid = fork();
 
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		close(other);
-		b = (struct back){ .sh = sh };
-		back_run(&b, sock, path, owner);
-	}
-	return pid;
+	b.served = ((const struct run *)row)->served;
+	b.b.sh = sh;
+	b.b.turn = serve;
+	b.b.dev = &b.d.dev;
+	fake_host_init(&b.b.h);
+	ho_need(fake_dev_init(&b.d, &b.b.h, VHO_DEV_BLK, 1) == 0, "no device");
+	ho_serve(&b.b, sock, path, owner);
+	fake_dev_fini(&b.d);
 }
 
 /* ---- the driver ---- */
@@ -228,25 +171,18 @@ static void driver_sleep(struct driver *d)
 
 static void thousand(void **state)
 {
-	const struct layout *l = *state;
 	static struct driver d;
-	char path[] = "/tmp/handover.XXXXXX", socket_path[64];
-	pid_t pid[2];
-	int pair[2], status;
-	struct shared *sh = mmap(
-		NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct run run = { .l = *state };
+	struct ho_pair p;
 
+	run.served = mmap(
+		NULL, REQUESTS_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(run.served != MAP_FAILED);
 	memset(&d, 0, sizeof(d));
-	assert_true(sh != MAP_FAILED);
-	assert_non_null(mkdtemp(path));
-	snprintf(socket_path, sizeof(socket_path), "%s/s", path);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	pid[0] = back_start(sh, pair[0], pair[1], socket_path, true);
-	pid[1] = back_start(sh, pair[1], pair[0], socket_path, false);
-	close(pair[0]);
-	close(pair[1]);
-	driver_open(&d, l, socket_path);
-	while (atomic_load(&sh->rounds) < ROUNDS && d.sent < REQUESTS_MAX - RING) {
+	ho_place(&p);
+	ho_pair_open(&p, back_main, &run, ROUNDS);
+	driver_open(&d, run.l, p.path);
+	while (!atomic_load(&p.sh->enough) && d.sent < REQUESTS_MAX - RING) {
 		driver_offer(&d);
 		driver_reap(&d);
 		if (d.ring.outstanding)
@@ -257,24 +193,18 @@ static void thousand(void **state)
 		if (d.ring.outstanding)
 			driver_sleep(&d);
 	}
-	assert_true(atomic_load(&sh->rounds) >= ROUNDS);
+	assert_true(atomic_load(&p.sh->rounds) >= ROUNDS);
 	assert_true(drv_vu_alive(&d.vu)); // the same connection all the time
 	assert_int_equal(d.answered, d.sent);
 	for (uint64_t i = 0; i < REQUESTS_MAX; i++)
-		assert_int_equal(sh->served[i], i < d.sent);
+		assert_int_equal(run.served[i], i < d.sent);
 	// And it still answers messages
 	assert_true(drv_vu_ring_stop(&d.vu, 0) >= 0);
-	atomic_store(&sh->stop, true);
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
-		assert_int_equal(status, 0);
-	}
+	ho_pair_close(&p);
 	drv_vu_close(&d.vu);
 	drv_ring_fini(&d.ring);
 	drv_mem_fini(&d.mem);
-	munmap(sh, sizeof(*sh));
-	assert_int_equal(access(socket_path, F_OK), -1); // who had it last took it away
-	assert_int_equal(rmdir(path), 0);
+	munmap(run.served, REQUESTS_MAX);
 	print_message("%lu requests\n", (unsigned long)d.sent);
 }
 
