@@ -12,6 +12,7 @@
 
 #include "dpu_log.h"
 #include "vu_fd.h"
+#include "vu_inband.h"
 #include "vu_state.h"
 
 #define BIT(n) (1ull << (n))
@@ -91,14 +92,16 @@ static int reset_owner(struct vu_session *s, struct vu_msg *m)
 
 /*
  * CONFIG for NICs too, though QEMU 7.2 warns at each connection that it has no use for it there:
- * other front-ends learn address, MTU and number of queue pairs from configuration space.
+ * other front-ends learn address, MTU and number of queue pairs from configuration space. The same
+ * QEMU acks INBAND_NOTIFICATIONS and gives descriptors all the same, which are preferred.
  */
 static uint64_t protocol_offered(const struct vho_dev *dev)
 {
 	uint64_t bits = BIT(VU_PF_MQ) | BIT(VU_PF_LOG_SHMFD) | BIT(VU_PF_REPLY_ACK) |
 			BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_CONFIG) | BIT(VU_PF_INFLIGHT_SHMFD) |
-			BIT(VU_PF_RESET_DEVICE) | BIT(VU_PF_CONFIGURE_MEM_SLOTS) |
-			BIT(VU_PF_STATUS) | BIT(VU_PF_DEVICE_STATE);
+			BIT(VU_PF_RESET_DEVICE) | BIT(VU_PF_INBAND_NOTIFICATIONS) |
+			BIT(VU_PF_CONFIGURE_MEM_SLOTS) | BIT(VU_PF_STATUS) |
+			BIT(VU_PF_DEVICE_STATE);
 
 	if (dev->type->set_mtu)
 		bits |= BIT(VU_PF_MTU);
@@ -121,6 +124,10 @@ static int set_protocol_features(struct vu_session *s, struct vu_msg *m)
 		return VU_CLOSE; // "In-band notifications" names this answer
 	if (bits & ~protocol_offered(s->dev))
 		return -EINVAL;
+	if (!(bits & BIT(VU_PF_INBAND_NOTIFICATIONS)))
+		vu_inband_close(s);
+	else if (vu_inband_open(s) < 0)
+		return -ENOMEM;
 	s->dev->protocol_features = bits;
 	return 0;
 }
@@ -289,6 +296,7 @@ static int get_vring_base(struct vu_session *s, struct vu_msg *m)
 	if (!queue_at(s, m->p.state.index))
 		return -EINVAL;
 	m->p.state.num = vho_dev_queue_retire(s->dev, m->p.state.index);
+	vu_inband_stopped(s, m->p.state.index);
 	m->h.size = sizeof(m->p.state);
 	return 0;
 }
@@ -321,12 +329,13 @@ static int vring_fd(struct vu_session *s, struct vu_msg *m, int *fd)
 
 static int set_vring_kick(struct vu_session *s, struct vu_msg *m)
 {
-	int fd, idx = vring_fd(s, m, &fd);
+	int fd, idx = vring_fd(s, m, &fd), ret;
 
 	if (idx < 0)
 		return idx;
 	vho_dev_queue_set_kick(s->dev, (unsigned)idx, fd);
-	return vho_dev_queue_try_start(s->dev, (unsigned)idx);
+	ret = vu_inband_ring(s, (unsigned)idx);
+	return ret ? ret : vho_dev_queue_try_start(s->dev, (unsigned)idx);
 }
 
 static int set_vring_call(struct vu_session *s, struct vu_msg *m)
@@ -335,6 +344,7 @@ static int set_vring_call(struct vu_session *s, struct vu_msg *m)
 
 	if (idx < 0)
 		return idx;
+	vu_inband_told(s, (unsigned)idx, VU_INBAND_CALL);
 	vho_dev_queue_set_call(s->dev, (unsigned)idx, fd);
 	return 0;
 }
@@ -345,6 +355,7 @@ static int set_vring_err(struct vu_session *s, struct vu_msg *m)
 
 	if (idx < 0)
 		return idx;
+	vu_inband_told(s, (unsigned)idx, VU_INBAND_ERR);
 	vho_dev_queue_set_err(s->dev, (unsigned)idx, fd);
 	return 0;
 }
@@ -459,9 +470,7 @@ static int set_backend_req_fd(struct vu_session *s, struct vu_msg *m)
 	// Not fstat(2), for which some file systems ask a process of the front-end's
 	if (getsockopt(m->fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &len) || domain != AF_UNIX)
 		return -EINVAL;
-	if (s->backend_fd >= 0)
-		close(s->backend_fd);
-	s->backend_fd = take_fd(m);
+	vu_session_set_channel(s, take_fd(m));
 	return 0;
 }
 
@@ -507,6 +516,7 @@ static const struct vu_handler table[VU_REQUESTS] = {
 	[VU_SET_INFLIGHT_FD] = { set_inflight_fd, INFLIGHT, 1, 1, false,
 		BIT(VU_PF_INFLIGHT_SHMFD) },
 	[VU_RESET_DEVICE] = { reset_device, NONE, 0, 0, false, BIT(VU_PF_RESET_DEVICE) },
+	[VU_VRING_KICK] = { vu_inband_kick, STATE, 0, 0, false, BIT(VU_PF_INBAND_NOTIFICATIONS) },
 	[VU_GET_MAX_MEM_SLOTS] = { get_max_mem_slots, NONE, 0, 0, true,
 		BIT(VU_PF_CONFIGURE_MEM_SLOTS) },
 	[VU_ADD_MEM_REG] = { add_mem_reg, REGION, 1, 1, false, BIT(VU_PF_CONFIGURE_MEM_SLOTS) },

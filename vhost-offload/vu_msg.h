@@ -65,6 +65,7 @@ enum vu_request {
 	VU_GET_INFLIGHT_FD = 31,
 	VU_SET_INFLIGHT_FD = 32,
 	VU_RESET_DEVICE = 34,
+	VU_VRING_KICK = 35,
 	VU_GET_MAX_MEM_SLOTS = 36,
 	VU_ADD_MEM_REG = 37,
 	VU_REM_MEM_REG = 38,
@@ -77,6 +78,8 @@ enum vu_request {
 
 /* Requests that we send, on the socket of SET_BACKEND_REQ_FD. */
 #define VU_BACKEND_CONFIG_CHANGE 2
+#define VU_BACKEND_VRING_CALL 4
+#define VU_BACKEND_VRING_ERR 5
 
 struct vu_header {
 	uint32_t request;

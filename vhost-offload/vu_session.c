@@ -11,6 +11,7 @@
 
 #include "dpu_log.h"
 #include "vu_fd.h"
+#include "vu_inband.h"
 
 /* True: there was one of a kind that no front-end has a use for. */
 static bool close_fds(struct vu_session *s, struct vu_msg *m)
@@ -33,6 +34,7 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->config_due = false;
 	s->state_fd = -1;
 	s->state_good = false;
+	s->inband = NULL;
 	s->have = 0;
 	s->n_messages = 0;
 	s->in.n_fds = 0;
@@ -45,24 +47,22 @@ void vu_session_close(struct vu_session *s)
 	if (s->fd < 0)
 		return;
 	(void)close_fds(s, &s->in);
-	if (s->backend_fd >= 0)
-		close(s->backend_fd);
+	vu_session_set_channel(s, -1);
+	vu_inband_close(s);
 	if (s->state_fd >= 0)
 		close(s->state_fd);
 	close(s->fd);
 	s->state_fd = -1;
-	s->backend_fd = -1;
 	s->fd = -1;
 	vho_dev_detach(s->dev);
 }
 
 /*
- * Take the fds of one recvmsg into s->in. All that arrived are owned afterwards, whatever the
- * result: 0, or -EPROTO when some were cut off or there are too many.
+ * Take the fds of one recvmsg into m. All that arrived are owned afterwards, whatever the result:
+ * 0, or -EPROTO when some were cut off or there are too many.
  */
-static int take_fds(struct vu_session *s, struct msghdr *mh)
+static int take_fds(struct vu_msg *m, const void *owner, struct msghdr *mh)
 {
-	struct vu_msg *m = &s->in;
 	int ret = mh->msg_flags & (MSG_CTRUNC | MSG_TRUNC) ? -EPROTO : 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
@@ -78,7 +78,7 @@ static int take_fds(struct vu_session *s, struct msghdr *mh)
 			if (m->n_fds < VU_FDS_MAX) {
 				m->fds[m->n_fds++] = fd;
 			} else {
-				(void)vu_fd_close(fd, s->dev);
+				(void)vu_fd_close(fd, owner);
 				ret = -EPROTO;
 			}
 		}
@@ -86,11 +86,7 @@ static int take_fds(struct vu_session *s, struct msghdr *mh)
 	return ret;
 }
 
-/*
- * Receive up to `want` bytes of the current message. Never asks for more than it needs, so fds that
- * come along belong to this message. Returns bytes, or a negative errno (-EAGAIN: nothing there).
- */
-static ssize_t receive(struct vu_session *s, void *to, size_t want)
+ssize_t vu_receive(struct vu_msg *m, const void *owner, int fd, void *to, size_t want)
 {
 	union {
 		char bytes[CMSG_SPACE(VU_FDS_MAX * sizeof(int))];
@@ -103,15 +99,21 @@ static ssize_t receive(struct vu_session *s, void *to, size_t want)
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
-	ssize_t n = recvmsg(s->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int ret;
 
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
-	ret = take_fds(s, &mh);
+	ret = take_fds(m, owner, &mh);
 	if (ret < 0)
 		return ret;
 	return n == 0 ? -ECONNRESET : n;
+}
+
+/* The same for the current message. */
+static ssize_t receive(struct vu_session *s, void *to, size_t want)
+{
+	return vu_receive(&s->in, s->dev, s->fd, to, want);
 }
 
 /* 1: s->in is complete. 0 never; -EAGAIN: wait for more bytes. */
@@ -325,25 +327,43 @@ int vu_session_input(struct vu_session *s)
 		s->have = 0;
 		if (s->config_due && vho_dev_any_started(s->dev))
 			(void)vu_session_config_changed(s);
+		vu_inband_run(s);
 	}
 	return 0;
 }
 
-int vu_session_config_changed(struct vu_session *s)
+/* ---- requests of ours ---- */
+
+void vu_session_set_channel(struct vu_session *s, int fd)
 {
-	struct vu_header h = { .request = VU_BACKEND_CONFIG_CHANGE, .flags = VU_FLAG_VERSION };
+	if (s->backend_fd < 0 && fd < 0)
+		return;
+	vu_inband_unwatch(s);
+	if (s->backend_fd >= 0)
+		close(s->backend_fd);
+	s->backend_fd = fd;
+	vu_inband_watch(s);
+}
+
+int vu_session_request(struct vu_session *s, uint32_t request, uint32_t more_flags,
+	const void *payload, uint32_t size)
+{
+	struct vu_header h = { request, VU_FLAG_VERSION | more_flags, size };
 	int ret;
 
+	if (s->backend_fd < 0)
+		return -ENOTCONN;
+	ret = send_message(s->backend_fd, &h, payload, -1);
+	// One that does not read has lost the channel; half a message would break it
+	if (ret < 0)
+		vu_session_set_channel(s, -1);
+	return ret;
+}
+
+int vu_session_config_changed(struct vu_session *s)
+{
 	if (s->fd < 0 || s->backend_fd < 0 || !(s->dev->protocol_features >> VU_PF_CONFIG & 1))
 		return -ENOTCONN;
 	s->config_due = !vho_dev_any_started(s->dev);
-	if (s->config_due)
-		return 0;
-	ret = send_message(s->backend_fd, &h, NULL, -1);
-	if (ret < 0) {
-		// One that does not read has lost the channel; half a message would break it
-		close(s->backend_fd);
-		s->backend_fd = -1;
-	}
-	return ret;
+	return s->config_due ? 0 : vu_session_request(s, VU_BACKEND_CONFIG_CHANGE, 0, NULL, 0);
 }

@@ -5,6 +5,7 @@
  *   vhost_user.c   sockets: listen, connect, adopt; begins and ends sessions
  *   vu_session.c   bytes and file descriptors to messages, replies, the table of requests
  *   vu_handlers.c  what each request does to the device
+ *   vu_inband.c    kicks, calls and errors as messages, for front-ends without eventfds
  *   vu_fd.c        descriptors of theirs: what they are, how they are closed
  *   vu_state.c     the requests that move a device's state to another process
  *
@@ -16,11 +17,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "device.h"
 #include "vu_msg.h"
 
 #define VU_BUDGET 64 // messages per wake-up: one front-end cannot hold the control thread
+
+struct vu_inband;
 
 struct vu_session {
 	/* Fixed while the session lasts. */
@@ -32,6 +36,7 @@ struct vu_session {
 	bool config_due; // CONFIG_CHANGE_MSG waits for a ring to run
 	int state_fd; // owned: what the front-end writes a device state to; -1: none
 	bool state_good; // the last transfer, if one is finished, went well
+	struct vu_inband *inband; // owned; NULL: in-band notifications are not negotiated
 	struct vu_msg in; // being received
 	size_t have; // bytes of `in` (header and payload) received
 	uint64_t n_messages; // in this session
@@ -63,6 +68,29 @@ int vu_session_input(struct vu_session *s);
  * of send(2).
  */
 int vu_session_config_changed(struct vu_session *s);
+
+/*
+ * Take up to `want` bytes of a message from one of a front-end's sockets. It never takes more, so
+ * descriptors that come along belong to that message: they are m's (n_fds may be above 0 already),
+ * or have been closed; `owner` as for vu_fd_close(). Never blocks.
+ *
+ * Returns the number of bytes, or
+ *   -EAGAIN      nothing there
+ *   -ECONNRESET  the other end is closed
+ *   -EPROTO      more descriptors than a message may have
+ *   or the errno of recvmsg(2)
+ */
+ssize_t vu_receive(struct vu_msg *m, const void *owner, int fd, void *to, size_t want);
+
+/* The socket that our requests go to: takes fd, and closes the one before. -1: none. */
+void vu_session_set_channel(struct vu_session *s, int fd);
+
+/*
+ * Send a request of ours. 0, -ENOTCONN: there is no channel; or the errno of sendmsg(2), -EPIPE
+ * when it did not go as a whole: the channel is closed then. Never blocks.
+ */
+int vu_session_request(struct vu_session *s, uint32_t request, uint32_t more_flags,
+	const void *payload, uint32_t size);
 
 /* Handlers: 0 or a negative errno, which rejects the message. A reply goes to m->h.size, m->p. */
 typedef int vu_handler_fn(struct vu_session *s, struct vu_msg *m);

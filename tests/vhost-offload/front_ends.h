@@ -27,7 +27,8 @@ struct fe_step {
 	uint16_t flags;
 	/*
 	 * SET_*_FEATURES: the bits that the front-end knows. Ring messages: ring, and number.
-	 * *_CONFIG: offset, length, flags. MEM_TABLE: regions. ADD, REM_MEM_REG: which region.
+	 * *_CONFIG: offset, length, flags. MEM_TABLE: regions, and room for so many. ADD,
+	 * REM_MEM_REG: which region.
 	 * INFLIGHT_FD: rings, size. SET_LOG_BASE: size. SET_DEVICE_STATE_FD: direction.
 	 */
 	uint64_t a;
@@ -301,6 +302,68 @@ static const struct fe_step firecracker_blk[] = {
 	{ THEN_END, 0, 0, 0, 0 },
 };
 
+/*
+ * User Mode Linux: arch/um/drivers/virtio_uml.c of Linux 6.x, which takes in-band notifications
+ * where they are offered: no descriptor for any ring. It acks REPLY_ACK and asks for an answer in
+ * the same message, and sends room for two regions of memory when it has one.
+ */
+#define UML_PF (PF(MQ) | PF(REPLY_ACK) | PF(BACKEND_REQ) | PF(CONFIG) | PF(INBAND_NOTIFICATIONS))
+#define UML_RING(i)                                                              \
+	{ VU_SET_VRING_NUM, NR, i, 256, 0 }, { VU_SET_VRING_BASE, NR, i, 0, 0 }, \
+	{                                                                        \
+		VU_SET_VRING_ADDR, NR, i, 0, 0                                   \
+	}
+
+static const struct fe_step uml_blk[] = {
+	{ VU_SET_OWNER, 0, 0, 0, 0 },
+	{ VU_GET_FEATURES, 0, 0, 0, 0 },
+	{ VU_GET_PROTOCOL_FEATURES, 0, 0, 0, 0 },
+	{ VU_SET_PROTOCOL_FEATURES, NR, UML_PF, 0, 0 },
+	{ VU_SET_BACKEND_REQ_FD, NR, 0, 0, 0 },
+	{ VU_SET_FEATURES, NR, BLK_BITS, 0, 0 },
+	{ VU_GET_CONFIG, 0, 0, 16, 0 }, // from 0 up to the field that the driver wants
+	{ VU_GET_CONFIG, 0, 0, 36, 0 },
+	{ VU_SET_MEM_TABLE, NR, 1, 2, 0 },
+	UML_RING(0),
+	UML_RING(1),
+	{ VU_SET_VRING_ENABLE, NR, 0, 1, 0 },
+	{ VU_SET_VRING_ENABLE, NR, 1, 1, 0 },
+	{ THEN_PAUSED, 0, 2, 0, 0 }, // enabled, and not started
+	{ VU_VRING_KICK, NR, 0, 0, 0 },
+	{ THEN_UP, 0, 1, 0, 0 },
+	{ VU_VRING_KICK, NR, 1, 0, 0 },
+	{ VU_VRING_KICK, NR, 0, 0, 0 },
+	{ THEN_UP, 0, 2, 0, 0 },
+	// the driver goes: vu_del_vqs()
+	{ VU_SET_VRING_ENABLE, NR, 1, 0, 0 },
+	{ VU_SET_VRING_ENABLE, NR, 0, 0, 0 },
+	{ VU_GET_FEATURES, 0, 0, 0, 0 },
+	{ THEN_PAUSED, 0, 2, 0, 0 },
+	{ THEN_LOST, 0, 0, 0, 0 },
+	{ VU_SET_OWNER, 0, 0, 0, 0 },
+	{ THEN_END, 0, 0, 0, 0 },
+};
+
+static const struct fe_step uml_net[] = {
+	{ VU_SET_OWNER, 0, 0, 0, 0 },
+	{ VU_GET_FEATURES, 0, 0, 0, 0 },
+	{ VU_GET_PROTOCOL_FEATURES, 0, 0, 0, 0 },
+	{ VU_SET_PROTOCOL_FEATURES, NR, UML_PF, 0, 0 },
+	{ VU_SET_BACKEND_REQ_FD, NR, 0, 0, 0 },
+	{ VU_SET_FEATURES, NR, NET_BITS, 0, 0 },
+	{ VU_GET_CONFIG, 0, 0, 6, 0 },
+	{ VU_SET_MEM_TABLE, NR, 2, 2, 0 }, // with high memory
+	UML_RING(0),
+	UML_RING(1),
+	{ VU_SET_VRING_ENABLE, NR, 0, 1, 0 },
+	{ VU_SET_VRING_ENABLE, NR, 1, 1, 0 },
+	{ VU_VRING_KICK, NR, 0, 0, 0 }, // receive buffers
+	{ THEN_UP, 0, 1, 0, 0 },
+	{ VU_VRING_KICK, NR, 1, 0, 0 },
+	{ THEN_UP, 0, 2, 0, 0 },
+	{ THEN_END, 0, 0, 0, 0 },
+};
+
 static const struct front_end front_ends[] = {
 	{ "Cloud Hypervisor, disk", "virtio-devices/src/vhost_user/blk.rs", false, 2,
 		cloud_hypervisor_blk },
@@ -310,4 +373,6 @@ static const struct front_end front_ends[] = {
 	{ "crosvm, NIC", "devices/src/virtio/vhost_user_frontend/mod.rs", true, 1, crosvm_net },
 	{ "Firecracker, disk", "src/vmm/src/devices/virtio/block/vhost_user/device.rs", false, 1,
 		firecracker_blk },
+	{ "User Mode Linux, disk", "arch/um/drivers/virtio_uml.c", false, 2, uml_blk },
+	{ "User Mode Linux, NIC", "arch/um/drivers/virtio_uml.c", true, 1, uml_net },
 };

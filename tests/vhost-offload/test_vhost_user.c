@@ -143,6 +143,9 @@ static const struct bad_case {
 	{ "configuration size lies", VU_SET_CONFIG, { 0, 8, 0, 7 }, 16 },
 	{ "configuration offset wraps", VU_SET_CONFIG, { 0xfffffffc, 4, 0, 7 }, 16 },
 	{ "status above 8 bits", VU_SET_STATUS, { 0x100 }, 8 },
+	{ "kick: index", VU_VRING_KICK, { RIG_QUEUES }, 8 },
+	{ "kick: index of 2^32-1", VU_VRING_KICK, { 0xffffffff }, 8 },
+	{ "kick: num is reserved", VU_VRING_KICK, { 0, 1 }, 8 },
 	{ "backend channel is no socket", VU_SET_BACKEND_REQ_FD, { 0 }, 0, 1, FD_EVENT },
 	{ "request 0", 0, { 0 }, 8 },
 	{ "request without a handler", 22, { 0 }, 8 },
@@ -311,7 +314,7 @@ static void negotiation(void **state)
 	assert_true(features & BIT(VIRTIO_F_VERSION_1));
 	protocol = front_get(&rig.f, VU_GET_PROTOCOL_FEATURES);
 	assert_true(protocol == (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(9) |
-					BIT(12) | BIT(13) | BIT(15) | BIT(16) | BIT(19)));
+					BIT(12) | BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(19)));
 	rig_negotiate(&rig, BIT(VIRTIO_F_RING_PACKED));
 	assert_true(rig.d.dev.features == (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED)));
 	assert_int_equal(front_get(&rig.f, VU_GET_QUEUE_NUM), RIG_QUEUES);

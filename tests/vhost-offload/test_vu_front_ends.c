@@ -85,7 +85,7 @@ static void memory_message(const struct keeps *k, const struct fe_step *t, struc
 		add_fd(o, k->s.f.mem_fd);
 		return;
 	}
-	o->size = (uint32_t)(8 + t->a * sizeof(struct vu_region));
+	o->size = (uint32_t)(8 + (t->a > t->b ? t->a : t->b) * sizeof(struct vu_region));
 	o->m.p.table = (struct vu_table){ .n = (uint32_t)t->a };
 	for (uint64_t i = 0; i < t->a; i++) {
 		o->m.p.table.region[i] = region(i);
@@ -118,6 +118,7 @@ static void build(struct keeps *k, const struct fe_step *t, struct out *o)
 	case VU_SET_VRING_KICK:
 	case VU_SET_VRING_CALL:
 	case VU_SET_VRING_ENABLE:
+	case VU_VRING_KICK:
 		ring_message(k, t, o);
 		break;
 	case VU_GET_CONFIG:
