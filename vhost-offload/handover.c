@@ -14,6 +14,7 @@
 #include "dpu_wire.h"
 #include "state.h"
 #include "vu_fd.h"
+#include "vu_inband.h"
 
 #define MAGIC 0x4f48424fu // "OBHO"
 #define VERSION 1
@@ -38,7 +39,9 @@ enum {
 	S_LOG = 256,
 	S_LOG_ON = 512,
 	S_INFLIGHT = 1024,
-	S_KNOWN = 2047,
+	S_INBAND =
+		2048, // the rings' Q_INBAND_ bits count, and what is known of an answer comes last
+	S_KNOWN = 4095,
 };
 
 /* The same for a ring. */
@@ -54,7 +57,9 @@ enum {
 	Q_KICK = 256,
 	Q_CALL = 512,
 	Q_ERR = 1024,
-	Q_KNOWN = 2047,
+	Q_INBAND_OWN = 2048, // shifted by enum vu_inband_kind
+	Q_INBAND_TOLD = 8192,
+	Q_KNOWN = 32767,
 };
 
 /* ---- writing ---- */
@@ -103,7 +108,7 @@ static void save_session(struct handover *h, const struct vu_session *s, int lis
 	bits |= put_fd(h, s->state_fd, S_STATE_FD);
 	bits |= (s->has_protocol ? S_PROTOCOL : 0) | (s->config_due ? S_CONFIG_DUE : 0) |
 		(s->state_good ? S_STATE_GOOD : 0) | (dev->features_set ? S_FEATURES : 0) |
-		(dev->log_on ? S_LOG_ON : 0);
+		(dev->log_on ? S_LOG_ON : 0) | (s->inband ? S_INBAND : 0);
 	if (dev->log_map)
 		bits |= put_fd(h, dev->log_fd, S_LOG);
 	if (dev->inflight)
@@ -137,7 +142,25 @@ static void save_memory(struct handover *h, const struct vho_mem *mem)
 	}
 }
 
-static void save_ring(struct handover *h, const struct vho_dev_queue *dq)
+static uint32_t inband_bits(const struct vu_session *s, const struct vho_dev_queue *dq)
+{
+	uint32_t bits = 0;
+
+	for (unsigned kind = 0; s->inband && kind < VU_INBAND_KINDS; kind++) {
+		const struct vu_inband_side
+			*side = &s->inband->side[dq->q.idx * VU_INBAND_KINDS + kind];
+
+		bits |= (side->own ? (uint32_t)Q_INBAND_OWN << kind : 0) |
+			(side->told ? (uint32_t)Q_INBAND_TOLD << kind : 0);
+		// What was read from the eventfd and not yet sent is there again for the taker
+		if (side->due)
+			vho_notify_fd(kind == VU_INBAND_CALL ? dq->call_fd : dq->err_fd);
+	}
+	return bits;
+}
+
+static void save_ring(
+	struct handover *h, const struct vu_session *s, const struct vho_dev_queue *dq)
 {
 	uint32_t bits = put_fd(h, dq->kick_fd, Q_KICK);
 
@@ -146,7 +169,8 @@ static void save_ring(struct handover *h, const struct vho_dev_queue *dq)
 	bits |= (dq->log_used ? Q_LOG_USED : 0) | (dq->has_addr ? Q_ADDR : 0) |
 		(dq->has_kick ? Q_HAS_KICK : 0) | (dq->enabled ? Q_ENABLED : 0) |
 		(dq->retired ? Q_RETIRED : 0) | (dq->halted ? Q_HALTED : 0) |
-		(dq->parted ? Q_PARTED : 0) | (dq->parted_inflight ? Q_PARTED_INFLIGHT : 0);
+		(dq->parted ? Q_PARTED : 0) | (dq->parted_inflight ? Q_PARTED_INFLIGHT : 0) |
+		inband_bits(s, dq);
 	put32(h, bits);
 	put32(h, dq->size);
 	put32(h, dq->base);
@@ -174,7 +198,7 @@ int handover_save(const struct vu_session *s, int listen_fd, struct handover *h)
 	save_session(h, s, listen_fd);
 	save_memory(h, dev->mem);
 	for (unsigned i = 0; i < dev->n_queues; i++)
-		save_ring(h, &dev->queues[i]);
+		save_ring(h, s, &dev->queues[i]);
 	// A message may be half here, its descriptors with it
 	put32(h, s->fd < 0 ? 0 : (uint32_t)s->have);
 	put32(h, s->fd < 0 ? 0 : s->in.n_fds);
@@ -185,6 +209,12 @@ int handover_save(const struct vu_session *s, int listen_fd, struct handover *h)
 		put(h, s->in.p.bytes, s->have - head);
 		for (unsigned i = 0; i < s->in.n_fds; i++)
 			(void)put_fd(h, s->in.fds[i], 1);
+	}
+	if (s->inband) {
+		put32(h, s->inband->asked);
+		put32(h, (uint32_t)s->inband->have);
+		put(h, &s->inband->answer.h, sizeof(s->inband->answer.h));
+		put(h, &s->inband->answer.p.u64, sizeof(s->inband->answer.p.u64));
 	}
 	len = vho_state_save(dev, state, sizeof(state));
 	if (len < 0)
@@ -438,6 +468,10 @@ static int load_session(struct reader *r, struct vu_session *s, struct vho_dev *
 	a->inflight_fd = bits & S_INFLIGHT ? next_fd(r) : NULL;
 	if (r->c.bad || !is_socket(fd) || (s->backend_fd >= 0 && !is_socket(s->backend_fd)))
 		return -EBADMSG;
+	if (!(bits & S_INBAND) != !(protocol >> VU_PF_INBAND_NOTIFICATIONS & 1))
+		return -EBADMSG;
+	if ((bits & S_INBAND) && vu_inband_open(s))
+		return -ENOMEM;
 	dev->status = (uint8_t)status;
 	dev->protocol_features = protocol;
 	return bits & S_FEATURES ? vho_dev_set_features(dev, features) : 0;
@@ -501,7 +535,28 @@ static int load_areas(struct vho_dev *dev, const struct areas *a)
 	return 0;
 }
 
-static int load_ring(struct reader *r, struct vho_dev_queue *dq)
+/* Before the ring has its descriptors: who says that they are ours must have sent them. */
+static int load_inband(struct vu_session *s, const struct vho_dev_queue *dq, uint32_t bits)
+{
+	static const uint32_t fd_bit[VU_INBAND_KINDS] = { Q_CALL, Q_ERR };
+
+	for (unsigned kind = 0; kind < VU_INBAND_KINDS; kind++) {
+		bool own = bits & (uint32_t)Q_INBAND_OWN << kind;
+		bool told = bits & (uint32_t)Q_INBAND_TOLD << kind;
+
+		if ((own || told) && !s->inband)
+			return -EBADMSG;
+		if (own && (told || !(bits & fd_bit[kind])))
+			return -EBADMSG;
+		if (!s->inband)
+			continue;
+		s->inband->side[dq->q.idx * VU_INBAND_KINDS + kind].own = own;
+		s->inband->side[dq->q.idx * VU_INBAND_KINDS + kind].told = told;
+	}
+	return 0;
+}
+
+static int load_ring(struct reader *r, struct vu_session *s, struct vho_dev_queue *dq)
 {
 	uint32_t bits = dpu_cur_le32(&r->c);
 
@@ -514,6 +569,8 @@ static int load_ring(struct reader *r, struct vho_dev_queue *dq)
 	dq->device_uva = dpu_cur_le64(&r->c);
 	dq->log_gpa = dpu_cur_le64(&r->c);
 	if (r->c.bad || bits & ~(uint32_t)Q_KNOWN || dq->size > VHO_QUEUE_SIZE_MAX)
+		return -EBADMSG;
+	if (load_inband(s, dq, bits))
 		return -EBADMSG;
 	dq->log_used = bits & Q_LOG_USED;
 	dq->has_addr = bits & Q_ADDR;
@@ -559,6 +616,26 @@ static int load_partial(struct reader *r, struct vu_session *s)
 	return 0;
 }
 
+/* The answer that an in-band notification waits for. */
+static int load_answer(struct reader *r, struct vu_session *s)
+{
+	struct vu_inband *ib = s->inband;
+	uint32_t asked, have;
+
+	if (!ib)
+		return 0;
+	asked = dpu_cur_le32(&r->c);
+	have = dpu_cur_le32(&r->c);
+	dpu_cur_copy(&r->c, &ib->answer.h, sizeof(ib->answer.h));
+	dpu_cur_copy(&r->c, &ib->answer.p.u64, sizeof(ib->answer.p.u64));
+	if (r->c.bad || have >= sizeof(ib->answer.h) + sizeof(ib->answer.p.u64) ||
+		(asked && asked != VU_BACKEND_VRING_CALL && asked != VU_BACKEND_VRING_ERR))
+		return -EBADMSG;
+	ib->asked = asked;
+	ib->have = have;
+	return 0;
+}
+
 static int load_state(struct reader *r, struct vho_dev *dev)
 {
 	uint32_t len = dpu_cur_le32(&r->c);
@@ -587,9 +664,11 @@ int handover_load(struct vu_session *s, struct vho_dev *dev, struct handover *h,
 		ret = load_areas(dev, &a);
 	// The queues are not to start one by one: has_kick and its kin come with load_ring() only
 	for (unsigned i = 0; !ret && i < dev->n_queues; i++)
-		ret = load_ring(&r, &dev->queues[i]);
+		ret = load_ring(&r, s, &dev->queues[i]);
 	if (!ret)
 		ret = load_partial(&r, s);
+	if (!ret)
+		ret = load_answer(&r, s);
 	if (!ret)
 		ret = load_state(&r, dev);
 out:

@@ -16,6 +16,7 @@
 #include "dpu_log.h"
 #include "handover.h"
 #include "vu_fd.h"
+#include "vu_inband.h"
 #include "vu_session.h"
 
 #define BACKLOG 8
@@ -376,7 +377,7 @@ static int go_on(struct vho_vu *vu)
 	if (!vu->watch || !vu->check_timer)
 		return -ENOMEM;
 	vu->sessions++;
-	return 0;
+	return vu_inband_resume(&vu->session);
 }
 
 int vho_vu_take(struct vho_dev *dev, int sock, const char *path, enum vho_vu_mode mode,

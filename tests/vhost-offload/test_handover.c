@@ -11,6 +11,7 @@
 #include "drv_vu.h"
 #include "dpu_log.h"
 #include "handover.h"
+#include "vu_inband.h"
 
 #define ROUNDS 1000
 #define REQUESTS_MAX (1u << 20)
@@ -280,6 +281,14 @@ static void whole_open(struct whole *w)
 		vho_dev_queue_set_kick(&w->d.dev, i, rig_eventfd());
 		vho_dev_queue_set_call(&w->d.dev, i, rig_eventfd());
 	}
+	// In-band: ring 0 calls through us, ring 1 has said what it wants, half an answer is here
+	w->d.dev.protocol_features = 1ull << VU_PF_INBAND_NOTIFICATIONS;
+	assert_int_equal(vu_inband_open(&w->s), 0);
+	w->s.inband->side[VU_INBAND_CALL].own = true;
+	w->s.inband->side[VU_INBAND_KINDS + VU_INBAND_CALL].told = true;
+	w->s.inband->asked = VU_BACKEND_VRING_CALL;
+	w->s.inband->have = 13;
+	w->s.inband->answer.h.request = VU_BACKEND_VRING_CALL;
 	// Half a message, with a descriptor
 	w->s.have = 7;
 	w->s.in.h.request = VU_SET_MEM_TABLE;

@@ -368,6 +368,56 @@ static void feature_off_again(void **state)
 	assert_call(0);
 }
 
+/* ---- to another process ---- */
+
+/*
+ * A hand-over with an answer to come and a call that waits for it: the taker hears the one, sends
+ * the other, and goes on.
+ */
+static void handed_over(void **state)
+{
+	const uint8_t yes[4] = { 0 };
+	struct fake_dev to;
+	struct vho_vu *vu;
+	int pair[2], polled = rig_eventfd();
+	uint32_t idx;
+
+	(void)state;
+	assert_int_equal(kick(0), 0);
+	assert_int_equal(front_call_fd(&rig.f, VU_SET_VRING_CALL, 1, polled), 0);
+	assert_int_equal(kick(1), 0);
+	call(0);
+	assert_call(0);
+	call(0);
+	assert_silent();
+	assert_int_equal(fake_dev_init(&to, &rig.h, VHO_DEV_BLK, RIG_QUEUES), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(write(pair[1], yes, sizeof(yes)), sizeof(yes)); // one process, no waiting
+	assert_int_equal(vho_vu_give(rig.vu, pair[0]), 0);
+	rig.vu = NULL;
+	assert_int_equal(fake_host_armed(&rig.h), 0);
+	assert_int_equal(vho_vu_take(&to.dev, pair[1], NULL, VHO_VU_SERVER, &rig.h.host, &vu), 0);
+	close(pair[0]);
+	close(pair[1]);
+	assert_true(rig.h.running[0] && rig.h.running[1]);
+	assert_silent();
+	answer(VU_BACKEND_VRING_CALL);
+	assert_call(0);
+	answer(VU_BACKEND_VRING_CALL);
+	vho_notify_fd(to.dev.queues[1].q.call_fd);
+	assert_silent();
+	assert_true(rig_eventfd_take(polled) > 0);
+	vho_queue_fail(&to.dev.queues[1].q, VHO_QUEUE_ERR_BAD_INDEX, -1);
+	assert_int_equal(asked(&idx), VU_BACKEND_VRING_ERR);
+	assert_int_equal(idx, 1);
+	(void)rig_eventfd_take(to.dev.queues[0].kick_fd);
+	assert_int_equal(kick(0), 0);
+	assert_int_equal(rig_eventfd_take(to.dev.queues[0].kick_fd), 1);
+	vho_vu_destroy(vu);
+	fake_dev_fini(&to);
+	close(polled);
+}
+
 /* ---- what a front-end may do wrong ---- */
 
 static const struct spoiled_case {
@@ -504,6 +554,7 @@ int main(void)
 		T(channel_comes_late),
 		T(between_other_requests),
 		T(feature_off_again),
+		T(handed_over),
 		T(front_end_that_is_deaf),
 		T(resources_run_out),
 	};
