@@ -76,11 +76,21 @@ static void limits(void *store, struct vho_blk_limits *out)
 	};
 }
 
+static bool lifetime(void *store, struct vho_blk_lifetime *out)
+{
+	struct vol_wear w;
+	bool known = vol_wear(store, &w);
+
+	*out = (struct vho_blk_lifetime){ w.pre_eol, w.life_a, w.life_b };
+	return known;
+}
+
 static const struct vho_blk_store_ops store_ops = {
 	.limits = limits,
 	.submit = submit,
 	.kick = kick,
 	.at_once = at_once,
+	.lifetime = lifetime,
 };
 
 const struct vho_blk_store_ops *card_blk_store_ops(void)

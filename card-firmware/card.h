@@ -99,6 +99,12 @@ struct card_volume_conf {
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
+/*
+ * Say that a volume's media is worn so; all 0: as it is. Disks that offer LIFETIME answer so from
+ * now on; whether one offers it was settled when it was made.
+ */
+int card_volume_wear_set(
+	struct card *c, const char *name, const struct vol_wear *wear, struct card_error *e);
 
 struct card_blk_conf {
 	const char *name; // also the socket's file name under socket_dir

@@ -29,6 +29,7 @@ static const struct card_verb verbs[] = {
 	{ "volume", "create-file", SENDS(bdev_uring_create), KEY("name") },
 	{ "volume", "delete", SENDS(volume_delete), KEY("name") },
 	{ "volume", "resize", SENDS(volume_resize), KEY("name") },
+	{ "volume", "set-wear", SENDS(volume_set_wear), KEY("name") },
 	{ "volume", "list", SENDS(bdev_get_bdevs), .columns = VOLUME_COLUMNS },
 	{ "volume", "show", SENDS(bdev_get_bdevs), KEY("name"), .help = "Show one volume" },
 	{ "volume", "stats", STATS("volume"), KEY_OPT("name"), .help = "Counters of volumes" },

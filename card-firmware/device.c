@@ -85,6 +85,9 @@ void card_inventory_fini(struct card *c)
 		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);
 	while (!TAILQ_EMPTY(&inv->uplinks))
 		card_uplink_delete(c, TAILQ_LAST(&inv->uplinks, card_uplinks)->name, &e);
+	if (inv->wear_timer)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->wear_timer);
+	inv->wear_timer = NULL;
 	left = card_orphans_reap(c, CARD_DRAIN_MS);
 	if (left) { // their volumes and memory stay: the kernel may still write there
 		dpu_warn("device: requests still unanswered", "channels=%u", left);

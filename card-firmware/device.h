@@ -114,6 +114,7 @@ struct card_inventory {
 	struct card_uplinks uplinks;
 	struct card_chans orphans;
 	void *reap_timer; // while there are orphans
+	void *wear_timer; // once there was a volume on a block device
 	uint64_t stop_by_ns; // at the end: no queue is waited for beyond it; 0: not ending
 	unsigned next_worker; // where the next object's first queue goes
 };

@@ -15,6 +15,8 @@
 #include "dpu_log.h"
 #include "rpc_schema.h"
 
+#define WEAR_MS 600000
+
 struct card_volume *card_volume_find(struct card *c, const char *name)
 {
 	struct card_volume *v;
@@ -177,6 +179,18 @@ static int check(const struct card_volume_conf *conf, struct card_error *e)
 	return 0;
 }
 
+/* Cells wear slowly; a block device may take a moment to say how far they have. */
+static void on_wear(void *arg)
+{
+	struct card *c = arg;
+	struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (v->block_dev)
+			vol_wear_refresh(v->vol);
+	c->inv->wear_timer = c->vho_loop.timer(c->vho_loop.arg, WEAR_MS, on_wear, c);
+}
+
 static void volume_free(struct card_volume *v)
 {
 	vol_close(v->vol);
@@ -226,6 +240,8 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 		return e->text[0] ? ret : card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));
 	}
 	TAILQ_INSERT_TAIL(&c->inv->volumes, v, link);
+	if (v->block_dev && !c->inv->wear_timer)
+		c->inv->wear_timer = c->vho_loop.timer(c->vho_loop.arg, WEAR_MS, on_wear, c);
 	dpu_info("volume: created", "name=%s", v->name);
 	return 0;
 }
@@ -265,4 +281,16 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
 	}
 	return 0;
+}
+
+int card_volume_wear_set(
+	struct card *c, const char *name, const struct vol_wear *wear, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+	int ret;
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	ret = vol_wear_set(v->vol, wear);
+	return ret ? card_fail(e, ret, "wear: out of range") : 0;
 }

@@ -151,6 +151,25 @@ static const struct card_param iostat[] = {
 
 static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
 
+static const struct card_param set_wear[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "pre_eol_info",
+		.type = CARD_P_UINT,
+		.max = 3,
+		.def = "0",
+		.help = "spare blocks: 1 normal, 2 80 % used, 3 90 % used; 0: not known" },
+	{ .name = "life_time_a",
+		.type = CARD_P_UINT,
+		.max = 11,
+		.def = "0",
+		.help = "wear of SLC cells: n is up to 10 * n % used, 11 beyond; 0: not known" },
+	{ .name = "life_time_b",
+		.type = CARD_P_UINT,
+		.max = 11,
+		.def = "0",
+		.help = "wear of MLC cells, in the same way" },
+};
+
 /* ---- functions ---- */
 
 static const struct card_param blk_create[] = {
@@ -366,6 +385,9 @@ static const struct card_method methods[] = {
 		.help = "Delete a volume of any kind" },
 	ROW(volume_resize), UPDATES("volume"), .key = "name", PARAMS(volume_resize),
 		.help = "Give a volume a new size; guests see it at once" },
+	ROW(volume_set_wear), UPDATES("volume"), .key = "name", PARAMS(set_wear),
+		.help = "Say how far the media is worn, as a fault to inject; nothing given takes "
+			"that back. Disks made while a volume's wear is known show it to guests" },
 	ROW(bdev_get_bdevs), .key = "name", PARAMS(bdevs), .help = "List volumes" },
 	ROW(bdev_get_iostat), .key = "name", PARAMS(iostat),
 		.help = "Counters of volumes" },

@@ -25,6 +25,7 @@ static const struct help {
 	{ "volume", "failed", "1: a flush failed, and no later one can be trusted", NULL },
 	{ "disk_queue", "erases", "Secure-erase requests answered", NULL },
 	{ "disk_queue", "get_ids", "Requests for the serial number answered", NULL },
+	{ "disk_queue", "get_lifetimes", "Requests for the wear of the media answered", NULL },
 	{ "disk_queue", "request_errors", "Requests answered with an error, by reason", "disk" },
 
 	{ "disk net", "sessions", "Front-ends that connected", NULL },

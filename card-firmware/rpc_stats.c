@@ -116,6 +116,7 @@ static void add_disk_counters(json_t *q, const struct vho_blk_stats *s)
 	put_counter(q, "zeroes", &s->zeroes);
 	put_counter(q, "erases", &s->erases);
 	put_counter(q, "get_ids", &s->get_ids);
+	put_counter(q, "get_lifetimes", &s->get_lifetimes);
 	for (unsigned i = 0; i < VHO_BLK_ERR_COUNT; i++)
 		put_counter(errors, vho_blk_error_name((enum vho_blk_error)i), &s->errors[i]);
 	json_object_set_new(q, "request_errors", errors);

@@ -232,6 +232,19 @@ int card_call_volume_resize(
 		c, card_arg_str(params, "name", ""), card_arg_uint(params, "num_blocks", 0), e);
 }
 
+int card_call_volume_set_wear(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const struct vol_wear w = {
+		.pre_eol = (uint16_t)card_arg_uint(params, "pre_eol_info", 0),
+		.life_a = (uint16_t)card_arg_uint(params, "life_time_a", 0),
+		.life_b = (uint16_t)card_arg_uint(params, "life_time_b", 0),
+	};
+
+	(void)result;
+	return card_volume_wear_set(c, card_arg_str(params, "name", ""), &w, e);
+}
+
 /* Kept as what it means: a volume_resize in blocks. */
 int card_call_bdev_null_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -292,6 +305,14 @@ static json_t *io_types(const struct vol_info *i)
 		i->can_zero && !i->read_only, "flush", true, "reset", false);
 }
 
+static json_t *wear(const struct vol_wear *w)
+{
+	if (!w->pre_eol && !w->life_a && !w->life_b)
+		return json_null();
+	return json_pack("{s:i, s:i, s:i}", "pre_eol_info", (int)w->pre_eol, "life_time_a",
+		(int)w->life_a, "life_time_b", (int)w->life_b);
+}
+
 static json_t *driver_specific(const struct card_volume_view *v)
 {
 	if (v->conf.kind != CARD_VOL_FILE)
@@ -313,7 +334,7 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		append(l,
 			json_pack(
 				"{s:s, s:[], s:s, s:s, s:s, s:b, s:{s:i, s:i, s:i, s:i}, s:I, s:I, "
-				"s:I, s:b, s:i, s:b, s:b, s:o, s:o}",
+				"s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
 				"name", v->conf.name, "aliases", "product_name",
 				product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
 				v->uuid, "zoned", 0, "assigned_rate_limits", "rw_ios_per_sec", 0,
@@ -323,7 +344,8 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 				(json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
 				"users", (int)v->users, "read_only", (int)v->info.read_only,
 				"failed", (int)v->info.failed, "supported_io_types",
-				io_types(&v->info), "driver_specific", driver_specific(v)));
+				io_types(&v->info), "wear", wear(&v->info.wear), "driver_specific",
+				driver_specific(v)));
 	return !l->failed;
 }
 

@@ -22,6 +22,7 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	v->block_size = block_size;
 	atomic_init(&v->size, size);
 	atomic_init(&v->failed, false);
+	atomic_init(&v->wear, 0);
 	return -pthread_mutex_init(&v->lock, NULL);
 }
 
@@ -57,6 +58,44 @@ int vol_resize(struct vol *v, uint64_t size)
 	return ret;
 }
 
+static void publish_wear(struct vol *v, const struct vol_wear *w)
+{
+	atomic_store_explicit(&v->wear,
+		(uint64_t)w->pre_eol | (uint64_t)w->life_a << 16 | (uint64_t)w->life_b << 32,
+		memory_order_relaxed);
+}
+
+void vol_wear_refresh(struct vol *v)
+{
+	struct vol_wear w = { 0 };
+
+	if (v->wear_injected)
+		return;
+	if (v->ops->wear && v->ops->wear(v, &w))
+		w = (struct vol_wear){ 0 };
+	publish_wear(v, &w);
+}
+
+int vol_wear_set(struct vol *v, const struct vol_wear *w)
+{
+	if (w->pre_eol > VOL_PRE_EOL_MAX || w->life_a > VOL_LIFE_MAX || w->life_b > VOL_LIFE_MAX)
+		return -EINVAL;
+	v->wear_injected = w->pre_eol || w->life_a || w->life_b;
+	if (v->wear_injected)
+		publish_wear(v, w);
+	else
+		vol_wear_refresh(v);
+	return 0;
+}
+
+bool vol_wear(const struct vol *v, struct vol_wear *out)
+{
+	uint64_t w = atomic_load_explicit(&v->wear, memory_order_relaxed);
+
+	*out = (struct vol_wear){ (uint16_t)w, (uint16_t)(w >> 16), (uint16_t)(w >> 32) };
+	return w != 0;
+}
+
 void vol_info(const struct vol *v, struct vol_info *out)
 {
 	*out = (struct vol_info){
@@ -73,6 +112,7 @@ void vol_info(const struct vol *v, struct vol_info *out)
 		.at_once = v->ops->at_once != NULL,
 		.failed = atomic_load_explicit(&v->failed, memory_order_relaxed),
 	};
+	(void)vol_wear(v, &out->wear);
 }
 
 static void add_counters(struct vol_stats *sum, const struct vol_counters *n)

@@ -5,15 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "vol_wear.h"
 
 static int file_size(int fd, const struct stat *st, uint64_t *out)
 {
@@ -143,6 +146,17 @@ static int file_resize(struct vol *v, uint64_t size)
 	return size <= have ? 0 : -ENOSPC;
 }
 
+static int file_wear(struct vol *v, struct vol_wear *out)
+{
+	struct vol_file *f = (struct vol_file *)v;
+	char sys[64];
+
+	if (!f->block_dev)
+		return -ENODATA;
+	snprintf(sys, sizeof(sys), "/sys/dev/block/%u:%u", major(f->rdev), minor(f->rdev));
+	return vol_wear_read(sys, out);
+}
+
 static const struct vol_ops file_ops = {
 	.kind = "file",
 	.close = file_close,
@@ -153,6 +167,7 @@ static const struct vol_ops file_ops = {
 	.kick = vol_file_kick,
 	.poll = vol_file_poll,
 	.fd = vol_file_fd,
+	.wear = file_wear,
 };
 
 static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struct stat *st)
@@ -174,6 +189,7 @@ static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struc
 		return -ESTALE;
 	}
 	f->block_dev = S_ISBLK(st->st_mode);
+	f->rdev = st->st_rdev;
 	return 0;
 }
 
@@ -227,6 +243,7 @@ int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
 	f->v.can_zero = !conf->read_only;
 	f->v.can_erase = !conf->read_only;
 	f->v.volatile_cache = true;
+	vol_wear_refresh(&f->v);
 	*out = &f->v;
 	return 0;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <liburing.h>
+#include <sys/types.h>
 
 #include "vol_priv.h"
 
@@ -33,6 +34,7 @@ struct vol_file {
 	 */
 	int sync_fd;
 	bool block_dev;
+	dev_t rdev; // block device: its number
 	bool direct; // O_DIRECT is on
 	uint32_t mem_align; // of buffers, when direct
 	uint32_t io_align; // of offsets and lengths, when direct

@@ -21,6 +21,8 @@ struct vol_ops {
 	unsigned (*kick)(struct vol_chan *c); // NULL: submit answers
 	unsigned (*poll)(struct vol_chan *c); // NULL: submit answers
 	int (*fd)(const struct vol_chan *c); // NULL: none
+	/* Ask the media. 0, or -ENODATA: it has none, or does not say. NULL: it has none. */
+	int (*wear)(struct vol *v, struct vol_wear *out);
 };
 
 struct vol_counters {
@@ -38,6 +40,8 @@ struct vol {
 
 	/* Written by the control thread, read by any. */
 	_Atomic uint64_t size;
+	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
+	bool wear_injected; // it was said, not read. Control thread
 	/* Set by any worker, never cleared: what a failed flush lost stays lost. */
 	_Atomic bool failed;
 

@@ -22,6 +22,9 @@
 #ifndef VIRTIO_BLK_F_SECURE_ERASE
 #define VIRTIO_BLK_F_SECURE_ERASE 16
 #endif
+#ifndef VIRTIO_BLK_F_LIFETIME
+#define VIRTIO_BLK_F_LIFETIME 15
+#endif
 /* Geometry for guests that still ask. */
 #define HEADS 255U
 #define SECTORS_PER_TRACK 63U
@@ -254,6 +257,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	bq->pushed = 0;
 	bq->size_max = has(blk, VIRTIO_BLK_F_SIZE_MAX) ? blk->size_max : UINT32_MAX;
 	bq->max_erase = has(blk, VIRTIO_BLK_F_SECURE_ERASE) ? blk->limits.max_erase_sectors : 0;
+	bq->lifetime = has(blk, VIRTIO_BLK_F_LIFETIME);
 	bq->at_once = blk->ops->at_once && blk->limits.at_once && !blk->limits.flush;
 	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
 }
@@ -373,17 +377,20 @@ static bool conf_ok(const struct vho_blk_conf *conf, const struct vho_blk_limits
 }
 
 /*
- * LIFETIME is never among them: it must not be offered where the metrics cannot be had or mean
- * nothing (5.2.6.2), and no volume has cells that wear. ZONED should not be: no volume has zones.
+ * LIFETIME must not be offered where the metrics cannot be had or mean nothing (5.2.6.2): most
+ * volumes have no cells that wear. ZONED should not be: no volume has zones.
  */
 static uint64_t features_of(const struct vho_blk *blk, const struct vho_blk_conf *conf)
 {
 	const struct vho_blk_limits *l = &blk->limits;
 	uint64_t f = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_GEOMETRY) |
 		     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_MQ);
+	struct vho_blk_lifetime wear;
 
 	if (conf->size_max)
 		f |= BIT(VIRTIO_BLK_F_SIZE_MAX);
+	if (conf->ops->lifetime && conf->ops->lifetime(conf->store, &wear))
+		f |= BIT(VIRTIO_BLK_F_LIFETIME);
 	if (l->flush)
 		f |= BIT(VIRTIO_BLK_F_FLUSH);
 	if (blk->read_only)

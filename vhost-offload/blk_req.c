@@ -303,21 +303,54 @@ static void flush(struct blk_queue *bq, struct blk_req *r, void *chan)
 		vho_blk_io_done(&r->io, 0);
 }
 
-static void get_id(struct blk_queue *bq, struct blk_req *r, struct span d)
+/* Write up to n bytes to the data segments; how many there was room for. */
+static uint64_t put_data(const struct blk_req *r, struct span d, const void *bytes, size_t n)
 {
-	uint64_t left = d.len < BLK_ID_LEN ? d.len : BLK_ID_LEN;
-	const uint8_t *id = bq->blk->serial;
-	uint64_t total = left;
+	const uint8_t *at = bytes;
+	uint64_t left = d.len < n ? d.len : n;
 
+	n = left;
 	for (unsigned i = d.first; i < d.end && left > 0; i++) {
 		size_t part = r->iov[i].iov_len < left ? r->iov[i].iov_len : left;
 
-		memcpy(r->iov[i].iov_base, id, part);
-		id += part;
+		memcpy(r->iov[i].iov_base, at, part);
+		at += part;
 		left -= part;
 	}
+	return n;
+}
+
+static void get_id(struct blk_queue *bq, struct blk_req *r, struct span d)
+{
+	uint64_t n = put_data(r, d, bq->blk->serial, BLK_ID_LEN);
+
 	dpu_counter_add(&bq->stats.get_ids, 1);
-	answer(bq, r, VIRTIO_BLK_S_OK, total);
+	answer(bq, r, VIRTIO_BLK_S_OK, n);
+}
+
+/* 5.2.6.2. What was known once and is not any more is 0: not defined. */
+static void get_lifetime(struct blk_queue *bq, struct blk_req *r, struct span out, struct span d)
+{
+	const struct vho_blk *blk = bq->blk;
+	struct vho_blk_lifetime l;
+	struct blk_lifetime w = { 0 };
+
+	if (!bq->lifetime) {
+		refuse(bq, r, VHO_BLK_ERR_UNSUPPORTED);
+		return;
+	}
+	if (out.len != 0 || d.len != sizeof(w)) {
+		refuse(bq, r, VHO_BLK_ERR_MALFORMED);
+		return;
+	}
+	if (blk->ops->lifetime(blk->store, &l))
+		w = (struct blk_lifetime){
+			.pre_eol_info = dpu_le16_put(l.pre_eol_info),
+			.est_typ_a = dpu_le16_put(l.est_typ_a),
+			.est_typ_b = dpu_le16_put(l.est_typ_b),
+		};
+	dpu_counter_add(&bq->stats.get_lifetimes, 1);
+	answer(bq, r, VIRTIO_BLK_S_OK, put_data(r, d, &w, sizeof(w)));
 }
 
 /* How many sectors a range may have; 0: the operation is not there. */
@@ -454,7 +487,9 @@ void blk_req_start(struct blk_queue *bq, struct blk_req *r, const struct vho_cha
 	case VIRTIO_BLK_T_GET_ID:
 		get_id(bq, r, in);
 		return;
-	case T_GET_LIFETIME: // LIFETIME is not offered: features_of() in blk.c
+	case T_GET_LIFETIME:
+		get_lifetime(bq, r, out, in);
+		return;
 	default:
 		refuse(bq, r, VHO_BLK_ERR_UNSUPPORTED);
 		return;

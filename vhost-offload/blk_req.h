@@ -54,6 +54,12 @@ struct blk_range {
 };
 static_assert(sizeof(struct blk_range) == 16, "VIRTIO 1.3, 5.2.6");
 
+/* Answer to GET_LIFETIME. */
+struct blk_lifetime {
+	dpu_le16 pre_eol_info, est_typ_a, est_typ_b;
+};
+static_assert(sizeof(struct blk_lifetime) == 6, "VIRTIO 1.3, 5.2.6");
+
 /* Configuration space. Spec: 5.2.4. */
 struct blk_config {
 	dpu_le64 capacity; // sectors
@@ -110,6 +116,7 @@ struct blk_queue {
 	struct vho_queue *q; // borrowed: the device's
 	bool at_once; // the store may be asked by bursts
 	uint32_t size_max; // of a data segment, as negotiated
+	bool lifetime; // GET_LIFETIME was negotiated
 	uint32_t max_erase; // sectors of one SECURE_ERASE, 0 when it was not negotiated
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned

@@ -25,6 +25,7 @@
 	X(bdev_aio_delete)             \
 	X(volume_delete)               \
 	X(volume_resize)               \
+	X(volume_set_wear)             \
 	X(bdev_get_bdevs)              \
 	X(bdev_get_iostat)             \
 	X(vhost_create_blk_controller) \

@@ -48,6 +48,17 @@ struct vol_io {
 	_Alignas(16) unsigned char priv[VOL_IO_PRIV]; // the volume's
 };
 
+/*
+ * Wear of the media below, counted as JEDEC does for eMMC and VIRTIO 1.3, 5.2.6 after it. 0: not
+ * known.
+ */
+struct vol_wear {
+	uint16_t pre_eol; // spare blocks: 1 normal, 2 80 % used, 3 90 % used
+	uint16_t life_a, life_b; // SLC, MLC cells: n is up to 10 * n % used, 11 beyond
+};
+#define VOL_PRE_EOL_MAX 3
+#define VOL_LIFE_MAX 11
+
 struct vol_info {
 	const char *name;
 	const char *kind; // "null", "ram", "file"
@@ -58,6 +69,7 @@ struct vol_info {
 	bool can_discard, can_zero, can_erase, volatile_cache;
 	bool at_once; // vol_at_once() does something
 	bool failed; // a flush failed once: no flush succeeds until the volume is opened again
+	struct vol_wear wear; // all 0: not known
 };
 
 /* Summed over channels by vol_stats(). */
@@ -105,6 +117,16 @@ void vol_close(struct vol *v);
  * New size in bytes. -EBUSY never: running requests beyond a shrunk end fail with -EIO. -ENOTSUP.
  */
 int vol_resize(struct vol *v, uint64_t size);
+
+/*
+ * Say that the media is worn so, whatever it says itself: fault injection. All 0 takes that back.
+ * 0, or -EINVAL: out of range.
+ */
+int vol_wear_set(struct vol *v, const struct vol_wear *w);
+/* Ask the media again; may wait for it. Files on an eMMC or UFS device have some to ask. */
+void vol_wear_refresh(struct vol *v);
+/* Any thread, never waits: what is known of the wear. False: nothing. */
+bool vol_wear(const struct vol *v, struct vol_wear *out);
 
 /* Any thread. */
 void vol_info(const struct vol *v, struct vol_info *out);

@@ -251,6 +251,14 @@ static void disk_holds_its_volume(void **state)
 	assert_int_equal(card_volume_resize(&card, "ram", 4096, &err), 0);
 	card_volume_foreach(&card, see_volume, &view);
 	assert_int_equal(view.info.size, 4096 * 512);
+	assert_int_equal(
+		card_volume_wear_set(&card, "ram", &(struct vol_wear){ 2, 3, 11 }, &err), 0);
+	card_volume_foreach(&card, see_volume, &view);
+	assert_int_equal(view.info.wear.life_b, 11);
+	assert_int_equal(
+		card_volume_wear_set(&card, "ram", &(struct vol_wear){ 0, 0, 12 }, &err), -EINVAL);
+	assert_int_equal(
+		card_volume_wear_set(&card, "other", &(struct vol_wear){ 0 }, &err), -ENODEV);
 	assert_int_equal(card_volume_resize(&card, "ram", 0, &err), -EINVAL);
 	assert_int_equal(card_volume_resize(&card, "other", 8, &err), -ENODEV);
 

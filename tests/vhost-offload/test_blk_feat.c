@@ -147,6 +147,76 @@ static void never_offers_wear_or_zones(void **state)
 	env_close(&f.e);
 }
 
+/* What the held store says of its cells. */
+static struct vho_blk_lifetime worn;
+static bool wear_known;
+
+static bool held_lifetime(void *store, struct vho_blk_lifetime *out)
+{
+	(void)store;
+	*out = worn;
+	return wear_known;
+}
+
+static const struct vho_blk_store_ops worn_ops = {
+	.limits = held_limits, .submit = held_submit, .kick = held_kick, .lifetime = held_lifetime
+};
+
+/* 5.2.6: struct virtio_blk_lifetime as it stands when it is asked for. */
+static void wear_is_told(void **state)
+{
+	static const struct {
+		uint32_t data, room;
+	} bad[] = { { 0, 0 }, { 0, 5 }, { 0, 7 }, { 0, 512 }, { 1, 6 } };
+	static const uint8_t said[][6] = { { 1, 0, 2, 0, 11, 0 }, { 3, 0, 10, 0, 11, 0 }, { 0 } };
+
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		struct fixture f = { .e.ops = &worn_ops };
+
+		wear_known = true;
+		start(&f, *state, &all, (struct vho_blk_conf){ .read_only = read_only });
+		assert_true(offers(&f, F_LIFETIME));
+		for (unsigned i = 0; i < ARRAY_LEN(said); i++) {
+			worn = (struct vho_blk_lifetime){ said[i][0], said[i][2], said[i][4] };
+			wear_known = i != 2; // not any more
+			assert_int_equal(run(&f, T_GET_LIFETIME, 0, 6, (enum cut)(i % 2)), OK);
+			assert_memory_equal(f.g.in, said[i], 6);
+		}
+		for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+			assert_int_equal(
+				run(&f, T_GET_LIFETIME, bad[i].data, bad[i].room, CUT_USUAL),
+				IOERR);
+			for (unsigned j = 0; j < bad[i].room; j++)
+				assert_int_equal(f.g.in[j], 0xee);
+		}
+		assert_int_equal(dpu_counter_read(&vho_blk_stats(f.e.blk, 0)->get_lifetimes), 3);
+		env_close(&f.e);
+		// A driver that did not take the feature asks for nothing that is there
+		f = (struct fixture){
+			.e = { .ops = &worn_ops,
+				.features = F(VIRTIO_F_VERSION_1) |
+					    ((const struct layout *)*state)->features }
+		};
+		wear_known = true;
+		start(&f, *state, &all, (struct vho_blk_conf){ .read_only = read_only });
+		assert_int_equal(run(&f, T_GET_LIFETIME, 0, 6, CUT_USUAL), UNSUPP);
+		env_close(&f.e);
+	}
+}
+
+/* Nothing known as the disk is made: not offered, whatever comes later. */
+static void wear_not_known(void **state)
+{
+	struct fixture f = { .e.ops = &worn_ops };
+
+	wear_known = false;
+	start(&f, *state, &all, (struct vho_blk_conf){ 0 });
+	assert_false(offers(&f, F_LIFETIME));
+	wear_known = true;
+	assert_int_equal(run(&f, T_GET_LIFETIME, 0, 6, CUT_USUAL), UNSUPP);
+	env_close(&f.e);
+}
+
 /* ---- 5.2.4: configuration space ---- */
 
 static void config_says_it(void **state)
@@ -390,6 +460,8 @@ int main(void)
 	} rows[] = {
 		{ "5.2.3 offers what it has", offers_what_it_has, false },
 		{ "5.2.6.2 no wear, no zones", never_offers_wear_or_zones, true },
+		{ "5.2.6 lifetime", wear_is_told, true },
+		{ "5.2.6.2 wear that is not known", wear_not_known, false },
 		{ "5.2.4 configuration space", config_says_it, false },
 		{ "5.2.6.2 may unmap", may_unmap_needs_discard, false },
 		{ "5.2.5.2 writeback without flush", writeback_without_flush_is_0, false },

@@ -53,6 +53,12 @@ struct vho_blk_limits {
 	bool at_once; // the store has at_once(), and mostly takes what it is asked
 };
 
+/* Wear of the cells below, as VIRTIO 1.3, 5.2.6 counts it. 0: not known. */
+struct vho_blk_lifetime {
+	uint16_t pre_eol_info; // spare blocks: 1 normal, 2 80 % used, 3 90 % used
+	uint16_t est_typ_a, est_typ_b; // SLC, MLC cells: n is up to 10 * n % used, 11 beyond
+};
+
 struct vho_blk_store_ops {
 	/* Any thread: what the store can do now (size changes on resize). */
 	void (*limits)(void *store, struct vho_blk_limits *out);
@@ -75,4 +81,9 @@ struct vho_blk_store_ops {
 	 */
 	bool (*at_once)(void *store, void *chan, unsigned n, const uint64_t *off,
 		const struct iovec *data, uint64_t writes);
+	/*
+	 * Any thread, without waiting: what is known of the wear. False: nothing. Where that is so
+	 * when the function is created VIRTIO_BLK_F_LIFETIME is not offered. NULL: always so.
+	 */
+	bool (*lifetime)(void *store, struct vho_blk_lifetime *out);
 };

@@ -59,7 +59,7 @@ struct vho_blk_conf {
 /* Written by the queue's worker, read by any thread. */
 struct vho_blk_stats {
 	dpu_counter reads, read_bytes, writes, write_bytes;
-	dpu_counter flushes, discards, zeroes, erases, get_ids;
+	dpu_counter flushes, discards, zeroes, erases, get_ids, get_lifetimes;
 	dpu_counter errors[VHO_BLK_ERR_COUNT];
 };
 
