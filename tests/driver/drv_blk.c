@@ -41,7 +41,8 @@ int drv_blk_open(struct drv_blk *b, const struct drv_blk_conf *c)
 		.config_len = CONFIG_LEN,
 		.mem_slots = c->mem_slots,
 		.inflight = c->inflight,
-		.backend_req = c->backend_req };
+		.backend_req = c->backend_req,
+		.inband = c->inband };
 	int ret;
 
 	memset(b, 0, sizeof(*b));

@@ -27,7 +27,7 @@
 struct drv_blk_conf {
 	const char *path;
 	bool packed; // -ENOTSUP when the back-end has no packed ring
-	bool inflight, mem_slots, in_order, backend_req;
+	bool inflight, mem_slots, in_order, backend_req, inband;
 	uint64_t more; // further features, as DRV_BIT(VIRTIO_F_RING_RESET)
 	uint64_t features_off; // not to acknowledge
 	uint64_t pf_off;

@@ -315,6 +315,36 @@ int drv_vu_backend_wait(struct drv_vu *vu, int timeout_ms)
 	return m.hdr.flags & DRV_FLAG_REPLY ? -EPROTO : (int)m.hdr.request;
 }
 
+bool drv_vu_is_inband(const struct drv_vu *vu)
+{
+	return vu->pf & DRV_BIT(DRV_PF_INBAND);
+}
+
+int drv_vu_inband_wait(struct drv_vu *vu, unsigned *idx, int timeout_ms)
+{
+	struct drv_vu channel = { .fd = vu->backend_fd };
+	struct drv_msg m;
+	uint32_t request;
+	int ret;
+
+	if (vu->backend_fd < 0)
+		return -ENOTCONN;
+	ret = drv_vu_recv(&channel, &m, timeout_ms);
+	if (ret)
+		return ret;
+	request = m.hdr.request;
+	drv_msg_close_fds(&m);
+	if (request != DRV_BACKEND_VRING_CALL && request != DRV_BACKEND_VRING_ERR)
+		return m.hdr.flags & DRV_FLAG_REPLY ? -EPROTO : (int)request;
+	if (m.hdr.flags != (DRV_FLAG_VERSION | DRV_FLAG_NEED_REPLY) || m.hdr.size != 8 ||
+		m.p.state.num != 0)
+		return -EPROTO;
+	*idx = m.p.state.index;
+	m.p.u64 = 0;
+	ret = drv_vu_send(&channel, request, &m, 8, DRV_FLAG_REPLY, NULL, 0);
+	return ret ? ret : (int)request;
+}
+
 static int negotiate_protocol(struct drv_vu *vu)
 {
 	uint64_t off = vu->conf.pf_off;
@@ -323,7 +353,7 @@ static int negotiate_protocol(struct drv_vu *vu)
 			      DRV_BIT(DRV_PF_CONFIG) | DRV_BIT(DRV_PF_INFLIGHT_SHMFD) |
 			      DRV_BIT(DRV_PF_RESET_DEVICE) | DRV_BIT(DRV_PF_MEM_SLOTS) |
 			      DRV_BIT(DRV_PF_STATUS) | DRV_BIT(DRV_PF_RARP) |
-			      DRV_BIT(DRV_PF_BACKEND_REQ);
+			      DRV_BIT(DRV_PF_BACKEND_REQ) | DRV_BIT(DRV_PF_INBAND);
 	int ret;
 
 	vu->n_queues = 1;
@@ -334,8 +364,10 @@ static int negotiate_protocol(struct drv_vu *vu)
 		return ret;
 	if (!vu->conf.inflight)
 		off |= DRV_BIT(DRV_PF_INFLIGHT_SHMFD);
-	if (!vu->conf.backend_req)
+	if (!vu->conf.backend_req && !vu->conf.inband)
 		off |= DRV_BIT(DRV_PF_BACKEND_REQ);
+	if (!vu->conf.inband)
+		off |= DRV_BIT(DRV_PF_INBAND);
 	ret = drv_vu_set_u64(vu, DRV_SET_PROTOCOL_FEATURES, vu->pf_offered & know & ~off);
 	if (ret)
 		return ret;
@@ -452,16 +484,17 @@ static int ring_addr(struct drv_vu *vu, unsigned idx, const struct drv_ring *r)
 static int ring_start(struct drv_vu *vu, unsigned idx, struct drv_ring *r, uint32_t base)
 {
 	int ret = drv_vu_set_state(vu, DRV_SET_VRING_NUM, idx, r->size);
+	bool inband = drv_vu_is_inband(vu);
 
 	if (!ret)
 		ret = drv_vu_set_state(vu, DRV_SET_VRING_BASE, idx, base);
 	if (!ret)
 		ret = ring_addr(vu, idx, r);
-	if (!ret)
+	if (!ret && !inband)
 		ret = drv_vu_set_fd(vu, DRV_SET_VRING_ERR, idx, r->err_fd);
-	if (!ret)
+	if (!ret && !inband)
 		ret = drv_vu_set_fd(vu, DRV_SET_VRING_CALL, idx, r->call_fd);
-	if (!ret)
+	if (!ret && !inband)
 		ret = drv_vu_set_fd(vu, DRV_SET_VRING_KICK, idx, r->kick_fd);
 	if (!ret && (vu->features & DRV_F_PROTOCOL))
 		ret = drv_vu_set_state(vu, DRV_SET_VRING_ENABLE, idx, 1);

@@ -47,6 +47,7 @@ enum drv_req {
 	DRV_GET_INFLIGHT_FD = 31,
 	DRV_SET_INFLIGHT_FD,
 	DRV_RESET_DEVICE = 34,
+	DRV_VRING_KICK,
 	DRV_GET_MAX_MEM_SLOTS = 36,
 	DRV_ADD_MEM_REG,
 	DRV_REM_MEM_REG,
@@ -78,6 +79,8 @@ enum drv_pf {
 #define DRV_FLAG_NEED_REPLY 8u
 #define DRV_VRING_NOFD 0x100u
 #define DRV_BACKEND_CONFIG_CHANGE 2
+#define DRV_BACKEND_VRING_CALL 4
+#define DRV_BACKEND_VRING_ERR 5
 
 struct drv_hdr {
 	uint32_t request, flags, size;
@@ -130,6 +133,7 @@ struct drv_vu_conf {
 	bool mem_slots; // add regions one by one when the back-end can
 	bool inflight; // ask for an inflight region when the back-end can
 	bool backend_req; // give the back-end a channel for requests of its own
+	bool inband; // kicks and calls as messages, where the back-end can: no eventfds
 };
 
 struct drv_vu {
@@ -173,6 +177,13 @@ int drv_vu_driver_ok(struct drv_vu *vu);
  * -ETIMEDOUT, -ENOTCONN (no channel), -EPIPE, -EPROTO.
  */
 int drv_vu_backend_wait(struct drv_vu *vu, int timeout_ms);
+/*
+ * The same, and answer it if an answer is asked for: in-band calls and errors. *idx is the ring.
+ * -EPROTO too for a call without NEED_REPLY, or with a number that is reserved.
+ */
+int drv_vu_inband_wait(struct drv_vu *vu, unsigned *idx, int timeout_ms);
+/* Was it negotiated? */
+bool drv_vu_is_inband(const struct drv_vu *vu);
 /* Read configuration space again into vu->config. 0 or as drv_vu_call(). */
 int drv_vu_get_config(struct drv_vu *vu);
 

@@ -14,6 +14,8 @@ card_env "${1:-build}"
 	cat <<-END
 		,{"method": "bdev_malloc_create", "params": {"name": "ram", "num_blocks": 65536,
 		  "block_size": 4096}},
+		{"method": "volume_set_wear", "params": {"name": "ram", "pre_eol_info": 2,
+		  "life_time_a": 9, "life_time_b": 11}},
 		{"method": "vhost_create_blk_controller", "params": {"ctrlr": "d4k", "dev_name": "ram",
 		  "num_queues": 2, "packed_ring": true}},
 		{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01",
@@ -36,6 +38,7 @@ conforms()
 }
 conforms disk --type blk --socket "$dir/disk"
 conforms "disk of 4 KiB blocks" --type blk --socket "$dir/d4k"
+grep -q '^wear of the media .* pass .* pass' "$dir/table" || fail "wear: $(cat "$dir/table")"
 conforms NIC --type net --socket "$dir/n0" --peer "$dir/n1"
 
 # An attached front-end keeps all its rings running and leaves on SIGTERM.
