@@ -90,7 +90,7 @@ static inline unsigned heads_split(struct vho_queue *q, struct burst *b, unsigne
 	unsigned i;
 
 	if ((uint16_t)(q->avail_cached - next) < max) {
-		uint16_t idx = vho_load_acquire16(&q->avail->idx);
+		uint16_t idx = vho_load_acquire16(q->avail_idx);
 
 		if (unlikely((uint16_t)(idx - next) > q->size)) {
 			b->odd = true; // vho_queue_pop() will say so

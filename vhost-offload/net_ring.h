@@ -243,7 +243,7 @@ static inline void vho_stage_split(
 	unsigned n = q->staged, from = n;
 
 	if ((uint16_t)(q->avail_cached - next) < VHO_AHEAD) {
-		uint16_t idx = vho_load_acquire16(&q->avail->idx);
+		uint16_t idx = vho_load_acquire16(q->avail_idx);
 
 		if (unlikely((uint16_t)(idx - next) > q->size)) {
 			q->staged_odd = true; // vho_queue_pop() will say so

@@ -120,6 +120,7 @@ void vho_queue_teardown(struct vho_queue *q)
 	q->ahead = 0;
 	q->desc = NULL;
 	q->avail = NULL;
+	q->avail_idx = NULL;
 	q->used = NULL;
 	q->pdesc = NULL;
 	q->driver_event = NULL;

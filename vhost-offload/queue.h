@@ -99,6 +99,11 @@ struct vho_queue {
 	/* Guest memory: may change between two reads. Load once, then check the copy. */
 	volatile struct vring_desc *desc; // split
 	volatile struct vring_avail *avail; // split
+	/*
+	 * Split: how far the driver has got: avail->idx, or what stands for it while memory is
+	 * still coming (postcopy.h).
+	 */
+	const volatile uint16_t *avail_idx;
 	volatile struct vring_used *used; // split
 	volatile struct vring_packed_desc *pdesc; // packed
 	volatile struct vring_packed_desc_event *driver_event; // packed

@@ -30,6 +30,7 @@ int vho_split_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 		sizeof(struct vring_used) + q->size * sizeof(struct vring_used_elem) + event);
 	if (!q->desc || !q->avail || !q->used)
 		return -EFAULT;
+	q->avail_idx = &q->avail->idx;
 	q->next_avail = (uint16_t)conf->base;
 	q->next_used = vho_load16(&q->used->idx);
 	// A front-end whose back-end died has nobody to ask for the base, and DPDK's says 0 then.
@@ -116,7 +117,7 @@ static int pop_resubmit(struct vho_queue *q, struct vho_chain *c)
 /* Look at the driver's index again: 1 when there is work, 0, or an error. */
 static int refresh(struct vho_queue *q)
 {
-	uint16_t idx = vho_load_acquire16(&q->avail->idx);
+	uint16_t idx = vho_load_acquire16(q->avail_idx);
 
 	if ((uint16_t)(idx - q->next_avail) > q->size)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_AVAIL, -EBADMSG);
@@ -204,7 +205,7 @@ bool vho_split_ready(struct vho_queue *q)
 	if (q->inflight && q->resubmit_next < q->inflight->n_resubmit)
 		return true;
 	return q->avail_cached != q->next_avail ||
-	       vho_load_acquire16(&q->avail->idx) != q->next_avail;
+	       vho_load_acquire16(q->avail_idx) != q->next_avail;
 }
 
 void vho_split_kicks(struct vho_queue *q, bool wanted)
