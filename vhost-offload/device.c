@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "postcopy.h"
 
 #define LOG_PAGE 4096u // bytes that one bit of the dirty log stands for
 #define LOG_MAX (8ull << 30) // of a dirty log: a bit for each page of 256 TiB
@@ -171,9 +172,16 @@ err_fd:
 	return ret;
 }
 
-void vho_dev_detach(struct vho_dev *dev)
+void vho_dev_end_postcopy(struct vho_dev *dev)
 {
 	vho_dev_stop_all(dev);
+	vho_postcopy_destroy(dev->postcopy);
+	dev->postcopy = NULL;
+}
+
+void vho_dev_detach(struct vho_dev *dev)
+{
+	vho_dev_end_postcopy(dev);
 	for (unsigned i = 0; i < dev->n_queues; i++) {
 		queue_reset(&dev->queues[i]);
 		close_fd(&dev->queues[i].call_fd);
@@ -235,6 +243,8 @@ void vho_dev_set_inflight(struct vho_dev *dev, struct vho_inflight *inf)
 
 bool vho_dev_faulted(const struct vho_dev *dev)
 {
+	if (dev->postcopy && vho_postcopy_dead(dev->postcopy))
+		return true;
 	if (atomic_load_explicit(&dev->log_faulted, memory_order_relaxed))
 		return true;
 	if (dev->inflight && atomic_load_explicit(&dev->inflight->faulted, memory_order_relaxed))
@@ -381,6 +391,11 @@ static void control_stop(struct vho_dev *dev, struct vho_dev_queue *dq)
 	vho_dev_queue_run(dev, dq->q.idx, false);
 }
 
+static bool memory_is_late(const struct vho_dev *dev)
+{
+	return dev->postcopy && vho_postcopy_listening(dev->postcopy);
+}
+
 int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 {
 	struct vho_dev_queue *dq = &dev->queues[idx];
@@ -393,6 +408,12 @@ int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 		return 0;
 	control = is_control(dev, idx);
 	ret = queue_conf(dev, idx, &conf);
+	if (ret == 0 && memory_is_late(dev)) {
+		ret = vho_postcopy_ring(dev->postcopy, idx, &conf, dq->kick_fd);
+		if (ret == 0)
+			return 0; // it will be tried again when the ring's pages are there
+		ret = ret < 0 ? ret : 0;
+	}
 	if (ret == 0)
 		ret = vho_queue_setup(&dq->q, &conf);
 	if (ret < 0)
@@ -402,6 +423,8 @@ int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 		ret = dev->type->queue_setup(dev, idx);
 	if (ret < 0)
 		goto err_queue;
+	if (memory_is_late(dev))
+		vho_postcopy_start(dev->postcopy, idx, &dq->q);
 	dq->started = true;
 	dq->parted = false;
 	dq->parted_inflight = false;
@@ -433,6 +456,8 @@ void vho_dev_queue_stop(struct vho_dev *dev, unsigned idx)
 	struct vho_dev_queue *dq = &dev->queues[idx];
 
 	assert(idx < dev->n_queues);
+	if (dev->postcopy)
+		vho_postcopy_stop(dev->postcopy, idx);
 	if (!dq->started)
 		return;
 	if (dq->kick_watch || dq->poll_timer)

@@ -18,6 +18,7 @@
 #define VHO_STATE_PARTS 16 // tags of the parts of a device's state (state.h) are below this
 
 struct dpu_cur;
+struct vho_postcopy;
 struct vho_state_out;
 
 /* How long a part of a device's state may be, bytes. max 0: there is no such part. */
@@ -119,6 +120,7 @@ struct vho_dev {
 	uint64_t log_off; // where log.base lies in it
 	_Atomic bool log_faulted; // the front-end cut the log short under us
 	bool log_on; // VHOST_F_LOG_ALL: queues get the log
+	struct vho_postcopy *postcopy; // owned; NULL: memory is all there
 };
 
 /*
@@ -158,7 +160,10 @@ void vho_dev_set_log_on(struct vho_dev *dev, bool on);
 /* Replace the inflight region (takes it; NULL: none). Running queues stop and start again. */
 void vho_dev_set_inflight(struct vho_dev *dev, struct vho_inflight *inf);
 
-/* The front-end cut its memory short under our mapping: the session must end. */
+/* All memory is there, or the session ends: stops every queue, and the pager. */
+void vho_dev_end_postcopy(struct vho_dev *dev);
+
+/* The front-end cut its memory short under our mapping, or a pager died: the session must end. */
 bool vho_dev_faulted(const struct vho_dev *dev);
 
 /*

@@ -347,6 +347,10 @@ int vho_vu_give(struct vho_vu *vu, int sock)
 
 	if (!h)
 		return -ENOMEM;
+	if (vu->dev->postcopy) { // the front-end knows this process's pager
+		free(h);
+		return -EBUSY;
+	}
 	vho_dev_stop_all(vu->dev);
 	ret = handover_save(&vu->session, vu->listen_fd, h);
 	if (!ret)

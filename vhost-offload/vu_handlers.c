@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "postcopy.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_postcopy.h"
 #include "vu_state.h"
 
 #define BIT(n) (1ull << (n))
@@ -107,6 +109,8 @@ static uint64_t protocol_offered(const struct vho_dev *dev)
 		bits |= BIT(VU_PF_MTU);
 	if (dev->type->send_rarp)
 		bits |= BIT(VU_PF_RARP);
+	if (vho_postcopy_supported())
+		bits |= BIT(VU_PF_PAGEFAULT);
 	return bits;
 }
 
@@ -181,7 +185,7 @@ static struct vho_mem_region region_of(const struct vu_region *r)
 
 static int set_mem_table(struct vu_session *s, struct vu_msg *m)
 {
-	const struct vu_table *t = &m->p.table;
+	struct vu_table *t = &m->p.table;
 	struct vho_mem_region regions[VU_TABLE_MAX];
 	struct vho_mem *mem;
 	int ret;
@@ -195,8 +199,10 @@ static int set_mem_table(struct vu_session *s, struct vu_msg *m)
 	ret = vho_mem_create(regions, m->fds, t->n, &mem);
 	if (ret < 0)
 		return ret; // the old table stays
-	vho_dev_set_mem(s->dev, mem);
-	return 0;
+	ret = vu_postcopy_set_mem(s, m, mem, t->region, t->n);
+	if (ret < 0)
+		vho_mem_put(mem);
+	return ret;
 }
 
 static int get_max_mem_slots(struct vu_session *s, struct vu_msg *m)
@@ -212,12 +218,14 @@ static int add_mem_reg(struct vu_session *s, struct vu_msg *m)
 	int ret;
 
 	if (vho_mem_again(s->dev->mem, &r, m->fds[0]))
-		return 0;
+		return vu_postcopy_set_mem(s, m, s->dev->mem, &m->p.region.region, 1);
 	ret = vho_mem_with(s->dev->mem, &r, m->fds[0], &mem);
 	if (ret < 0)
 		return ret;
-	vho_dev_set_mem(s->dev, mem);
-	return 0;
+	ret = vu_postcopy_set_mem(s, m, mem, &m->p.region.region, 1);
+	if (ret < 0)
+		vho_mem_put(mem);
+	return ret;
 }
 
 static int rem_mem_reg(struct vu_session *s, struct vu_msg *m)
@@ -231,8 +239,10 @@ static int rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 	ret = s->dev->mem ? vho_mem_without(s->dev->mem, &r, &mem) : -ENOENT;
 	if (ret < 0)
 		return ret;
-	vho_dev_set_mem(s->dev, mem);
-	return 0;
+	ret = vu_postcopy_set_mem(s, m, mem, NULL, 0);
+	if (ret < 0)
+		vho_mem_put(mem);
+	return ret;
 }
 
 /* ---- dirty log ---- */
@@ -524,6 +534,10 @@ static const struct vu_handler table[VU_REQUESTS] = {
 	[VU_REM_MEM_REG] = { rem_mem_reg, REGION, 0, 1, false, BIT(VU_PF_CONFIGURE_MEM_SLOTS) },
 	[VU_SET_STATUS] = { set_status, U64, 0, 0, false, BIT(VU_PF_STATUS) },
 	[VU_GET_STATUS] = { get_status, NONE, 0, 0, true, BIT(VU_PF_STATUS) },
+	[VU_POSTCOPY_ADVISE] = { vu_postcopy_advise, NONE, 0, 0, true, BIT(VU_PF_PAGEFAULT) },
+	[VU_POSTCOPY_LISTEN] = { vu_postcopy_listen, NONE, 0, 0, false, BIT(VU_PF_PAGEFAULT) },
+	[VU_POSTCOPY_END] = { vu_postcopy_end, NONE, 0, 0, true, BIT(VU_PF_PAGEFAULT),
+		.refusal = 1 },
 	[VU_SET_DEVICE_STATE_FD] = { vu_set_device_state_fd, TRANSFER, 1, 1, true,
 		BIT(VU_PF_DEVICE_STATE), .refusal = VU_STATE_ERROR | VU_STATE_NOFD },
 	[VU_CHECK_DEVICE_STATE] = { vu_check_device_state, NONE, 0, 0, true,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define VU_FLAG_VERSION_MASK 3u
@@ -29,6 +30,7 @@ enum vu_protocol_feature {
 	VU_PF_REPLY_ACK = 3,
 	VU_PF_MTU = 4,
 	VU_PF_BACKEND_REQ = 5,
+	VU_PF_PAGEFAULT = 8,
 	VU_PF_CONFIG = 9,
 	VU_PF_INFLIGHT_SHMFD = 12,
 	VU_PF_RESET_DEVICE = 13,
@@ -62,6 +64,9 @@ enum vu_request {
 	VU_SET_BACKEND_REQ_FD = 21,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
+	VU_POSTCOPY_ADVISE = 28,
+	VU_POSTCOPY_LISTEN = 29,
+	VU_POSTCOPY_END = 30,
 	VU_GET_INFLIGHT_FD = 31,
 	VU_SET_INFLIGHT_FD = 32,
 	VU_RESET_DEVICE = 34,
@@ -169,4 +174,5 @@ struct vu_msg {
 	int fds[VU_FDS_MAX]; // owned; a handler that keeps one puts -1 there
 	unsigned n_fds;
 	int reply_fd; // -1, or owned: goes out with the reply and is closed
+	bool answers; // the handler filled in a reply, though such a request has none elsewhere
 };

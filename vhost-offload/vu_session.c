@@ -12,6 +12,7 @@
 #include "dpu_log.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_postcopy.h"
 
 /* True: there was one of a kind that no front-end has a use for. */
 static bool close_fds(struct vu_session *s, struct vu_msg *m)
@@ -39,6 +40,7 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->n_messages = 0;
 	s->in.n_fds = 0;
 	s->in.reply_fd = -1;
+	s->in.answers = false;
 	vho_dev_attach(dev);
 }
 
@@ -176,6 +178,7 @@ static int reply(struct vu_session *s, struct vu_msg *m)
 {
 	int ret;
 
+	m->answers = false;
 	m->h.flags = VU_FLAG_VERSION | VU_FLAG_REPLY;
 	ret = send_message(s->fd, &m->h, m->p.bytes, m->reply_fd);
 	if (m->reply_fd >= 0)
@@ -273,7 +276,8 @@ static enum vho_vu_reject reason_of(uint32_t request, int err)
 static int handle(struct vu_session *s)
 {
 	struct vu_msg *m = &s->in;
-	const struct vu_handler *h = vu_handler(m->h.request);
+	const struct vu_handler *ack = vu_postcopy_ack(s, m);
+	const struct vu_handler *h = ack ? ack : vu_handler(m->h.request);
 	uint32_t request = m->h.request;
 	bool wanted = m->h.flags & VU_FLAG_NEED_REPLY;
 	enum vho_vu_reject why;
@@ -295,7 +299,7 @@ static int handle(struct vu_session *s)
 	}
 	if (strange || ret == VU_CLOSE)
 		return VU_CLOSE;
-	if (ret == 0 && h->replies)
+	if (ret == 0 && (h->replies || m->answers))
 		return reply(s, m);
 	if (ret < 0 && h && h->refusal && why != VHO_VU_REJECT_NOT_NEGOTIATED) {
 		m->h.size = sizeof(m->p.u64);

@@ -8,6 +8,7 @@
  *   vu_inband.c    kicks, calls and errors as messages, for front-ends without eventfds
  *   vu_fd.c        descriptors of theirs: what they are, how they are closed
  *   vu_state.c     the requests that move a device's state to another process
+ *   vu_postcopy.c  the requests of a migration whose memory comes late
  *
  * Control thread only. Nothing here blocks: what the front-end does not take at once ends the
  * session.

@@ -194,6 +194,7 @@ int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struc
  *   -ECONNREFUSED  the other process could not take it
  *   -ECONNRESET    it is not there any more
  *   -ENOTSUP       its memory lies in more files than are kept open
+ *   -EBUSY         its memory is still coming (postcopy migration)
  *   -ENOMEM, -ENOSPC, or the errno of send(2), recv(2)
  * Blocks until the other process has answered; set SO_RCVTIMEO only where a late taker is known to
  * be dead by then, for rings must not run in both.
