@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Second half of 25-migrate.sh: the guest that moves, there and back, and what it must not notice."""
+"""Second half of 25-migrate.sh and 27-postcopy.sh: the guest that moves, there and back, and what it must
+not notice. Usage: migrate.py GUEST-IMAGE [postcopy]"""
 
 import base64
 import json
@@ -13,6 +14,7 @@ import time
 
 DIR = os.environ["OUTBOARD_DIR"]
 IMAGE = sys.argv[1]
+POSTCOPY = sys.argv[2:] == ["postcopy"]
 MIB = 192
 PATIENCE = 120  # seconds; a bound that ends the test, not a figure that is judged
 
@@ -141,22 +143,56 @@ class Qemu:
         return out
 
 
-def migrate(source, target, path):
+def until(what, end):
+    while not what():
+        if time.monotonic() > end:
+            fail("this migration takes too long")
+        time.sleep(0.02)
+
+
+def runs(qemu):
+    return qemu.command("query-status")["status"] == "running"
+
+
+def status(source):
+    info = source.command("query-migrate")
+    if info.get("status") in ("failed", "cancelled"):
+        fail(f"migration: {info}")
+    return info.get("status")
+
+
+def behind(source, target, path, goes_on):
+    """Postcopy: the guest goes first and its memory comes behind, slowly until its I/O was seen to go on."""
+    end = time.monotonic() + PATIENCE
+    for qemu in (source, target):
+        qemu.command("migrate-set-capabilities",
+                     capabilities=[{"capability": "postcopy-ram", "state": True}])
+    source.command("migrate-set-parameters",
+                   **{"max-bandwidth": 2 << 20, "max-postcopy-bandwidth": 2 << 20})
+    source.command("migrate", uri=f"unix:{path}")
+    until(lambda: status(source) == "active", end)
+    source.command("migrate-start-postcopy")
+    until(lambda: runs(target), end)
+    goes_on(target)
+    info = source.command("query-migrate")
+    print(f"ping and disk go on while {info['ram']['remaining'] >> 20} MiB are missing, "
+          f"{info['ram']['postcopy-requests']} pages were asked for")
+    source.command("migrate-set-parameters", **{"max-postcopy-bandwidth": 0})
+    until(lambda: status(source) == "completed", end)
+    return source.command("query-migrate")
+
+
+def ahead(source, target, path):
+    end = time.monotonic() + PATIENCE
     source.command("migrate-set-parameters", **{"downtime-limit": 500})
     source.command("migrate", uri=f"unix:{path}")
-    end = time.monotonic() + PATIENCE
-    while True:
-        info = source.command("query-migrate")
-        status = info.get("status")
-        if status == "completed":
-            break
-        if status in ("failed", "cancelled") or time.monotonic() > end:
-            fail(f"migration: {info}")
-        time.sleep(0.05)
-    while target.command("query-status")["status"] != "running":
-        if time.monotonic() > end:
-            fail("the target does not run")
-        time.sleep(0.02)
+    until(lambda: status(source) == "completed", end)
+    until(lambda: runs(target), end)
+    return source.command("query-migrate")
+
+
+def migrate(source, target, path, goes_on):
+    info = behind(source, target, path, goes_on) if POSTCOPY else ahead(source, target, path)
     source.end()
     print(f"migrated {info['ram']['transferred'] >> 20} MiB in {info['total-time']} ms, "
           f"{info['ram'].get('dirty-sync-count')} rounds, downtime {info['downtime']} ms")
@@ -164,6 +200,16 @@ def migrate(source, target, path):
 
 def answers(qemu, seq):
     return int(qemu.guest(seq, "grep -c 'bytes from' /tmp/ping || true"))
+
+
+def were_behind(card):
+    """Both functions of the card were told that memory comes late, and that it is all there."""
+    with open(f"{DIR}/{card}/log", encoding="utf-8") as f:
+        log = f.read()
+    for name in ("net0", "blk0"):
+        for text in ("memory comes while the guest runs", "all memory is here"):
+            if f"postcopy: {text} dev={name}" not in log:
+                fail(f"{name} of {card} was not in postcopy: {log}")
 
 
 def main():
@@ -184,15 +230,12 @@ until [ $(grep -c 'bytes from' /tmp/ping) -ge 3 ] && [ $(wc -l </tmp/acked) -ge 
 done
 """)
     seq = 2
-    cards = ["card-b", "card-a"]
-    for trip, card in enumerate(cards):
-        path = f"{DIR}/incoming-{trip}"
-        there = Qemu(f"mover-{trip + 2}", card, path)
-        before = answers(here, seq)
-        migrate(here, there, path)
-        here = there
-        # Both go on: as many again as there had to be at the start
-        here.guest(seq + 1, f"""
+
+    def goes_on(qemu):
+        """As many answers and files again as there had to be at the start."""
+        nonlocal seq
+        before = answers(qemu, seq)
+        qemu.guest(seq + 1, f"""
 n=0 files=$(grep -c . /tmp/acked) last=$(tail -n 1 /tmp/acked)
 until [ $(grep -c 'bytes from' /tmp/ping) -ge {before + 5} ] && [ "$(tail -n 1 /tmp/acked)" != "$last" ]; do
 	n=$((n + 1))
@@ -204,8 +247,17 @@ until [ $(grep -c 'bytes from' /tmp/ping) -ge {before + 5} ] && [ "$(tail -n 1 /
 	usleep 100000
 done
 """)
-        print(f"on {card}: ping goes on, and so does the disk")
         seq += 2
+
+    for trip, card in enumerate(["card-b", "card-a"]):
+        path = f"{DIR}/incoming-{trip}"
+        there = Qemu(f"mover-{trip + 2}", card, path)
+        migrate(here, there, path, goes_on)
+        here = there
+        goes_on(here)
+        print(f"on {card}: ping goes on, and so does the disk")
+        if POSTCOPY:
+            were_behind(card)
     out = here.guest(seq, """
 touch /tmp/stop; killall -INT ping
 n=0
