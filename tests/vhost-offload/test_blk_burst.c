@@ -218,7 +218,7 @@ static const struct vho_blk_store_ops *spied_ops(bool refuses)
 	return &spied;
 }
 
-/* Bursts, the plain way, and a store that refuses every burst, with a region or not: one outcome. */
+/* Bursts, the plain way, a store that refuses every burst; with a region or not: one outcome. */
 static void same_as_one_by_one(void **state)
 {
 	const struct layout *l = *state;

@@ -76,8 +76,6 @@ static const struct bad_case {
 	{ "VS-22 ring addresses 0", VU_SET_VRING_ADDR, { 0 }, 40 },
 	{ "features not offered", VU_SET_FEATURES, { W64(BIT(41)) }, 8 },
 	{ "protocol features not offered", VU_SET_PROTOCOL_FEATURES, { W64(BIT(7)) }, 8 },
-	{ "in-band notifications with what they need", VU_SET_PROTOCOL_FEATURES,
-		{ BIT(14) | BIT(3) | BIT(5) }, 8 },
 	{ "VU-02 log size wraps", VU_SET_LOG_BASE, { W64(0xfffffffffffff000), W64(0x2000) }, 16, 1,
 		FD_GUEST },
 	{ "VU-02 log shorter than memory", VU_SET_LOG_BASE, { W64(63), W64(0) }, 16, 1, FD_GUEST },
@@ -291,15 +289,6 @@ static void protocol_features_gate(void **state)
 	}
 	for (unsigned i = 0; i < VU_FDS_MAX; i++)
 		close(fds[i]);
-}
-
-static void vu28_inband_closes(void **state)
-{
-	(void)state;
-	assert_int_equal(front_call_u64(&rig.f, VU_SET_PROTOCOL_FEATURES, BIT(3)), 0);
-	assert_int_equal(
-		front_call_u64(&rig.f, VU_SET_PROTOCOL_FEATURES, BIT(14) | BIT(3)), -ECONNRESET);
-	assert_false(rig.d.dev.connected);
 }
 
 /* ---- what requests do ---- */
@@ -771,7 +760,6 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T(every_wrong_shape),
 		T(protocol_features_gate),
-		T(vu28_inband_closes),
 		T(negotiation),
 		T(silence),
 		T(starts_in_any_order),

@@ -538,6 +538,19 @@ static void resources_run_out(void **state)
 	}
 }
 
+/* Without what it needs. */
+static void vu28_alone(void **state)
+{
+	const uint64_t ack = 1ull << VU_PF_REPLY_ACK;
+
+	(void)state;
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_PROTOCOL_FEATURES, ack), 0);
+	assert_int_equal(front_call_u64(&rig.f, VU_SET_PROTOCOL_FEATURES,
+				 1ull << VU_PF_INBAND_NOTIFICATIONS | ack),
+		-ECONNRESET);
+	assert_false(rig.d.dev.connected);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, open_session, close_session)
@@ -557,6 +570,7 @@ int main(void)
 		T(handed_over),
 		T(front_end_that_is_deaf),
 		T(resources_run_out),
+		T(vu28_alone),
 	};
 	int failed = 0, fd = rig_eventfd();
 
