@@ -18,15 +18,23 @@
 
 #define DIAL_MS 20
 
+/* The socket of a function: who does not listen there comes back whenever it is lost. */
+static void add_socket(const struct emu_guest *g, const char *card, const struct emu_function *f,
+	struct emu_argv *a)
+{
+	emu_argv_add(a, "-chardev");
+	emu_argv_add(a, "socket,id=%s,path=%s/%s/vhost/%s,%s",
+		f->kind == EMU_FN_NET ? "net0" : "blk0", g->emu->dir, card, f->name,
+		f->client ? "server=on" : "reconnect=1");
+}
+
 static void add_nic(const struct emu_guest *g, struct emu_argv *a)
 {
 	const struct emu_guest_conf *c = g->conf;
 	const struct emu_card_conf *card = &g->emu->topo->cards[c->nic.card];
 	const struct emu_function *f = &card->functions[c->nic.item];
 
-	emu_argv_add(a, "-chardev");
-	emu_argv_add(a, "socket,id=net0,path=%s/%s/vhost/%s,reconnect=1", g->emu->dir, card->name,
-		f->name);
+	add_socket(g, card->name, f, a);
 	emu_argv_add(a, "-netdev");
 	emu_argv_add(a, "vhost-user,id=nd0,chardev=net0,queues=%u", (unsigned)f->queues);
 	emu_argv_add(a, "-device");
@@ -42,9 +50,7 @@ static void add_disk(const struct emu_guest *g, struct emu_argv *a)
 	const struct emu_card_conf *card = &g->emu->topo->cards[c->disk.card];
 	const struct emu_function *f = &card->functions[c->disk.item];
 
-	emu_argv_add(a, "-chardev");
-	emu_argv_add(a, "socket,id=blk0,path=%s/%s/vhost/%s,reconnect=1", g->emu->dir, card->name,
-		f->name);
+	add_socket(g, card->name, f, a);
 	emu_argv_add(a, "-device");
 	emu_argv_add(a, "vhost-user-blk-pci,chardev=blk0,num-queues=%u%s%s%s", (unsigned)f->queues,
 		g->emu->kvm ? "" : ",vectors=0", c->disk_options[0] ? "," : "", c->disk_options);

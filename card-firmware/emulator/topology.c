@@ -221,6 +221,7 @@ static const struct field function_fields[] = {
 	{ "mtu", UINT, false, F(mtu), 68, 65535, 1500 },
 	{ "mac", MAC, false, F(mac) },
 	{ "volume", NAME, false, F(volume) },
+	{ "client", BOOL, false, F(client), .def = 0 },
 };
 
 #define U(m) offsetof(struct emu_uplink, m)

@@ -33,6 +33,7 @@ struct emu_function {
 	uint64_t mtu; // NIC
 	char mac[18]; // NIC; made from the position when the file gives none
 	char volume[EMU_NAME_SIZE]; // disk
+	bool client; // the card connects, the guest's QEMU listens
 	bool used; // by a guest
 };
 
