@@ -30,7 +30,8 @@ static bool steer(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t 
 {
 	struct card_net_port *p = drv;
 
-	static_assert(ODP_TXQ_ANY == VHO_NET_PAIR_ANY, "one word for it on both sides");
+	static_assert(ODP_TXQ_ANY == VHO_NET_PAIR_ANY && ODP_TXQ_ONLY == VHO_NET_PAIR_ONLY,
+		"one word for it on both sides");
 	static_assert(ODP_F_LENT == VHO_NET_F_LENT, "and one mark");
 	return vho_net_steer(p->net, pkts, n, txq);
 }

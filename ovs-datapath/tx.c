@@ -305,12 +305,14 @@ void odp_lane_put(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf *m)
 		lane_flush(w, l);
 }
 
-/* The lane of a queue that the port asked for, unless nobody serves that queue now. */
+/* The lane of a queue that the port asked for; of another where nobody serves it and it may be. */
 static struct odp_lane *lane_for(
 	struct odp_worker *w, struct odp_pw *out, uint16_t rxq, uint16_t txq)
 {
 	const struct odp_port *p = out->port;
 
+	if (txq != ODP_TXQ_ANY && (txq & ODP_TXQ_ONLY) && (txq & ~ODP_TXQ_ONLY) < p->conf.n_txq)
+		return &out->lane[txq & ~ODP_TXQ_ONLY];
 	if (txq < p->conf.n_txq &&
 		atomic_load_explicit(&p->txq[txq].owner, memory_order_relaxed) >= 0)
 		return &out->lane[txq];

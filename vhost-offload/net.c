@@ -469,7 +469,7 @@ bool vho_net_steer(
 
 	if (hash && hash->rss) {
 		for (uint16_t i = 0; i < n; i++)
-			pair[i] = rss_pair(hash, pkts[i]);
+			pair[i] = rss_pair(hash, pkts[i]) | VHO_NET_PAIR_ONLY;
 		return true;
 	}
 	if (active < 2)

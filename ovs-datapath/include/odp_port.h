@@ -32,6 +32,7 @@
 #define ODP_PORT_NONE UINT32_MAX
 #define ODP_PORT_MAX 4096
 #define ODP_TXQ_ANY UINT16_MAX
+#define ODP_TXQ_ONLY 0x8000u // added to a queue: that one or none
 #define ODP_F_LENT RTE_MBUF_F_LAST_FREE // whoever starts DPDK reserves the bit
 
 struct odp; // the datapath
@@ -91,7 +92,8 @@ struct odp_port_ops {
 	 * Any worker, for a port with several transmit queues: the one on which each of n <=
 	 * ODP_BURST packets belongs, ODP_TXQ_ANY where that is all the same. False: all the same
 	 * for all of them. What is all the same stays on the sender's own queue where it has one.
-	 * May be NULL.
+	 * A queue that nobody serves is passed by, or with ODP_TXQ_ONLY drops (PORT_GONE). May be
+	 * NULL.
 	 */
 	bool (*steer)(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *txq);
 	/* Any thread. */

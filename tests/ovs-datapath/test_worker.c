@@ -358,14 +358,16 @@ static uint16_t steer_tx(void *drv, uint16_t txq, struct rte_mbuf **pkts, uint16
 	return n;
 }
 
-/* By a byte of the frame; 9 stands for any queue. */
+/* By a byte of the frame; 9 stands for any queue, 0x80 for that queue or none. */
 static bool steer_by_byte(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t *txq)
 {
 	(void)drv;
 	for (uint16_t i = 0; i < n; i++) {
 		uint8_t at = *rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, 21);
 
-		txq[i] = at == 9 ? ODP_TXQ_ANY : at;
+		txq[i] = at == 9     ? ODP_TXQ_ANY
+			 : at & 0x80 ? (uint16_t)(ODP_TXQ_ONLY | (at & 0x7f))
+				     : at;
 	}
 	return !steered.no_opinion;
 }
@@ -383,7 +385,7 @@ static void push_steered(struct fake_port *p, uint8_t seq, uint8_t queue)
 /*
  * Worker 0 owns queues 0 and 1, worker 1 queue 2, nobody queue 3. What worker 0 receives goes where
  * the port wants it, by worker 1's hand where that is not its own, each queue's packets in order;
- * what belongs to a queue that nobody serves goes by another.
+ * what belongs to a queue that nobody serves goes by another, or nowhere if it may be on no other.
  */
 static void steering(void **state)
 {
@@ -396,6 +398,7 @@ static void steering(void **state)
 	struct host h = { .stop = 1 };
 	struct odp_conf conf = { .n_workers = 2, .pool = pool, .host_arg = &h, .wake = wake };
 	struct odp_port_conf out = { .name = "out", .kind = "fake", .n_txq = 4, .ops = &ops };
+	struct odp_port_stats before, after;
 	struct odp_worker *w0, *w1;
 	struct odp_port *port;
 	struct odp_key k, m;
@@ -443,6 +446,18 @@ static void steering(void **state)
 	push_steered(&p1, 12, 2);
 	odp_worker_turn(w0);
 	assert_int_equal(steered.n[0] + steered.n[1], 12);
+	steered.no_opinion = false;
+	odp_port_stats(port, &before);
+	for (uint8_t i = 0; i < 8; i++)
+		push_steered(&p1, 13 + i, 0x80 | i % 4); // 0, 1: ours, 2: worker 1's, 3: nobody's
+	push_steered(&p1, 21, 0x80 | 0x7f); // no such queue: the port may not ask for it
+	odp_worker_turn(w0);
+	odp_worker_turn(w1);
+	odp_port_stats(port, &after);
+	assert_int_equal(steered.n[0] + steered.n[1], 12 + 4 + 1);
+	assert_int_equal(steered.n[2], 2);
+	assert_int_equal(steered.n[3], 0);
+	assert_int_equal(after.drops[ODP_DROP_PORT_GONE] - before.drops[ODP_DROP_PORT_GONE], 2);
 	fake_port_del(&p1, w0);
 	odp_port_del(port);
 	odp_destroy(h.dp);

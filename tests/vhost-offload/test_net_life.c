@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "dpu_alloc.h"
+#include "net_steer.h"
 #include "vq.h"
 
 #define BIT(n) (1ULL << (n))
@@ -279,38 +280,6 @@ static void read_config(struct vho_net *net, struct virtio_net_config *c)
 	dev->type->config_read(dev, 0, c, sizeof(*c));
 }
 
-/* A command of `len` bytes to a function, straight to where they are carried out. */
-static uint8_t run(struct vho_net *net, const void *bytes, size_t len)
-{
-	uint8_t copy[512], ack = 0xee;
-	struct iovec iov[2] = { { copy, len }, { &ack, 1 } };
-	struct vho_chain c = { .iov = iov, .n_out = 1, .n_in = 1, .out_len = len, .in_len = 1 };
-
-	memcpy(copy, bytes, len);
-	vho_net_ctrl_handle(&net->ctrl, net->dev.features, &c);
-	return ack;
-}
-
-/* UDP over IPv4 from port `port`, where the Microsoft key's hash counts. */
-static struct rte_mbuf *udp_packet(uint16_t port)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(mbuf_pool);
-	uint8_t *p = m ? (uint8_t *)rte_pktmbuf_append(m, 60) : NULL;
-
-	if (!p)
-		abort();
-	memset(p, 0, 60);
-	p[12] = 8;
-	p[14] = 0x45;
-	p[23] = 17;
-	p[26] = p[30] = 10;
-	p[29] = 1;
-	p[33] = 2;
-	p[34] = (uint8_t)(port >> 8);
-	p[35] = (uint8_t)port;
-	return m;
-}
-
 static void steer_ports(const struct vho_net *net, uint16_t *pair)
 {
 	struct rte_mbuf *m[16];
@@ -319,22 +288,6 @@ static void steer_ports(const struct vho_net *net, uint16_t *pair)
 		m[i] = udp_packet(i);
 	assert_true(vho_net_steer(net, m, 16, pair));
 	rte_pktmbuf_free_bulk(m, 16);
-}
-
-/*
- * 5.1.6.5.7: types UDPv4 (4), table of 4 entries, pair 3 for what is unclassified, 4 transmitqs, a
- * key whose only bit moves bit 0 of the source port to bit 31 - 31 of the hash.
- */
-static size_t rss_command(uint8_t *cmd)
-{
-	static const uint8_t head[] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, 4, 0, 0,
-		0, 3, 0, 3, 0, 0, 0, 1, 0, 2, 0, 1, 0, 4, 0, 40 };
-
-	memset(cmd, 0, sizeof(head) + 40);
-	memcpy(cmd, head, sizeof(head));
-	// Input bit 79 is the lowest of the source port: key bits 79 to 110 are added to the hash
-	cmd[sizeof(head) + 110 / 8] = 0x80 >> 110 % 8;
-	return sizeof(head) + 40;
 }
 
 /* The pair of each packet: by the driver's table, or where its flow went out last. */
@@ -396,16 +349,16 @@ static void steering(void **state)
 	assert_int_equal(run(net, cmd, len), VIRTIO_NET_OK);
 	steer_ports(net, pair);
 	for (uint16_t i = 0; i < 16; i++)
-		assert_int_equal(pair[i], i % 2); // table[0], table[1]
+		assert_int_equal(pair[i], VHO_NET_PAIR_ONLY | i % 2); // table[0], table[1]
 	assert_true(vho_net_steer(net, &arp, 1, pair));
-	assert_int_equal(pair[0], 3);
+	assert_int_equal(pair[0], VHO_NET_PAIR_ONLY | 3);
 	// 5.1.6.5.5: the last command decides
 	assert_int_equal(run(net, "\x04\x00\x04\x00", 4), VIRTIO_NET_OK);
 	steer_ports(net, pair);
 	assert_int_equal(pair[3], 3);
 	assert_int_equal(run(net, cmd, len), VIRTIO_NET_OK);
 	steer_ports(net, pair);
-	assert_int_equal(pair[3], 1);
+	assert_int_equal(pair[3], VHO_NET_PAIR_ONLY | 1);
 	type->reset(dev);
 	assert_null(vho_net_ctrl_hash(&net->ctrl));
 	rte_pktmbuf_free(arp);

@@ -116,11 +116,15 @@ unsigned vho_net_coal_left_us(struct vho_net *net, unsigned idx);
 void vho_net_coal_flush(struct vho_net *net, unsigned idx);
 
 #define VHO_NET_PAIR_ANY UINT16_MAX
+#define VHO_NET_PAIR_ONLY 0x8000u // that pair or none; not part of VHO_NET_PAIR_ANY
 
 /*
  * The pair on whose receiveq each of n <= 32 packets belongs: by the driver's table (RSS), or the
  * pair on which the guest transmitted their flow last. VHO_NET_PAIR_ANY: the packet is no IP, any
  * will do. False: any will do for all of them. Any worker.
+ *
+ * The driver's choice has VHO_NET_PAIR_ONLY added: while that receiveq is not served, because it is
+ * being reset or was never started, the packet is to be dropped. One of ours is a preference.
  *
  * Spec: VIRTIO 1.3, 5.1.6.5.5 and 5.1.6.5.7.
  */
