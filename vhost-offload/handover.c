@@ -673,7 +673,7 @@ int handover_load(struct vu_session *s, struct vho_dev *dev, struct handover *h,
 		ret = load_state(&r, dev);
 out:
 	if (ret) {
-		vu_session_close(s);
+		vu_session_forget(s);
 		if (*listen_fd >= 0)
 			close(*listen_fd);
 		*listen_fd = -1;

@@ -21,6 +21,7 @@
 
 #define BACKLOG 8
 #define CHECK_MS 1000 // how often a session's memory is looked at
+#define SETTLE_MIN_MS 1
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
 
@@ -44,6 +45,7 @@ struct vho_vu {
 	void *listen_watch; // between sessions, server
 	void *retry_timer; // between sessions, client
 	unsigned backoff_ms;
+	unsigned settle_ms; // until descriptors of the last session are looked at again
 
 	struct vu_session session;
 	void *watch, *check_timer; // while there is a session
@@ -164,11 +166,15 @@ static void wait_for_front_end(struct vho_vu *vu)
 {
 	if (vu->adopted)
 		return;
-	// Who left us descriptors that do not close gets no chance to send more of them
+	// Who left us descriptors that do not close gets no chance to send more of them. A channel
+	// of usual front-ends is closed by the time we look again.
 	if (vu->mode == VHO_VU_SERVER && vu_fd_pending(vu->dev)) {
-		vu->retry_timer = vu->loop->timer(vu->loop->arg, BACKOFF_MAX_MS, on_retry, vu);
+		vu->retry_timer = vu->loop->timer(vu->loop->arg, vu->settle_ms, on_retry, vu);
+		vu->settle_ms = vu->settle_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
+								   : vu->settle_ms * 2;
 		return;
 	}
+	vu->settle_ms = SETTLE_MIN_MS;
 	if (vu->mode == VHO_VU_SERVER) {
 		vu->listen_watch = vu->loop->watch(vu->loop->arg, vu->listen_fd, on_connection, vu);
 		if (!vu->listen_watch)
@@ -266,7 +272,7 @@ static void unlisten(struct vho_vu *vu)
 
 	if (vu->listen_fd < 0)
 		return;
-	close(vu->listen_fd);
+	vu_fd_close_listener(vu->listen_fd, vu->dev);
 	if (vu->sock_ino != 0 && lstat(vu->addr.sun_path, &st) == 0 && st.st_dev == vu->sock_dev &&
 		st.st_ino == vu->sock_ino)
 		unlink(vu->addr.sun_path);
@@ -284,6 +290,7 @@ static struct vho_vu *alloc(struct vho_dev *dev, const struct vho_host *host)
 	vu->session.dev = dev;
 	vu->session.fd = vu->session.backend_fd = vu->session.state_fd = -1;
 	vu->backoff_ms = BACKOFF_MIN_MS;
+	vu->settle_ms = SETTLE_MIN_MS;
 	return vu;
 }
 
@@ -363,8 +370,10 @@ int vho_vu_give(struct vho_vu *vu, int sock)
 	}
 	dpu_info("vhost-user: session given away", "dev=%s", vu->dev->name);
 	unwatch_session(vu);
-	vu_session_close(&vu->session);
-	vu->sock_ino = 0; // what stands at the path is the other process's now
+	vu_session_forget(&vu->session);
+	if (vu->listen_fd >= 0)
+		close(vu->listen_fd);
+	vu->listen_fd = -1; // and what stands at the path is the other process's now
 	vho_vu_destroy(vu);
 	return 0;
 }

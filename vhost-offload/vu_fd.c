@@ -75,30 +75,40 @@ bool vu_fd_is_eventfd(int fd)
 	return n == sizeof(want) - 1 && memcmp(link, want, sizeof(want) - 1) == 0;
 }
 
-/* What front-ends send, and other things whose close(2) asks nobody. */
-static bool closes_at_once(int fd)
+enum kind {
+	KIND_USUAL, // close(2) asks nobody
+	KIND_SOCKET, // a Unix socket: that depends on what is queued in it
+	KIND_STRANGE, // nothing that a front-end has a use for
+};
+
+static enum kind kind_of(int fd)
 {
 	socklen_t len = sizeof(int);
 	struct statx sx;
 	int domain;
 
 	if (fcntl(fd, F_GET_SEALS) >= 0 || vu_fd_is_eventfd(fd))
-		return true;
+		return KIND_USUAL;
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &sx))
-		return false;
+		return KIND_STRANGE;
 	if (S_ISFIFO(sx.stx_mode))
-		return true;
+		return KIND_USUAL;
 	if (S_ISSOCK(sx.stx_mode))
 		return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
-		       domain == AF_UNIX;
-	return (S_ISREG(sx.stx_mode) || S_ISDIR(sx.stx_mode)) && sx.stx_dev_major != 0;
+				       domain == AF_UNIX
+			       ? KIND_SOCKET
+			       : KIND_STRANGE;
+	return (S_ISREG(sx.stx_mode) || S_ISDIR(sx.stx_mode)) && sx.stx_dev_major != 0
+		       ? KIND_USUAL
+		       : KIND_STRANGE;
 }
 
 bool vu_fd_close(int fd, const void *owner)
 {
+	enum kind kind = kind_of(fd);
 	bool kept;
 
-	if (closes_at_once(fd)) {
+	if (kind == KIND_USUAL) {
 		close(fd);
 		return false;
 	}
@@ -112,7 +122,60 @@ bool vu_fd_close(int fd, const void *owner)
 	pthread_mutex_unlock(&closer.lock);
 	if (!kept) // one lost descriptor, rather than every tenant's control thread
 		dpu_err("vhost-user: a descriptor stays open", "fd=%d", fd);
-	return true;
+	return kind == KIND_STRANGE;
+}
+
+/* Of one message: more than fit are let go of by the kernel, on our time. */
+static void close_all(struct msghdr *mh, const void *owner)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			(void)vu_fd_close(fd, owner);
+		}
+	}
+}
+
+void vu_fd_close_socket(int fd, const void *owner)
+{
+	union {
+		char bytes[CMSG_SPACE(VU_FD_MESSAGE_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char bytes[4096];
+	struct iovec v = { .iov_base = bytes, .iov_len = sizeof(bytes) };
+	ssize_t n;
+
+	shutdown(fd, SHUT_RDWR); // nothing comes after what is there
+	do {
+		struct msghdr mh = {
+			.msg_iov = &v,
+			.msg_iovlen = 1,
+			.msg_control = control.bytes,
+			.msg_controllen = sizeof(control.bytes),
+		};
+
+		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		if (n >= 0)
+			close_all(&mh, owner);
+	} while (n > 0);
+	close(fd);
+}
+
+void vu_fd_close_listener(int fd, const void *owner)
+{
+	int conn;
+
+	shutdown(fd, SHUT_RDWR);
+	while ((conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+		vu_fd_close_socket(conn, owner);
+	close(fd);
 }
 
 unsigned vu_fd_pending(const void *owner)
@@ -121,7 +184,7 @@ unsigned vu_fd_pending(const void *owner)
 
 	pthread_mutex_lock(&closer.lock);
 	for (unsigned i = 0; i < closer.n; i++)
-		n += closer.waiting[i].owner == owner;
+		n += !owner || closer.waiting[i].owner == owner;
 	pthread_mutex_unlock(&closer.lock);
 	return n;
 }

@@ -44,7 +44,9 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	vho_dev_attach(dev);
 }
 
-void vu_session_close(struct vu_session *s)
+enum session_end { SESSION_OVER, SESSION_ELSEWHERE };
+
+static void end(struct vu_session *s, enum session_end why)
 {
 	if (s->fd < 0)
 		return;
@@ -53,10 +55,23 @@ void vu_session_close(struct vu_session *s)
 	vu_inband_close(s);
 	if (s->state_fd >= 0)
 		close(s->state_fd);
-	close(s->fd);
+	if (why == SESSION_OVER)
+		vu_fd_close_socket(s->fd, s->dev);
+	else
+		close(s->fd);
 	s->state_fd = -1;
 	s->fd = -1;
 	vho_dev_detach(s->dev);
+}
+
+void vu_session_close(struct vu_session *s)
+{
+	end(s, SESSION_OVER);
+}
+
+void vu_session_forget(struct vu_session *s)
+{
+	end(s, SESSION_ELSEWHERE);
 }
 
 /*
@@ -91,7 +106,7 @@ static int take_fds(struct vu_msg *m, const void *owner, struct msghdr *mh)
 ssize_t vu_receive(struct vu_msg *m, const void *owner, int fd, void *to, size_t want)
 {
 	union {
-		char bytes[CMSG_SPACE(VU_FDS_MAX * sizeof(int))];
+		char bytes[CMSG_SPACE(VU_FD_MESSAGE_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec v = { .iov_base = to, .iov_len = want };
@@ -344,7 +359,7 @@ void vu_session_set_channel(struct vu_session *s, int fd)
 		return;
 	vu_inband_unwatch(s);
 	if (s->backend_fd >= 0)
-		close(s->backend_fd);
+		(void)vu_fd_close(s->backend_fd, s->dev);
 	s->backend_fd = fd;
 	vu_inband_watch(s);
 }

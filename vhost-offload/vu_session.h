@@ -53,6 +53,8 @@ struct vu_session {
 void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd);
 /* Close every fd of the session and detach the device. No-op without a session. */
 void vu_session_close(struct vu_session *s);
+/* The same for what another process goes on with: nothing is taken from its sockets. */
+void vu_session_forget(struct vu_session *s);
 
 /*
  * The socket is readable: take at most VU_BUDGET messages.

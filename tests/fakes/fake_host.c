@@ -4,7 +4,10 @@
 
 #include <dirent.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+
+#include "vu_fd.h"
 
 #define ROUNDS 1000
 
@@ -254,8 +257,12 @@ void fake_dev_fini(struct fake_dev *d)
 
 unsigned fake_open_fds(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
 	unsigned n = 0;
+	DIR *dir;
+
+	while (vu_fd_pending(NULL)) // on their way out
+		sched_yield();
+	dir = opendir("/proc/self/fd");
 
 	while (dir && readdir(dir))
 		n++;

@@ -60,5 +60,5 @@ int fake_dev_init(
 	struct fake_dev *d, struct fake_host *h, enum vho_dev_kind kind, unsigned n_queues);
 void fake_dev_fini(struct fake_dev *d);
 
-/* Entries of /proc/self/fd. */
+/* Entries of /proc/self/fd, once nothing of front-ends waits to be closed any more. */
 unsigned fake_open_fds(void);

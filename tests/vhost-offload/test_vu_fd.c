@@ -125,14 +125,13 @@ static void strange_fds_end_the_session(void **state)
 /* What front-ends send is closed on the spot. */
 static void usual_kinds(void **state)
 {
-	int pair[2], pipes[2];
+	int pipes[2];
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	assert_int_equal(pipe(pipes), 0);
 
-	const int fds[] = { rig_eventfd(), memfd_create("m", MFD_CLOEXEC), pair[0], pair[1],
-		pipes[0], pipes[1], open("/dev/shm", O_RDONLY | O_TMPFILE | O_RDWR, 0600) };
+	const int fds[] = { rig_eventfd(), memfd_create("m", MFD_CLOEXEC), pipes[0], pipes[1],
+		open("/dev/shm", O_RDONLY | O_TMPFILE | O_RDWR, 0600) };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		assert_true(fds[i] >= 0);
@@ -154,11 +153,141 @@ static void network_socket(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* ---- sockets that wait as their last descriptor goes ---- */
+
+/* With more in it than its peer has taken, and an hour to get rid of it. */
+static int lingering(int *peer)
+{
+	const struct linger hour = { .l_onoff = 1, .l_linger = 3600 };
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(at);
+	static const char bytes[65536];
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	*peer = accept(listener, NULL, NULL);
+	assert_true(*peer >= 0);
+	close(listener);
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour)), 0);
+	return fd;
+}
+
+static void send_fds(int to, const int *fds, unsigned n, const void *bytes, size_t len)
+{
+	union {
+		char bytes[CMSG_SPACE(16 * sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec v = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = len };
+	struct msghdr mh = { .msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
+	assert_int_equal(sendmsg(to, &mh, 0), len);
+}
+
+enum place { PLACE_CUT_OFF, PLACE_UNREAD, PLACE_BACKLOG, PLACE_CHANNEL, PLACE_NESTED, PLACES };
+
+/*
+ * Wherever a front-end hides the last descriptor of such a socket, the control thread does not wait
+ * for it. The socket's hour ends when its peer gives up.
+ */
+static void last_descriptor(void **state)
+{
+	static const struct vu_header kick = { VU_SET_VRING_KICK, VU_FLAG_VERSION, 8 };
+	static const struct vu_header log = { VU_SET_LOG_FD, VU_FLAG_VERSION, 0 };
+	static const struct vu_header channel = { VU_SET_BACKEND_REQ_FD, VU_FLAG_VERSION, 0 };
+	unsigned before = fake_open_fds();
+
+	(void)state;
+	for (enum place place = 0; place < PLACES; place++) {
+		int peer, fd = lingering(&peer), pair[2], fds[9], second;
+		struct vho_vu *vu;
+
+		alarm(PATIENCE_S);
+		assert_int_equal(open_server(&vu), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		dial();
+		for (unsigned i = 0; i < 8; i++)
+			fds[i] = rig_eventfd();
+		fds[8] = fd;
+		second = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		switch (place) {
+		case PLACE_CUT_OFF: // behind eight others
+			send_fds(front.fd, fds, 9, &kick, sizeof(kick));
+			break;
+		case PLACE_UNREAD: // behind a message that ends the session
+			assert_int_equal(send(front.fd, fds, sizeof(kick), 0), sizeof(kick));
+			send_fds(front.fd, &fd, 1, &kick, sizeof(kick));
+			break;
+		case PLACE_BACKLOG: // where nobody has been let in yet
+			assert_int_equal(
+				connect(second, (struct sockaddr *)&addr, sizeof(addr)), 0);
+			send_fds(second, &fd, 1, &kick, sizeof(kick));
+			break;
+		default: // in a socket that is sent itself, and is refused or kept
+			send_fds(pair[0], &fd, 1, &kick, sizeof(kick));
+			front_send(&front, VU_SET_PROTOCOL_FEATURES, VU_FLAG_VERSION,
+				&(uint64_t){ 1ull << VU_PF_BACKEND_REQ }, 8, NULL, 0);
+			send_fds(front.fd, &pair[1], 1, place == PLACE_CHANNEL ? &channel : &log,
+				sizeof(log));
+			break;
+		}
+		close(fd);
+		close(pair[1]);
+		close(pair[0]);
+		fake_host_run(&h);
+		close(second);
+		if (place != PLACE_BACKLOG) { // else the function goes before its front-end
+			close(front.fd);
+			front.fd = -1;
+			fake_host_run(&h);
+			assert_false(dev.dev.connected);
+		}
+		close_server(vu);
+		assert_int_equal(vu_fd_pending(&dev.dev), 1); // by the thread that may wait
+		close(peer);
+		wait_for_closer(&dev.dev);
+		for (unsigned i = 0; i < 8; i++)
+			close(fds[i]);
+		alarm(0);
+		assert_int_equal(fake_open_fds(), before);
+	}
+}
+
+/* What front-ends do send, for requests of ours: no offence, and soon gone. */
+static void unix_socket(void **state)
+{
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(vu_fd_close(pair[i], &h));
+		wait_for_closer(&h);
+		assert_int_equal(fcntl(pair[i], F_GETFD), -1);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(usual_kinds),
 		cmocka_unit_test(network_socket),
+		cmocka_unit_test(unix_socket),
+		cmocka_unit_test(last_descriptor),
 		cmocka_unit_test(strange_fds_end_the_session),
 	};
 	int fd = rig_eventfd();
