@@ -22,6 +22,8 @@
 #define FD_ABOVE 10 // where what a pager gets lies until it is put into place
 #define START_MS 2000 // a pager that says nothing for so long is given up
 #define BURIED_MAX 64
+/* Rings that the pager cannot follow: packed ones, and those that speak of an IOMMU's addresses. */
+#define GATELESS (1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_ACCESS_PLATFORM)
 #define SIGBUS_FEATURES \
 	(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MISSING_HUGETLBFS)
 
@@ -33,12 +35,15 @@
 #define BASE_END (64ull << 40)
 #define BASE_STEP (1ull << 30)
 
-/* What the pager was asked about a ring. */
+/*
+ * What the pager was asked about a ring. It is asked anew only when it has answered: what waits in
+ * its socket while it waits for a page is bounded, whatever the front-end does meanwhile.
+ */
 struct asked {
 	uint64_t desc, avail, used;
 	uint32_t size;
 	uint32_t gen; // 0: never asked
-	bool valid;
+	bool valid; // still what the front-end wants
 };
 
 struct placed {
@@ -504,22 +509,23 @@ int vho_postcopy_ring(
 		.avail = conf->driver_gpa,
 		.used = conf->device_gpa,
 	};
-	int ret;
+	bool answered = atomic_load_explicit(&pc->ctl->ready[idx], memory_order_acquire) == a->gen;
 
-	if (conf->features >> VIRTIO_F_RING_PACKED & 1 || pc->ack_due)
+	if ((conf->features & GATELESS) || pc->ack_due)
 		return 0;
 	if ((size & (size - 1)) || size == 0 || size > VHO_QUEUE_SIZE_MAX || conf->driver_gpa % 2 ||
 		!vho_mem_at(conf->mem, conf->desc_gpa, 16 * size) ||
 		!vho_mem_at(conf->mem, conf->driver_gpa, 6 + 2 * size) ||
 		!vho_mem_at(conf->mem, conf->device_gpa, 6 + 8 * size))
 		return 1; // setting it up will fail, and say why
+	if (!answered)
+		return 0;
 	if (a->valid && a->desc == m.desc && a->avail == m.avail && a->used == m.used &&
 		a->size == m.size)
-		return atomic_load_explicit(&pc->ctl->ready[idx], memory_order_acquire) == a->gen;
+		return 1;
 	*a = (struct asked){ m.desc, m.avail, m.used, m.size, a->gen + 1, true };
 	m.gen = a->gen;
-	ret = tell(pc, &m, kick_fd);
-	return ret;
+	return tell(pc, &m, kick_fd);
 }
 
 void vho_postcopy_start(struct vho_postcopy *pc, unsigned idx, struct vho_queue *q)

@@ -17,7 +17,8 @@
  *    that takes pages back) is not made to wait but gets a fault, which the guard of mem.h answers
  *    by the end of the session.
  *
- * Packed rings have no such index; they run when postcopy is over.
+ * Packed rings have no such index, and rings behind an IOMMU name addresses that the pager does not
+ * know; they run when postcopy is over.
  *
  * Control thread only, and nothing here waits for a pager but vho_postcopy_create(), when nobody
  * else has had a hand in it yet.

@@ -492,6 +492,24 @@ static void a_request_whose_page_never_comes(void **state)
 	assert_null(t.rig.d.dev.postcopy);
 }
 
+/* A front-end that goes on and on meanwhile does not fill what the pager will read some day. */
+static void a_pager_that_does_not_listen(void **state)
+{
+	struct pollfd p;
+
+	(void)state;
+	enter(0);
+	set_ring(SIZE);
+	p = (struct pollfd){ t.uffd, POLLIN, 0 };
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(front_call_fd(&t.rig.f, VU_SET_VRING_KICK, 0, t.kick), 0);
+	assert_true(vho_vu_check(t.rig.vu));
+	// It hears of the last one
+	giver_start();
+	wait_running(0);
+}
+
 /* Both ways to a missing page behind the pager's back end the session, and make nobody wait. */
 static void must_fault(const volatile uint8_t *at)
 {
@@ -721,6 +739,7 @@ int main(void)
 		T(rings_wait_for_the_ack),
 		T(pages_that_never_come),
 		T(a_request_whose_page_never_comes),
+		T(a_pager_that_does_not_listen),
 		T(a_page_taken_back),
 		T(a_request_changed_behind_the_pager),
 		T(the_kernel_does_not_wait_either),
