@@ -416,9 +416,11 @@ static void rings_wait_for_the_ack(void **state)
 	assert_int_equal(advise(), 0);
 	assert_int_equal(listen_mode(), 0);
 	t.base = mem_table();
-	giver_start();
 	set_ring(SIZE);
+	// Not a page is asked for: time enough to see one that should not be
+	assert_int_equal(poll(&(struct pollfd){ t.uffd, POLLIN, 0 }, 1, 50), 0);
 	assert_false(t.rig.h.running[0]);
+	giver_start();
 	assert_int_equal(ack(VU_SET_MEM_TABLE), 0);
 	wait_running(0);
 }
