@@ -39,8 +39,9 @@ static const char config_form[] =
 	"{\"method\": \"net_create\", \"params\": {\"name\": \"vic-net1\", "
 	"\"mac\": \"02:00:00:ee:00:02\"}}]\n";
 
-static const struct atk_group *const groups[] = { &atk_vu_rows, &atk_vu_life_rows, &atk_vs_rows,
-	&atk_vs_long_rows, &atk_vp_rows, &atk_vn_rows, &atk_vn_steer_rows, &atk_vb_rows };
+static const struct atk_group *const groups[] = { &atk_vu_rows, &atk_vu_life_rows,
+	&atk_vu_postcopy_rows, &atk_vs_rows, &atk_vs_long_rows, &atk_vp_rows, &atk_vn_rows,
+	&atk_vn_steer_rows, &atk_vb_rows };
 
 static const char *const functions[] = { ATK_BLK, ATK_NET };
 
