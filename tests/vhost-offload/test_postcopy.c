@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/userfaultfd.h>
@@ -660,6 +661,62 @@ static void a_pager_that_dies_ends_the_session(void **state)
 	assert_true(front_closed(&t.rig.f));
 }
 
+/* Is it there, and more than a name that nobody has asked for yet? */
+static bool lives(pid_t pid)
+{
+	char path[64], line[128];
+	bool zombie = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		zombie |= strncmp(line, "State:\tZ", 8) == 0;
+	fclose(f);
+	return !zombie;
+}
+
+/* A card that is killed takes its pagers along, though they sleep and nobody tells them. */
+static void a_card_that_is_killed(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	char path[64];
+	int pair[2];
+	pid_t card, pager = 0;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
+	if (access(path, R_OK)) {
+		print_message("no %s: not looked at\n", path);
+		return;
+	}
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	card = fork();
+	assert_true(card >= 0);
+	if (card == 0) {
+		enter(0);
+		set_ring(SIZE);
+		p.fd = t.uffd;
+		(void)poll(&p, 1, PATIENCE_MS);
+		pager = child();
+		(void)!write(pair[1], &pager, sizeof(pager));
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(pair[0], &pager, sizeof(pager)), sizeof(pager));
+	assert_true(pager > 0 && lives(pager));
+	assert_int_equal(kill(card, SIGKILL), 0);
+	assert_int_equal(waitpid(card, NULL, 0), card);
+	for (unsigned ms = 0; lives(pager); ms++) {
+		assert_true(ms < PATIENCE_MS);
+		(void)poll(NULL, 0, 1);
+	}
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void nothing_is_left(void **state)
 {
 	unsigned fds = 0, maps = 0;
@@ -748,6 +805,7 @@ int main(void)
 		T(the_descriptor_reaches_the_pager_only),
 		T(the_pager_is_locked_in),
 		T(a_pager_that_dies_ends_the_session),
+		T(a_card_that_is_killed),
 		T(nothing_is_left),
 		T(a_hand_over_is_refused),
 		T(requests_out_of_order),
