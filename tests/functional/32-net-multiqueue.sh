@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Verified frames over several queue pairs, their queues on two workers: split, packed, mergeable, in order.
 # Then which queue gets what: by itself, by the driver's table, from a sender that has only one queue.
-# And calls that a driver wants later.
+# Long frames, which the guests lend to the card, among them. And calls that a driver wants later.
 # Usage: 32-net-multiqueue.sh BUILD-DIR
 set -eu
 # shellcheck source=tests/functional/card.sh
@@ -10,8 +10,10 @@ set -eu
 card_env "${1:-build}"
 
 cat >"$dir/config" <<END
-[{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01", "queue_pairs": 4}},
- {"method": "net_create", "params": {"name": "n1", "mac": "02:00:00:00:00:02", "queue_pairs": 4}},
+[{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01", "queue_pairs": 4,
+   "mtu": 9000}},
+ {"method": "net_create", "params": {"name": "n1", "mac": "02:00:00:00:00:02", "queue_pairs": 4,
+   "mtu": 9000}},
  {"method": "net_create", "params": {"name": "n2", "mac": "02:00:00:00:00:03"}}]
 END
 cpus=0-1
@@ -25,6 +27,11 @@ for layout in "" "--packed" "--mrg" "--packed --mrg --in-order"; do
 		echo "$pairs pairs, ${layout:-split}: $(head -n 1 "$dir/ping")"
 		used=$(grep -c 'pair .*received [1-9]' "$dir/ping" || :)
 		[ $pairs -eq 1 ] || [ "$used" -gt 1 ] || fail "one pair of $pairs got everything"
+		# shellcheck disable=SC2086 # options
+		"$vdrv" net-ping --a "$dir/n0" --b "$dir/n1" --pairs $pairs --count 2000 $layout \
+			--max-bytes 9000 >"$dir/ping" 2>&1 ||
+			fail "$pairs pairs, ${layout:-split}, long frames: $(cat "$dir/ping")"
+		echo "$pairs pairs, ${layout:-split}, long frames: $(head -n 1 "$dir/ping")"
 	done
 done
 for layout in "" "--packed"; do

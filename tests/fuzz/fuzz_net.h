@@ -205,6 +205,7 @@ static inline void fuzz_net_close(
 	struct vho_queue *q = &vho_net_dev(net)->queues[idx].q;
 	const struct vho_net_stats *st = vho_net_stats(net, 0);
 
+	vho_dev_queue_run(vho_net_dev(net), idx, false);
 	for (unsigned i = 0; i < VHO_NET_DROP_COUNT; i++)
 		end->drops[i] = dpu_counter_read(&st->drops[i]);
 	for (unsigned i = 0; i < VHO_QUEUE_ERR_COUNT; i++)

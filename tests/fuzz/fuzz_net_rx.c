@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Fuzz target: packets that a guest sends, taken from its ring by every way there is. */
+/*
+ * Fuzz target: packets that a guest sends, taken from its ring by every way there is: the general
+ * one copies long packets, the others lend them.
+ */
 #include "fuzz_net.h"
 
 #define ROUNDS 4
@@ -14,7 +17,7 @@ static void take(struct fuzz_end *end, struct rte_mbuf *m)
 	bool seg = m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG);
 	bool asks = seg || (m->ol_flags & RTE_MBUF_F_TX_L4_MASK);
 	// What no flag speaks of may hold anything
-	const uint64_t about[] = { m->pkt_len, m->ol_flags, asks ? m->l2_len : 0,
+	const uint64_t about[] = { m->pkt_len, m->ol_flags & ~VHO_NET_F_LENT, asks ? m->l2_len : 0,
 		asks ? m->l3_len : 0, asks ? m->l4_len : 0, seg ? m->tso_segsz : 0 };
 
 	if (!p || m->pkt_len < VHO_NET_FRAME_MIN)
@@ -36,6 +39,7 @@ static bool run(struct fuzz_net *f, const struct vho_net_fast *fast, struct fuzz
 	net = fuzz_net_open(f, 1, fast);
 	if (!net)
 		return false;
+	net->lends = fast != NULL;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint16_t n = vho_net_rx(net, 0, pkts, FUZZ_BURST);
 
