@@ -255,6 +255,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	settle_wce(blk, idx);
 	bq->q = q;
 	bq->pushed = 0;
+	bq->lone = (struct blk_lone){ 0 };
 	bq->size_max = has(blk, VIRTIO_BLK_F_SIZE_MAX) ? blk->size_max : UINT32_MAX;
 	bq->max_erase = has(blk, VIRTIO_BLK_F_SECURE_ERASE) ? blk->limits.max_erase_sectors : 0;
 	bq->lifetime = has(blk, VIRTIO_BLK_F_LIFETIME);

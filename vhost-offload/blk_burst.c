@@ -42,6 +42,35 @@ static inline void fetch(const volatile void *p, size_t len)
 		__builtin_prefetch((const void *)(at + len - 1));
 }
 
+/*
+ * A driver with one request at a time mostly uses the same memory again. Fetched as soon as a new
+ * request shows, its lines come over together with those that lead to them instead of after them.
+ * Where it is other memory this time nothing is lost.
+ */
+static inline void fetch_alike(const struct blk_lone *l)
+{
+	if (!l->is)
+		return;
+	vho_prefetch_write(l->status);
+	fetch(l->hdr, BLK_HEADER_LEN);
+	if (l->desc)
+		fetch(l->desc, sizeof(struct vring_desc));
+	if (l->table)
+		fetch(l->table, TABLE_LEN);
+}
+
+static inline void note_lone(
+	const struct vho_queue *q, const struct burst *b, unsigned n, struct blk_lone *l)
+{
+	l->is = n == 1;
+	if (!l->is)
+		return;
+	l->hdr = b->hdr[0];
+	l->status = b->status[0];
+	l->table = b->table[0];
+	l->desc = q->packed ? NULL : &q->desc[b->id[0]]; // packed: what told us of the request
+}
+
 /* ---- one request's parts: false is odd ---- */
 
 static inline bool add_header(
@@ -84,7 +113,8 @@ static inline bool add_table(
 /* ---- split ---- */
 
 /* Requests that wait, at most max: their heads. */
-static inline unsigned heads_split(struct vho_queue *q, struct burst *b, unsigned max)
+static inline unsigned heads_split(
+	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
 	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail, waiting;
 	unsigned i;
@@ -101,6 +131,8 @@ static inline unsigned heads_split(struct vho_queue *q, struct burst *b, unsigne
 	waiting = (uint16_t)(q->avail_cached - next);
 	if (max > waiting)
 		max = waiting;
+	if (max > 0)
+		fetch_alike(lone);
 	for (i = 0; i < max; i++) {
 		b->id[i] = vho_load16(&q->avail->ring[(uint16_t)(next + i) & mask]);
 		if (unlikely(b->id[i] >= q->size)) {
@@ -170,7 +202,8 @@ static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 /* ---- packed ---- */
 
 /* As heads_split() and first_split() together: the next request begins where this one ends. */
-static inline unsigned firsts_packed(struct vho_queue *q, struct burst *b, unsigned max)
+static inline unsigned firsts_packed(
+	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
 	uint16_t at = q->next_avail;
 	bool wrap = q->avail_wrap;
@@ -183,6 +216,8 @@ static inline unsigned firsts_packed(struct vho_queue *q, struct burst *b, unsig
 
 		if (!vho_packed_avail(flags, wrap))
 			break;
+		if (i == 0)
+			fetch_alike(lone);
 		d = vho_load_pdesc(&q->pdesc[at], flags);
 		if (q->inflight)
 			b->list[i][0] = d;
@@ -293,9 +328,10 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 /* ---- stages ---- */
 
 /* Requests with all their parts, at most max; the lines of header and status are on their way. */
-static inline unsigned parts(struct vho_queue *q, struct burst *b, unsigned max)
+static inline unsigned parts(
+	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
-	unsigned n = q->packed ? firsts_packed(q, b, max) : heads_split(q, b, max);
+	unsigned n = q->packed ? firsts_packed(q, b, max, lone) : heads_split(q, b, max, lone);
 
 	for (unsigned i = 0; !q->packed && i < n; i++) {
 		if (unlikely(!first_split(q, b, i))) {
@@ -391,7 +427,7 @@ unsigned blk_burst(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
 
 	b.writes = b.read_bytes = b.write_bytes = 0;
 	b.odd = false;
-	n = parts(q, &b, budget < BLK_BURST ? budget : BLK_BURST);
+	n = parts(q, &b, budget < BLK_BURST ? budget : BLK_BURST, &bq->lone);
 	for (k = 0; k < n && bq->turn_bytes < BLK_TURN_BYTES; k++) {
 		if (unlikely(!header(bq, &b, k, sectors))) {
 			b.odd = true;
@@ -419,5 +455,6 @@ unsigned blk_burst(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
 		finish_packed(q, &b, k);
 	else
 		finish_split(q, &b, k);
+	note_lone(q, &b, k, &bq->lone);
 	return k;
 }

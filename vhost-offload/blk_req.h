@@ -110,6 +110,13 @@ struct blk_pool {
 	struct blk_req req[];
 };
 
+/* Guest memory of a request that came alone: only ever fetched, never read from here. */
+struct blk_lone {
+	bool is; // the last burst was one request
+	const volatile void *desc, *table, *hdr;
+	volatile uint8_t *status;
+};
+
 struct blk_queue {
 	/* Fixed while the queue runs. */
 	struct vho_blk *blk; // borrowed
@@ -122,6 +129,7 @@ struct blk_queue {
 	struct blk_pool *pool; // owned until abandoned
 	unsigned pushed; // answered since the last publish
 	uint64_t turn_bytes; // asked of the store in this turn
+	struct blk_lone lone;
 	struct vho_blk_stats stats;
 };
 
