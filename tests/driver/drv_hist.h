@@ -86,6 +86,16 @@ static inline void drv_relax(void)
 #endif
 }
 
+/* Fetch a line to write to it. */
+static inline void drv_fetch_write(const volatile void *p)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)p));
+#else
+	__builtin_prefetch((const void *)(uintptr_t)p, 1);
+#endif
+}
+
 /* Pseudo-random numbers, the same on every machine for the same seed. */
 static inline uint64_t drv_rand(uint64_t *state)
 {

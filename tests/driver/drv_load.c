@@ -190,6 +190,16 @@ static void publish(struct load *l)
 	l->res->kicks += drv_ring_kick(r);
 }
 
+/*
+ * One request at a time: it is the one that was answered. The line of its header and status comes
+ * over once, to be read and written, while the used element does. What is left is the device's.
+ */
+static inline void fetch_only(const struct load *l)
+{
+	if (l->conf->qd == 1)
+		drv_fetch_write(l->slots[0].hdr);
+}
+
 /* Ids of what was answered, at most BURST. */
 static unsigned take(struct load *l, uint16_t *ids)
 {
@@ -200,6 +210,8 @@ static unsigned take(struct load *l, uint16_t *ids)
 		uint16_t idx = r->used->idx;
 
 		atomic_thread_fence(memory_order_acquire);
+		if (r->last_used != idx)
+			fetch_only(l);
 		while (r->last_used != idx && n < BURST) {
 			uint32_t id = r->used->ring[r->last_used++ & (r->size - 1)].id;
 
@@ -216,6 +228,7 @@ static unsigned take(struct load *l, uint16_t *ids)
 		if (avail != used || used != r->used_wrap)
 			break;
 		atomic_thread_fence(memory_order_acquire);
+		fetch_only(l);
 		ids[n++] = p->id;
 		r->last_used = (uint16_t)(r->last_used + l->per_slot);
 		if (r->last_used >= r->size) {
