@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dpu_cur.h"
@@ -310,7 +309,7 @@ static int recv_fds(int sock, struct handover *h, unsigned n)
 			if (h->n_fds < HANDOVER_FDS_MAX)
 				h->fds[h->n_fds++] = fd;
 			else
-				close(fd);
+				(void)vu_fd_close(fd, h);
 		}
 	}
 	return (mh.msg_flags & MSG_CTRUNC) || h->n_fds != want ? -EPROTO : 0;
@@ -384,7 +383,7 @@ void handover_free(struct handover *h)
 {
 	for (unsigned i = 0; h->owned && i < h->n_fds; i++)
 		if (h->fds[i] >= 0)
-			close(h->fds[i]);
+			(void)vu_fd_close(h->fds[i], h); // of any kind, if they were not wanted
 	h->n_fds = 0;
 }
 
@@ -408,8 +407,13 @@ static int *next_fd(struct reader *r)
 	return &none;
 }
 
-/* The same, the caller's from now on; -1 when the bit is clear. */
-static int take_fd(struct reader *r, uint32_t bits, uint32_t bit)
+typedef bool kind_fn(int fd);
+
+/*
+ * The same, the caller's from now on; -1 when the bit is clear. One of another kind makes the cursor
+ * bad and stays h's, which closes it without waiting.
+ */
+static int take_fd(struct reader *r, uint32_t bits, uint32_t bit, kind_fn *is)
 {
 	int *at, fd;
 
@@ -417,15 +421,44 @@ static int take_fd(struct reader *r, uint32_t bits, uint32_t bit)
 		return -1;
 	at = next_fd(r);
 	fd = *at;
+	if (fd < 0 || !is(fd)) {
+		r->c.bad = true;
+		return -1;
+	}
 	*at = -1;
 	return fd;
 }
 
+/* None of these asks the file system of a descriptor, which may be somebody's process. */
+static bool is_any(int fd)
+{
+	return fd >= 0;
+}
+
 static bool is_socket(int fd)
 {
-	struct stat st;
+	socklen_t len = sizeof(int);
+	int domain;
 
-	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+/* accept(2) has no flag that keeps it from waiting. */
+static bool is_listener(int fd)
+{
+	socklen_t len = sizeof(int);
+	int listens;
+
+	return is_socket(fd) && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 &&
+	       listens && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* As vu_state.c makes them: memory of a size that stays. */
+static bool is_state(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS), fixed = F_SEAL_GROW | F_SEAL_SHRINK;
+
+	return seals >= 0 && (seals & fixed) == fixed;
 }
 
 /* Log and inflight region as the session's part of the body says them. */
@@ -453,20 +486,20 @@ static int load_session(struct reader *r, struct vu_session *s, struct vho_dev *
 	a->log_on = bits & S_LOG_ON;
 	if (r->c.bad || bits & ~(uint32_t)S_KNOWN || status > UINT8_MAX)
 		return -EBADMSG;
-	*listen_fd = take_fd(r, bits, S_LISTEN);
-	fd = take_fd(r, bits, S_SESSION);
+	*listen_fd = take_fd(r, bits, S_LISTEN, is_listener);
+	fd = take_fd(r, bits, S_SESSION, is_socket);
 	if (fd < 0)
 		return r->c.bad ? -EBADMSG : 0;
 	vu_session_open(s, dev, fd);
-	s->backend_fd = take_fd(r, bits, S_BACKEND);
-	s->state_fd = take_fd(r, bits, S_STATE_FD);
+	s->backend_fd = take_fd(r, bits, S_BACKEND, is_socket);
+	s->state_fd = take_fd(r, bits, S_STATE_FD, is_state);
 	s->has_protocol = bits & S_PROTOCOL;
 	s->config_due = bits & S_CONFIG_DUE;
 	s->state_good = bits & S_STATE_GOOD;
 	s->n_messages = n_messages;
 	a->log_fd = bits & S_LOG ? next_fd(r) : NULL;
 	a->inflight_fd = bits & S_INFLIGHT ? next_fd(r) : NULL;
-	if (r->c.bad || !is_socket(fd) || (s->backend_fd >= 0 && !is_socket(s->backend_fd)))
+	if (r->c.bad)
 		return -EBADMSG;
 	if (!(bits & S_INBAND) != !(protocol >> VU_PF_INBAND_NOTIFICATIONS & 1))
 		return -EBADMSG;
@@ -580,18 +613,10 @@ static int load_ring(struct reader *r, struct vu_session *s, struct vho_dev_queu
 	dq->halted = bits & Q_HALTED;
 	dq->parted = bits & Q_PARTED;
 	dq->parted_inflight = bits & Q_PARTED_INFLIGHT;
-	dq->kick_fd = take_fd(r, bits, Q_KICK);
-	dq->call_fd = take_fd(r, bits, Q_CALL);
-	dq->err_fd = take_fd(r, bits, Q_ERR);
-	if (r->c.bad)
-		return -EBADMSG;
-	for (unsigned i = 0; i < 3; i++) {
-		int fd = i == 0 ? dq->kick_fd : i == 1 ? dq->call_fd : dq->err_fd;
-
-		if (fd >= 0 && !vu_fd_is_eventfd(fd))
-			return -EBADMSG;
-	}
-	return 0;
+	dq->kick_fd = take_fd(r, bits, Q_KICK, vu_fd_is_eventfd);
+	dq->call_fd = take_fd(r, bits, Q_CALL, vu_fd_is_eventfd);
+	dq->err_fd = take_fd(r, bits, Q_ERR, vu_fd_is_eventfd);
+	return r->c.bad ? -EBADMSG : 0;
 }
 
 /* What had come of the front-end's next message. */
@@ -605,7 +630,7 @@ static int load_partial(struct reader *r, struct vu_session *s)
 	dpu_cur_copy(&r->c, &s->in.h, head);
 	dpu_cur_copy(&r->c, s->in.p.bytes, have - head);
 	for (uint32_t i = 0; i < n_fds; i++) {
-		int fd = take_fd(r, 1, 1);
+		int fd = take_fd(r, 1, 1, is_any);
 
 		if (fd >= 0)
 			s->in.fds[s->in.n_fds++] = fd;

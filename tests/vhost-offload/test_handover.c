@@ -266,6 +266,8 @@ static void whole_open(struct whole *w)
 	w->s.fd = -1;
 	vu_session_open(&w->s, &w->d.dev, pair[0]);
 	w->s.backend_fd = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+	w->s.state_fd = memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(fcntl(w->s.state_fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK), 0);
 	w->mem_fd = memfd_create("guest", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(w->mem_fd, 0x10000), 0);
 	assert_int_equal(vho_dev_set_features(&w->d.dev, 1ull << VIRTIO_F_VERSION_1), 0);
@@ -280,6 +282,7 @@ static void whole_open(struct whole *w)
 		w->d.dev.queues[i].base = 5 + i;
 		vho_dev_queue_set_kick(&w->d.dev, i, rig_eventfd());
 		vho_dev_queue_set_call(&w->d.dev, i, rig_eventfd());
+		vho_dev_queue_set_err(&w->d.dev, i, rig_eventfd());
 	}
 	// In-band: ring 0 calls through us, ring 1 has said what it wants, half an answer is here
 	w->d.dev.protocol_features = 1ull << VU_PF_INBAND_NOTIFICATIONS;
@@ -400,14 +403,41 @@ static void any_bit_flips(void **state)
 	for (size_t bit = 0; bit < 8 * h.len; bit++) {
 		received(&h, &bent);
 		bent.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		if (bit == 0) { // says that the first descriptor listens
-			handover_free(&bent);
-			continue;
-		}
 		refused += load(&w, &bent) < 0;
 		assert_int_equal(fake_open_fds(), fds);
 	}
 	assert_true(refused > 0);
+	whole_close(&w);
+}
+
+/* Whatever is read, written, accepted or mapped later is of a kind that nobody waits on. */
+static void descriptors_of_another_kind(void **state)
+{
+	static struct handover h, bent;
+	struct whole w = { 0 };
+	int pipes[2];
+	unsigned fds;
+
+	(void)state;
+	whole_open(&w);
+	assert_int_equal(handover_save(&w.s, -1, &h), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	fds = fake_open_fds();
+	for (unsigned n = 0; n < h.n_fds; n++) {
+		received(&h, &bent);
+		close(bent.fds[n]);
+		bent.fds[n] = fcntl(pipes[0], F_DUPFD_CLOEXEC, 0);
+		// The last came with half a message, whose handler will look at it
+		assert_int_equal(load(&w, &bent) < 0, n + 1 < h.n_fds);
+		assert_int_equal(fake_open_fds(), fds);
+	}
+	// A socket to listen on that does not
+	assert_int_equal(handover_save(&w.s, w.peer, &h), 0);
+	received(&h, &bent);
+	assert_int_equal(load(&w, &bent), -EBADMSG);
+	assert_int_equal(fake_open_fds(), fds);
+	close(pipes[0]);
+	close(pipes[1]);
 	whole_close(&w);
 }
 
@@ -475,6 +505,7 @@ int main(void)
 		cmocka_unit_test(comes_out_as_it_went_in),
 		cmocka_unit_test(cut_off_anywhere),
 		cmocka_unit_test(any_bit_flips),
+		cmocka_unit_test(descriptors_of_another_kind),
 		cmocka_unit_test(nobody_is_connected),
 		cmocka_unit_test(not_a_handover),
 	};
