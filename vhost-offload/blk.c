@@ -214,7 +214,11 @@ static int config_write(struct vho_dev *dev, uint32_t off, const void *buf, uint
 /* ---- state that migrates (state.h) ---- */
 
 #define PART_WRITEBACK 1 // one byte: what the driver wrote to the field
-static const struct vho_state_part state_parts[VHO_STATE_PARTS] = { [PART_WRITEBACK] = { 1, 1 } };
+#define PART_SEEN 2 // one byte, 1: the front-end has read the field in this session
+static const struct vho_state_part state_parts[VHO_STATE_PARTS] = {
+	[PART_WRITEBACK] = { 1, 1 },
+	[PART_SEEN] = { 1, 1, .hand_over = true },
+};
 
 static void state_save(const struct vho_dev *dev, struct vho_state_out *out)
 {
@@ -223,19 +227,23 @@ static void state_save(const struct vho_dev *dev, struct vho_state_out *out)
 
 	if (at)
 		*at = blk->wce;
+	at = out->way == VHO_STATE_HAND_OVER && blk->wce_seen ? vho_state_put(out, PART_SEEN, 1)
+							      : NULL;
+	if (at)
+		*at = 1;
 }
 
 static int state_load(struct vho_dev *dev, struct dpu_cur *parts)
 {
 	struct vho_blk *blk = dev->owner;
-	struct dpu_cur *in = &parts[PART_WRITEBACK];
-	uint8_t v;
+	bool known = parts[PART_WRITEBACK].at, seen = parts[PART_SEEN].at;
+	uint8_t v = known ? dpu_cur_u8(&parts[PART_WRITEBACK]) : 0;
 
-	if (!in->at)
-		return 0; // not known there either: the rule for that holds
-	v = dpu_cur_u8(in);
-	if (v > 1)
+	if (v > 1 || (seen && dpu_cur_u8(&parts[PART_SEEN]) != 1))
 		return -EINVAL;
+	blk->wce_seen |= seen;
+	if (!known)
+		return 0; // not known there either: the rule for that holds
 	blk->wce = v == 1;
 	blk->wce_known = true;
 	apply_wce(blk);

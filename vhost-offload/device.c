@@ -481,6 +481,10 @@ void vho_dev_stop_all(struct vho_dev *dev)
 
 void vho_dev_start_all(struct vho_dev *dev)
 {
+	// The control queue first: what was set there holds before another ring is used
+	for (unsigned i = 0; i < dev->n_queues; i++)
+		if (is_control(dev, i))
+			(void)vho_dev_queue_try_start(dev, i);
 	for (unsigned i = 0; i < dev->n_queues; i++)
 		(void)vho_dev_queue_try_start(dev, i); // logged there; needs_reset shows it
 }

@@ -24,6 +24,7 @@ struct vho_state_out;
 /* How long a part of a device's state may be, bytes. max 0: there is no such part. */
 struct vho_state_part {
 	uint32_t min, max;
+	bool hand_over; // only of one that is handed over, not of one that migrates
 };
 
 /* What makes a function a NIC or a disk. All members but config_read may be NULL. */

@@ -215,7 +215,7 @@ int handover_save(const struct vu_session *s, int listen_fd, struct handover *h)
 		put(h, &s->inband->answer.h, sizeof(s->inband->answer.h));
 		put(h, &s->inband->answer.p.u64, sizeof(s->inband->answer.p.u64));
 	}
-	len = vho_state_save(dev, state, sizeof(state));
+	len = vho_state_save(dev, VHO_STATE_HAND_OVER, state, sizeof(state));
 	if (len < 0)
 		return len;
 	put32(h, (uint32_t)len);
@@ -668,7 +668,7 @@ static int load_state(struct reader *r, struct vho_dev *dev)
 
 	if (!at || r->c.left || r->next_fd != r->h->n_fds)
 		return -EBADMSG;
-	return vho_state_load(dev, at, len);
+	return vho_state_load(dev, VHO_STATE_HAND_OVER, at, len);
 }
 
 int handover_load(struct vu_session *s, struct vho_dev *dev, struct handover *h, int *listen_fd)

@@ -17,7 +17,6 @@
 #include "net_state.h"
 
 #define BIT(b) (1ULL << (b))
-#define MTU_MIN 68 // VIRTIO 1.3, 5.1.4.1
 #define CTRL_BUDGET 64 // commands in one go
 #define REST_MAX_US 2
 #define CTRL_SEGMENTS 64
@@ -266,14 +265,19 @@ void vho_net_ctrl_poll(struct vho_net *net)
 	vho_dev_changed(&net->dev); // offloads in force are part of what the port can take
 }
 
+void vho_net_mtu_set(struct vho_net *net, uint16_t mtu)
+{
+	atomic_store_explicit(&net->mtu, mtu, memory_order_relaxed);
+	limits_changed(net);
+}
+
 static int set_mtu(struct vho_dev *dev, uint16_t mtu)
 {
 	struct vho_net *net = net_of(dev);
 
-	if (mtu < MTU_MIN)
+	if (mtu < VHO_NET_MTU_MIN)
 		return -EINVAL;
-	atomic_store_explicit(&net->mtu, mtu, memory_order_relaxed);
-	limits_changed(net);
+	vho_net_mtu_set(net, mtu);
 	vho_dev_changed(dev);
 	return 0;
 }
@@ -364,8 +368,8 @@ int vho_net_create(
 	struct vho_net *net;
 	int ret;
 
-	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX || conf->mtu < MTU_MIN ||
-		conf->speed_mbps > SPEED_MAX || !conf->pool ||
+	if (conf->max_pairs == 0 || conf->max_pairs > VHO_NET_PAIRS_MAX ||
+		conf->mtu < VHO_NET_MTU_MIN || conf->speed_mbps > SPEED_MAX || !conf->pool ||
 		rte_pktmbuf_data_room_size(conf->pool) < RTE_PKTMBUF_HEADROOM + 256)
 		return -EINVAL;
 	if (conf->max_pairs > 1)

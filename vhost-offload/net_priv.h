@@ -76,6 +76,11 @@ struct vho_net {
 	struct vho_net_ctrl ctrl;
 };
 
+#define VHO_NET_MTU_MIN 68u // VIRTIO 1.3, 5.1.4.1
+
+/* Another MTU, not below that, and what follows from it. Control thread. */
+void vho_net_mtu_set(struct vho_net *net, uint16_t mtu);
+
 /* Call the driver of queue idx now, or when more packets are there. The queue's worker. */
 void vho_net_notify_later(struct vho_net *net, unsigned idx);
 

@@ -26,12 +26,14 @@ enum {
 	 */
 	PART_HASH = 5,
 	PART_COAL = 6, // packets and microseconds (4 each) of each queue
+	PART_LINK = 7, // MTU (2), link up (1), RARP due (1), for which MAC (6)
 };
 #define CONTROL_LEN 18u
 #define TABLE_LEN_MAX (6u * VHO_NET_FILTER_MACS)
 #define VLANS_LEN (VHO_NET_FILTER_VLANS / 8u)
 #define HASH_LEN (10u + VHO_NET_HASH_KEY)
 #define COAL_EACH 8u
+#define LINK_LEN 10u
 
 /* Flags of PART_CONTROL. */
 #define PROMISC 1u
@@ -53,6 +55,7 @@ const struct vho_state_part vho_net_state_parts[VHO_STATE_PARTS] = {
 	[PART_VLANS] = { VLANS_LEN, VLANS_LEN },
 	[PART_HASH] = { HASH_LEN, HASH_LEN + 2 * VHO_NET_RSS_TABLE },
 	[PART_COAL] = { 2 * COAL_EACH, 2 * VHO_NET_PAIRS_MAX *COAL_EACH },
+	[PART_LINK] = { LINK_LEN, LINK_LEN, .hand_over = true },
 };
 
 static uint16_t flags_of(const struct vho_net_ctrl_saved *s, bool if_past)
@@ -162,6 +165,42 @@ static bool load_coal(struct dpu_cur *in, uint64_t *coal, unsigned n)
 	return true;
 }
 
+/* What the front-end and the operator have said, and neither says to the next process. */
+static void save_link(struct vho_state_out *out, const struct vho_net *net)
+{
+	uint8_t *at = vho_state_put(out, PART_LINK, LINK_LEN);
+
+	if (!at)
+		return;
+	at = put16(at, atomic_load_explicit(&net->mtu, memory_order_relaxed));
+	*at++ = atomic_load_explicit(&net->link_up, memory_order_relaxed);
+	*at++ = atomic_load_explicit(&net->rarp_due, memory_order_relaxed);
+	memcpy(at, net->rarp_mac, sizeof(net->rarp_mac));
+}
+
+struct link {
+	uint16_t mtu;
+	uint8_t up, rarp_due, mac[6];
+};
+
+static bool load_link(struct dpu_cur *in, struct link *l)
+{
+	l->mtu = dpu_cur_le16(in);
+	l->up = dpu_cur_u8(in);
+	l->rarp_due = dpu_cur_u8(in);
+	dpu_cur_copy(in, l->mac, sizeof(l->mac));
+	return l->mtu >= VHO_NET_MTU_MIN && l->up <= 1 && l->rarp_due <= 1;
+}
+
+static void apply_link(struct vho_net *net, const struct link *l)
+{
+	vho_net_mtu_set(net, l->mtu);
+	atomic_store_explicit(&net->link_up, l->up, memory_order_relaxed);
+	memcpy(net->rarp_mac, l->mac, sizeof(net->rarp_mac));
+	// Pairs with the acquire of the worker that sends it
+	atomic_store_explicit(&net->rarp_due, l->rarp_due, memory_order_release);
+}
+
 void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 {
 	const struct vho_net *net = dev->owner;
@@ -174,6 +213,8 @@ void vho_net_state_save(const struct vho_dev *dev, struct vho_state_out *out)
 	uint8_t *at;
 
 	static_assert(sizeof(control) == CONTROL_LEN, "PART_CONTROL");
+	if (out->way == VHO_STATE_HAND_OVER)
+		save_link(out, net);
 	if (!net->has_kept && !net->ctrl_seen)
 		return;
 	if (!net->has_kept)
@@ -227,39 +268,53 @@ static bool load_hash(struct dpu_cur *in, uint16_t max_pairs, struct vho_net_has
 	return true;
 }
 
-int vho_net_state_load(struct vho_dev *dev, struct dpu_cur *parts)
+/* What the control queue set. False: a value that a driver could not have set here. */
+static bool load_control(struct vho_net *net, struct dpu_cur *parts, struct vho_net_ctrl_saved *s)
 {
 	struct dpu_cur *control = &parts[PART_CONTROL];
-	struct vho_net_ctrl_saved s = { .pairs = 0 };
-	struct vho_net *net = dev->owner;
 	uint16_t flags;
 
-	if (!control->at) {
-		net->has_kept = false; // the control queue was not ours
-		return 0;
-	}
-	dpu_cur_copy(control, s.filter.mac, 6);
+	dpu_cur_copy(control, s->filter.mac, 6);
 	flags = dpu_cur_le16(control);
-	s.pairs = dpu_cur_le16(control);
-	s.guest_offloads = dpu_cur_le64(control);
-	if ((flags & ~FLAGS) || (s.filter.mac[0] & 1) || s.pairs > net->max_pairs ||
-		(s.guest_offloads & ~dev->features_offered))
-		return -EINVAL;
-	set_flags(&s, flags);
-	if (!load_table(&parts[PART_UNICAST], s.filter.uni, &s.filter.n_uni, flags & UNI_FULL) ||
-		!load_table(&parts[PART_MULTICAST], s.filter.multi, &s.filter.n_multi,
+	s->pairs = dpu_cur_le16(control);
+	s->guest_offloads = dpu_cur_le64(control);
+	if ((flags & ~FLAGS) || (s->filter.mac[0] & 1) || s->pairs > net->max_pairs ||
+		(s->guest_offloads & ~net->dev.features_offered))
+		return false;
+	set_flags(s, flags);
+	if (!load_table(&parts[PART_UNICAST], s->filter.uni, &s->filter.n_uni, flags & UNI_FULL) ||
+		!load_table(&parts[PART_MULTICAST], s->filter.multi, &s->filter.n_multi,
 			flags & MULTI_FULL))
-		return -EINVAL;
-	s.has_hash = parts[PART_HASH].at != NULL;
-	if (s.has_hash && !load_hash(&parts[PART_HASH], net->max_pairs, &s.hash))
-		return -EINVAL;
-	if (!load_coal(&parts[PART_COAL], s.coal, 2u * net->max_pairs))
-		return -EINVAL;
+		return false;
+	s->has_hash = parts[PART_HASH].at != NULL;
+	if (s->has_hash && !load_hash(&parts[PART_HASH], net->max_pairs, &s->hash))
+		return false;
+	if (!load_coal(&parts[PART_COAL], s->coal, 2u * net->max_pairs))
+		return false;
 	for (unsigned i = 0; parts[PART_VLANS].at && i < VLANS_LEN / 8; i++)
-		s.filter.vlans[i] = dpu_cur_le64(&parts[PART_VLANS]);
+		s->filter.vlans[i] = dpu_cur_le64(&parts[PART_VLANS]);
+	return true;
+}
+
+int vho_net_state_load(struct vho_dev *dev, struct dpu_cur *parts)
+{
+	struct vho_net_ctrl_saved s = { .pairs = 0 };
+	struct vho_net *net = dev->owner;
+	struct dpu_cur control = parts[PART_CONTROL];
+	struct link l;
+
+	if (control.at && !load_control(net, parts, &s))
+		return -EINVAL;
+	if (parts[PART_LINK].at && !load_link(&parts[PART_LINK], &l))
+		return -EINVAL;
+	if (parts[PART_LINK].at)
+		apply_link(net, &l);
+	net->has_kept = control.at != NULL; // else the control queue was not ours
+	if (!control.at)
+		return 0;
 	net->kept = s;
-	net->kept_if_past = flags & IF_PAST;
-	net->has_kept = true;
+	dpu_cur_skip(&control, 6);
+	net->kept_if_past = dpu_cur_le16(&control) & IF_PAST;
 	return 0;
 }
 

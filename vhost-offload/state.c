@@ -43,9 +43,9 @@ uint8_t *vho_state_put(struct vho_state_out *out, uint16_t tag, uint32_t len)
 	return reserve(out, len);
 }
 
-int vho_state_save(const struct vho_dev *dev, void *buf, size_t size)
+int vho_state_save(const struct vho_dev *dev, enum vho_state_way way, void *buf, size_t size)
 {
-	struct vho_state_out out = { .at = buf, .size = size };
+	struct vho_state_out out = { .at = buf, .size = size, .way = way };
 	struct state_header h = {
 		.magic = dpu_le32_put(MAGIC),
 		.version = dpu_le16_put(VHO_STATE_VERSION),
@@ -64,7 +64,8 @@ int vho_state_save(const struct vho_dev *dev, void *buf, size_t size)
 }
 
 /* The next part goes where its tag belongs. 1, 0 at the end, or an error of vho_state_load(). */
-static int take_part(const struct vho_dev_type *type, struct dpu_cur *in, struct dpu_cur *parts)
+static int take_part(const struct vho_dev_type *type, enum vho_state_way way, struct dpu_cur *in,
+	struct dpu_cur *parts)
 {
 	uint16_t tag = dpu_cur_le16(in), reserved = dpu_cur_le16(in);
 	uint32_t len = dpu_cur_le32(in);
@@ -76,7 +77,8 @@ static int take_part(const struct vho_dev_type *type, struct dpu_cur *in, struct
 		return len == 0 && in->left == 0 ? 0 : -EBADMSG;
 	if (tag >= VHO_STATE_OPTIONAL)
 		return 1;
-	if (!type->state_load || tag >= VHO_STATE_PARTS || !type->state_parts[tag].max)
+	if (!type->state_load || tag >= VHO_STATE_PARTS || !type->state_parts[tag].max ||
+		(type->state_parts[tag].hand_over && way != VHO_STATE_HAND_OVER))
 		return -EPROTO;
 	if (len < type->state_parts[tag].min || len > type->state_parts[tag].max || parts[tag].at)
 		return -EBADMSG;
@@ -84,7 +86,7 @@ static int take_part(const struct vho_dev_type *type, struct dpu_cur *in, struct
 	return 1;
 }
 
-int vho_state_load(struct vho_dev *dev, const void *buf, size_t len)
+int vho_state_load(struct vho_dev *dev, enum vho_state_way way, const void *buf, size_t len)
 {
 	struct dpu_cur parts[VHO_STATE_PARTS] = { { .at = NULL } };
 	struct dpu_cur in = dpu_cur_init(buf, len);
@@ -99,7 +101,7 @@ int vho_state_load(struct vho_dev *dev, const void *buf, size_t len)
 		return -EPROTO;
 	in.left = total - sizeof(struct state_header);
 	do // each part takes bytes, of which there are at most `total`
-		ret = take_part(dev->type, &in, parts);
+		ret = take_part(dev->type, way, &in, parts);
 	while (ret > 0);
 	if (ret < 0)
 		return ret;

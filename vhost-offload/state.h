@@ -28,10 +28,17 @@
 #define VHO_STATE_END 0xffffu
 #define VHO_STATE_OPTIONAL 0x8000u
 
+/*
+ * Where the device goes: to another front-end, which sets it up anew, or to another process under
+ * the same one, which says nothing twice (handover.h). The second takes more parts along.
+ */
+enum vho_state_way { VHO_STATE_MIGRATE, VHO_STATE_HAND_OVER };
+
 /* Bytes being written. Nothing is written past `size`; `full` then says so. */
 struct vho_state_out {
 	uint8_t *at; // borrowed
 	size_t len, size;
+	enum vho_state_way way;
 	bool full;
 };
 
@@ -42,16 +49,16 @@ uint8_t *vho_state_put(struct vho_state_out *out, uint16_t tag, uint32_t len);
  * Write the state of dev to buf: the number of bytes, or -ENOSPC. Control thread; no queue of the
  * device runs, so that nothing changes under us.
  */
-int vho_state_save(const struct vho_dev *dev, void *buf, size_t size);
+int vho_state_save(const struct vho_dev *dev, enum vho_state_way way, void *buf, size_t size);
 
 /*
  * Take over a state: all of it or nothing. Bytes after its end are not looked at.
  *
  * Returns 0, or
  *   -EBADMSG  not a state, cut off, or a part with a wrong length or twice
- *   -EPROTO   another version or kind of device, or a part that is unknown
+ *   -EPROTO   another version or kind of device, or a part that is unknown or does not go this way
  *   -EINVAL   a value that this device cannot have
  *
  * Control thread; no queue of the device runs. Spec: vhost-user, "Migrating back-end state".
  */
-int vho_state_load(struct vho_dev *dev, const void *buf, size_t len);
+int vho_state_load(struct vho_dev *dev, enum vho_state_way way, const void *buf, size_t len);

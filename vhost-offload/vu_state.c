@@ -41,7 +41,7 @@ static int channel(size_t len)
 static int save(const struct vho_dev *dev)
 {
 	uint8_t buf[VHO_STATE_MAX];
-	int len = vho_state_save(dev, buf, sizeof(buf));
+	int len = vho_state_save(dev, VHO_STATE_MIGRATE, buf, sizeof(buf));
 	int fd, ret;
 
 	if (len < 0)
@@ -107,7 +107,7 @@ static int load(struct vu_session *s)
 	if (ret == 0 && vho_dev_any_started(s->dev))
 		ret = -EBUSY;
 	if (ret == 0)
-		ret = vho_state_load(s->dev, buf, (size_t)n);
+		ret = vho_state_load(s->dev, VHO_STATE_MIGRATE, buf, (size_t)n);
 	if (ret == 0)
 		dpu_info("vhost-user: device state taken over", "dev=%s", s->dev->name);
 	return ret;

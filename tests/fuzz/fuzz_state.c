@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Fuzz target: the state of a NIC that a front-end hands over after a migration. What is taken must
- * be what a driver could have set, and must come out again as it went in.
+ * Fuzz target: the state of a NIC that another process hands over, which has more parts than one that
+ * a front-end brings after a migration. What is taken must be what a driver could have set, and must
+ * come out again as it went in.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +54,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	net.dev.type = &type;
 	net.dev.owner = &net;
 	net.dev.features_offered = UINT64_MAX;
-	if (vho_state_load(&net.dev, exact, size) == 0) {
+	if (vho_state_load(&net.dev, VHO_STATE_HAND_OVER, exact, size) == 0) {
 		if (net.has_kept)
 			check(&net);
-		n = vho_state_save(&net.dev, once, sizeof(once));
-		if (n < 0 || vho_state_load(&net.dev, once, (size_t)n) ||
-			vho_state_save(&net.dev, twice, sizeof(twice)) != n ||
+		n = vho_state_save(&net.dev, VHO_STATE_HAND_OVER, once, sizeof(once));
+		if (n < 0 || vho_state_load(&net.dev, VHO_STATE_HAND_OVER, once, (size_t)n) ||
+			vho_state_save(&net.dev, VHO_STATE_HAND_OVER, twice, sizeof(twice)) != n ||
 			memcmp(once, twice, (size_t)n))
 			abort();
 	}

@@ -6,6 +6,9 @@
  */
 #include "handover_disk.h"
 
+#include "blk_req.h"
+#include "state.h"
+
 static unsigned rounds = 50;
 
 static const struct blk_row rows[] = {
@@ -98,12 +101,41 @@ static void back_and_forth(void **state)
 	store_remove(&run);
 }
 
+/*
+ * A front-end that has read the cache mode before any ring ran goes on showing it to the guest: the
+ * next process must not take that session for one that it knows nothing of.
+ */
+static void what_was_seen_goes_along(void **state)
+{
+	const struct blk_row row = { .store = STORE_RAM, .write_through = true };
+	const struct run run = { .row = &row };
+	static struct back from, to;
+	uint8_t buf[VHO_STATE_MAX], config[64];
+	int len;
+
+	(void)state;
+	back_open(&from, &run, NULL);
+	back_open(&to, &run, NULL);
+	from.b.dev->type->config_read(from.b.dev, 0, config, sizeof(config));
+	len = vho_state_save(from.b.dev, VHO_STATE_MIGRATE, buf, sizeof(buf));
+	assert_int_equal(vho_state_load(to.b.dev, VHO_STATE_MIGRATE, buf, (size_t)len), 0);
+	assert_false(to.blk->wce_seen); // another front-end, which has not
+	len = vho_state_save(from.b.dev, VHO_STATE_HAND_OVER, buf, sizeof(buf));
+	assert_int_equal(vho_state_load(to.b.dev, VHO_STATE_MIGRATE, buf, (size_t)len), -EPROTO);
+	assert_int_equal(vho_state_load(to.b.dev, VHO_STATE_HAND_OVER, buf, (size_t)len), 0);
+	assert_true(to.blk->wce_seen && !to.blk->wce_known);
+	back_close(&from);
+	back_close(&to);
+}
+
 int main(int argc, char **argv)
 {
+	static const struct CMUnitTest tests[] = { cmocka_unit_test(what_was_seen_goes_along) };
 	int failed = 0;
 
 	rounds = ho_rounds(argc, argv, rounds);
 	dpu_log_level_set(DPU_LOG_ERR);
+	failed |= cmocka_run_group_tests(tests, NULL, NULL);
 	RUN_ROWS(rows, back_and_forth, failed);
 	return failed;
 }

@@ -410,7 +410,7 @@ static void hostile_bytes(void **state)
 	(void)state;
 	n = good_state(buf);
 	for (size_t len = 0; len < n; len++) {
-		assert_int_not_equal(vho_state_load(&to.net->dev, buf, len), 0);
+		assert_int_not_equal(vho_state_load(&to.net->dev, VHO_STATE_MIGRATE, buf, len), 0);
 		assert_false(to.net->has_kept);
 	}
 	for (size_t at = 0; at < n; at++)
@@ -418,7 +418,7 @@ static void hostile_bytes(void **state)
 			memcpy(bad, buf, n);
 			bad[at] ^= (uint8_t)flip;
 			to.net->has_kept = false;
-			if (vho_state_load(&to.net->dev, bad, n) == 0)
+			if (vho_state_load(&to.net->dev, VHO_STATE_MIGRATE, bad, n) == 0)
 				assert_true(to.net->kept.pairs <= PAIRS &&
 					    to.net->kept.filter.n_uni <= VHO_NET_FILTER_MACS);
 		}
