@@ -410,8 +410,8 @@ static int *next_fd(struct reader *r)
 typedef bool kind_fn(int fd);
 
 /*
- * The same, the caller's from now on; -1 when the bit is clear. One of another kind makes the cursor
- * bad and stays h's, which closes it without waiting.
+ * The same, the caller's from now on; -1 when the bit is clear. One of another kind makes the
+ * cursor bad and stays h's, which closes it without waiting.
  */
 static int take_fd(struct reader *r, uint32_t bits, uint32_t bit, kind_fn *is)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Fuzz target: the state of a NIC that another process hands over, which has more parts than one that
- * a front-end brings after a migration. What is taken must be what a driver could have set, and must
- * come out again as it went in.
+ * Fuzz target: the state of a NIC that another process hands over; one that a front-end brings after
+ * a migration has fewer parts. What is taken must be what a driver could have set, and must come out
+ * again as it went in.
  */
 #include <stdlib.h>
 #include <string.h>
