@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Fuzz target: the state of a NIC that another process hands over; one that a front-end brings after
- * a migration has fewer parts. What is taken must be what a driver could have set, and must come out
- * again as it went in.
+ * Fuzz target: the state of a NIC that another process hands over; one that a front-end brings
+ * after a migration has fewer parts. What is taken must be what a driver could have set, and must
+ * come out again as it went in.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	net.dev.type = &type;
 	net.dev.owner = &net;
 	net.dev.features_offered = UINT64_MAX;
+	vho_net_mtu_set(&net, 1500);
 	if (vho_state_load(&net.dev, VHO_STATE_HAND_OVER, exact, size) == 0) {
 		if (net.has_kept)
 			check(&net);
