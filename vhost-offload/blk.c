@@ -18,6 +18,7 @@
 #define BIT(n) (1ULL << (n))
 #define QUEUES_MAX 256
 #define SEG_MAX_MAX 1022
+#define IOMMU_IOV 1024 // pieces of a request whose pages the guest's IOMMU scatters
 /* The headers of some systems do not know all of them. */
 #ifndef VIRTIO_BLK_F_SECURE_ERASE
 #define VIRTIO_BLK_F_SECURE_ERASE 16
@@ -258,7 +259,10 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	struct blk_queue *bq = &blk->queues[idx];
 	struct vho_queue *q = &dev->queues[idx].q;
 	unsigned n = blk->depth < q->size ? blk->depth : q->size;
+	uint16_t iov_max = (uint16_t)(blk->seg_max + BLK_IOV_EXTRA);
 
+	if (q->iotlb && iov_max < IOMMU_IOV)
+		iov_max = IOMMU_IOV;
 	assert(!bq->pool);
 	settle_wce(blk, idx);
 	bq->q = q;
@@ -268,7 +272,7 @@ static int queue_setup(struct vho_dev *dev, unsigned idx)
 	bq->max_erase = has(blk, VIRTIO_BLK_F_SECURE_ERASE) ? blk->limits.max_erase_sectors : 0;
 	bq->lifetime = has(blk, VIRTIO_BLK_F_LIFETIME);
 	bq->at_once = blk->ops->at_once && blk->limits.at_once && !blk->limits.flush;
-	return blk_pool_create(bq, n, (uint16_t)(blk->seg_max + BLK_IOV_EXTRA), &bq->pool);
+	return blk_pool_create(bq, n, iov_max, &bq->pool);
 }
 
 static void queue_teardown(struct vho_dev *dev, unsigned idx)

@@ -409,7 +409,7 @@ bool blk_burst_ok(const struct blk_queue *bq)
 {
 	const struct vho_queue *q = bq->q;
 
-	return q->mem && !q->broken && !vho_queue_faulted(q) && !q->log.base && q->batch_len == 0 &&
+	return q->mem && !q->broken && !vho_queue_faulted(q) && !q->watched && q->batch_len == 0 &&
 	       (!q->in_order || q->pop_order == q->push_order) &&
 	       (!q->inflight ||
 		       (q->resubmit_next == q->inflight->n_resubmit &&

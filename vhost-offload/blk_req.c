@@ -230,6 +230,9 @@ static unsigned segments(const struct blk_queue *bq, const struct blk_req *r, st
 	unsigned n = d.end - d.first;
 	uint64_t a, b;
 
+	if (bq->q->iotlb)
+		return 0; // pages of one buffer may lie anywhere: the driver's count is not known
+
 	for (unsigned i = d.first + 1; i < d.end; i++) {
 		const struct iovec *v = &r->iov[i - 1];
 		const struct vho_mem_map_entry *e;

@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "iommu.h"
 #include "postcopy.h"
 
 #define LOG_PAGE 4096u // bytes that one bit of the dirty log stands for
@@ -28,7 +29,8 @@
 	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_RING_PACKED |                    \
 		1ULL << VIRTIO_RING_F_EVENT_IDX | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
 		1ULL << VIRTIO_F_IN_ORDER | 1ULL << VIRTIO_F_ANY_LAYOUT |               \
-		1ULL << VIRTIO_F_RING_RESET | 1ULL << VHO_F_NOTIFICATION_DATA)
+		1ULL << VIRTIO_F_RING_RESET | 1ULL << VHO_F_NOTIFICATION_DATA |         \
+		1ULL << VIRTIO_F_ACCESS_PLATFORM)
 
 void vho_dev_changed(struct vho_dev *dev)
 {
@@ -194,6 +196,7 @@ void vho_dev_detach(struct vho_dev *dev)
 	replace_log(dev, (struct vho_dirty_log){ 0 }, NULL, 0, -1);
 	dev->log_on = false;
 	atomic_store_explicit(&dev->log_faulted, false, memory_order_relaxed);
+	vho_iommu_end(dev);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->protocol_features = 0;
@@ -206,9 +209,17 @@ void vho_dev_detach(struct vho_dev *dev)
 
 int vho_dev_set_features(struct vho_dev *dev, uint64_t features)
 {
+	int ret;
+
 	if (features & ~dev->features_offered)
 		return -EINVAL;
 	dev->features = features;
+	ret = vho_iommu_settle(dev);
+	if (ret < 0) {
+		dev->features = 0;
+		dev->features_set = false;
+		return ret;
+	}
 	dev->features_set = true;
 	if (dev->type->features_set)
 		dev->type->features_set(dev);
@@ -221,6 +232,7 @@ void vho_dev_set_mem(struct vho_dev *dev, struct vho_mem *mem)
 	vho_dev_stop_all(dev);
 	vho_mem_put(dev->mem);
 	dev->mem = mem;
+	vho_iommu_remap(dev);
 	vho_dev_start_all(dev);
 }
 
@@ -282,13 +294,27 @@ static bool queue_ready(struct vho_dev *dev, unsigned idx)
 	return dev->type->kind == VHO_DEV_NET && idx % 2 == 1 && !is_control(dev, idx);
 }
 
-static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *conf)
+/* Guest physical addresses of a ring's parts, which the front-end gave as its own. */
+static int ring_at(
+	const struct vho_dev *dev, const struct vho_dev_queue *dq, struct vho_queue_conf *conf)
 {
-	const struct vho_dev_queue *dq = &dev->queues[idx];
 	uint64_t n = dq->size;
 	bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
 	uint64_t driver_len = packed ? 4 : 6 + 2 * n;
 	uint64_t device_len = packed ? 4 : 6 + 8 * n;
+	int ret = vho_mem_uva_to_gpa(dev->mem, dq->desc_uva, 16 * n, &conf->desc_gpa);
+
+	if (ret == 0)
+		ret = vho_mem_uva_to_gpa(dev->mem, dq->driver_uva, driver_len, &conf->driver_gpa);
+	if (ret == 0)
+		ret = vho_mem_uva_to_gpa(dev->mem, dq->device_uva, device_len, &conf->device_gpa);
+	return ret;
+}
+
+static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *conf)
+{
+	const struct vho_dev_queue *dq = &dev->queues[idx];
+	bool packed = dev->features >> VIRTIO_F_RING_PACKED & 1;
 	int ret;
 
 	*conf = (struct vho_queue_conf){
@@ -300,16 +326,15 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 		.err_fd = dq->err_fd,
 		.out_only = dev->type->kind == VHO_DEV_NET && idx % 2 == 1 && !is_control(dev, idx),
 	};
-	if (n > VHO_QUEUE_SIZE_MAX)
+	if (dq->size > VHO_QUEUE_SIZE_MAX)
 		return -EINVAL;
 	// DPDK's virtio-user gives only the available half for a fresh packed ring
 	if (packed && dq->base == 0x8000)
 		conf->base = 0x80008000;
-	ret = vho_mem_uva_to_gpa(dev->mem, dq->desc_uva, 16 * n, &conf->desc_gpa);
-	if (ret == 0)
-		ret = vho_mem_uva_to_gpa(dev->mem, dq->driver_uva, driver_len, &conf->driver_gpa);
-	if (ret == 0)
-		ret = vho_mem_uva_to_gpa(dev->mem, dq->device_uva, device_len, &conf->device_gpa);
+	if (dev->iotlb)
+		ret = vho_iommu_ring(dev, idx, conf);
+	else
+		ret = ring_at(dev, dq, conf);
 	if (ret < 0)
 		return ret;
 	if (dev->inflight)
@@ -320,7 +345,8 @@ static int queue_conf(struct vho_dev *dev, unsigned idx, struct vho_queue_conf *
 	if (dev->log_on) {
 		conf->log = dev->log;
 		conf->log_used = dq->log_used;
-		conf->used_log_gpa = dq->log_gpa;
+		// QEMU gives the IOVA here when there is an IOMMU
+		conf->used_log_gpa = dev->iotlb ? conf->device_gpa : dq->log_gpa;
 	}
 	return 0;
 }
@@ -408,6 +434,8 @@ int vho_dev_queue_try_start(struct vho_dev *dev, unsigned idx)
 		return 0;
 	control = is_control(dev, idx);
 	ret = queue_conf(dev, idx, &conf);
+	if (ret == -EAGAIN)
+		return 0; // comes up when the front-end has said where it lies
 	if (ret == 0 && memory_is_late(dev)) {
 		ret = vho_postcopy_ring(dev->postcopy, idx, &conf, dq->kick_fd);
 		if (ret == 0)
@@ -500,6 +528,7 @@ bool vho_dev_any_started(const struct vho_dev *dev)
 /* What both kinds of reset do; the rings have been reset. */
 static void reset_rest(struct vho_dev *dev)
 {
+	vho_iommu_end(dev);
 	dev->features = 0;
 	dev->features_set = false;
 	dev->status = 0;

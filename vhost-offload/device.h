@@ -122,12 +122,18 @@ struct vho_dev {
 	_Atomic bool log_faulted; // the front-end cut the log short under us
 	bool log_on; // VHOST_F_LOG_ALL: queues get the log
 	struct vho_postcopy *postcopy; // owned; NULL: memory is all there
+	struct vho_iotlb *iotlb; // owned; NULL without ACCESS_PLATFORM (iommu.h)
+	struct vho_iommu_stats iommu_stats; // over all sessions
+	void *iommu_watch, *iommu_timer;
+	/* From the transport: ask the front-end where iova lies. May be NULL, and may be lost. */
+	void (*iommu_ask)(void *arg, uint64_t iova, uint8_t perm);
+	void *iommu_arg;
 };
 
 /*
  * Fill a caller's zeroed `dev`: allocate n_queues queues, add the ring features that the engine has
  * (VERSION_1, RING_PACKED, EVENT_IDX, INDIRECT_DESC, IN_ORDER, ANY_LAYOUT, RING_RESET,
- * NOTIFICATION_DATA bits) to `features` but
+ * NOTIFICATION_DATA, ACCESS_PLATFORM bits) to `features` but
  * not those in `off`. Returns 0, -EINVAL or -ENOMEM.
  */
 int vho_dev_init(struct vho_dev *dev, const struct vho_dev_type *type, void *owner,
@@ -139,7 +145,10 @@ void vho_dev_fini(struct vho_dev *dev);
 void vho_dev_attach(struct vho_dev *dev);
 void vho_dev_detach(struct vho_dev *dev);
 
-/* 0, or -EINVAL when bits were not offered. Stops nothing: features come before queues. */
+/*
+ * 0, or -EINVAL when bits were not offered, or the errors of vho_iommu_settle(). Stops nothing:
+ * features come before queues.
+ */
 int vho_dev_set_features(struct vho_dev *dev, uint64_t features);
 
 /*

@@ -529,6 +529,6 @@ static inline void vho_finish(struct vho_queue *q, struct vho_stage *st, unsigne
  */
 static inline bool vho_burst_ok(const struct vho_queue *q)
 {
-	return !q->inflight && !q->log.base && q->batch_len == 0 &&
+	return !q->inflight && !q->watched && q->batch_len == 0 &&
 	       (!q->in_order || q->pop_order == q->push_order);
 }

@@ -12,6 +12,9 @@
 
 #define DIRTY_PAGE_SHIFT 12
 
+/* No address is in it. */
+static const struct vho_mem nowhere;
+
 const char *vho_queue_error_name(enum vho_queue_error e)
 {
 	static const char *const names[] = {
@@ -22,6 +25,7 @@ const char *vho_queue_error_name(enum vho_queue_error e)
 		[VHO_QUEUE_ERR_BAD_INDIRECT] = "bad_indirect",
 		[VHO_QUEUE_ERR_TOO_LONG] = "too_long",
 		[VHO_QUEUE_ERR_MEM_FAULT] = "mem_fault",
+		[VHO_QUEUE_ERR_NO_ACCESS] = "no_access",
 	};
 
 	static_assert(sizeof(names) / sizeof(names[0]) == VHO_QUEUE_ERR_COUNT, "a name for each");
@@ -76,9 +80,18 @@ int vho_queue_setup(struct vho_queue *q, const struct vho_queue_conf *conf)
 	q->inflight = conf->inflight;
 	q->log = conf->log;
 	q->log_used = conf->log.base && conf->log_used;
+	q->watched = conf->log.base || conf->iotlb;
 	q->used_gpa = conf->used_log_gpa;
 	q->desc_gpa = conf->desc_gpa;
 	q->mem = vho_mem_get(conf->mem);
+	q->direct = conf->iotlb ? &nowhere : q->mem;
+	q->iotlb = conf->iotlb;
+	if (q->iotlb) {
+		ret = vho_iotlb_queue_setup(
+			q->iotlb, q->size, q->max_chain, dpu_counter_read(&q->stats.requests));
+		if (ret)
+			goto err;
+	}
 	if (q->in_order) {
 		uint32_t n = 1;
 
@@ -113,6 +126,9 @@ void vho_queue_teardown(struct vho_queue *q)
 	vho_mem_put(q->mem);
 	free(q->held);
 	q->mem = NULL;
+	q->direct = NULL;
+	q->iotlb = NULL;
+	q->watched = false;
 	q->held = NULL;
 	q->inflight = NULL;
 	q->last_region = NULL;
@@ -157,6 +173,32 @@ int vho_queue_fail(struct vho_queue *q, enum vho_queue_error why, int err)
 	return err;
 }
 
+/* What an error of vho_iotlb_at() means for the ring. */
+static int not_there(struct vho_queue *q, int err)
+{
+	if (err == -EAGAIN)
+		return err; // not now
+	return vho_queue_fail(
+		q, err == -EACCES ? VHO_QUEUE_ERR_NO_ACCESS : VHO_QUEUE_ERR_BAD_ADDRESS, -EFAULT);
+}
+
+/* An address that is not as usual: in two regions, behind an IOMMU, or nowhere; NULL with *ret. */
+__attribute__((cold, noinline)) static void *elsewhere(
+	struct vho_queue *q, uint64_t addr, uint64_t *part, bool in, int *ret)
+{
+	void *p;
+
+	if (q->iotlb && *part == 0)
+		return q; // nothing is reached by it, and drivers need not map it
+	if (q->iotlb)
+		p = vho_iotlb_at(q, addr, part, in ? VHO_IOTLB_WRITE : VHO_IOTLB_READ, ret);
+	else
+		p = vho_mem_span(q->mem, addr, part);
+	if (!p)
+		*ret = not_there(q, q->iotlb ? *ret : -EFAULT);
+	return p;
+}
+
 int vho_chain_add(
 	struct vho_queue *q, struct vho_chain *c, uint64_t addr, uint32_t len, uint16_t flags)
 {
@@ -174,12 +216,13 @@ int vho_chain_add(
 		c->empty_in = true;
 	do {
 		uint64_t part = left;
-		uint8_t *p = vho_mem_at_hint(q->mem, &q->last_region, addr, part);
+		uint8_t *p = vho_mem_at_hint(q->direct, &q->last_region, addr, part);
+		int ret;
 
 		if (!p)
-			p = vho_mem_span(q->mem, addr, &part);
+			p = elsewhere(q, addr, &part, in, &ret);
 		if (!p)
-			return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_ADDRESS, -EFAULT);
+			return ret;
 		if (part == 0)
 			break;
 		if (c->n_out + c->n_in + c->n_empty >= c->max)
@@ -204,9 +247,15 @@ int vho_chain_table(struct vho_queue *q, uint64_t addr, uint32_t len, uint32_t *
 	*n = len / sizeof(struct vring_desc);
 	if (!q->indirect || len == 0 || len % sizeof(struct vring_desc) || *n > q->max_chain)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_INDIRECT, -EBADMSG);
-	*table = vho_mem_at_hint(q->mem, &q->last_region, addr, len);
-	if (!*table)
-		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_ADDRESS, -EFAULT);
+	*table = vho_mem_at_hint(q->direct, &q->last_region, addr, len);
+	if (!*table) {
+		int ret = -EFAULT;
+
+		if (q->iotlb)
+			*table = vho_iotlb_table_at(q, addr, len, &ret);
+		if (!*table)
+			return not_there(q, ret);
+	}
 	return 0;
 }
 
@@ -231,7 +280,7 @@ int vho_queue_pop(struct vho_queue *q, struct vho_chain *c)
 	c->out_len = c->in_len = 0;
 	ret = q->packed ? vho_packed_pop(q, c) : vho_split_pop(q, c);
 	if (ret <= 0)
-		return ret;
+		return ret == -EAGAIN ? 0 : ret;
 	c->elem.in = c->iov + c->n_out;
 	c->elem.n_in = c->n_in;
 	c->elem.order = q->pop_order++;
@@ -248,6 +297,14 @@ static void log_chain(const struct vho_queue *q, const struct vho_elem *e)
 			vho_queue_log_write(q, gpa, e->in[i].iov_len);
 }
 
+static void watched_push(struct vho_queue *q, const struct vho_elem *e)
+{
+	if (q->log.base)
+		log_chain(q, e);
+	if (q->iotlb)
+		vho_iotlb_pushed(q, e->order);
+}
+
 static void push_now(struct vho_queue *q, const struct vho_elem *e, uint32_t written)
 {
 	if (q->packed)
@@ -260,8 +317,8 @@ void vho_queue_push(struct vho_queue *q, const struct vho_elem *e, uint32_t writ
 {
 	if (!q->mem)
 		return;
-	if (q->log.base)
-		log_chain(q, e);
+	if (q->watched)
+		watched_push(q, e);
 	if (!q->in_order) {
 		push_now(q, e, written);
 		return;
@@ -300,7 +357,7 @@ void vho_queue_notify(struct vho_queue *q)
 
 bool vho_queue_ready(struct vho_queue *q)
 {
-	if (!q->mem || q->broken)
+	if (!q->mem || q->broken || (q->iotlb && vho_iotlb_waits(q->iotlb)))
 		return false;
 	return q->packed ? vho_packed_ready(q) : vho_split_ready(q);
 }

@@ -23,6 +23,7 @@
 
 #include "dpu_stats.h"
 #include "inflight.h"
+#include "iotlb.h"
 #include "mem.h"
 #include "vho_device.h"
 
@@ -46,6 +47,7 @@ struct vho_queue_conf {
 	uint32_t
 		base; // VHOST_USER_SET_VRING_BASE: split u16; packed avail:15|wrap:1|used:15|wrap:1
 	struct vho_inflight_queue *inflight; // borrowed; NULL when not negotiated
+	struct vho_iotlb_queue *iotlb; // borrowed; NULL: descriptors carry physical addresses
 	struct vho_dirty_log log;
 	bool log_used; // report writes to the used ring too (VHOST_VRING_F_LOG)
 	/*
@@ -83,6 +85,8 @@ struct vho_chain {
 struct vho_queue {
 	/* Fixed while the queue runs. */
 	struct vho_mem *mem; // one reference
+	const struct vho_mem *direct; // has what descriptors name: mem, or nothing with iotlb
+	struct vho_iotlb_queue *iotlb; // borrowed or NULL
 	uint64_t features;
 	uint32_t size;
 	bool packed, event_idx, in_order, indirect;
@@ -92,6 +96,7 @@ struct vho_queue {
 	int call_fd, err_fd; // borrowed
 	struct vho_inflight_queue *inflight; // borrowed or NULL
 	struct vho_dirty_log log;
+	bool watched; // there is a log or an iotlb: not for bursts, and pushes are seen
 	bool log_used; // the dirty log wants to hear of the device's part of the ring, too
 	uint64_t used_gpa; // where it says that lies; packed: event suppression
 	uint64_t desc_gpa; // packed: of the descriptor ring
@@ -159,7 +164,7 @@ uint32_t vho_queue_base(const struct vho_queue *q);
  * Take the next request (first those to resubmit). Every descriptor is loaded once and every
  * address checked; segments that cross memory regions become several entries of iov.
  *
- * Returns 1, 0 when the ring is empty, or
+ * Returns 1, 0 when the ring is empty or its next request waits for an address, or
  *   -EBADMSG  a broken chain: index or id out of range, loop, bad indirect table, readable after
  *             writable, length sum past 2^32, avail index jumped
  *   -EFAULT   an address outside the map

@@ -108,7 +108,7 @@ static int add(struct vho_queue *q, struct vho_chain *c, const struct vring_pack
 static int pop_resubmit(struct vho_queue *q, struct vho_chain *c)
 {
 	volatile struct vho_inflight_packed *r = q->inflight->packed;
-	uint16_t head = q->inflight->resubmit[q->resubmit_next++];
+	uint16_t head = q->inflight->resubmit[q->resubmit_next];
 	uint16_t at = head, id = 0, n = r->desc[head].num;
 	int ret;
 
@@ -133,6 +133,7 @@ static int pop_resubmit(struct vho_queue *q, struct vho_chain *c)
 	}
 	if (id >= q->size)
 		return vho_queue_fail(q, VHO_QUEUE_ERR_BAD_INDEX, -EBADMSG);
+	q->resubmit_next++;
 	c->elem = (struct vho_elem){ .id = id, .n_slots = n, .inflight_idx = head };
 	return 1;
 }
@@ -147,6 +148,9 @@ static int walk(struct vho_queue *q, struct vho_chain *c, uint16_t flags, uint16
 		struct vring_packed_desc d = vho_load_pdesc(&q->pdesc[at], flags);
 
 		ret = add(q, c, &d);
+		if (ret == -EAGAIN && q->inflight && n > 1)
+			vho_inflight_packed_unpop(
+				q->inflight, c->elem.inflight_idx, &c->elem.inflight_idx, 1);
 		if (ret)
 			return ret;
 

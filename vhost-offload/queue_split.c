@@ -107,9 +107,12 @@ static int walk(struct vho_queue *q, struct vho_chain *c, uint16_t head)
 /* Requests popped by a process that died: they left the available ring then. */
 static int pop_resubmit(struct vho_queue *q, struct vho_chain *c)
 {
-	uint16_t head = q->inflight->resubmit[q->resubmit_next++];
+	uint16_t head = q->inflight->resubmit[q->resubmit_next];
 	int ret = walk(q, c, head);
 
+	if (ret == -EAGAIN)
+		return ret;
+	q->resubmit_next++;
 	c->elem = (struct vho_elem){ .id = head, .n_slots = 1, .inflight_idx = head };
 	return ret ? ret : 1;
 }

@@ -20,6 +20,8 @@
 #include "vu_session.h"
 
 #define BACKLOG 8
+#define HOLD_MS 1 // how often requests in flight are looked at, when an answer waits for them
+#define HOLD_MAX_MS 5000
 #define CHECK_MS 1000 // how often a session's memory is looked at
 #define SETTLE_MIN_MS 1
 #define BACKOFF_MIN_MS 50
@@ -49,6 +51,8 @@ struct vho_vu {
 
 	struct vu_session session;
 	void *watch, *check_timer; // while there is a session
+	void *hold_timer; // instead of the watch while the session holds an answer back
+	unsigned held_ms;
 	uint64_t sessions, dropped;
 };
 
@@ -61,8 +65,11 @@ static void unwatch_session(struct vho_vu *vu)
 		vu->loop->unwatch(vu->loop->arg, vu->watch);
 	if (vu->check_timer)
 		vu->loop->timer_cancel(vu->loop->arg, vu->check_timer);
+	if (vu->hold_timer)
+		vu->loop->timer_cancel(vu->loop->arg, vu->hold_timer);
 	vu->watch = NULL;
 	vu->check_timer = NULL;
+	vu->hold_timer = NULL;
 }
 
 static void end_session(struct vho_vu *vu, int why)
@@ -100,15 +107,49 @@ static void on_check(void *arg)
 		vu->check_timer = vu->loop->timer(vu->loop->arg, CHECK_MS, on_check, vu);
 }
 
+static void on_held(void *arg);
+
+/* Look again soon whether the session's answer can go; the socket is not read until then. */
+static void hold(struct vho_vu *vu)
+{
+	if (vu->watch)
+		vu->loop->unwatch(vu->loop->arg, vu->watch);
+	vu->watch = NULL;
+	vu->hold_timer = vu->loop->timer(vu->loop->arg, HOLD_MS, on_held, vu);
+}
+
 static void on_readable(void *arg)
 {
 	struct vho_vu *vu = arg;
 	int ret = vu_session_input(&vu->session);
 
 	if (ret == 0) {
-		(void)vho_vu_check(vu);
+		if (vho_vu_check(vu) && vu->session.held) {
+			vu->held_ms = 0;
+			hold(vu);
+		}
 		return;
 	}
+	end_session(vu, ret);
+	wait_for_front_end(vu);
+}
+
+static void on_held(void *arg)
+{
+	struct vho_vu *vu = arg;
+	int ret;
+
+	vu->hold_timer = NULL;
+	vu->held_ms += HOLD_MS;
+	if (vu_session_held(&vu->session, vu->held_ms >= HOLD_MAX_MS, &ret)) {
+		hold(vu);
+		return;
+	}
+	vu->watch = vu->loop->watch(vu->loop->arg, vu->session.fd, on_readable, vu);
+	if (ret == 0 && !vu->watch)
+		ret = -ENOMEM;
+	if (ret == 0)
+		return;
 	end_session(vu, ret);
 	wait_for_front_end(vu);
 }
@@ -359,6 +400,7 @@ int vho_vu_give(struct vho_vu *vu, int sock)
 		return -EBUSY;
 	}
 	vho_dev_stop_all(vu->dev);
+	(void)vu_session_held(&vu->session, true, &ret); // nothing is in flight any more
 	ret = handover_save(&vu->session, vu->listen_fd, h);
 	if (!ret)
 		ret = handover_send(sock, h);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "iommu.h"
 #include "postcopy.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
@@ -484,6 +485,22 @@ static int set_backend_req_fd(struct vu_session *s, struct vu_msg *m)
 	return 0;
 }
 
+/* ---- the guest's IOMMU ---- */
+
+static int iotlb_msg(struct vu_session *s, struct vu_msg *m)
+{
+	const struct vu_iotlb *i = &m->p.iotlb;
+	int ret;
+
+	if (i->type == VU_IOTLB_UPDATE)
+		return vho_iommu_update(s->dev, i->iova, i->size, i->uva, i->perm);
+	if (i->type != VU_IOTLB_INVALIDATE)
+		return -EINVAL;
+	ret = vho_iommu_invalidate(s->dev, i->iova, i->size);
+	s->held = ret == 0 && (m->h.flags & VU_FLAG_NEED_REPLY) && !vho_iommu_drained(s->dev);
+	return ret;
+}
+
 /* ---- the table ---- */
 
 #define NONE 0, 0
@@ -495,6 +512,7 @@ static int set_backend_req_fd(struct vu_session *s, struct vu_msg *m)
 #define LOG sizeof(struct vu_log), sizeof(struct vu_log)
 #define CONFIG offsetof(struct vu_config, bytes), sizeof(struct vu_config)
 #define INFLIGHT offsetof(struct vu_inflight, padding), sizeof(struct vu_inflight)
+#define IOTLB offsetof(struct vu_iotlb, padding), sizeof(struct vu_iotlb)
 #define TRANSFER sizeof(struct vu_transfer), sizeof(struct vu_transfer)
 
 /* function, payload min and max, fds min and max, has an answer, needs protocol features */
@@ -520,6 +538,7 @@ static const struct vu_handler table[VU_REQUESTS] = {
 	[VU_SEND_RARP] = { send_rarp, U64, 0, 0, false, BIT(VU_PF_RARP) },
 	[VU_NET_SET_MTU] = { net_set_mtu, U64, 0, 0, false, BIT(VU_PF_MTU) },
 	[VU_SET_BACKEND_REQ_FD] = { set_backend_req_fd, NONE, 1, 1, false, BIT(VU_PF_BACKEND_REQ) },
+	[VU_IOTLB_MSG] = { iotlb_msg, IOTLB, 0, 0, false, 0 },
 	[VU_GET_CONFIG] = { get_config, CONFIG, 0, 0, true, BIT(VU_PF_CONFIG) },
 	[VU_SET_CONFIG] = { set_config, CONFIG, 0, 0, false, BIT(VU_PF_CONFIG) },
 	[VU_GET_INFLIGHT_FD] = { get_inflight_fd, INFLIGHT, 0, 0, true, BIT(VU_PF_INFLIGHT_SHMFD) },

@@ -62,6 +62,7 @@ enum vu_request {
 	VU_SEND_RARP = 19,
 	VU_NET_SET_MTU = 20,
 	VU_SET_BACKEND_REQ_FD = 21,
+	VU_IOTLB_MSG = 22,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
 	VU_POSTCOPY_ADVISE = 28,
@@ -82,6 +83,7 @@ enum vu_request {
 };
 
 /* Requests that we send, on the socket of SET_BACKEND_REQ_FD. */
+#define VU_BACKEND_IOTLB_MSG 1
 #define VU_BACKEND_CONFIG_CHANGE 2
 #define VU_BACKEND_VRING_CALL 4
 #define VU_BACKEND_VRING_ERR 5
@@ -135,6 +137,18 @@ struct vu_inflight {
 	uint8_t padding[4]; // some front-ends count it, some do not
 };
 
+struct vu_iotlb {
+	uint64_t iova, size, uva;
+	uint8_t perm; // 1: the device may read, 2: write
+	uint8_t type;
+	uint8_t padding[6]; // as vu_inflight's
+};
+
+/* Types: we send the first, front-ends the others. */
+#define VU_IOTLB_MISS 1
+#define VU_IOTLB_UPDATE 2
+#define VU_IOTLB_INVALIDATE 3
+
 struct vu_transfer {
 	uint32_t direction; // of the state: 0 we save, 1 we load
 	uint32_t phase; // 0: all rings are stopped; there is no other
@@ -154,6 +168,7 @@ static_assert(sizeof(struct vu_table) == 8 + 8 * 32, "memory table");
 static_assert(sizeof(struct vu_single_region) == 40, "single region");
 static_assert(sizeof(struct vu_config) == 12 + 256, "configuration space");
 static_assert(sizeof(struct vu_inflight) == 24, "inflight description");
+static_assert(sizeof(struct vu_iotlb) == 32, "IOTLB message");
 static_assert(sizeof(struct vu_transfer) == 8, "device state transfer parameters");
 
 /* One message on its way in, then its reply on the way out. */
@@ -168,6 +183,7 @@ struct vu_msg {
 		struct vu_log log;
 		struct vu_config config;
 		struct vu_inflight inflight;
+		struct vu_iotlb iotlb;
 		struct vu_transfer transfer;
 		uint8_t bytes[VU_PAYLOAD_MAX];
 	} p;

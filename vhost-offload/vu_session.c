@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "iommu.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
 #include "vu_postcopy.h"
@@ -33,6 +34,7 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->backend_fd = -1;
 	s->has_protocol = false;
 	s->config_due = false;
+	s->held = false;
 	s->state_fd = -1;
 	s->state_good = false;
 	s->inband = NULL;
@@ -41,6 +43,8 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->in.n_fds = 0;
 	s->in.reply_fd = -1;
 	s->in.answers = false;
+	dev->iommu_ask = vu_session_ask;
+	dev->iommu_arg = s;
 	vho_dev_attach(dev);
 }
 
@@ -61,6 +65,8 @@ static void end(struct vu_session *s, enum session_end why)
 		close(s->fd);
 	s->state_fd = -1;
 	s->fd = -1;
+	s->held = false;
+	s->dev->iommu_ask = NULL;
 	vho_dev_detach(s->dev);
 }
 
@@ -282,6 +288,8 @@ static enum vho_vu_reject reason_of(uint32_t request, int err)
 	case VU_GET_INFLIGHT_FD:
 	case VU_SET_INFLIGHT_FD:
 		return VHO_VU_REJECT_MEMORY;
+	case VU_IOTLB_MSG:
+		return err == -EFAULT ? VHO_VU_REJECT_MEMORY : VHO_VU_REJECT_VALUE;
 	default:
 		return err == -EINVAL || err == VU_CLOSE ? VHO_VU_REJECT_VALUE : VHO_VU_REJECT_RING;
 	}
@@ -314,6 +322,8 @@ static int handle(struct vu_session *s)
 	}
 	if (strange || ret == VU_CLOSE)
 		return VU_CLOSE;
+	if (s->held)
+		return 0; // vu_session_held() answers
 	if (ret == 0 && (h->replies || m->answers))
 		return reply(s, m);
 	if (ret < 0 && h && h->refusal && why != VHO_VU_REJECT_NOT_NEGOTIATED) {
@@ -331,7 +341,7 @@ static int handle(struct vu_session *s)
 
 int vu_session_input(struct vu_session *s)
 {
-	for (unsigned i = 0; i < VU_BUDGET; i++) {
+	for (unsigned i = 0; i < VU_BUDGET && !s->held; i++) {
 		int ret = receive_message(s);
 
 		if (ret == -EAGAIN)
@@ -351,7 +361,34 @@ int vu_session_input(struct vu_session *s)
 	return 0;
 }
 
+bool vu_session_held(struct vu_session *s, bool late, int *ret)
+{
+	*ret = 0;
+	if (s->held && !late && !vho_iommu_drained(s->dev))
+		return true;
+	if (s->held && s->dev->protocol_features >> VU_PF_REPLY_ACK & 1) {
+		s->in.h.size = sizeof(s->in.p.u64);
+		s->in.p.u64 = late && !vho_iommu_drained(s->dev);
+		s->dev->iommu_stats.late += s->in.p.u64;
+		*ret = reply(s, &s->in);
+	}
+	s->held = false;
+	return false;
+}
+
 /* ---- requests of ours ---- */
+
+void vu_session_ask(void *arg, uint64_t iova, uint8_t perm)
+{
+	struct vu_session *s = arg;
+	struct vu_header h = { VU_BACKEND_IOTLB_MSG, VU_FLAG_VERSION, sizeof(struct vu_iotlb) };
+	struct vu_iotlb m = { .iova = iova, .perm = perm, .type = VU_IOTLB_MISS };
+	int ret = s->backend_fd >= 0 ? send_message(s->backend_fd, &h, &m, -1) : 0;
+
+	if (ret == 0 || ret == -EAGAIN)
+		return; // lost at worst: it is asked again
+	vu_session_set_channel(s, -1);
+}
 
 void vu_session_set_channel(struct vu_session *s, int fd)
 {

@@ -35,6 +35,11 @@ struct vu_session {
 	int backend_fd; // owned: where our requests go; -1: none
 	bool has_protocol; // VHOST_USER_F_PROTOCOL_FEATURES acked
 	bool config_due; // CONFIG_CHANGE_MSG waits for a ring to run
+	/*
+	 * The answer to an invalidation waits for requests in flight, which may touch what it takes
+	 * away. Nothing is received meanwhile: the front-end waits as well.
+	 */
+	bool held;
 	int state_fd; // owned: what the front-end writes a device state to; -1: none
 	bool state_good; // the last transfer, if one is finished, went well
 	struct vu_inband *inband; // owned; NULL: in-band notifications are not negotiated
@@ -64,6 +69,15 @@ void vu_session_forget(struct vu_session *s);
  *   anything else: it broke the protocol, or did not take a reply; the caller closes the session
  */
 int vu_session_input(struct vu_session *s);
+
+/*
+ * Is there still an answer to wait with? False: it has gone out, or there was none, and *ret is 0
+ * or the error that ends the session. late: do not wait any longer, answer that it went wrong.
+ */
+bool vu_session_held(struct vu_session *s, bool late, int *ret);
+
+/* IOTLB_MSG, MISS: s is the session. vho_dev.iommu_ask. */
+void vu_session_ask(void *s, uint64_t iova, uint8_t perm);
 
 /*
  * CONFIG_CHANGE_MSG, now or, while no ring runs, as soon as one does: a suspended device sends

@@ -216,7 +216,9 @@ static inline int env_device(struct env *e, const struct layout *l, struct vho_b
 		return ret;
 	e->dev = vho_blk_dev(e->blk);
 	f = e->features ? e->features : e->dev->features_offered;
-	f = (f & ~rings) | l->features | 1ULL << VIRTIO_F_VERSION_1;
+	// The rings here are at physical addresses
+	f = (f & ~rings & ~(1ULL << VIRTIO_F_ACCESS_PLATFORM)) | l->features |
+	    1ULL << VIRTIO_F_VERSION_1;
 	if (l->packed)
 		f |= 1ULL << VIRTIO_F_RING_PACKED;
 	return env_connect(e, l, f);

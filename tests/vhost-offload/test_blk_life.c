@@ -430,6 +430,7 @@ static void dirty_log_hears_of_writes(void **state)
 		skip();
 	memset(log, 0, sizeof(log));
 	f.e.dev->queues[0].q.log = (struct vho_dirty_log){ log, sizeof(log) };
+	f.e.dev->queues[0].q.watched = true; // as set-up does with a log
 	put_header(p, VIRTIO_BLK_T_IN, 0);
 	assert_true(
 		submit(&f.e, &g, CUT_TIGHT, p) >= 0); // the status byte alone is on the next page

@@ -24,7 +24,8 @@ struct vho_dev;
 	X(BAD_CHAIN, "chain too long, a loop, or readable after writable") \
 	X(BAD_INDIRECT, "indirect table malformed or not negotiated")      \
 	X(TOO_LONG, "lengths of one chain sum past the limit")             \
-	X(MEM_FAULT, "guest memory vanished under a mapping")
+	X(MEM_FAULT, "guest memory vanished under a mapping")              \
+	X(NO_ACCESS, "the guest's IOMMU does not allow it")
 
 enum vho_queue_error {
 #define X(name, text) VHO_QUEUE_ERR_##name,
@@ -45,6 +46,7 @@ struct vho_queue_stats {
 	dpu_counter calls; // notifications sent to the driver
 	dpu_counter calls_suppressed;
 	dpu_counter resubmitted; // requests found in flight after a restart
+	dpu_counter iommu_waits; // times that a request waited for the address of a buffer
 	dpu_counter errors[VHO_QUEUE_ERR_COUNT];
 };
 
@@ -110,6 +112,18 @@ struct vho_ctrl_stats {
 };
 /* False: a function without a control queue. Any thread. */
 bool vho_dev_ctrl_stats(const struct vho_dev *dev, struct vho_ctrl_stats *out);
+
+/* A function behind its guest's IOMMU (VIRTIO_F_ACCESS_PLATFORM). */
+struct vho_iommu_stats {
+	uint64_t entries; // addresses known now
+	uint64_t updates, invalidates; // messages of the front-end
+	uint64_t refused; // of these, those that made no sense
+	uint64_t evicted; // entries that made room for others
+	uint64_t asked; // questions to the front-end
+	uint64_t unanswered; // times that a second passed without an answer
+	uint64_t late; // invalidations that requests in flight outlasted
+};
+void vho_dev_iommu_stats(const struct vho_dev *dev, struct vho_iommu_stats *out);
 
 struct vho_queue_info {
 	bool running, broken, packed;
