@@ -93,6 +93,7 @@ static json_t *queue_json(const struct card_function_view *v, unsigned idx)
 		put_counter(o, "calls", &s->calls);
 		put_counter(o, "calls_suppressed", &s->calls_suppressed);
 		put_counter(o, "resubmitted", &s->resubmitted);
+		put_counter(o, "iommu_waits", &s->iommu_waits);
 		json_object_set_new(o, "errors", queue_errors(s));
 	}
 	put(now, "running", info.running);
@@ -148,6 +149,20 @@ static json_t *rejects_json(const struct vho_vu_stats *s)
 	return o;
 }
 
+static void add_iommu(json_t *o, const struct card_function_view *v)
+{
+	struct vho_iommu_stats s;
+
+	vho_dev_iommu_stats(v->vdev, &s);
+	put(o, "iotlb_updates", s.updates);
+	put(o, "iotlb_invalidates", s.invalidates);
+	put(o, "iotlb_refused", s.refused);
+	put(o, "iotlb_evicted", s.evicted);
+	put(o, "iotlb_asked", s.asked);
+	put(o, "iotlb_unanswered", s.unanswered);
+	put(o, "iotlb_late", s.late);
+}
+
 static bool add_function(const struct card_function_view *v, void *arg)
 {
 	struct gather *g = arg;
@@ -165,6 +180,7 @@ static bool add_function(const struct card_function_view *v, void *arg)
 		put(o, "ctrl_commands", ctrl.commands);
 		put(o, "ctrl_refused", ctrl.refused);
 	}
+	add_iommu(o, v);
 	now = json_object();
 	put(now, "connected", v->dev.connected);
 	put(now, "driver_ok", v->dev.driver_ok);
