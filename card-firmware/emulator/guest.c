@@ -79,6 +79,10 @@ static void add_machine(const struct emu_guest *g, struct emu_argv *a)
 	emu_argv_add(a, "memory-backend-memfd,id=mem,size=%uM,share=on", (unsigned)c->mem_mib);
 	emu_argv_add(a, "-numa");
 	emu_argv_add(a, "node,memdev=mem");
+	if (c->iommu) {
+		emu_argv_add(a, "-device");
+		emu_argv_add(a, "intel-iommu,device-iotlb=on,intremap=off");
+	}
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		emu_argv_add(a, "%s", fixed[i]);
 	emu_argv_add(a, "file:%s/console.log", dir);

@@ -279,6 +279,7 @@ static const struct field guest_fields[] = {
 	{ "disk", TEXT, false, G(disk) },
 	{ "disk_options", TEXT, false, G(conf.disk_options) },
 	{ "restart", BOOL, false, G(conf.restart), .def = 0 },
+	{ "iommu", BOOL, false, G(conf.iommu), .def = 0 },
 };
 
 struct top {

@@ -78,6 +78,7 @@ struct emu_guest_conf {
 	char append[EMU_TEXT_SIZE]; // further words for the kernel command line
 	char nic_options[EMU_TEXT_SIZE], disk_options[EMU_TEXT_SIZE]; // QEMU device properties
 	bool restart;
+	bool iommu; // Intel's, with device TLBs; functions need iommu_platform in their options
 	struct emu_end nic, disk;
 };
 
