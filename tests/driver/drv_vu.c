@@ -229,9 +229,16 @@ int drv_vu_set_fd(struct drv_vu *vu, enum drv_req req, uint32_t idx, int fd)
 
 /* ---- session ---- */
 
-static struct drv_wire_region wire_region(const struct drv_region *r)
+static bool has_iommu(const struct drv_vu *vu)
 {
-	return (struct drv_wire_region){ r->gpa, r->size, (uintptr_t)r->host, 0 };
+	return vu->features & DRV_BIT(VIRTIO_F_ACCESS_PLATFORM);
+}
+
+static struct drv_wire_region wire_region(const struct drv_vu *vu, const struct drv_region *r)
+{
+	uint64_t gpa = r->gpa + (has_iommu(vu) ? DRV_IOMMU_OFF : 0);
+
+	return (struct drv_wire_region){ gpa, r->size, (uintptr_t)r->host, 0 };
 }
 
 int drv_vu_set_mem(struct drv_vu *vu)
@@ -242,7 +249,7 @@ int drv_vu_set_mem(struct drv_vu *vu)
 	if (vu->conf.mem_slots && (vu->pf & DRV_BIT(DRV_PF_MEM_SLOTS))) {
 		for (unsigned i = 0; i < vu->mem->n; i++) {
 			m.p.slot.pad = 0;
-			m.p.slot.r = wire_region(&vu->mem->r[i]);
+			m.p.slot.r = wire_region(vu, &vu->mem->r[i]);
 			ret = drv_vu_call(
 				vu, DRV_ADD_MEM_REG, &m, sizeof(m.p.slot), &vu->mem->r[i].fd, 1);
 			if (ret)
@@ -253,7 +260,7 @@ int drv_vu_set_mem(struct drv_vu *vu)
 	m.p.mem.n = vu->mem->n;
 	m.p.mem.pad = 0;
 	for (unsigned i = 0; i < vu->mem->n; i++) {
-		m.p.mem.r[i] = wire_region(&vu->mem->r[i]);
+		m.p.mem.r[i] = wire_region(vu, &vu->mem->r[i]);
 		fds[i] = vu->mem->r[i].fd;
 	}
 	return drv_vu_call(vu, DRV_SET_MEM_TABLE, &m,
@@ -469,15 +476,22 @@ int drv_vu_inflight(struct drv_vu *vu, uint16_t n, uint16_t size)
 	return send_inflight(vu);
 }
 
+/* A part of a ring as the back-end is told of it. */
+static uint64_t part_addr(const struct drv_vu *vu, const volatile void *p)
+{
+	return has_iommu(vu) ? drv_mem_gpa(vu->mem, (const void *)(uintptr_t)p) : (uintptr_t)p;
+}
+
 static int ring_addr(struct drv_vu *vu, unsigned idx, const struct drv_ring *r)
 {
 	struct drv_msg m;
 
 	memset(&m.p.addr, 0, sizeof(m.p.addr));
 	m.p.addr.index = idx;
-	m.p.addr.desc = (uintptr_t)(r->packed ? (const volatile void *)r->pdesc : r->desc);
-	m.p.addr.avail = (uintptr_t)(r->packed ? (const volatile void *)r->driver_event : r->avail);
-	m.p.addr.used = (uintptr_t)(r->packed ? (const volatile void *)r->device_event : r->used);
+	m.p.addr.desc = part_addr(vu, r->packed ? (const volatile void *)r->pdesc : r->desc);
+	m.p.addr.avail = part_addr(
+		vu, r->packed ? (const volatile void *)r->driver_event : r->avail);
+	m.p.addr.used = part_addr(vu, r->packed ? (const volatile void *)r->device_event : r->used);
 	return drv_vu_call(vu, DRV_SET_VRING_ADDR, &m, sizeof(m.p.addr), NULL, 0);
 }
 

@@ -42,6 +42,7 @@ enum drv_req {
 	DRV_SEND_RARP,
 	DRV_NET_SET_MTU,
 	DRV_SET_BACKEND_REQ_FD,
+	DRV_IOTLB_MSG,
 	DRV_GET_CONFIG = 24,
 	DRV_SET_CONFIG,
 	DRV_GET_INFLIGHT_FD = 31,
@@ -74,10 +75,12 @@ enum drv_pf {
 #define DRV_BIT(n) (1ULL << (n))
 #define DRV_F_LOG_ALL DRV_BIT(26)
 #define DRV_F_PROTOCOL DRV_BIT(30)
+#define DRV_IOMMU_OFF (1ULL << 40) // physical addresses behind an IOMMU (drv_iommu.h)
 #define DRV_FLAG_VERSION 1u
 #define DRV_FLAG_REPLY 4u
 #define DRV_FLAG_NEED_REPLY 8u
 #define DRV_VRING_NOFD 0x100u
+#define DRV_BACKEND_IOTLB_MSG 1
 #define DRV_BACKEND_CONFIG_CHANGE 2
 #define DRV_BACKEND_VRING_CALL 4
 #define DRV_BACKEND_VRING_ERR 5
@@ -114,6 +117,10 @@ struct drv_msg {
 			uint64_t size, off;
 			uint16_t n_queues, queue_size;
 		} inflight;
+		struct {
+			uint64_t iova, size, uva;
+			uint8_t perm, type, pad[6];
+		} iotlb;
 		struct {
 			uint32_t off, size, flags;
 			uint8_t data[256];

@@ -74,6 +74,7 @@ static void print_offered(uint64_t f)
 		{ VIRTIO_F_IN_ORDER, "in-order" },
 		{ 38, "notification-data" },
 		{ VIRTIO_F_RING_RESET, "ring-reset" },
+		{ VIRTIO_F_ACCESS_PLATFORM, "access-platform" },
 	};
 
 	printf("offers:");

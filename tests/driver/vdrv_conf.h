@@ -37,4 +37,5 @@ int conf_offered(const struct conf_env *env, uint64_t *features);
 
 int conf_blk_cell(const struct conf_env *env, const struct conf_cell *c);
 int conf_net_cell(const struct conf_env *env, const struct conf_cell *c);
+int conf_blk_iommu(const struct conf_env *env, const struct conf_row *row, bool packed);
 extern const struct conf_row conf_blk_rows[], conf_net_rows[]; // the end has no name

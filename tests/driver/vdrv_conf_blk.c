@@ -766,6 +766,8 @@ const struct conf_row conf_blk_rows[] = {
 	{ "four memory regions, by slots where offered", "vhost-user", "vhost-user", false, regions,
 		0 },
 	{ "notified by messages, not descriptors", "vhost-user", "vhost-user", false, inband, 0 },
+	{ "behind the guest's IOMMU", "6.1", "6.1", false, conf_blk_iommu,
+		DRV_BIT(VIRTIO_F_ACCESS_PLATFORM) },
 	{ "wear of the media", "5.2.6", "5.2.6", false, lifetime, DRV_BIT(F_LIFETIME) },
 	{ "all queues", "5.2.2", "5.2.2", false, all_queues, 0 },
 	{ "connection lost, requests in flight", "vhost-user", "vhost-user", false, inflight, 0 },
