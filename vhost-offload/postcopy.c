@@ -19,6 +19,9 @@
 #include "pager_proto.h"
 #include "queue_ring.h"
 
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u // younger than the C library's headers that we build with
+#endif
 #define FD_ABOVE 10 // where what a pager gets lies until it is put into place
 #define START_MS 2000 // a pager that says nothing for so long is given up
 #define BURIED_MAX 64
@@ -103,12 +106,9 @@ static void bury(pid_t pid)
 /* The program as a file that can be executed and not changed: the fd, or a negative errno. */
 static int make_image(void)
 {
-	int fd = -1, ret;
+	int fd = memfd_create("outboard-pager", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC), ret;
 
-#ifdef MFD_EXEC
-	fd = memfd_create("outboard-pager", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-#endif
-	if (fd < 0)
+	if (fd < 0 && errno == EINVAL) // Linux before 6.3, where each can be executed
 		fd = memfd_create("outboard-pager", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
