@@ -332,6 +332,7 @@ static struct vho_vu *alloc(struct vho_dev *dev, const struct vho_host *host)
 	vu->session.fd = vu->session.backend_fd = vu->session.state_fd = -1;
 	vu->backoff_ms = BACKOFF_MIN_MS;
 	vu->settle_ms = SETTLE_MIN_MS;
+	vu_fd_start();
 	return vu;
 }
 

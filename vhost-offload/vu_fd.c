@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,15 +15,17 @@
 
 /*
  * A function takes no front-end while one of its descriptors waits here (vhost_user.c), and a
- * message brings eight at most: this is room for those of 512 functions.
+ * message brings VU_FD_MESSAGE_MAX at most: this is room for those of 512 functions, and for what
+ * else a session has.
  */
-#define WAITING_MAX 4096
+#define WAITING_MAX (512u * 256)
 
 static struct {
 	pthread_mutex_t lock; // held for a few instructions, never over close(2)
 	pthread_cond_t more;
 	bool started;
-	unsigned n; // the first is being closed
+	unsigned first; // of a ring; it is being closed
+	unsigned n;
 	struct {
 		int fd;
 		const void *owner;
@@ -38,13 +41,12 @@ static void *closer_loop(void *arg)
 
 		while (closer.n == 0)
 			pthread_cond_wait(&closer.more, &closer.lock);
-		fd = closer.waiting[0].fd;
+		fd = closer.waiting[closer.first].fd;
 		pthread_mutex_unlock(&closer.lock);
 		close(fd);
 		pthread_mutex_lock(&closer.lock);
 		closer.n--;
-		memmove(&closer.waiting[0], &closer.waiting[1],
-			closer.n * sizeof(closer.waiting[0]));
+		closer.first = (closer.first + 1) % WAITING_MAX;
 	}
 	return NULL;
 }
@@ -62,6 +64,13 @@ static bool start(void)
 	closer.started = pthread_create(&thread, &attr, closer_loop, NULL) == 0;
 	pthread_attr_destroy(&attr);
 	return closer.started;
+}
+
+void vu_fd_start(void)
+{
+	pthread_mutex_lock(&closer.lock);
+	(void)start();
+	pthread_mutex_unlock(&closer.lock);
 }
 
 bool vu_fd_is_eventfd(int fd)
@@ -115,8 +124,10 @@ bool vu_fd_close(int fd, const void *owner)
 	pthread_mutex_lock(&closer.lock);
 	kept = closer.n < WAITING_MAX && start();
 	if (kept) {
-		closer.waiting[closer.n].fd = fd;
-		closer.waiting[closer.n++].owner = owner;
+		unsigned at = (closer.first + closer.n++) % WAITING_MAX;
+
+		closer.waiting[at].fd = fd;
+		closer.waiting[at].owner = owner;
 		pthread_cond_signal(&closer.more);
 	}
 	pthread_mutex_unlock(&closer.lock);
@@ -125,47 +136,15 @@ bool vu_fd_close(int fd, const void *owner)
 	return kind == KIND_STRANGE;
 }
 
-/* Of one message: more than fit are let go of by the kernel, on our time. */
-static void close_all(struct msghdr *mh, const void *owner)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			(void)vu_fd_close(fd, owner);
-		}
-	}
-}
-
 void vu_fd_close_socket(int fd, const void *owner)
 {
-	union {
-		char bytes[CMSG_SPACE(VU_FD_MESSAGE_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	char bytes[4096];
-	struct iovec v = { .iov_base = bytes, .iov_len = sizeof(bytes) };
-	ssize_t n;
+	int left = 0;
 
 	shutdown(fd, SHUT_RDWR); // nothing comes after what is there
-	do {
-		struct msghdr mh = {
-			.msg_iov = &v,
-			.msg_iovlen = 1,
-			.msg_control = control.bytes,
-			.msg_controllen = sizeof(control.bytes),
-		};
-
-		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		if (n >= 0)
-			close_all(&mh, owner);
-	} while (n > 0);
-	close(fd);
+	if (ioctl(fd, FIONREAD, &left) == 0 && left == 0)
+		close(fd);
+	else
+		(void)vu_fd_close(fd, owner);
 }
 
 void vu_fd_close_listener(int fd, const void *owner)
@@ -184,7 +163,7 @@ unsigned vu_fd_pending(const void *owner)
 
 	pthread_mutex_lock(&closer.lock);
 	for (unsigned i = 0; i < closer.n; i++)
-		n += !owner || closer.waiting[i].owner == owner;
+		n += !owner || closer.waiting[(closer.first + i) % WAITING_MAX].owner == owner;
 	pthread_mutex_unlock(&closer.lock);
 	return n;
 }

@@ -11,6 +11,12 @@
 
 #include <stdbool.h>
 
+/*
+ * Have the thread now: what a front-end does is not to make one. No-op when it is there; where none
+ * can be made the next vu_fd_close() tries again. Control thread.
+ */
+void vu_fd_start(void);
+
 /* Anything but an eventfd could make a write or a read of ours sleep, or end up in a file. */
 bool vu_fd_is_eventfd(int fd);
 
@@ -27,8 +33,8 @@ bool vu_fd_is_eventfd(int fd);
 bool vu_fd_close(int fd, const void *owner);
 
 /*
- * Close a connection, or a listening socket, of ours that nobody else holds: take out first what
- * front-ends have left in it. Control thread.
+ * Close a connection, or a listening socket, of ours that nobody else goes on with: the other end
+ * knows at once. What front-ends have left in it unread is let go of by the thread. Control thread.
  */
 void vu_fd_close_socket(int fd, const void *owner);
 void vu_fd_close_listener(int fd, const void *owner);
