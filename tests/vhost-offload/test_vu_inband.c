@@ -84,7 +84,7 @@ static void answer(uint32_t request)
 
 static void assert_call(uint32_t ring)
 {
-	uint32_t idx;
+	uint32_t idx = 0;
 
 	assert_int_equal(asked(&idx), VU_BACKEND_VRING_CALL);
 	assert_int_equal(idx, ring);
@@ -92,7 +92,7 @@ static void assert_call(uint32_t ring)
 
 static void assert_silent(void)
 {
-	uint32_t idx;
+	uint32_t idx = 0;
 
 	assert_int_equal(asked(&idx), 0);
 }
@@ -218,7 +218,7 @@ static void broken_ring(void **state)
 {
 	struct vu_vring_state v = { 0 };
 	struct vu_msg m;
-	uint32_t idx;
+	uint32_t idx = 0;
 
 	(void)state;
 	assert_int_equal(kick(1), 0);
@@ -380,7 +380,7 @@ static void handed_over(void **state)
 	struct fake_dev to;
 	struct vho_vu *vu;
 	int pair[2], polled = rig_eventfd();
-	uint32_t idx;
+	uint32_t idx = 0;
 
 	(void)state;
 	assert_int_equal(kick(0), 0);
