@@ -94,6 +94,7 @@ struct card_volume_conf {
 	const char *path; // file
 	bool read_only, direct; // file
 	const char *uuid; // NULL: one made from the names of card and volume
+	bool prealloc; // ram: take its memory now
 };
 #define CARD_UUID_TEXT 37
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);

@@ -36,6 +36,7 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 	return a->kind == b->kind && a->block_size == b->block_size &&
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE) &&
 	       a->read_only == b->read_only && a->direct == b->direct &&
+	       a->prealloc == b->prealloc &&
 	       !strcmp(a->path ? a->path : "", b->path ? b->path : "");
 }
 
@@ -156,8 +157,9 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 		return vol_null_open(
 			&(struct vol_null_conf){ conf->name, size, conf->block_size }, &v->vol);
 	case CARD_VOL_RAM:
-		return vol_ram_open(
-			&(struct vol_ram_conf){ conf->name, size, conf->block_size }, &v->vol);
+		return vol_ram_open(&(struct vol_ram_conf){ conf->name, size, conf->block_size,
+					    conf->prealloc },
+			&v->vol);
 	case CARD_VOL_FILE:
 		return open_file(c, v, e);
 	}

@@ -126,6 +126,7 @@ static int create_sized(struct card *c, enum card_volume_kind kind, const json_t
 		.kind = kind,
 		.block_size = (uint32_t)card_arg_uint(params, "block_size", 0),
 		.num_blocks = card_arg_uint(params, "num_blocks", 0),
+		.prealloc = card_arg_bool(params, "prealloc", false),
 		.uuid = card_arg_str(params, "uuid", NULL),
 	};
 	int ret = no_metadata(params, e);

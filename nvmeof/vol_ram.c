@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A volume in memory. Address space for growth is reserved when it is opened, so that a resize
- * never moves blocks under a worker; pages are allocated as they are written.
+ * never moves blocks under a worker; pages are allocated as they are written, or all beforehand.
+ * Huge pages come only then: clearing one takes a worker as long as hundreds of requests, and
+ * whoever writes one block and discards it could ask for that over and over.
  *
  * Blocks are copied on the worker, which has others to serve: a request longer than one slice
  * stands in its channel's list, and each kick or poll of the channel takes the first one a slice
@@ -17,11 +19,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
 #include "dpu_alloc.h"
+
+/* The headers of some systems do not know it. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 #define GROWTH 16 // reserve this many times the first size
 #define RESERVE_MIN (64ULL << 30)
@@ -38,6 +46,7 @@ struct vol_ram {
 	struct vol v;
 	uint8_t *base; // owned mapping
 	uint64_t reserved; // bytes
+	bool prealloc;
 };
 
 struct ram_chan {
@@ -134,15 +143,36 @@ static int drop(struct vol_ram *r, uint64_t off, uint64_t len)
 	return 0;
 }
 
+/* Take the memory of [from, to), which reads as zeros; pages that came before stay. */
+static int populate(struct vol_ram *r, uint64_t from, uint64_t to)
+{
+	uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint8_t *p = r->base + (from & ~(PAGE - 1));
+	uint64_t len = ((to + PAGE - 1) & ~(PAGE - 1)) - (from & ~(PAGE - 1));
+	int ret = 0;
+
+	if (to > machine)
+		return -ENOMEM;
+	(void)madvise(p, len, MADV_HUGEPAGE); // without them it is slower and no more
+	if (madvise(p, len, MADV_POPULATE_WRITE) < 0)
+		ret = errno == EINVAL ? 0 : -errno; // Linux before 5.14: as they are written
+	(void)madvise(p, len, MADV_NOHUGEPAGE); // those that are there stay
+	return ret;
+}
+
 static int ram_resize(struct vol *v, uint64_t size)
 {
 	uint64_t old = atomic_load_explicit(&v->size, memory_order_relaxed);
 	uint64_t from = size < old ? size : old;
+	int ret;
 
 	if (size > ram(v)->reserved)
 		return -ENOMEM;
 	// A request that raced with an earlier shrink may have written beyond the end.
-	return drop(ram(v), from, ram(v)->reserved - from);
+	ret = drop(ram(v), from, ram(v)->reserved - from);
+	if (!ret && ram(v)->prealloc && size > old)
+		ret = populate(ram(v), old, size);
+	return ret;
 }
 
 static int ram_chan_open(struct vol *v, struct vol_chan **out)
@@ -329,12 +359,18 @@ int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out)
 	}
 	// One guest's disk has no business in a core file.
 	(void)madvise(r->base, r->reserved, MADV_DONTDUMP);
+	r->prealloc = conf->prealloc;
+	ret = r->prealloc ? populate(r, 0, conf->size) : 0;
+	if (ret)
+		goto err_map;
 	r->v.can_discard = true;
 	r->v.can_zero = true;
 	r->v.can_erase = true;
 	*out = &r->v;
 	return 0;
 
+err_map:
+	munmap(r->base, r->reserved);
 err_fini:
 	vol_fini(&r->v);
 err_free:

@@ -91,8 +91,12 @@ struct vol_ram_conf {
 	const char *name;
 	uint64_t size;
 	uint32_t block_size;
+	bool prealloc; // take all its memory now, in huge pages where there are some
 };
-/* Zeroed memory; discard gives pages back. 0, -EINVAL, -ENOMEM. */
+/*
+ * Zeroed memory; discard gives pages back. Taking it beforehand lasts as long as clearing it, at a
+ * resize as well. 0, -EINVAL, -ENOMEM (also: more than the machine has, to be taken beforehand).
+ */
 int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out);
 
 struct vol_file_conf {

@@ -14,13 +14,14 @@ struct kind {
 	enum { K_NULL, K_RAM, K_FILE } kind;
 	enum place where;
 	uint32_t block_size;
-	bool direct;
+	bool direct; // RAM: taken beforehand
 };
 
 static const struct kind kinds[] = {
 	{ "null", K_NULL, ON_DISK, 512, false },
 	{ "ram 512", K_RAM, ON_DISK, 512, false },
 	{ "ram 4096", K_RAM, ON_DISK, 4096, false },
+	{ "ram 512, taken beforehand", K_RAM, ON_DISK, 512, true },
 	{ "file on disk, direct, 512", K_FILE, ON_DISK, 512, true },
 	{ "file on disk, direct, 4096", K_FILE, ON_DISK, 4096, true },
 	{ "file on disk, cached, 512", K_FILE, ON_DISK, 512, false },
@@ -38,7 +39,7 @@ struct env {
 static int open_kind(const struct kind *k, struct env *e, uint64_t size)
 {
 	struct vol_null_conf n = { "v", size, k->block_size };
-	struct vol_ram_conf r = { "v", size, k->block_size };
+	struct vol_ram_conf r = { "v", size, k->block_size, k->direct };
 	struct vol_file_conf f = { .name = "v",
 		.path = e->path,
 		.block_size = k->block_size,
@@ -571,6 +572,46 @@ static void ram_past_the_caches(void **state)
 	assert_memory_equal(image[0], image[1], AREA);
 }
 
+/* Memory of this process, in MiB. */
+static long resident_mib(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	long all, resident;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%ld %ld", &all, &resident), 2);
+	fclose(f);
+	return resident * (sysconf(_SC_PAGESIZE) / 1024) / 1024;
+}
+
+/* The memory is there before anybody writes, after a resize as well; given back, it is gone. */
+static void ram_taken_beforehand(void **state)
+{
+	enum { MIB = 1 << 20, SLACK = 4 }; // the kernel's count is a little behind
+	struct vol_ram_conf conf = { "v", 64 * MIB, 512, true };
+	struct vol_ram_conf huge = { "v", 1ULL << 50, 512, true };
+	static uint8_t block[512];
+	struct vol_chan *c;
+	struct vol *v;
+	long had = resident_mib();
+
+	(void)state;
+	assert_int_equal(vol_ram_open(&huge, &v), -ENOMEM);
+	assert_int_equal(vol_ram_open(&conf, &v), 0);
+	assert_in_range(resident_mib(), had + 64 - SLACK, had + 64 + SLACK);
+	assert_int_equal(vol_resize(v, 128 * MIB), 0);
+	assert_in_range(resident_mib(), had + 128 - SLACK, had + 128 + SLACK);
+	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(range(c, VOL_DISCARD, 0, 128 * MIB, true), 0);
+	assert_in_range(resident_mib(), 0, had + SLACK);
+	// It comes again in small pages: a block makes no worker clear a huge one.
+	for (uint64_t off = 0; off < 128 * MIB; off += 2 * MIB)
+		assert_int_equal(rw(c, VOL_WRITE, off, block, sizeof(block)), 0);
+	assert_in_range(resident_mib(), 0, had + SLACK);
+	vol_chan_close(c);
+	vol_close(v);
+}
+
 static void stats_outlive_channels(void **state)
 {
 	struct vol_null_conf conf = { "v", SIZE, 512 };
@@ -609,7 +650,7 @@ int main(void)
 		{ "at once", at_once_or_not_at_all, false },
 		{ "erased blocks", erased_blocks_are_written, true },
 	};
-	struct CMUnitTest t[8 * N_KINDS + 5];
+	struct CMUnitTest t[8 * N_KINDS + 6];
 	static char names[8 * N_KINDS][80];
 	size_t n = 0;
 
@@ -627,6 +668,7 @@ int main(void)
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_slices);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_shrinks_under_a_long_request);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_past_the_caches);
+	t[n++] = (struct CMUnitTest)cmocka_unit_test(ram_taken_beforehand);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(bad_shapes_are_refused);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(stats_outlive_channels);
 	return _cmocka_run_group_tests("volumes", t, n, NULL, NULL);
