@@ -66,6 +66,7 @@ struct vho_iotlb_queue {
 
 	/* Only the queue's worker. */
 	uint64_t recent[VHO_IOTLB_ASKS]; // pages asked for ahead of time, by hash; 0: none
+	unsigned ahead_left; // pages that may still be looked up in this go
 	uint64_t last_iova; // the miss that the queue waited for last
 	uint8_t last_perm;
 	uint16_t last_order; // its request's place in pop order

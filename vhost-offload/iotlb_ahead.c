@@ -7,6 +7,7 @@
 #define PAGE_SHIFT 12
 #define DESCS_MAX 32 // of one request, or of its table, that are looked at
 #define PAGES_MAX 16 // of one buffer
+#define LOOKUPS_MAX 256 // in one go: a guest's longest chains cost a worker no more
 
 /* Pages that lie side by side have places of their own. */
 static uint64_t *recent(struct vho_iotlb_queue *iq, uint64_t page)
@@ -52,9 +53,11 @@ static bool look(struct vho_queue *q, uint64_t addr, uint32_t len, uint16_t flag
 
 	if (len == 0)
 		return false;
-	for (unsigned n = 0; n < PAGES_MAX && page <= last; n++, page++)
+	for (unsigned n = 0; n < PAGES_MAX && page <= last && q->iotlb->ahead_left; n++, page++) {
+		q->iotlb->ahead_left--;
 		if (!vho_iotlb_has(q->iotlb->tlb, n ? page << PAGE_SHIFT : addr, perm))
 			asked |= ask(q->iotlb, n ? page << PAGE_SHIFT : addr, perm);
+	}
 	return asked;
 }
 
@@ -102,6 +105,7 @@ void vho_iotlb_ahead(struct vho_queue *q, unsigned first, unsigned n)
 {
 	bool asked = false;
 
+	q->iotlb->ahead_left = LOOKUPS_MAX;
 	if (q->packed) {
 		uint16_t at = q->next_avail;
 		bool wrap = q->avail_wrap;

@@ -76,8 +76,8 @@ int vu_session_input(struct vu_session *s);
  */
 bool vu_session_held(struct vu_session *s, bool late, int *ret);
 
-/* IOTLB_MSG, MISS: s is the session. vho_dev.iommu_ask. */
-void vu_session_ask(void *s, uint64_t iova, uint8_t perm);
+/* IOTLB_MSG, MISS: arg is the session. vho_dev.iommu_ask. */
+void vu_session_ask(void *arg, uint64_t iova, uint8_t perm);
 
 /*
  * CONFIG_CHANGE_MSG, now or, while no ring runs, as soon as one does: a suspended device sends

@@ -533,6 +533,26 @@ static void asks_ahead(void **state)
 	ring_close(&r);
 }
 
+/* However much the driver offers, so much is looked at and asked for in one go. */
+static void ahead_is_bounded(void **state)
+{
+	struct vho_iotlb_queue *iq;
+	struct ring r;
+
+	ring_open(&r, *state);
+	iq = &r.e->t->queues[0];
+	for (uint16_t i = 0; i < 16; i++)
+		put(&r, (uint64_t[]){ IOVA + i * 64ull * PAGE }, 1, 64 * PAGE, i);
+	assert_waits(&r, IOVA, WO);
+	assert_int_equal(atomic_load(&iq->head) - atomic_load(&iq->tail), VHO_IOTLB_ASKS);
+	atomic_store(&iq->tail, atomic_load(&iq->head));
+	go_on(&r);
+	assert_waits(&r, IOVA, WO); // those pages are asked for, and there are no more looks
+	assert_in_range(atomic_load(&iq->head) - atomic_load(&iq->tail), 0, VHO_IOTLB_ASKS);
+	assert_in_range(iq->ahead_left, 0, 64);
+	ring_close(&r);
+}
+
 /* `done` counts what was pushed without a gap, whatever the order. */
 static void done_has_no_gaps(void **state)
 {
@@ -607,6 +627,7 @@ int main(int argc, char **argv)
 	RUN_ROWS(ring_cases, never_enough, failed);
 	RUN_ROWS(ring_cases, no_physical_addresses, failed);
 	RUN_ROWS(ring_cases, asks_ahead, failed);
+	RUN_ROWS(ring_cases, ahead_is_bounded, failed);
 	RUN_ROWS(ring_cases, done_has_no_gaps, failed);
 	RUN_ROWS(ring_cases, logs_physical_pages, failed);
 	return failed;
