@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Linux guests whose IOMMU stands between them and the card, NIC and disk: every buffer is mapped and
 # unmapped again (iommu.strict=1), and traffic and disk data are what they were.
-# Usage: 28-guest-iommu.sh BUILD-DIR
+# Usage: 29-guest-iommu.sh BUILD-DIR
 set -eu
 # shellcheck source=/dev/null
 . "$(dirname "$0")/lab.sh"
