@@ -3,6 +3,7 @@
 #pragma once
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 /* Seen by all three processes. */
 struct ho_shared {
 	_Atomic unsigned rounds, rounds_max; // hand-overs so far, and of the row
+	atomic_bool ready; // the first has its socket
 	atomic_bool enough; // the driver need not go on
 	atomic_bool stop; // the back-ends end
 	_Atomic unsigned at_store; // hand-overs that began with requests at the store
@@ -56,8 +58,11 @@ static inline void ho_serve(struct ho_back *b, int sock, const char *path, bool 
 	unsigned quota = 32, n;
 	int ret;
 
-	ho_need(!owner || vho_vu_create(b->dev, path, VHO_VU_SERVER, &b->h.host, &b->vu) == 0,
-		"no socket");
+	if (owner) {
+		ret = vho_vu_create(b->dev, path, VHO_VU_SERVER, &b->h.host, &b->vu);
+		ho_need(ret == 0, strerror(-ret));
+		atomic_store(&sh->ready, true);
+	}
 	while (!atomic_load(&sh->stop)) {
 		if (!b->vu) {
 			ret = vho_vu_take(b->dev, sock, path, VHO_VU_SERVER, &b->h.host, &b->vu);
@@ -124,6 +129,10 @@ static inline void ho_pair_open(struct ho_pair *p, ho_main_fn *fn, const void *r
 	}
 	close(pair[0]);
 	close(pair[1]);
+	while (!atomic_load(&p->sh->ready)) { // starting takes as long as it takes
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);
+		sched_yield();
+	}
 }
 
 /* Both end without a complaint, and whoever had the socket last has taken it away. */
