@@ -323,20 +323,16 @@ static void too_many_segments(void **state)
 
 int main(void)
 {
+	static const struct env_test shadow[] = { { "VB-20 shadow copy", agrees_with_a_shadow } };
 	struct CMUnitTest t[ARRAY_LEN(rows) + N_LAYOUTS + 2];
-	static char names[N_LAYOUTS][64];
+	static char names[N_LAYOUTS][96];
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		t[n++] = (struct CMUnitTest){ .name = rows[i].name,
 			.test_func = hostile_row,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
-	for (size_t i = 0; i < N_LAYOUTS; i++) {
-		snprintf(names[i], sizeof(names[i]), "VB-20 shadow copy: %s", layouts[i].name);
-		t[n++] = (struct CMUnitTest){ .name = names[i],
-			.test_func = agrees_with_a_shadow,
-			.initial_state = (void *)(uintptr_t)&layouts[i] };
-	}
+	n += env_tests(shadow, ARRAY_LEN(shadow), t + n, names);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(large_blocks_refuse_sectors);
 	t[n++] = (struct CMUnitTest)cmocka_unit_test(too_many_segments);
 	return _cmocka_run_group_tests("virtio-blk requests", t, n, NULL, NULL);

@@ -557,10 +557,7 @@ static void waits_in_order(void **state)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		CMUnitTestFunction fn;
-	} rows[] = {
+	static const struct env_test rows[] = {
 		{ "same as one by one", same_as_one_by_one },
 		{ "hostile as one by one", hostile_as_one_by_one },
 		{ "budget", keeps_to_its_budget },
@@ -569,16 +566,8 @@ int main(void)
 		{ "in order", waits_in_order },
 	};
 	struct CMUnitTest t[ARRAY_LEN(rows) * N_LAYOUTS];
-	static char names[ARRAY_LEN(t)][80];
-	size_t n = 0;
+	static char names[ARRAY_LEN(rows) * N_LAYOUTS][96];
+	size_t n = env_tests(rows, ARRAY_LEN(rows), t, names);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		for (size_t l = 0; l < N_LAYOUTS; l++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s: %s", rows[i].name,
-				layouts[l].name);
-			t[n] = (struct CMUnitTest){ .name = names[n],
-				.test_func = rows[i].fn,
-				.initial_state = (void *)(uintptr_t)&layouts[l] };
-		}
 	return _cmocka_run_group_tests("virtio-blk bursts", t, n, NULL, NULL);
 }

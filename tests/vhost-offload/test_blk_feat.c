@@ -453,35 +453,22 @@ static void secure_erase(void **state)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		CMUnitTestFunction fn;
-		bool every_layout;
-	} rows[] = {
-		{ "5.2.3 offers what it has", offers_what_it_has, false },
-		{ "5.2.6.2 no wear, no zones", never_offers_wear_or_zones, true },
-		{ "5.2.6 lifetime", wear_is_told, true },
-		{ "5.2.6.2 wear that is not known", wear_not_known, false },
-		{ "5.2.4 configuration space", config_says_it, false },
-		{ "5.2.6.2 may unmap", may_unmap_needs_discard, false },
-		{ "5.2.5.2 writeback without flush", writeback_without_flush_is_0, false },
-		{ "size_max is made of pages", bad_limits_are_refused, false },
-		{ "5.2.3 SIZE_MAX", size_max_holds_when_negotiated, true },
-		{ "5.2.3 SEG_MAX over regions", segments_are_the_drivers, true },
+	static const struct env_test rows[] = {
+		{ "5.2.3 offers what it has", offers_what_it_has, ENV_FIRST },
+		{ "5.2.6.2 no wear, no zones", never_offers_wear_or_zones, ENV_EVERY },
+		{ "5.2.6 lifetime", wear_is_told, ENV_EVERY },
+		{ "5.2.6.2 wear that is not known", wear_not_known, ENV_FIRST },
+		{ "5.2.4 configuration space", config_says_it, ENV_FIRST },
+		{ "5.2.6.2 may unmap", may_unmap_needs_discard, ENV_FIRST },
+		{ "5.2.5.2 writeback without flush", writeback_without_flush_is_0, ENV_FIRST },
+		{ "size_max is made of pages", bad_limits_are_refused, ENV_FIRST },
+		{ "5.2.3 SIZE_MAX", size_max_holds_when_negotiated, ENV_EVERY },
+		{ "5.2.3 SEG_MAX over regions", segments_are_the_drivers, ENV_EVERY },
 	};
 	struct CMUnitTest t[ARRAY_LEN(rows) * N_LAYOUTS + ARRAY_LEN(erase_rows)];
-	static char names[ARRAY_LEN(t)][80];
-	size_t n = 0;
+	static char names[ARRAY_LEN(t)][96];
+	size_t n = env_tests(rows, ARRAY_LEN(rows), t, names);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		for (size_t l = 0; l < (rows[i].every_layout ? N_LAYOUTS : 1); l++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s%s%s", rows[i].name,
-				rows[i].every_layout ? ": " : "",
-				rows[i].every_layout ? layouts[l].name : "");
-			t[n] = (struct CMUnitTest){ .name = names[n],
-				.test_func = rows[i].fn,
-				.initial_state = (void *)(uintptr_t)&layouts[l] };
-		}
 	for (size_t i = 0; i < ARRAY_LEN(erase_rows); i++, n++) {
 		snprintf(names[n], sizeof(names[n]), "5.2.6 secure erase: %s", erase_rows[i].name);
 		t[n] = (struct CMUnitTest){ .name = names[n],

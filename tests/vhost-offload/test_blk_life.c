@@ -489,10 +489,7 @@ static void error_list_is_complete(void **state)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		CMUnitTestFunction fn;
-	} rows[] = {
+	static const struct env_test rows[] = {
 		{ "VB-11 store errors", store_errors_reach_the_guest },
 		{ "VB-14 vanished volume", vanished_volume },
 		{ "VB-15 reset, then answers", late_answers_touch_nothing },
@@ -514,17 +511,8 @@ int main(void)
 	};
 	struct CMUnitTest t[ARRAY_LEN(rows) * N_LAYOUTS + ARRAY_LEN(once)];
 	static char names[ARRAY_LEN(rows) * N_LAYOUTS][96];
-	size_t n = 0;
+	size_t n = env_tests(rows, ARRAY_LEN(rows), t, names);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		for (size_t l = 0; l < N_LAYOUTS; l++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s: %s", rows[i].name,
-				layouts[l].name);
-			t[n] = (struct CMUnitTest){ .name = names[n],
-				.test_func = rows[i].fn,
-				.initial_state = (void *)(uintptr_t)&layouts[l] };
-		}
-	}
 	for (size_t i = 0; i < ARRAY_LEN(once); i++)
 		t[n++] = once[i];
 	return _cmocka_run_group_tests("virtio-blk life", t, n, NULL, NULL);

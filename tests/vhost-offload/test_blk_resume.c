@@ -238,30 +238,18 @@ static void a_reset_empties_the_region(void **state)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		CMUnitTestFunction fn;
-	} rows[] = {
-		{ "VB-12 killed after a choice", the_note_outlives_the_process },
-		{ "VB-12 killed, no choice", the_default_is_noted_too },
-		{ "VB-12 killed, no region", without_a_note_writes_are_stable },
-		{ "VB-12 new rings, old field", who_did_not_look_may_be_wrong },
-		{ "VB-12 reset after a choice", the_field_stays_for_the_session },
-		{ "VB-12 CONFIG_WCE without FLUSH", no_flush_no_cache },
-		{ "reset with an inflight region", a_reset_empties_the_region },
+	static const struct env_test rows[] = {
+		{ "VB-12 killed after a choice", the_note_outlives_the_process, ENV_PLAIN },
+		{ "VB-12 killed, no choice", the_default_is_noted_too, ENV_PLAIN },
+		{ "VB-12 killed, no region", without_a_note_writes_are_stable, ENV_PLAIN },
+		{ "VB-12 new rings, old field", who_did_not_look_may_be_wrong, ENV_PLAIN },
+		{ "VB-12 reset after a choice", the_field_stays_for_the_session, ENV_PLAIN },
+		{ "VB-12 CONFIG_WCE without FLUSH", no_flush_no_cache, ENV_PLAIN },
+		{ "reset with an inflight region", a_reset_empties_the_region, ENV_PLAIN },
 	};
-	static const unsigned use[] = { 0, 2 }; // split, packed
-	struct CMUnitTest t[ARRAY_LEN(rows) * ARRAY_LEN(use)];
-	static char names[ARRAY_LEN(t)][80];
-	size_t n = 0;
+	struct CMUnitTest t[ARRAY_LEN(rows) * N_LAYOUTS];
+	static char names[ARRAY_LEN(rows) * N_LAYOUTS][96];
+	size_t n = env_tests(rows, ARRAY_LEN(rows), t, names);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		for (size_t k = 0; k < ARRAY_LEN(use); k++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s: %s", rows[i].name,
-				layouts[use[k]].name);
-			t[n] = (struct CMUnitTest){ .name = names[n],
-				.test_func = rows[i].fn,
-				.initial_state = (void *)(uintptr_t)&layouts[use[k]] };
-		}
 	return _cmocka_run_group_tests("virtio-blk resumed", t, n, NULL, NULL);
 }

@@ -190,10 +190,7 @@ static void zeroes_are_bounded(void **state)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		CMUnitTestFunction fn;
-	} rows[] = {
+	static const struct env_test rows[] = {
 		{ "bytes of a turn", bytes_bound_a_turn },
 		{ "bytes in flight", bytes_bound_what_is_in_flight },
 		{ "1 GiB", one_gib_is_the_most },
@@ -201,16 +198,8 @@ int main(void)
 		{ "zeroes", zeroes_are_bounded },
 	};
 	struct CMUnitTest t[ARRAY_LEN(rows) * N_LAYOUTS];
-	static char names[ARRAY_LEN(t)][80];
-	size_t n = 0;
+	static char names[ARRAY_LEN(rows) * N_LAYOUTS][96];
+	size_t n = env_tests(rows, ARRAY_LEN(rows), t, names);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		for (size_t l = 0; l < N_LAYOUTS; l++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s: %s", rows[i].name,
-				layouts[l].name);
-			t[n] = (struct CMUnitTest){ .name = names[n],
-				.test_func = rows[i].fn,
-				.initial_state = (void *)(uintptr_t)&layouts[l] };
-		}
 	return _cmocka_run_group_tests("virtio-blk turns", t, n, NULL, NULL);
 }
