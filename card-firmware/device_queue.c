@@ -509,9 +509,18 @@ static void synchronize(void *arg)
 	card_workers_synchronize(f->card->workers);
 }
 
+static bool settled(void *arg, struct vho_dev *dev)
+{
+	const struct card_function *f = arg;
+
+	(void)dev;
+	return f->kind != VHO_DEV_BLK || !has_orphans(f);
+}
+
 const struct vho_host card_queue_host = {
 	.queue_start = queue_start,
 	.queue_stop = queue_stop,
 	.changed = changed,
 	.synchronize = synchronize,
+	.settled = settled,
 };

@@ -392,6 +392,7 @@ int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struc
 int vho_vu_give(struct vho_vu *vu, int sock)
 {
 	struct handover *h = dpu_calloc(1, sizeof(*h));
+	const struct vho_host *host = vu->dev->host;
 	int ret;
 
 	if (!h)
@@ -402,7 +403,10 @@ int vho_vu_give(struct vho_vu *vu, int sock)
 	}
 	vho_dev_stop_all(vu->dev);
 	(void)vu_session_held(&vu->session, true, &ret); // nothing is in flight any more
-	ret = handover_save(&vu->session, vu->listen_fd, h);
+	if (host->settled && !host->settled(host->arg, vu->dev))
+		ret = -EBUSY;
+	else
+		ret = handover_save(&vu->session, vu->listen_fd, h);
 	if (!ret)
 		ret = handover_send(sock, h);
 	handover_free(h);

@@ -243,6 +243,33 @@ static void giver_keeps_it(void **state)
 	rig_close(&r);
 }
 
+static bool never_settled(void *arg, struct vho_dev *dev)
+{
+	(void)arg;
+	(void)dev;
+	return false;
+}
+
+/* Requests were left behind at the store: nothing is sent, and the ring goes on where they are. */
+static void giver_waits_for_its_store(void **state)
+{
+	struct fake_rig r;
+	char byte;
+	int pair[2];
+
+	(void)state;
+	rig_open(&r, VHO_DEV_BLK);
+	r.h.host.settled = never_settled;
+	rig_run_ring(&r);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(vho_vu_give(r.vu, pair[0]), -EBUSY);
+	assert_true(r.h.running[0]);
+	assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), -1);
+	close(pair[0]);
+	close(pair[1]);
+	rig_close(&r);
+}
+
 /* A session with everything that one can have. */
 struct whole {
 	struct fake_host h;
@@ -502,6 +529,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(giver_keeps_it),
+		cmocka_unit_test(giver_waits_for_its_store),
 		cmocka_unit_test(comes_out_as_it_went_in),
 		cmocka_unit_test(cut_off_anywhere),
 		cmocka_unit_test(any_bit_flips),

@@ -80,6 +80,12 @@ struct vho_host {
 	void (*changed)(void *arg, struct vho_dev *dev);
 	/* Returns when each worker has passed a quiescent state: what was unpublished is unused. */
 	void (*synchronize)(void *arg);
+	/*
+	 * Optional: false while requests that queue_stop abandoned may still reach the device's
+	 * store. Another process must not serve the device then: what is old would come after what
+	 * is new.
+	 */
+	bool (*settled)(void *arg, struct vho_dev *dev);
 };
 
 /*
@@ -207,8 +213,9 @@ int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struc
  * goes on here:
  *   -ECONNREFUSED  the other process could not take it
  *   -ECONNRESET    it is not there any more
+ *   -EBUSY         its memory is still coming (postcopy migration), or requests that its store
+ *                  does not answer were left behind (vho_host.settled)
  *   -ENOTSUP       its memory lies in more files than are kept open
- *   -EBUSY         its memory is still coming (postcopy migration)
  *   -ENOMEM, -ENOSPC, or the errno of send(2), recv(2)
  * Blocks until the other process has answered; set SO_RCVTIMEO only where a late taker is known to
  * be dead by then, for rings must not run in both.
