@@ -67,8 +67,8 @@ static unsigned echo(struct back *b, uint16_t pair, uint16_t n)
 	vho_net_learn(b->net, pair, pkts, n);
 	steered = vho_net_steer(b->net, pkts, n, to);
 	for (uint16_t i = 0; i < n; i++) {
-		uint16_t at = steered && to[i] != VHO_NET_PAIR_ANY ? to[i] & ~VHO_NET_PAIR_ONLY
-								   : pair;
+		bool somewhere = steered && to[i] != VHO_NET_PAIR_ANY;
+		uint16_t at = somewhere ? to[i] & (uint16_t)~VHO_NET_PAIR_ONLY : pair;
 
 		vho_net_tx(b->net, at, &pkts[i], 1);
 		vho_net_tx_notify(b->net, at);
