@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "blk_burst.h"
-#include "blk_env.h"
+#include "blk_rows.h"
 #include "inflight_steps.h"
 
 const struct vho_blk_store_ops *card_blk_store_ops(void);

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "blk_env.h"
+#include "blk_rows.h"
 #include "blk_req.h"
 
 #define SECTORS 4096ULL

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 
-#include "blk_env.h"
+#include "blk_rows.h"
 #include "blk_req.h"
 #include "dpu_alloc.h"
 

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "blk_env.h"
+#include "blk_rows.h"
 #include "blk_req.h"
 
 const struct vho_blk_store_ops *card_blk_store_ops(void);
