@@ -32,6 +32,7 @@ static bool steer(void *drv, struct rte_mbuf *const *pkts, uint16_t n, uint16_t 
 
 	static_assert(ODP_TXQ_ANY == VHO_NET_PAIR_ANY && ODP_TXQ_ONLY == VHO_NET_PAIR_ONLY,
 		"one word for it on both sides");
+	// NOLINTNEXTLINE(misc-redundant-expression): as it should be
 	static_assert(ODP_F_LENT == VHO_NET_F_LENT, "and one mark");
 	return vho_net_steer(p->net, pkts, n, txq);
 }

@@ -8,7 +8,7 @@
 #include "vdrv_conf.h"
 
 #define IOS 8
-#define DATA (2 * DRV_IOMMU_PAGE + 512) // over three pages or four
+#define DATA (3 * DRV_IOMMU_PAGE) // over three pages or four; whole blocks, of whatever size
 #define ROUNDS 20
 #define PATIENCE_MS 100
 #define PATIENCE 50 // times, without an answer or a question

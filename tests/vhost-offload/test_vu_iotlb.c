@@ -175,7 +175,7 @@ static struct vho_iommu_stats stats(void)
 /* Part after part is asked for; with the last answer the ring runs. */
 static void ring_starts_when_known(void **state)
 {
-	uint8_t perm;
+	uint8_t perm = 0;
 
 	(void)state;
 	set_ring();
@@ -290,7 +290,7 @@ static void used_ring_is_logged_where_it_lies(void **state)
 static void miss_and_answer(void **state)
 {
 	struct vho_elem e;
-	uint8_t perm;
+	uint8_t perm = 0;
 
 	(void)state;
 	run_ring();
