@@ -242,8 +242,8 @@ static inline int open_rig(void **state)
 static inline int close_rig(void **state)
 {
 	(void)state;
+	giver_stop(); // it has the memory's descriptor, which goes with the rig
 	rig_close(&t.rig);
-	giver_stop();
 	if (t.uffd >= 0)
 		close(t.uffd);
 	close(t.kick);
