@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A guest moves from one card to another in mid traffic: its disk, which both cards have from one file, loses
 # no write; ping goes on; QEMU's figure for the downtime is printed.
-# Usage: 25-migrate.sh BUILD-DIR
+# Usage: [MIGRATE=postcopy] 25-migrate.sh BUILD-DIR
 set -eu
 # shellcheck source=/dev/null
 . "$(dirname "$0")/lab.sh"
@@ -44,4 +44,5 @@ file=$(find "$OUTBOARD_DIR/card-a" -name 'disk0*' -size 65536k)
 b=$OUTBOARD_DIR/card-b/rpc.sock
 cardctl --socket "$b" volume create-file disk0 filename="$file" block_size=512 >/dev/null
 cardctl --socket "$b" disk create blk0 dev_name=disk0 >/dev/null
-exec python3 "$(dirname "$0")/migrate.py" "$BUILD/guest-image"
+# shellcheck disable=SC2086 # a word or none
+exec python3 "$(dirname "$0")/migrate.py" "$BUILD/guest-image" ${MIGRATE:-}
