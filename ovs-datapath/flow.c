@@ -240,8 +240,9 @@ int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key
 	struct odp_acts *acts;
 	int ret;
 
-	if (!l3_ok(key, mask) || !l4_ok(key, mask) || any(mask->pad, sizeof(mask->pad)))
-		return -EINVAL;
+	if (!l3_ok(key, mask) || !l4_ok(key, mask) ||
+		any(mask->pad_l4, sizeof(*mask) - offsetof(struct odp_key, pad_l4)))
+		return -EINVAL; // nothing fills what lies behind
 	if (f && !replace)
 		return -EEXIST;
 	ret = odp_acts_create(dp, key, mask, actions, n_actions, &acts);

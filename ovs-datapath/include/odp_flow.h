@@ -15,24 +15,30 @@
 #include "dpu_wire.h"
 #include "odp_port.h"
 
+#define ODP_TNL_OPTS 252 // bytes of Geneve options
+
 /*
- * Flow key. Host order only where the field is ours; wire order otherwise. No padding: keys compare
- * and hash as bytes. Layers are in the order in which they are extracted, so that a table whose
- * masks stop at layer 2 never looks further into a packet.
+ * Flow key: every field that an Open vSwitch datapath flow matches on. Host order only where the
+ * field is ours; wire order otherwise. No padding but what is named so and zero: keys compare and
+ * hash as 64 words, and a table whose masks leave a word alone never looks at it.
+ *
+ * What is read from the packet comes first, in the order in which it is extracted; from `dp_hash`
+ * on it is what the datapath knows of the packet, and that goes along when it recirculates.
  */
 struct odp_key {
-	/* layer 2 */
+	/* layer 2: words 0 to 2 */
 	uint32_t in_port;
 	uint32_t recirc_id;
 	uint8_t eth_dst[6];
 	uint8_t eth_src[6];
-	dpu_be16 vlan_tci; // 0: no tag; else DEI bit (0x1000) set: present, as OVS has it
+	dpu_be16 vlan_tci; // outer tag. 0: none; else DEI bit (0x1000) set: present, as OVS has it
 	dpu_be16 eth_type; // after VLAN tags
-	/* layer 3 */
-	uint8_t ip_proto;
+	/* layer 3: words 3 to 7 */
+	uint8_t ip_proto; // of ARP the operation
 	uint8_t ip_tos;
 	uint8_t ip_ttl;
 	uint8_t ip_frag; // enum odp_frag
+	dpu_be32 ipv6_label; // 20 bits
 	union {
 		struct {
 			dpu_be32 src, dst;
@@ -46,12 +52,81 @@ struct odp_key {
 		} arp;
 		uint8_t l3_bytes[32];
 	};
-	/* layer 4 */
+	/* layer 4: word 8 */
 	dpu_be16 tp_src, tp_dst; // ports, or ICMP type and code
 	dpu_be16 tcp_flags;
-	uint8_t pad[6]; // zero
+	uint8_t pad_l4[2];
+	/* what few flows look at: words 9 to 15 */
+	struct {
+		uint8_t target[16];
+		uint8_t sll[6], tll[6];
+		uint8_t pad[4];
+	} nd; // of neighbour solicitation and advertisement
+	dpu_be16 vlan_tpid; // of the outer tag
+	dpu_be16 cvlan_tci, cvlan_tpid; // of the inner tag, as above
+	uint8_t pad_vlan[2];
+	dpu_be32 mpls_lse[3]; // label stack entries, the top first
+	dpu_be32 packet_type; // 0: Ethernet; else namespace and type, as OVS has it
+
+	/* layer-independent metadata: words 16 and 17 */
+	uint32_t dp_hash;
+	uint32_t skb_priority;
+	uint32_t skb_mark;
+	/* conntrack: from here to word 24 */
+	uint32_t ct_mark;
+	uint8_t ct_state; // ODP_CT_F_
+	uint8_t ct_orig_proto; // original tuple: valid with ODP_CT_F_TRK
+	uint16_t ct_zone;
+	dpu_be16 ct_orig_tp_src, ct_orig_tp_dst;
+	uint8_t ct_label[16];
+	union {
+		struct {
+			dpu_be32 src, dst;
+		} ct_orig4;
+		struct {
+			uint8_t src[16], dst[16];
+		} ct_orig6;
+	};
+	/* tunnel that the packet came through, or is to go through: words 25 to 63 */
+	struct odp_key_tnl {
+		dpu_be64 id;
+		union {
+			struct {
+				dpu_be32 src, dst;
+			} ipv4;
+			struct {
+				uint8_t src[16], dst[16];
+			} ipv6;
+		};
+		uint8_t tos, ttl;
+		uint16_t flags; // ODP_TNL_F_
+		dpu_be16 tp_src, tp_dst;
+		dpu_be16 gbp_id;
+		uint8_t gbp_flags, gpe_np, gpe_flags;
+		uint8_t family; // 0: no tunnel; 4, 6
+		uint8_t opts_len; // bytes of opts, a multiple of 4
+		uint8_t pad;
+		uint8_t opts[ODP_TNL_OPTS]; // Geneve options as they are on the wire
+		uint8_t pad_opts[4];
+	} tnl;
 };
-static_assert(sizeof(struct odp_key) == 72, "keys hash and compare as whole words");
+static_assert(sizeof(struct odp_key) == 512, "keys hash and compare as 64 words");
+
+/* ct_state, bits as in OVS: ovs-fields(7), "ct_state". */
+#define ODP_CT_F_NEW 0x01u
+#define ODP_CT_F_EST 0x02u
+#define ODP_CT_F_REL 0x04u
+#define ODP_CT_F_RPL 0x08u
+#define ODP_CT_F_INV 0x10u
+#define ODP_CT_F_TRK 0x20u
+#define ODP_CT_F_SNAT 0x40u
+#define ODP_CT_F_DNAT 0x80u
+
+/* tnl.flags: ovs-fields(7), "tun_flags", and what the text syntax names. */
+#define ODP_TNL_F_OAM 0x01u
+#define ODP_TNL_F_DF 0x02u
+#define ODP_TNL_F_CSUM 0x04u
+#define ODP_TNL_F_KEY 0x08u
 
 enum odp_frag { ODP_FRAG_NONE, ODP_FRAG_FIRST, ODP_FRAG_LATER };
 
