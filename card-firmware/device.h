@@ -40,7 +40,8 @@ struct card_kick {
 	int fd; // borrowed; -1: none
 	struct odp_worker *w; // borrowed
 	struct odp_port *port; // borrowed: the queue is detached first
-	uint16_t rxq;
+	struct vho_net *net; // borrowed: as the port
+	uint16_t pair;
 };
 
 struct card_chan {

@@ -31,7 +31,15 @@ static void on_net_kick(struct card_watch *watch)
 	struct card_kick *k = (struct card_kick *)((char *)watch -
 						   offsetof(struct card_kick, watch));
 
-	odp_rxq_wake(k->w, k->port, k->rxq);
+	odp_rxq_wake(k->w, k->port, k->pair);
+}
+
+static void on_net_resume(struct card_watch *watch)
+{
+	struct card_kick *k = (struct card_kick *)((char *)watch -
+						   offsetof(struct card_kick, watch));
+
+	(void)vho_net_tx_resume(k->net, k->pair);
 }
 
 static unsigned coal_poll(void *arg)
@@ -75,6 +83,33 @@ static void coal_run(struct card_worker *w, struct card_coal *k, bool running)
 	(void)coal_sync(w, k); // without a poller packets alone send the calls
 }
 
+/* The receiveq: packets to the guest. */
+static int net_attach_tx(struct card_worker *w, const struct call *q)
+{
+	struct card_function *f = q->f;
+	struct odp_worker *ow = odp_worker(f->card->dp, card_worker_idx(w));
+	uint16_t pair = (uint16_t)(q->idx / 2);
+	struct card_kick *k = &f->kicks[q->idx];
+	int ret = 0;
+
+	*k = (struct card_kick){ { on_net_resume }, -1, ow, f->port, f->net, pair };
+	if (vho_net_holds(f->net) && q->kick_fd >= 0) {
+		k->fd = q->kick_fd;
+		ret = card_worker_fd_watch(w, k->fd, &k->watch);
+		if (ret)
+			return ret;
+	}
+	ret = odp_txq_attach(ow, f->port, pair);
+	if (ret) {
+		if (k->fd >= 0)
+			card_worker_fd_del(w, k->fd);
+		return ret;
+	}
+	vho_dev_queue_run(f->dev, q->idx, true);
+	coal_run(w, &f->coal[q->idx], true);
+	return 0;
+}
+
 static int net_attach(struct card_worker *w, void *arg)
 {
 	const struct call *q = arg;
@@ -84,15 +119,9 @@ static int net_attach(struct card_worker *w, void *arg)
 	struct card_kick *k = &f->kicks[q->idx];
 	int ret;
 
-	if (q->idx % 2 == 0) {
-		ret = odp_txq_attach(ow, f->port, pair);
-		if (!ret) {
-			vho_dev_queue_run(f->dev, q->idx, true);
-			coal_run(w, &f->coal[q->idx], true);
-		}
-		return ret;
-	}
-	*k = (struct card_kick){ { on_net_kick }, q->kick_fd, ow, f->port, pair };
+	if (q->idx % 2 == 0)
+		return net_attach_tx(w, q);
+	*k = (struct card_kick){ { on_net_kick }, q->kick_fd, ow, f->port, f->net, pair };
 	ret = k->fd >= 0 ? card_worker_fd_watch(w, k->fd, &k->watch) : 0;
 	if (ret)
 		return ret;
@@ -122,6 +151,8 @@ static int net_detach(struct card_worker *w, void *arg)
 	vho_dev_queue_run(f->dev, q->idx, false);
 	if (q->idx % 2 == 0) {
 		odp_txq_detach(ow, f->port, pair);
+		if (f->kicks[q->idx].fd >= 0)
+			card_worker_fd_del(w, f->kicks[q->idx].fd);
 		return 0;
 	}
 	odp_rxq_detach(ow, f->port, pair);

@@ -377,6 +377,11 @@ static unsigned tx_burst(struct vho_net *net, struct vho_queue *q, struct vho_ne
 	unsigned sent = 0, i = 0;
 	uint64_t bytes = 0;
 
+	if (unlikely(np->hold.n)) {
+		i = vho_hold_keep(net, &np->hold, pkts, n);
+		vho_net_drop_count(st, VHO_NET_DROP_TX_NO_BUFFER, n - i);
+		return 0;
+	}
 	while (i < n) {
 		enum vho_net_drop why = VHO_NET_DROP_TX_TOO_BIG;
 		unsigned k = 0, drop;
@@ -395,6 +400,11 @@ static unsigned tx_burst(struct vho_net *net, struct vho_queue *q, struct vho_ne
 			continue;
 		}
 		why = drop - 1;
+		if (why == VHO_NET_DROP_TX_NO_BUFFER && vho_hold_waits(q)) {
+			i += vho_hold_keep(net, &np->hold, pkts + i, n - i);
+			vho_net_drop_count(st, why, n - i);
+			break;
+		}
 		// What is too long for this ring now does not keep a shorter packet from it; an
 		// empty or broken ring stays so for the rest of the burst.
 		k = why != VHO_NET_DROP_TX_TOO_BIG && !vho_queue_ready(q) ? n - i : 1;
@@ -425,6 +435,46 @@ static void free_packets(struct rte_mbuf **pkts, unsigned n)
 		rte_mempool_put_bulk(pool, (void **)pkts, n);
 }
 
+/* What waited goes first; what still has no buffer waits on. */
+static __attribute__((noinline)) unsigned tx_held(
+	struct vho_net *net, struct vho_queue *q, struct vho_net_pair *np)
+{
+	struct rte_mbuf *pkts[VHO_HOLD_PACKETS];
+	unsigned n = vho_hold_take(&np->hold, pkts), sent = 0;
+
+	for (unsigned i = 0; i < n; i += VHO_BURST)
+		sent += tx_burst(net, q, np, pkts + i, n - i < VHO_BURST ? n - i : VHO_BURST);
+	rte_pktmbuf_free_bulk(pkts, n);
+	return sent;
+}
+
+bool vho_net_holds(const struct vho_net *net)
+{
+	return vho_net_has(net->dev.features, VIRTIO_F_ACCESS_PLATFORM);
+}
+
+unsigned vho_net_tx_resume(struct vho_net *net, uint16_t pair)
+{
+	struct vho_queue *q = &net->dev.queues[2u * pair].q;
+	struct vho_net_pair *np = &net->pairs[pair];
+	unsigned sent;
+
+	if (np->hold.n == 0 || !queue_serves(q) || vho_hold_waits(q))
+		return 0;
+	sent = tx_held(net, q, np);
+	notify(net, q, 2u * pair);
+	return sent;
+}
+
+void vho_net_tx_forget(struct vho_net *net, uint16_t pair)
+{
+	struct rte_mbuf *pkts[VHO_HOLD_PACKETS];
+	unsigned n = vho_hold_take(&net->pairs[pair].hold, pkts);
+
+	vho_net_drop_count(&net->pairs[pair].stats, VHO_NET_DROP_TX_NOT_RUNNING, n);
+	rte_pktmbuf_free_bulk(pkts, n);
+}
+
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct vho_queue *q = &net->dev.queues[2u * pair].q;
@@ -439,6 +489,8 @@ uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
 		rte_pktmbuf_free_bulk(pkts, n);
 		return 0;
 	}
+	if (unlikely(np->hold.n) && !vho_hold_waits(q))
+		sent = tx_held(net, q, np);
 	filter = vho_net_ctrl_filter(&net->ctrl);
 	for (unsigned i = 0; i < n; i += VHO_BURST) {
 		unsigned m = n - i < VHO_BURST ? n - i : VHO_BURST, kept = 0;

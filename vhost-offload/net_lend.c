@@ -107,8 +107,12 @@ void vho_net_let_go(struct vho_dev *dev, unsigned idx)
 	struct vho_net *net = dev->owner;
 	struct vho_net_pair *np;
 
-	if (idx % 2 == 0 || idx / 2 >= net->max_pairs)
-		return; // receiveqs and the control queue
+	if (idx / 2 >= net->max_pairs)
+		return; // the control queue
+	if (idx % 2 == 0) {
+		vho_net_tx_forget(net, (uint16_t)(idx / 2));
+		return;
+	}
 	np = &net->pairs[idx / 2];
 	np->rest.until_tsc = 0;
 	if (np->lent.n == 0)

@@ -10,6 +10,7 @@
 #include "net_ctrl.h"
 #include "net_hash.h"
 #include "net_hdr.h"
+#include "net_hold.h"
 #include "net_lend.h"
 #include "net_ring.h"
 #include "vho_net.h"
@@ -38,6 +39,7 @@ struct vho_net_pair {
 	struct vho_rest rest; // only the transmitq's worker
 	struct vho_coal coal[2]; // of the receiveq, of the transmitq
 	struct vho_lent lent; // only the transmitq's worker
+	struct vho_hold hold; // only the receiveq's worker
 };
 
 struct vho_net {
@@ -75,6 +77,9 @@ struct vho_net {
 	struct vho_net_flows flows; // only with several pairs
 	struct vho_net_ctrl ctrl;
 };
+
+/* Drop what waits for the address of a receive buffer. The receiveq's worker. */
+void vho_net_tx_forget(struct vho_net *net, uint16_t pair);
 
 #define VHO_NET_MTU_MIN 68u // VIRTIO 1.3, 5.1.4.1
 

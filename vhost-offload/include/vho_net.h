@@ -100,6 +100,13 @@ uint16_t vho_net_rx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, 
  * Call vho_net_tx_notify() once per turn. Returns the number delivered. The queue's worker.
  */
 uint16_t vho_net_tx(struct vho_net *net, uint16_t pair, struct rte_mbuf **pkts, uint16_t n);
+/*
+ * May packets wait inside for the address of a receive buffer (VIRTIO_F_ACCESS_PLATFORM)? Then
+ * vho_net_tx_resume() is to be called when the queue's kick fd is readable; it delivers what waited
+ * and calls the driver. Returns the number delivered. The queue's worker.
+ */
+bool vho_net_holds(const struct vho_net *net); // while the queue runs
+unsigned vho_net_tx_resume(struct vho_net *net, uint16_t pair);
 void vho_net_tx_notify(struct vho_net *net, uint16_t pair);
 
 /*
