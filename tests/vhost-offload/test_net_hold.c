@@ -184,9 +184,9 @@ static void lent_is_copied(void **state)
 }
 
 #define BOTH(f) ROW(f, layouts[0]), ROW(f, layouts[1])
-#define ROW(f, l)                            \
-	{                                    \
-#f " " #l, f, NULL, NULL, &l \
+#define ROW(f, l)                              \
+	{                                      \
+#f " " #l, f, NULL, NULL, &(l) \
 	}
 
 int main(void)
