@@ -49,6 +49,13 @@ static bool before(const struct odp_subtable *a, const struct odp_subtable *b)
 	return a->rank != b->rank ? a->rank > b->rank : a->serial < b->serial;
 }
 
+static enum odp_depth depth_of(uint64_t map)
+{
+	if (map >> ODP_KEY_L4_WORD)
+		return ODP_DEPTH_L4;
+	return map >> ODP_KEY_L2_WORDS ? ODP_DEPTH_L3 : ODP_DEPTH_L2;
+}
+
 enum view_change { VIEW_SAME_DECISIONS, VIEW_NEW_DECISIONS };
 
 /* A view of the subtables that there are now; NULL: out of memory. */
@@ -71,12 +78,15 @@ static struct odp_view *view_create(const struct odp *dp, enum view_change chang
 		}
 		v->st[at] = st;
 		v->n++;
-		if (st->depth > v->depth)
-			v->depth = st->depth;
+		for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
+			v->any.w[i] |= st->mask.w[i];
 	}
+	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
+		v->map |= (uint64_t)(v->any.w[i] != 0) << i;
+	v->depth = depth_of(v->map);
 	v->seed = dp->seed;
 	v->gen = old ? old->gen : 0;
-	if (change == VIEW_NEW_DECISIONS || !old || old->depth != v->depth)
+	if (change == VIEW_NEW_DECISIONS || !old || !odp_kw_eq(&old->any, &v->any, ODP_KEY_WORDS))
 		v->gen++;
 	return v;
 }
@@ -126,9 +136,6 @@ static struct odp_subtable *subtable_create(
 		free(t);
 		return NULL;
 	}
-	struct odp_key m;
-
-	memcpy(&m, mask, sizeof(m));
 	st->mask = *mask;
 	st->prior = prior;
 	st->slot = slot;
@@ -137,12 +144,6 @@ static struct odp_subtable *subtable_create(
 			st->words = i + 1;
 		st->bits += (unsigned)__builtin_popcountll(mask->w[i]);
 	}
-	const uint8_t *b = (const uint8_t *)&m;
-
-	for (size_t i = offsetof(struct odp_key, ip_proto); i < sizeof(m); i++)
-		if (b[i])
-			st->depth = i < offsetof(struct odp_key, tp_src) ? ODP_DEPTH_L3
-									 : ODP_DEPTH_L4;
 	atomic_store_explicit(&st->slots, t, memory_order_relaxed);
 	for (unsigned i = 0; i < SUBTABLES_MAX; i++)
 		if (dp->st[i] && dp->st[i]->serial >= st->serial)

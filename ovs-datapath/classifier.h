@@ -29,7 +29,6 @@ struct odp_subtable {
 	/* Fixed. */
 	struct odp_kw mask;
 	unsigned words; // of the mask up to its last non-zero one
-	enum odp_depth depth;
 	unsigned slot; // index in dp->st and the workers' st_hits
 	unsigned bits;
 	bool prior; // looked up first

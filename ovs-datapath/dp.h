@@ -66,10 +66,15 @@ struct odp_flow_slot {
 	dpu_counter packets, bytes;
 };
 
-/* What lookups see, all at once: replaced as a whole, so depth, tables and generation agree. */
+/*
+ * What lookups see, all at once: replaced as a whole, so masks, tables and generation agree. The key
+ * of a packet that is looked up has the words of `map` filled and zero in all others.
+ */
 struct odp_view {
-	enum odp_depth depth; // of the deepest mask
-	uint32_t gen; // changes when cached decisions may be wrong
+	uint64_t map; // bit i: word i of `any` is not zero
+	enum odp_depth depth; // ODP_DEPTH_L2: no word behind layer 2's is in `map`
+	uint32_t gen; // changes when cached decisions may be wrong, and with `any`
+	struct odp_kw any; // all masks in one
 	struct odp_seed seed; // the datapath's
 	unsigned n;
 	struct odp_subtable *st[]; // in order of lookup; borrowed
