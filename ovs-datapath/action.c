@@ -139,8 +139,10 @@ static struct rte_mbuf *duplicate(struct odp_worker *w, struct odp_pw *in, struc
 }
 
 /* A copy for the control thread, marked as one that has been decided on. */
-static void to_userspace(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf *m)
+static void to_userspace(struct odp_worker *w, const struct odp_from *from, struct rte_mbuf *m)
 {
+	struct odp_pw *in = from->in;
+
 	if (odp_is_control(w))
 		return;
 	struct rte_mbuf *c = odp_copy(m, w->dp->conf.pool);
@@ -149,17 +151,16 @@ static void to_userspace(struct odp_worker *w, struct odp_pw *in, struct rte_mbu
 		dpu_counter_add(&in->drops[ODP_DROP_NO_MBUF], 1);
 		return;
 	}
-	c->hash.usr = ODP_UPCALL_COPY;
-	odp_upcall_put(w, in, &c, 1);
+	odp_upcall_put(w, from, ODP_UPCALL_COPY, &c, 1);
 }
 
 /* What of a list still counts once its last output has taken the packet. */
-static void copy_rest(struct odp_worker *w, const struct odp_acts *acts, unsigned from,
-	struct odp_pw *in, struct rte_mbuf *m)
+static void copy_rest(struct odp_worker *w, const struct odp_acts *acts, unsigned first,
+	const struct odp_from *from, struct rte_mbuf *m)
 {
-	for (unsigned i = from; i < acts->n; i++)
+	for (unsigned i = first; i < acts->n; i++)
 		if (acts->a[i].type == ODP_ACT_USERSPACE)
-			to_userspace(w, in, m);
+			to_userspace(w, from, m);
 }
 
 /*
@@ -167,8 +168,10 @@ static void copy_rest(struct odp_worker *w, const struct odp_acts *acts, unsigne
  * of the last output that goes anywhere and takes the packet itself.
  */
 static void run_list(struct odp_worker *w, const struct odp_acts *acts, unsigned last,
-	struct odp_pw *in, uint16_t rxq, struct rte_mbuf *m)
+	const struct odp_from *from, struct rte_mbuf *m)
 {
+	struct odp_pw *in = from->in;
+
 	for (unsigned i = 0; i < acts->n && m; i++) {
 		const struct odp_action *a = &acts->a[i];
 
@@ -177,14 +180,14 @@ static void run_list(struct odp_worker *w, const struct odp_acts *acts, unsigned
 			if (!w->out[i])
 				break;
 			if (i == last) {
-				copy_rest(w, acts, last + 1, in, m);
-				odp_out(w, w->out[i], rxq, m);
+				copy_rest(w, acts, last + 1, from, m);
+				odp_out(w, w->out[i], from->rxq, m);
 				return;
 			}
 			struct rte_mbuf *c = duplicate(w, in, m);
 
 			if (c)
-				odp_out(w, w->out[i], rxq, c);
+				odp_out(w, w->out[i], from->rxq, c);
 			break;
 		case ODP_ACT_PUSH_VLAN:
 			m = push_vlan(w, in, m, a->vlan.tpid, a->vlan.tci);
@@ -193,7 +196,7 @@ static void run_list(struct odp_worker *w, const struct odp_acts *acts, unsigned
 			m = pop_vlan(w, in, m);
 			break;
 		case ODP_ACT_USERSPACE:
-			to_userspace(w, in, m);
+			to_userspace(w, from, m);
 			break;
 		}
 	}
@@ -224,26 +227,26 @@ static unsigned resolve(struct odp_worker *w, const struct odp_acts *acts)
 
 /* Not inlined: it would cost the common way below its registers. */
 static __rte_noinline void run_lists(struct odp_worker *w, const struct odp_acts *acts,
-	struct odp_pw *in, uint16_t rxq, struct rte_mbuf **pkts, unsigned n)
+	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
 {
 	unsigned last = resolve(w, acts);
 
 	for (unsigned i = 0; i < n; i++)
-		run_list(w, acts, last, in, rxq, pkts[i]);
+		run_list(w, acts, last, from, pkts[i]);
 }
 
-void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_pw *in,
-	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_sums *sums)
+void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, const struct odp_from *from,
+	struct rte_mbuf **pkts, const struct odp_sums *sums)
 {
 	if (unlikely(acts->kind == ODP_ACTS_LIST)) {
-		run_lists(w, acts, in, rxq, pkts, sums->n);
+		run_lists(w, acts, from, pkts, sums->n);
 		return;
 	}
 	bool drop = acts->kind == ODP_ACTS_DROP;
 	struct odp_pw *out = drop ? NULL : odp_pw(w, acts->port);
 
 	if (likely(out))
-		odp_out_all(w, out, rxq, pkts, sums);
+		odp_out_all(w, out, from->rxq, pkts, sums);
 	else
-		odp_drop(in, drop ? ODP_DROP_FLOW_DROP : ODP_DROP_PORT_GONE, pkts, sums->n);
+		odp_drop(from->in, drop ? ODP_DROP_FLOW_DROP : ODP_DROP_PORT_GONE, pkts, sums->n);
 }

@@ -2,7 +2,7 @@
 /* Action lists: validated once, executed many times. */
 #pragma once
 
-#include "dp.h"
+#include "worker.h"
 
 /*
  * Validate and copy an action list.
@@ -13,8 +13,8 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 	const struct odp_action *a, unsigned n, struct odp_acts **out);
 
 /*
- * Execute on packets of one flow, which become ours; `sums` is of them. `in` is the port they came
- * from (counts drops), `rxq` the queue: it spreads over a port's transmit queues.
+ * Execute on packets of one flow, which become ours; `sums` is of them. `from` lives until the call
+ * returns.
  */
-void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, struct odp_pw *in,
-	uint16_t rxq, struct rte_mbuf **pkts, const struct odp_sums *sums);
+void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, const struct odp_from *from,
+	struct rte_mbuf **pkts, const struct odp_sums *sums);

@@ -183,6 +183,7 @@ static struct odp_key mask_of_ours(void)
 
 	memset(&m, 0, sizeof(m));
 	m.in_port = UINT32_MAX;
+	m.recirc_id = UINT32_MAX; // what recirculates has been decided on
 	memset(m.eth_dst, 0xff, sizeof(m.eth_dst));
 	memset(m.eth_src, 0xff, sizeof(m.eth_src));
 	memset(&m.vlan_tci, 0xff, sizeof(m.vlan_tci));
@@ -373,7 +374,7 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 		odp_drop_one(in, ODP_DROP_NO_MBUF, m);
 		return;
 	}
-	odp_acts_run(dp->control, acts, in, 0, &m, sums);
+	odp_acts_run(dp->control, acts, &(struct odp_from){ .in = in }, &m, sums);
 	free(acts);
 }
 

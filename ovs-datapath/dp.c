@@ -12,6 +12,7 @@
 #include "dpu_clock.h"
 #include "emc.h"
 #include "flow.h"
+#include "recirc.h"
 
 #define DEFERRED_MANY 4096u
 #define WORKERS_MAX 256u
@@ -28,6 +29,8 @@ static void worker_destroy(struct odp_worker *w)
 	free(w->pw);
 	free(w->rxq);
 	free(w->txq);
+	odp_recirc_queue_destroy(w->recirc);
+	odp_bursts_destroy(w->burst);
 	odp_emc_destroy(w->emc);
 	free(w);
 }
@@ -41,9 +44,11 @@ static int worker_create(struct odp *dp, unsigned idx, struct odp_worker **out)
 	w->dp = dp;
 	w->idx = idx;
 	w->emc = odp_emc_create();
+	w->burst = odp_bursts_create();
+	w->recirc = odp_recirc_queue_create();
 	w->pw = dpu_calloc(ODP_PORT_MAX, sizeof(*w->pw));
 	w->flow_slots = dpu_calloc(FLOW_CHUNKS, sizeof(*w->flow_slots));
-	if (!w->emc || !w->pw || !w->flow_slots) {
+	if (!w->emc || !w->burst || !w->recirc || !w->pw || !w->flow_slots) {
 		worker_destroy(w);
 		return -ENOMEM;
 	}

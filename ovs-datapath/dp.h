@@ -33,6 +33,8 @@
 struct odp_bridge;
 struct odp_subtable;
 struct odp_emc;
+struct odp_burst;
+struct odp_recirc_queue;
 
 /* ---- flows ---- */
 
@@ -169,6 +171,8 @@ struct odp_worker {
 	struct odp *dp; // borrowed
 	unsigned idx; // n_workers: the control thread's
 	struct odp_emc *emc; // owned
+	struct odp_burst *burst; // owned; one for what ports receive, one for what recirculates
+	struct odp_recirc_queue *recirc; // owned
 
 	/* Only this worker. */
 	struct odp_rxq *rxq; // owned; first those that are polled, then the parked ones

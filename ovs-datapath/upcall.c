@@ -17,9 +17,66 @@
 #define SETUP_RATE 20000u // flow set-ups of one port in a second
 #define SETUP_BURST 4096
 
-void odp_upcall_put(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf **pkts, unsigned n)
+/* In mbuf hash.usr of what is in an upcall ring: its kind, and whether a segment stands before it. */
+#define KIND_META 0x100u
+
+/*
+ * Metadata go along in a segment of their own before the packet's, which stays as it is: so they
+ * are freed with it, wherever that happens. NULL: no memory; the packet is the caller's still.
+ */
+static struct rte_mbuf *meta_prepend(
+	struct odp_worker *w, const struct odp_meta *meta, struct rte_mbuf *m)
 {
+	struct rte_mbuf *s = rte_pktmbuf_alloc(w->dp->conf.pool);
+	void *at = s ? rte_pktmbuf_append(s, sizeof(*meta)) : NULL;
+
+	if (!at) {
+		rte_pktmbuf_free(s);
+		return NULL;
+	}
+	memcpy(at, meta, sizeof(*meta));
+	s->next = m;
+	s->nb_segs = (uint16_t)(m->nb_segs + 1);
+	s->pkt_len += m->pkt_len;
+	return s;
+}
+
+/* The packet behind its metadata, which are copied. */
+static struct rte_mbuf *meta_take(struct rte_mbuf *s, struct odp_meta *meta)
+{
+	struct rte_mbuf *m = s->next;
+
+	memcpy(meta, rte_pktmbuf_mtod(s, const void *), sizeof(*meta));
+	rte_pktmbuf_free_seg(s);
+	return m;
+}
+
+static unsigned meta_prepend_all(
+	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = meta_prepend(w, from->meta, pkts[i]);
+
+		if (m)
+			pkts[kept++] = m;
+		else
+			odp_drop_one(from->in, ODP_DROP_NO_MBUF, pkts[i]);
+	}
+	return kept;
+}
+
+void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	struct odp_pw *in = from->in;
+
 	n = odp_own_all(w, in, pkts, n);
+	if (from->meta)
+		n = meta_prepend_all(w, from, pkts, n);
+	for (unsigned i = 0; i < n; i++)
+		pkts[i]->hash.usr = kind | (from->meta ? KIND_META : 0);
 
 	unsigned put = rte_ring_mp_enqueue_burst(in->port->upcalls, (void **)pkts, n, NULL);
 
@@ -74,22 +131,71 @@ static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k)
 	return odp_classifier_lookup(v, k, &slot);
 }
 
-static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, uint64_t now_ns)
+/* The whole key; that of layer 2 is enough for a table that looks no deeper. */
+static bool extract(
+	const struct odp *dp, const struct rte_mbuf *m, uint32_t in_port, struct odp_key *key)
+{
+	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+
+	return odp_extract_mbuf(m, in_port, ODP_DEPTH_L4, key) == 0 ||
+	       (v->depth == ODP_DEPTH_L2 && odp_extract_mbuf(m, in_port, ODP_DEPTH_L2, key) == 0);
+}
+
+static void run_actions(struct odp_worker *w, const struct odp_flow *f, const struct odp_from *from,
+	struct rte_mbuf *m)
+{
+	struct odp_sums sums = { 0 };
+
+	odp_sums_add(&sums, m);
+	odp_flow_count_packets(w, f, 1, m->pkt_len);
+	odp_acts_run(w, atomic_load_explicit(&f->acts, memory_order_relaxed), from, &m, &sums);
+	odp_recirc_run(w);
+}
+
+/* What has recirculated was decided on once: whoever made it do so knows what comes next. */
+static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf *m)
 {
 	struct odp_worker *w = dp->control;
-	struct odp_pw *in = &port->pw[w->idx];
+	bool copy = (m->hash.usr & ~KIND_META) == ODP_UPCALL_COPY;
+	struct odp_meta meta;
+	struct odp_from from = { .in = &port->pw[w->idx], .meta = &meta };
 	struct odp_key key;
 	struct odp_kw k;
 
-	if (odp_extract_mbuf(m, port->no, ODP_DEPTH_L4, &key) < 0) {
-		// Layer 2 is enough for a table that looks no deeper.
-		const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	m = meta_take(m, &meta);
+	if (copy) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (!extract(dp, m, meta.key.in_port, &key)) {
+		odp_drop_one(from.in, ODP_DROP_MALFORMED, m);
+		return;
+	}
+	k = odp_kw(&key);
+	odp_meta_to_key(&meta, &k);
+	const struct odp_flow *f = find_flow(dp, &k);
 
-		if (v->depth != ODP_DEPTH_L2 ||
-			odp_extract_mbuf(m, port->no, ODP_DEPTH_L2, &key) < 0) {
-			odp_drop_one(in, ODP_DROP_MALFORMED, m);
-			return;
-		}
+	if (f)
+		run_actions(w, f, &from, m);
+	else
+		odp_drop_one(from.in, ODP_DROP_RECIRC_MISS, m);
+}
+
+static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, uint64_t now_ns)
+{
+	struct odp_worker *w = dp->control;
+	struct odp_from from = { .in = &port->pw[w->idx] };
+	struct odp_pw *in = from.in;
+	struct odp_key key;
+	struct odp_kw k;
+
+	if (m->hash.usr & KIND_META) {
+		handle_recirc(dp, port, m);
+		return;
+	}
+	if (!extract(dp, m, port->no, &key)) {
+		odp_drop_one(in, ODP_DROP_MALFORMED, m);
+		return;
 	}
 	if (m->hash.usr == ODP_UPCALL_COPY) {
 		unsigned n = setup_allowed(port, now_ns) ? odp_bridge_learn(dp, &key, now_ns) : 0;
@@ -112,16 +218,15 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 		setup_charge(port, odp_bridge_decide(dp, &key, now_ns));
 		f = find_flow(dp, &k);
 	}
-	struct odp_sums sums = { 0 };
-
-	odp_sums_add(&sums, m);
 	if (!f) {
 		// No flow could be installed: the decision holds for this packet alone.
+		struct odp_sums sums = { 0 };
+
+		odp_sums_add(&sums, m);
 		odp_bridge_forward(dp, &key, in, m, &sums);
 		return;
 	}
-	odp_flow_count_packets(w, f, 1, m->pkt_len);
-	odp_acts_run(w, atomic_load_explicit(&f->acts, memory_order_relaxed), in, 0, &m, &sums);
+	run_actions(w, f, &from, m);
 }
 
 unsigned odp_upcall_poll(struct odp *dp)

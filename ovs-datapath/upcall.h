@@ -2,12 +2,15 @@
 /* Misses: from workers to the control thread, one bounded ring per input port. */
 #pragma once
 
-#include "dp.h"
+#include "worker.h"
 
-/* In mbuf hash.usr of a packet in an upcall ring. */
 enum odp_upcall { ODP_UPCALL_MISS, ODP_UPCALL_COPY };
 
-/* Hand n packets of one port to control; what does not fit is dropped with NO_FLOW. Worker. */
-void odp_upcall_put(struct odp_worker *w, struct odp_pw *in, struct rte_mbuf **pkts, unsigned n);
+/*
+ * Hand n <= ODP_BURST packets of one run to control, with their metadata; what does not fit is
+ * dropped with NO_FLOW. Worker; control for what it recirculates itself.
+ */
+void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
+	struct rte_mbuf **pkts, unsigned n);
 /* Tell control, once per turn. Worker. */
 void odp_upcall_signal(struct odp_worker *w);

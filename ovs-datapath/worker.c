@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A worker's turn: bursts in, keys, flows, actions, bursts out. */
+#include "worker.h"
+
+#include <stdlib.h>
+
 #include "action.h"
 #include "classifier.h"
+#include "dpu_alloc.h"
 #include "emc.h"
 #include "extract.h"
+#include "recirc.h"
 #include "tx.h"
 #include "upcall.h"
 
@@ -19,6 +25,7 @@ struct run {
 	uint32_t hash;
 	struct odp_sums sums;
 	struct odp_flow *flow; // NULL: none, ask the control thread
+	const struct odp_from *from; // borrowed: the burst's, or of what recirculates
 	union {
 		struct odp_key key; // as deep as the view looks
 		struct odp_kw kw;
@@ -26,13 +33,24 @@ struct run {
 };
 
 /* One burst on its way through the stages. A packet that was dropped is in no run. */
-struct burst {
-	struct odp_pw *in;
-	uint16_t rxq;
+struct odp_burst {
+	struct odp_from from; // of all that a port received
 	unsigned n, n_runs;
 	struct rte_mbuf *pkts[ODP_BURST];
 	struct run run[ODP_BURST];
 };
+
+enum { BURST_RX, BURST_RECIRC, BURSTS };
+
+struct odp_burst *odp_bursts_create(void)
+{
+	return dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, BURSTS, sizeof(struct odp_burst));
+}
+
+void odp_bursts_destroy(struct odp_burst *b)
+{
+	free(b);
+}
 
 static inline uint64_t load64(const uint8_t *p)
 {
@@ -42,16 +60,17 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
-static bool extract_one(struct burst *b, struct rte_mbuf *m, enum odp_depth depth, struct run *r)
+static bool extract_one(
+	struct odp_burst *b, struct rte_mbuf *m, enum odp_depth depth, struct run *r)
 {
-	if (likely(odp_extract_mbuf(m, b->in->port->no, depth, &r->key) == 0))
+	if (likely(odp_extract_mbuf(m, b->from.in->port->no, depth, &r->key) == 0))
 		return true;
-	odp_drop_one(b->in, ODP_DROP_MALFORMED, m);
+	odp_drop_one(b->from.in, ODP_DROP_MALFORMED, m);
 	return false;
 }
 
 /* All layers that any mask wants; a packet with the key of the one before joins its run. */
-static void extract_deep(struct burst *b, enum odp_depth depth)
+static void extract_deep(struct odp_burst *b, enum odp_depth depth)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		struct run *r = &b->run[b->n_runs], *last = b->n_runs ? r - 1 : NULL;
@@ -63,6 +82,7 @@ static void extract_deep(struct burst *b, enum odp_depth depth)
 			r = last;
 		} else {
 			r->first = (uint16_t)i;
+			r->from = &b->from;
 			r->sums = (struct odp_sums){ 0 };
 			b->n_runs++;
 		}
@@ -74,7 +94,7 @@ static void extract_deep(struct burst *b, enum odp_depth depth)
  * The run of the packets from r->first on whose leading `len` bytes, 14 or 18, are the same: they
  * are compared as words that overlap. Returns the place behind its last one.
  */
-static inline unsigned run_follow(const struct burst *b, struct run *r, unsigned len)
+static inline unsigned run_follow(const struct odp_burst *b, struct run *r, unsigned len)
 {
 	struct rte_mbuf *const *first = &b->pkts[r->first], *const *at = first;
 	const struct rte_mbuf *m = *at;
@@ -96,7 +116,7 @@ static inline unsigned run_follow(const struct burst *b, struct run *r, unsigned
 }
 
 /* Layer 2 only, the common case: the Ethernet header decides, and a key is made per run. */
-static void extract_l2(struct burst *b)
+static void extract_l2(struct odp_burst *b)
 {
 	for (unsigned i = 0; i < b->n;) {
 		struct rte_mbuf *m = b->pkts[i];
@@ -104,8 +124,9 @@ static void extract_l2(struct burst *b)
 		unsigned len = odp_eth_hdr_len(m);
 
 		r->first = (uint16_t)i;
+		r->from = &b->from;
 		if (likely(len == 14)) {
-			odp_extract_untagged(m, b->in->port->no, &r->kw);
+			odp_extract_untagged(m, b->from.in->port->no, &r->kw);
 			i = run_follow(b, r, 14);
 		} else if (!extract_one(b, m, ODP_DEPTH_L2, r)) {
 			i++;
@@ -139,7 +160,7 @@ static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_vie
 
 /* Every run's flow. */
 static inline void find_flows(
-	struct odp_worker *w, const struct odp_view *v, struct burst *b, enum odp_depth depth)
+	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, enum odp_depth depth)
 {
 	unsigned words = depth == ODP_DEPTH_L2 ? ODP_KEY_L2_WORDS : ODP_KEY_WORDS;
 	unsigned n = 0, missed = 0;
@@ -157,54 +178,110 @@ static inline void find_flows(
 	dpu_counter_add(&w->emc_hits, n - missed);
 }
 
-static __rte_noinline void ask_control(struct odp_worker *w, struct burst *b, const struct run *r)
-{
-	struct rte_mbuf **pkts = &b->pkts[r->first];
-
-	for (unsigned i = 0; i < r->sums.n; i++)
-		pkts[i]->hash.usr = ODP_UPCALL_MISS;
-	odp_upcall_put(w, b->in, pkts, r->sums.n);
-}
-
-static void act_runs(struct odp_worker *w, struct burst *b)
+/* Returns the bytes that the packets had. */
+static inline uint64_t act_runs(struct odp_worker *w, struct odp_burst *b)
 {
 	uint64_t bytes = 0;
 
 	for (const struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
 		bytes += r->sums.bytes;
 		if (unlikely(!r->flow)) {
-			ask_control(w, b, r);
+			odp_upcall_put(w, r->from, ODP_UPCALL_MISS, &b->pkts[r->first], r->sums.n);
 			continue;
 		}
 		odp_flow_count_packets(w, r->flow, r->sums.n, r->sums.bytes);
-		odp_acts_run(w, atomic_load_explicit(&r->flow->acts, memory_order_acquire), b->in,
-			b->rxq, &b->pkts[r->first], &r->sums);
+		odp_acts_run(w, atomic_load_explicit(&r->flow->acts, memory_order_acquire), r->from,
+			&b->pkts[r->first], &r->sums);
 	}
-	dpu_counter_add(&b->in->rx_packets, b->n);
-	dpu_counter_add(&b->in->rx_bytes, bytes);
+	return bytes;
 }
 
 static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q)
 {
 	const struct odp_port_conf *conf = &q->port->conf;
-	struct burst b;
+	struct odp_burst *b = &w->burst[BURST_RX];
+	struct odp_pw *in = &q->port->pw[w->idx];
+	unsigned n = conf->ops->rx(conf->drv, q->rxq, b->pkts, ODP_BURST);
 
-	b.n = conf->ops->rx(conf->drv, q->rxq, b.pkts, ODP_BURST);
-	if (b.n == 0)
+	if (n == 0)
 		return 0;
-	b.n_runs = 0;
-	b.in = &q->port->pw[w->idx];
-	b.rxq = q->rxq;
+	b->n = n;
+	b->n_runs = 0;
+	b->from.in = in;
+	b->from.rxq = q->rxq;
 	if (likely(v->depth == ODP_DEPTH_L2)) {
-		extract_l2(&b);
-		find_flows(w, v, &b, ODP_DEPTH_L2);
+		extract_l2(b);
+		find_flows(w, v, b, ODP_DEPTH_L2);
 	} else {
-		extract_deep(&b, v->depth);
-		find_flows(w, v, &b, v->depth);
+		extract_deep(b, v->depth);
+		find_flows(w, v, b, v->depth);
 	}
-	act_runs(w, &b);
-	return b.n;
+	uint64_t bytes = act_runs(w, b);
+
+	dpu_counter_add(&in->rx_packets, n);
+	dpu_counter_add(&in->rx_bytes, bytes);
+	return n;
 }
+
+/* ---- what recirculates ---- */
+
+/* Headers are read anew, metadata goes along. Packets of one group with one key make a run. */
+static void extract_part(struct odp_burst *b, enum odp_depth depth,
+	const struct odp_recirc_part *part, unsigned first)
+{
+	const struct odp_meta *meta = part->from->meta;
+	struct run *last = NULL;
+
+	for (unsigned i = first; i < first + part->n; i++) {
+		struct run *r = &b->run[b->n_runs];
+
+		if (odp_extract_mbuf(b->pkts[i], meta->key.in_port, depth, &r->key) < 0) {
+			odp_drop_one(part->from->in, ODP_DROP_MALFORMED, b->pkts[i]);
+			last = NULL;
+			continue;
+		}
+		odp_meta_to_key(meta, &r->kw);
+		if (last && odp_kw_eq(&last->kw, &r->kw, ODP_KEY_WORDS)) {
+			r = last;
+		} else {
+			r->first = (uint16_t)i;
+			r->from = part->from;
+			r->sums = (struct odp_sums){ 0 };
+			b->n_runs++;
+			last = r;
+		}
+		odp_sums_add(&r->sums, b->pkts[i]);
+	}
+}
+
+static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
+{
+	struct odp_burst *b = &w->burst[BURST_RECIRC];
+	struct odp_recirc_part parts[ODP_BURST];
+	unsigned n_parts, at = 0;
+
+	b->n = odp_recirc_peek(w->recirc, parts, b->pkts, &n_parts);
+	b->n_runs = 0;
+	for (unsigned i = 0; i < n_parts; i++) {
+		extract_part(b, v->depth, &parts[i], at);
+		at += parts[i].n;
+	}
+	find_flows(w, v, b, v->depth);
+	(void)act_runs(w, b);
+	odp_recirc_done(w->recirc, b->n);
+}
+
+void odp_recirc_run(struct odp_worker *w)
+{
+	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
+
+	if (unlikely(!odp_emc_fits(w->emc, v)))
+		odp_emc_clear(w->emc, v);
+	while (w->recirc->n > 0)
+		recirc_burst(w, v);
+}
+
+/* ---- turns ---- */
 
 unsigned odp_worker_turn(struct odp_worker *w)
 {
@@ -217,6 +294,9 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		unsigned got = poll_rxq(w, v, &w->rxq[i]);
 
 		n += got;
+		// Before the queue could be too full for the next burst.
+		if (unlikely(w->recirc->n >= ODP_BURST))
+			odp_recirc_run(w);
 		w->rxq[i].empty = got ? 0 : (uint16_t)(w->rxq[i].empty + 1);
 		if (unlikely(w->rxq[i].empty == PARK_LOOKS) && odp_rxq_park(w, i))
 			i--; // another stands here now
@@ -226,6 +306,8 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	if (n == 0)
 		return 0;
 	w->idle_arms = 0;
+	if (unlikely(w->recirc->n > 0))
+		odp_recirc_run(w);
 	odp_lanes_flush(w);
 	if (unlikely(w->upcalled))
 		odp_upcall_signal(w);

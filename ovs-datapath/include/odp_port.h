@@ -50,6 +50,9 @@ struct odp_worker; // one per worker thread
 	X(TX_FULL, "output port accepts no more")                      \
 	X(HANDOVER_FULL, "ring to the output queue's worker full")     \
 	X(NO_MBUF, "packet pool empty while copying or segmenting")    \
+	X(RECIRC_DEPTH, "recirculated too many times")                 \
+	X(RECIRC_FULL, "too many packets recirculate at once")         \
+	X(RECIRC_MISS, "no flow for a packet that recirculates")       \
 	X(GSO, "GSO frame that cannot be segmented")                   \
 	X(CSUM, "checksum request that does not fit the headers")
 
