@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Megaflow tuple-space search. */
+/* Megaflow tuple-space search: which subtables there are, in which order which packets meet them. */
 #include "classifier.h"
 
 #include <errno.h>
@@ -7,38 +7,63 @@
 
 #include "dpu_alloc.h"
 
-#define SLOTS_MIN 64u
+/* ---- lookup ---- */
 
-struct odp_flow odp_tombstone;
-
-struct odp_flow *odp_classifier_lookup(
-	const struct odp_view *v, const struct odp_kw *k, unsigned *slot)
+/* The subtables that packets of a port meet. */
+static inline const struct odp_list *list_of(const struct odp_view *v, uint32_t port)
 {
-	for (unsigned i = 0; i < v->n; i++) {
-		const struct odp_subtable *st = v->st[i];
-		struct odp_kw masked;
+	return port < v->n_ports && v->port[port] ? v->port[port] : v->common;
+}
 
-		for (unsigned j = 0; j < st->words; j++)
-			masked.w[j] = k->w[j] & st->mask.w[j];
-		struct odp_flow *f = odp_subtable_find(
-			st, &masked, odp_kw_hash(&v->seed, &masked, st->words));
+unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_kw *const *key,
+	unsigned n, struct odp_flow **flow)
+{
+	uint32_t left = n < 32 ? (1u << n) - 1 : UINT32_MAX;
+	unsigned looks = 0;
 
-		if (f) {
-			*slot = st->slot;
-			return f;
+	for (unsigned i = 0; i < n; i++)
+		flow[i] = NULL;
+	while (left) {
+		uint32_t port = odp_kw_port(key[__builtin_ctz(left)]), todo = 0;
+		const struct odp_list *l = list_of(v, port);
+
+		for (uint32_t same = left; same; same &= same - 1)
+			if (odp_kw_port(key[__builtin_ctz(same)]) == port)
+				todo |= same & -same;
+		left &= ~todo;
+		for (unsigned i = 0; i < l->n && todo; i++) {
+			looks += (unsigned)__builtin_popcount(todo);
+			todo &= ~l->st[i]->search(l->st[i], v, key, todo, flow);
 		}
 	}
-	return NULL;
+	return looks;
 }
 
-static struct odp_slots *slots_create(uint32_t size)
+struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct odp_kw *k)
 {
-	struct odp_slots *t = dpu_calloc(1, sizeof(*t) + (size_t)size * sizeof(struct odp_slot));
+	struct odp_flow *f;
 
-	if (t)
-		t->mask = size - 1;
-	return t;
+	odp_classifier_lookup_burst(v, &k, 1, &f);
+	return f;
 }
+
+void odp_compact(
+	struct odp_compact *c, const struct odp_kw *key, const struct odp_kw *mask, bool prior)
+{
+	c->mask = *mask;
+	c->prior = prior;
+	c->n = 0;
+	for (uint64_t map = odp_kw_map(mask); map; map &= map - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(map);
+
+		c->w[c->n++] = key->w[i] & mask->w[i];
+	}
+	c->port = odp_kw_port(mask) == UINT32_MAX ? odp_kw_port(key) : ODP_PORT_NONE;
+	if (c->port >= ODP_PORT_MAX)
+		c->port = ODP_PORT_NONE;
+}
+
+/* ---- the view ---- */
 
 static bool before(const struct odp_subtable *a, const struct odp_subtable *b)
 {
@@ -49,6 +74,81 @@ static bool before(const struct odp_subtable *a, const struct odp_subtable *b)
 	return a->rank != b->rank ? a->rank > b->rank : a->serial < b->serial;
 }
 
+static int by_order(const void *a, const void *b)
+{
+	const struct odp_subtable *const *x = a, *const *y = b;
+
+	return before(*x, *y) ? -1 : before(*y, *x);
+}
+
+/* What packets of a port meet; of ODP_PORT_NONE: what all meet. NULL: out of memory. */
+static struct odp_list *list_create(const struct odp_subtables *s, uint32_t port)
+{
+	unsigned size = s->n_common + (port < ODP_PORT_MAX ? s->n_of_port[port] : 0);
+	struct odp_list *l = dpu_calloc(1, sizeof(*l) + size * sizeof(l->st[0]));
+
+	if (!l)
+		return NULL;
+	for (unsigned i = 0; i < s->top && l->n < size; i++)
+		if (s->st[i] && !s->st[i]->leaving &&
+			(s->st[i]->port == port || s->st[i]->port == ODP_PORT_NONE))
+			l->st[l->n++] = s->st[i];
+	qsort(l->st, l->n, sizeof(l->st[0]), by_order);
+	return l;
+}
+
+static bool list_in_order(const struct odp_list *l)
+{
+	for (unsigned i = 1; i < l->n; i++)
+		if (before(l->st[i], l->st[i - 1]))
+			return false;
+	return true;
+}
+
+/* New lists, to be shown together; what a failure leaves behind is right, but not shown yet. */
+struct change {
+	struct odp_list *common, *port[ODP_PORT_MAX]; // NULL: as it is
+	uint32_t n_ports;
+};
+
+static void change_drop(struct change *c)
+{
+	if (!c)
+		return;
+	free(c->common);
+	for (uint32_t p = 0; p < c->n_ports; p++)
+		free(c->port[p]);
+	free(c);
+}
+
+static int change_port(const struct odp *dp, struct change *c, uint32_t port)
+{
+	c->port[port] = list_create(dp->subtables, port);
+	c->n_ports = RTE_MAX(c->n_ports, port + 1);
+	return c->port[port] ? 0 : -ENOMEM;
+}
+
+static int change_common(const struct odp *dp, struct change *c)
+{
+	const struct odp_subtables *s = dp->subtables;
+	int ret = 0;
+
+	c->common = list_create(s, ODP_PORT_NONE);
+	if (!c->common)
+		return -ENOMEM;
+	for (uint32_t p = 0; p < ODP_PORT_MAX && ret == 0; p++)
+		if (s->n_of_port[p] || s->port[p])
+			ret = change_port(dp, c, p);
+	return ret;
+}
+
+static void list_replace(struct odp *dp, struct odp_list **at, struct odp_list *by)
+{
+	if (*at)
+		odp_defer(dp, *at);
+	*at = by;
+}
+
 static enum odp_depth depth_of(uint64_t map)
 {
 	if (map >> ODP_KEY_L4_WORD)
@@ -56,237 +156,351 @@ static enum odp_depth depth_of(uint64_t map)
 	return map >> ODP_KEY_L2_WORDS ? ODP_DEPTH_L3 : ODP_DEPTH_L2;
 }
 
-enum view_change { VIEW_SAME_DECISIONS, VIEW_NEW_DECISIONS };
-
-/* A view of the subtables that there are now; NULL: out of memory. */
-static struct odp_view *view_create(const struct odp *dp, enum view_change change)
+/* Show a change under these masks. Takes the lists over; -ENOMEM: nothing has happened. */
+static int view_publish(struct odp *dp, struct change *c, const struct odp_kw *any)
 {
-	const struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed);
-	struct odp_view *v = dpu_calloc(1, sizeof(*v) + dp->n_subtables * sizeof(v->st[0]));
+	struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed), *v;
+	struct odp_subtables *s = dp->subtables;
+	uint32_t n_ports = RTE_MAX(c->n_ports, old ? old->n_ports : 0), gen = 0;
 
+	v = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, sizeof(*v) + n_ports * sizeof(v->port[0]));
 	if (!v)
-		return NULL;
-	for (unsigned s = 0; s < SUBTABLES_MAX; s++) {
-		struct odp_subtable *st = dp->st[s];
-		unsigned at = v->n;
-
-		if (!st)
-			continue;
-		while (at > 0 && before(st, v->st[at - 1])) {
-			v->st[at] = v->st[at - 1];
-			at--;
-		}
-		v->st[at] = st;
-		v->n++;
-		for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
-			v->any.w[i] |= st->mask.w[i];
-	}
-	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
-		v->map |= (uint64_t)(v->any.w[i] != 0) << i;
-	v->depth = depth_of(v->map);
+		return -ENOMEM;
+	if (c->common)
+		list_replace(dp, &s->common, c->common);
+	for (uint32_t p = 0; p < c->n_ports; p++)
+		if (c->port[p])
+			list_replace(dp, &s->port[p], c->port[p]);
+	free(c);
+	v->common = s->common;
+	v->n_ports = n_ports;
+	memcpy(v->port, s->port, n_ports * sizeof(v->port[0]));
 	v->seed = dp->seed;
-	v->gen = old ? old->gen : 0;
-	if (change == VIEW_NEW_DECISIONS || !old || !odp_kw_eq(&old->any, &v->any, ODP_KEY_WORDS))
-		v->gen++;
-	return v;
-}
-
-static void view_publish(struct odp *dp, struct odp_view *v)
-{
-	struct odp_view *old = atomic_load_explicit(&dp->view, memory_order_relaxed);
-
+	v->chunk = dp->chunk;
+	v->any = *any;
+	v->map = odp_kw_map(any);
+	v->n_words = (uint8_t)odp_map_words(v->map, v->word);
+	v->depth = depth_of(v->map);
+	if (old) {
+		gen = atomic_load_explicit(&old->gen, memory_order_relaxed);
+		gen += !odp_kw_eq(&old->any, any, ODP_KEY_WORDS);
+	}
+	atomic_store_explicit(&v->gen, gen, memory_order_relaxed);
 	atomic_store_explicit(&dp->view, v, memory_order_release);
 	if (old)
 		odp_defer(dp, old);
-}
-
-int odp_classifier_init(struct odp *dp)
-{
-	struct odp_view *v = view_create(dp, VIEW_NEW_DECISIONS);
-
-	if (!v)
-		return -ENOMEM;
-	view_publish(dp, v);
 	return 0;
 }
 
-static void subtable_destroy(struct odp_subtable *st)
+/* Show the subtables of a port as they are now, of ODP_PORT_NONE everybody's, and a mask more. */
+static int view_update(struct odp *dp, uint32_t port, const struct odp_kw *mask)
 {
-	if (!st)
-		return;
-	free(atomic_load_explicit(&st->slots, memory_order_relaxed));
-	free(st);
+	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	struct change *c = dpu_calloc(1, sizeof(*c));
+	struct odp_kw any = v ? v->any : (struct odp_kw){ 0 };
+	int ret = -ENOMEM;
+
+	if (c)
+		ret = port < ODP_PORT_MAX ? change_port(dp, c, port) : change_common(dp, c);
+	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
+		any.w[i] |= mask->w[i];
+	if (ret == 0)
+		ret = view_publish(dp, c, &any);
+	if (ret < 0)
+		change_drop(c);
+	return ret;
+}
+
+/* ---- subtables ---- */
+
+int odp_classifier_init(struct odp *dp)
+{
+	static const struct odp_kw nothing;
+
+	dp->subtables = dpu_calloc(1, sizeof(*dp->subtables));
+	return dp->subtables ? view_update(dp, ODP_PORT_NONE, &nothing) : -ENOMEM;
 }
 
 void odp_classifier_fini(struct odp *dp)
 {
-	for (unsigned s = 0; s < SUBTABLES_MAX; s++)
-		subtable_destroy(dp->st[s]);
+	struct odp_subtables *s = dp->subtables;
+
 	free(atomic_load_explicit(&dp->view, memory_order_relaxed));
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->top; i++)
+		odp_subtable_destroy(s->st[i]);
+	for (uint32_t p = 0; p < ODP_PORT_MAX; p++)
+		free(s->port[p]);
+	free(s->common);
+	free(s);
 }
 
-static struct odp_subtable *subtable_create(
-	struct odp *dp, const struct odp_kw *mask, bool prior, unsigned slot)
+unsigned odp_classifier_subtables(const struct odp *dp)
 {
-	struct odp_subtable *st = dpu_calloc(1, sizeof(*st));
-	struct odp_slots *t = slots_create(SLOTS_MIN);
+	const struct odp_subtables *s = dp->subtables;
+	unsigned n = 0;
 
-	if (!st || !t) {
-		free(st);
-		free(t);
-		return NULL;
-	}
-	st->mask = *mask;
-	st->prior = prior;
-	st->slot = slot;
-	for (unsigned i = 0; i < ODP_KEY_WORDS; i++) {
-		if (mask->w[i])
-			st->words = i + 1;
-		st->bits += (unsigned)__builtin_popcountll(mask->w[i]);
-	}
-	atomic_store_explicit(&st->slots, t, memory_order_relaxed);
-	for (unsigned i = 0; i < SUBTABLES_MAX; i++)
-		if (dp->st[i] && dp->st[i]->serial >= st->serial)
-			st->serial = dp->st[i]->serial + 1;
+	for (unsigned i = 0; i < s->top; i++)
+		n += s->st[i] && s->st[i]->n_flows > 0;
+	return n;
+}
+
+static uint32_t mask_hash(const struct odp *dp, const struct odp_compact *c)
+{
+	return odp_kw_hash(&dp->seed, &c->mask, ODP_KEY_WORDS) ^ c->port * 2 ^ c->prior;
+}
+
+static bool mask_is(const struct odp_subtable *st, const struct odp_compact *c)
+{
+	unsigned n = 0;
+
+	if (st->prior != c->prior || st->port != c->port || st->n_words != c->n)
+		return false;
+	for (uint64_t map = st->map; map; map &= map - 1)
+		if (c->mask.w[__builtin_ctzll(map)] != st->w[n++])
+			return false;
+	return true;
+}
+
+static struct odp_subtable *subtable_get(const struct odp *dp, const struct odp_compact *c)
+{
+	uint32_t hash = mask_hash(dp, c);
+	struct odp_subtable *st = dp->subtables->chain[hash % SUBTABLE_CHAINS];
+
+	while (st && (st->mask_hash != hash || !mask_is(st, c)))
+		st = st->next;
 	return st;
 }
 
-struct odp_subtable *odp_subtable_get(
-	struct odp *dp, const struct odp_kw *mask, bool prior, bool create)
+/*
+ * Ports share what there is: each may have a fourth of what is still free. So one alone has plenty,
+ * and many that take all they can get leave some to whoever comes next.
+ */
+static bool room_for(const struct odp_subtables *s, uint32_t port)
 {
-	unsigned free_slot = SUBTABLES_MAX;
+	unsigned has = port < ODP_PORT_MAX ? s->n_of_port[port] : s->n_common;
 
-	for (unsigned s = 0; s < SUBTABLES_MAX; s++) {
-		struct odp_subtable *st = dp->st[s];
-
-		if (!st)
-			free_slot = s < free_slot ? s : free_slot;
-		else if (st->prior == prior && odp_kw_eq(&st->mask, mask, ODP_KEY_WORDS))
-			return st;
-	}
-	if (!create || free_slot == SUBTABLES_MAX)
-		return NULL;
-	// Published with its first flow.
-	dp->st[free_slot] = subtable_create(dp, mask, prior, free_slot);
-	if (dp->st[free_slot])
-		dp->n_subtables++;
-	return dp->st[free_slot];
+	return has < RTE_MIN(SUBTABLES_PORT_MAX, (SUBTABLES_MAX - s->n) / 4);
 }
 
-static void slots_put(struct odp_slots *t, struct odp_flow *f, uint32_t hash)
+static void subtable_count(struct odp_subtables *s, const struct odp_subtable *st, int by)
 {
-	uint32_t i = hash & t->mask;
-
-	while (atomic_load_explicit(&t->s[i].flow, memory_order_relaxed))
-		i = (i + 1) & t->mask;
-	t->s[i].hash = hash;
-	t->used++;
-	// Release: the hash and the flow's key are seen before the pointer.
-	atomic_store_explicit(&t->s[i].flow, f, memory_order_release);
+	s->n += (unsigned)by;
+	if (st->port < ODP_PORT_MAX)
+		s->n_of_port[st->port] = (uint16_t)(s->n_of_port[st->port] + by);
+	else
+		s->n_common += (unsigned)by;
 }
 
-static int slots_grow(struct odp *dp, struct odp_subtable *st, struct odp_slots *t)
+static uint64_t subtable_hits(const struct odp *dp, const struct odp_subtable *st)
 {
-	uint32_t size = SLOTS_MIN;
+	uint64_t hits = 0;
 
-	while (size < (st->n_flows + 1) * 4)
-		size *= 2;
-	struct odp_slots *bigger = slots_create(size);
+	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
+		hits += dpu_counter_read(&dp->worker[w]->st_hits[st->slot]);
+	return hits;
+}
 
-	if (!bigger)
+/* Registered, and not shown to workers yet. */
+static int subtable_new(struct odp *dp, const struct odp_compact *c, struct odp_subtable **out)
+{
+	struct odp_subtables *s = dp->subtables;
+	unsigned slot = 0;
+
+	if (!room_for(s, c->port))
+		return -ENOSPC;
+	while (s->st[slot])
+		slot++;
+	struct odp_subtable *st = odp_subtable_create(&c->mask);
+
+	if (!st)
 		return -ENOMEM;
-	for (uint32_t i = 0; i <= t->mask; i++) {
-		struct odp_flow *f = atomic_load_explicit(&t->s[i].flow, memory_order_relaxed);
-
-		if (f && f != &odp_tombstone)
-			slots_put(bigger, f, t->s[i].hash);
-	}
-	atomic_store_explicit(&st->slots, bigger, memory_order_release);
-	odp_defer(dp, t);
+	st->slot = (uint16_t)slot;
+	st->seen_hits = subtable_hits(dp, st);
+	st->prior = c->prior;
+	st->port = c->port;
+	st->mask_hash = mask_hash(dp, c);
+	st->next = s->chain[st->mask_hash % SUBTABLE_CHAINS];
+	s->chain[st->mask_hash % SUBTABLE_CHAINS] = st;
+	s->st[slot] = st;
+	s->top = RTE_MAX(s->top, slot + 1);
+	subtable_count(s, st, 1);
+	*out = st;
 	return 0;
 }
 
-void odp_subtable_drop_if_empty(struct odp *dp, struct odp_subtable *st)
+/* Unregister; workers may still look at it. */
+static void subtable_take(struct odp_subtables *s, const struct odp_subtable *st)
 {
-	struct odp_view *v;
+	struct odp_subtable **at = &s->chain[st->mask_hash % SUBTABLE_CHAINS];
 
-	if (st->n_flows > 0)
-		return;
-	dp->st[st->slot] = NULL;
-	dp->n_subtables--;
-	v = view_create(dp, VIEW_SAME_DECISIONS);
-	if (!v) {
-		// Out of memory: keep it, empty, until the next flow or view.
-		dp->st[st->slot] = st;
-		dp->n_subtables++;
-		return;
-	}
-	view_publish(dp, v);
-	odp_defer(dp, atomic_load_explicit(&st->slots, memory_order_relaxed));
-	odp_defer(dp, st);
+	while (*at != st)
+		at = &(*at)->next;
+	*at = st->next;
+	s->st[st->slot] = NULL;
+	while (s->top > 0 && !s->st[s->top - 1])
+		s->top--;
+	subtable_count(s, st, -1);
+}
+
+/* ---- flows ---- */
+
+struct odp_flow *odp_classifier_find(const struct odp *dp, const struct odp_compact *c)
+{
+	const struct odp_subtable *st = subtable_get(dp, c);
+
+	return st ? odp_subtable_find(st, dp, c->w) : NULL;
+}
+
+/* Memory for the key, and the key. */
+static int flow_key(struct odp_flow *f, struct odp_subtable *st, const struct odp_compact *c)
+{
+	uint64_t *key = f->inl;
+
+	if (c->n > FLOW_INLINE_WORDS)
+		key = dpu_calloc(c->n, sizeof(*key));
+	if (!key)
+		return -ENOMEM;
+	memcpy(key, c->w, c->n * sizeof(*key));
+	f->key = key;
+	f->st = st;
+	return 0;
 }
 
 /* Allocate first: a flow that a worker may have seen cannot be taken back. */
-int odp_subtable_insert(struct odp *dp, struct odp_subtable *st, struct odp_flow *f)
+int odp_classifier_add(struct odp *dp, struct odp_flow *f, const struct odp_compact *c)
 {
-	struct odp_slots *t = atomic_load_explicit(&st->slots, memory_order_relaxed);
-	struct odp_view *v = NULL;
-	int ret = 0;
+	struct odp_subtable *st = subtable_get(dp, c);
+	int ret = st ? 0 : subtable_new(dp, c, &st);
 
-	if ((t->used + 1) * 2 > t->mask + 1)
-		ret = slots_grow(dp, st, t);
-	// An operator's flow takes packets away from flows that caches know.
-	if (ret == 0 && (st->n_flows == 0 || st->prior)) {
-		v = view_create(dp, st->prior ? VIEW_NEW_DECISIONS : VIEW_SAME_DECISIONS);
-		if (!v)
-			ret = -ENOMEM;
-	}
-	if (ret < 0) {
-		odp_subtable_drop_if_empty(dp, st);
+	if (ret == 0)
+		ret = odp_subtable_reserve(st, dp, c->w);
+	if (ret < 0)
 		return ret;
+	// The first flow decides how old a mask is.
+	if (st->n_flows == 0 && (st->prior || !st->listed)) {
+		st->serial = ++dp->subtables->serial;
+		ret = view_update(dp, st->port, &c->mask);
+		if (ret < 0)
+			return ret;
+		st->listed = true;
 	}
-	f->st = st;
-	slots_put(atomic_load_explicit(&st->slots, memory_order_relaxed), f,
-		odp_kw_hash(&dp->seed, &f->key, st->words));
-	st->n_flows++;
-	if (v)
-		view_publish(dp, v);
+	ret = flow_key(f, st, c);
+	if (ret < 0)
+		return ret;
+	odp_subtable_add(st, dp, f);
+	// An operator's flow takes packets away from flows that caches know.
+	if (st->prior)
+		odp_classifier_decide_anew(dp);
 	return 0;
 }
 
-void odp_subtable_remove(struct odp *dp, struct odp_flow *f)
+void odp_classifier_decide_anew(struct odp *dp)
 {
-	struct odp_subtable *st = f->st;
-	struct odp_slots *t = atomic_load_explicit(&st->slots, memory_order_relaxed);
-	uint32_t i = odp_kw_hash(&dp->seed, &f->key, st->words) & t->mask;
+	struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
 
-	while (atomic_load_explicit(&t->s[i].flow, memory_order_relaxed) != f)
-		i = (i + 1) & t->mask;
-	atomic_store_explicit(&t->s[i].flow, &odp_tombstone, memory_order_release);
-	st->n_flows--;
-	odp_subtable_drop_if_empty(dp, st);
+	// Release: who sees the generation sees the flow, and caches nothing older under it.
+	atomic_fetch_add_explicit(&v->gen, 1, memory_order_release);
 }
 
-void odp_classifier_rank(struct odp *dp)
+void odp_classifier_del(struct odp *dp, struct odp_flow *f)
 {
-	bool moved = false;
-	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	odp_subtable_del(f->st, dp, f);
+}
 
-	for (unsigned s = 0; s < SUBTABLES_MAX; s++) {
-		struct odp_subtable *st = dp->st[s];
-		uint64_t hits = 0;
+/* ---- upkeep ---- */
+
+/* Mark what may go, rank what stays; true: there is something that goes. */
+static bool subtables_look(struct odp *dp)
+{
+	const struct odp_subtables *s = dp->subtables;
+	bool leaving = false;
+
+	for (unsigned i = 0; i < s->top; i++) {
+		struct odp_subtable *st = s->st[i];
 
 		if (!st)
 			continue;
-		for (unsigned w = 0; w <= dp->conf.n_workers; w++)
-			hits += dpu_counter_read(&dp->worker[w]->st_hits[s]);
+		uint64_t hits = subtable_hits(dp, st);
+
 		st->rank = hits - st->seen_hits;
 		st->seen_hits = hits;
+		st->leaving = st->n_flows == 0;
+		leaving |= st->leaving;
+		if (!st->leaving)
+			odp_subtable_shrink(st, dp);
 	}
-	for (unsigned i = 1; i < v->n; i++)
-		moved |= before(v->st[i], v->st[i - 1]);
-	struct odp_view *better = moved ? view_create(dp, VIEW_SAME_DECISIONS) : NULL;
+	return leaving;
+}
 
-	if (better) // otherwise the old order stays right
-		view_publish(dp, better);
+static bool list_leaving(const struct odp_list *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (l->st[i]->leaving)
+			return true;
+	return false;
+}
+
+/* The lists that change, and the masks of what stays. */
+static int change_all(const struct odp *dp, struct change *c, struct odp_kw *any)
+{
+	const struct odp_subtables *s = dp->subtables;
+	int ret = 0;
+
+	for (unsigned i = 0; i < s->top; i++) {
+		const struct odp_subtable *st = s->st[i];
+		unsigned n = 0;
+
+		for (uint64_t map = st && !st->leaving ? st->map : 0; map; map &= map - 1)
+			any->w[__builtin_ctzll(map)] |= st->w[n++];
+	}
+	if (list_leaving(s->common))
+		return change_common(dp, c);
+	if (!list_in_order(s->common)) {
+		c->common = list_create(s, ODP_PORT_NONE);
+		ret = c->common ? 0 : -ENOMEM;
+	}
+	for (uint32_t p = 0; p < ODP_PORT_MAX && ret == 0; p++)
+		if (s->port[p] && (list_leaving(s->port[p]) || !list_in_order(s->port[p])))
+			ret = change_port(dp, c, p);
+	return ret;
+}
+
+static void subtables_drop(struct odp *dp)
+{
+	struct odp_subtables *s = dp->subtables;
+
+	for (unsigned i = s->top; i-- > 0;) {
+		struct odp_subtable *st = s->st[i];
+
+		if (!st || !st->leaving)
+			continue;
+		subtable_take(s, st);
+		odp_defer(dp,
+			odp_table_buckets(atomic_load_explicit(&st->table, memory_order_relaxed)));
+		odp_defer(dp, st);
+	}
+}
+
+void odp_classifier_tick(struct odp *dp)
+{
+	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	struct change *c = dpu_calloc(1, sizeof(*c));
+	struct odp_kw any = { 0 };
+	bool leaving;
+
+	if (!c)
+		return; // all is right as it is
+	leaving = subtables_look(dp);
+	if (change_all(dp, c, &any) < 0)
+		goto out;
+	if (!c->common && !c->n_ports && !leaving && odp_kw_eq(&any, &v->any, ODP_KEY_WORDS))
+		goto out;
+	if (view_publish(dp, c, &any) < 0)
+		goto out;
+	subtables_drop(dp);
+	return;
+out:
+	change_drop(c);
 }

@@ -1,81 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Megaflow tuple-space search: one hash table per mask.
+ * Megaflow tuple-space search: one hash table (subtable.h) for each mask, and of masks that have the
+ * input port whole one for each port. A packet meets the subtables of its own port and the common
+ * ones, so what flows one port causes to be made costs the others nothing.
  *
  * Lookup order, first match wins:
  *   1. subtables of operator flows, the mask with most bits first, then the older one;
- *   2. all others, by hits since the last odp_classifier_rank(). Their users keep them disjoint.
+ *   2. all others, by hits since the last odp_classifier_tick(). Their users keep them disjoint.
  *
- * A subtable's slots are an open-addressed array that readers probe without locks. A slot goes from
- * empty to a flow to a tombstone and never back; a fuller array replaces it, and the old one is
- * freed after a grace period.
+ * Design and figures: docs/adr/0013-classifier.md.
  */
 #pragma once
 
-#include "dp.h"
+#include "subtable.h"
 
-struct odp_slot {
-	_Atomic(struct odp_flow *) flow; // NULL: empty; odp_tombstone: was deleted
-	uint32_t hash; // written before flow is published
+#define SUBTABLES_PORT_MAX 1024u // of one input port; of no port as many
+#define SUBTABLE_CHAINS 4096u
+
+/* All subtables, as the control thread finds them. */
+struct odp_subtables {
+	unsigned n, top; // slots in use are below `top`
+	unsigned n_common;
+	uint64_t serial; // of the last one
+	struct odp_subtable *st[SUBTABLES_MAX]; // owned; by slot
+	struct odp_subtable *chain[SUBTABLE_CHAINS]; // borrowed; by hash of the mask
+	uint16_t n_of_port[ODP_PORT_MAX];
+	struct odp_list *common; // owned; RCU; what the view shows
+	struct odp_list *port[ODP_PORT_MAX]; // owned; RCU; the same
 };
 
-struct odp_slots {
-	uint32_t mask; // size - 1
-	uint32_t used; // control: flows and tombstones
-	struct odp_slot s[];
-};
-
-struct odp_subtable {
-	/* Fixed. */
+/* A key and its mask, as the words that the mask names. */
+struct odp_compact {
 	struct odp_kw mask;
-	unsigned words; // of the mask up to its last non-zero one
-	unsigned slot; // index in dp->st and the workers' st_hits
-	unsigned bits;
-	bool prior; // looked up first
-
-	_Atomic(struct odp_slots *) slots; // owned; RCU
-
-	/* Control thread. */
-	unsigned n_flows;
-	uint64_t serial; // order of creation
-	uint64_t seen_hits, rank;
+	uint32_t port; // that the mask has whole, or ODP_PORT_NONE
+	bool prior;
+	unsigned n;
+	uint64_t w[ODP_KEY_WORDS]; // of the key, masked
 };
 
-extern struct odp_flow odp_tombstone;
+void odp_compact(
+	struct odp_compact *c, const struct odp_kw *key, const struct odp_kw *mask, bool prior);
 
-/* Find a flow of `st` whose key is `k` masked. Any thread inside a turn; control. */
-static inline struct odp_flow *odp_subtable_find(
-	const struct odp_subtable *st, const struct odp_kw *masked, uint32_t hash)
-{
-	const struct odp_slots *t = atomic_load_explicit(&st->slots, memory_order_acquire);
-
-	for (uint32_t i = hash & t->mask, n = 0; n <= t->mask; i = (i + 1) & t->mask, n++) {
-		struct odp_flow *f = atomic_load_explicit(&t->s[i].flow, memory_order_acquire);
-
-		if (!f)
-			return NULL;
-		if (f != &odp_tombstone && t->s[i].hash == hash &&
-			odp_kw_eq(&f->key, masked, st->words))
-			return f;
-	}
-	return NULL;
-}
-
-/* The flow for an exact key, or NULL. *slot is set to the subtable that had it. */
-struct odp_flow *odp_classifier_lookup(
-	const struct odp_view *v, const struct odp_kw *k, unsigned *slot);
+/*
+ * Find the flows of up to ODP_BURST keys; NULL where there is none. Returns how often a key was looked up in a subtable. Any thread inside a turn; control.
+ */
+unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_kw *const *key,
+	unsigned n, struct odp_flow **flow);
+/* The same for one key. */
+struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct odp_kw *k);
 
 /* Control thread. */
 int odp_classifier_init(struct odp *dp);
 void odp_classifier_fini(struct odp *dp);
-/* The subtable of a mask, created when `create`; NULL: none, or out of memory or of subtables. */
-struct odp_subtable *odp_subtable_get(
-	struct odp *dp, const struct odp_kw *mask, bool prior, bool create);
-/* 0, or -ENOMEM: no worker has seen the flow. Its key is masked already. */
-int odp_subtable_insert(struct odp *dp, struct odp_subtable *st, struct odp_flow *f);
-/* Unlinks; drops the subtable with its last flow. */
-void odp_subtable_remove(struct odp *dp, struct odp_flow *f);
-/* Drop a subtable that has no flow (left). */
-void odp_subtable_drop_if_empty(struct odp *dp, struct odp_subtable *st);
-/* Order subtables by recent hits. */
-void odp_classifier_rank(struct odp *dp);
+/* Subtables with flows. */
+unsigned odp_classifier_subtables(const struct odp *dp);
+/* The flow of exactly this key and mask; NULL: none. */
+struct odp_flow *odp_classifier_find(const struct odp *dp, const struct odp_compact *c);
+/*
+ * Add a flow, whose key is made from `c`. 0, -ENOSPC: too many masks, or -ENOMEM: no worker has seen
+ * the flow.
+ */
+int odp_classifier_add(struct odp *dp, struct odp_flow *f, const struct odp_compact *c);
+/* Caches forget what they know: a flow has come that takes packets away from others. */
+void odp_classifier_decide_anew(struct odp *dp);
+/* Workers in their next turn do not find it any more. */
+void odp_classifier_del(struct odp *dp, struct odp_flow *f);
+/* Drop empty subtables, give back memory, order the others by recent hits. */
+void odp_classifier_tick(struct odp *dp);

@@ -197,15 +197,15 @@ void odp_tick(struct odp *dp)
 			odp_port_caps_changed(odp_port_by_no(dp, no));
 	odp_flows_sample(dp, now_ns);
 	odp_bridge_tick(dp, now_ns);
-	odp_classifier_rank(dp);
+	odp_classifier_tick(dp);
 	odp_reclaim(dp);
 }
 
 void odp_stats(const struct odp *dp, struct odp_stats *out)
 {
-	*out = (struct odp_stats){
-		.flows = dp->n_flows, .subtables = dp->n_subtables, .macs = odp_bridge_n_macs(dp)
-	};
+	*out = (struct odp_stats){ .flows = dp->n_flows,
+		.subtables = odp_classifier_subtables(dp),
+		.macs = odp_bridge_n_macs(dp) };
 	for (unsigned i = 0; i <= dp->conf.n_workers; i++) {
 		const struct odp_worker *w = dp->worker[i];
 

@@ -24,14 +24,16 @@
 #include "key.h"
 #include "odp_flow.h"
 
-#define FLOW_CHUNK 1024u // flows in a chunk
+#define FLOW_CHUNK 4096u // flows in a chunk
 #define FLOW_CHUNKS 256u
-#define SUBTABLES_MAX 128u
+#define FLOW_INLINE_WORDS 12u // of a key, in the flow itself
+#define SUBTABLES_MAX 8192u
 #define UPCALL_RING 256u // packets of one port that wait for a decision
 #define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
 
 struct odp_bridge;
 struct odp_subtable;
+struct odp_subtables;
 struct odp_emc;
 struct odp_burst;
 struct odp_recirc_queue;
@@ -52,20 +54,27 @@ struct odp_flow {
 	/* Read by workers. */
 	_Atomic uint32_t gen; // odd: live
 	uint32_t idx;
-	struct odp_kw key; // masked; constant while live
 	_Atomic(const struct odp_acts *) acts; // owned; RCU
+	struct odp_subtable *st; // borrowed: lives while it has flows
+	const uint64_t *key; // masked words that st->map names; inl, or owned; constant while live
+	uint64_t inl[FLOW_INLINE_WORDS];
 
 	/* Control thread. */
-	struct odp_subtable *st; // borrowed: lives while it has flows
 	const char *origin; // static storage
 	uint64_t id;
 	uint64_t seen_packets, used_ns; // by flow_sample
 	struct odp_flow *next; // free list
-};
+} __rte_cache_aligned;
 
 /* One worker's counters of one flow. */
 struct odp_flow_slot {
 	dpu_counter packets, bytes;
+};
+
+/* Subtables in order of lookup; constant. */
+struct odp_list {
+	unsigned n;
+	struct odp_subtable *st[]; // borrowed
 };
 
 /*
@@ -75,12 +84,36 @@ struct odp_flow_slot {
 struct odp_view {
 	uint64_t map; // bit i: word i of `any` is not zero
 	enum odp_depth depth; // ODP_DEPTH_L2: no word behind layer 2's is in `map`
-	uint32_t gen; // changes when cached decisions may be wrong, and with `any`
-	struct odp_kw any; // all masks in one
+	_Atomic uint32_t gen; // changes when cached decisions may be wrong, and with `any`
 	struct odp_seed seed; // the datapath's
-	unsigned n;
-	struct odp_subtable *st[]; // in order of lookup; borrowed
+	struct odp_flow *const *chunk; // borrowed: the datapath's
+	struct odp_kw any; // all masks in one
+	uint8_t n_words, word[ODP_KEY_WORDS]; // `map` as a list
+	const struct odp_list *common; // borrowed; subtables that any input port may meet
+	uint32_t n_ports;
+	const struct odp_list *port[]; // borrowed; by number: its own and the common ones; or NULL
 };
+
+/* The hash of a deep key under this view. */
+static inline uint32_t odp_view_hash(const struct odp_view *v, const struct odp_kw *k)
+{
+	uint64_t w[ODP_KEY_WORDS];
+
+	for (unsigned i = 0; i < v->n_words; i++)
+		w[i] = k->w[v->word[i]];
+	return odp_words_hash(&v->seed, w, v->n_words);
+}
+
+/* Are two keys the same, as far as this view looks? */
+static inline bool odp_view_eq(
+	const struct odp_view *v, const struct odp_kw *a, const struct odp_kw *b)
+{
+	uint64_t diff = 0;
+
+	for (unsigned i = 0; i < v->n_words; i++)
+		diff |= a->w[v->word[i]] ^ b->w[v->word[i]];
+	return diff == 0;
+}
 
 /* ---- packets together ---- */
 
@@ -191,6 +224,7 @@ struct odp_worker {
 
 	/* Written by this worker, read by any thread. */
 	dpu_counter emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
+	dpu_counter st_looks; // subtables that packets were looked up in
 	dpu_counter st_hits[SUBTABLES_MAX];
 	_Atomic bool asleep; // lane_handover() looks
 
@@ -217,14 +251,15 @@ struct odp {
 
 	/* Flows. */
 	_Atomic(struct odp_view *) view; // owned; RCU
-	struct odp_subtable *st[SUBTABLES_MAX]; // owned; by slot
+	struct odp_subtables *subtables; // owned
 	struct odp_flow *chunk[FLOW_CHUNKS]; // owned
-	unsigned n_chunks, n_flows, n_subtables;
+	unsigned n_chunks, n_flows;
 	struct odp_flow *free_flows;
 	struct odp_deferred *deferred; // owned
 	unsigned n_deferred, deferred_size;
 
 	struct odp_bridge *bridge; // owned
+	uint32_t sample_cursor; // flow to sample next
 	uint32_t upcall_cursor; // port to serve first
 	_Atomic bool upcall_flag; // control was told
 };

@@ -3,8 +3,10 @@
  * Exact-match cache: one worker's memory of which flow an exact key led to.
  *
  * Set-associative; keys of layer 2 and deeper keys have tables of their own, since the first are
- * three words and by far the most frequent. An entry is believed only while its flow has the
- * generation it was stored with, and all entries are dropped when the view's generation changes.
+ * three words and by far the most frequent. Of a deeper key the words are kept that the view looks
+ * at; where those are too many nothing is cached. An entry is believed only while its flow has the
+ * generation it was stored with, and under the view's generation that it was stored under: the
+ * stored hash is made with that, so that forgetting all entries takes no time.
  * Hashes are compared before keys: a way that holds another key costs one comparison.
  */
 #pragma once
@@ -14,37 +16,40 @@
 #include "dp.h"
 
 #define EMC_L2_BUCKETS 2048u
-#define EMC_DEEP_BUCKETS 1024u
 #define EMC_L2_WAYS 3u
+#define EMC_DEEP_BYTES (512u * 1024)
 #define EMC_DEEP_WAYS 2u
+#define EMC_DEEP_WORDS 22u // of a key: an entry is at most three cache lines
 
 struct emc_l2 {
 	uint64_t w[ODP_KEY_L2_WORDS];
 	struct odp_flow *flow; // NULL: empty
 	uint32_t gen; // the flow's
-	uint32_t hash;
-};
-
-struct emc_deep {
-	struct odp_kw k;
-	struct odp_flow *flow;
-	uint32_t gen;
-	uint32_t hash;
+	uint32_t hash; // salted
 };
 
 struct emc_l2_bucket {
 	struct emc_l2 way[EMC_L2_WAYS];
 } __rte_aligned(2 * RTE_CACHE_LINE_SIZE);
 
-struct emc_deep_bucket {
-	struct emc_deep way[EMC_DEEP_WAYS];
+struct emc_deep {
+	struct odp_flow *flow; // NULL: empty
+	uint32_t gen; // the flow's
+	uint32_t hash; // salted
+	uint64_t w[]; // n_words
 };
 
 struct odp_emc {
-	struct emc_l2_bucket l2[EMC_L2_BUCKETS];
-	struct emc_deep_bucket deep[EMC_DEEP_BUCKETS];
-	uint32_t view_gen;
+	/* For the view that entries are taken under. */
+	uint32_t view_gen, salt; // salt: another one for each clearing
 	enum odp_depth depth;
+	unsigned n_words; // of deep keys; 0: they are not cached
+	unsigned laid_words; // n_words that entries in `deep` were made with
+	uint32_t stride, n_buckets; // stride: bytes of an entry; a power of two of buckets
+	uint8_t word[EMC_DEEP_WORDS];
+
+	struct emc_l2_bucket l2[EMC_L2_BUCKETS];
+	uint8_t deep[EMC_DEEP_BYTES] __rte_cache_aligned;
 };
 
 struct odp_emc *odp_emc_create(void);
@@ -56,16 +61,32 @@ void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struc
 /* Was the cache filled under this view? */
 static inline bool odp_emc_fits(const struct odp_emc *e, const struct odp_view *v)
 {
-	return e->view_gen == v->gen && e->depth == v->depth;
+	// Acquire: pairs with odp_classifier_decide_anew().
+	return e->view_gen == atomic_load_explicit(&v->gen, memory_order_acquire);
 }
 
-/* `depth` is the view's, a constant where the caller knows it. */
+static inline struct emc_deep *odp_emc_deep(const struct odp_emc *e, uint32_t hash, unsigned way)
+{
+	size_t at = ((hash & (e->n_buckets - 1)) * EMC_DEEP_WAYS + way) * e->stride;
+
+	return (struct emc_deep *)(uintptr_t)&e->deep[at];
+}
+
+/* `depth` is the view's, a constant where the caller knows it; `hash` odp_emc_hash(). */
 static inline void odp_emc_prefetch(const struct odp_emc *e, uint32_t hash, enum odp_depth depth)
 {
 	if (depth == ODP_DEPTH_L2)
 		rte_prefetch0(&e->l2[hash % EMC_L2_BUCKETS]);
 	else
-		rte_prefetch0(&e->deep[hash % EMC_DEEP_BUCKETS]);
+		rte_prefetch0(odp_emc_deep(e, hash, 0));
+}
+
+static inline uint32_t odp_emc_hash(
+	const struct odp_view *v, const struct odp_kw *k, enum odp_depth depth)
+{
+	if (depth == ODP_DEPTH_L2)
+		return odp_kw_hash(&v->seed, k, ODP_KEY_L2_WORDS);
+	return odp_view_hash(v, k);
 }
 
 static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)
@@ -74,14 +95,26 @@ static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)
 	return atomic_load_explicit(&f->gen, memory_order_acquire) == gen;
 }
 
+static inline bool odp_emc_deep_eq(
+	const struct odp_emc *e, const struct emc_deep *way, const struct odp_kw *k)
+{
+	uint64_t diff = 0;
+
+	for (unsigned i = 0; i < e->n_words; i++)
+		diff |= way->w[i] ^ k->w[e->word[i]];
+	return diff == 0;
+}
+
 static inline struct odp_flow *odp_emc_get(
 	const struct odp_emc *e, const struct odp_kw *k, uint32_t hash, enum odp_depth depth)
 {
+	uint32_t salted = hash ^ e->salt;
+
 	if (depth == ODP_DEPTH_L2) {
 		const struct emc_l2 *way = e->l2[hash % EMC_L2_BUCKETS].way;
 
 		for (unsigned i = 0; i < EMC_L2_WAYS; i++) {
-			if (way[i].hash != hash ||
+			if (way[i].hash != salted ||
 				((way[i].w[0] ^ k->w[0]) | (way[i].w[1] ^ k->w[1]) |
 					(way[i].w[2] ^ k->w[2])) != 0)
 				continue;
@@ -90,11 +123,12 @@ static inline struct odp_flow *odp_emc_get(
 		}
 		return NULL;
 	}
-	const struct emc_deep *way = e->deep[hash % EMC_DEEP_BUCKETS].way;
+	for (unsigned i = 0; i < EMC_DEEP_WAYS && e->n_words; i++) {
+		const struct emc_deep *way = odp_emc_deep(e, hash, i);
 
-	for (unsigned i = 0; i < EMC_DEEP_WAYS; i++)
-		if (way[i].hash == hash && odp_kw_eq(&way[i].k, k, ODP_KEY_WORDS) && way[i].flow &&
-			odp_flow_is(way[i].flow, way[i].gen))
-			return way[i].flow;
+		if (way->hash == salted && odp_emc_deep_eq(e, way, k) && way->flow &&
+			odp_flow_is(way->flow, way->gen))
+			return way->flow;
+	}
 	return NULL;
 }

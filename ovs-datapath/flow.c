@@ -78,15 +78,6 @@ static bool l4_ok(const struct odp_key *k, const struct odp_key *m)
 	       k->ip_proto == IPPROTO_ICMPV6;
 }
 
-static struct odp_kw masked(const struct odp_key *key, const struct odp_key *mask)
-{
-	struct odp_kw k = odp_kw(key), m = odp_kw(mask);
-
-	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
-		k.w[i] &= m.w[i];
-	return k;
-}
-
 static bool is_operator(const char *origin)
 {
 	return !strcmp(origin, "operator");
@@ -101,7 +92,7 @@ int odp_flows_init(struct odp *dp)
 
 static struct odp_flow *flow_at(const struct odp *dp, uint32_t idx)
 {
-	return &dp->chunk[idx / FLOW_CHUNK][idx % FLOW_CHUNK];
+	return odp_flow_at(dp->chunk, idx);
 }
 
 static bool flow_live(const struct odp_flow *f)
@@ -111,9 +102,13 @@ static bool flow_live(const struct odp_flow *f)
 
 void odp_flows_fini(struct odp *dp)
 {
-	for (uint32_t i = 0; i < dp->n_chunks * FLOW_CHUNK; i++)
-		free((void *)(uintptr_t)atomic_load_explicit(
-			&flow_at(dp, i)->acts, memory_order_relaxed));
+	for (uint32_t i = 0; i < dp->n_chunks * FLOW_CHUNK; i++) {
+		const struct odp_flow *f = flow_at(dp, i);
+
+		free((void *)(uintptr_t)atomic_load_explicit(&f->acts, memory_order_relaxed));
+		if (f->key != f->inl)
+			free((void *)(uintptr_t)f->key);
+	}
 	for (unsigned c = 0; c < dp->n_chunks; c++)
 		free(dp->chunk[c]);
 	odp_classifier_fini(dp);
@@ -125,7 +120,8 @@ static int chunk_add(struct odp *dp)
 
 	if (c == FLOW_CHUNKS)
 		return -ENOSPC;
-	struct odp_flow *flows = dpu_calloc(FLOW_CHUNK, sizeof(*flows));
+	struct odp_flow *flows = dpu_aligned_calloc(
+		RTE_CACHE_LINE_SIZE, FLOW_CHUNK, sizeof(*flows));
 
 	if (!flows)
 		return -ENOMEM;
@@ -179,6 +175,9 @@ void odp_flow_free(struct odp *dp, struct odp_flow *f)
 		atomic_store_explicit(&s->packets, 0, memory_order_relaxed);
 		atomic_store_explicit(&s->bytes, 0, memory_order_relaxed);
 	}
+	if (f->key != f->inl)
+		free((void *)(uintptr_t)f->key);
+	f->key = NULL;
 	f->seen_packets = 0;
 	f->used_ns = 0;
 	f->next = dp->free_flows;
@@ -187,37 +186,21 @@ void odp_flow_free(struct odp *dp, struct odp_flow *f)
 
 /* ---- table ---- */
 
-static struct odp_flow *flow_find(
-	struct odp *dp, const struct odp_key *key, const struct odp_key *mask, bool prior)
+static int flow_insert(struct odp *dp, const struct odp_compact *c, const struct odp_acts *acts,
+	const char *origin, uint64_t *id_out)
 {
-	struct odp_kw m = odp_kw(mask), k = masked(key, mask);
-	struct odp_subtable *st = odp_subtable_get(dp, &m, prior, false);
-
-	return st ? odp_subtable_find(st, &k, odp_kw_hash(&dp->seed, &k, st->words)) : NULL;
-}
-
-static int flow_insert(struct odp *dp, const struct odp_kw *key, const struct odp_kw *mask,
-	const struct odp_acts *acts, const char *origin, uint64_t *id_out)
-{
-	struct odp_subtable *st = odp_subtable_get(dp, mask, is_operator(origin), true);
 	struct odp_flow *f;
-	int ret;
+	int ret = flow_alloc(dp, &f);
 
-	if (!st)
-		return dp->n_subtables == SUBTABLES_MAX ? -ENOSPC : -ENOMEM;
-	ret = flow_alloc(dp, &f);
-	if (ret < 0) {
-		odp_subtable_drop_if_empty(dp, st);
+	if (ret < 0)
 		return ret;
-	}
 	uint32_t gen = atomic_load_explicit(&f->gen, memory_order_relaxed) + 1;
 
-	f->key = *key;
 	f->origin = origin;
 	f->id = (uint64_t)gen << 32 | f->idx;
 	atomic_store_explicit(&f->acts, acts, memory_order_relaxed);
 	atomic_store_explicit(&f->gen, gen, memory_order_release);
-	ret = odp_subtable_insert(dp, st, f);
+	ret = odp_classifier_add(dp, f, c);
 	if (ret < 0) {
 		// As if it had never been; the caller keeps the actions.
 		atomic_store_explicit(&f->acts, NULL, memory_order_relaxed);
@@ -235,14 +218,17 @@ int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key
 	const struct odp_action *actions, unsigned n_actions, bool replace, const char *origin,
 	uint64_t *id_out)
 {
-	struct odp_flow *f = flow_find(dp, key, mask, is_operator(origin));
-	struct odp_kw k = masked(key, mask), m = odp_kw(mask);
+	struct odp_kw k = odp_kw(key), m = odp_kw(mask);
+	struct odp_compact c;
 	struct odp_acts *acts;
+	struct odp_flow *f;
 	int ret;
 
 	if (!l3_ok(key, mask) || !l4_ok(key, mask) ||
 		any(mask->pad_l4, sizeof(*mask) - offsetof(struct odp_key, pad_l4)))
 		return -EINVAL; // nothing fills what lies behind
+	odp_compact(&c, &k, &m, is_operator(origin));
+	f = odp_classifier_find(dp, &c);
 	if (f && !replace)
 		return -EEXIST;
 	ret = odp_acts_create(dp, key, mask, actions, n_actions, &acts);
@@ -258,7 +244,7 @@ int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key
 			*id_out = f->id;
 		return 0;
 	}
-	ret = flow_insert(dp, &k, &m, acts, origin, id_out);
+	ret = flow_insert(dp, &c, acts, origin, id_out);
 	if (ret < 0)
 		free(acts);
 	return ret;
@@ -268,17 +254,23 @@ static void flow_remove(struct odp *dp, struct odp_flow *f)
 {
 	// First the generation: from now on no cache hands it out again.
 	atomic_fetch_add_explicit(&f->gen, 1, memory_order_release);
-	odp_subtable_remove(dp, f);
+	odp_classifier_del(dp, f);
 	dp->n_flows--;
 	odp_defer_flow(dp, f);
 }
 
 int odp_flow_del(struct odp *dp, const struct odp_key *key, const struct odp_key *mask)
 {
-	struct odp_flow *f = flow_find(dp, key, mask, true);
+	struct odp_kw k = odp_kw(key), m = odp_kw(mask);
+	struct odp_compact c;
+	struct odp_flow *f;
 
-	if (!f)
-		f = flow_find(dp, key, mask, false);
+	odp_compact(&c, &k, &m, true);
+	f = odp_classifier_find(dp, &c);
+	if (!f) {
+		c.prior = false;
+		f = odp_classifier_find(dp, &c);
+	}
 	if (!f)
 		return -ENOENT;
 	flow_remove(dp, f);
@@ -327,11 +319,8 @@ unsigned odp_flow_flush(struct odp *dp, const char *origin)
 static bool refers_to(const struct odp_flow *f, uint32_t port)
 {
 	const struct odp_acts *a = atomic_load_explicit(&f->acts, memory_order_relaxed);
-	struct odp_key key, mask;
 
-	memcpy(&key, &f->key, sizeof(key));
-	memcpy(&mask, &f->st->mask, sizeof(mask));
-	if (mask.in_port == UINT32_MAX && key.in_port == port)
+	if (f->st->port == port)
 		return true;
 	for (unsigned i = 0; i < a->n; i++)
 		if (a->a[i].type == ODP_ACT_OUTPUT && a->a[i].port == port)
@@ -392,6 +381,19 @@ void odp_flows_sample(struct odp *dp, uint64_t now_ns)
 			flow_sample(dp, flow_at(dp, i), now_ns);
 }
 
+static void flow_expand(const struct odp_flow *f, struct odp_key *key, struct odp_key *mask)
+{
+	struct odp_kw k = { 0 }, m = { 0 };
+	unsigned n = 0;
+
+	for (uint64_t map = f->st->map; map; map &= map - 1, n++) {
+		k.w[__builtin_ctzll(map)] = f->key[n];
+		m.w[__builtin_ctzll(map)] = f->st->w[n];
+	}
+	memcpy(key, &k, sizeof(*key));
+	memcpy(mask, &m, sizeof(*mask));
+}
+
 void odp_flow_foreach(
 	struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg)
 {
@@ -407,8 +409,7 @@ void odp_flow_foreach(
 		const struct odp_acts *a = atomic_load_explicit(&f->acts, memory_order_relaxed);
 
 		info.id = f->id;
-		memcpy(&info.key, &f->key, sizeof(info.key));
-		memcpy(&info.mask, &f->st->mask, sizeof(info.mask));
+		flow_expand(f, &info.key, &info.mask);
 		info.actions = a->a;
 		info.n_actions = a->n;
 		info.origin = f->origin;

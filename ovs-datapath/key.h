@@ -90,6 +90,33 @@ static inline uint32_t odp_kw_hash(
 	return odp_words_hash(seed, k->w, words);
 }
 
+static inline uint32_t odp_kw_port(const struct odp_kw *k)
+{
+	uint32_t port;
+
+	memcpy(&port, k->w, sizeof(port));
+	return port;
+}
+
+/* The places of the bits of `map`, which are the words that it names, lowest first. */
+static inline unsigned odp_map_words(uint64_t map, uint8_t word[ODP_KEY_WORDS])
+{
+	unsigned n = 0;
+
+	for (; map; map &= map - 1)
+		word[n++] = (uint8_t)__builtin_ctzll(map);
+	return n;
+}
+
+static inline uint64_t odp_kw_map(const struct odp_kw *k)
+{
+	uint64_t map = 0;
+
+	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
+		map |= (uint64_t)(k->w[i] != 0) << i;
+	return map;
+}
+
 /* A MAC address in a VLAN. */
 struct odp_addr {
 	uint8_t mac[6];

@@ -126,9 +126,8 @@ static void setup_charge(struct odp_port *port, unsigned n)
 static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k)
 {
 	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
-	unsigned slot;
 
-	return odp_classifier_lookup(v, k, &slot);
+	return odp_classifier_lookup(v, k);
 }
 
 /* The whole key; that of layer 2 is enough for a table that looks no deeper. */

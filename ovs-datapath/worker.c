@@ -142,40 +142,59 @@ static void extract_l2(struct odp_burst *b)
 	}
 }
 
-/* A run that the cache does not know. Returns its packets. */
-static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_view *v, struct run *r)
+/* The runs that the cache does not know, of which there are some. Returns their packets. */
+static __rte_noinline unsigned lookup(
+	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, uint32_t missed)
 {
-	unsigned slot;
+	const struct odp_kw *key[ODP_BURST];
+	struct odp_flow *flow[ODP_BURST];
+	struct run *run[ODP_BURST];
+	unsigned n = 0, hits = 0, misses = 0;
 
-	r->flow = odp_classifier_lookup(v, &r->kw, &slot);
-	if (r->flow) {
-		dpu_counter_add(&w->mega_hits, r->sums.n);
-		dpu_counter_add(&w->st_hits[slot], 1);
+	do {
+		run[n] = &b->run[__builtin_ctz(missed)];
+		key[n] = &run[n]->kw;
+		n++;
+		missed &= missed - 1;
+	} while (missed);
+	dpu_counter_add(&w->st_looks, odp_classifier_lookup_burst(v, key, n, flow));
+	for (unsigned i = 0; i < n; i++) {
+		struct run *r = run[i];
+
+		r->flow = flow[i];
+		if (!r->flow) {
+			misses += r->sums.n;
+			continue;
+		}
+		hits += r->sums.n;
+		dpu_counter_add(&w->st_hits[r->flow->st->slot], 1);
 		odp_emc_put(w->emc, &r->kw, r->hash, r->flow);
-	} else {
-		dpu_counter_add(&w->misses, r->sums.n);
 	}
-	return r->sums.n;
+	dpu_counter_add(&w->mega_hits, hits);
+	dpu_counter_add(&w->misses, misses);
+	return hits + misses;
 }
 
 /* Every run's flow. */
 static inline void find_flows(
 	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, enum odp_depth depth)
 {
-	unsigned words = depth == ODP_DEPTH_L2 ? ODP_KEY_L2_WORDS : ODP_KEY_WORDS;
-	unsigned n = 0, missed = 0;
+	unsigned n = 0, elsewhere = 0;
+	uint32_t missed = 0;
 
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
-		r->hash = odp_kw_hash(&v->seed, &r->kw, words);
+		r->hash = odp_emc_hash(v, &r->kw, depth);
 		odp_emc_prefetch(w->emc, r->hash, depth);
 	}
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
 		n += r->sums.n;
 		r->flow = odp_emc_get(w->emc, &r->kw, r->hash, depth);
 		if (unlikely(!r->flow))
-			missed += lookup(w, v, r);
+			missed |= 1u << (r - b->run);
 	}
-	dpu_counter_add(&w->emc_hits, n - missed);
+	if (unlikely(missed))
+		elsewhere = lookup(w, v, b, missed);
+	dpu_counter_add(&w->emc_hits, n - elsewhere);
 }
 
 /* Returns the bytes that the packets had. */
@@ -271,14 +290,20 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 	odp_recirc_done(w->recirc, b->n);
 }
 
+/* Under the turn's view, or the cache would be filled for another one than it is looked up for. */
+static void recirc_run(struct odp_worker *w, const struct odp_view *v)
+{
+	while (w->recirc->n > 0)
+		recirc_burst(w, v);
+}
+
 void odp_recirc_run(struct odp_worker *w)
 {
 	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
 
 	if (unlikely(!odp_emc_fits(w->emc, v)))
 		odp_emc_clear(w->emc, v);
-	while (w->recirc->n > 0)
-		recirc_burst(w, v);
+	recirc_run(w, v);
 }
 
 /* ---- turns ---- */
@@ -296,7 +321,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		n += got;
 		// Before the queue could be too full for the next burst.
 		if (unlikely(w->recirc->n >= ODP_BURST))
-			odp_recirc_run(w);
+			recirc_run(w, v);
 		w->rxq[i].empty = got ? 0 : (uint16_t)(w->rxq[i].empty + 1);
 		if (unlikely(w->rxq[i].empty == PARK_LOOKS) && odp_rxq_park(w, i))
 			i--; // another stands here now
@@ -307,7 +332,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		return 0;
 	w->idle_arms = 0;
 	if (unlikely(w->recirc->n > 0))
-		odp_recirc_run(w);
+		recirc_run(w, v);
 	odp_lanes_flush(w);
 	if (unlikely(w->upcalled))
 		odp_upcall_signal(w);
