@@ -38,9 +38,9 @@ void odp_emc_clear(struct odp_emc *e, const struct odp_view *v)
 }
 
 /*
- * The way to store into: the one that holds this key, else a free or outdated one, else one chosen
- * by hash bits that did not choose the bucket, so that two hot keys do not evict each other for
- * ever.
+ * The way to store into: the one that holds this key, else the first that is free or outdated, since
+ * lookup starts there, else one chosen by hash bits that did not choose the bucket, so that two hot
+ * keys do not evict each other for ever.
  */
 static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struct odp_flow *flow,
 	uint32_t gen)
@@ -48,7 +48,7 @@ static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, str
 	struct emc_l2 *b = e->l2[hash % EMC_L2_BUCKETS].way;
 	unsigned way = (hash >> 16) % EMC_L2_WAYS;
 
-	for (unsigned i = 0; i < EMC_L2_WAYS; i++) {
+	for (unsigned i = EMC_L2_WAYS; i-- > 0;) {
 		if (!memcmp(b[i].w, k->w, sizeof(b[i].w))) {
 			way = i;
 			break;
@@ -59,7 +59,7 @@ static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, str
 	memcpy(b[way].w, k->w, sizeof(b[way].w));
 	b[way].flow = flow;
 	b[way].gen = gen;
-	b[way].hash = hash ^ e->salt;
+	b[way].hash = hash;
 }
 
 static void put_deep(struct odp_emc *e, const struct odp_kw *k, uint32_t hash,
@@ -67,7 +67,7 @@ static void put_deep(struct odp_emc *e, const struct odp_kw *k, uint32_t hash,
 {
 	struct emc_deep *to = odp_emc_deep(e, hash, (hash >> 16) % EMC_DEEP_WAYS);
 
-	for (unsigned i = 0; i < EMC_DEEP_WAYS; i++) {
+	for (unsigned i = EMC_DEEP_WAYS; i-- > 0;) {
 		struct emc_deep *way = odp_emc_deep(e, hash, i);
 
 		if (odp_emc_deep_eq(e, way, k)) {
@@ -81,7 +81,7 @@ static void put_deep(struct odp_emc *e, const struct odp_kw *k, uint32_t hash,
 		to->w[i] = k->w[e->word[i]];
 	to->flow = flow;
 	to->gen = gen;
-	to->hash = hash ^ e->salt;
+	to->hash = hash;
 }
 
 void odp_emc_put(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struct odp_flow *flow)

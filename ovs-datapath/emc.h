@@ -81,12 +81,13 @@ static inline void odp_emc_prefetch(const struct odp_emc *e, uint32_t hash, enum
 		rte_prefetch0(odp_emc_deep(e, hash, 0));
 }
 
+/* Salted: of one key, no entry from before the last clearing has the same. */
 static inline uint32_t odp_emc_hash(
-	const struct odp_view *v, const struct odp_kw *k, enum odp_depth depth)
+	const struct odp_view *v, const struct odp_kw *k, enum odp_depth depth, uint32_t salt)
 {
 	if (depth == ODP_DEPTH_L2)
-		return odp_kw_hash(&v->seed, k, ODP_KEY_L2_WORDS);
-	return odp_view_hash(v, k);
+		return odp_kw_hash(&v->seed, k, ODP_KEY_L2_WORDS) ^ salt;
+	return odp_view_hash(v, k) ^ salt;
 }
 
 static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)
@@ -108,13 +109,11 @@ static inline bool odp_emc_deep_eq(
 static inline struct odp_flow *odp_emc_get(
 	const struct odp_emc *e, const struct odp_kw *k, uint32_t hash, enum odp_depth depth)
 {
-	uint32_t salted = hash ^ e->salt;
-
 	if (depth == ODP_DEPTH_L2) {
 		const struct emc_l2 *way = e->l2[hash % EMC_L2_BUCKETS].way;
 
 		for (unsigned i = 0; i < EMC_L2_WAYS; i++) {
-			if (way[i].hash != salted ||
+			if (way[i].hash != hash ||
 				((way[i].w[0] ^ k->w[0]) | (way[i].w[1] ^ k->w[1]) |
 					(way[i].w[2] ^ k->w[2])) != 0)
 				continue;
@@ -126,7 +125,7 @@ static inline struct odp_flow *odp_emc_get(
 	for (unsigned i = 0; i < EMC_DEEP_WAYS && e->n_words; i++) {
 		const struct emc_deep *way = odp_emc_deep(e, hash, i);
 
-		if (way->hash == salted && odp_emc_deep_eq(e, way, k) && way->flow &&
+		if (way->hash == hash && odp_emc_deep_eq(e, way, k) && way->flow &&
 			odp_flow_is(way->flow, way->gen))
 			return way->flow;
 	}

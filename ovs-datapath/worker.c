@@ -180,10 +180,10 @@ static inline void find_flows(
 	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, enum odp_depth depth)
 {
 	unsigned n = 0, elsewhere = 0;
-	uint32_t missed = 0;
+	uint32_t missed = 0, salt = w->emc->salt;
 
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
-		r->hash = odp_emc_hash(v, &r->kw, depth);
+		r->hash = odp_emc_hash(v, &r->kw, depth, salt);
 		odp_emc_prefetch(w->emc, r->hash, depth);
 	}
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
