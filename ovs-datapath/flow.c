@@ -3,80 +3,13 @@
 #include "flow.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "action.h"
 #include "classifier.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
-
-/* ---- validation ---- */
-
-static bool any(const void *bytes, size_t n)
-{
-	const uint8_t *b = bytes;
-	uint8_t or = 0;
-
-	for (size_t i = 0; i < n; i++)
-		or |= b[i];
-	return or != 0;
-}
-
-static bool all(const void *bytes, size_t n)
-{
-	const uint8_t *b = bytes;
-	uint8_t and = 0xff;
-
-	for (size_t i = 0; i < n; i++)
-		and &= b[i];
-	return and == 0xff;
-}
-
-/* Layer 3 bits need a protocol that is matched exactly and has the field. */
-static bool l3_ok(const struct odp_key *k, const struct odp_key *m)
-{
-	uint16_t type = dpu_be16_get(k->eth_type);
-	size_t has;
-
-	if (!any(&m->ip_proto, 4) && !any(m->l3_bytes, sizeof(m->l3_bytes)))
-		return true;
-	if (!all(&m->eth_type, sizeof(m->eth_type)))
-		return false;
-	switch (type) {
-	case 0x0800:
-		has = sizeof(m->ipv4);
-		break;
-	case 0x86dd:
-		has = sizeof(m->ipv6);
-		break;
-	case 0x0806:
-		if (m->ip_tos || m->ip_ttl || m->ip_frag)
-			return false;
-		has = sizeof(m->arp);
-		break;
-	default:
-		return false;
-	}
-	return !any(m->l3_bytes + has, sizeof(m->l3_bytes) - has);
-}
-
-static bool l4_ok(const struct odp_key *k, const struct odp_key *m)
-{
-	uint16_t type = dpu_be16_get(k->eth_type);
-
-	if (!any(&m->tp_src, 6))
-		return true;
-	if (m->ip_proto != 0xff || !all(&m->eth_type, sizeof(m->eth_type)))
-		return false;
-	if (type != 0x0800 && type != 0x86dd)
-		return false;
-	if (any(&m->tcp_flags, sizeof(m->tcp_flags)) && k->ip_proto != IPPROTO_TCP)
-		return false;
-	return k->ip_proto == IPPROTO_TCP || k->ip_proto == IPPROTO_UDP ||
-	       k->ip_proto == IPPROTO_SCTP || k->ip_proto == IPPROTO_ICMP ||
-	       k->ip_proto == IPPROTO_ICMPV6;
-}
+#include "key_check.h"
 
 static bool is_operator(const char *origin)
 {
@@ -224,9 +157,9 @@ int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key
 	struct odp_flow *f;
 	int ret;
 
-	if (!l3_ok(key, mask) || !l4_ok(key, mask) ||
-		any(mask->pad_l4, sizeof(*mask) - offsetof(struct odp_key, pad_l4)))
-		return -EINVAL; // nothing fills what lies behind
+	ret = odp_key_check(key, mask);
+	if (ret < 0)
+		return ret;
 	odp_compact(&c, &k, &m, is_operator(origin));
 	f = odp_classifier_find(dp, &c);
 	if (f && !replace)
