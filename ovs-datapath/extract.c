@@ -12,6 +12,9 @@
 #define ETH_VLAN 0x8100
 #define ETH_QINQ 0x88a8
 #define ETH_IPV6 0x86dd
+#define ETH_MPLS 0x8847
+#define ETH_MPLS_MC 0x8848
+#define ETH_RARP 0x8035
 
 #define IPV6_EXT_MAX 8 // extension headers in one packet
 
@@ -40,17 +43,24 @@ static int limit(struct parse *p, size_t len)
 	return 0;
 }
 
+/* A tag, when the type says that there is one. */
+static void parse_tag(struct parse *p, uint16_t *type, dpu_be16 *tci, dpu_be16 *tpid)
+{
+	if (*type != ETH_VLAN && *type != ETH_QINQ)
+		return;
+	*tpid = dpu_be16_put(*type);
+	*tci = dpu_be16_put(dpu_cur_be16(&p->in) | ODP_VLAN_PRESENT);
+	*type = dpu_cur_be16(&p->in);
+}
+
 static void parse_eth(struct parse *p, struct odp_key *key, uint16_t *type)
 {
 	dpu_cur_copy(&p->in, key->eth_dst, 6);
 	dpu_cur_copy(&p->in, key->eth_src, 6);
 	*type = dpu_cur_be16(&p->in);
-	if (*type == ETH_VLAN || *type == ETH_QINQ) {
-		uint16_t tci = dpu_cur_be16(&p->in);
-
-		key->vlan_tci = dpu_be16_put(tci | ODP_VLAN_PRESENT);
-		*type = dpu_cur_be16(&p->in);
-	}
+	parse_tag(p, type, &key->vlan_tci, &key->vlan_tpid);
+	if (dpu_be16_get(key->vlan_tci))
+		parse_tag(p, type, &key->cvlan_tci, &key->cvlan_tpid);
 	if (*type < ODP_ETH_TYPE_MIN) {
 		static const uint8_t snap[6] = { 0xaa, 0xaa, 3, 0, 0, 0 };
 		const struct dpu_cur *in = &p->in;
@@ -64,6 +74,21 @@ static void parse_eth(struct parse *p, struct odp_key *key, uint16_t *type)
 		}
 	}
 	key->eth_type = dpu_be16_put(*type);
+}
+
+/* The stack's first entries: up to the one that says that it is the last, RFC 3032. */
+static int parse_mpls(struct parse *p, struct odp_key *key)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		const uint8_t *lse = dpu_cur_take(&p->in, 4);
+
+		if (!lse)
+			return -EBADMSG;
+		memcpy(&key->mpls_lse[i], lse, 4);
+		if (lse[2] & 1)
+			break;
+	}
+	return 0;
 }
 
 static int parse_ipv4(struct parse *p, struct odp_key *key)
@@ -93,67 +118,79 @@ static int parse_ipv4(struct parse *p, struct odp_key *key)
 	return limit(p, total - hlen);
 }
 
-/* One extension header. 1: go on with *next, 0: the chain ended, or -EBADMSG. */
-static int parse_ipv6_ext(struct parse *p, struct odp_key *key, uint8_t *next)
+/* What an IPv6 header chain has shown so far. */
+struct chain {
+	unsigned n; // headers
+	bool frag; // one of them was a fragment header
+	uint8_t next;
+};
+
+/* A fragment header. 1: go on, 0: the chain ended, or -EBADMSG. */
+static int parse_ipv6_frag(struct parse *p, struct odp_key *key, struct chain *c)
 {
-	uint8_t type = *next;
+	c->next = dpu_cur_u8(&p->in);
+	dpu_cur_skip(&p->in, 1);
+	uint16_t frag = dpu_cur_be16(&p->in);
+
+	dpu_cur_skip(&p->in, 4);
+	if (p->in.bad || c->frag)
+		return -EBADMSG;
+	c->frag = true;
+	if (frag & 0xfff8) {
+		key->ip_frag = ODP_FRAG_LATER;
+		c->next = IPPROTO_FRAGMENT;
+		return 0;
+	}
+	if (frag & 1)
+		key->ip_frag = ODP_FRAG_FIRST;
+	return 1;
+}
+
+/* One extension header. 1: go on, 0: the chain ended, or -EBADMSG. */
+static int parse_ipv6_ext(struct parse *p, struct odp_key *key, struct chain *c)
+{
+	uint8_t type = c->next;
 
 	switch (type) {
 	case IPPROTO_HOPOPTS:
+		if (c->n > 0)
+			return -EBADMSG; // RFC 8200, section 4.1: only the first
+		break;
 	case IPPROTO_ROUTING:
 	case IPPROTO_DSTOPTS:
 	case IPPROTO_AH:
-	case 135: { // mobility, RFC 6275
-		*next = dpu_cur_u8(&p->in);
-		size_t n = dpu_cur_u8(&p->in);
-
-		dpu_cur_skip(&p->in, type == IPPROTO_AH ? n * 4 + 6 : n * 8 + 6);
-		return p->in.bad ? -EBADMSG : 1;
-	}
-	case IPPROTO_FRAGMENT: {
-		*next = dpu_cur_u8(&p->in);
-		dpu_cur_skip(&p->in, 1);
-		uint16_t frag = dpu_cur_be16(&p->in);
-
-		dpu_cur_skip(&p->in, 4);
-		if (p->in.bad)
-			return -EBADMSG;
-		if (frag & 0xfff8) {
-			key->ip_frag = ODP_FRAG_LATER;
-			return 0;
-		}
-		if (frag & 1)
-			key->ip_frag = ODP_FRAG_FIRST;
-		return 1;
-	}
+	case 135: // mobility, RFC 6275
+		break;
+	case IPPROTO_FRAGMENT:
+		return parse_ipv6_frag(p, key, c);
 	default:
 		return 0;
 	}
+	c->next = dpu_cur_u8(&p->in);
+	size_t n = dpu_cur_u8(&p->in);
+
+	dpu_cur_skip(&p->in, type == IPPROTO_AH ? n * 4 + 6 : n * 8 + 6);
+	return p->in.bad ? -EBADMSG : 1;
 }
 
 static int parse_ipv6(struct parse *p, struct odp_key *key)
 {
-	uint8_t b0 = dpu_cur_u8(&p->in);
-	uint8_t b1 = dpu_cur_u8(&p->in);
+	const uint8_t *h = dpu_cur_take(&p->in, 40);
+	struct chain c = { 0 };
 
-	dpu_cur_skip(&p->in, 2);
-	size_t payload = dpu_cur_be16(&p->in);
-	uint8_t next = dpu_cur_u8(&p->in);
-
-	key->ip_tos = (uint8_t)(b0 << 4 | b1 >> 4);
-	key->ip_ttl = dpu_cur_u8(&p->in);
-	dpu_cur_copy(&p->in, key->ipv6.src, 16);
-	dpu_cur_copy(&p->in, key->ipv6.dst, 16);
-	if (p->in.bad || b0 >> 4 != 6 || limit(p, payload) < 0)
+	if (!h || h[0] >> 4 != 6 || limit(p, (size_t)h[4] << 8 | h[5]) < 0)
 		return -EBADMSG;
-
-	for (unsigned n = 0; n < IPV6_EXT_MAX; n++) {
-		int more = parse_ipv6_ext(p, key, &next);
+	key->ip_tos = (uint8_t)(h[0] << 4 | h[1] >> 4);
+	key->ip_ttl = h[7];
+	key->ipv6_label = (dpu_be32){ { 0, h[1] & 15, h[2], h[3] } };
+	memcpy(&key->ipv6, h + 8, 32);
+	for (c.next = h[6]; c.n < IPV6_EXT_MAX; c.n++) {
+		int more = parse_ipv6_ext(p, key, &c);
 
 		if (more < 0)
 			return more;
 		if (more == 0) {
-			key->ip_proto = next;
+			key->ip_proto = c.next;
 			return 0;
 		}
 	}
@@ -177,36 +214,86 @@ static int parse_arp(struct parse *p, struct odp_key *key)
 	return 0;
 }
 
-static int parse_l4(struct parse *p, struct odp_key *key)
-{
-	bool first = key->ip_frag == ODP_FRAG_FIRST;
-	size_t min;
+#define ND_SOLICIT 135
+#define ND_ADVERT 136
+#define ND_OPT_SLL 1
+#define ND_OPT_TLL 2
 
-	switch (key->ip_proto) {
+/* The link-layer address of an option of 8 bytes; said twice it says nothing. */
+static int nd_address(const uint8_t *opt, uint8_t to[6], bool *seen)
+{
+	if (*seen)
+		return -EBADMSG;
+	*seen = true;
+	memcpy(to, opt + 2, 6);
+	return 0;
+}
+
+/* Neighbour solicitation or advertisement behind its first 4 bytes, RFC 4861, 4.3 and 4.4. */
+static int parse_nd(struct parse *p, struct odp_key *key)
+{
+	bool sll = false, tll = false;
+
+	dpu_cur_skip(&p->in, 4);
+	dpu_cur_copy(&p->in, key->nd.target, 16);
+	if (p->in.bad || p->beyond > 0)
+		return -EBADMSG;
+	while (p->in.left > 0) {
+		const uint8_t *opt = p->in.at;
+		size_t len = p->in.left >= 8 ? (size_t)opt[1] * 8 : 0;
+		int ret = 0;
+
+		if (len == 0 || !dpu_cur_take(&p->in, len))
+			return -EBADMSG; // RFC 4861, section 4.6: discard silently
+		if (len == 8 && opt[0] == ND_OPT_SLL)
+			ret = nd_address(opt, key->nd.sll, &sll);
+		else if (len == 8 && opt[0] == ND_OPT_TLL)
+			ret = nd_address(opt, key->nd.tll, &tll);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* 0: not a protocol whose header we read. */
+static size_t l4_min(uint8_t proto)
+{
+	switch (proto) {
 	case IPPROTO_TCP:
-		min = 20;
-		break;
+		return 20;
 	case IPPROTO_UDP:
-		min = 8;
-		break;
+		return 8;
 	case IPPROTO_SCTP:
-		min = 12;
-		break;
+		return 12;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		min = 4;
-		break;
+		return 4;
 	default:
 		return 0;
 	}
+}
+
+static int parse_l4(struct parse *p, struct odp_key *key, uint16_t type, uint64_t want)
+{
+	size_t min = l4_min(key->ip_proto);
 	const uint8_t *h = dpu_cur_take(&p->in, min);
+
+	if (min == 0)
+		return 0;
 	if (!h) {
-		key->ip_frag = first ? ODP_FRAG_LATER : key->ip_frag;
-		return first ? 0 : -EBADMSG;
+		if (key->ip_frag != ODP_FRAG_FIRST || type == ETH_IPV6)
+			return -EBADMSG;
+		key->ip_frag = ODP_FRAG_LATER;
+		return 0;
 	}
 	if (key->ip_proto == IPPROTO_ICMP || key->ip_proto == IPPROTO_ICMPV6) {
 		key->tp_src.b[1] = h[0];
 		key->tp_dst.b[1] = h[1];
+		// Fragments of neighbour discovery are ignored by who gets them, RFC 6980.
+		if (type == ETH_IPV6 && key->ip_proto == IPPROTO_ICMPV6 && h[1] == 0 &&
+			(h[0] == ND_SOLICIT || h[0] == ND_ADVERT) && (want & ODP_WANT_ND) &&
+			key->ip_frag == ODP_FRAG_NONE)
+			return parse_nd(p, key);
 		return 0;
 	}
 	memcpy(&key->tp_src, h, 2);
@@ -218,49 +305,68 @@ static int parse_l4(struct parse *p, struct odp_key *key)
 	return 0;
 }
 
-int odp_extract(const uint8_t *hdr, size_t n, size_t len, uint32_t in_port, enum odp_depth depth,
-	struct odp_key *key)
+/* What stands behind the Ethernet header or instead of one. */
+static int parse_l3(struct parse *p, struct odp_key *key, uint16_t type, uint64_t want)
 {
-	struct parse p = { .in = dpu_cur_init(hdr, n), .beyond = len - n };
-	uint16_t type;
-	int ret = 0;
+	int ret;
 
-	memset(key, 0, sizeof(*key));
-	key->in_port = in_port;
-	parse_eth(&p, key, &type);
-	if (p.in.bad)
-		return -EBADMSG;
-	if (depth == ODP_DEPTH_L2)
+	switch (type) {
+	case ETH_MPLS:
+	case ETH_MPLS_MC:
+		return want & ODP_WANT_MPLS ? parse_mpls(p, key) : 0;
+	case ETH_IPV4:
+	case ETH_IPV6:
+	case ETH_ARP:
+	case ETH_RARP:
+		break;
+	default:
 		return 0;
-	if (type == ETH_IPV4)
-		ret = parse_ipv4(&p, key);
-	else if (type == ETH_IPV6)
-		ret = parse_ipv6(&p, key);
-	else if (type == ETH_ARP)
-		return parse_arp(&p, key);
-	else
-		return 0;
-	// Layer 4 is looked at even at depth L3: it decides what ip_frag says of a tiny fragment.
-	if (ret == 0 && key->ip_frag != ODP_FRAG_LATER)
-		ret = parse_l4(&p, key);
-	if (depth == ODP_DEPTH_L3) {
-		memset(&key->tp_src, 0, sizeof(key->tp_src));
-		memset(&key->tp_dst, 0, sizeof(key->tp_dst));
-		memset(&key->tcp_flags, 0, sizeof(key->tcp_flags));
 	}
+	if (!(want & ODP_WANT_L3L4))
+		return 0;
+	if (type == ETH_ARP || type == ETH_RARP)
+		return parse_arp(p, key);
+	ret = type == ETH_IPV4 ? parse_ipv4(p, key) : parse_ipv6(p, key);
+	// Layer 4 is looked at even for layer 3 alone: it decides what ip_frag says of a tiny one.
+	if (ret == 0 && key->ip_frag != ODP_FRAG_LATER)
+		ret = parse_l4(p, key, type, want);
 	return ret;
 }
 
-int odp_extract_mbuf(
-	const struct rte_mbuf *m, uint32_t in_port, enum odp_depth depth, struct odp_key *key)
+int odp_extract(const uint8_t *hdr, size_t n, size_t len, uint32_t in_port, uint32_t packet_type,
+	uint64_t want, struct odp_key *key)
+{
+	struct parse p = { .in = dpu_cur_init(hdr, n), .beyond = len - n };
+	uint64_t w[ODP_KEY_META_WORD];
+	uint16_t type = (uint16_t)packet_type;
+	int ret;
+
+	memset(key, 0, ODP_KEY_META_WORD * 8);
+	key->in_port = in_port;
+	if (packet_type == 0) {
+		parse_eth(&p, key, &type);
+	} else {
+		key->packet_type = dpu_be32_put(packet_type);
+		key->eth_type = dpu_be16_put(type);
+	}
+	ret = p.in.bad ? -EBADMSG : parse_l3(&p, key, type, want);
+	memcpy(w, key, sizeof(w));
+	for (unsigned i = 0; i < ODP_KEY_META_WORD; i++)
+		w[i] &= -(want >> i & 1);
+	memcpy(key, w, sizeof(w));
+	return ret;
+}
+
+int odp_extract_mbuf(const struct rte_mbuf *m, uint32_t in_port, uint32_t packet_type,
+	uint64_t want, struct odp_key *key)
 {
 	uint8_t copy[ODP_EXTRACT_MAX];
 	uint32_t n = RTE_MIN(m->pkt_len, (uint32_t)ODP_EXTRACT_MAX);
 	const uint8_t *hdr = rte_pktmbuf_read(m, 0, n, copy);
 
 	if (!hdr) {
-		memset(key, 0, sizeof(*key));
+		memset(key, 0, ODP_KEY_META_WORD * 8);
 		return -EBADMSG;
 	}
-	return odp_extract(hdr, n, m->pkt_len, in_port, depth, key);
+	return odp_extract(hdr, n, m->pkt_len, in_port, packet_type, want, key);
 }

@@ -28,49 +28,48 @@ static inline uint64_t odp_words_between(size_t from, size_t to)
 struct odp_meta {
 	uint64_t map; // metadata words that may be other than zero
 	uint32_t depth; // recirculations that lie behind these packets
-	struct odp_key key;
+	uint32_t packet_type; // 0: an Ethernet header comes first; else ODP_PACKET_TYPE()
+	union {
+		struct odp_key key;
+		struct odp_kw kw;
+	};
 };
 
 /* Copy; costs what the maps of the two say. `to` was zeroed once, or is a copy from before. */
 static inline void odp_meta_copy(struct odp_meta *to, const struct odp_meta *from)
 {
-	uint64_t *t = (uint64_t *)(void *)&to->key;
-	const uint64_t *f = (const uint64_t *)(const void *)&from->key;
-
-	t[0] = f[0];
+	to->kw.w[0] = from->kw.w[0];
 	for (uint64_t left = to->map | from->map; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);
 
-		t[i] = f[i];
+		to->kw.w[i] = from->kw.w[i];
 	}
 	to->map = from->map;
 	to->depth = from->depth;
+	to->packet_type = from->packet_type;
 }
 
-/* Into a key whose packet words are those of the packet, and whose others are zero. */
-static inline void odp_meta_to_key(const struct odp_meta *m, struct odp_kw *k)
+/* Write word 0 and those metadata words of a key that are in `want`. */
+static inline void odp_meta_to_key(const struct odp_meta *m, uint64_t want, struct odp_kw *k)
 {
-	const uint64_t *f = (const uint64_t *)(const void *)&m->key;
-
-	k->w[0] = f[0];
-	for (uint64_t left = m->map; left; left &= left - 1) {
+	k->w[0] = m->kw.w[0];
+	for (uint64_t left = want & ODP_KEY_META_BITS; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);
 
-		k->w[i] = f[i];
+		k->w[i] = m->kw.w[i];
 	}
 }
 
 /* The same for every later lookup and action. */
 static inline bool odp_meta_eq(const struct odp_meta *a, const struct odp_meta *b)
 {
-	const uint64_t *x = (const uint64_t *)(const void *)&a->key;
-	const uint64_t *y = (const uint64_t *)(const void *)&b->key;
-	uint64_t diff = (x[0] ^ y[0]) | (a->depth ^ b->depth);
+	uint64_t diff = (a->kw.w[0] ^ b->kw.w[0]) | (a->depth ^ b->depth) |
+			(a->packet_type ^ b->packet_type);
 
 	for (uint64_t left = a->map | b->map; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);
 
-		diff |= x[i] ^ y[i];
+		diff |= a->kw.w[i] ^ b->kw.w[i];
 	}
 	return diff == 0;
 }

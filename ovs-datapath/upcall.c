@@ -17,7 +17,7 @@
 #define SETUP_RATE 20000u // flow set-ups of one port in a second
 #define SETUP_BURST 4096
 
-/* In mbuf hash.usr of what is in an upcall ring: its kind, and whether a segment stands before it. */
+/* In mbuf hash.usr of what is in an upcall ring, with its kind: a segment stands before it. */
 #define KIND_META 0x100u
 
 /*
@@ -123,21 +123,26 @@ static void setup_charge(struct odp_port *port, unsigned n)
 	port->setup_tokens = RTE_MAX(port->setup_tokens - 1 - (int32_t)(n / 4), -SETUP_BURST);
 }
 
+/* By as much of the key as the tables look at. */
 static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k)
 {
 	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	struct odp_kw masked;
 
-	return odp_classifier_lookup(v, k);
+	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
+		masked.w[i] = k->w[i] & v->any.w[i];
+	return odp_classifier_lookup(v, &masked);
 }
 
-/* The whole key; that of layer 2 is enough for a table that looks no deeper. */
-static bool extract(
-	const struct odp *dp, const struct rte_mbuf *m, uint32_t in_port, struct odp_key *key)
+/* The whole key; without layers 3 and 4 where no flow looks at them, if need be. */
+static bool extract(const struct odp *dp, const struct rte_mbuf *m, uint32_t in_port,
+	uint32_t packet_type, struct odp_key *key)
 {
 	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
 
-	return odp_extract_mbuf(m, in_port, ODP_DEPTH_L4, key) == 0 ||
-	       (v->depth == ODP_DEPTH_L2 && odp_extract_mbuf(m, in_port, ODP_DEPTH_L2, key) == 0);
+	return odp_extract_mbuf(m, in_port, packet_type, ODP_WANT_ALL, key) == 0 ||
+	       (!(v->map & ODP_WANT_L3L4) &&
+		       odp_extract_mbuf(m, in_port, packet_type, v->map | ODP_WANT_L2, key) == 0);
 }
 
 static void run_actions(struct odp_worker *w, const struct odp_flow *f, const struct odp_from *from,
@@ -158,7 +163,7 @@ static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf
 	bool copy = (m->hash.usr & ~KIND_META) == ODP_UPCALL_COPY;
 	struct odp_meta meta;
 	struct odp_from from = { .in = &port->pw[w->idx], .meta = &meta };
-	struct odp_key key;
+	struct odp_key key = { 0 };
 	struct odp_kw k;
 
 	m = meta_take(m, &meta);
@@ -166,12 +171,12 @@ static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf
 		rte_pktmbuf_free(m);
 		return;
 	}
-	if (!extract(dp, m, meta.key.in_port, &key)) {
+	if (!extract(dp, m, meta.key.in_port, meta.packet_type, &key)) {
 		odp_drop_one(from.in, ODP_DROP_MALFORMED, m);
 		return;
 	}
 	k = odp_kw(&key);
-	odp_meta_to_key(&meta, &k);
+	odp_meta_to_key(&meta, ~0ull, &k);
 	const struct odp_flow *f = find_flow(dp, &k);
 
 	if (f)
@@ -185,14 +190,14 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 	struct odp_worker *w = dp->control;
 	struct odp_from from = { .in = &port->pw[w->idx] };
 	struct odp_pw *in = from.in;
-	struct odp_key key;
+	struct odp_key key = { 0 };
 	struct odp_kw k;
 
 	if (m->hash.usr & KIND_META) {
 		handle_recirc(dp, port, m);
 		return;
 	}
-	if (!extract(dp, m, port->no, &key)) {
+	if (!extract(dp, m, port->no, 0, &key)) {
 		odp_drop_one(in, ODP_DROP_MALFORMED, m);
 		return;
 	}

@@ -27,13 +27,14 @@ struct run {
 	struct odp_flow *flow; // NULL: none, ask the control thread
 	const struct odp_from *from; // borrowed: the burst's, or of what recirculates
 	union {
-		struct odp_key key; // as deep as the view looks
+		struct odp_key key; // words that no flow looks at are zero
 		struct odp_kw kw;
 	};
 };
 
 /* One burst on its way through the stages. A packet that was dropped is in no run. */
 struct odp_burst {
+	uint64_t map; // the first one's, for all: of the view by which keys were filled
 	struct odp_from from; // of all that a port received
 	unsigned n, n_runs;
 	struct rte_mbuf *pkts[ODP_BURST];
@@ -60,25 +61,62 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
-static bool extract_one(
-	struct odp_burst *b, struct rte_mbuf *m, enum odp_depth depth, struct run *r)
+static bool extract_one(struct odp_burst *b, struct rte_mbuf *m, uint64_t want, struct run *r)
 {
-	if (likely(odp_extract_mbuf(m, b->from.in->port->no, depth, &r->key) == 0))
+	if (likely(odp_extract_mbuf(m, b->from.in->port->no, 0, want, &r->key) == 0))
 		return true;
 	odp_drop_one(b->from.in, ODP_DROP_MALFORMED, m);
 	return false;
 }
 
-/* All layers that any mask wants; a packet with the key of the one before joins its run. */
-static void extract_deep(struct odp_burst *b, enum odp_depth depth)
+/* What no flow looks at must not tell packets apart. */
+static inline void mask_packet_words(const struct odp_view *v, struct odp_kw *k)
 {
+	for (unsigned i = 0; i < ODP_KEY_META_WORD; i++)
+		k->w[i] &= v->any.w[i];
+}
+
+/* The packet words of a key, as far as any flow looks at them. */
+static inline bool extract_words(const struct odp_view *v, const struct rte_mbuf *m,
+	uint32_t in_port, uint32_t packet_type, struct run *r)
+{
+	if (packet_type == 0 && likely(odp_extract_fast(m, in_port, v->map, &v->any, &r->kw)))
+		return true;
+	if (odp_extract_mbuf(m, in_port, packet_type, v->map, &r->key) < 0)
+		return false;
+	mask_packet_words(v, &r->kw);
+	return true;
+}
+
+/* Do two keys of this view have the same words? Nearly always none lies behind layer 4. */
+static inline bool same_key(
+	const struct odp_view *v, const struct odp_kw *a, const struct odp_kw *b)
+{
+	uint64_t diff = 0;
+
+	if (!odp_kw_eq(a, b, ODP_KEY_L4_WORD + 1))
+		return false;
+	for (uint64_t left = v->map >> ODP_KEY_ND_WORD << ODP_KEY_ND_WORD; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
+
+		diff |= a->w[i] ^ b->w[i];
+	}
+	return diff == 0;
+}
+
+/* All that any mask wants; a packet with the key of the one before joins its run. */
+static void extract_deep(struct odp_burst *b, const struct odp_view *v)
+{
+	uint32_t in_port = b->from.in->port->no;
+
 	for (unsigned i = 0; i < b->n; i++) {
 		struct run *r = &b->run[b->n_runs], *last = b->n_runs ? r - 1 : NULL;
 
-		if (!extract_one(b, b->pkts[i], depth, r))
+		if (unlikely(!extract_words(v, b->pkts[i], in_port, 0, r))) {
+			odp_drop_one(b->from.in, ODP_DROP_MALFORMED, b->pkts[i]);
 			continue;
-		if (last && last->first + last->sums.n == i &&
-			odp_kw_eq(&last->kw, &r->kw, ODP_KEY_WORDS)) {
+		}
+		if (last && last->first + last->sums.n == i && same_key(v, &last->kw, &r->kw)) {
 			r = last;
 		} else {
 			r->first = (uint16_t)i;
@@ -91,7 +129,7 @@ static void extract_deep(struct odp_burst *b, enum odp_depth depth)
 }
 
 /*
- * The run of the packets from r->first on whose leading `len` bytes, 14 or 18, are the same: they
+ * The run of the packets from r->first on whose leading `len` bytes, 14 to 22, are the same: they
  * are compared as words that overlap. Returns the place behind its last one.
  */
 static inline unsigned run_follow(const struct odp_burst *b, struct run *r, unsigned len)
@@ -128,11 +166,11 @@ static void extract_l2(struct odp_burst *b)
 		if (likely(len == 14)) {
 			odp_extract_untagged(m, b->from.in->port->no, &r->kw);
 			i = run_follow(b, r, 14);
-		} else if (!extract_one(b, m, ODP_DEPTH_L2, r)) {
+		} else if (!extract_one(b, m, ODP_WANT_L2, r)) {
 			i++;
 			continue;
-		} else if (len == 18) {
-			i = run_follow(b, r, 18);
+		} else if (len > 0) {
+			i = run_follow(b, r, len);
 		} else {
 			r->sums = (struct odp_sums){ 0 };
 			odp_sums_add(&r->sums, m);
@@ -215,6 +253,18 @@ static inline uint64_t act_runs(struct odp_worker *w, struct odp_burst *b)
 	return bytes;
 }
 
+/* What the cache knows is wrong; and if the view is one of other words, the rest shall be zero. */
+static void forget(struct odp_worker *w, const struct odp_view *v)
+{
+	odp_emc_clear(w->emc, v);
+	if (w->burst->map == v->map)
+		return;
+	w->burst->map = v->map;
+	for (unsigned i = 0; i < BURSTS; i++)
+		for (unsigned r = 0; r < ODP_BURST; r++)
+			memset(&w->burst[i].run[r].kw, 0, sizeof(struct odp_kw));
+}
+
 static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q)
 {
 	const struct odp_port_conf *conf = &q->port->conf;
@@ -232,7 +282,7 @@ static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const s
 		extract_l2(b);
 		find_flows(w, v, b, ODP_DEPTH_L2);
 	} else {
-		extract_deep(b, v->depth);
+		extract_deep(b, v);
 		find_flows(w, v, b, v->depth);
 	}
 	uint64_t bytes = act_runs(w, b);
@@ -245,7 +295,7 @@ static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const s
 /* ---- what recirculates ---- */
 
 /* Headers are read anew, metadata goes along. Packets of one group with one key make a run. */
-static void extract_part(struct odp_burst *b, enum odp_depth depth,
+static void extract_part(struct odp_burst *b, const struct odp_view *v,
 	const struct odp_recirc_part *part, unsigned first)
 {
 	const struct odp_meta *meta = part->from->meta;
@@ -254,13 +304,19 @@ static void extract_part(struct odp_burst *b, enum odp_depth depth,
 	for (unsigned i = first; i < first + part->n; i++) {
 		struct run *r = &b->run[b->n_runs];
 
-		if (odp_extract_mbuf(b->pkts[i], meta->key.in_port, depth, &r->key) < 0) {
+		if (!extract_words(v, b->pkts[i], meta->key.in_port, meta->packet_type, r)) {
 			odp_drop_one(part->from->in, ODP_DROP_MALFORMED, b->pkts[i]);
 			last = NULL;
 			continue;
 		}
-		odp_meta_to_key(meta, &r->kw);
-		if (last && odp_kw_eq(&last->kw, &r->kw, ODP_KEY_WORDS)) {
+		odp_meta_to_key(meta, v->map, &r->kw);
+		r->kw.w[0] &= v->any.w[0];
+		for (uint64_t left = v->map & ODP_KEY_META_BITS; left; left &= left - 1) {
+			unsigned j = (unsigned)__builtin_ctzll(left);
+
+			r->kw.w[j] &= v->any.w[j];
+		}
+		if (last && same_key(v, &last->kw, &r->kw)) {
 			r = last;
 		} else {
 			r->first = (uint16_t)i;
@@ -282,7 +338,7 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 	b->n = odp_recirc_peek(w->recirc, parts, b->pkts, &n_parts);
 	b->n_runs = 0;
 	for (unsigned i = 0; i < n_parts; i++) {
-		extract_part(b, v->depth, &parts[i], at);
+		extract_part(b, v, &parts[i], at);
 		at += parts[i].n;
 	}
 	find_flows(w, v, b, v->depth);
@@ -302,7 +358,7 @@ void odp_recirc_run(struct odp_worker *w)
 	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
 
 	if (unlikely(!odp_emc_fits(w->emc, v)))
-		odp_emc_clear(w->emc, v);
+		forget(w, v);
 	recirc_run(w, v);
 }
 
@@ -314,7 +370,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	unsigned n = 0;
 
 	if (unlikely(!odp_emc_fits(w->emc, v)))
-		odp_emc_clear(w->emc, v);
+		forget(w, v);
 	for (unsigned i = 0; i < w->n_live; i++) {
 		unsigned got = poll_rxq(w, v, &w->rxq[i]);
 

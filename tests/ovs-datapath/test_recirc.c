@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Packets that are looked up again: order, metadata, bounds, and misses on the way. */
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_port.h"
+#include "recirc.h"
+#include "tx.h"
+
+static struct rte_mempool *pool;
+
+struct setup {
+	struct odp *dp;
+	struct odp_worker *w;
+	struct fake_port p1, p2;
+	struct odp_from from; // what p1 received
+	unsigned before;
+};
+
+static void flow(struct setup *s, const char *text, const char *actions)
+{
+	struct odp_action a[4];
+	struct odp_key k, m;
+	size_t at;
+	int n = odp_actions_parse(s->dp, actions, a, 4, &at);
+
+	assert_true(n >= 0);
+	assert_int_equal(odp_key_parse(s->dp, text, &k, &m, &at), 0);
+	assert_int_equal(odp_flow_put(s->dp, &k, &m, a, (unsigned)n, false, "operator", NULL), 0);
+}
+
+/* A flow whose key the text cannot say. */
+static void flow_mark(struct setup *s, uint32_t recirc_id, uint32_t mark)
+{
+	struct odp_action a = { .type = ODP_ACT_OUTPUT, .port = 2 };
+	struct odp_key k = { .recirc_id = recirc_id, .skb_mark = mark };
+	struct odp_key m = { .recirc_id = UINT32_MAX, .skb_mark = UINT32_MAX };
+
+	assert_int_equal(odp_flow_put(s->dp, &k, &m, &a, 1, false, "operator", NULL), 0);
+}
+
+static void setup(struct setup *s)
+{
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+
+	s->before = rte_mempool_in_use_count(pool);
+	assert_int_equal(odp_create(&conf, &s->dp), 0);
+	s->w = odp_worker(s->dp, 0);
+	fake_port_add(&s->p1, s->dp, s->w, "p1");
+	fake_port_add(&s->p2, s->dp, s->w, "p2");
+	s->from = (struct odp_from){ .in = odp_pw(s->w, 1) };
+}
+
+static void teardown(struct setup *s)
+{
+	fake_port_del(&s->p1, s->w);
+	fake_port_del(&s->p2, s->w);
+	odp_destroy(s->dp);
+	assert_int_equal(rte_mempool_in_use_count(pool), s->before);
+}
+
+static struct rte_mbuf *packet(uint8_t dst, uint8_t tag)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+	uint8_t *p = m ? (uint8_t *)rte_pktmbuf_append(m, 60) : NULL;
+	uint8_t f[64];
+
+	if (!p)
+		abort();
+	fake_frame(f, dst, 1, 0);
+	memcpy(p, f, 60);
+	p[50] = tag;
+	return m;
+}
+
+static uint64_t drops(const struct setup *s, enum odp_drop why)
+{
+	struct odp_port_stats st;
+
+	odp_port_stats(s->p1.port, &st);
+	return st.drops[why];
+}
+
+/* Same metadata or not, one call or many: they come out in the order in which they went in. */
+static void in_order(void **state)
+{
+	static struct setup s;
+	struct odp_meta meta = { 0 };
+	struct rte_mbuf *m[ODP_BURST];
+
+	(void)state;
+	setup(&s);
+	flow_mark(&s, 5, 0);
+	flow_mark(&s, 5, 7);
+	meta.key.in_port = 1;
+	for (unsigned i = 0; i < 100; i++) {
+		m[0] = packet((uint8_t)(i % 7), (uint8_t)i);
+		meta.map = ODP_KEY_BITS(skb_mark);
+		meta.key.skb_mark = i % 3 ? 7 : 0;
+		odp_recirc(s.w, &s.from, 5, &meta, m, 1);
+	}
+	for (unsigned i = 0; i < ODP_BURST; i++)
+		m[i] = packet(3, (uint8_t)(100 + i));
+	odp_recirc(s.w, &s.from, 5, NULL, m, ODP_BURST);
+	odp_recirc_run(s.w);
+	odp_lanes_flush(s.w);
+	assert_int_equal(s.p2.n_out, 100 + ODP_BURST);
+	for (unsigned i = 0; i < s.p2.n_out; i++)
+		assert_int_equal(*rte_pktmbuf_mtod_offset(s.p2.out[i], uint8_t *, 50), i);
+	teardown(&s);
+}
+
+/* The flow of one recirculation or of one mark is not another's; headers are read as they are. */
+static void own_flows(void **state)
+{
+	static struct setup s;
+	struct odp_meta meta = { .map = ODP_KEY_BITS(skb_mark) };
+	struct rte_mbuf *m;
+	struct odp_stats st;
+
+	(void)state;
+	setup(&s);
+	m = packet(2, 0);
+	flow_mark(&s, 5, 9);
+	flow(&s, "recirc_id(0x6),in_port(1),eth(dst=02:00:00:00:00:02)", "2");
+	meta.key.in_port = 1;
+	meta.key.skb_mark = 8;
+	odp_recirc(s.w, &s.from, 5, &meta, &m, 1); // misses
+	m = packet(2, 1);
+	meta.key.skb_mark = 9;
+	odp_recirc(s.w, &s.from, 5, &meta, &m, 1);
+	m = packet(3, 2);
+	rte_pktmbuf_mtod(m, uint8_t *)[5] = 2; // an action has written there
+	odp_recirc(s.w, &s.from, 6, &meta, &m, 1);
+	odp_recirc_run(s.w);
+	odp_lanes_flush(s.w);
+	assert_int_equal(s.p2.n_out, 2);
+	odp_stats(s.dp, &st);
+	assert_int_equal(st.misses, 1);
+	teardown(&s);
+}
+
+/* A miss takes its metadata to control, which finds the flow that has come meanwhile, or drops. */
+static void miss_keeps_metadata(void **state)
+{
+	static struct setup s;
+	struct odp_meta meta = { .map = ODP_KEY_BITS(skb_mark) | ODP_KEY_BITS(tnl.id) };
+
+	(void)state;
+	setup(&s);
+	meta.key.in_port = 1;
+	meta.key.skb_mark = 9;
+	for (unsigned i = 0; i < 2; i++) {
+		struct rte_mbuf *m = packet(2, 0);
+
+		meta.key.tnl.id = dpu_be64_put(i);
+		odp_recirc(s.w, &s.from, 5, &meta, &m, 1);
+	}
+	odp_recirc_run(s.w);
+	struct odp_action a = { .type = ODP_ACT_OUTPUT, .port = 2 };
+	struct odp_key k = { .recirc_id = 5, .skb_mark = 9 },
+		       mask = { .recirc_id = UINT32_MAX, .skb_mark = UINT32_MAX };
+
+	k.tnl.id = dpu_be64_put(1);
+	memset(&mask.tnl.id, 0xff, sizeof(mask.tnl.id));
+	mask.tnl.family = 0xff;
+	assert_int_equal(odp_flow_put(s.dp, &k, &mask, &a, 1, false, "operator", NULL), 0);
+	assert_int_equal(odp_upcall_poll(s.dp), 2);
+	odp_worker_turn(s.w); // what control sent
+	assert_int_equal(s.p2.n_out, 1);
+	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 1);
+	teardown(&s);
+}
+
+static void bounds(void **state)
+{
+	static struct setup s;
+	struct odp_meta deep = { .depth = ODP_RECIRC_DEPTH };
+	struct odp_from from;
+	struct rte_mbuf *m[ODP_BURST];
+
+	(void)state;
+	setup(&s);
+	flow_mark(&s, 5, 0);
+	from = (struct odp_from){ .in = s.from.in, .meta = &deep };
+	m[0] = packet(2, 0);
+	odp_recirc(s.w, &from, 5, NULL, m, 1);
+	assert_int_equal(drops(&s, ODP_DROP_RECIRC_DEPTH), 1);
+	assert_int_equal(s.w->recirc->n, 0);
+	// All that fits, over the end of the ring, and then some.
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < ODP_RECIRC_PKTS / 25 + 1; i++) {
+			for (unsigned j = 0; j < 25; j++)
+				m[j] = packet(2, (uint8_t)i);
+			odp_recirc(s.w, &s.from, 5, NULL, m, 25);
+		}
+		odp_recirc_run(s.w);
+		odp_lanes_flush(s.w);
+		assert_int_equal(s.p2.n_out, (round + 1) * ODP_RECIRC_PKTS);
+	}
+	assert_int_equal(drops(&s, ODP_DROP_RECIRC_FULL),
+		3 * ((ODP_RECIRC_PKTS / 25 + 1) * 25 - ODP_RECIRC_PKTS));
+	teardown(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(own_flows),
+		cmocka_unit_test(miss_keeps_metadata), cmocka_unit_test(bounds) };
+
+	pool = fake_eal(2047);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
