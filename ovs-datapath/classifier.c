@@ -48,17 +48,20 @@ struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct od
 }
 
 void odp_compact(
-	struct odp_compact *c, const struct odp_kw *key, const struct odp_kw *mask, bool prior)
+	struct odp_compact *c, const struct odp_key *key, const struct odp_key *mask, bool prior)
 {
-	c->mask = *mask;
+	memcpy(&c->mask, mask, sizeof(c->mask));
+	c->map = odp_kw_map(&c->mask);
 	c->prior = prior;
 	c->n = 0;
-	for (uint64_t map = odp_kw_map(mask); map; map &= map - 1) {
+	for (uint64_t map = c->map; map; map &= map - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(map);
+		uint64_t w;
 
-		c->w[c->n++] = key->w[i] & mask->w[i];
+		memcpy(&w, (const uint8_t *)key + i * sizeof(w), sizeof(w));
+		c->w[c->n++] = w & c->mask.w[i];
 	}
-	c->port = odp_kw_port(mask) == UINT32_MAX ? odp_kw_port(key) : ODP_PORT_NONE;
+	c->port = mask->in_port == UINT32_MAX ? key->in_port : ODP_PORT_NONE;
 	if (c->port >= ODP_PORT_MAX)
 		c->port = ODP_PORT_NONE;
 }
@@ -248,14 +251,19 @@ unsigned odp_classifier_subtables(const struct odp *dp)
 
 static uint32_t mask_hash(const struct odp *dp, const struct odp_compact *c)
 {
-	return odp_kw_hash(&dp->seed, &c->mask, ODP_KEY_WORDS) ^ c->port * 2 ^ c->prior;
+	uint64_t w[ODP_KEY_WORDS + 2] = { c->map, (uint64_t)c->port << 1 | c->prior };
+	unsigned n = 2;
+
+	for (uint64_t map = c->map; map; map &= map - 1)
+		w[n++] = c->mask.w[__builtin_ctzll(map)];
+	return odp_words_hash(&dp->seed, w, n);
 }
 
 static bool mask_is(const struct odp_subtable *st, const struct odp_compact *c)
 {
 	unsigned n = 0;
 
-	if (st->prior != c->prior || st->port != c->port || st->n_words != c->n)
+	if (st->prior != c->prior || st->port != c->port || st->map != c->map)
 		return false;
 	for (uint64_t map = st->map; map; map &= map - 1)
 		if (c->mask.w[__builtin_ctzll(map)] != st->w[n++])

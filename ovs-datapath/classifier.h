@@ -32,6 +32,7 @@ struct odp_subtables {
 /* A key and its mask, as the words that the mask names. */
 struct odp_compact {
 	struct odp_kw mask;
+	uint64_t map; // words of it that are not zero
 	uint32_t port; // that the mask has whole, or ODP_PORT_NONE
 	bool prior;
 	unsigned n;
@@ -39,7 +40,7 @@ struct odp_compact {
 };
 
 void odp_compact(
-	struct odp_compact *c, const struct odp_kw *key, const struct odp_kw *mask, bool prior);
+	struct odp_compact *c, const struct odp_key *key, const struct odp_key *mask, bool prior);
 
 /*
  * Find the flows of up to ODP_BURST keys; NULL where there is none. Returns how often a key was looked up in a subtable. Any thread inside a turn; control.

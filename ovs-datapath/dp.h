@@ -27,6 +27,7 @@
 #define FLOW_CHUNK 4096u // flows in a chunk
 #define FLOW_CHUNKS 256u
 #define FLOW_INLINE_WORDS 12u // of a key, in the flow itself
+#define UFID_CHAINS (256u * 1024)
 #define SUBTABLES_MAX 8192u
 #define UPCALL_RING 256u // packets of one port that wait for a decision
 #define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
@@ -63,7 +64,8 @@ struct odp_flow {
 	const char *origin; // static storage
 	uint64_t id;
 	uint64_t seen_packets, used_ns; // by flow_sample
-	struct odp_flow *next; // free list
+	struct odp_ufid ufid; // all zero: none
+	struct odp_flow *next, *ufid_next; // free list; with the same hash of the ufid
 } __rte_cache_aligned;
 
 /* One worker's counters of one flow. */
@@ -255,6 +257,7 @@ struct odp {
 	struct odp_flow *chunk[FLOW_CHUNKS]; // owned
 	unsigned n_chunks, n_flows;
 	struct odp_flow *free_flows;
+	struct odp_flow **by_ufid; // owned; UFID_CHAINS, or NULL
 	struct odp_deferred *deferred; // owned
 	unsigned n_deferred, deferred_size;
 

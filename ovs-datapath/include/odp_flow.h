@@ -151,11 +151,17 @@ struct odp_action {
 
 struct odp_flow_stats {
 	uint64_t packets, bytes;
-	uint64_t used_ns; // dpu_now_ns() when packets were last seen, within odp_tick; 0: never
+	uint64_t used_ns; // dpu_now_ns() when an odp_tick() saw that packets had come; 0: never
+};
+
+/* A name that a user gives to a flow, unique among the flows of a datapath. All zero: none. */
+struct odp_ufid {
+	uint64_t w[2];
 };
 
 struct odp_flow_info {
 	uint64_t id; // unique for the life of the datapath
+	struct odp_ufid ufid;
 	struct odp_key key, mask;
 	const struct odp_action *actions; // borrowed until the callback returns
 	unsigned n_actions; // 0: drop
@@ -187,6 +193,44 @@ int odp_flow_del_id(struct odp *dp, uint64_t id);
 unsigned odp_flow_flush(struct odp *dp, const char *origin);
 void odp_flow_foreach(
 	struct odp *dp, void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
+/*
+ * The same in steps: looks at up to `max` places of the table from *cursor on, 0 at first. Returns
+ * false when the table has been seen. A flow that is there all the time is told once; one that came
+ * or went meanwhile once or not at all. Control thread.
+ */
+bool odp_flow_dump(struct odp *dp, uint64_t *cursor, unsigned max,
+	void (*fn)(const struct odp_flow_info *f, void *arg), void *arg);
+/* The flow of a name. out->actions is good until flows change. 0 or -ENOENT. Control thread. */
+int odp_flow_get(struct odp *dp, const struct odp_ufid *ufid, struct odp_flow_info *out);
+
+/* ---- many at once ---- */
+
+enum odp_flow_how {
+	ODP_FLOW_PUT, // make or replace
+	ODP_FLOW_CREATE, // -EEXIST: there is one with this key and mask
+	ODP_FLOW_MODIFY, // -ENOENT: there is none
+};
+
+struct odp_flow_req {
+	/* Borrowed for the call. To delete by name, key is NULL. */
+	const struct odp_key *key, *mask;
+	const struct odp_action *actions; // put
+	unsigned n_actions;
+	enum odp_flow_how how; // put
+	struct odp_ufid ufid;
+	/* Results. */
+	int ret; // put: as odp_flow_put(), or -EEXIST: another flow has the name; del: 0, -ENOENT
+	uint64_t id;
+	struct odp_flow_stats stats; // del: the last ones, but for packets under way
+};
+
+/*
+ * Put or delete up to any number of flows, in order; each succeeds or fails by itself. Workers see
+ * them one by one. Returns how many have ret 0. Control thread.
+ */
+unsigned odp_flow_put_batch(
+	struct odp *dp, struct odp_flow_req *reqs, unsigned n, const char *origin);
+unsigned odp_flow_del_batch(struct odp *dp, struct odp_flow_req *reqs, unsigned n);
 
 /* Datapath-wide counters, summed over workers. */
 struct odp_stats {

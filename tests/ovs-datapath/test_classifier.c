@@ -252,14 +252,13 @@ static void out_of_memory(void **state)
 
 static struct odp_subtable *subtable_of(const struct odp_key *k, const struct odp_key *m)
 {
-	struct odp_kw key = odp_kw(k), mask = odp_kw(m);
 	struct odp_compact c;
 
-	odp_compact(&c, &key, &mask, false);
+	odp_compact(&c, k, m, false);
 	for (unsigned i = 0; i < dp->subtables->top; i++) {
 		struct odp_subtable *st = dp->subtables->st[i];
 
-		if (st && st->port == c.port && st->n_words == c.n && st->map == odp_kw_map(&mask))
+		if (st && st->port == c.port && st->map == c.map)
 			return st;
 	}
 	return NULL;
