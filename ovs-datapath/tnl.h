@@ -13,7 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_mbuf.h>
+
 #include "dpu_cur.h"
+#include "odp_flow.h"
+#include "sw_offload.h"
 
 /* VXLAN by the group policy draft and by the GPE draft are formats of their own. */
 enum odp_tnl_type {
@@ -120,3 +124,171 @@ struct odp_geneve_opt {
  */
 bool odp_geneve_opts_known(
 	const struct odp_tnl_key *key, const struct odp_geneve_opt *known, unsigned n_known);
+
+/* ---- whole outer headers off: tnl.c ---- */
+
+#define ODP_TNL_KNOWN_MAX 8u
+#define ODP_TNL_VPORTS_MAX 256u
+
+/* A tunnel's end here: which packets it takes, and how strict it is. */
+struct odp_tnl_vport {
+	enum odp_tnl_type type;
+	uint8_t family; // of `local`, 4 or 6; 0: any address of either
+	uint8_t local[16];
+	uint16_t udp_port; // 0 with GRE
+	uint32_t port_no; // the datapath's number for it
+	bool zero_csum6; // UDP over IPv6 without a checksum is taken (RFC 6935, section 5)
+	bool take_oam; // Geneve: control packets are taken
+	uint8_t n_known; // critical Geneve options that somebody behind here knows
+	struct odp_geneve_opt known[ODP_TNL_KNOWN_MAX];
+};
+
+/* Outer addresses and ports to tunnel ends. Never changes: a new one is made and published. */
+struct odp_tnl_demux;
+
+/*
+ * Make one from n vports, which are copied. 0, -EINVAL (a family, type or port that cannot be),
+ * -EEXIST (two that would take the same packets), -ENOSPC, -ENOMEM. Control thread.
+ */
+int odp_tnl_demux_create(
+	const struct odp_tnl_vport *vports, unsigned n, struct odp_tnl_demux **out);
+void odp_tnl_demux_destroy(struct odp_tnl_demux *d);
+
+/*
+ * The tunnel end that this packet is for, by its outer destination address and port; one with this
+ * address wins over one with any. NULL: for none, or no headers to tell by. Any worker.
+ */
+const struct odp_tnl_vport *odp_tnl_classify(
+	const struct odp_tnl_demux *d, const struct rte_mbuf *m);
+
+/*
+ * Take the outer headers off a packet.
+ *
+ *   m      outer and inner headers lie in its first segment; replaced when its bytes are shared
+ *          or lent and have to be written
+ *   v      odp_tnl_classify() of it
+ *   key    written completely on success
+ *   inner  Ethertype of what is left: ODP_INNER_ETH, or IP without an Ethernet header
+ *
+ * Returns 0, or, the packet being as it was,
+ *   -ENOENT      not for v
+ *   -EBADMSG     headers cut short or at odds with each other; an offload request that is not for
+ *                the outer headers
+ *   -EAGAIN      a fragment
+ *   -EILSEQ      a checksum is wrong, or missing where there must be one
+ *   -EPROTO      refused by the format's rules: version, flags, a control packet
+ *   -EOPNOTSUPP  an inner protocol, or a critical option, that nobody knows
+ *   -ECOMM       congestion was experienced by a sender that did not ask for the mark
+ *   -ENOMEM      *m was freed and is NULL
+ *
+ * The checksum of the outer UDP header is verified unless the port that received it did so. Worker.
+ * Spec: RFC 7348, 8926, 2784; RFC 6040, section 4.2, for the inner ECN field; RFC 6935.
+ */
+int odp_tnl_pop(struct rte_mbuf **m, const struct odp_tnl_vport *v, struct rte_mempool *pool,
+	struct odp_tnl_key *key, uint16_t *inner);
+
+/* ---- and on: tnl_push.c ---- */
+
+/* Ethernet, a tag, IPv6, UDP, Geneve with all options. */
+#define ODP_TNL_OUTER_MAX (14u + 4u + 40u + 8u + 8u + ODP_TNL_OPTS_MAX)
+
+#define ODP_TNL_INHERIT_TOS 0x01u // DSCP of the inner packet
+#define ODP_TNL_INHERIT_TTL 0x02u
+
+/* The underlay's part of the outer headers. */
+struct odp_tnl_link {
+	uint8_t eth_dst[6], eth_src[6];
+	uint16_t vlan; // TCI with 0x1000 set; 0: no tag
+	uint16_t mtu; // L3 bytes on the way to the other end; 0: not checked
+};
+
+/* Outer headers ready to be put on. Immutable once composed; any number of workers may read it. */
+struct odp_tnl_tmpl {
+	uint16_t len; // bytes of `hdr`
+	uint16_t l2_len, l3_len;
+	uint16_t mtu;
+	uint8_t family;
+	uint8_t inherit; // ODP_TNL_INHERIT_*
+	bool udp; // else GRE
+	bool csum;
+	uint16_t inner; // Ethertype of the packets that it goes on
+	uint16_t tp_src; // 0: from the packet's hash
+	enum odp_tnl_type type;
+	uint32_t ip_sum; // over the IPv4 header without tos, length, id and ttl
+	uint32_t pseudo_sum; // without the length
+	uint8_t hdr[ODP_TNL_OUTER_MAX];
+};
+
+/*
+ * Compose outer headers.
+ *
+ *   key      src, dst, family, tp_dst; tp_src 0 for one that follows the inner flow; ttl 0 for 64
+ *   inner    Ethertype of the packets: ODP_INNER_ETH, or IP
+ *   inherit  ODP_TNL_INHERIT_*. The ECN field is inherited always (RFC 6040, section 4.1)
+ *
+ * Returns 0, or -EINVAL: the key does not fit the format. Any thread.
+ */
+int odp_tnl_compose(enum odp_tnl_type type, const struct odp_tnl_key *key, uint16_t inner,
+	const struct odp_tnl_link *link, unsigned inherit, struct odp_tnl_tmpl *out);
+
+/* The longest inner packet: L3 bytes behind an Ethernet header without tags. 0: not limited. */
+uint32_t odp_tnl_inner_mtu(const struct odp_tnl_tmpl *t);
+
+/* What a push needs besides the packet and the template. One for each worker. */
+struct odp_tnl_tx {
+	struct rte_mempool *pool; // borrowed
+	uint16_t ip_id; // of the next outer IPv4 header that may be fragmented
+	/*
+	 * The port behind knows tunnels: GSO frames and checksum requests of inner packets are
+	 * handed to it in DPDK's terms (RTE_MBUF_F_TX_TUNNEL_*). No port says so today.
+	 */
+	bool hw;
+};
+
+/* 49152..65535 from a hash of the inner flow. Spec: RFC 7348, section 5; RFC 6335, section 6. */
+static inline uint16_t odp_tnl_src_port(uint32_t hash)
+{
+	return (uint16_t)(0xc000 | ((hash ^ hash >> 14 ^ hash >> 28) & 0x3fff));
+}
+
+/* Such a hash: equal for all packets of an inner connection, fragments apart from the others. */
+uint32_t odp_tnl_inner_hash(const struct odp_key *key);
+
+/*
+ * Put a template on one packet that is no GSO frame.
+ *
+ *   m     replaced when the room in front of its bytes is shared or too small; payload is not
+ *         copied for that
+ *   hash  of the inner flow
+ *
+ * An inner checksum request is completed before. The outer UDP checksum, if the template has one,
+ * is left as a request by the contract of odp_port.h, GRE's is computed.
+ *
+ * Returns 0, or
+ *   -EMSGSIZE  longer than the underlay's MTU; the packet is as it was
+ *   -EBADMSG   the checksum request does not fit the headers, or a GSO frame; it is as it was
+ *   -ENOMEM    *m was freed and is NULL
+ * Worker.
+ */
+int odp_tnl_push(
+	struct rte_mbuf **m, const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32_t hash);
+
+/* One packet or GSO frame on its way into a tunnel: its segments, each with outer headers. */
+struct odp_tnl_out {
+	struct odp_seg seg;
+	const struct odp_tnl_tmpl *t; // borrowed
+	struct odp_tnl_tx *tx; // borrowed
+	struct rte_mbuf *one; // owned: no GSO frame, or one that the port cuts
+	uint32_t hash;
+	bool gso;
+};
+
+/*
+ * Takes the packet on success only. 0, -EMSGSIZE (a segment would be longer than the MTU),
+ * -EBADMSG (as odp_seg_init). Worker.
+ */
+int odp_tnl_out_init(struct odp_tnl_out *o, struct rte_mbuf *m, const struct odp_tnl_tmpl *t,
+	struct odp_tnl_tx *tx, uint32_t hash);
+/* The next packets, at most max; 0: no more. -ENOMEM, -EBADMSG: the rest is lost. */
+int odp_tnl_out_next(struct odp_tnl_out *o, struct rte_mbuf **out, unsigned max);
+void odp_tnl_out_fini(struct odp_tnl_out *o);
