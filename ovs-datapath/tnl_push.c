@@ -160,64 +160,45 @@ static bool private_head(const struct rte_mbuf *m)
 }
 
 /*
- * A first segment with `len` bytes of room and the packet's first bytes, in front of the rest: of
- * the packet itself, or of a clone when others hold its bytes. The packet is replaced; on failure
- * it is freed.
+ * A first segment with `len` bytes of room and the packet's first bytes, in front of the rest of
+ * the packet. Others may hold the bytes; the mbufs that point to them are this packet's own. On
+ * failure the packet is freed.
  */
 static int new_head(struct rte_mbuf **pkt, uint32_t len, struct rte_mempool *pool)
 {
-	struct rte_mbuf *m = *pkt, *rest = m, *h = rte_pktmbuf_alloc(pool);
+	struct rte_mbuf *m = *pkt, *h = rte_pktmbuf_alloc(pool);
 	uint32_t n = RTE_MIN(m->data_len, HEAD_BYTES);
 
-	*pkt = NULL;
-	if (!h)
-		goto err_pkt;
-	if (!private_head(m)) {
-		rest = rte_pktmbuf_clone(m, pool);
-		if (!rest)
-			goto err_head;
+	if (!h || len + n > h->buf_len) {
+		rte_pktmbuf_free(h);
 		rte_pktmbuf_free(m);
-	}
-	if (len + n > h->buf_len) {
-		m = rest;
-		goto err_head;
+		*pkt = NULL;
+		return -ENOMEM;
 	}
 	h->data_off = (uint16_t)len;
-	memcpy(rte_pktmbuf_mtod(h, uint8_t *), rte_pktmbuf_mtod(rest, uint8_t *), n);
 	h->data_len = (uint16_t)n;
-	h->pkt_len = rest->pkt_len;
-	h->port = rest->port;
-	h->ol_flags = rest->ol_flags & ~(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
-	h->tx_offload = rest->tx_offload;
-	h->packet_type = rest->packet_type;
-	h->hash = rest->hash;
-	h->vlan_tci = rest->vlan_tci;
-	rte_mbuf_dynfield_copy(h, rest);
-
-	uint16_t segs = rest->nb_segs;
-
-	if (n == rest->data_len) {
-		struct rte_mbuf *next = rest->next;
-
-		rest->next = NULL;
-		rest->nb_segs = 1;
-		rte_pktmbuf_free_seg(rest);
-		rest = next;
-		segs--;
+	memcpy(rte_pktmbuf_mtod(h, uint8_t *), rte_pktmbuf_mtod(m, uint8_t *), n);
+	h->pkt_len = m->pkt_len;
+	h->nb_segs = (uint16_t)(m->nb_segs + 1);
+	h->port = m->port;
+	h->ol_flags = m->ol_flags & ~(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+	h->tx_offload = m->tx_offload;
+	h->packet_type = m->packet_type;
+	h->hash = m->hash;
+	h->vlan_tci = m->vlan_tci;
+	rte_mbuf_dynfield_copy(h, m);
+	if (n < m->data_len) {
+		h->next = m;
+		(void)rte_pktmbuf_adj(m, (uint16_t)n);
 	} else {
-		rest->data_off = (uint16_t)(rest->data_off + n);
-		rest->data_len = (uint16_t)(rest->data_len - n);
+		h->next = m->next;
+		h->nb_segs--;
+		m->next = NULL;
+		m->nb_segs = 1;
+		rte_pktmbuf_free_seg(m);
 	}
-	h->next = rest;
-	h->nb_segs = (uint16_t)(segs + 1);
 	*pkt = h;
 	return 0;
-
-err_head:
-	rte_pktmbuf_free(h);
-err_pkt:
-	rte_pktmbuf_free(m);
-	return -ENOMEM;
 }
 
 /* DSCP, ECN and hop limit of the inner packet; false: it has no IP header to inherit from. */

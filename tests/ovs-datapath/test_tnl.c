@@ -359,7 +359,7 @@ static void ecn(void **state)
 	const struct format *t = *state;
 	struct odp_tnl_vport v = vport_of(t);
 	struct odp_tnl_key key;
-	uint8_t f[300], out[300];
+	uint8_t f[300], out[300], before[300];
 	uint16_t inner;
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -379,8 +379,11 @@ static void ecn(void **state)
 				p[15] = (uint8_t)(0x28 | o);
 				odp_csum_adjust(p + 24, was, odp_get16(p + 14));
 				held = rte_pktmbuf_clone(m, pool);
+				read_all(held, before);
 				int ret = odp_tnl_pop(&m, &v, pool, &key, &inner);
 
+				read_all(held, out);
+				assert_memory_equal(out, before, held->pkt_len);
 				rte_pktmbuf_free(held);
 				assert_int_equal(ret, want[i][o] < 0 ? -ECOMM : 0);
 				if (ret == 0) {
