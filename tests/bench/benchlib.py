@@ -134,6 +134,14 @@ class Run:
         wait_for(lambda: "ready" in self.log("cardd").split("\n"), "cardd", child)
         return child
 
+    def ctl(self, *args):
+        """What cardctl says to our card."""
+        res = subprocess.run([f"{BUILD}/card-firmware/cardctl", "--socket", self.path("rpc.sock"),
+                              *args], capture_output=True, text=True, check=False)
+        if res.returncode:
+            raise RuntimeError(f"cardctl {args[0]}: {res.stderr.strip()[-500:]}")
+        return res.stdout
+
     def close(self):
         for child in reversed(self.procs):
             end(child)

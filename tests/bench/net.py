@@ -56,6 +56,7 @@ class Testpmd:
 
 class Rig:
     """A back-end and the load that belongs to it; stopped when not measured."""
+    vdev = VECTOR  # what else the load's ports are told
 
     def __init__(self, packed, size, huge):
         self.run = Run()
@@ -70,9 +71,9 @@ class Rig:
         self.start_backend(huge)
         vdevs = []
         for i, path in enumerate(self.sockets):
-            benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
+            self.wait_backend(path)
             ring = ",packed_vq=1" if packed else ""
-            vdevs.append(f"net_virtio_user{i},path={path},queues=1,queue_size=256{ring}{VECTOR},"
+            vdevs.append(f"net_virtio_user{i},path={path},queues=1,queue_size=256{ring}{self.vdev},"
                          f"mac=02:00:00:00:00:0{i + 1}")
         # Each port's frames are addressed to the other one, as between two guests.
         self.load = Testpmd(self.run, "load", LOAD_CPU, huge, vdevs,
@@ -83,6 +84,9 @@ class Rig:
         self.go(1)
         time.sleep(0.3)
         self.halt()
+
+    def wait_backend(self, path):
+        benchlib.wait_for(lambda: os.path.exists(path), f"socket {path}")
 
     def go(self, bursts):
         self.load.command(f"start tx_first {bursts}", FORWARDING)
@@ -128,17 +132,18 @@ class Peer(Rig):
 
 class TsoOurs(Ours):
     """64 KiB frames one way, from our own driver at both ends: testpmd makes none."""
+    vdrv = ()  # what else the driver is told
 
     def open(self, packed, size, huge):
         self.packed = packed
         self.start_backend(huge)
         for path in self.sockets:
-            benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
+            self.wait_backend(path)
 
     def sample(self):
         """Gigabytes per second."""
         argv = [VDRV, "net-load", "--a", self.sockets[0], "--b", self.sockets[1], "--seconds",
-                str(benchlib.SECONDS), "--cpu", str(LOAD_CPU)]
+                str(benchlib.SECONDS), "--cpu", str(LOAD_CPU), *self.vdrv]
         res = subprocess.run(argv + (["--packed"] if self.packed else []), capture_output=True,
                              text=True, check=False)
         if res.returncode:
@@ -173,7 +178,7 @@ def rounds_of(kinds, packed, size, huge, order, n):
             rig.close()
 
 
-def case(packed, size, kinds=(Ours, Peer), unit="Mpps"):
+def case(packed, size, kinds=(Ours, Peer), unit="Mpps", peer=PEER):
     """Who starts first gets other memory, which was seen to matter by 7 %: each does at times."""
     def fn(name):
         huge = benchlib.hugepages()
@@ -181,7 +186,7 @@ def case(packed, size, kinds=(Ours, Peer), unit="Mpps"):
         for i in range(STARTS):
             order = kinds[::1 if i % 2 == 0 else -1]
             rounds += rounds_of(kinds, packed, size, huge, order, -(-benchlib.ROUNDS // STARTS))
-        return benchlib.result(name, unit, rounds, PEER, hugepages=huge)
+        return benchlib.result(name, unit, rounds, peer, hugepages=huge)
     return fn
 
 

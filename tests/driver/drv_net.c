@@ -127,9 +127,10 @@ int drv_net_open(struct drv_net *n, const struct drv_net_conf *c)
 			(c->in_order ? DRV_BIT(VIRTIO_F_IN_ORDER) : 0) |
 			(c->mrg ? DRV_BIT(VIRTIO_NET_F_MRG_RXBUF) : 0) |
 			(c->pairs > 1 ? DRV_BIT(VIRTIO_NET_F_MQ) : 0);
-	struct drv_vu_conf vc = {
-		.path = c->path, .pf_off = c->pf_off, .config_len = sizeof(struct virtio_net_config)
-	};
+	struct drv_vu_conf vc = { .path = c->path,
+		.listen = c->listen,
+		.pf_off = c->pf_off,
+		.config_len = sizeof(struct virtio_net_config) };
 	uint32_t size = c->ring_size ? c->ring_size : 256;
 	int ret;
 

@@ -26,6 +26,7 @@
 
 struct drv_net_conf {
 	const char *path;
+	bool listen; // the back-end connects to us
 	bool packed; // -ENOTSUP when the back-end has no packed ring
 	bool mrg, in_order, ctrl; // VIRTIO_NET_F_MRG_RXBUF, IN_ORDER, CTRL_VQ
 	uint64_t more; // further features, as DRV_NET_CSUM

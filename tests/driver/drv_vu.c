@@ -37,6 +37,36 @@ int drv_connect(const char *path, unsigned timeout_ms)
 	}
 }
 
+int drv_accept(const char *path, unsigned timeout_ms)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct pollfd p = { .events = POLLIN };
+	int ret;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	if (unlink(path) && errno != ENOENT)
+		return -errno;
+	p.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (p.fd < 0)
+		return -errno;
+	if (bind(p.fd, (struct sockaddr *)&a, sizeof(a)) || listen(p.fd, 1)) {
+		ret = -errno;
+		close(p.fd);
+		return ret;
+	}
+	ret = poll(&p, 1, (int)timeout_ms);
+	if (ret > 0)
+		ret = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+	else if (ret == 0)
+		ret = -ETIMEDOUT;
+	if (ret == -1)
+		ret = -errno;
+	close(p.fd);
+	return ret;
+}
+
 /* ---- messages ---- */
 
 int drv_vu_send_raw(struct drv_vu *vu, const void *bytes, size_t len, const int *fds, unsigned n)
@@ -424,7 +454,8 @@ int drv_vu_open(struct drv_vu *vu, const struct drv_vu_conf *conf, struct drv_me
 	if (strlen(conf->path) >= sizeof(vu->path))
 		return -ENAMETOOLONG;
 	memcpy(vu->path, conf->path, strlen(conf->path) + 1);
-	vu->fd = drv_connect(vu->path, DRV_TIMEOUT_MS);
+	vu->fd = conf->listen ? drv_accept(vu->path, DRV_TIMEOUT_MS)
+			      : drv_connect(vu->path, DRV_TIMEOUT_MS);
 	if (vu->fd < 0)
 		return vu->fd;
 	ret = negotiate(vu);

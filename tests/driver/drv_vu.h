@@ -140,6 +140,7 @@ struct drv_vu_conf {
 	bool mem_slots; // add regions one by one when the back-end can
 	bool inflight; // ask for an inflight region when the back-end can
 	bool backend_req; // give the back-end a channel for requests of its own
+	bool listen; // the back-end connects to us
 	bool inband; // kicks and calls as messages, where the back-end can: no eventfds
 };
 
@@ -162,8 +163,15 @@ struct drv_vu {
 int drv_connect(const char *path, unsigned timeout_ms);
 
 /*
- * Connect and negotiate: owner, features, protocol features, configuration, memory. Returns 0, or
- * the errno of the step that failed; -EPROTO for an answer that makes no sense.
+ * Listen at the path, in the place of whatever stands there, until a back-end has connected.
+ * Returns its socket or -errno.
+ */
+int drv_accept(const char *path, unsigned timeout_ms);
+
+/*
+ * Connect (or have the back-end do so) and negotiate: owner, features, protocol features,
+ * configuration, memory. Returns 0, or the errno of the step that failed; -EPROTO for an answer
+ * that makes no sense.
  */
 int drv_vu_open(struct drv_vu *vu, const struct drv_vu_conf *conf, struct drv_mem *mem);
 

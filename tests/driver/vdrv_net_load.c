@@ -173,7 +173,7 @@ int vdrv_net_load(int argc, char **argv)
 {
 	const char *a = NULL, *b = NULL;
 	uint64_t seconds = 1, buf = 4096, cpu = UINT64_MAX;
-	bool packed = false;
+	bool packed = false, listening = false;
 	static struct load l;
 	const struct dpu_opt opts[] = {
 		{ "a", DPU_OPT_STR, &a, "PATH", "vhost-user socket that sends", 0, 0 },
@@ -181,6 +181,7 @@ int vdrv_net_load(int argc, char **argv)
 		{ "seconds", DPU_OPT_UINT, &seconds, "N", "how long", 1, 3600 },
 		{ "buffer", DPU_OPT_UINT, &buf, "BYTES", "receive buffers, merged", 1536, 65536 },
 		{ "cpu", DPU_OPT_UINT, &cpu, "N", "run on this CPU", 0, 1023 },
+		{ "listen", DPU_OPT_FLAG, &listening, NULL, "the back-end connects to us", 0, 0 },
 		{ "packed", DPU_OPT_FLAG, &packed, NULL, "packed rings", 0, 0 },
 	};
 	const struct dpu_cli cli = { "vdrv net-load", "Send TSO frames and measure what arrives",
@@ -201,6 +202,7 @@ int vdrv_net_load(int argc, char **argv)
 		return 1;
 	}
 	struct drv_net_conf c = { .path = a,
+		.listen = listening,
 		.packed = packed,
 		.mrg = true,
 		.more = DRV_NET_CSUM | DRV_BIT(VIRTIO_NET_F_HOST_TSO4) |

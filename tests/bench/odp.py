@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The switch against Open vSwitch with DPDK: the same load, the same flows, the same CPUs in turn.
+
+Both sides' ports are vhost-user; Open vSwitch connects to the load's sockets, the load connects to
+ours.
+"""
+import os
+
+import benchlib
+import net
+import ovs
+
+PEER = ovs.PEER
+
+
+def both_ways(a, b):
+    return [(a, b), (b, a)]
+
+
+class Ours(net.Ours):
+    def start_backend(self, huge):
+        super().start_backend(huge)
+        names = [os.path.basename(path) for path in self.sockets]
+        for src, dst in both_ways(*names):
+            self.run.ctl("flow", "add", f"in_port({src})", f"actions={dst}")
+
+
+class Peer(net.Rig):
+    vdev = net.Rig.vdev + ",server=1"
+    options = {}  # of Open vSwitch
+    interface = ()  # of its ports
+
+    def start_backend(self, huge):
+        self.ovs = ovs.Ovs(self.run, huge, **self.options)
+        self.ovs.bridge(ovs.BRIDGE)
+        ports = [self.ovs.vhost(ovs.BRIDGE, f"p{i}", path, *self.interface)
+                 for i, path in enumerate(self.sockets)]
+        self.ovs.flows(ovs.BRIDGE, [f"in_port={src},actions=output:{dst}"
+                                    for src, dst in both_ways(*ports)])
+
+    def wait_backend(self, path):
+        """It comes to the load, not the other way round."""
+
+
+class TsoOurs(Ours, net.TsoOurs):
+    pass
+
+
+class TsoPeer(Peer, net.TsoOurs):
+    vdrv = ("--listen",)
+    options = {"userspace-tso-enable": "true"}
+    # Open vSwitch 3.1 forgets the sender's segment size and takes what fits the port's MTU: 1448
+    interface = ("mtu_request=1488",)
+
+
+CASES = {
+    "odp-64-1flow": net.case(False, 64, (Ours, Peer), peer=PEER),
+    "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER),
+    "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER),
+}
