@@ -27,19 +27,22 @@ struct burst {
 	struct iovec data[BLK_BURST]; // guest memory
 	uint64_t off[BLK_BURST];
 	uint32_t used[BLK_BURST]; // bytes written, for the used element
-	uint64_t writes; // a bit for each
-	uint64_t read_bytes, write_bytes;
-	uint32_t n_slots_sum; // packed
 	bool odd; // what comes behind these is for vho_queue_pop()
 };
 
+/* Of at most VHO_LINE bytes: both ends, which costs less than to ask whether it is one line. */
 static inline void fetch(const volatile void *p, size_t len)
 {
 	uintptr_t at = (uintptr_t)p;
 
 	__builtin_prefetch((const void *)at);
-	if ((at ^ (at + len - 1)) & ~(uintptr_t)(VHO_LINE - 1))
-		__builtin_prefetch((const void *)(at + len - 1));
+	__builtin_prefetch((const void *)(at + len - 1));
+}
+
+/* A descriptor of a ring, which is aligned. */
+static inline void fetch_desc(const volatile struct vring_desc *d)
+{
+	__builtin_prefetch((const void *)(uintptr_t)d);
 }
 
 /*
@@ -54,7 +57,7 @@ static inline void fetch_alike(const struct blk_lone *l)
 	vho_prefetch_write(l->status);
 	fetch(l->hdr, BLK_HEADER_LEN);
 	if (l->desc)
-		fetch(l->desc, sizeof(struct vring_desc));
+		fetch_desc(l->desc);
 	if (l->table)
 		fetch(l->table, TABLE_LEN);
 }
@@ -71,43 +74,73 @@ static inline void note_lone(
 	l->desc = q->packed ? NULL : &q->desc[b->id[0]]; // packed: what told us of the request
 }
 
+/*
+ * What stays as it is during one look at the ring, where stores into the columns cannot make the
+ * compiler load it again.
+ */
+struct look {
+	const struct vho_queue *q;
+	const struct vho_mem *mem;
+	struct vho_mem_near near;
+	uint32_t size;
+};
+
+static inline struct look look_at(const struct vho_queue *q)
+{
+	return (struct look){ q, q->mem, vho_mem_near(q->last_region), q->size };
+}
+
 /* ---- one request's parts: false is odd ---- */
 
 static inline bool add_header(
-	struct vho_queue *q, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
+	struct look *l, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
 {
-	b->hdr[i] = vho_mem_at_hint(q->mem, &q->last_region, addr, BLK_HEADER_LEN);
-	return len == BLK_HEADER_LEN && b->hdr[i];
+	const void *p = vho_mem_at_near(l->mem, &l->near, addr, BLK_HEADER_LEN);
+
+	b->hdr[i] = p;
+	return len == BLK_HEADER_LEN && p;
 }
 
-static inline bool add_data(struct vho_queue *q, struct burst *b, unsigned i, uint64_t addr,
-	uint32_t len, uint16_t flags)
+static inline bool add_data(
+	struct look *l, struct burst *b, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
 {
-	void *p = vho_mem_at_hint(q->mem, &q->last_region, addr, len);
+	void *p = vho_mem_at_near(l->mem, &l->near, addr, len);
 
 	b->data[i] = (struct iovec){ .iov_base = p, .iov_len = len };
 	b->in[i] = flags & VRING_DESC_F_WRITE;
-	return p && len > 0 && len <= BLK_BURST_BYTES;
+	return p && len - 1 < BLK_BURST_BYTES;
 }
 
 static inline bool add_status(
-	struct vho_queue *q, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
+	struct look *l, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
 {
-	b->status[i] = vho_mem_at_hint(q->mem, &q->last_region, addr, 1);
-	return len == 1 && b->status[i];
+	volatile uint8_t *p = vho_mem_at_near(l->mem, &l->near, addr, 1);
+
+	b->status[i] = p;
+	return len == 1 && p;
 }
 
 /* An indirect table of three, which the next stage reads. */
 static inline bool add_table(
-	struct vho_queue *q, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
+	struct look *l, struct burst *b, unsigned i, uint64_t addr, uint32_t len)
 {
-	if (!q->indirect || len != TABLE_LEN)
+	const volatile void *p;
+
+	if (!l->q->indirect || len != TABLE_LEN)
 		return false;
-	b->table[i] = vho_mem_at_hint(q->mem, &q->last_region, addr, len);
-	if (!b->table[i])
+	p = vho_mem_at_near(l->mem, &l->near, addr, TABLE_LEN);
+	b->table[i] = p;
+	if (!p)
 		return false;
-	fetch(b->table[i], TABLE_LEN);
+	fetch(p, TABLE_LEN);
 	return true;
+}
+
+/* All parts are known: what header() and the answer need. */
+static inline void fetch_parts(const struct burst *b, unsigned i)
+{
+	vho_prefetch_write(b->status[i]);
+	fetch(b->hdr[i], BLK_HEADER_LEN);
 }
 
 /* ---- split ---- */
@@ -116,6 +149,8 @@ static inline bool add_table(
 static inline unsigned heads_split(
 	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
+	const volatile uint16_t *ring = q->avail->ring;
+	const volatile struct vring_desc *desc = q->desc;
 	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail, waiting;
 	unsigned i;
 
@@ -134,66 +169,96 @@ static inline unsigned heads_split(
 	if (max > 0)
 		fetch_alike(lone);
 	for (i = 0; i < max; i++) {
-		b->id[i] = vho_load16(&q->avail->ring[(uint16_t)(next + i) & mask]);
-		if (unlikely(b->id[i] >= q->size)) {
+		uint16_t id = vho_load16(&ring[(next + i) & mask]);
+
+		if (unlikely(id > mask)) {
 			b->odd = true;
 			break;
 		}
-		fetch(&q->desc[b->id[i]], sizeof(q->desc[0]));
+		b->id[i] = id;
+		fetch_desc(&desc[id]);
 	}
 	for (unsigned k = 0; k < i; k += VHO_LINE / sizeof(struct vring_used_elem))
-		vho_prefetch_write(&q->used->ring[(uint16_t)(q->next_used + k) & mask]);
+		vho_prefetch_write(&q->used->ring[(q->next_used + k) & mask]);
 	return i;
 }
 
-static inline bool first_split(struct vho_queue *q, struct burst *b, unsigned i)
+static inline bool first_split(
+	struct look *l, struct burst *b, unsigned i, const volatile struct vring_desc *desc)
 {
-	struct vring_desc d = vho_load_desc(&q->desc[b->id[i]]);
+	struct vring_desc d = vho_load_desc(&desc[b->id[i]]);
 
 	if (vho_is_indirect(d.flags))
-		return add_table(q, b, i, d.addr, d.len);
+		return add_table(l, b, i, d.addr, d.len);
 	b->table[i] = NULL;
 	b->next[i] = d.next;
-	return (d.flags & VHO_SHAPE) == VRING_DESC_F_NEXT && add_header(q, b, i, d.addr, d.len);
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_NEXT && add_header(l, b, i, d.addr, d.len);
 }
 
 /* Data and status behind the header, whose descriptors are those of one table. */
-static inline bool rest_split(struct vho_queue *q, struct burst *b, unsigned i)
+static inline bool rest_split(
+	struct look *l, struct burst *b, unsigned i, const volatile struct vring_desc *desc)
 {
-	const volatile struct vring_desc *t = b->table[i] ? b->table[i] : q->desc;
-	uint32_t size, at;
+	const volatile struct vring_desc *t = b->table[i];
+	uint32_t size = 3, at;
 	struct vring_desc d;
 
-	if (b->table[i]) {
+	if (t) {
 		d = vho_load_desc(&t[0]);
 		if ((d.flags & VHO_SHAPE) != VRING_DESC_F_NEXT ||
-			!add_header(q, b, i, d.addr, d.len))
+			!add_header(l, b, i, d.addr, d.len))
 			return false;
-		size = 3;
 		at = d.next;
 	} else {
-		size = q->size;
+		t = desc;
+		size = l->size;
 		at = b->next[i];
 	}
 	if (at >= size)
 		return false;
 	d = vho_load_desc(&t[at]);
 	if ((d.flags & (VHO_SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT || d.next >= size ||
-		!add_data(q, b, i, d.addr, d.len, d.flags))
+		!add_data(l, b, i, d.addr, d.len, d.flags))
 		return false;
 	d = vho_load_desc(&t[d.next]);
-	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && add_status(q, b, i, d.addr, d.len);
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && add_status(l, b, i, d.addr, d.len);
+}
+
+/* Requests with all their parts, at most max; the lines of header and status are on their way. */
+static inline unsigned parts_split(
+	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
+{
+	const volatile struct vring_desc *desc = q->desc;
+	unsigned n = heads_split(q, b, max, lone), i;
+	struct look l = look_at(q);
+
+	for (i = 0; i < n; i++)
+		if (unlikely(!first_split(&l, b, i, desc)))
+			break;
+	b->odd |= i < n;
+	n = i;
+	for (i = 0; i < n; i++) {
+		if (unlikely(!rest_split(&l, b, i, desc)))
+			break;
+		fetch_parts(b, i);
+	}
+	b->odd |= i < n;
+	q->last_region = l.near.e;
+	return i;
 }
 
 static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 {
-	uint16_t at = q->next_used;
+	volatile struct vring_used_elem *used = q->used->ring;
+	uint16_t at = q->next_used, mask = (uint16_t)(q->size - 1);
 
 	for (unsigned i = 0; i < n; i++) {
-		vho_split_use(q, (uint16_t)(at + i), b->id[i], b->used[i]);
-		if (q->inflight)
-			vho_inflight_split_push(q->inflight, b->id[i]);
+		*b->status[i] = VIRTIO_BLK_S_OK;
+		vho_used_at(&used[(at + i) & mask], b->id[i], b->used[i]);
 	}
+	if (q->inflight)
+		for (unsigned i = 0; i < n; i++)
+			vho_inflight_split_push(q->inflight, b->id[i]);
 	q->next_avail = (uint16_t)(q->next_avail + n);
 	q->next_used = (uint16_t)(at + n);
 	vho_split_publish(q);
@@ -203,93 +268,118 @@ static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 
 /* As heads_split() and first_split() together: the next request begins where this one ends. */
 static inline unsigned firsts_packed(
-	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
+	struct look *l, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
-	uint16_t at = q->next_avail;
-	bool wrap = q->avail_wrap;
+	const volatile struct vring_packed_desc *pdesc = l->q->pdesc;
+	const bool noted = l->q->inflight;
+	uint16_t at = l->q->next_avail;
+	bool wrap = l->q->avail_wrap;
 	uint32_t slots = 0;
 	unsigned i;
 
-	for (i = 0; i < max && slots < q->size; i++) {
-		uint16_t flags = vho_load_acquire16(&q->pdesc[at].flags);
+	for (i = 0; i < max && slots < l->size; i++) {
+		uint16_t flags = vho_load_acquire16(&pdesc[at].flags);
 		struct vring_packed_desc d;
 
 		if (!vho_packed_avail(flags, wrap))
 			break;
 		if (i == 0)
 			fetch_alike(lone);
-		d = vho_load_pdesc(&q->pdesc[at], flags);
-		if (q->inflight)
+		d = vho_load_pdesc(&pdesc[at], flags);
+		if (noted)
 			b->list[i][0] = d;
 		b->id[i] = d.id;
-		b->next[i] = at;
-		b->n_slots[i] = vho_is_indirect(flags) ? 1 : 3;
-		b->table[i] = NULL;
-		b->odd = vho_is_indirect(flags)
-				 ? d.id >= q->size || !add_table(q, b, i, d.addr, d.len)
-				 : (flags & VHO_SHAPE) != VRING_DESC_F_NEXT ||
-					   slots + 3 > q->size ||
-					   !add_header(q, b, i, d.addr, d.len);
+		if (vho_is_indirect(flags)) {
+			b->n_slots[i] = 1;
+			b->odd = d.id >= l->size || !add_table(l, b, i, d.addr, d.len);
+		} else {
+			b->n_slots[i] = 3;
+			b->table[i] = NULL;
+			b->next[i] = at;
+			b->odd = (flags & VHO_SHAPE) != VRING_DESC_F_NEXT || slots + 3 > l->size ||
+				 !add_header(l, b, i, d.addr, d.len);
+		}
 		if (unlikely(b->odd))
 			break;
 		slots += b->n_slots[i];
-		vho_packed_advance(q->size, &at, &wrap, b->n_slots[i]);
+		vho_packed_advance(l->size, &at, &wrap, b->n_slots[i]);
 	}
 	return i;
 }
 
-static inline bool rest_table_packed(struct vho_queue *q, struct burst *b, unsigned i)
+static inline bool rest_table_packed(struct look *l, struct burst *b, unsigned i)
 {
 	const volatile struct vring_packed_desc *t = b->table[i];
 	struct vring_packed_desc d[3];
 
-	for (unsigned k = 0; k < 3; k++) {
+	for (unsigned k = 0; k < 3; k++)
 		d[k] = vho_load_ptable(&t[k]); // NEXT is reserved
-		if (d[k].flags & VRING_DESC_F_INDIRECT)
-			return false;
-	}
-	return !(d[0].flags & VRING_DESC_F_WRITE) && (d[2].flags & VRING_DESC_F_WRITE) &&
-	       add_header(q, b, i, d[0].addr, d[0].len) &&
-	       add_data(q, b, i, d[1].addr, d[1].len, d[1].flags) &&
-	       add_status(q, b, i, d[2].addr, d[2].len);
+	return !((d[0].flags | d[1].flags | d[2].flags) & VRING_DESC_F_INDIRECT) &&
+	       !(d[0].flags & VRING_DESC_F_WRITE) && (d[2].flags & VRING_DESC_F_WRITE) &&
+	       add_header(l, b, i, d[0].addr, d[0].len) &&
+	       add_data(l, b, i, d[1].addr, d[1].len, d[1].flags) &&
+	       add_status(l, b, i, d[2].addr, d[2].len);
 }
 
-static inline bool rest_packed(struct vho_queue *q, struct burst *b, unsigned i)
+static inline bool rest_packed(struct look *l, struct burst *b, unsigned i)
 {
+	const volatile struct vring_packed_desc *pdesc = l->q->pdesc;
+	const bool noted = l->q->inflight;
 	struct vring_packed_desc d;
-	uint32_t at = b->next[i];
+	uint32_t at;
 
 	if (b->table[i])
-		return rest_table_packed(q, b, i);
-	at = at + 1 == q->size ? 0 : at + 1;
-	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
-	if (q->inflight)
+		return rest_table_packed(l, b, i);
+	at = b->next[i];
+	at = at + 1 == l->size ? 0 : at + 1;
+	d = vho_load_pdesc(&pdesc[at], vho_load16(&pdesc[at].flags));
+	if (noted)
 		b->list[i][1] = d;
 	if ((d.flags & (VHO_SHAPE & ~VRING_DESC_F_WRITE)) != VRING_DESC_F_NEXT ||
-		!add_data(q, b, i, d.addr, d.len, d.flags))
+		!add_data(l, b, i, d.addr, d.len, d.flags))
 		return false;
-	at = at + 1 == q->size ? 0 : at + 1;
-	d = vho_load_pdesc(&q->pdesc[at], vho_load16(&q->pdesc[at].flags));
-	if (q->inflight)
+	at = at + 1 == l->size ? 0 : at + 1;
+	d = vho_load_pdesc(&pdesc[at], vho_load16(&pdesc[at].flags));
+	if (noted)
 		b->list[i][2] = d;
 	b->id[i] = d.id; // that of the last element counts (2.8.6)
-	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && d.id < q->size &&
-	       add_status(q, b, i, d.addr, d.len);
+	return (d.flags & VHO_SHAPE) == VRING_DESC_F_WRITE && d.id < l->size &&
+	       add_status(l, b, i, d.addr, d.len);
 }
 
-/* Note request i in the inflight region. False: the region is not as we left it. */
-static bool pop_packed(struct vho_inflight_queue *iq, struct burst *b, unsigned i)
+/* As parts_split(). */
+static inline unsigned parts_packed(
+	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
 {
-	unsigned n = b->n_slots[i];
+	struct look l = look_at(q);
+	unsigned n = firsts_packed(&l, b, max, lone), i;
 
-	for (unsigned k = 0; k < n; k++)
-		if (unlikely(!vho_inflight_packed_pop(
-			    iq, &b->list[i][k], k == 0, k + 1 == n, &b->entry[i]))) {
+	for (i = 0; i < n; i++) {
+		if (unlikely(!rest_packed(&l, b, i)))
+			break;
+		fetch_parts(b, i);
+	}
+	b->odd |= i < n;
+	q->last_region = l.near.e;
+	return i;
+}
+
+/* Note n requests in the inflight region. Fewer: the region is not as we left it. */
+static unsigned pop_packed(struct vho_inflight_queue *iq, struct burst *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		unsigned last = b->n_slots[i] - 1u;
+
+		for (unsigned k = 0; k <= last; k++) {
+			if (likely(vho_inflight_packed_pop(
+				    iq, &b->list[i][k], k == 0, k == last, &b->entry[i])))
+				continue;
 			if (k > 0)
 				vho_inflight_packed_unpop(iq, b->entry[i], &b->entry[i], 1);
-			return false;
+			return i;
 		}
-	return true;
+	}
+	return n;
 }
 
 /* Where the next request is, and where the next used one goes, when `slots` more are used. */
@@ -307,8 +397,10 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 	bool first_wrap = q->used_wrap, wrap = first_wrap;
 	uint32_t slots = b->n_slots[0];
 
+	*b->status[0] = VIRTIO_BLK_S_OK;
 	for (unsigned i = 1; i < n; i++) {
 		vho_packed_advance(q->size, &at, &wrap, b->n_slots[i - 1]);
+		*b->status[i] = VIRTIO_BLK_S_OK;
 		vho_pdesc_use(q, at, wrap, b->id[i], b->used[i], __ATOMIC_RELAXED);
 		slots += b->n_slots[i];
 	}
@@ -327,81 +419,100 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 
 /* ---- stages ---- */
 
-/* Requests with all their parts, at most max; the lines of header and status are on their way. */
-static inline unsigned parts(
-	struct vho_queue *q, struct burst *b, unsigned max, const struct blk_lone *lone)
-{
-	unsigned n = q->packed ? firsts_packed(q, b, max, lone) : heads_split(q, b, max, lone);
-
-	for (unsigned i = 0; !q->packed && i < n; i++) {
-		if (unlikely(!first_split(q, b, i))) {
-			b->odd = true;
-			n = i;
-		}
-	}
-	for (unsigned i = 0; i < n; i++) {
-		if (unlikely(!(q->packed ? rest_packed(q, b, i) : rest_split(q, b, i)))) {
-			b->odd = true;
-			return i;
-		}
-		vho_prefetch_write(b->status[i]);
-		fetch(b->hdr[i], BLK_HEADER_LEN);
-	}
-	return n;
-}
+/* What a request must keep to, and what requests before it came to: in registers for one burst. */
+struct turn {
+	uint64_t sectors; // of the disk
+	uint64_t unaligned; // bits that neither offset nor length may have
+	uint32_t size_max;
+	bool read_only;
+	uint64_t writes; // a bit for each
+	uint64_t bytes, write_bytes;
+};
 
 /* Read the header; is the request one that is simply done? */
-static inline bool header(struct blk_queue *bq, struct burst *b, unsigned i, uint64_t sectors)
+static inline bool header(struct turn *t, struct burst *b, unsigned i)
 {
-	const struct vho_blk *blk = bq->blk;
-	uint64_t sector, len = b->data[i].iov_len;
-	struct blk_header h;
+	uint64_t sector, off, len = b->data[i].iov_len;
 	bool write = !b->in[i];
+	struct blk_header h;
 
 	memcpy(&h, b->hdr[i], sizeof(h)); // the only look at it
 	sector = dpu_le64_get(h.sector);
-
 	if (unlikely(dpu_le32_get(h.type) != (write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN)))
 		return false;
-	if (unlikely((len & (BLK_SECTOR - 1)) != 0 || sector > sectors ||
-		     len / BLK_SECTOR > sectors - sector))
+	off = sector * BLK_SECTOR;
+	if (unlikely(((off | len) & t->unaligned) != 0 || len > t->size_max))
 		return false;
-	if (unlikely(((sector * BLK_SECTOR | len) & blk->block_mask) != 0))
+	if (unlikely(sector > t->sectors || len > t->sectors * BLK_SECTOR - off))
 		return false;
-	if (unlikely(len > bq->size_max || (write && blk->read_only)))
+	if (unlikely(write && t->read_only))
 		return false;
-	b->off[i] = sector * BLK_SECTOR;
+	b->off[i] = off;
 	b->used[i] = write ? 1 : (uint32_t)len + 1;
-	b->writes |= (uint64_t)write << i;
-	b->write_bytes += write ? len : 0;
-	b->read_bytes += write ? 0 : len;
-	bq->turn_bytes += len;
+	t->bytes += len;
+	if (write) {
+		t->writes |= 1ULL << i;
+		t->write_bytes += len;
+	}
 	return true;
 }
 
-/* From here on the request is in flight. False: it is for vho_queue_pop() to say what is wrong. */
-static inline bool pop(struct vho_queue *q, struct burst *b, unsigned i)
+/* Requests that are simply done, at most n and none after those that fill the turn. */
+static inline unsigned headers(struct blk_queue *bq, struct burst *b, unsigned n, struct turn *out)
 {
-	if (q->packed)
-		return pop_packed(q->inflight, b, i);
-	vho_inflight_split_pop(q->inflight, b->id[i]);
-	return true;
+	const struct vho_blk *blk = bq->blk;
+	uint64_t room = bq->turn_bytes < BLK_TURN_BYTES ? BLK_TURN_BYTES - bq->turn_bytes : 0;
+	struct turn t = {
+		.sectors = atomic_load_explicit(&blk->sectors, memory_order_relaxed),
+		.unaligned = blk->block_mask | (BLK_SECTOR - 1),
+		.size_max = bq->size_max,
+		.read_only = blk->read_only,
+	};
+	unsigned k;
+
+	for (k = 0; k < n && t.bytes < room; k++) {
+		if (unlikely(!header(&t, b, k))) {
+			b->odd = true;
+			break;
+		}
+	}
+	*out = t;
+	return k;
 }
 
-static inline void count(struct blk_queue *bq, const struct burst *b, unsigned n)
+/*
+ * n requests are in flight from here on. False: one of them is for vho_queue_pop() to say what is
+ * wrong, and none is.
+ */
+static bool pop(struct vho_queue *q, struct burst *b, unsigned n)
 {
+	unsigned done;
+
+	if (!q->packed) {
+		for (unsigned i = 0; i < n; i++)
+			vho_inflight_split_pop(q->inflight, b->id[i]);
+		return true;
+	}
+	done = pop_packed(q->inflight, b, n);
+	if (unlikely(done < n && done > 0))
+		vho_inflight_packed_unpop(q->inflight, b->entry[0], b->entry, done);
+	return done == n;
+}
+
+static inline void count(struct blk_queue *bq, const struct turn *t, unsigned n)
+{
+	unsigned writes = t->writes ? (unsigned)__builtin_popcountll(t->writes) : 0;
 	struct vho_blk_stats *s = &bq->stats;
-	unsigned writes = (unsigned)__builtin_popcountll(b->writes);
 
 	dpu_counter_add(&bq->q->stats.requests, n);
-	dpu_counter_add(&bq->q->stats.bytes, b->read_bytes + b->write_bytes);
+	dpu_counter_add(&bq->q->stats.bytes, t->bytes);
 	if (n > writes) {
 		dpu_counter_add(&s->reads, n - writes);
-		dpu_counter_add(&s->read_bytes, b->read_bytes);
+		dpu_counter_add(&s->read_bytes, t->bytes - t->write_bytes);
 	}
 	if (writes > 0) {
 		dpu_counter_add(&s->writes, writes);
-		dpu_counter_add(&s->write_bytes, b->write_bytes);
+		dpu_counter_add(&s->write_bytes, t->write_bytes);
 	}
 }
 
@@ -418,43 +529,34 @@ bool blk_burst_ok(const struct blk_queue *bq)
 
 unsigned blk_burst(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
 {
+	unsigned max = budget < BLK_BURST ? budget : BLK_BURST, n;
 	const struct vho_blk *blk = bq->blk;
-	uint64_t sectors = atomic_load_explicit(&blk->sectors, memory_order_relaxed);
-	uint64_t turn_bytes = bq->turn_bytes;
 	struct vho_queue *q = bq->q;
 	struct burst b;
-	unsigned n, k;
+	struct turn t;
 
-	b.writes = b.read_bytes = b.write_bytes = 0;
 	b.odd = false;
-	n = parts(q, &b, budget < BLK_BURST ? budget : BLK_BURST, &bq->lone);
-	for (k = 0; k < n && bq->turn_bytes < BLK_TURN_BYTES; k++) {
-		if (unlikely(!header(bq, &b, k, sectors))) {
-			b.odd = true;
-			break;
-		}
-		if (q->inflight && !pop(q, &b, k)) {
-			b.odd = true;
-			break;
-		}
-	}
+	n = q->packed ? parts_packed(q, &b, max, &bq->lone) : parts_split(q, &b, max, &bq->lone);
+	n = headers(bq, &b, n, &t);
 	*odd = b.odd;
-	if (k == 0)
+	if (n == 0)
 		return 0;
-	if (unlikely(!blk->ops->at_once(blk->store, chan, k, b.off, b.data, b.writes))) {
-		bq->turn_bytes = turn_bytes;
-		if (q->inflight && q->packed) // split: the next pop marks the same again
-			vho_inflight_packed_unpop(q->inflight, b.entry[0], b.entry, k);
+	if (q->inflight && !pop(q, &b, n)) {
 		*odd = true;
 		return 0;
 	}
-	count(bq, &b, k);
-	for (unsigned i = 0; i < k; i++)
-		*b.status[i] = VIRTIO_BLK_S_OK;
+	if (unlikely(!blk->ops->at_once(blk->store, chan, n, b.off, b.data, t.writes))) {
+		if (q->inflight && q->packed) // split: the next pop marks the same again
+			vho_inflight_packed_unpop(q->inflight, b.entry[0], b.entry, n);
+		*odd = true;
+		return 0;
+	}
+	bq->turn_bytes += t.bytes;
+	count(bq, &t, n);
 	if (q->packed)
-		finish_packed(q, &b, k);
+		finish_packed(q, &b, n);
 	else
-		finish_split(q, &b, k);
-	note_lone(q, &b, k, &bq->lone);
-	return k;
+		finish_split(q, &b, n);
+	note_lone(q, &b, n, &bq->lone);
+	return n;
 }

@@ -136,6 +136,43 @@ static inline void *vho_mem_at_hint(const struct vho_mem *mem,
 	return e->host + (gpa - e->gpa);
 }
 
+/*
+ * The region of the last address once more, for a burst to hold in registers: an entry behind a
+ * pointer would be loaded anew after every store that might have changed it.
+ */
+struct vho_mem_near {
+	const struct vho_mem_map_entry *e; // NULL: none yet
+	uint64_t gpa, size; // of *e; size 0: none yet
+	uint8_t *host;
+};
+
+static inline struct vho_mem_near vho_mem_near(const struct vho_mem_map_entry *e)
+{
+	if (!e)
+		return (struct vho_mem_near){ 0 };
+	return (struct vho_mem_near){ e, e->gpa, e->size, e->host };
+}
+
+/* vho_mem_at() for such a burst. */
+static inline void *vho_mem_at_near(
+	const struct vho_mem *mem, struct vho_mem_near *near, uint64_t gpa, uint64_t len)
+{
+	uint64_t off = gpa - near->gpa, left = near->size - off;
+
+	if (__builtin_expect(off >= near->size, 0)) {
+		const struct vho_mem_map_entry *e = vho_mem_find(mem, gpa);
+
+		if (!e)
+			return NULL;
+		*near = vho_mem_near(e);
+		off = gpa - near->gpa;
+		left = near->size - off;
+	}
+	if (__builtin_expect(len > left, 0))
+		return NULL;
+	return near->host + off;
+}
+
 /* The guest physical address that p, a pointer into the map, stands for: 0, or -EFAULT. */
 int vho_mem_host_to_gpa(const struct vho_mem *mem, const void *p, uint64_t *gpa);
 

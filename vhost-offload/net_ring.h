@@ -327,17 +327,18 @@ static inline void vho_stage_took(
 static inline void vho_finish_split(struct vho_queue *q, struct vho_stage *st, unsigned k,
 	uint16_t way, const uint32_t *written)
 {
-	uint16_t at = q->next_used;
+	volatile struct vring_used_elem *used = q->used->ring;
+	uint16_t at = q->next_used, mask = (uint16_t)(q->size - 1);
 	unsigned i = 0;
 
 	if (!way && q->in_order)
 		i = k - 1;
 #if VHO_VEC
-	else if (likely((at & (q->size - 1)) + k <= q->size))
-		i = vho_used_split_vec(&q->used->ring[at & (q->size - 1)], st, k, written);
+	else if (likely((at & mask) + k <= q->size))
+		i = vho_used_split_vec(&used[at & mask], st, k, written);
 #endif
 	for (uint32_t to = (uint32_t)(at + (!way && q->in_order ? 0 : i)); i < k; i++, to++)
-		vho_split_use(q, (uint16_t)to, st->id[i], written[i]);
+		vho_used_at(&used[to & mask], st->id[i], written[i]);
 	q->next_avail = (uint16_t)(q->next_avail + k);
 	q->next_used = (uint16_t)(at + k);
 	vho_store_release16(&q->used->idx, q->next_used);

@@ -139,13 +139,10 @@ static inline bool vho_is_indirect(uint16_t flags)
 	return (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == VRING_DESC_F_INDIRECT;
 }
 
-/* Split: write one used element at any place, in one access. */
-static inline void vho_split_use(
-	const struct vho_queue *q, uint16_t at, uint16_t id, uint32_t written)
+/* Split: write one used element, in one access. */
+static inline void vho_used_at(volatile void *to, uint16_t id, uint32_t written)
 {
-	volatile void *u = &q->used->ring[at & (q->size - 1)];
-
-	*(volatile vho_used_word *)u = htole64(id | (uint64_t)written << 32);
+	*(volatile vho_used_word *)to = htole64(id | (uint64_t)written << 32);
 }
 
 /* Packed: the same. */
