@@ -205,30 +205,48 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 		c->v->ops->submit(c, io);
 }
 
+/* Bytes of the requests that write. */
+static uint64_t bytes_of(const struct iovec *data, uint64_t writes)
+{
+	uint64_t bytes = 0;
+
+	for (; writes; writes &= writes - 1)
+		bytes += data[__builtin_ctzll(writes)].iov_len;
+	return bytes;
+}
+
 bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const struct iovec *data,
 	uint64_t writes)
 {
 	struct vol *v = c->v;
 	uint64_t size = atomic_load_explicit(&v->size, memory_order_acquire);
-	uint64_t bytes[2] = { 0 }, all = n < 64 ? (1ULL << n) - 1 : UINT64_MAX;
-	unsigned n_writes = (unsigned)__builtin_popcountll(writes & all);
+	uint64_t unaligned = v->block_size - 1, bytes = 0, written = 0;
+	unsigned n_writes = 0;
 
-	if (!v->ops->at_once || n > 64 || (n_writes > 0 && v->read_only))
+	if (!v->ops->at_once || n > 64)
+		return false;
+	if (n < 64)
+		writes &= (1ULL << n) - 1;
+	if (writes && v->read_only)
 		return false;
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t len = data[i].iov_len;
+		uint64_t at = off[i], len = data[i].iov_len;
 
-		if (len == 0 || len > AT_ONCE_BYTES || ((off[i] | len) & (v->block_size - 1)) != 0)
+		if (len - 1 >= AT_ONCE_BYTES || ((at | len) & unaligned) != 0)
 			return false;
-		if (off[i] > size || len > size - off[i])
+		if (at > size || len > size - at)
 			return false;
-		bytes[writes >> i & 1] += len;
+		bytes += len;
 	}
 	v->ops->at_once(c, n, off, data, writes);
+	if (writes) {
+		n_writes = (unsigned)__builtin_popcountll(writes);
+		written = bytes_of(data, writes);
+		dpu_counter_add(&c->n.writes, n_writes);
+		dpu_counter_add(&c->n.write_bytes, written);
+	}
 	dpu_counter_add(&c->n.reads, n - n_writes);
-	dpu_counter_add(&c->n.read_bytes, bytes[0]);
-	dpu_counter_add(&c->n.writes, n_writes);
-	dpu_counter_add(&c->n.write_bytes, bytes[1]);
+	dpu_counter_add(&c->n.read_bytes, bytes - written);
 	return true;
 }
 
