@@ -66,8 +66,10 @@ static inline void copy_frame(uint8_t *to, const uint8_t *from, uint32_t len)
  */
 static inline void start_mbuf(struct rte_mbuf *m, uint32_t len)
 {
-	m->data_off = RTE_PKTMBUF_HEADROOM;
-	m->port = RTE_MBUF_PORT_INVALID;
+	// data_off, refcnt, nb_segs, port: a pool keeps the two in the middle at 1
+	static const uint16_t rearm[4] = { RTE_PKTMBUF_HEADROOM, 1, 1, RTE_MBUF_PORT_INVALID };
+
+	memcpy(&m->rearm_data, rearm, sizeof(rearm));
 	m->ol_flags = 0;
 	m->packet_type = 0;
 	m->vlan_tci = 0;
@@ -81,6 +83,21 @@ static inline bool load_header(const uint8_t *at, vho_net_hdr *h)
 	memset(h, 0, sizeof(*h));
 	memcpy(h, at, sizeof(struct virtio_net_hdr));
 	return vho_net_hdr_asks(h);
+}
+
+/* How many of k frames, from the first on, have VHO_NET_FRAME_MIN to max bytes. */
+static inline unsigned lengths_ok(const uint32_t *len, unsigned k, uint32_t max)
+{
+	uint32_t span = max - VHO_NET_FRAME_MIN, wrong = 0;
+	unsigned i;
+
+	for (i = 0; i < k; i++)
+		wrong |= len[i] - VHO_NET_FRAME_MIN > span;
+	if (likely(!wrong))
+		return k;
+	for (i = 0; len[i] - VHO_NET_FRAME_MIN <= span; i++)
+		;
+	return i;
 }
 
 static unsigned rx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair *pair,
@@ -98,9 +115,7 @@ static unsigned rx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair
 	k = q->staged < n ? q->staged : n;
 	max = atomic_load_explicit(&net->frame_max, memory_order_relaxed);
 	max = max < net->mbuf_room ? max : net->mbuf_room;
-	for (i = 0; i < k; i++)
-		if (unlikely(st->room[i] - VHO_NET_FRAME_MIN > max - VHO_NET_FRAME_MIN))
-			break;
+	i = lengths_ok(st->room, k, max);
 	*odd = i < k || (k < n && q->staged_odd);
 	k = i;
 	if (k == 0)
@@ -123,7 +138,9 @@ static unsigned rx(struct vho_net *net, struct vho_queue *q, struct vho_net_pair
 			continue;
 		}
 		bytes += len;
-		pkts[got++] = m;
+		if (unlikely(got != i))
+			pkts[got] = m;
+		got++;
 	}
 	vho_finish(q, st, k, 0, none);
 	if (k == n) { // more is likely there; else the driver writes there now

@@ -162,27 +162,32 @@ static inline bool vho_stage_table(struct vho_queue *q, struct vho_step *t, uint
 
 /*
  * Where descriptors that were loaded together point: each all of a buffer, in one region. False:
- * look at them one by one.
+ * look at them one by one. Ids are the caller's to check.
+ *
+ * A sum or a difference that should be positive and is not, or an address that lies before the
+ * region, has its top bits set: so one look at the end tells. No region has 2^62 bytes, and with no
+ * more than those neither of the two differences can come round.
  */
 static inline bool vho_stage_batch(const struct vho_step *t, const uint64_t addr[VHO_BATCH],
-	const uint32_t len[VHO_BATCH], const uint16_t id[VHO_BATCH], uint32_t size,
-	struct vho_stage *st, unsigned n)
+	const uint32_t len[VHO_BATCH], const uint16_t id[VHO_BATCH], struct vho_stage *st,
+	unsigned n)
 {
-	const struct vho_mem_map_entry *e = t->e;
-	unsigned bad = 0;
+	const uint64_t gpa = t->e->gpa, size = t->e->size, hdr_len = t->hdr_len;
+	uint8_t *const host = t->e->host;
+	uint64_t wrong = 0;
 
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
-		uint64_t off = addr[k] - e->gpa;
+		uint64_t off = addr[k] - gpa, room = len[k] - hdr_len;
+		uint8_t *p = host + off;
 
-		bad |= (off >= e->size) | (len[k] > e->size - off) | (len[k] < t->hdr_len) |
-		       (id[k] >= size);
-		st->hdr[n + k] = e->host + off;
-		st->data[n + k] = e->host + off + t->hdr_len;
-		st->room[n + k] = len[k] - t->hdr_len;
+		wrong |= off | (size - off - len[k]) | room;
+		st->hdr[n + k] = p;
+		st->data[n + k] = p + hdr_len;
+		st->room[n + k] = (uint32_t)room;
 		st->id[n + k] = id[k];
 		st->n_slots[n + k] = 1;
 	}
-	return bad == 0;
+	return wrong >> 62 == 0;
 }
 
 /* ---- split ---- */
@@ -213,25 +218,29 @@ static inline bool vho_stage_split_one(
 static inline bool vho_stage_split_batch(const struct vho_queue *q, const struct vho_step *t,
 	const volatile uint16_t *head, struct vho_stage *st, unsigned n)
 {
-	uint64_t addr[VHO_BATCH];
+	const volatile struct vring_desc *desc = q->desc;
+	uint64_t addr[VHO_BATCH], rest, wrong = 0;
 	uint32_t len[VHO_BATCH];
 	uint16_t id[VHO_BATCH];
-	unsigned bad = 0;
+	unsigned all = 0;
 
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
 		id[k] = vho_load16(&head[k]);
-		bad |= id[k] >= q->size;
+		all |= id[k];
 	}
-	if (unlikely(bad))
+	if (unlikely(all >= q->size)) // a power of two
 		return false;
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
-		const volatile struct vring_desc *d = &q->desc[id[k]];
+		const volatile void *at = &desc[id[k]];
+		const volatile vho_word *half = at;
 
-		addr[k] = le64toh(d->addr);
-		len[k] = le32toh(d->len);
-		bad |= (le16toh(d->flags) & VHO_SHAPE) ^ t->way;
+		addr[k] = le64toh(half[0]);
+		rest = le64toh(half[1]); // len, flags, next
+		len[k] = (uint32_t)rest;
+		wrong |= rest ^ (uint64_t)t->way << 32;
 	}
-	return bad == 0 && vho_stage_batch(t, addr, len, id, q->size, st, n);
+	return likely((wrong & (uint64_t)VHO_SHAPE << 32) == 0) &&
+	       vho_stage_batch(t, addr, len, id, st, n);
 }
 
 /* Stage until `max` <= VHO_BURST chains are, whose segments all go one way. */
@@ -284,20 +293,19 @@ static inline void vho_stage_split(
 static inline void vho_ahead_split(struct vho_queue *q)
 {
 	uint16_t mask = (uint16_t)(q->size - 1), next = q->next_avail;
+	const volatile uint16_t *ring = q->avail->ring;
+	const volatile struct vring_desc *desc = q->desc;
 	unsigned waiting = (uint16_t)(q->avail_cached - next), i;
 
-	vho_prefetch_read(&q->avail->ring[(next + VHO_AHEAD) & mask]);
+	vho_prefetch_read(&ring[(next + VHO_AHEAD) & mask]);
 	for (i = 0; i < VHO_BURST; i += VHO_LINE / sizeof(struct vring_used_elem))
 		vho_prefetch_write(&q->used->ring[(q->next_used + i) & mask]);
 	if (waiting > VHO_AHEAD)
 		waiting = VHO_AHEAD;
-	for (i = q->ahead; i < waiting; i++) {
-		uint16_t head = vho_load16(&q->avail->ring[(next + i) & mask]);
-
-		// Owned, though only read: the driver takes such lines back sooner than shared ones
-		if (likely(head < q->size))
-			vho_prefetch_write(&q->desc[head]);
-	}
+	// Owned, though only read: the driver takes such lines back sooner than shared ones. Another
+	// line than the driver's is of no use to anybody, and does no harm.
+	for (i = q->ahead; i < waiting; i++)
+		vho_prefetch_write(&desc[vho_load16(&ring[(next + i) & mask]) & mask]);
 	q->ahead = (uint16_t)i;
 }
 
@@ -387,21 +395,24 @@ static inline bool vho_stage_packed_batch(const struct vho_queue *q, const struc
 {
 	const uint64_t want = vho_pdesc_want(t->way, wrap);
 	uint64_t word[VHO_BATCH], addr[VHO_BATCH], bad = 0;
+	const uint32_t size = q->size;
 	uint32_t len[VHO_BATCH];
 	uint16_t id[VHO_BATCH];
 
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
 		word[k] = vho_pdesc_word(&d[k]);
-		bad |= (word[k] & VHO_PDESC_MASK) ^ want;
+		bad |= word[k] ^ want;
 	}
-	if (bad)
+	if (bad & VHO_PDESC_MASK)
 		return false;
+	bad = 0;
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
 		addr[k] = le64toh(d[k].addr);
 		len[k] = (uint32_t)word[k];
 		id[k] = (uint16_t)(word[k] >> 32);
+		bad |= size - 1u - (uint64_t)id[k];
 	}
-	return vho_stage_batch(t, addr, len, id, q->size, st, n);
+	return likely(bad >> 62 == 0) && vho_stage_batch(t, addr, len, id, st, n);
 }
 
 /*
@@ -457,13 +468,24 @@ static inline void vho_stage_packed(
 	q->last_region = t.e;
 }
 
-/* The used elements of staged chains 1 to k - 1, last first. */
-static inline void vho_use_packed(
-	const struct vho_queue *q, const struct vho_stage *st, unsigned k, const uint32_t *written)
+/*
+ * The used elements of staged chains 1 to k - 1, last first; plain: they have one slot each.
+ * Something is written to all or to none.
+ */
+static inline void vho_use_packed(const struct vho_queue *q, const struct vho_stage *st, unsigned k,
+	uint16_t way, const uint32_t *written, bool plain)
 {
 	uint16_t at[VHO_BURST], pos = q->next_used;
 	bool wrap[VHO_BURST], w = q->used_wrap;
 
+	if (likely(plain && pos + k <= q->size)) {
+		volatile struct vring_packed_desc *d = &q->pdesc[pos];
+		uint16_t flags = vho_packed_used_flags(w, way);
+
+		for (unsigned i = k - 1; i > 0; i--)
+			vho_pdesc_write(&d[i], flags, st->id[i], written[i], __ATOMIC_RELAXED);
+		return;
+	}
 	for (unsigned i = 0; i < k; i++) {
 		at[i] = pos;
 		wrap[i] = w;
@@ -493,7 +515,7 @@ static inline void vho_finish_packed(struct vho_queue *q, struct vho_stage *st, 
 		vho_use_packed_vec(q, st, k, written);
 #endif
 	} else {
-		vho_use_packed(q, st, k, written);
+		vho_use_packed(q, st, k, way, written, slots == k);
 	}
 	// The driver waits for this one.
 	vho_pdesc_use(

@@ -146,14 +146,19 @@ static inline void vho_used_at(volatile void *to, uint16_t id, uint32_t written)
 }
 
 /* Packed: the same. */
+static inline void vho_pdesc_write(volatile struct vring_packed_desc *d, uint16_t flags,
+	uint16_t id, uint32_t written, int order)
+{
+	uint64_t word = written | (uint64_t)id << 32 | (uint64_t)flags << 48;
+
+	__atomic_store_n((volatile vho_word *)(volatile void *)&d->len, htole64(word), order);
+}
+
 static inline void vho_pdesc_use(
 	const struct vho_queue *q, uint16_t at, bool wrap, uint16_t id, uint32_t written, int order)
 {
-	uint64_t word = written | (uint64_t)id << 32 |
-			(uint64_t)vho_packed_used_flags(wrap, written > 0) << 48;
-
-	__atomic_store_n(
-		(volatile vho_word *)(volatile void *)&q->pdesc[at].len, htole64(word), order);
+	vho_pdesc_write(
+		&q->pdesc[at], vho_packed_used_flags(wrap, written > 0), id, written, order);
 }
 
 /* ---- queue.c: building a chain ---- */
