@@ -253,7 +253,6 @@ static void finish_split(struct vho_queue *q, const struct burst *b, unsigned n)
 	uint16_t at = q->next_used, mask = (uint16_t)(q->size - 1);
 
 	for (unsigned i = 0; i < n; i++) {
-		*b->status[i] = VIRTIO_BLK_S_OK;
 		vho_used_at(&used[(at + i) & mask], b->id[i], b->used[i]);
 	}
 	if (q->inflight)
@@ -397,10 +396,8 @@ static void finish_packed(struct vho_queue *q, const struct burst *b, unsigned n
 	bool first_wrap = q->used_wrap, wrap = first_wrap;
 	uint32_t slots = b->n_slots[0];
 
-	*b->status[0] = VIRTIO_BLK_S_OK;
 	for (unsigned i = 1; i < n; i++) {
 		vho_packed_advance(q->size, &at, &wrap, b->n_slots[i - 1]);
-		*b->status[i] = VIRTIO_BLK_S_OK;
 		vho_pdesc_use(q, at, wrap, b->id[i], b->used[i], __ATOMIC_RELAXED);
 		slots += b->n_slots[i];
 	}
@@ -553,6 +550,10 @@ unsigned blk_burst(struct blk_queue *bq, void *chan, unsigned budget, bool *odd)
 	}
 	bq->turn_bytes += t.bytes;
 	count(bq, &t, n);
+	// All of these before the ring's lines: stores leave in order, and the other way each of
+	// them would wait for one of those.
+	for (unsigned i = 0; i < n; i++)
+		*b.status[i] = VIRTIO_BLK_S_OK;
 	if (q->packed)
 		finish_packed(q, &b, n);
 	else
