@@ -29,11 +29,11 @@ enum odp_tnl_type {
 	ODP_TNL_TYPES
 };
 
-/* struct odp_tnl_key.flags */
-#define ODP_TNL_F_DF 0x01u // outer IPv4: do not fragment
-#define ODP_TNL_F_CSUM 0x02u // outer UDP checksum, or GRE's own
-#define ODP_TNL_F_KEY 0x04u // `id` is on the wire; GRE may go without
-#define ODP_TNL_F_OAM 0x08u // Geneve's O bit
+/*
+ * struct odp_tnl_key.flags: those of the flow key, which are DF (outer IPv4: do not fragment), CSUM
+ * (outer UDP checksum, or GRE's own), KEY (`id` is on the wire; GRE may go without) and OAM
+ * (Geneve's O bit), and
+ */
 #define ODP_TNL_F_CRIT 0x10u // Geneve: some option is critical
 #define ODP_TNL_F_SEQ 0x20u // GRE: a sequence number was there
 
