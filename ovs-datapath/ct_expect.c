@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Expectations: what a helper that reads a control connection says will come. They are entries of
+ * the table under a key that no packet has, so that they expire, are flushed and counted as
+ * connections are.
+ */
+#include "ct_priv.h"
+
+#include <errno.h>
+
+#define L3_EXPECT 0x40u // marks the key
+
+static void expect_key(const struct odp_ct_key *key, bool any_src, struct odp_ct_key *out)
+{
+	*out = *key;
+	out->l3 |= L3_EXPECT;
+	out->sport = dpu_be16_put(0);
+	if (any_src)
+		memset(out->src, 0, sizeof(out->src));
+}
+
+struct odp_conn *odp_ct_expected(
+	struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_key *key, uint64_t now_ms)
+{
+	for (unsigned any = 0; any < 2; any++) {
+		struct odp_ct_key k;
+		unsigned dir;
+
+		expect_key(key, any, &k);
+		struct odp_conn *c = odp_ct_find(ct, w, &k, ct_hash(ct, &k), now_ms, &dir);
+
+		if (c && odp_ct_master(ct, c))
+			return c;
+	}
+	return NULL;
+}
+
+int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
+	const struct odp_ct_expect *e, uint64_t now_ms)
+{
+	struct ct_worker *w = &ct->workers[worker];
+	struct odp_conn *m = master.conn;
+
+	if (!m || ct_life(m) != CT_LIVE || ct_life_no(m) != master.gen >> 32)
+		return -ENOENT;
+	if (atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed) >= ct->max_expects) {
+		atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
+		return -ENOSPC;
+	}
+	struct odp_conn *c = odp_ct_alloc(ct, w);
+	int ret = -ENOSPC;
+
+	if (!c)
+		goto err_count;
+	uint32_t flags = CT_F_EXPECT | CT_F_RELATED | (CT_GET(m->flags) & CT_F_LABEL) |
+			 ct_policy(m) << CT_F_POLICY_SHIFT;
+	uint32_t ms = e->timeout_ms ? e->timeout_ms
+				    : CT_GET(ct->timeout_ms[ct_policy(m)][ODP_CT_EXPECTED]);
+
+	expect_key(&e->key, false, &c->key0);
+	c->key1 = c->key0;
+	CT_SET(c->st, ODP_CT_EXPECTED);
+	CT_SET(c->expires,
+		(uint32_t)now_ms + (ms < ODP_CT_TIMEOUT_MAX_MS ? ms : ODP_CT_TIMEOUT_MAX_MS));
+	CT_SET(c->mark, CT_GET(m->mark));
+	CT_SET(c->label[0], CT_GET(m->label[0]));
+	CT_SET(c->label[1], CT_GET(m->label[1]));
+	CT_SET(c->link, ct_idx(ct, m));
+	CT_SET(c->link_life, (uint32_t)(master.gen >> 32));
+	ret = odp_ct_insert(ct, c, ODP_CT_ORIG);
+	if (ret < 0)
+		goto err_conn;
+	odp_ct_publish(w, c, flags);
+	return 0;
+
+err_conn:
+	odp_ct_unalloc(ct, w, c);
+err_count:
+	atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
+	return ret == -EAGAIN ? -EEXIST : ret;
+}
