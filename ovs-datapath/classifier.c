@@ -282,14 +282,18 @@ static struct odp_subtable *subtable_get(const struct odp *dp, const struct odp_
 }
 
 /*
- * Ports share what there is: each may have a fourth of what is still free. So one alone has plenty,
- * and many that take all they can get leave some to whoever comes next.
+ * Ports share what there is. Beyond the few that everybody may have, each gets up to a fourth of
+ * what is still free of one half; the other half is for those few. So one port alone has plenty, and
+ * many that take all they can get leave enough to whoever comes later.
  */
 static bool room_for(const struct odp_subtables *s, uint32_t port)
 {
 	unsigned has = port < ODP_PORT_MAX ? s->n_of_port[port] : s->n_common;
+	unsigned half = SUBTABLES_MAX / 2, share = s->n < half ? (half - s->n) / 4 : 0;
 
-	return has < RTE_MIN(SUBTABLES_PORT_MAX, (SUBTABLES_MAX - s->n) / 4);
+	if (s->n == SUBTABLES_MAX)
+		return false;
+	return has < RTE_MIN(SUBTABLES_PORT_MAX, RTE_MAX(SUBTABLES_EACH, share));
 }
 
 static void subtable_count(struct odp_subtables *s, const struct odp_subtable *st, int by)

@@ -15,6 +15,7 @@
 #include "subtable.h"
 
 #define SUBTABLES_PORT_MAX 1024u // of one input port; of no port as many
+#define SUBTABLES_EACH 64u // that a port may have in any case; half of all are kept for these
 #define SUBTABLE_CHAINS 4096u
 
 /* All subtables, as the control thread finds them. */

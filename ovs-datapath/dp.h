@@ -28,7 +28,7 @@
 #define FLOW_CHUNKS 256u
 #define FLOW_INLINE_WORDS 12u // of a key, in the flow itself
 #define UFID_CHAINS (256u * 1024)
-#define SUBTABLES_MAX 8192u
+#define SUBTABLES_MAX 16384u
 #define UPCALL_RING 256u // packets of one port that wait for a decision
 #define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
 
