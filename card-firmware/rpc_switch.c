@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "odp_act.h"
 #include "rpc_schema.h"
 
 #define FLOW_TEXT 4096
-#define ACTIONS_TEXT 16384
+#define ACTIONS_TEXT 1024 // at first
 #define ANY_VLAN UINT64_MAX
 
 /* ---- uplinks ---- */
@@ -136,41 +136,54 @@ static int parse_flow(struct card *c, const json_t *params, struct odp_key *key,
 		text + (at < strlen(text) ? at : strlen(text)), at);
 }
 
-/* *out: owned by the caller. Number of actions or a negative errno. */
 static int parse_actions(
-	struct card *c, const json_t *params, struct odp_action **out, struct card_error *e)
+	struct card *c, const json_t *params, struct odp_actbuf *out, struct card_error *e)
 {
 	const char *text = card_arg_str(params, "actions", "");
-	struct odp_action *a = dpu_calloc(ODP_ACTIONS_MAX, sizeof(*a));
 	size_t at = 0;
-	int n;
+	int ret = odp_actions_parse(c->dp, text, out, &at);
 
-	if (!a)
-		return -ENOMEM;
-	n = odp_actions_parse(c->dp, text, a, ODP_ACTIONS_MAX, &at);
-	if (n < 0) {
-		free(a);
-		return card_fail(e, n, "actions: cannot read \"%.40s\" at byte %zu",
+	if (ret == -EINVAL || ret == -E2BIG)
+		return card_fail(e, ret, "actions: cannot read \"%.40s\" at byte %zu",
 			text + (at < strlen(text) ? at : strlen(text)), at);
+	return ret;
+}
+
+/* The caller's to free(); NULL: no memory. */
+static char *actions_text(
+	struct odp *dp, const struct odp_act *list, size_t len, enum odp_port_text ports)
+{
+	size_t size = ACTIONS_TEXT;
+	int ret = -ENOSPC;
+	char *text = NULL;
+
+	for (; ret == -ENOSPC; size *= 4) {
+		free(text);
+		text = malloc(size);
+		if (!text)
+			return NULL;
+		ret = odp_actions_format(dp, list, len, ports, text, size);
 	}
-	*out = a;
-	return n;
+	return text;
 }
 
 int card_call_flow_add(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	struct odp_key key, mask;
-	struct odp_action *actions = NULL;
+	struct odp_actbuf actions = { 0 };
 	uint64_t id = 0;
-	int n, ret = parse_flow(c, params, &key, &mask, e);
+	int ret = parse_flow(c, params, &key, &mask, e);
 
 	if (ret)
 		return ret;
-	n = parse_actions(c, params, &actions, e);
-	if (n < 0)
-		return n;
-	ret = odp_flow_put(c->dp, &key, &mask, actions, (unsigned)n, true, "operator", &id);
-	free(actions);
+	ret = parse_actions(c, params, &actions, e);
+	if (ret) {
+		odp_actbuf_fini(&actions);
+		return ret;
+	}
+	ret = odp_flow_put(
+		c->dp, &key, &mask, odp_actbuf_list(&actions), actions.len, true, "operator", &id);
+	odp_actbuf_fini(&actions);
 	switch (ret) {
 	case 0:
 		*result = json_pack("{s:I}", "id", (json_int_t)id);
@@ -230,9 +243,8 @@ static void list_flow(const struct odp_flow_info *f, void *arg)
 		return;
 	l->left--;
 	key = malloc(FLOW_TEXT);
-	actions = malloc(ACTIONS_TEXT);
-	if (!key || !actions || odp_key_format(l->dp, &f->key, &f->mask, key, FLOW_TEXT) < 0 ||
-		odp_actions_format(l->dp, f->actions, f->n_actions, actions, ACTIONS_TEXT) < 0)
+	actions = actions_text(l->dp, f->actions, f->actions_len, ODP_PORTS_BY_NUMBER);
+	if (!key || !actions || odp_key_format(l->dp, &f->key, &f->mask, key, FLOW_TEXT) < 0)
 		l->failed = true;
 	else
 		append(l, json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)f->id,
@@ -440,33 +452,19 @@ static int canon_key(struct card *c, json_t *params, struct card_error *e)
 
 static int canon_actions(struct card *c, json_t *params, struct card_error *e)
 {
-	struct odp_action *actions = NULL;
-	char word[128], *text = NULL;
-	size_t size;
-	FILE *f;
-	int n = parse_actions(c, params, &actions, e), ret = 0;
+	struct odp_actbuf actions = { 0 };
+	int ret = parse_actions(c, params, &actions, e);
 
-	if (n < 0 || !actions)
-		return n;
-	f = open_memstream(&text, &size);
-	if (!f) {
-		free(actions);
-		return -ENOMEM;
+	if (!ret) {
+		char *text = actions_text(
+			c->dp, odp_actbuf_list(&actions), actions.len, ODP_PORTS_BY_NAME);
+
+		if (!text || json_object_set_new(params, "actions", json_string(text)))
+			ret = -ENOMEM;
+		free(text);
 	}
-	if (n == 0)
-		fputs("drop", f);
-	for (int i = 0; i < n && ret >= 0; i++) {
-		if (actions[i].type == ODP_ACT_OUTPUT)
-			port_word(c, actions[i].port, word, sizeof(word));
-		else
-			ret = odp_actions_format(c->dp, &actions[i], 1, word, sizeof(word));
-		fprintf(f, "%s%s", i ? "," : "", word);
-	}
-	free(actions);
-	if (fclose(f) || ret < 0 || json_object_set_new(params, "actions", json_string(text)))
-		ret = -ENOMEM;
-	free(text);
-	return ret < 0 ? ret : 0;
+	odp_actbuf_fini(&actions);
+	return ret;
 }
 
 static int canon_flow(struct card *c, json_t *params, struct card_error *e)

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Action lists: validated once, executed many times. */
+/* Action lists: validated once (act_check.c), executed many times (act_run.c). */
 #pragma once
 
+#include "odp_act.h"
 #include "worker.h"
 
+#define ODP_ACT_F_LAST 1u // in odp_act.flags: nothing behind wants the packet, this takes it
+
 /*
- * Validate and copy an action list.
+ * Validate and copy an action list of `len` bytes.
  *
  * Returns 0 with *out the caller's to free(), or -EINVAL, -ENODEV, -ENOMEM as odp_flow_put() says.
  */
 int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
-	const struct odp_action *a, unsigned n, struct odp_acts **out);
+	const struct odp_act *list, size_t len, struct odp_acts **out);
+
+/* Does a list send anything to this port? */
+bool odp_acts_name_port(const struct odp_act *list, size_t len, uint32_t port);
 
 /*
  * Execute on packets of one flow, which become ours; `sums` is of them. `from` lives until the call

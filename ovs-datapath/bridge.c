@@ -56,7 +56,7 @@ struct odp_bridge {
 	unsigned n_macs, n_recs;
 	unsigned macs_of[ODP_PORT_MAX], recs_of[ODP_PORT_MAX];
 	uint32_t ports_epoch;
-	struct odp_action acts[ODP_ACTIONS_MAX]; // list being built
+	struct odp_actbuf acts; // list being built
 };
 
 int odp_bridge_create(struct odp *dp, struct odp_bridge **out)
@@ -162,18 +162,16 @@ static uint32_t decide(struct odp_bridge *b, const struct odp_key *key)
 	return m->port == key->in_port ? TO_NOBODY : m->port;
 }
 
-/* The action list of a decision, in b->acts. Returns its length. */
-static unsigned actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
+/* The action list of a decision, in b->acts. 0, -ENOMEM, -E2BIG. */
+static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
 {
 	struct odp *dp = b->dp;
-	unsigned n = 0;
 
-	if (to == TO_NOBODY)
-		return 0;
-	for (uint32_t no = 0; no < dp->port_top && n < ODP_ACTIONS_MAX; no++)
+	odp_actbuf_reset(&b->acts);
+	for (uint32_t no = 0; to != TO_NOBODY && no < dp->port_top; no++)
 		if (no != in_port && odp_port_by_no(dp, no) && (to == TO_FLOOD || to == no))
-			b->acts[n++] = (struct odp_action){ .type = ODP_ACT_OUTPUT, .port = no };
-	return n;
+			odp_actbuf_output(&b->acts, no);
+	return b->acts.err;
 }
 
 /* What every flow of ours matches. */
@@ -242,8 +240,11 @@ static int rec_install(struct odp_bridge *b, struct rec *r)
 {
 	struct odp_key mask = mask_of_ours();
 	uint32_t to = decide(b, &r->key);
-	unsigned n = actions(b, r->key.in_port, to);
-	int ret = odp_flow_put(b->dp, &r->key, &mask, b->acts, n, true, "bridge", &r->id);
+	int ret = actions(b, r->key.in_port, to);
+
+	if (!ret)
+		ret = odp_flow_put(b->dp, &r->key, &mask, odp_actbuf_list(&b->acts), b->acts.len,
+			true, "bridge", &r->id);
 
 	r->to = to;
 	r->ports_epoch = b->ports_epoch;
@@ -367,10 +368,11 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 {
 	struct odp_bridge *b = dp->bridge;
 	struct odp_key mask = mask_of_ours();
-	unsigned n = actions(b, key->in_port, decide(b, key));
 	struct odp_acts *acts;
 
-	if (odp_acts_create(dp, key, &mask, b->acts, n, &acts) < 0) {
+	if (actions(b, key->in_port, decide(b, key)) < 0 ||
+		odp_acts_create(dp, key, &mask, odp_actbuf_list(&b->acts), b->acts.len, &acts) <
+			0) {
 		odp_drop_one(in, ODP_DROP_NO_MBUF, m);
 		return;
 	}
@@ -446,6 +448,7 @@ void odp_bridge_destroy(struct odp_bridge *b)
 	while (!LIST_EMPTY(&b->all))
 		rec_unlink(b, LIST_FIRST(&b->all));
 	macs_flush(b, ODP_PORT_NONE, FLUSH_ALL);
+	odp_actbuf_fini(&b->acts);
 	free(b);
 }
 

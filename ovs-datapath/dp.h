@@ -22,7 +22,7 @@
 #include <rte_ring.h>
 
 #include "key.h"
-#include "odp_flow.h"
+#include "odp_act.h"
 
 #define FLOW_CHUNK 4096u // flows in a chunk
 #define FLOW_CHUNKS 256u
@@ -47,8 +47,9 @@ enum odp_acts_kind { ODP_ACTS_DROP, ODP_ACTS_OUTPUT, ODP_ACTS_LIST };
 struct odp_acts {
 	enum odp_acts_kind kind;
 	uint32_t port; // ODP_ACTS_OUTPUT: the only action
-	unsigned n, n_outputs;
-	struct odp_action a[];
+	uint32_t len; // bytes of the list
+	unsigned n_outputs;
+	struct odp_act list[];
 };
 
 struct odp_flow {
@@ -218,7 +219,6 @@ struct odp_worker {
 	struct odp_lane *sent; // lanes to notify at the end of the turn
 	unsigned idle_arms; // arms since a packet moved
 	bool upcalled; // in this turn
-	struct odp_pw *out[ODP_ACTIONS_MAX]; // outputs of the list being executed
 
 	/* Written by control, read by this worker. */
 	_Atomic(struct odp_pw *) *pw; // owned; by port number

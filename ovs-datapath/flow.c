@@ -74,7 +74,7 @@ static int flow_put(struct odp *dp, struct odp_flow_req *r, const char *origin)
 		return -EEXIST;
 	ret = odp_flow_ufid_reserve(dp, &r->ufid);
 	if (ret == 0)
-		ret = odp_acts_create(dp, key, mask, r->actions, r->n_actions, &acts);
+		ret = odp_acts_create(dp, key, mask, r->actions, r->actions_len, &acts);
 	if (ret < 0)
 		return ret;
 	if (f) {
@@ -93,13 +93,13 @@ static int flow_put(struct odp *dp, struct odp_flow_req *r, const char *origin)
 }
 
 int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
-	const struct odp_action *actions, unsigned n_actions, bool replace, const char *origin,
+	const struct odp_act *actions, size_t len, bool replace, const char *origin,
 	uint64_t *id_out)
 {
 	struct odp_flow_req r = { .key = key,
 		.mask = mask,
 		.actions = actions,
-		.n_actions = n_actions,
+		.actions_len = len,
 		.how = replace ? ODP_FLOW_PUT : ODP_FLOW_CREATE };
 	int ret = flow_put(dp, &r, origin);
 
@@ -204,10 +204,7 @@ static bool refers_to(const struct odp_flow *f, uint32_t port)
 
 	if (f->st->port == port)
 		return true;
-	for (unsigned i = 0; i < a->n; i++)
-		if (a->a[i].type == ODP_ACT_OUTPUT && a->a[i].port == port)
-			return true;
-	return false;
+	return odp_acts_name_port(a->list, a->len, port);
 }
 
 void odp_flows_port_deleted(struct odp *dp, uint32_t port)

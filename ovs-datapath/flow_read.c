@@ -80,8 +80,8 @@ static void flow_info(
 	info->id = f->id;
 	info->ufid = f->ufid;
 	flow_expand(f, &info->key, &info->mask);
-	info->actions = a->a;
-	info->n_actions = a->n;
+	info->actions = a->list;
+	info->actions_len = a->len;
 	info->origin = f->origin;
 	odp_flow_stats_read(dp, f, &info->stats);
 }

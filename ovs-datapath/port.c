@@ -11,7 +11,7 @@
 #include "tx.h"
 
 /* A flood reaches every port but one within one action list. */
-#define PORTS_MAX (ODP_ACTIONS_MAX + 1)
+#define PORTS_MAX (ODP_ACT_OUTPUTS_MAX + 1)
 
 /* ---- rings ---- */
 

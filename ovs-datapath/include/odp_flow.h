@@ -130,24 +130,8 @@ static_assert(sizeof(struct odp_key) == 512, "keys hash and compare as 64 words"
 
 enum odp_frag { ODP_FRAG_NONE, ODP_FRAG_FIRST, ODP_FRAG_LATER };
 
-enum odp_action_type {
-	ODP_ACT_OUTPUT, // port
-	ODP_ACT_PUSH_VLAN, // tci, tpid
-	ODP_ACT_POP_VLAN,
-	ODP_ACT_USERSPACE, // hand a copy to the control thread
-};
-
-struct odp_action {
-	enum odp_action_type type;
-	union {
-		uint32_t port; // ODP_ACT_OUTPUT
-		struct {
-			uint16_t tpid, tci; // host order
-		} vlan; // ODP_ACT_PUSH_VLAN
-	};
-};
-
-#define ODP_ACTIONS_MAX 1024 // a flood to every port of a large card
+struct odp_act; // odp_act.h
+struct odp_actbuf;
 
 struct odp_flow_stats {
 	uint64_t packets, bytes;
@@ -163,28 +147,30 @@ struct odp_flow_info {
 	uint64_t id; // unique for the life of the datapath
 	struct odp_ufid ufid;
 	struct odp_key key, mask;
-	const struct odp_action *actions; // borrowed until the callback returns
-	unsigned n_actions; // 0: drop
+	const struct odp_act *actions; // borrowed until the callback returns
+	size_t actions_len; // bytes; 0: drop
 	struct odp_flow_stats stats;
 	const char *origin; // "operator", "bridge"
 };
 
 /*
- * Install or replace. The key is stored masked. Actions are validated once, here.
+ * Install or replace. The key is stored masked. Actions are validated once, here,
+ * and copied.
  *
  * Where flows overlap, one of origin "operator" wins over any other; among those, the one whose
  * mask has more bits, then the older mask. Flows of other origins must not overlap one another.
  *
  * Returns 0, or
- *   -EINVAL  mask bits on fields that the key's protocol does not have, unknown action, action list
- *            too long, pop of a tag that the key does not promise
+ *   -EINVAL  mask bits on fields that the key's protocol does not have; an action that is unknown
+ *            or malformed, or that not every packet of the flow has the fields for; a list that is
+ *            too long or too deep
  *   -ENODEV  output to a port that does not exist
  *   -EEXIST  another flow with the same key under the same mask, and `replace` is false
  *   -ENOSPC, -ENOMEM
  * Control thread.
  */
 int odp_flow_put(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
-	const struct odp_action *actions, unsigned n_actions, bool replace, const char *origin,
+	const struct odp_act *actions, size_t actions_len, bool replace, const char *origin,
 	uint64_t *id_out);
 /* -ENOENT when there is none. */
 int odp_flow_del(struct odp *dp, const struct odp_key *key, const struct odp_key *mask);
@@ -214,8 +200,8 @@ enum odp_flow_how {
 struct odp_flow_req {
 	/* Borrowed for the call. To delete by name, key is NULL. */
 	const struct odp_key *key, *mask;
-	const struct odp_action *actions; // put
-	unsigned n_actions;
+	const struct odp_act *actions; // put
+	size_t actions_len; // bytes
 	enum odp_flow_how how; // put
 	struct odp_ufid ufid;
 	/* Results. */
@@ -247,13 +233,14 @@ void odp_stats(const struct odp *dp, struct odp_stats *out);
  */
 int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask, char *buf,
 	size_t size);
-int odp_actions_format(
-	struct odp *dp, const struct odp_action *a, unsigned n, char *buf, size_t size);
+enum odp_port_text { ODP_PORTS_BY_NUMBER, ODP_PORTS_BY_NAME };
+int odp_actions_format(struct odp *dp, const struct odp_act *list, size_t len,
+	enum odp_port_text ports, char *buf, size_t size);
 /* 0, or -EINVAL with *err_at the offset of what could not be read. */
 int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct odp_key *mask,
 	size_t *err_at);
-int odp_actions_parse(struct odp *dp, const char *text, struct odp_action *a, unsigned max,
-	size_t *err_at); // number of actions
+/* The same; *out is emptied first. -ENOMEM, -E2BIG as out->err says. */
+int odp_actions_parse(struct odp *dp, const char *text, struct odp_actbuf *out, size_t *err_at);
 
 /* ---- learned addresses (bridge.c) ---- */
 

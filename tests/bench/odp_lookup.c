@@ -76,10 +76,11 @@ static double seconds(uint64_t cycles)
 static double change(struct odp *dp, const struct row *t, bool put)
 {
 	static struct odp_key key[BATCH], mask[BATCH];
-	struct odp_action out = { .type = ODP_ACT_OUTPUT, .port = 1 };
+	struct odp_actbuf out = { 0 };
 	struct odp_flow_req req[BATCH];
 	uint64_t spent = 0;
 
+	odp_actbuf_output(&out, 1);
 	for (unsigned at = 0; at < t->flows; at += BATCH) {
 		unsigned n = RTE_MIN(BATCH, t->flows - at);
 
@@ -89,9 +90,10 @@ static double change(struct odp *dp, const struct row *t, bool put)
 
 			key_of(p, &key[i]);
 			mask_of(p->tos, &mask[i]);
-			req[i] = (struct odp_flow_req){
-				.key = &key[i], .mask = &mask[i], .actions = &out, .n_actions = 1
-			};
+			req[i] = (struct odp_flow_req){ .key = &key[i],
+				.mask = &mask[i],
+				.actions = odp_actbuf_list(&out),
+				.actions_len = out.len };
 		}
 		uint64_t start = rte_rdtsc();
 		unsigned done = put ? odp_flow_put_batch(dp, req, n, "bench")
@@ -101,6 +103,7 @@ static double change(struct odp *dp, const struct row *t, bool put)
 		if (done != n)
 			exit(1);
 	}
+	odp_actbuf_fini(&out);
 	return t->flows / seconds(spent);
 }
 

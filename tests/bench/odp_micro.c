@@ -92,18 +92,21 @@ static int prepare(struct bench *b, const struct row *t)
 	for (unsigned i = 0; i < 2 * ODP_BURST; i++) {
 		unsigned p = i % 2, host = 1 + i / 2 % t->flows;
 		uint8_t src = (uint8_t)(p ? 0x80 + host : host), dst = (uint8_t)(src ^ 0x80);
-		struct odp_action a = { .type = ODP_ACT_OUTPUT, .port = 2 - p };
+		struct odp_actbuf a = { 0 };
 		struct odp_key k, m;
 		char text[160];
 		size_t at;
 
+		odp_actbuf_output(&a, 2 - p);
 		fill(rte_pktmbuf_mtod(b->ring[p][i / 2], uint8_t *), dst, src);
 		snprintf(text, sizeof(text),
 			"in_port(%u),eth(src=02:00:00:00:00:%02x,dst=02:00:00:00:00:%02x)%s", p + 1,
 			src, dst, t->deeper);
 		if (odp_key_parse(b->dp, text, &k, &m, &at) < 0 ||
-			odp_flow_put(b->dp, &k, &m, &a, 1, true, "operator", NULL) < 0)
+			odp_flow_put(b->dp, &k, &m, odp_actbuf_list(&a), a.len, true, "operator",
+				NULL) < 0)
 			return -1;
+		odp_actbuf_fini(&a);
 	}
 	return 0;
 }

@@ -144,6 +144,25 @@ void fake_port_push(struct fake_port *f, struct rte_mempool *pool, const void *f
 	f->in[f->n_in++] = m;
 }
 
+const struct odp_actbuf *fake_acts(struct odp *dp, const char *text)
+{
+	static struct odp_actbuf acts;
+	size_t at;
+
+	if (odp_actions_parse(dp, text, &acts, &at) < 0)
+		abort();
+	return &acts;
+}
+
+int fake_put(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
+	const char *actions, bool replace, uint64_t *id)
+{
+	const struct odp_actbuf *acts = fake_acts(dp, actions);
+
+	return odp_flow_put(
+		dp, key, mask, odp_actbuf_list(acts), acts->len, replace, "operator", id);
+}
+
 size_t fake_frame(uint8_t out[64], uint8_t dst, uint8_t src, uint16_t vlan)
 {
 	memset(out, 0, 64);

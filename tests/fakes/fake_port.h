@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "odp_flow.h"
+#include "odp_act.h"
 
 #define FAKE_PKTS 4096
 
@@ -36,6 +36,12 @@ void fake_port_push(struct fake_port *f, struct rte_mempool *pool, const void *f
 
 /* An Ethernet frame of 60 bytes: addresses 02:00:00:00:00:XX, IPv4 type, vlan 0 for none. */
 size_t fake_frame(uint8_t out[64], uint8_t dst, uint8_t src, uint16_t vlan);
+
+/* The actions that a text says, until the next call; the text is right. */
+const struct odp_actbuf *fake_acts(struct odp *dp, const char *text);
+/* A flow of origin "operator"; as odp_flow_put(). */
+int fake_put(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
+	const char *actions, bool replace, uint64_t *id);
 
 /* A clock moved by hand. */
 extern uint64_t fake_now_ns;

@@ -26,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct odp *dp = datapath();
 	struct odp_key k, m, k2, m2;
-	struct odp_action a[8], b[8];
-	char text[1024], printed[2048];
+	static struct odp_actbuf a, b;
+	char text[1024], printed[16384];
 	size_t at = 0;
 
 	if (size >= sizeof(text))
@@ -46,11 +46,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (at > size) {
 		abort();
 	}
-	int n = odp_actions_parse(dp, text, a, 8, &at);
-
-	if (n >= 0) {
-		if (odp_actions_format(dp, a, (unsigned)n, printed, sizeof(printed)) < 0 ||
-			odp_actions_parse(dp, printed, b, 8, &at) != n)
+	if (odp_actions_parse(dp, text, &a, &at) == 0) {
+		if (odp_actions_format(dp, odp_actbuf_list(&a), a.len, ODP_PORTS_BY_NUMBER, printed,
+			    sizeof(printed)) < 0 ||
+			odp_actions_parse(dp, printed, &b, &at) < 0 || a.len != b.len ||
+			(a.len > 0 && memcmp(a.mem, b.mem, a.len) != 0))
 			abort();
 	} else if (at > size) {
 		abort();

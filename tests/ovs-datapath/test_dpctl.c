@@ -68,39 +68,6 @@ static void key_text(void **state)
 		assert_int_equal(odp_key_format(dp, &k, &m, buf, n), -ENOSPC);
 }
 
-static const struct action_row {
-	const char *name, *text, *printed;
-	int n;
-	int err_at;
-} actions[] = {
-	{ "drop", "drop", NULL, 0, -1 },
-	{ "ports", "1,p2, 7", "1,2,7", 3, -1 },
-	{ "tags", "push_vlan(vid=5,pcp=0),1,pop_vlan,userspace", NULL, 4, -1 },
-	{ "provider tag", "push_vlan(tpid=0x88a8,vid=5,pcp=7,cfi=1)", NULL, 1, -1 },
-	{ "too many", "1,2,3,4,5", "", 0, 8 },
-	{ "unknown port", "1,nobody", "", 0, 2 },
-	{ "drop and more", "drop,1", "", 0, 4 },
-	{ "nothing", "", "", 0, 0 },
-};
-
-static void action_text(void **state)
-{
-	const struct action_row *t = *state;
-	struct odp_action a[4];
-	char buf[256];
-	size_t at = 999;
-	int ret = odp_actions_parse(dp, t->text, a, 4, &at);
-
-	if (t->err_at >= 0) {
-		assert_int_equal(ret, -EINVAL);
-		assert_int_equal(at, t->err_at);
-		return;
-	}
-	assert_int_equal(ret, t->n);
-	assert_true(odp_actions_format(dp, a, (unsigned)ret, buf, sizeof(buf)) > 0);
-	assert_string_equal(buf, t->printed ? t->printed : t->text);
-}
-
 int main(void)
 {
 	struct odp_conf conf = { .n_workers = 1, .pool = fake_eal(1023) };
@@ -112,7 +79,6 @@ int main(void)
 	fake_port_add(&p[0], dp, NULL, "p1");
 	fake_port_add(&p[1], dp, NULL, "p2");
 	RUN_ROWS(keys, key_text, failed);
-	RUN_ROWS(actions, action_text, failed);
 	odp_destroy(dp);
 	return failed;
 }

@@ -74,7 +74,6 @@ static void handover(void **state)
 		.synchronize = synchronize };
 	struct thread t[2] = { { &h, 0, 0 }, { &h, 1, 0 } };
 	struct odp_key k, m, k2, m2;
-	struct odp_action to2 = { .type = ODP_ACT_OUTPUT, .port = 2 };
 	unsigned before = rte_mempool_in_use_count(pool);
 	size_t at;
 
@@ -83,7 +82,7 @@ static void handover(void **state)
 	fake_port_add(&p1, h.dp, odp_worker(h.dp, 0), "p1");
 	fake_port_add(&p2, h.dp, odp_worker(h.dp, 1), "p2");
 	assert_int_equal(odp_key_parse(h.dp, "in_port(1)", &k, &m, &at), 0);
-	assert_int_equal(odp_flow_put(h.dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
+	assert_int_equal(fake_put(h.dp, &k, &m, "2", false, NULL), 0);
 	for (unsigned i = 0; i < 1000; i++) {
 		uint8_t f[64];
 
@@ -97,7 +96,7 @@ static void handover(void **state)
 	assert_int_equal(
 		odp_key_parse(h.dp, "in_port(1),eth(src=02:00:00:00:00:0a)", &k2, &m2, &at), 0);
 	for (unsigned i = 0; i < 200; i++) {
-		assert_int_equal(odp_flow_put(h.dp, &k2, &m2, &to2, 1, false, "operator", NULL), 0);
+		assert_int_equal(fake_put(h.dp, &k2, &m2, "2", false, NULL), 0);
 		assert_int_equal(odp_flow_del(h.dp, &k2, &m2), 0);
 		odp_tick(h.dp);
 	}
@@ -133,7 +132,6 @@ static void wake_only_sleepers(void **state)
 	struct host h = { .stop = 1 };
 	struct odp_conf conf = { .n_workers = 2, .pool = pool, .host_arg = &h, .wake = wake };
 	struct odp_key k, m;
-	struct odp_action to2 = { .type = ODP_ACT_OUTPUT, .port = 2 };
 	struct odp_worker *w0, *w1;
 	uint8_t f[64];
 	size_t at;
@@ -145,7 +143,7 @@ static void wake_only_sleepers(void **state)
 	fake_port_add(&p1, h.dp, w0, "p1");
 	fake_port_add(&p2, h.dp, w1, "p2");
 	assert_int_equal(odp_key_parse(h.dp, "in_port(1)", &k, &m, &at), 0);
-	assert_int_equal(odp_flow_put(h.dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
+	assert_int_equal(fake_put(h.dp, &k, &m, "2", false, NULL), 0);
 	fake_port_push(&p1, pool, f, fake_frame(f, 1, 2, 0));
 	odp_worker_turn(w0);
 	assert_int_equal(h.wakes, 0);
@@ -290,7 +288,6 @@ static void queues_come_and_go(void **state)
 		.ops = &fake_port_ops,
 		.drv = &p1 };
 	struct odp_port_conf out = { .name = "out", .kind = "fake", .n_txq = 2, .ops = &ops };
-	struct odp_action to2 = { .type = ODP_ACT_OUTPUT, .port = 2 };
 	struct odp_port *port;
 	struct odp_key k, m;
 	struct odp *dp;
@@ -305,7 +302,7 @@ static void queues_come_and_go(void **state)
 	assert_int_equal(odp_port_add(dp, &in, &p1.port), 0);
 	assert_int_equal(odp_port_add(dp, &out, &port), 0);
 	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
-	assert_int_equal(odp_flow_put(dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
+	assert_int_equal(fake_put(dp, &k, &m, "2", false, NULL), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(steps); i++) {
 		struct odp_port_stats before, after;
 
@@ -392,8 +389,6 @@ static void steering(void **state)
 	static const struct odp_port_ops ops = {
 		.tx = steer_tx, .caps = queue_caps, .steer = steer_by_byte
 	};
-	static const struct odp_action two[2] = { { .type = ODP_ACT_OUTPUT, .port = 2 },
-		{ .type = ODP_ACT_OUTPUT, .port = 2 } };
 	static struct fake_port p1;
 	struct host h = { .stop = 1 };
 	struct odp_conf conf = { .n_workers = 2, .pool = pool, .host_arg = &h, .wake = wake };
@@ -414,8 +409,7 @@ static void steering(void **state)
 	assert_int_equal(odp_txq_attach(w1, port, 2), 0);
 	assert_int_equal(odp_key_parse(h.dp, "in_port(1)", &k, &m, &at), 0);
 	for (unsigned outputs = 1; outputs <= 2; outputs++) { // one, and a list
-		assert_int_equal(
-			odp_flow_put(h.dp, &k, &m, two, outputs, true, "operator", NULL), 0);
+		assert_int_equal(fake_put(h.dp, &k, &m, outputs == 1 ? "2" : "2,2", true, NULL), 0);
 		if (outputs == 1)
 			assert_int_equal(odp_txq_attach(w0, port, 0), 0);
 		for (uint8_t i = 0; i < 90; i++)
@@ -436,7 +430,7 @@ static void steering(void **state)
 		assert_true(outputs == 2 || !steered.out_of_order); // a list sends each twice
 		memset(&steered, 0, sizeof(steered));
 	}
-	assert_int_equal(odp_flow_put(h.dp, &k, &m, two, 1, true, "operator", NULL), 0);
+	assert_int_equal(fake_put(h.dp, &k, &m, "2", true, NULL), 0);
 	for (uint8_t i = 0; i < 10; i++)
 		push_steered(&p1, i + 1, 9); // any: one of ours
 	push_steered(&p1, 11, 3);
@@ -550,7 +544,6 @@ static void capabilities(void **state)
 	static struct fake_port p1, p2;
 	struct odp_conf conf = { .n_workers = 1, .pool = pool };
 	unsigned before = rte_mempool_in_use_count(pool);
-	struct odp_action to2 = { .type = ODP_ACT_OUTPUT, .port = 2 };
 	struct odp_port_stats s;
 	struct odp_key k, m;
 	struct odp *dp;
@@ -562,7 +555,7 @@ static void capabilities(void **state)
 	p2.caps = t->caps;
 	odp_port_caps_changed(p2.port);
 	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
-	assert_int_equal(odp_flow_put(dp, &k, &m, &to2, 1, false, "operator", NULL), 0);
+	assert_int_equal(fake_put(dp, &k, &m, "2", false, NULL), 0);
 	p1.in[p1.n_in++] = t->udp ? udp_packet(t->payload, t->mss) : tcp_packet(t->payload, t->mss);
 	odp_worker_turn(odp_worker(dp, 0));
 	assert_int_equal(p2.n_out, t->sent);
@@ -601,7 +594,6 @@ static void rig_init(struct rig *r, const char *deeper)
 		{ "in_port(1)", "drop" },
 	};
 	struct odp_conf conf = { .n_workers = 1, .pool = pool };
-	struct odp_action a[4];
 	struct odp_key k, m;
 	size_t at;
 
@@ -614,10 +606,7 @@ static void rig_init(struct rig *r, const char *deeper)
 	odp_port_caps_changed(r->p[1].port);
 	for (unsigned i = 0; i < ARRAY_LEN(flows); i++) {
 		assert_int_equal(odp_key_parse(r->dp, flows[i][0], &k, &m, &at), 0);
-		int n = odp_actions_parse(r->dp, flows[i][1], a, 4, &at);
-
-		assert_int_equal(
-			odp_flow_put(r->dp, &k, &m, a, (unsigned)n, false, "operator", NULL), 0);
+		assert_int_equal(fake_put(r->dp, &k, &m, flows[i][1], false, NULL), 0);
 	}
 	if (deeper) {
 		assert_int_equal(odp_key_parse(r->dp, deeper, &k, &m, &at), 0);

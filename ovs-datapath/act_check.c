@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Action lists: checked and compiled, once, when they are installed.
+ *
+ * Whatever a list does to a packet must be possible with every packet that the flow matches: a
+ * field may be set only where key and mask say that it is there. Along a list we keep what is known
+ * of the packet at that point; what a list within does, it does to copies.
+ *
+ * The executor relies on what is found here and looks at no length again.
+ */
+#include "action.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "dpu_alloc.h"
+
+#define ETH_LEN 14u
+
+/* What packets are known to be. 0: unknown, or not there. */
+struct form {
+	uint16_t eth_type;
+	uint8_t proto;
+	uint8_t icmp6_type; // of neighbour discovery
+	uint16_t tags;
+	bool eth; // begins with an Ethernet header
+};
+
+struct check {
+	struct odp *dp;
+	unsigned outputs;
+};
+
+static bool is_ip(const struct form *f)
+{
+	return f->eth_type == 0x0800 || f->eth_type == 0x86dd;
+}
+
+static bool is_mpls(uint16_t eth_type)
+{
+	return eth_type == 0x8847 || eth_type == 0x8848;
+}
+
+static bool has_tag(dpu_be16 key, dpu_be16 mask)
+{
+	return dpu_be16_get(key) & dpu_be16_get(mask) & ODP_VLAN_PRESENT;
+}
+
+static struct form form_of(const struct odp_key *key, const struct odp_key *mask)
+{
+	struct form f = { .eth = true };
+
+	if (has_tag(key->vlan_tci, mask->vlan_tci))
+		f.tags = has_tag(key->cvlan_tci, mask->cvlan_tci) ? 2 : 1;
+	if (dpu_be16_get(mask->eth_type) != UINT16_MAX)
+		return f;
+	f.eth_type = dpu_be16_get(key->eth_type);
+	if (!is_ip(&f) || mask->ip_proto != UINT8_MAX)
+		return f;
+	f.proto = key->ip_proto;
+	if (f.proto == IPPROTO_ICMPV6 && dpu_be16_get(mask->tp_src) == UINT16_MAX)
+		f.icmp6_type = (uint8_t)dpu_be16_get(key->tp_src);
+	return f;
+}
+
+/* ---- one action ---- */
+
+static int check_tunnel(const struct odp_act_set *s)
+{
+	struct odp_key_tnl t;
+
+	memcpy(&t, s->value, sizeof(t));
+	if ((t.family != 4 && t.family != 6) || t.opts_len > ODP_TNL_OPTS || t.opts_len % 4)
+		return -EINVAL;
+	for (unsigned i = 0; i < sizeof(t); i++)
+		if (s->value[sizeof(t) + i] != UINT8_MAX)
+			return -EINVAL; // a tunnel is set as a whole
+	return 0;
+}
+
+static int check_set(const struct odp_act *a, const struct form *f)
+{
+	const struct odp_act_set *s = (const struct odp_act_set *)a;
+	struct odp_set_ipv6 v6;
+	bool ok = true;
+
+	if (a->len < sizeof(*s) || s->size == 0 || s->size != odp_set_size(s->field) ||
+		a->len - sizeof(*s) != 2u * s->size)
+		return -EINVAL;
+	switch ((enum odp_set_field)s->field) {
+	case ODP_SET_PRIORITY:
+	case ODP_SET_MARK:
+		break;
+	case ODP_SET_TUNNEL:
+		return check_tunnel(s);
+	case ODP_SET_ETH:
+		ok = f->eth;
+		break;
+	case ODP_SET_VLAN:
+		ok = f->tags > 0;
+		break;
+	case ODP_SET_MPLS:
+		ok = is_mpls(f->eth_type);
+		break;
+	case ODP_SET_IPV4:
+		ok = f->eth_type == 0x0800;
+		break;
+	case ODP_SET_IPV6:
+		memcpy(&v6, s->value, sizeof(v6));
+		ok = f->eth_type == 0x86dd && dpu_be32_get(v6.label) <= 0xfffff;
+		break;
+	case ODP_SET_ARP:
+		ok = f->eth_type == 0x0806 || f->eth_type == 0x8035;
+		break;
+	case ODP_SET_TCP:
+		ok = is_ip(f) && f->proto == IPPROTO_TCP;
+		break;
+	case ODP_SET_UDP:
+		ok = is_ip(f) && f->proto == IPPROTO_UDP;
+		break;
+	case ODP_SET_SCTP:
+		ok = is_ip(f) && f->proto == IPPROTO_SCTP;
+		break;
+	case ODP_SET_ICMP:
+		ok = f->eth_type == 0x0800 && f->proto == IPPROTO_ICMP;
+		break;
+	case ODP_SET_ICMPV6:
+		ok = f->eth_type == 0x86dd && f->proto == IPPROTO_ICMPV6;
+		break;
+	case ODP_SET_ND:
+		ok = f->eth_type == 0x86dd && f->proto == IPPROTO_ICMPV6 &&
+		     (f->icmp6_type == 135 || f->icmp6_type == 136);
+		break;
+	case ODP_SET_FIELDS:
+		return -EINVAL;
+	}
+	return ok ? 0 : -EINVAL;
+}
+
+static int check_output(struct check *c, const struct odp_act *a, const struct form *f)
+{
+	const struct odp_act_output *o = (const struct odp_act_output *)a;
+	unsigned n = odp_act_n_outputs(a);
+
+	if (n == 0 || a->len % 4 || n > ODP_ACT_OUTPUTS_MAX - c->outputs || !f->eth)
+		return -EINVAL;
+	c->outputs += n;
+	for (unsigned i = 0; i < n; i++)
+		if (!odp_port_by_no(c->dp, o->port[i]))
+			return -ENODEV;
+	return 0;
+}
+
+static int check_userspace(const struct odp_act *a)
+{
+	const struct odp_act_userspace *u = (const struct odp_act_userspace *)a;
+
+	if (a->len < sizeof(*u) || u->data_len > ODP_USERDATA_MAX ||
+		a->len - sizeof(*u) != u->data_len)
+		return -EINVAL;
+	return 0;
+}
+
+/* Tags, labels and Ethernet headers on and off: the packet is another one afterwards. */
+static int check_push_pop(const struct odp_act *a, struct form *f)
+{
+	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
+	const struct odp_act_mpls *m = (const struct odp_act_mpls *)a;
+
+	switch (a->type) {
+	case ODP_ACT_PUSH_VLAN:
+		if (a->len != sizeof(*v) || !f->eth || (v->tpid != 0x8100 && v->tpid != 0x88a8))
+			return -EINVAL;
+		f->tags++;
+		return 0;
+	case ODP_ACT_POP_VLAN:
+		if (a->len != sizeof(*a) || f->tags == 0)
+			return -EINVAL;
+		f->tags--;
+		return 0;
+	case ODP_ACT_PUSH_MPLS:
+		if (a->len != sizeof(*m) || !is_mpls(m->eth_type) || f->eth_type == 0)
+			return -EINVAL;
+		*f = (struct form){ .eth_type = m->eth_type, .tags = f->tags, .eth = f->eth };
+		return 0;
+	case ODP_ACT_POP_MPLS:
+		if (a->len != sizeof(*m) || !is_mpls(f->eth_type) || m->eth_type == 0)
+			return -EINVAL;
+		// Nothing is known of what the last label hid.
+		f->eth_type = is_mpls(m->eth_type) ? m->eth_type : 0;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check_u32(const struct odp_act *a)
+{
+	const struct odp_act_u32 *u = (const struct odp_act_u32 *)a;
+
+	if (a->len != sizeof(*u))
+		return -EINVAL;
+	switch (a->type) {
+	case ODP_ACT_TRUNC:
+		return u->v >= ETH_LEN ? 0 : -EINVAL;
+	case ODP_ACT_DROP:
+		return u->v < ODP_DROP_COUNT ? 0 : -EINVAL;
+	default:
+		return 0;
+	}
+}
+
+/* ---- lists ---- */
+
+static int check_list(
+	struct check *c, const struct odp_act *list, size_t len, struct form f, unsigned depth);
+
+static int check_nested(
+	struct check *c, const struct odp_act *a, const struct form *f, unsigned depth)
+{
+	size_t head = a->type == ODP_ACT_SAMPLE ? sizeof(struct odp_act_u32) : sizeof(*a), len;
+
+	if (a->len < head || depth == ODP_ACT_DEPTH_MAX)
+		return -EINVAL;
+	const struct odp_act *list = odp_act_list(a, &len);
+
+	return check_list(c, list, len, *f, depth + 1);
+}
+
+/* Any action but those that change what is known of the packet; `last`: of its list. */
+static int check_one(
+	struct check *c, const struct odp_act *a, struct form *f, unsigned depth, bool last)
+{
+	switch (a->type) {
+	case ODP_ACT_OUTPUT:
+		return check_output(c, a, f);
+	case ODP_ACT_USERSPACE:
+		return check_userspace(a);
+	case ODP_ACT_SET:
+		return check_set(a, f);
+	case ODP_ACT_PUSH_VLAN:
+	case ODP_ACT_POP_VLAN:
+	case ODP_ACT_PUSH_MPLS:
+	case ODP_ACT_POP_MPLS:
+		return check_push_pop(a, f);
+	case ODP_ACT_CLONE:
+		return check_nested(c, a, f, depth);
+	case ODP_ACT_TRUNC:
+		return check_u32(a);
+	case ODP_ACT_DROP:
+		return last ? check_u32(a) : -EINVAL;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* The record that the first `left` bytes begin with, when it is whole. */
+static bool whole(const struct odp_act *a, size_t left)
+{
+	return left >= sizeof(*a) && a->len >= sizeof(*a) && a->len <= left;
+}
+
+static int check_list(
+	struct check *c, const struct odp_act *list, size_t len, struct form f, unsigned depth)
+{
+	const struct odp_act *a = list;
+
+	if (len % 8)
+		return -EINVAL;
+	while (len > 0) {
+		if (!whole(a, len))
+			return -EINVAL;
+		size_t step = (a->len + (size_t)7) & ~(size_t)7;
+		int ret = check_one(c, a, &f, depth, step == len);
+
+		if (ret < 0)
+			return ret;
+		len -= step;
+		a = odp_act_next(a);
+	}
+	return 0;
+}
+
+/* ---- compilation ---- */
+
+#define BIT(type) (1u << ODP_ACT_##type)
+/* What takes the packet when nothing comes behind that wants it. */
+#define TAKES                                                                    \
+	(BIT(OUTPUT) | BIT(USERSPACE) | BIT(RECIRC) | BIT(CLONE) | BIT(SAMPLE) | \
+		BIT(CHECK_PKT_LEN) | BIT(TNL_PUSH) | BIT(TNL_POP) | BIT(DROP))
+/* What can be noticed from outside: edits behind the last of these are in vain. */
+#define EFFECTS (TAKES | BIT(METER) | BIT(CT) | BIT(DEC_TTL))
+static_assert(ODP_ACT_TYPES <= 32, "a bit each");
+
+static void compile(struct odp_act *list, size_t len)
+{
+	struct odp_act *last = NULL;
+
+	ODP_ACTS_FOREACH(c, list, len)
+	{
+		struct odp_act *a = (struct odp_act *)(uintptr_t)c;
+		size_t inner;
+		const struct odp_act *in = odp_act_list(a, &inner);
+
+		a->flags = 0;
+		if (EFFECTS & 1u << a->type)
+			last = a;
+		if (in)
+			compile((struct odp_act *)(uintptr_t)in, inner);
+		if (a->type == ODP_ACT_SET) {
+			struct odp_act_set *s = (struct odp_act_set *)a;
+
+			for (unsigned i = 0; i < s->size; i++)
+				s->value[i] &= s->value[s->size + i];
+		}
+	}
+	if (last && TAKES & 1u << last->type)
+		last->flags = ODP_ACT_F_LAST;
+}
+
+int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
+	const struct odp_act *list, size_t len, struct odp_acts **out)
+{
+	struct check c = { .dp = dp };
+
+	if (len > ODP_ACT_LIST_MAX)
+		return -EINVAL;
+	int ret = check_list(&c, list, len, form_of(key, mask), 0);
+
+	if (ret < 0)
+		return ret;
+	struct odp_acts *acts = dpu_calloc(1, sizeof(*acts) + len);
+
+	if (!acts)
+		return -ENOMEM;
+	acts->len = (uint32_t)len;
+	acts->n_outputs = c.outputs;
+	acts->kind = len == 0 ? ODP_ACTS_DROP : ODP_ACTS_LIST;
+	if (len > 0) {
+		memcpy(acts->list, list, len);
+		compile(acts->list, len);
+	}
+	// The only action, and what is most common.
+	if (c.outputs == 1 && len == 16 && acts->list->type == ODP_ACT_OUTPUT) {
+		acts->kind = ODP_ACTS_OUTPUT;
+		acts->port = ((const struct odp_act_output *)acts->list)->port[0];
+	}
+	*out = acts;
+	return 0;
+}
+
+/* ---- looking into lists ---- */
+
+bool odp_acts_name_port(const struct odp_act *list, size_t len, uint32_t port)
+{
+	ODP_ACTS_FOREACH(a, list, len)
+	{
+		size_t inner;
+		const struct odp_act *in = odp_act_list(a, &inner);
+		const struct odp_act_output *o = (const struct odp_act_output *)a;
+
+		if (in && odp_acts_name_port(in, inner, port))
+			return true;
+		if (a->type == ODP_ACT_TNL_PUSH &&
+			((const struct odp_act_tnl_push *)a)->out_port == port)
+			return true;
+		if (a->type == ODP_ACT_TNL_POP && ((const struct odp_act_u32 *)a)->v == port)
+			return true;
+		for (unsigned i = 0; a->type == ODP_ACT_OUTPUT && i < odp_act_n_outputs(a); i++)
+			if (o->port[i] == port)
+				return true;
+	}
+	return false;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes to packets' headers. Each takes a packet that odp_edit_open() made ours to write. */
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include "odp_act.h"
+
+#define ODP_EDIT_ROOM 16u // bytes of headroom that an open packet has at least
+
+/*
+ * A packet whose headers can be rewritten in place: the first segment is ours alone and holds all
+ * headers that the datapath reads. Those behind it may be shared, or lent. NULL: no memory, the
+ * packet was freed. Worker; control.
+ */
+struct rte_mbuf *odp_edit_open(struct rte_mbuf *m, struct rte_mempool *pool);
+
+/*
+ * The edits return 0, or -EBADMSG when the packet is too short for it or not what the action takes
+ * it for; it is unchanged then. Offload requests are kept true: header lengths, partial checksums.
+ */
+int odp_edit_push_vlan(struct rte_mbuf *m, uint16_t tpid, uint16_t tci);
+int odp_edit_pop_vlan(struct rte_mbuf *m);
+int odp_edit_push_mpls(struct rte_mbuf *m, dpu_be32 lse, uint16_t eth_type);
+int odp_edit_pop_mpls(struct rte_mbuf *m, uint16_t eth_type);
+/* Any field that is the packet's; of a later fragment there is no layer 4 to set. */
+int odp_edit_set(struct rte_mbuf *m, const struct odp_act_set *s);
+/* 1: the time to live is over, the packet unchanged. */
+int odp_edit_dec_ttl(struct rte_mbuf *m);
+
+/* Keep the first `len` bytes. A packet that gets shorter asks for no offload afterwards. */
+void odp_edit_trunc(struct rte_mbuf *m, uint32_t len);

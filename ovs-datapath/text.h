@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text in the syntax of "ovs-appctl dpctl". It comes from operators over a socket, so every read is
+ * bounded; whatever fails leaves the place where it could not go on. Control thread.
+ */
+#pragma once
+
+#include "key.h"
+
+enum odp_field_type { FIELD_MAC, FIELD_IPV4, FIELD_IPV6, FIELD_DEC, FIELD_HEX, FIELD_FRAG };
+
+#define ODP_GROUP_FIELDS 6
+
+struct odp_field {
+	const char *name;
+	enum odp_field_type type;
+	size_t off, size; // in the struct that it is of
+};
+
+/* "ipv4(src=..,dst=..)": fields that print together, and the protocol that has them. */
+struct odp_group {
+	const char *name;
+	uint16_t eth_type; // 0: any
+	uint8_t proto; // 0: any
+	struct odp_field f[ODP_GROUP_FIELDS];
+};
+
+extern const char *const odp_frag_names[3];
+
+/* An unsigned of at most four bytes in wire order. */
+uint32_t odp_field_uint(const uint8_t *b, size_t n);
+bool odp_is_all(const uint8_t *b, size_t n, uint8_t v);
+
+/* ---- writing ---- */
+
+struct odp_out {
+	char *buf;
+	size_t size, len; // len may pass size: then it did not fit
+};
+
+void odp_out_put(struct odp_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void odp_out_value(struct odp_out *o, enum odp_field_type type, const uint8_t *b, size_t n);
+/*
+ * "before" and "name(field=value/mask,..)" with those whose mask is not 0. False: none, and nothing
+ * was written.
+ */
+bool odp_out_fields(struct odp_out *o, const char *before, const struct odp_group *g,
+	const void *key, const void *mask);
+/* Length, or -ENOSPC. */
+int odp_out_finish(const struct odp_out *o);
+
+/* ---- reading ---- */
+
+#define ODP_WORD_MAX 64u
+
+struct odp_in {
+	const char *text;
+	size_t at;
+};
+
+/* Go on behind `s` when it stands here. */
+bool odp_in_take(struct odp_in *in, const char *s);
+void odp_in_space(struct odp_in *in);
+/* The characters up to one of `stop` or the end. False: none, or too many. */
+bool odp_in_word(struct odp_in *in, const char *stop, char out[ODP_WORD_MAX]);
+/* "value[/mask]" up to ',' or ')'. */
+bool odp_in_field(struct odp_in *in, const struct odp_field *f, void *key, void *mask);
+/* What follows "name(": fields up to the bracket that closes. */
+bool odp_in_fields(struct odp_in *in, const struct odp_group *g, void *key, void *mask);
+/* "value[/mask])" in host order; with `dp` a port, by number or name. */
+bool odp_in_uint(struct odp_in *in, struct odp *dp, uint32_t *value, uint32_t *mask);
+
+/* Words. */
+bool odp_uint_of(const char *w, uint32_t max, uint32_t *out);
+bool odp_value_of(const struct odp_field *f, const char *w, uint8_t *out);
+bool odp_port_of(struct odp *dp, const char *w, uint32_t *out);
