@@ -205,8 +205,19 @@ def result(case, unit, rounds, peer_name, higher_is_better=True, **more):
            "samples": {"ours": ours, "peer": peer}, "rounds": rounds,
            "spread": {"ours": spread(ours), "peer": spread(peer),
                       "ratio": spread([r["ratio"] for r in rounds])}, **more}
+    return write(res)
+
+
+def not_yet(case, unit, samples, peer_name, error, **more):
+    """Only the peer can do this so far; error is what our side says to it."""
+    return write({"case": case, "unit": unit, "peer": statistics.median(samples),
+                  "peer_name": peer_name, "not_yet": error, "samples": {"peer": samples},
+                  "spread": {"peer": spread(samples)}, **more})
+
+
+def write(res):
     os.makedirs(f"{BUILD}/bench", exist_ok=True)
-    with open(f"{BUILD}/bench/{case}.json", "w", encoding="utf-8") as f:
+    with open(f"{BUILD}/bench/{res['case']}.json", "w", encoding="utf-8") as f:
         json.dump(res, f, indent=1)
         f.write("\n")
     return res

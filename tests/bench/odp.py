@@ -8,9 +8,12 @@ import os
 
 import benchlib
 import net
+import odp_pipelines as pipes
+import odp_rigs
 import ovs
 
 PEER = ovs.PEER
+STARTS = 2  # of all processes, in alternating order
 
 
 def both_ways(a, b):
@@ -53,8 +56,13 @@ class TsoPeer(Peer, net.TsoOurs):
     interface = ("mtu_request=1488",)
 
 
+def case(pipeline, unit="Mpps", starts=STARTS):
+    return lambda name: odp_rigs.measure(name, pipeline, unit, starts)
+
+
 CASES = {
     "odp-64-1flow": net.case(False, 64, (Ours, Peer), peer=PEER),
+    "odp-64-10kflows": case(pipes.Megaflows("flows 5000")),
     "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER),
     "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER),
 }

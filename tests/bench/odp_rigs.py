@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both switches under the load of odp_load: ports a and b, and for tunnels the uplink u.
+
+Open vSwitch connects to the load's sockets, the load connects to ours. The load rewrites every frame
+where it arrives, so that thousands of flows or connections pass with few frames on the way.
+"""
+import json
+import os
+import subprocess
+
+import benchlib
+import net
+import ovs
+from benchlib import BUILD, LOAD_CPU, Run
+
+LOAD = f"{BUILD}/tests/bench/odp_load"
+
+
+class NotYet(RuntimeError):
+    """Our card refuses what the case needs, in these words."""
+
+
+class Load:
+    def __init__(self, run, sockets, huge, more):
+        argv = [LOAD, "--cpu", str(LOAD_CPU), "--prefix", os.path.basename(run.dir) + "-load", *more]
+        for path in sockets:
+            argv += ["--port", path]
+        self.run = run
+        self.child = run.start(argv + (["--hugepages"] if huge else []), "load",
+                               stdin=subprocess.PIPE)
+        self.answers = 0
+        self.answer()
+
+    def answer(self):
+        """The next line of JSON that it says."""
+        def lines():
+            return [x for x in self.run.log("load").split("\n")[:-1] if x.startswith('{"')]
+        benchlib.wait_for(lambda: len(lines()) > self.answers, "odp_load", self.child, 60)
+        self.answers += 1
+        res = json.loads(lines()[self.answers - 1])
+        if "error" in res:
+            raise RuntimeError(f"odp_load: {res['error']}")
+        return res
+
+    def __call__(self, line):
+        self.child.stdin.write((line + "\n").encode())
+        self.child.stdin.flush()
+        return self.answer()
+
+
+class Rig:
+    """A back-end with its ports and flows, and the load that belongs to it."""
+    listen = ()
+
+    def __init__(self, pipeline, huge):
+        self.run = Run()
+        self.pipeline = pipeline
+        self.names = ["a", "b"] + (["u"] if pipeline.tunnel else [])
+        self.sockets = [self.run.path(name) for name in self.names]
+        try:
+            self.start_backend(huge)
+            self.load = Load(self.run, self.sockets, huge, self.listen)
+            self.flows()
+            if pipeline.setup:
+                self.open_connections(pipeline.setup)
+        except NotYet:
+            self.close()
+            raise
+        except Exception as e:
+            self.run.__exit__(type(e), e, None)
+            raise
+
+    def open_connections(self, n):
+        done = self.load(f"setup {n}")["done"]
+        if done < n * 0.999:
+            raise RuntimeError(f"{done} of {n} connections open")
+
+    def sample(self):
+        """Millions per second."""
+        res = self.load(f"{self.pipeline.command} {1000 * benchlib.SECONDS}")
+        self.lost = res["lost"]
+        if not res["per_s"]:
+            raise RuntimeError("nothing passes")
+        return res["per_s"] / 1e6
+
+    def latency(self, pps):
+        """Percentiles in microseconds at this rate."""
+        res = self.load(f"latency {self.pipeline.command} {1000 * benchlib.SECONDS} {pps:.0f}")
+        return {"p50": res["p50_ns"] / 1e3, "p99": res["p99_ns"] / 1e3,
+                "p99.9": res["p999_ns"] / 1e3, "sent": res["sent"], "lost": res["lost"]}
+
+    def close(self):
+        self.run.close()
+
+
+class Ours(Rig):
+    def start_backend(self, huge):
+        calls = [{"method": "net_create", "params": {"name": name, "queue_pairs": 1,
+                  "mac": f"02:00:00:00:00:0{i + 1}"}} for i, name in enumerate(self.names)]
+        # Flows without anything new come with the configuration: one process for a thousand of them
+        calls += [{"method": "flow_add", "params": {"flow": key, "actions": actions}}
+                  for key, actions in self.pipeline.plain({name: name for name in self.names})]
+        self.run.card(calls, huge, str(benchlib.BACKEND_CPU))
+        for path in self.sockets:
+            benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
+
+    def flows(self):
+        for args in self.pipeline.ours():
+            try:
+                self.run.ctl(*args)
+            except RuntimeError as e:
+                raise NotYet(f"{' '.join(args)}: {e}") from e
+
+
+class Peer(Rig):
+    listen = ("--listen",)
+    options = {}
+
+    def start_backend(self, huge):
+        self.ovs = ovs.Ovs(self.run, huge, **{**self.options, **self.pipeline.options})
+        self.ovs.bridge(ovs.BRIDGE)
+        bridges = [ovs.BRIDGE, ovs.BRIDGE, ovs.UNDERLAY]
+        if self.pipeline.tunnel:
+            self.ovs.underlay(self.pipeline.tunnel)
+        ports = {name: self.ovs.vhost(bridge, name, path)
+                 for name, bridge, path in zip(self.names, bridges, self.sockets)}
+        if self.pipeline.tunnel:
+            ports["tun"] = self.ovs.tunnel(ovs.BRIDGE, "tun", self.pipeline.tunnel)
+        self.ovs.flows(ovs.BRIDGE, self.pipeline.openflow(ports))
+        if self.pipeline.tunnel:
+            self.ovs.flows(ovs.UNDERLAY, ["actions=NORMAL"])
+
+    def flows(self):
+        for key, actions in self.pipeline.plain(self.ovs.datapath_ports()):
+            self.ovs.datapath_flow(key, actions)
+
+
+def rounds_of(pipeline, huge, order, n):
+    """n rounds between both, started in that order, and what else was measured at the end."""
+    rigs = {}
+    try:
+        for kind in order:
+            rigs[kind] = kind(pipeline, huge)
+        rounds = benchlib.paired(rigs[Ours].sample, rigs[Peer].sample, n)
+        return rounds, {kind.__name__.lower(): rig.lost for kind, rig in rigs.items()}
+    finally:
+        for rig in rigs.values():
+            rig.close()
+
+
+def measure(name, pipeline, unit, starts):
+    """Rounds of both; of the peer alone when our card refuses the pipeline."""
+    huge, rounds, lost = benchlib.hugepages(), [], []
+    for i in range(starts):
+        order = (Ours, Peer)[::1 if i % 2 == 0 else -1]
+        try:
+            more, less = rounds_of(pipeline, huge, order, -(-benchlib.ROUNDS // starts))
+        except NotYet as e:
+            return peer_alone(name, pipeline, unit, huge, str(e))
+        rounds += more
+        lost.append(less)
+    return benchlib.result(name, unit, rounds, ovs.PEER, hugepages=huge, lost=lost)
+
+
+def peer_alone(name, pipeline, unit, huge, error):
+    rig = Peer(pipeline, huge)
+    try:
+        samples = [rig.sample() for _ in range(benchlib.ROUNDS)]
+        return benchlib.not_yet(name, unit, samples, ovs.PEER, error, hugepages=huge)
+    finally:
+        rig.close()
