@@ -17,7 +17,7 @@ enum frame_port { FRAME_A, FRAME_B, FRAME_UPLINK, FRAME_PORTS };
 enum frame_kind {
 	FRAME_FLOWS, // the next of n UDP flows
 	FRAME_CONNS, // an acknowledgement of the next of n connections
-	FRAME_SETUP, // the next step of this connection's beginning; a has it last, then begins another
+	FRAME_SETUP, // the next step of a connection's beginning; at last, a begins another
 	FRAME_SHORT, // the same, and the connection ends
 };
 

@@ -40,7 +40,7 @@ struct lane {
 struct load {
 	struct rte_mempool *pool;
 	struct lane lane[FRAME_PORTS];
-	unsigned n_ports;
+	uint16_t n_ports;
 	struct frame_gen gen;
 	struct drv_hist hist;
 };
@@ -350,7 +350,7 @@ int main(int argc, char **argv)
 		dpu_cli_help(&cli, stderr);
 		return 2;
 	}
-	l.n_ports = o.ports.n;
+	l.n_ports = (uint16_t)o.ports.n;
 	if (eal(&o) < 0)
 		return 1;
 	l.pool = rte_pktmbuf_pool_create("load", 8191, 256, 0, 2176, SOCKET_ID_ANY);
