@@ -63,6 +63,11 @@ def case(pipeline, unit="Mpps", starts=STARTS):
 CASES = {
     "odp-64-1flow": net.case(False, 64, (Ours, Peer), peer=PEER),
     "odp-64-10kflows": case(pipes.Megaflows("flows 5000")),
+    "odp-ct-1": case(pipes.Conntrack("conns 1", 1)),
+    "odp-ct-100k": case(pipes.Conntrack("conns 100000", 100000)),
+    "odp-ct-new": case(pipes.NewConnections("short"), "Mconn/s"),
+    "odp-vxlan-ct": case(pipes.Tunnel("vxlan", "conns 1000", 1000)),
+    "odp-geneve-ct": case(pipes.Tunnel("geneve", "conns 1000", 1000)),
     "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER),
     "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER),
 }

@@ -8,10 +8,16 @@ SUBTABLES, GROUPS = 20, 25  # as in odp_frames.c
 MAC = {"a": "02:00:00:00:00:01", "b": "02:00:00:00:00:02"}
 
 
+def add(flows):
+    """cardctl's commands that install these flows."""
+    return [("flow", "add", key, f"actions={actions}") for key, actions in flows]
+
+
 class Pipeline:
     """Plain forwarding; every other pipeline says what it has more."""
     tunnel = None  # or a kind of tunnel
     setup = 0  # connections to open first
+    flush = False  # connections before each sample
     options = {}  # of Open vSwitch
 
     def __init__(self, command):
@@ -53,3 +59,117 @@ class Megaflows(Pipeline):
                         f"{_mask(8 + k)},dst=10.{k}.{m}.0/255.255.255.0,frag=no)",
                         str(ports[dst])))
         return flows
+
+
+SERVICE = "tcp,tp_dst=80"
+TCP = "eth_type(0x0800),ipv4(proto=6)"
+
+
+class Conntrack(Pipeline):
+    """Stateful rules at both ends, as for security groups: two connection tables, two recirculations.
+
+    Whatever port a packet comes from, the zone of that port sees it first, then the other port's. a
+    may open connections to port 80 of b, and nobody else any.
+    """
+    zones = {"a": 1, "b": 2}
+
+    def __init__(self, command, setup=0):
+        super().__init__(command)
+        self.setup = setup
+
+    def openflow(self, ports):
+        rules = ["table=1,priority=1,actions=drop", "table=2,priority=1,actions=drop"]
+        for src, dst in (("a", "b"), ("b", "a")):
+            p, first, second, out = ports[src], self.zones[src], self.zones[dst], ports[dst]
+            rules += [f"table=0,in_port={p},tcp,actions=ct(table=1,zone={first})",
+                      f"table=1,priority=9,in_port={p},ct_state=+trk+est-inv,tcp,"
+                      f"actions=ct(table=2,zone={second})",
+                      f"table=2,priority=9,in_port={p},ct_state=+trk+est-inv,tcp,"
+                      f"actions=output:{out}"]
+        p, first, second, out = ports["a"], self.zones["a"], self.zones["b"], ports["b"]
+        return rules + [
+            f"table=1,priority=8,in_port={p},ct_state=+trk+new,{SERVICE},"
+            f"actions=ct(commit,zone={first}),ct(table=2,zone={second})",
+            f"table=2,priority=8,in_port={p},ct_state=+trk+new,{SERVICE},"
+            f"actions=ct(commit,zone={second}),output:{out}"]
+
+    def ours(self):
+        flows = []
+        for src, dst in (("a", "b"), ("b", "a")):
+            first, second = self.zones[src], self.zones[dst]
+            here = f"in_port({src})"
+            flows += [
+                (f"recirc_id(0),{here},{TCP}", f"ct(zone={first}),recirc(0x1)"),
+                (f"recirc_id(0x1),{here},ct_state(+est-inv+trk),{TCP}",
+                 f"ct(zone={second}),recirc(0x2)"),
+                (f"recirc_id(0x2),{here},ct_state(+est-inv+trk),{TCP}", dst)]
+        return add(flows + [
+            (f"recirc_id(0x1),in_port(a),ct_state(+new+trk),{TCP},tcp(dst=80)",
+             "ct(commit,zone=1),ct(zone=2),recirc(0x2)"),
+            (f"recirc_id(0x2),in_port(a),ct_state(+new+trk),{TCP},tcp(dst=80)",
+             "ct(commit,zone=2),b")])
+
+
+class NewConnections(Conntrack):
+    """Six packets for each connection, from SYN to the last ACK."""
+    flush = True  # between samples: what has ended lingers
+
+
+HERE, THERE = "10.9.0.1", "10.9.0.2"
+MAC_HERE, MAC_THERE = "02:00:00:00:09:01", "02:00:00:00:09:02"
+UDP_PORT = {"vxlan": 4789, "geneve": 6081}
+VNI = 100
+
+
+class Tunnel(Conntrack):
+    """Packets leave through a tunnel and come back through it; each end has its connection table.
+
+    The load sends back whatever comes to the uplink: all that a sends goes out and in to b. A packet
+    is tracked and encapsulated on its way out, decapsulated and tracked on its way in.
+    """
+
+    def __init__(self, kind, command, setup):
+        super().__init__(command, setup)
+        self.tunnel = kind
+
+    def openflow(self, ports):
+        tun, rules = ports["tun"], ["table=1,priority=1,actions=drop",
+                                    "table=2,priority=1,actions=drop"]
+        for port in ("a", "b"):
+            rules += [f"table=0,in_port={ports[port]},tcp,actions=ct(table=1,zone=1)",
+                      f"table=1,in_port={ports[port]},priority=9,ct_state=+trk+est-inv,tcp,"
+                      f"actions=output:{tun}",
+                      f"table=2,priority=9,ct_state=+trk+est-inv,tcp,dl_dst={MAC[port]},"
+                      f"actions=output:{ports[port]}"]
+        return rules + [
+            f"table=0,in_port={tun},tcp,actions=ct(table=2,zone=2)",
+            f"table=1,in_port={ports['a']},priority=8,ct_state=+trk+new,{SERVICE},"
+            f"actions=ct(commit,zone=1),output:{tun}",
+            f"table=2,priority=8,ct_state=+trk+new,{SERVICE},dl_dst={MAC['b']},"
+            f"actions=ct(commit,zone=2),output:{ports['b']}"]
+
+    def header(self):
+        """The outer headers as ovs-appctl dpctl writes them."""
+        inner = {"vxlan": f"vxlan(flags=0x8000000,vni={VNI:#x})", "geneve": f"geneve(vni={VNI:#x})"}
+        kind = {"vxlan": 4, "geneve": 5}[self.tunnel]
+        return (f"header(size=50,type={kind},eth(dst={MAC_THERE},src={MAC_HERE},dl_type=0x0800),"
+                f"ipv4(src={HERE},dst={THERE},proto=17,tos=0,ttl=64,frag=0x4000),"
+                f"udp(src=0,dst={UDP_PORT[self.tunnel]},csum=0x0),{inner[self.tunnel]})")
+
+    def ours(self):
+        out = f"tnl_push(tnl_port({self.tunnel}),{self.header()},out_port(u))"
+        tun = f"in_port({self.tunnel}),tunnel(tun_id={VNI:#x},src={THERE},dst={HERE})"
+        flows = [
+            (f"recirc_id(0),in_port(u),eth_type(0x0800),ipv4(dst={HERE},proto=17,frag=no),"
+             f"udp(dst={UDP_PORT[self.tunnel]})", f"tnl_pop({self.tunnel})"),
+            (f"recirc_id(0),{tun},{TCP}", "ct(zone=2),recirc(0x2)"),
+            (f"recirc_id(0x1),in_port(a),ct_state(+new+trk),{TCP},tcp(dst=80)",
+             f"ct(commit,zone=1),{out}"),
+            (f"recirc_id(0x2),{tun},ct_state(+new+trk),eth(dst={MAC['b']}),{TCP},tcp(dst=80)",
+             "ct(commit,zone=2),b")]
+        for port in ("a", "b"):
+            flows += [
+                (f"recirc_id(0),in_port({port}),{TCP}", "ct(zone=1),recirc(0x1)"),
+                (f"recirc_id(0x1),in_port({port}),ct_state(+est-inv+trk),{TCP}", out),
+                (f"recirc_id(0x2),{tun},ct_state(+est-inv+trk),eth(dst={MAC[port]}),{TCP}", port)]
+        return add(flows)

@@ -77,6 +77,8 @@ class Rig:
 
     def sample(self):
         """Millions per second."""
+        if self.pipeline.flush:
+            self.flush()
         res = self.load(f"{self.pipeline.command} {1000 * benchlib.SECONDS}")
         self.lost = res["lost"]
         if not res["per_s"]:
@@ -111,6 +113,9 @@ class Ours(Rig):
             except RuntimeError as e:
                 raise NotYet(f"{' '.join(args)}: {e}") from e
 
+    def flush(self):
+        self.run.ctl("conntrack", "flush")
+
 
 class Peer(Rig):
     listen = ("--listen",)
@@ -121,18 +126,22 @@ class Peer(Rig):
         self.ovs.bridge(ovs.BRIDGE)
         bridges = [ovs.BRIDGE, ovs.BRIDGE, ovs.UNDERLAY]
         if self.pipeline.tunnel:
-            self.ovs.underlay(self.pipeline.tunnel)
+            self.ovs.underlay()
         ports = {name: self.ovs.vhost(bridge, name, path)
                  for name, bridge, path in zip(self.names, bridges, self.sockets)}
         if self.pipeline.tunnel:
             ports["tun"] = self.ovs.tunnel(ovs.BRIDGE, "tun", self.pipeline.tunnel)
         self.ovs.flows(ovs.BRIDGE, self.pipeline.openflow(ports))
         if self.pipeline.tunnel:
-            self.ovs.flows(ovs.UNDERLAY, ["actions=NORMAL"])
+            self.ovs.flows(ovs.UNDERLAY, [f"in_port=LOCAL,actions=output:{ports['u']}",
+                                          f"in_port={ports['u']},actions=LOCAL"])
 
     def flows(self):
         for key, actions in self.pipeline.plain(self.ovs.datapath_ports()):
             self.ovs.datapath_flow(key, actions)
+
+    def flush(self):
+        self.ovs.ctl("dpctl/flush-conntrack")
 
 
 def rounds_of(pipeline, huge, order, n):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 
 import benchlib
+import odp_pipelines as pipes
 from benchlib import BACKEND_CPU, LOAD_CPU
 
 VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
@@ -41,7 +42,8 @@ class Ovs:
                 **other_config}
         self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".",
                    *[f"other_config:{k}={v}" for k, v in conf.items()])
-        self.daemon("vswitchd", VSWITCHD, f"unix:{self.sock}", f"--unixctl={self.ctl_sock}")
+        # In a network namespace of its own: its bridges are devices with addresses
+        self.daemon("vswitchd", "unshare", "-n", VSWITCHD, f"unix:{self.sock}", f"--unixctl={self.ctl_sock}")
         benchlib.wait_for(lambda: os.path.exists(self.ctl_sock), "ovs-vswitchd", self.child)
 
     def daemon(self, name, *argv):
@@ -65,6 +67,19 @@ class Ovs:
         """A port that connects to the load's socket; its OpenFlow number."""
         self.vsctl("add-port", bridge, name, "--", "set", "Interface", name,
                    "type=dpdkvhostuserclient", f"options:vhost-server-path={path}", *more)
+        return int(self.vsctl("get", "Interface", name, "ofport"))
+
+    def underlay(self):
+        """A bridge with an address of its own; what the tunnels send goes to the port that it gets."""
+        self.bridge(UNDERLAY, f'other_config:hwaddr="{pipes.MAC_HERE}"')
+        inside = ["nsenter", "-t", str(self.child.pid), "-n", "ip"]
+        self.tool(*inside, "address", "add", f"{pipes.HERE}/24", "dev", UNDERLAY)
+        self.tool(*inside, "link", "set", UNDERLAY, "up")
+        self.ctl("tnl/neigh/set", UNDERLAY, pipes.THERE, pipes.MAC_THERE)
+
+    def tunnel(self, bridge, name, kind):
+        self.vsctl("add-port", bridge, name, "--", "set", "Interface", name, f"type={kind}",
+                   f"options:remote_ip={pipes.THERE}", f"options:key={pipes.VNI}")
         return int(self.vsctl("get", "Interface", name, "ofport"))
 
     def flows(self, bridge, lines):
