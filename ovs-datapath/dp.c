@@ -13,6 +13,7 @@
 #include "emc.h"
 #include "flow.h"
 #include "recirc.h"
+#include "track.h"
 
 #define DEFERRED_MANY 4096u
 #define WORKERS_MAX 256u
@@ -174,6 +175,7 @@ void odp_destroy(struct odp *dp)
 	for (uint32_t no = 0; dp->port && no < dp->port_top; no++)
 		odp_port_del(odp_port_by_no(dp, no));
 	odp_bridge_destroy(dp->bridge);
+	odp_ct_destroy(dp->ct);
 	if (dp->control)
 		odp_flow_flush(dp, NULL);
 	if (dp->deferred)
@@ -197,6 +199,7 @@ void odp_tick(struct odp *dp)
 			odp_port_caps_changed(odp_port_by_no(dp, no));
 	odp_flows_sample(dp, now_ns);
 	odp_bridge_tick(dp, now_ns);
+	odp_track_tick(dp);
 	odp_classifier_tick(dp);
 	odp_reclaim(dp);
 }

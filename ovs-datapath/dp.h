@@ -33,6 +33,7 @@
 #define HANDOVER_RING 1024u // packets that wait for one transmit queue's worker
 
 struct odp_bridge;
+struct odp_ct;
 struct odp_subtable;
 struct odp_subtables;
 struct odp_emc;
@@ -219,6 +220,8 @@ struct odp_worker {
 	struct odp_lane *sent; // lanes to notify at the end of the turn
 	unsigned idle_arms; // arms since a packet moved
 	bool upcalled; // in this turn
+	bool tracks; // inside the connection table: track.h
+	uint64_t now_ms; // of this turn; 0: not read yet
 
 	/* Written by control, read by this worker. */
 	_Atomic(struct odp_pw *) *pw; // owned; by port number
@@ -262,6 +265,8 @@ struct odp {
 	unsigned n_deferred, deferred_size;
 
 	struct odp_bridge *bridge; // owned
+	struct odp_ct
+		*ct; // owned; NULL until a flow tracks connections; workers know by its actions
 	uint32_t sample_cursor; // flow to sample next
 	uint32_t upcall_cursor; // port to serve first
 	_Atomic bool upcall_flag; // control was told

@@ -10,6 +10,7 @@
 #include "classifier.h"
 #include "dpu_clock.h"
 #include "extract.h"
+#include "track.h"
 #include "tx.h"
 
 #define POLL_MAX 512u // packets in one call
@@ -256,6 +257,7 @@ unsigned odp_upcall_poll(struct odp *dp)
 	}
 	dp->upcall_cursor = no;
 	odp_lanes_flush(dp->control);
+	odp_track_leave(dp->control);
 	odp_reclaim_if_many(dp);
 	if (idle < dp->port_top)
 		signal_control(dp);

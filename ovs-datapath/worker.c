@@ -10,6 +10,7 @@
 #include "emc.h"
 #include "extract.h"
 #include "recirc.h"
+#include "track.h"
 #include "tx.h"
 #include "upcall.h"
 
@@ -371,6 +372,8 @@ unsigned odp_worker_turn(struct odp_worker *w)
 
 	if (unlikely(!odp_emc_fits(w->emc, v)))
 		forget(w, v);
+	if (unlikely(w->tracks))
+		odp_track_turn(w);
 	for (unsigned i = 0; i < w->n_live; i++) {
 		unsigned got = poll_rxq(w, v, &w->rxq[i]);
 
@@ -411,6 +414,7 @@ bool odp_worker_arm(struct odp_worker *w)
 	atomic_store_explicit(&w->asleep, true, memory_order_seq_cst);
 	if (idle && !atomic_load_explicit(&w->handed, memory_order_seq_cst)) {
 		w->idle_arms++;
+		odp_track_leave(w);
 		return true;
 	}
 	odp_worker_disarm(w);

@@ -226,6 +226,13 @@ struct odp_stats {
 };
 void odp_stats(const struct odp *dp, struct odp_stats *out);
 
+/*
+ * The connection table (odp_ct.h); NULL while no flow has tracked connections. Control thread: only
+ * what odp_ct.h says is for that.
+ */
+struct odp_ct;
+struct odp_ct *odp_conntrack(struct odp *dp);
+
 /* ---- text, in the syntax of "ovs-appctl dpctl" (dpctl.c) ---- */
 
 /*

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Life of the connection table, and of workers inside it. */
+#include "track.h"
+
+#include "dpu_clock.h"
+#include "odp_flow.h"
+
+#define SWEEP_TURN 32u // connections that a worker looks at between two turns
+#define SWEEP_TICK 65536u
+
+int odp_track_init(struct odp *dp)
+{
+	struct odp_ct_conf conf = {
+		.max_conns = dp->conf.ct_conns ? dp->conf.ct_conns : ODP_CT_CONNS,
+		.n_workers = dp->conf.n_workers + 1, // the control thread handles packets, too
+		.seed = { dp->seed.mul, dp->seed.start },
+	};
+
+	return dp->ct ? 0 : odp_ct_create(&conf, &dp->ct);
+}
+
+struct odp_ct *odp_conntrack(struct odp *dp)
+{
+	return dp->ct;
+}
+
+void odp_track_read_clock(struct odp_worker *w)
+{
+	w->now_ms = dpu_now_ns() / 1000000 + 1; // 0 means: not read yet
+}
+
+void odp_track_turn(struct odp_worker *w)
+{
+	w->now_ms = 0;
+	odp_ct_quiescent(w->dp->ct, w->idx);
+	(void)odp_ct_sweep(w->dp->ct, w->idx, SWEEP_TURN, odp_track_now_ms(w));
+}
+
+void odp_track_leave(struct odp_worker *w)
+{
+	if (!w->tracks)
+		return;
+	w->tracks = false;
+	w->now_ms = 0;
+	odp_ct_offline(w->dp->ct, w->idx);
+}
+
+void odp_track_tick(struct odp *dp)
+{
+	struct odp_worker *w = dp->control;
+
+	if (!dp->ct)
+		return;
+	(void)odp_track_enter(w);
+	(void)odp_ct_sweep(dp->ct, w->idx, SWEEP_TICK, odp_track_now_ms(w));
+	odp_track_leave(w);
+}
