@@ -233,6 +233,23 @@ void odp_ct_track(
 	}
 }
 
+bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint64_t now_ms)
+{
+	struct odp_conn *c;
+	unsigned dir;
+
+	if (p->flags || odp_ct_icmp_is_error(&p->key))
+		return false;
+	c = odp_ct_find(ct, &ct->workers[worker], &p->key, ct_hash(ct, &p->key), now_ms, &dir);
+	if (!c)
+		return false;
+	// As in track_conn()
+	p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
+	odp_ct_fill(ct, c, dir, p);
+	set_state(c, dir, p);
+	return true;
+}
+
 bool odp_ct_ref_valid(struct odp_ct_ref ref)
 {
 	return ref.conn && atomic_load_explicit(&ref.conn->gen, memory_order_acquire) == ref.gen;
