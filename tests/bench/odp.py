@@ -8,6 +8,7 @@ import os
 
 import benchlib
 import net
+import odp_curves
 import odp_pipelines as pipes
 import odp_rigs
 import ovs
@@ -68,6 +69,11 @@ CASES = {
     "odp-ct-new": case(pipes.NewConnections("short"), "Mconn/s"),
     "odp-vxlan-ct": case(pipes.Tunnel("vxlan", "conns 1000", 1000)),
     "odp-geneve-ct": case(pipes.Tunnel("geneve", "conns 1000", 1000)),
+    "odp-flows-curve": odp_curves.curve(pipes.Megaflows("flows"), "flows"),
+    "odp-ct-curve": odp_curves.curve(pipes.Conntrack("conns"), "conns"),
+    "odp-latency": odp_curves.latency(pipes.Pipeline("flows 1")),
+    "odp-latency-10k": odp_curves.latency(pipes.Megaflows("flows 5000")),
+    "odp-latency-ct": odp_curves.latency(pipes.Conntrack("conns 1000", 1000)),
     "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER),
     "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER),
 }

@@ -134,7 +134,9 @@ static void put_conn(uint8_t *f, enum frame_port p, uint32_t i)
 
 void frame_gen_start(struct frame_gen *g, enum frame_kind kind, uint32_t n)
 {
-	uint32_t first = kind == FRAME_SHORT ? g->next[0] : 0;
+	uint32_t first = kind == FRAME_SHORT   ? g->next[0]
+			 : kind == FRAME_SETUP ? g->opened
+					       : 0;
 
 	g->kind = kind;
 	g->n = kind == FRAME_SHORT ? UINT32_MAX : n;
@@ -212,6 +214,7 @@ bool frame_next(struct frame_gen *g, enum frame_port p, uint8_t *f)
 	s = step_after(g->kind, p, f[47]);
 	if (!s) {
 		g->done++;
+		g->opened += g->kind == FRAME_SETUP;
 		return frame_first(g, p, f);
 	}
 	t = (struct tuple){ get32(f + 30), get32(f + 26), (uint16_t)get32(f + 34),

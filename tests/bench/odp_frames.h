@@ -26,9 +26,10 @@ struct frame_gen {
 	uint32_t n; // flows or connections; SETUP and SHORT: where to stop
 	uint32_t next[2]; // of port a and b; SETUP and SHORT: [0] the next connection
 	uint64_t done; // connections that went through all their steps
+	uint32_t opened; // by SETUP, in all
 };
 
-/* Begin: the cursor stands at the first flow or, for SHORT, where it stood. */
+/* Begin with the first flow; SETUP behind what it opened before, SHORT where it stood. */
 void frame_gen_start(struct frame_gen *g, enum frame_kind kind, uint32_t n);
 /* The first frame of a port at `f` (FRAME_LEN bytes). False: none is to be sent from there. */
 bool frame_first(struct frame_gen *g, enum frame_port p, uint8_t *f);

@@ -5,7 +5,7 @@
  * one, the tunnel's uplink, which sends everything back. Commands come on stdin, one answer in JSON
  * for each goes to stdout:
  *   flows N MS | conns N MS     packets per second over N flows or connections
- *   setup N                     open N connections
+ *   setup N                     open connections until there are N
  *   short MS                    connections per second that begin and end
  *   latency flows|conns N MS PPS   at that rate, percentiles in nanoseconds
  */
@@ -43,6 +43,7 @@ struct load {
 	uint16_t n_ports;
 	struct frame_gen gen;
 	struct drv_hist hist;
+	uint64_t since; // what was sent before does not count there
 };
 
 /* ---- ports ---- */
@@ -201,10 +202,10 @@ static void run_setup(struct load *l, uint32_t n)
 	uint64_t last = dpu_now_ns(), start = last;
 
 	begin(l, FRAME_SETUP, n);
-	while (l->gen.done < n && dpu_now_ns() - last < STUCK_NS)
+	while (l->gen.opened < n && dpu_now_ns() - last < STUCK_NS)
 		if (turn_all(l))
 			last = dpu_now_ns();
-	printf("{\"done\": %lu, \"seconds\": %.3f}\n", l->gen.done,
+	printf("{\"done\": %u, \"seconds\": %.3f}\n", l->gen.opened,
 		(double)(dpu_now_ns() - start) / 1e9);
 }
 
@@ -222,7 +223,8 @@ static void take_stamped(struct load *l, uint16_t p)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		memcpy(&sent, rte_pktmbuf_mtod_offset(pkts[i], void *, FRAME_STAMP), 8);
-		drv_hist_add(&l->hist, now - sent);
+		if (sent >= l->since && sent <= now)
+			drv_hist_add(&l->hist, now - sent);
 	}
 	l->lane[p].rx += n;
 	rte_pktmbuf_free_bulk(pkts, n);
@@ -253,7 +255,7 @@ static void run_latency(struct load *l, enum frame_kind kind, uint32_t n, uint64
 	drain(l);
 	frame_gen_start(&l->gen, kind, n);
 	memset(&l->hist, 0, sizeof(l->hist));
-	start = rte_rdtsc();
+	l->since = start = rte_rdtsc();
 	end = start + rte_get_tsc_hz() / 1000 * ms;
 	while (rte_rdtsc() < end) {
 		for (uint16_t p = 0; p < l->n_ports; p++)

@@ -75,11 +75,11 @@ class Rig:
         if done < n * 0.999:
             raise RuntimeError(f"{done} of {n} connections open")
 
-    def sample(self):
+    def sample(self, command=None):
         """Millions per second."""
         if self.pipeline.flush:
             self.flush()
-        res = self.load(f"{self.pipeline.command} {1000 * benchlib.SECONDS}")
+        res = self.load(f"{command or self.pipeline.command} {1000 * benchlib.SECONDS}")
         self.lost = res["lost"]
         if not res["per_s"]:
             raise RuntimeError("nothing passes")
