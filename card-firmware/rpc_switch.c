@@ -244,7 +244,8 @@ static void list_flow(const struct odp_flow_info *f, void *arg)
 	l->left--;
 	key = malloc(FLOW_TEXT);
 	actions = actions_text(l->dp, f->actions, f->actions_len, ODP_PORTS_BY_NUMBER);
-	if (!key || !actions || odp_key_format(l->dp, &f->key, &f->mask, key, FLOW_TEXT) < 0)
+	if (!key || !actions ||
+		odp_key_format(l->dp, &f->key, &f->mask, ODP_PORTS_BY_NUMBER, key, FLOW_TEXT) < 0)
 		l->failed = true;
 	else
 		append(l, json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)f->id,
@@ -408,29 +409,11 @@ static int canon_mac(json_t *params)
 	return json_object_set_new(params, "mac", json_string(text)) ? -ENOMEM : 0;
 }
 
-/*
- * A port as the store names it: by name, because its number may be another one after a restart. By
- * number only where the name would be read as something else.
- */
-static void port_word(struct card *c, uint32_t no, char *out, size_t size)
-{
-	static const char *const words[] = { "drop", "pop_vlan", "userspace" };
-	struct odp_port *port = odp_port_by_no(c->dp, no);
-	const char *name = port ? odp_port_name(port) : "0";
-	bool plain = name[0] < '0' || name[0] > '9';
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		plain = plain && strncmp(name, words[i], strlen(words[i])) != 0;
-	if (plain)
-		snprintf(out, size, "%s", name);
-	else
-		snprintf(out, size, "%u", no);
-}
-
+/* Ports by name in what is stored: their numbers may be other ones after a restart. */
 static int canon_key(struct card *c, json_t *params, struct card_error *e)
 {
 	struct odp_key key, mask;
-	char *text, *rest, port[64];
+	char *text;
 	int ret = parse_flow(c, params, &key, &mask, e);
 
 	if (ret)
@@ -438,14 +421,9 @@ static int canon_key(struct card *c, json_t *params, struct card_error *e)
 	text = malloc(FLOW_TEXT);
 	if (!text)
 		return -ENOMEM;
-	ret = odp_key_format(c->dp, &key, &mask, text, FLOW_TEXT);
-	rest = ret < 0 ? NULL : strchr(text, ')');
-	if (rest && mask.in_port == UINT32_MAX && !strncmp(text, "in_port(", 8)) {
-		port_word(c, key.in_port, port, sizeof(port));
-		ret = json_object_set_new(params, "flow", json_sprintf("in_port(%s%s", port, rest));
-	} else if (rest) {
+	ret = odp_key_format(c->dp, &key, &mask, ODP_PORTS_BY_NAME, text, FLOW_TEXT);
+	if (ret >= 0)
 		ret = json_object_set_new(params, "flow", json_string(text));
-	}
 	free(text);
 	return ret < 0 ? -ENOMEM : 0;
 }

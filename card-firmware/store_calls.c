@@ -133,7 +133,8 @@ static bool uses_port(const json_t *call, const char *port)
 		return !strcmp(card_arg_str(params, "port", ""), port);
 	if (card_call_method(call) != card_method_at(CARD_M_flow_add))
 		return false;
-	if (!strncmp(flow, "in_port(", 8) && !strncmp(flow + 8, port, n) && flow[8 + n] == ')')
+	at = strstr(flow, "in_port(");
+	if (at && !strncmp(at + 8, port, n) && at[8 + n] == ')')
 		return true;
 	for (at = card_arg_str(params, "actions", ""); *at; at += strcspn(at, ",")) {
 		at += *at == ',';

@@ -71,11 +71,14 @@ static bool eth_ok(const struct flow *f)
 }
 
 /* One tag: its bits are matched where it is known whether there is one. */
-static bool tag_ok(dpu_be16 tci, dpu_be16 tci_mask, dpu_be16 tpid_mask, bool *present)
+static bool tag_ok(
+	dpu_be16 tci, dpu_be16 tci_mask, dpu_be16 tpid, dpu_be16 tpid_mask, bool *present)
 {
-	uint16_t k = dpu_be16_get(tci), m = dpu_be16_get(tci_mask);
+	uint16_t k = dpu_be16_get(tci), m = dpu_be16_get(tci_mask), type = dpu_be16_get(tpid);
 
 	*present = k & m & ODP_VLAN_PRESENT;
+	if (ANY(tpid_mask) && (!ALL(tpid_mask) || (type != 0x8100 && type != 0x88a8)))
+		return false;
 	if (m == 0)
 		return !ANY(tpid_mask);
 	if (!(m & ODP_VLAN_PRESENT))
@@ -88,8 +91,8 @@ static bool vlan_ok(const struct flow *f)
 	const struct odp_key *k = f->k, *m = f->m;
 	bool outer, inner;
 
-	if (!tag_ok(k->vlan_tci, m->vlan_tci, m->vlan_tpid, &outer) ||
-		!tag_ok(k->cvlan_tci, m->cvlan_tci, m->cvlan_tpid, &inner))
+	if (!tag_ok(k->vlan_tci, m->vlan_tci, k->vlan_tpid, m->vlan_tpid, &outer) ||
+		!tag_ok(k->cvlan_tci, m->cvlan_tci, k->cvlan_tpid, m->cvlan_tpid, &inner))
 		return false;
 	return outer || (!ANY(m->cvlan_tci) && !ANY(m->cvlan_tpid));
 }
@@ -140,7 +143,7 @@ static bool l4_ok(const struct flow *f)
 		return false;
 	switch (f->proto) {
 	case IPPROTO_TCP:
-		return true;
+		return dpu_be16_get(m->tcp_flags) <= 0x0fff;
 	case IPPROTO_UDP:
 	case IPPROTO_SCTP:
 		return !ANY(m->tcp_flags);
@@ -177,6 +180,34 @@ static bool ct_ok(const struct flow *f)
 	return f->type == 0x86dd;
 }
 
+/* Options one behind the other, RFC 8926, section 3.5; their lengths are matched exactly. */
+static bool opts_ok(const struct odp_key_tnl *k, const struct odp_key_tnl *m)
+{
+	unsigned at = 0, len = k->opts_len;
+
+	if (m->opts_len != 0xff || len > ODP_TNL_OPTS)
+		return false;
+	while (at < len) {
+		if (len - at < 4 || m->opts[at + 3] != 0xff || k->opts[at + 3] > 31)
+			return false;
+		unsigned all = 4 + k->opts[at + 3] * 4u;
+
+		if (all > len - at)
+			return false;
+		at += all;
+	}
+	return true;
+}
+
+/* That there is no tunnel, and nothing else about it. */
+static bool only_family(const struct odp_key_tnl *m)
+{
+	struct odp_key_tnl rest = *m;
+
+	rest.family = 0;
+	return !any(&rest, sizeof(rest));
+}
+
 static bool tnl_ok(const struct flow *f)
 {
 	const struct odp_key_tnl *k = &f->k->tnl, *m = &f->m->tnl;
@@ -184,10 +215,9 @@ static bool tnl_ok(const struct flow *f)
 
 	if (!any(m, sizeof(*m)))
 		return true;
-	if (m->family != 0xff || (k->family != 0 && k->family != 4 && k->family != 6))
-		return false;
-	if (m->opts_len != 0 &&
-		(m->opts_len != 0xff || k->opts_len > ODP_TNL_OPTS || k->opts_len % 4 != 0))
+	if (m->family != 0xff || (k->family != 4 && k->family != 6))
+		return k->family == 0 && m->family == 0xff && only_family(m);
+	if ((m->flags & ~0xfu) || (m->opts_len && !opts_ok(k, m)))
 		return false;
 	if (k->family == 4 &&
 		any((const uint8_t *)&m->ipv6 + sizeof(m->ipv4), sizeof(m->ipv6) - sizeof(m->ipv4)))

@@ -233,17 +233,21 @@ void odp_stats(const struct odp *dp, struct odp_stats *out);
 struct odp_ct;
 struct odp_ct *odp_conntrack(struct odp *dp);
 
-/* ---- text, in the syntax of "ovs-appctl dpctl" (dpctl.c) ---- */
+/* ---- text, in the syntax of "ovs-appctl dpctl" (key_text.c, act_text.c) ---- */
 
-/*
- * "in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Length or -ENOSPC.
- */
-int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask, char *buf,
-	size_t size);
 enum odp_port_text { ODP_PORTS_BY_NUMBER, ODP_PORTS_BY_NAME };
+/*
+ * "recirc_id(0),in_port(2),eth(src=..,dst=..),eth_type(0x0800),ipv4(..)" and "2,3" / "drop". Of a
+ * key and mask that odp_flow_put() takes. Length or -ENOSPC.
+ */
+int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
+	enum odp_port_text ports, char *buf, size_t size);
 int odp_actions_format(struct odp *dp, const struct odp_act *list, size_t len,
 	enum odp_port_text ports, char *buf, size_t size);
-/* 0, or -EINVAL with *err_at the offset of what could not be read. */
+/*
+ * 0, or -EINVAL with *err_at the offset of what could not be read. A key that does not say
+ * otherwise is of packets that have not recirculated.
+ */
 int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct odp_key *mask,
 	size_t *err_at);
 /* The same; *out is emptied first. -ENOMEM, -E2BIG as out->err says. */

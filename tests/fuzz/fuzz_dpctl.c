@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (odp_key_parse(dp, text, &k, &m, &at) == 0) {
 		// Only what a flow table would take is printed in full.
 		if (odp_flow_put(dp, &k, &m, NULL, 0, true, "operator", NULL) == 0) {
-			if (odp_key_format(dp, &k, &m, printed, sizeof(printed)) < 0 ||
+			if (odp_key_format(dp, &k, &m, ODP_PORTS_BY_NUMBER, printed,
+				    sizeof(printed)) < 0 ||
 				odp_key_parse(dp, printed, &k2, &m2, &at) < 0 ||
 				memcmp(&m, &m2, sizeof(m)) != 0)
 				abort();

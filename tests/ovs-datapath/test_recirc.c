@@ -142,10 +142,12 @@ static void own_flows(void **state)
 static void miss_keeps_metadata(void **state)
 {
 	static struct setup s;
-	struct odp_meta meta = { .map = ODP_KEY_BITS(skb_mark) | ODP_KEY_BITS(tnl.id) };
+	struct odp_meta meta = { .map = ODP_KEY_BITS(skb_mark) | ODP_KEY_BITS(tnl.id) |
+					ODP_KEY_BITS(tnl.family) };
 
 	(void)state;
 	setup(&s);
+	meta.key.tnl.family = 4;
 	meta.key.in_port = 1;
 	meta.key.skb_mark = 9;
 	for (unsigned i = 0; i < 2; i++) {
@@ -160,6 +162,7 @@ static void miss_keeps_metadata(void **state)
 
 	k.tnl.id = dpu_be64_put(1);
 	memset(&mask.tnl.id, 0xff, sizeof(mask.tnl.id));
+	k.tnl.family = 4;
 	mask.tnl.family = 0xff;
 	assert_int_equal(fake_put(s.dp, &k, &mask, "2", false, NULL), 0);
 	assert_int_equal(odp_upcall_poll(s.dp), 2);
