@@ -282,7 +282,7 @@ bool odp_ct_move(struct ct_worker *w, struct odp_conn *c, uint32_t old, uint32_t
 
 /* ICMP errors (ct_icmp.c). */
 bool odp_ct_icmp_is_error(const struct odp_ct_key *key);
-/* Tuple of the embedded packet, and where its layer 4 is from p->l4 on. False: cut, or none. Pure. */
+/* Tuple of the embedded packet; its layer 4 is at l4 + *l4_off. False: cut, or none. Pure. */
 bool odp_ct_icmp_inner(const struct odp_ct_pkt *p, struct odp_ct_key *inner, size_t *l4_off);
 /* Tuple that answers to `key` carry. */
 void odp_ct_key_reverse(const struct odp_ct_key *key, struct odp_ct_key *out);

@@ -8,9 +8,10 @@
  * somebody who sees both directions but not what was lost behind him.
  *
  *   seq <= max_end[from]                 no more than the peer has room for
- *   end >= end[from] - max_win[to]       not older than what the peer may still lack
+ *   end >= end[from] - max_win[to]       not older than what the peer may still lack,
+ *       or ack[to]                       which is all from where it stands
  *   ack <= end[to]                       nothing is acknowledged that was not sent
- *   ack >= end[to] - max(max_win[from], 66000)
+ *   ack >= end[to] - max_win[from] - 66000
  *
  * The last bound holds for duplicate acknowledgements with SACK, too: what is unacknowledged is
  * within the largest window that the acknowledging side ever offered.
@@ -25,7 +26,7 @@
 #define URG 0x20u
 
 #define SCALE_MAX 14u // RFC 7323, section 2.3
-#define ACK_SLACK 66000u
+#define WIN_SLACK 66000u // a segment that begins within a window ends that much behind it
 
 enum { H_NONE, H_SYN, H_OPEN, H_FIN, H_DONE, HALVES };
 
@@ -187,17 +188,19 @@ static uint32_t offer(const struct seg *s, uint32_t st, unsigned side)
 static bool in_window(const struct odp_conn *c, const struct seg *s, unsigned from)
 {
 	const struct ct_peer *me = &c->tcp[from], *to = &c->tcp[!from];
-	uint32_t my_win = CT_GET(me->max_win), to_end = CT_GET(to->end);
+	uint32_t my_win = CT_GET(me->max_win), to_win = CT_GET(to->max_win);
+	uint32_t to_end = CT_GET(to->end);
 
 	if (my_win == 0) // its first segment; it answers to what was seen of the other one
 		return !(s->flags & ACK) || !after(s->ack, to_end);
-	if (after(s->seq, CT_GET(me->max_end)) ||
-		after(CT_GET(me->end) - CT_GET(to->max_win), s->end))
+	if (after(s->seq, CT_GET(me->max_end)))
+		return false;
+	if (after(CT_GET(me->end) - (to_win ? to_win : WIN_SLACK), s->end) &&
+		(to_win == 0 || after(CT_GET(to->ack), s->end)))
 		return false;
 	if (!(s->flags & ACK))
 		return true;
-	return !after(s->ack, to_end) &&
-	       !after(to_end - (my_win > ACK_SLACK ? my_win : ACK_SLACK), s->ack);
+	return !after(s->ack, to_end) && !after(to_end - my_win - WIN_SLACK, s->ack);
 }
 
 static void raise(_Atomic uint32_t *a, uint32_t v)
@@ -294,6 +297,13 @@ static bool acks_syn(const struct odp_conn *c, const struct seg *s, unsigned fro
 	return s->flags & ACK && s->ack - least <= CT_GET(c->tcp[!from].end) - least;
 }
 
+static uint32_t assured(uint32_t st)
+{
+	bool is = CT_ST(st) == ODP_CT_TCP_ESTABLISHED && st & CT_ST_REPLIED;
+
+	return is ? st | CT_ST_ASSURED : st;
+}
+
 /* RST: RFC 5961, section 3.2. */
 static enum ct_verdict on_rst(
 	const struct odp_conn *c, uint32_t st, const struct seg *s, unsigned from, uint32_t *new)
@@ -319,10 +329,12 @@ static enum ct_verdict on_syn(struct odp_conn *c, uint32_t st, const struct odp_
 {
 	struct ct_peer *me = &c->tcp[from], *to = &c->tcp[!from];
 	unsigned h = half(st, from), other = half(st, !from), sc;
-	bool again = h == H_SYN && s->end == CT_GET(me->end);
+	bool again = h != H_NONE && s->end == CT_GET(me->end);
 
-	// RFC 5961, section 4: the peer answers with a challenge.
-	if ((h != H_NONE && h != H_SYN) || (h == H_SYN && !again && other != H_NONE))
+	// RFC 5961, section 4: the peer answers with a challenge. When both open at once, a SYN
+	// that was acknowledged comes again to acknowledge the other one.
+	if (h > H_OPEN || (h == H_OPEN && !(again && other == H_SYN)) ||
+		(h == H_SYN && !again && other != H_NONE))
 		return CT_IGNORED;
 	if (!scale_read(p, s, &sc) || (s->flags & ACK && other == H_SYN && !acks_syn(c, s, from)))
 		return CT_INVALID;
@@ -341,13 +353,14 @@ static enum ct_verdict on_syn(struct odp_conn *c, uint32_t st, const struct odp_
 	// Scaling is in force only if both SYNs have it: RFC 7323, section 2.2.
 	if (other != H_NONE && !(st & HAS_SCALE(0) && st & HAS_SCALE(1)))
 		st &= ~(0xffu << SCALE_SHIFT(0) | HAS_SCALE(0) | HAS_SCALE(1));
-	st = with_half(st, from, H_SYN);
+	if (h == H_NONE)
+		st = with_half(st, from, H_SYN);
 	if (s->flags & ACK && other == H_SYN) {
 		st = with_half(st, !from, H_OPEN);
 		CT_SET(me->ack, s->ack);
 		raise(&to->max_end, s->ack + win);
 	}
-	*new = named(st);
+	*new = assured(named(st));
 	return CT_OK;
 }
 
@@ -370,10 +383,7 @@ static enum ct_verdict on_ack(const struct odp_ct *ct, const struct odp_conn *c,
 		st = with_half(st, !from, H_DONE);
 	if (s->flags & FIN && half(st, from) < H_FIN)
 		st = with_half(st, from, H_FIN);
-	st = named(st);
-	if (CT_ST(st) == ODP_CT_TCP_ESTABLISHED && st & CT_ST_REPLIED)
-		st |= CT_ST_ASSURED;
-	*new = st;
+	*new = assured(named(st));
 	return CT_OK;
 }
 
