@@ -45,6 +45,18 @@ class Peer(net.Rig):
     def wait_backend(self, path):
         """It comes to the load, not the other way round."""
 
+    def go(self, bursts):
+        self.ovs.resume()
+        super().go(bursts)
+
+    def halt(self):
+        super().halt()
+        self.ovs.pause()
+
+    def close(self):
+        self.ovs.resume()
+        super().close()
+
 
 class TsoOurs(Ours, net.TsoOurs):
     pass
@@ -55,6 +67,17 @@ class TsoPeer(Peer, net.TsoOurs):
     options = {"userspace-tso-enable": "true"}
     # Open vSwitch 3.1 forgets the sender's segment size and takes what fits the port's MTU: 1448
     interface = ("mtu_request=1488",)
+
+    def open(self, packed, size, huge):
+        super().open(packed, size, huge)
+        self.ovs.pause()
+
+    def sample(self):
+        self.ovs.resume()
+        try:
+            return super().sample()
+        finally:
+            self.ovs.pause()
 
 
 def case(pipeline, unit="Mpps", starts=STARTS):

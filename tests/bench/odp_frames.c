@@ -134,9 +134,7 @@ static void put_conn(uint8_t *f, enum frame_port p, uint32_t i)
 
 void frame_gen_start(struct frame_gen *g, enum frame_kind kind, uint32_t n)
 {
-	uint32_t first = kind == FRAME_SHORT   ? g->next[0]
-			 : kind == FRAME_SETUP ? g->opened
-					       : 0;
+	uint32_t first = kind == FRAME_SHORT ? g->next[0] : kind == FRAME_SETUP ? g->opened : 0;
 
 	g->kind = kind;
 	g->n = kind == FRAME_SHORT ? UINT32_MAX : n;

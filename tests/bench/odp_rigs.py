@@ -70,16 +70,26 @@ class Rig:
             self.run.__exit__(type(e), e, None)
             raise
 
+    def resume(self):
+        pass
+
+    def pause(self):
+        """Take no CPU time until resume()."""
+
     def open_connections(self, n):
+        self.resume()
         done = self.load(f"setup {n}")["done"]
+        self.pause()
         if done < n * 0.999:
             raise RuntimeError(f"{done} of {n} connections open")
 
     def sample(self, command=None):
         """Millions per second."""
+        self.resume()
         if self.pipeline.flush:
             self.flush()
         res = self.load(f"{command or self.pipeline.command} {1000 * benchlib.SECONDS}")
+        self.pause()
         self.lost = res["lost"]
         if not res["per_s"]:
             raise RuntimeError("nothing passes")
@@ -87,7 +97,9 @@ class Rig:
 
     def latency(self, pps):
         """Percentiles in microseconds at this rate."""
+        self.resume()
         res = self.load(f"latency {self.pipeline.command} {1000 * benchlib.SECONDS} {pps:.0f}")
+        self.pause()
         return {"p50": res["p50_ns"] / 1e3, "p99": res["p99_ns"] / 1e3,
                 "p99.9": res["p999_ns"] / 1e3, "sent": res["sent"], "lost": res["lost"]}
 
@@ -140,8 +152,20 @@ class Peer(Rig):
         for key, actions in self.pipeline.plain(self.ovs.datapath_ports()):
             self.ovs.datapath_flow(key, actions)
 
+        self.pause()
+
+    def resume(self):
+        self.ovs.resume()
+
+    def pause(self):
+        self.ovs.pause()
+
     def flush(self):
         self.ovs.ctl("dpctl/flush-conntrack")
+
+    def close(self):
+        self.resume()
+        super().close()
 
 
 def rounds_of(pipeline, huge, order, n):

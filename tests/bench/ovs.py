@@ -6,6 +6,7 @@ Nothing of the system's own Open vSwitch is read or touched, and no service is s
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -45,6 +46,13 @@ class Ovs:
         # In a network namespace of its own: its bridges are devices with addresses
         self.daemon("vswitchd", "unshare", "-n", VSWITCHD, f"unix:{self.sock}", f"--unixctl={self.ctl_sock}")
         benchlib.wait_for(lambda: os.path.exists(self.ctl_sock), "ovs-vswitchd", self.child)
+
+    def pause(self):
+        """Its PMD thread polls with or without packets, on the CPU where ours is measured."""
+        self.child.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.child.send_signal(signal.SIGCONT)
 
     def daemon(self, name, *argv):
         self.child = self.run.start(self.env + list(argv), name)
