@@ -85,7 +85,7 @@ def case(pipeline, unit="Mpps", starts=STARTS):
 
 
 CASES = {
-    "odp-64-1flow": net.case(False, 64, (Ours, Peer), peer=PEER),
+    "odp-64-1flow": net.case(False, 64, (Ours, Peer), peer=PEER, starts=STARTS),
     "odp-64-10kflows": case(pipes.Megaflows("flows 5000")),
     "odp-ct-1": case(pipes.Conntrack("conns 1", 1)),
     "odp-ct-100k": case(pipes.Conntrack("conns 100000", 100000)),
@@ -97,6 +97,6 @@ CASES = {
     "odp-latency": odp_curves.latency(pipes.Pipeline("flows 1")),
     "odp-latency-10k": odp_curves.latency(pipes.Megaflows("flows 5000")),
     "odp-latency-ct": odp_curves.latency(pipes.Conntrack("conns 1000", 1000)),
-    "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER),
-    "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER),
+    "odp-1500": net.case(False, 1500, (Ours, Peer), peer=PEER, starts=STARTS),
+    "odp-tso-64k": net.case(False, 65214, (TsoOurs, TsoPeer), "GB/s", PEER, STARTS),
 }

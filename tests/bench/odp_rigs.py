@@ -95,6 +95,9 @@ class Rig:
             raise RuntimeError("nothing passes")
         return res["per_s"] / 1e6
 
+    def stages(self):
+        """Where packets were decided and what they cost, as the back-end counts it."""
+
     def latency(self, pps):
         """Percentiles in microseconds at this rate."""
         self.resume()
@@ -127,6 +130,9 @@ class Ours(Rig):
 
     def flush(self):
         self.run.ctl("conntrack", "flush")
+
+    def stages(self):
+        return json.loads(self.run.ctl("--json", "worker", "list"))
 
 
 class Peer(Rig):
@@ -163,19 +169,26 @@ class Peer(Rig):
     def flush(self):
         self.ovs.ctl("dpctl/flush-conntrack")
 
+    def stages(self):
+        self.resume()
+        res = self.ovs.stages()
+        self.pause()
+        return res
+
     def close(self):
         self.resume()
         super().close()
 
 
 def rounds_of(pipeline, huge, order, n):
-    """n rounds between both, started in that order, and what else was measured at the end."""
+    """n rounds between both, started in that order, and what both counted meanwhile."""
     rigs = {}
     try:
         for kind in order:
             rigs[kind] = kind(pipeline, huge)
         rounds = benchlib.paired(rigs[Ours].sample, rigs[Peer].sample, n)
-        return rounds, {kind.__name__.lower(): rig.lost for kind, rig in rigs.items()}
+        return rounds, {kind.__name__.lower(): {"lost": rig.lost, "stages": rig.stages()}
+                        for kind, rig in rigs.items()}
     finally:
         for rig in rigs.values():
             rig.close()
@@ -183,22 +196,23 @@ def rounds_of(pipeline, huge, order, n):
 
 def measure(name, pipeline, unit, starts):
     """Rounds of both; of the peer alone when our card refuses the pipeline."""
-    huge, rounds, lost = benchlib.hugepages(), [], []
+    huge, rounds, counted = benchlib.hugepages(), [], []
     for i in range(starts):
         order = (Ours, Peer)[::1 if i % 2 == 0 else -1]
         try:
-            more, less = rounds_of(pipeline, huge, order, -(-benchlib.ROUNDS // starts))
+            more, counts = rounds_of(pipeline, huge, order, -(-benchlib.ROUNDS // starts))
         except NotYet as e:
             return peer_alone(name, pipeline, unit, huge, str(e))
         rounds += more
-        lost.append(less)
-    return benchlib.result(name, unit, rounds, ovs.PEER, hugepages=huge, lost=lost)
+        counted.append(counts)
+    return benchlib.result(name, unit, rounds, ovs.PEER, hugepages=huge, counted=counted)
 
 
 def peer_alone(name, pipeline, unit, huge, error):
     rig = Peer(pipeline, huge)
     try:
         samples = [rig.sample() for _ in range(benchlib.ROUNDS)]
-        return benchlib.not_yet(name, unit, samples, ovs.PEER, error, hugepages=huge)
+        return benchlib.not_yet(name, unit, samples, ovs.PEER, error, hugepages=huge,
+                                counted={"peer": {"lost": rig.lost, "stages": rig.stages()}})
     finally:
         rig.close()

@@ -130,6 +130,8 @@ class Ovs:
 
     def stages(self):
         """Hits per table and cycles per packet of the PMD thread since it was asked last."""
-        text = self.ctl("dpif-netdev/pmd-stats-show")
+        text = self.ctl("dpif-netdev/pmd-stats-show").split("main thread")[0]
         self.ctl("dpif-netdev/pmd-stats-clear")
-        return text
+        return {what.strip(): float(value)
+                for what, value in re.findall(r"^  ([^:]+): ([\d.]+)", text, re.M)
+                if float(value)}
