@@ -15,8 +15,10 @@
 #include <stdlib.h>
 
 #include "dpu_alloc.h"
+#include "odp_meter.h"
 
 #define ETH_LEN 14u
+#define PARTS_MAX 8u // actions after which packets go on in groups, each on its own stack
 
 /* What packets are known to be. 0: unknown, or not there. */
 struct form {
@@ -29,7 +31,7 @@ struct form {
 
 struct check {
 	struct odp *dp;
-	unsigned outputs;
+	unsigned outputs, parts;
 };
 
 static bool is_ip(const struct form *f)
@@ -49,7 +51,9 @@ static bool has_tag(dpu_be16 key, dpu_be16 mask)
 
 static struct form form_of(const struct odp_key *key, const struct odp_key *mask)
 {
-	struct form f = { .eth = true };
+	// What is not said to begin otherwise begins with an Ethernet header.
+	struct form f = { .eth = (dpu_be32_get(key->packet_type) &
+					 dpu_be32_get(mask->packet_type)) == 0 };
 
 	if (has_tag(key->vlan_tci, mask->vlan_tci))
 		f.tags = has_tag(key->cvlan_tci, mask->cvlan_tci) ? 2 : 1;
@@ -83,10 +87,12 @@ static int check_set(const struct odp_act *a, const struct form *f)
 {
 	const struct odp_act_set *s = (const struct odp_act_set *)a;
 	struct odp_set_ipv6 v6;
-	bool ok = true;
+	bool ok = true, of_packet = s->field > ODP_SET_TUNNEL;
 
 	if (a->len < sizeof(*s) || s->size == 0 || s->size != odp_set_size(s->field) ||
 		a->len - sizeof(*s) != 2u * s->size)
+		return -EINVAL;
+	if (of_packet && !f->eth)
 		return -EINVAL;
 	switch ((enum odp_set_field)s->field) {
 	case ODP_SET_PRIORITY:
@@ -95,7 +101,6 @@ static int check_set(const struct odp_act *a, const struct form *f)
 	case ODP_SET_TUNNEL:
 		return check_tunnel(s);
 	case ODP_SET_ETH:
-		ok = f->eth;
 		break;
 	case ODP_SET_VLAN:
 		ok = f->tags > 0;
@@ -180,15 +185,25 @@ static int check_push_pop(const struct odp_act *a, struct form *f)
 		f->tags--;
 		return 0;
 	case ODP_ACT_PUSH_MPLS:
-		if (a->len != sizeof(*m) || !is_mpls(m->eth_type) || f->eth_type == 0)
+		if (a->len != sizeof(*m) || !is_mpls(m->eth_type) || f->eth_type == 0 || !f->eth)
 			return -EINVAL;
 		*f = (struct form){ .eth_type = m->eth_type, .tags = f->tags, .eth = f->eth };
 		return 0;
 	case ODP_ACT_POP_MPLS:
-		if (a->len != sizeof(*m) || !is_mpls(f->eth_type) || m->eth_type == 0)
+		if (a->len != sizeof(*m) || !is_mpls(f->eth_type) || m->eth_type == 0 || !f->eth)
 			return -EINVAL;
 		// Nothing is known of what the last label hid.
 		f->eth_type = is_mpls(m->eth_type) ? m->eth_type : 0;
+		return 0;
+	case ODP_ACT_PUSH_ETH:
+		if (a->len != sizeof(struct odp_act_eth) || f->eth)
+			return -EINVAL;
+		f->eth = true;
+		return 0;
+	case ODP_ACT_POP_ETH:
+		if (a->len != sizeof(*a) || !f->eth || f->tags > 0 || f->eth_type == 0)
+			return -EINVAL;
+		f->eth = false;
 		return 0;
 	default:
 		return -EINVAL;
@@ -206,12 +221,20 @@ static int check_u32(const struct odp_act *a)
 		return u->v >= ETH_LEN ? 0 : -EINVAL;
 	case ODP_ACT_DROP:
 		return u->v < ODP_DROP_COUNT ? 0 : -EINVAL;
+	case ODP_ACT_METER:
+		return u->v < ODP_METERS ? 0 : -EINVAL;
 	default:
 		return 0;
 	}
 }
 
 /* ---- lists ---- */
+
+/* The record that the first `left` bytes begin with, when it is whole. */
+static bool whole(const struct odp_act *a, size_t left)
+{
+	return left >= sizeof(*a) && a->len >= sizeof(*a) && a->len <= left;
+}
 
 static int check_list(
 	struct check *c, const struct odp_act *list, size_t len, struct form f, unsigned depth);
@@ -228,7 +251,39 @@ static int check_nested(
 	return check_list(c, list, len, *f, depth + 1);
 }
 
-/* Any action but those that change what is known of the packet; `last`: of its list. */
+/* Two lists, of which each packet takes one. */
+static int check_pkt_len(
+	struct check *c, const struct odp_act *a, const struct form *f, unsigned depth)
+{
+	size_t head = sizeof(struct odp_act_u32), left = a->len - head;
+	const struct odp_act *in = odp_act_end(a, head);
+
+	if (a->len < head || depth == ODP_ACT_DEPTH_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!whole(in, left) || in->type != ODP_ACT_LIST || in->len % 8)
+			return -EINVAL;
+		int ret = check_nested(c, in, f, depth + 1);
+
+		if (ret < 0)
+			return ret;
+		left -= in->len;
+		in = odp_act_next(in);
+	}
+	return left == 0 ? 0 : -EINVAL;
+}
+
+static int check_hash(struct check *c, const struct odp_act *a, const struct form *f)
+{
+	const struct odp_act_hash *h = (const struct odp_act_hash *)a;
+
+	if (a->len != sizeof(*h) || h->alg > ODP_HASH_SYM_L4 || !f->eth || c->parts == PARTS_MAX)
+		return -EINVAL;
+	c->parts++;
+	return 0;
+}
+
+/* `last`: of its list. */
 static int check_one(
 	struct check *c, const struct odp_act *a, struct form *f, unsigned depth, bool last)
 {
@@ -243,22 +298,27 @@ static int check_one(
 	case ODP_ACT_POP_VLAN:
 	case ODP_ACT_PUSH_MPLS:
 	case ODP_ACT_POP_MPLS:
+	case ODP_ACT_PUSH_ETH:
+	case ODP_ACT_POP_ETH:
 		return check_push_pop(a, f);
+	case ODP_ACT_DEC_TTL:
+		return is_ip(f) && f->eth ? check_nested(c, a, f, depth) : -EINVAL;
 	case ODP_ACT_CLONE:
+	case ODP_ACT_SAMPLE:
 		return check_nested(c, a, f, depth);
+	case ODP_ACT_CHECK_PKT_LEN:
+		return check_pkt_len(c, a, f, depth);
+	case ODP_ACT_HASH:
+		return check_hash(c, a, f);
 	case ODP_ACT_TRUNC:
+	case ODP_ACT_METER:
+	case ODP_ACT_RECIRC:
 		return check_u32(a);
 	case ODP_ACT_DROP:
 		return last ? check_u32(a) : -EINVAL;
 	default:
 		return -EINVAL;
 	}
-}
-
-/* The record that the first `left` bytes begin with, when it is whole. */
-static bool whole(const struct odp_act *a, size_t left)
-{
-	return left >= sizeof(*a) && a->len >= sizeof(*a) && a->len <= left;
 }
 
 static int check_list(
@@ -335,7 +395,7 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 	if (!acts)
 		return -ENOMEM;
 	acts->len = (uint32_t)len;
-	acts->n_outputs = c.outputs;
+	acts->eth = form_of(key, mask).eth;
 	acts->kind = len == 0 ? ODP_ACTS_DROP : ODP_ACTS_LIST;
 	if (len > 0) {
 		memcpy(acts->list, list, len);

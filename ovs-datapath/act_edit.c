@@ -14,6 +14,7 @@
 
 #include "act_crc.h"
 #include "extract.h"
+#include "inet.h"
 #include "sw_offload.h"
 
 #define ETH_LEN 14u
@@ -31,17 +32,6 @@ struct rte_mbuf *odp_edit_open(struct rte_mbuf *m, struct rte_mempool *pool)
 	c = odp_copy(m, pool);
 	rte_pktmbuf_free(m);
 	return c;
-}
-
-static uint16_t be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
 }
 
 /* ---- finding headers ---- */
@@ -70,9 +60,9 @@ static bool find_l3(struct rte_mbuf *m, struct at *at)
 	*at = (struct at){ .p = rte_pktmbuf_mtod(m, uint8_t *), .n = m->data_len, .l3 = ETH_LEN };
 	if (at->n < ETH_LEN)
 		return false;
-	at->eth_type = be16(at->p + 12);
+	at->eth_type = odp_get16(at->p + 12);
 	while (is_tpid(at->eth_type) && at->tags < TAGS_MAX && at->n >= at->l3 + TAG_LEN) {
-		at->eth_type = be16(at->p + at->l3 + 2);
+		at->eth_type = odp_get16(at->p + at->l3 + 2);
 		at->l3 += TAG_LEN;
 		at->tags++;
 	}
@@ -85,16 +75,16 @@ static bool find_ipv4(const struct rte_mbuf *m, struct at *at)
 
 	if (at->n - at->l3 < 20 || ip[0] >> 4 != 4)
 		return false;
-	uint32_t len = (ip[0] & 15u) * 4, total = be16(ip + 2);
+	uint32_t len = (ip[0] & 15u) * 4, total = odp_get16(ip + 2);
 
 	if (len < 20 || len > at->n - at->l3)
 		return false;
 	at->proto = ip[9];
-	at->frag = be16(ip + 6) & 0x3fff;
+	at->frag = odp_get16(ip + 6) & 0x3fff;
 	at->end = at->l3 + total;
 	if (at->end < at->l3 + len || at->end > m->pkt_len)
 		at->end = m->pkt_len;
-	if ((be16(ip + 6) & 0x1fff) == 0)
+	if ((odp_get16(ip + 6) & 0x1fff) == 0)
 		at->l4 = at->l3 + len;
 	return true;
 }
@@ -108,7 +98,7 @@ static bool find_ipv6(const struct rte_mbuf *m, struct at *at)
 		return false;
 	uint32_t off = at->l3 + 40;
 
-	at->end = off + be16(ip + 4);
+	at->end = off + odp_get16(ip + 4);
 	if (at->end == off || at->end > m->pkt_len)
 		at->end = m->pkt_len;
 	at->proto = ip[6];
@@ -126,8 +116,8 @@ static bool find_ipv6(const struct rte_mbuf *m, struct at *at)
 		if (len > at->n - off)
 			return false;
 		if (at->proto == IPPROTO_FRAGMENT) {
-			at->frag = be16(x + 2) & 0xfff9;
-			later = be16(x + 2) & 0xfff8;
+			at->frag = odp_get16(x + 2) & 0xfff9;
+			later = odp_get16(x + 2) & 0xfff8;
 		}
 		at->routed |= at->proto == IPPROTO_ROUTING && x[3] > 0;
 		at->proto = x[0];
@@ -183,12 +173,6 @@ static uint32_t put_byte(uint8_t *word, bool hi, uint8_t value, uint8_t mask)
 	return put(word, v, k, 2);
 }
 
-static uint16_t fold(uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)((sum & 0xffff) + (sum >> 16));
-}
-
 /* A checksum that covers what changed. */
 static void adjust(uint8_t *field, uint32_t delta)
 {
@@ -197,7 +181,7 @@ static void adjust(uint8_t *field, uint32_t delta)
 	if (delta == 0)
 		return;
 	memcpy(&c, field, sizeof(c));
-	c = (uint16_t)~fold((uint16_t)~c + delta);
+	c = (uint16_t)~odp_fold((uint16_t)~c + delta);
 	memcpy(field, &c, sizeof(c));
 }
 
@@ -245,11 +229,11 @@ static void adjust_l4(const struct rte_mbuf *m, const struct at *at, uint32_t de
 	memcpy(&c, field, sizeof(c));
 	if (is_partial(m, at)) {
 		// Of the pseudo-header, and not inverted.
-		c = what == OF_ADDRESSES ? fold(c + delta) : c;
+		c = what == OF_ADDRESSES ? odp_fold(c + delta) : c;
 	} else if (at->proto != IPPROTO_UDP) {
-		c = (uint16_t)~fold((uint16_t)~c + delta);
+		c = (uint16_t)~odp_fold((uint16_t)~c + delta);
 	} else if (c != 0) { // 0: the sender made none
-		c = (uint16_t)~fold((uint16_t)~c + delta);
+		c = (uint16_t)~odp_fold((uint16_t)~c + delta);
 		c = c ? c : 0xffff;
 	}
 	memcpy(field, &c, sizeof(c));
@@ -497,15 +481,15 @@ int odp_edit_push_vlan(struct rte_mbuf *m, uint16_t tpid, uint16_t tci)
 
 	if (!p)
 		return -EBADMSG;
-	put16(p + 12, tpid);
-	put16(p + 14, tci);
+	odp_put16(p + 12, tpid);
+	odp_put16(p + 14, tci);
 	return 0;
 }
 
 int odp_edit_pop_vlan(struct rte_mbuf *m)
 {
 	if (m->data_len < ETH_LEN + TAG_LEN ||
-		!is_tpid(be16(rte_pktmbuf_mtod_offset(m, const uint8_t *, 12))))
+		!is_tpid(odp_get16(rte_pktmbuf_mtod_offset(m, const uint8_t *, 12))))
 		return -EBADMSG;
 	take_out(m, 12);
 	return 0;
@@ -521,7 +505,7 @@ int odp_edit_push_mpls(struct rte_mbuf *m, dpu_be32 lse, uint16_t eth_type)
 
 	if (!p)
 		return -EBADMSG;
-	put16(p + at.l3 - 2, eth_type);
+	odp_put16(p + at.l3 - 2, eth_type);
 	memcpy(p + at.l3, &lse, sizeof(lse));
 	return 0;
 }
@@ -533,8 +517,39 @@ int odp_edit_pop_mpls(struct rte_mbuf *m, uint16_t eth_type)
 	if (!find_l3(m, &at) || (at.eth_type != 0x8847 && at.eth_type != 0x8848) ||
 		at.n - at.l3 < TAG_LEN)
 		return -EBADMSG;
-	put16(at.p + at.l3 - 2, eth_type);
+	odp_put16(at.p + at.l3 - 2, eth_type);
 	take_out(m, at.l3);
+	return 0;
+}
+
+int odp_edit_push_eth(
+	struct rte_mbuf *m, const uint8_t dst[6], const uint8_t src[6], uint16_t eth_type)
+{
+	uint8_t *p = (uint8_t *)rte_pktmbuf_prepend(m, ETH_LEN);
+
+	if (!p)
+		return -EBADMSG;
+	memcpy(p, dst, 6);
+	memcpy(p + 6, src, 6);
+	odp_put16(p + 12, eth_type);
+	l2_grew(m, ETH_LEN);
+	return 0;
+}
+
+uint16_t odp_edit_eth_type(const struct rte_mbuf *m)
+{
+	uint8_t copy[2];
+	const uint8_t *p = rte_pktmbuf_read(m, 12, sizeof(copy), copy);
+
+	return p ? odp_get16(p) : 0;
+}
+
+int odp_edit_pop_eth(struct rte_mbuf *m)
+{
+	if (odp_edit_eth_type(m) < ODP_ETH_TYPE_MIN || is_tpid(odp_edit_eth_type(m)))
+		return -EBADMSG;
+	rte_pktmbuf_adj(m, ETH_LEN);
+	l2_grew(m, -(int)ETH_LEN);
 	return 0;
 }
 

@@ -23,6 +23,12 @@ int odp_edit_push_vlan(struct rte_mbuf *m, uint16_t tpid, uint16_t tci);
 int odp_edit_pop_vlan(struct rte_mbuf *m);
 int odp_edit_push_mpls(struct rte_mbuf *m, dpu_be32 lse, uint16_t eth_type);
 int odp_edit_pop_mpls(struct rte_mbuf *m, uint16_t eth_type);
+/* An Ethernet header on a packet without one, and off: tags have to be popped before. */
+int odp_edit_push_eth(
+	struct rte_mbuf *m, const uint8_t dst[6], const uint8_t src[6], uint16_t eth_type);
+int odp_edit_pop_eth(struct rte_mbuf *m);
+/* Of the first Ethernet header; 0: too short. */
+uint16_t odp_edit_eth_type(const struct rte_mbuf *m);
 /* Any field that is the packet's; of a later fragment there is no layer 4 to set. */
 int odp_edit_set(struct rte_mbuf *m, const struct odp_act_set *s);
 /* 1: the time to live is over, the packet unchanged. */

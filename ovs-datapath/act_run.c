@@ -3,31 +3,40 @@
  * Action lists: execution.
  *
  * A list is run action by action, each over all packets at hand. act_check.c has marked the action
- * that takes the packets; what sends them anywhere before that sends copies.
+ * that takes the packets; what sends them anywhere before that sends copies. Where an action gives
+ * packets metadata that differ, they part: each group runs the rest of the list by itself.
  */
 #include <stdlib.h>
 
+#include <rte_random.h>
+
 #include "act_edit.h"
+#include "act_hash.h"
 #include "action.h"
+#include "meter.h"
 #include "sw_offload.h"
 #include "tx.h"
 #include "upcall.h"
 
 #define COPY_MAX 256u // bytes up to which a copy is cheaper than a clone
+#define ALL UINT32_MAX // packets, as a bitmap
+static_assert(ODP_BURST <= 32, "packets of a batch fit a bitmap");
 
 /* What is the same for all lists within one run. */
 struct run {
 	struct odp_worker *w;
 	const struct odp_from *from; // borrowed
-	bool has_outputs; // anywhere in the list
 };
 
 /* Packets at one point of a list. */
 struct batch {
 	uint16_t n;
 	bool sent; // some went somewhere: what is left over is no drop
+	bool gone; // an output found no port
 	uint32_t cut; // bytes that the next output keeps; 0: all
+	const struct odp_meta *meta; // of all packets, borrowed; NULL: they have just come in
 	struct rte_mbuf *pkts[ODP_BURST];
+	struct odp_meta own; // what `meta` points to once something was changed
 };
 
 static struct odp_sums sums_of(const struct batch *b)
@@ -37,6 +46,20 @@ static struct odp_sums sums_of(const struct batch *b)
 	for (unsigned i = 0; i < b->n; i++)
 		odp_sums_add(&s, b->pkts[i]);
 	return s;
+}
+
+/* Metadata that may be changed. */
+static struct odp_meta *meta_of(const struct run *r, struct batch *b)
+{
+	if (b->meta == &b->own)
+		return &b->own;
+	memset(&b->own, 0, sizeof(b->own));
+	if (b->meta)
+		odp_meta_copy(&b->own, b->meta);
+	else
+		odp_meta_reset(&b->own, r->from->in->port->no);
+	b->meta = &b->own;
+	return &b->own;
 }
 
 static struct rte_mbuf *duplicate(const struct run *r, struct rte_mbuf *m)
@@ -51,47 +74,62 @@ static struct rte_mbuf *duplicate(const struct run *r, struct rte_mbuf *m)
 }
 
 /*
- * What an action that sends packets gets: copies, or when it takes them, the packets themselves.
- * A cut is applied to what goes out and is over then.
+ * What an action that sends packets, or runs a list on them, gets: copies of those in `which`, or
+ * when it takes them, the packets themselves.
  */
-static void hand_on(const struct run *r, struct batch *b, bool takes, struct batch *out)
+static void hand_on(
+	const struct run *r, struct batch *b, uint32_t which, bool takes, struct batch *out)
 {
-	out->n = 0;
-	out->sent = b->sent;
-	out->cut = 0;
-	if (takes) {
-		memcpy(out->pkts, b->pkts, b->n * sizeof(b->pkts[0]));
-		out->n = b->n;
-		b->n = 0;
-	}
+	unsigned n = 0, kept = 0;
+
 	for (unsigned i = 0; i < b->n; i++) {
-		out->pkts[out->n] = duplicate(r, b->pkts[i]);
-		out->n = (uint16_t)(out->n + (out->pkts[out->n] != NULL));
+		if (which & 1u << i) {
+			out->pkts[n] = takes ? b->pkts[i] : duplicate(r, b->pkts[i]);
+			n += out->pkts[n] != NULL;
+		} else if (takes) {
+			b->pkts[kept++] = b->pkts[i];
+		}
 	}
+	out->n = (uint16_t)n;
+	out->sent = b->sent;
+	out->gone = b->gone;
+	out->cut = b->cut;
+	out->meta = b->meta;
+	if (takes)
+		b->n = (uint16_t)kept;
+}
+
+static void drop_all(const struct run *r, struct batch *b, enum odp_drop why)
+{
+	if (b->n > 0)
+		odp_drop(r->from->in, why, b->pkts, b->n);
+	b->n = 0;
 }
 
 /* ---- out of the list ---- */
 
-static void output_one(const struct run *r, struct batch *b, struct odp_pw *to, bool takes)
+static void output_one(
+	const struct run *r, struct batch *b, struct odp_pw *to, uint32_t cut, bool takes)
 {
 	struct batch out;
 
 	b->sent = true;
-	hand_on(r, b, takes, &out);
-	for (unsigned i = 0; b->cut && i < out.n; i++)
-		odp_edit_trunc(out.pkts[i], b->cut);
+	hand_on(r, b, ALL, takes, &out);
+	for (unsigned i = 0; cut && i < out.n; i++)
+		odp_edit_trunc(out.pkts[i], cut);
 	struct odp_sums s = sums_of(&out);
 
 	if (out.n > 0)
 		odp_out_all(r->w, to, r->from->rxq, out.pkts, &s);
 }
 
-/* To the ports of one record. Those that are down get no copy. */
+/* To the ports of one record. Those that are down get no copy. A cut is for the first alone. */
 static void run_output(const struct run *r, struct batch *b, const struct odp_act *a)
 {
 	const struct odp_act_output *o = (const struct odp_act_output *)a;
 	unsigned n = odp_act_n_outputs(a);
 	struct odp_pw *to = NULL; // one late: the last that is up takes the packets
+	uint32_t cut = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct odp_pw *next = odp_pw(r->w, o->port[i]);
@@ -99,17 +137,22 @@ static void run_output(const struct run *r, struct batch *b, const struct odp_ac
 		if (!next || !(odp_caps(next->port) & CAPS_UP))
 			continue;
 		if (to)
-			output_one(r, b, to, false);
+			output_one(r, b, to, cut, false);
 		to = next;
+		cut = i == 0 ? b->cut : 0;
 	}
 	if (to)
-		output_one(r, b, to, a->flags & ODP_ACT_F_LAST);
+		output_one(r, b, to, cut, a->flags & ODP_ACT_F_LAST);
+	b->gone |= !to;
 	b->cut = 0;
 }
 
 /* Copies for the control thread, marked as such that have been decided on. */
 static void run_userspace(const struct run *r, struct batch *b, const struct odp_act *a)
 {
+	const struct odp_act_userspace *u = (const struct odp_act_userspace *)a;
+	struct odp_from from = { .in = r->from->in, .rxq = r->from->rxq, .meta = b->meta };
+
 	b->sent |= a->flags & ODP_ACT_F_LAST;
 	if (odp_is_control(r->w))
 		return;
@@ -122,17 +165,29 @@ static void run_userspace(const struct run *r, struct batch *b, const struct odp
 		}
 		if (b->cut)
 			odp_edit_trunc(c, b->cut);
-		odp_upcall_put(r->w, r->from, ODP_UPCALL_COPY, &c, 1);
+		odp_upcall_put_data(r->w, &from, u, c);
 	}
 	b->cut = 0;
 }
 
+static void run_recirc(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	struct batch out;
+
+	b->sent = true;
+	hand_on(r, b, ALL, a->flags & ODP_ACT_F_LAST, &out);
+	if (out.n > 0)
+		odp_recirc(r->w, r->from, ((const struct odp_act_u32 *)a)->v, out.meta, out.pkts,
+			out.n);
+}
+
 /* ---- edits ---- */
 
-static int edit(struct rte_mbuf *m, const struct odp_act *a)
+static int edit(struct rte_mbuf *m, const struct odp_act *a, uint32_t packet_type)
 {
 	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
 	const struct odp_act_mpls *l = (const struct odp_act_mpls *)a;
+	const struct odp_act_eth *e = (const struct odp_act_eth *)a;
 
 	switch (a->type) {
 	case ODP_ACT_PUSH_VLAN:
@@ -143,27 +198,85 @@ static int edit(struct rte_mbuf *m, const struct odp_act *a)
 		return odp_edit_push_mpls(m, l->lse, l->eth_type);
 	case ODP_ACT_POP_MPLS:
 		return odp_edit_pop_mpls(m, l->eth_type);
+	case ODP_ACT_PUSH_ETH:
+		return odp_edit_push_eth(m, e->dst, e->src, (uint16_t)packet_type);
+	case ODP_ACT_POP_ETH:
+		return odp_edit_pop_eth(m);
+	case ODP_ACT_DEC_TTL:
+		return odp_edit_dec_ttl(m);
 	default:
 		return odp_edit_set(m, (const struct odp_act_set *)a);
 	}
 }
 
-/* Change every packet's headers. One that cannot be changed must not go on as it is. */
-static void run_edit(const struct run *r, struct batch *b, const struct odp_act *a)
+/*
+ * Change every packet's headers. One that cannot be changed must not go on as it is. Returns those
+ * for which the edit said 1.
+ */
+static uint32_t run_edit(const struct run *r, struct batch *b, const struct odp_act *a)
 {
+	uint32_t type = b->meta ? b->meta->packet_type : 0, special = 0;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < b->n; i++) {
 		struct rte_mbuf *m = odp_edit_open(b->pkts[i], r->w->dp->conf.pool);
+		int ret = m ? edit(m, a, type) : 0;
 
-		if (!m)
+		if (!m) {
 			dpu_counter_add(&r->from->in->drops[ODP_DROP_NO_MBUF], 1);
-		else if (edit(m, a) < 0)
+		} else if (ret < 0) {
 			odp_drop_one(r->from->in, ODP_DROP_MALFORMED, m);
-		else
+		} else {
+			special |= (uint32_t)ret << kept;
 			b->pkts[kept++] = m;
+		}
 	}
 	b->n = (uint16_t)kept;
+	return special;
+}
+
+static void run_pop_eth(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	// By what the flow matches it is the same for all.
+	uint16_t type = b->n > 0 ? odp_edit_eth_type(b->pkts[0]) : 0;
+
+	(void)run_edit(r, b, a);
+	meta_of(r, b)->packet_type = ODP_PACKET_TYPE(type);
+}
+
+static void run_push_eth(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	(void)run_edit(r, b, a);
+	meta_of(r, b)->packet_type = 0;
+}
+
+static void run_set(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	const struct odp_act_set *s = (const struct odp_act_set *)a;
+	uint32_t v, mask;
+
+	if (s->field > ODP_SET_TUNNEL) {
+		(void)run_edit(r, b, a);
+		return;
+	}
+	struct odp_meta *meta = meta_of(r, b);
+
+	memcpy(&v, s->value, sizeof(v));
+	memcpy(&mask, s->value + s->size, sizeof(mask));
+	switch ((enum odp_set_field)s->field) {
+	case ODP_SET_PRIORITY:
+		meta->key.skb_priority = (meta->key.skb_priority & ~mask) | v;
+		meta->map |= ODP_KEY_BITS(skb_priority);
+		break;
+	case ODP_SET_MARK:
+		meta->key.skb_mark = (meta->key.skb_mark & ~mask) | v;
+		meta->map |= ODP_KEY_BITS(skb_mark);
+		break;
+	default:
+		memcpy(&meta->key.tnl, s->value, sizeof(meta->key.tnl));
+		meta->map |= ODP_KEY_TNL_BITS;
+		break;
+	}
 }
 
 /* ---- lists ---- */
@@ -173,73 +286,192 @@ static void run_list(const struct run *r, struct batch *b, const struct odp_act 
 /* What is left over at the end of a list. */
 static void finish(const struct run *r, struct batch *b)
 {
-	if (b->n == 0)
-		return;
-	if (b->sent)
+	if (b->sent && b->n > 0)
 		rte_pktmbuf_free_bulk(b->pkts, b->n);
 	else
-		odp_drop(r->from->in, r->has_outputs ? ODP_DROP_PORT_GONE : ODP_DROP_FLOW_DROP,
-			b->pkts, b->n);
+		drop_all(r, b, b->gone ? ODP_DROP_PORT_GONE : ODP_DROP_FLOW_DROP);
 	b->n = 0;
 }
 
-/* A list on copies, or when nothing wants the packets afterwards on them. */
+/* A list on copies of some packets, or when nothing wants them afterwards on the packets. */
 static void run_nested(const struct run *r, struct batch *b, const struct odp_act *a,
-	const struct odp_act *list, size_t len)
+	uint32_t which, const struct odp_act *list, size_t len)
 {
 	bool takes = a->flags & ODP_ACT_F_LAST;
 	struct batch in;
 
-	if (len == 0 && !takes)
+	if ((len == 0 && !takes) || which == 0)
 		return;
-	hand_on(r, b, takes, &in);
-	in.cut = b->cut;
+	hand_on(r, b, which, takes, &in);
 	in.sent |= !takes; // of a copy nothing is missed
 	run_list(r, &in, list, len);
 	finish(r, &in);
 }
 
-static void run_drop(const struct run *r, struct batch *b, const struct odp_act *a)
+static void run_sample(const struct run *r, struct batch *b, const struct odp_act *a,
+	const struct odp_act *list, size_t len)
 {
-	odp_drop(r->from->in, ((const struct odp_act_u32 *)a)->v, b->pkts, b->n);
-	b->n = 0;
+	uint32_t probability = ((const struct odp_act_u32 *)a)->v, which = 0;
+
+	for (unsigned i = 0; i < b->n; i++)
+		which |= (uint32_t)((uint32_t)rte_rand() < probability || probability == UINT32_MAX)
+			 << i;
+	run_nested(r, b, a, which, list, len);
+}
+
+/* Bytes of a frame; of a GSO frame, those of its segments. */
+static uint32_t frame_len(const struct rte_mbuf *m)
+{
+	return m->ol_flags & ODP_F_GSO ? (uint32_t)m->l2_len + m->l3_len + m->l4_len + m->tso_segsz
+				       : m->pkt_len;
+}
+
+static void run_check_pkt_len(
+	const struct run *r, struct batch *b, const struct odp_act *a, const struct odp_act *gt)
+{
+	const struct odp_act *le = odp_act_next(gt), *list;
+	uint32_t max = ((const struct odp_act_u32 *)a)->v, longer = 0;
+	unsigned n = b->n;
+	size_t len;
+
+	for (unsigned i = 0; i < n; i++)
+		longer |= (uint32_t)(frame_len(b->pkts[i]) > max) << i;
+	list = odp_act_list(gt, &len);
+	run_nested(r, b, a, longer, list, len);
+	// What was taken is gone, all others have the second list.
+	list = odp_act_list(le, &len);
+	run_nested(r, b, a, b->n < n ? ALL : ~longer, list, len);
+}
+
+static void run_dec_ttl(const struct run *r, struct batch *b, const struct odp_act *a,
+	const struct odp_act *list, size_t len)
+{
+	uint32_t over = run_edit(r, b, a);
+	struct batch in;
+
+	if (over == 0)
+		return;
+	hand_on(r, b, over, true, &in);
+	in.sent = true; // counted as what it is
+	if (len == 0)
+		drop_all(r, &in, ODP_DROP_TTL);
+	run_list(r, &in, list, len);
+	finish(r, &in);
+}
+
+static void run_meter(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	uint32_t over = odp_meter_run(r->w, ((const struct odp_act_u32 *)a)->v, b->pkts, b->n);
+	struct batch out;
+
+	if (over == 0)
+		return;
+	hand_on(r, b, over, true, &out);
+	drop_all(r, &out, ODP_DROP_METER);
+}
+
+/* Packets with one hash run the rest of the list together. */
+static void run_hash(const struct run *r, struct batch *b, const struct odp_act *a,
+	const struct odp_act *rest, size_t len)
+{
+	const struct odp_act_hash *h = (const struct odp_act_hash *)a;
+	uint32_t hash[ODP_BURST];
+	struct batch part;
+
+	for (unsigned i = 0; i < b->n; i++)
+		hash[i] = odp_act_hash(&r->w->dp->seed, b->pkts[i], h->alg, h->basis);
+	while (b->n > 0) {
+		uint32_t first = hash[0], which = 0;
+		unsigned n = 0;
+
+		for (unsigned i = 0; i < b->n; i++) {
+			if (hash[i] == first)
+				which |= 1u << i;
+			else
+				hash[n++] = hash[i];
+		}
+		hand_on(r, b, which, true, &part);
+		struct odp_meta *meta = meta_of(r, &part);
+
+		meta->key.dp_hash = first;
+		meta->map |= ODP_KEY_BITS(dp_hash);
+		run_list(r, &part, rest, len);
+		finish(r, &part);
+	}
+}
+
+static void run_one(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	size_t len;
+	const struct odp_act *list = odp_act_list(a, &len);
+
+	switch ((enum odp_act_type)a->type) {
+	case ODP_ACT_OUTPUT:
+		run_output(r, b, a);
+		break;
+	case ODP_ACT_USERSPACE:
+		run_userspace(r, b, a);
+		break;
+	case ODP_ACT_RECIRC:
+		run_recirc(r, b, a);
+		break;
+	case ODP_ACT_SET:
+		run_set(r, b, a);
+		break;
+	case ODP_ACT_PUSH_VLAN:
+	case ODP_ACT_POP_VLAN:
+	case ODP_ACT_PUSH_MPLS:
+	case ODP_ACT_POP_MPLS:
+		(void)run_edit(r, b, a);
+		break;
+	case ODP_ACT_PUSH_ETH:
+		run_push_eth(r, b, a);
+		break;
+	case ODP_ACT_POP_ETH:
+		run_pop_eth(r, b, a);
+		break;
+	case ODP_ACT_CLONE:
+		run_nested(r, b, a, ALL, list, len);
+		break;
+	case ODP_ACT_SAMPLE:
+		run_sample(r, b, a, list, len);
+		break;
+	case ODP_ACT_CHECK_PKT_LEN:
+		run_check_pkt_len(r, b, a, list);
+		break;
+	case ODP_ACT_DEC_TTL:
+		run_dec_ttl(r, b, a, list, len);
+		break;
+	case ODP_ACT_METER:
+		run_meter(r, b, a);
+		break;
+	case ODP_ACT_TRUNC:
+		b->cut = ((const struct odp_act_u32 *)a)->v;
+		break;
+	case ODP_ACT_DROP:
+		drop_all(r, b, ((const struct odp_act_u32 *)a)->v);
+		break;
+	default:
+		break; // act_check.c lets none through
+	}
 }
 
 static void run_list(const struct run *r, struct batch *b, const struct odp_act *list, size_t len)
 {
+	const struct odp_act *end = odp_act_end(list, len);
+
 	ODP_ACTS_FOREACH(a, list, len)
 	{
-		size_t inner_len;
-		const struct odp_act *inner = odp_act_list(a, &inner_len);
+		const struct odp_act *rest = odp_act_next(a);
 
 		if (b->n == 0)
 			return;
-		switch ((enum odp_act_type)a->type) {
-		case ODP_ACT_OUTPUT:
-			run_output(r, b, a);
-			break;
-		case ODP_ACT_USERSPACE:
-			run_userspace(r, b, a);
-			break;
-		case ODP_ACT_SET:
-		case ODP_ACT_PUSH_VLAN:
-		case ODP_ACT_POP_VLAN:
-		case ODP_ACT_PUSH_MPLS:
-		case ODP_ACT_POP_MPLS:
-			run_edit(r, b, a);
-			break;
-		case ODP_ACT_CLONE:
-			run_nested(r, b, a, inner, inner_len);
-			break;
-		case ODP_ACT_TRUNC:
-			b->cut = ((const struct odp_act_u32 *)a)->v;
-			break;
-		case ODP_ACT_DROP:
-			run_drop(r, b, a);
-			break;
-		default:
-			break; // act_check.c lets none through
+		if (a->type == ODP_ACT_HASH) {
+			run_hash(r, b, a, rest,
+				(size_t)((const uint8_t *)end - (const uint8_t *)rest));
+			return;
 		}
+		run_one(r, b, a);
 	}
 }
 
@@ -247,13 +479,17 @@ static void run_list(const struct run *r, struct batch *b, const struct odp_act 
 static __rte_noinline void run_lists(struct odp_worker *w, const struct odp_acts *acts,
 	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
 {
-	struct run r = { .w = w, .from = from, .has_outputs = acts->n_outputs > 0 };
+	struct run r = { .w = w, .from = from };
 	struct batch b;
 
 	b.n = (uint16_t)n;
-	b.sent = false;
+	b.sent = b.gone = false;
 	b.cut = 0;
+	b.meta = from->meta;
 	memcpy(b.pkts, pkts, n * sizeof(pkts[0]));
+	// Its edits were found good for packets of the other kind.
+	if (unlikely(acts->eth != !(from->meta && from->meta->packet_type)))
+		drop_all(&r, &b, ODP_DROP_MALFORMED);
 	run_list(&r, &b, acts->list, acts->len);
 	finish(&r, &b);
 }

@@ -12,6 +12,7 @@
 #include "dpu_clock.h"
 #include "emc.h"
 #include "flow.h"
+#include "meter.h"
 #include "recirc.h"
 #include "track.h"
 
@@ -154,6 +155,9 @@ int odp_create(const struct odp_conf *conf, struct odp **out)
 	}
 	dp->control = dp->worker[conf->n_workers];
 	dp->port_top = 1;
+	ret = odp_meters_init(dp);
+	if (ret < 0)
+		goto err;
 	ret = odp_flows_init(dp);
 	if (ret < 0)
 		goto err;
@@ -181,6 +185,7 @@ void odp_destroy(struct odp *dp)
 	if (dp->deferred)
 		deferred_run(dp);
 	odp_flows_fini(dp);
+	odp_meters_fini(dp);
 	for (unsigned i = 0; dp->worker && i <= dp->conf.n_workers; i++)
 		worker_destroy(dp->worker[i]);
 	free(dp->worker);

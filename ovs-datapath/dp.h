@@ -37,6 +37,7 @@ struct odp_ct;
 struct odp_subtable;
 struct odp_subtables;
 struct odp_emc;
+struct odp_meter;
 struct odp_burst;
 struct odp_recirc_queue;
 
@@ -49,7 +50,7 @@ struct odp_acts {
 	enum odp_acts_kind kind;
 	uint32_t port; // ODP_ACTS_OUTPUT: the only action
 	uint32_t len; // bytes of the list
-	unsigned n_outputs;
+	bool eth; // for packets that begin with an Ethernet header
 	struct odp_act list[];
 };
 
@@ -253,6 +254,8 @@ struct odp {
 	uint32_t port_top; // numbers in use are below
 	unsigned n_ports;
 	uint64_t gone_drops[ODP_DROP_COUNT]; // of deleted ports
+
+	_Atomic(struct odp_meter *) *meter; // owned; by number; RCU
 
 	/* Flows. */
 	_Atomic(struct odp_view *) view; // owned; RCU

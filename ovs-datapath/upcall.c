@@ -21,33 +21,46 @@
 /* In mbuf hash.usr of what is in an upcall ring, with its kind: a segment stands before it. */
 #define KIND_META 0x100u
 
+/* What that segment says. */
+struct head {
+	bool has_meta; // else they are of a packet that has just come in
+	uint16_t data_len;
+	uint32_t pid; // of an action "userspace"
+	uint8_t data[ODP_USERDATA_MAX];
+	struct odp_meta meta;
+};
+
 /*
  * Metadata go along in a segment of their own before the packet's, which stays as it is: so they
  * are freed with it, wherever that happens. NULL: no memory; the packet is the caller's still.
  */
-static struct rte_mbuf *meta_prepend(
+static struct rte_mbuf *head_prepend(
 	struct odp_worker *w, const struct odp_meta *meta, struct rte_mbuf *m)
 {
 	struct rte_mbuf *s = rte_pktmbuf_alloc(w->dp->conf.pool);
-	void *at = s ? rte_pktmbuf_append(s, sizeof(*meta)) : NULL;
+	struct head *h = s ? (struct head *)(void *)rte_pktmbuf_append(s, sizeof(*h)) : NULL;
 
-	if (!at) {
+	if (!h) {
 		rte_pktmbuf_free(s);
 		return NULL;
 	}
-	memcpy(at, meta, sizeof(*meta));
+	h->has_meta = meta != NULL;
+	h->pid = 0;
+	h->data_len = 0;
+	if (meta)
+		memcpy(&h->meta, meta, sizeof(*meta));
 	s->next = m;
 	s->nb_segs = (uint16_t)(m->nb_segs + 1);
 	s->pkt_len += m->pkt_len;
 	return s;
 }
 
-/* The packet behind its metadata, which are copied. */
-static struct rte_mbuf *meta_take(struct rte_mbuf *s, struct odp_meta *meta)
+/* The packet behind its head, which is copied. */
+static struct rte_mbuf *head_take(struct rte_mbuf *s, struct head *h)
 {
 	struct rte_mbuf *m = s->next;
 
-	memcpy(meta, rte_pktmbuf_mtod(s, const void *), sizeof(*meta));
+	memcpy(h, rte_pktmbuf_mtod(s, const void *), sizeof(*h));
 	rte_pktmbuf_free_seg(s);
 	return m;
 }
@@ -58,7 +71,7 @@ static unsigned meta_prepend_all(
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = meta_prepend(w, from->meta, pkts[i]);
+		struct rte_mbuf *m = head_prepend(w, from->meta, pkts[i]);
 
 		if (m)
 			pkts[kept++] = m;
@@ -68,17 +81,11 @@ static unsigned meta_prepend_all(
 	return kept;
 }
 
-void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
-	struct rte_mbuf **pkts, unsigned n)
+/* Into the ring: packets that are ours, marked. */
+static void enqueue(
+	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
 {
 	struct odp_pw *in = from->in;
-
-	n = odp_own_all(w, in, pkts, n);
-	if (from->meta)
-		n = meta_prepend_all(w, from, pkts, n);
-	for (unsigned i = 0; i < n; i++)
-		pkts[i]->hash.usr = kind | (from->meta ? KIND_META : 0);
-
 	unsigned put = rte_ring_mp_enqueue_burst(in->port->upcalls, (void **)pkts, n, NULL);
 
 	dpu_counter_add(&w->upcalls, put);
@@ -87,6 +94,40 @@ void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_
 		odp_drop(in, ODP_DROP_NO_FLOW, pkts + put, n - put);
 	}
 	w->upcalled = true;
+}
+
+void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	n = odp_own_all(w, from->in, pkts, n);
+	if (from->meta)
+		n = meta_prepend_all(w, from, pkts, n);
+	for (unsigned i = 0; i < n; i++)
+		pkts[i]->hash.usr = kind | (from->meta ? KIND_META : 0);
+	enqueue(w, from, pkts, n);
+}
+
+void odp_upcall_put_data(struct odp_worker *w, const struct odp_from *from,
+	const struct odp_act_userspace *u, struct rte_mbuf *m)
+{
+	struct rte_mbuf *s;
+
+	if (u->pid == 0) {
+		odp_upcall_put(w, from, ODP_UPCALL_COPY, &m, 1);
+		return;
+	}
+	s = head_prepend(w, from->meta, m);
+	if (!s) {
+		odp_drop_one(from->in, ODP_DROP_NO_MBUF, m);
+		return;
+	}
+	struct head *h = rte_pktmbuf_mtod(s, struct head *);
+
+	h->pid = u->pid;
+	h->data_len = u->data_len;
+	memcpy(h->data, u->data, u->data_len);
+	s->hash.usr = ODP_UPCALL_COPY | KIND_META;
+	enqueue(w, from, &s, 1);
 }
 
 static void signal_control(struct odp *dp)
@@ -157,27 +198,48 @@ static void run_actions(struct odp_worker *w, const struct odp_flow *f, const st
 	odp_recirc_run(w);
 }
 
+static void tell(
+	struct odp *dp, const struct head *h, const struct odp_kw *k, const struct rte_mbuf *m)
+{
+	struct odp_key key;
+	struct odp_packet_in p = {
+		.pid = h->pid, .key = &key, .m = m, .data = h->data, .data_len = h->data_len
+	};
+
+	memcpy(&key, k, sizeof(key));
+	if (h->pid != 0 && dp->conf.userspace)
+		dp->conf.userspace(dp->conf.host_arg, &p);
+}
+
 /* What has recirculated was decided on once: whoever made it do so knows what comes next. */
 static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf *m)
 {
 	struct odp_worker *w = dp->control;
 	bool copy = (m->hash.usr & ~KIND_META) == ODP_UPCALL_COPY;
-	struct odp_meta meta;
-	struct odp_from from = { .in = &port->pw[w->idx], .meta = &meta };
+	struct head h;
+	struct odp_from from = { .in = &port->pw[w->idx], .meta = &h.meta };
 	struct odp_key key = { 0 };
 	struct odp_kw k;
 
-	m = meta_take(m, &meta);
+	m = head_take(m, &h);
+	if (!h.has_meta) {
+		memset(&h.meta, 0, sizeof(h.meta));
+		odp_meta_reset(&h.meta, port->no);
+	}
+	bool whole = extract(dp, m, h.meta.key.in_port, h.meta.packet_type, &key);
+
+	k = odp_kw(&key);
+	odp_meta_to_key(&h.meta, ~0ull, &k);
 	if (copy) {
+		// Told even if its headers are no good: the key has what could be read.
+		tell(dp, &h, &k, m);
 		rte_pktmbuf_free(m);
 		return;
 	}
-	if (!extract(dp, m, meta.key.in_port, meta.packet_type, &key)) {
+	if (!whole) {
 		odp_drop_one(from.in, ODP_DROP_MALFORMED, m);
 		return;
 	}
-	k = odp_kw(&key);
-	odp_meta_to_key(&meta, ~0ull, &k);
 	const struct odp_flow *f = find_flow(dp, &k);
 
 	if (f)

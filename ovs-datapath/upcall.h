@@ -12,5 +12,11 @@ enum odp_upcall { ODP_UPCALL_MISS, ODP_UPCALL_COPY };
  */
 void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
 	struct rte_mbuf **pkts, unsigned n);
+/*
+ * Hand one packet, a copy that is ours, to control as an action "userspace" says; it is told to
+ * odp_conf.userspace when that has a pid. Worker.
+ */
+void odp_upcall_put_data(struct odp_worker *w, const struct odp_from *from,
+	const struct odp_act_userspace *u, struct rte_mbuf *m);
 /* Tell control, once per turn. Worker. */
 void odp_upcall_signal(struct odp_worker *w);

@@ -37,6 +37,7 @@
 
 struct odp; // the datapath
 struct odp_port;
+struct odp_key;
 struct odp_worker; // one per worker thread
 
 /* Why a packet was dropped. X(name, text for the operator) */
@@ -53,6 +54,11 @@ struct odp_worker; // one per worker thread
 	X(RECIRC_DEPTH, "recirculated too many times")                 \
 	X(RECIRC_FULL, "too many packets recirculate at once")         \
 	X(RECIRC_MISS, "no flow for a packet that recirculates")       \
+	X(TTL, "time to live over")                                    \
+	X(METER, "too much for a meter")                               \
+	X(ACL, "a security rule says drop")                            \
+	X(SPOOF, "source address that is not the port's")              \
+	X(NO_ROUTE, "no route to the destination")                     \
 	X(GSO, "GSO frame that cannot be segmented")                   \
 	X(CSUM, "checksum request that does not fit the headers")
 
@@ -119,6 +125,15 @@ struct odp_port_stats {
 
 /* ---- datapath and workers: control thread ---- */
 
+/* A packet on its way to whoever a flow's action "userspace" names. */
+struct odp_packet_in {
+	uint32_t pid;
+	const struct odp_key *key; // with metadata, as of the action
+	const struct rte_mbuf *m; // perhaps in several segments
+	const uint8_t *data; // the action's user data
+	uint16_t data_len; // bytes
+};
+
 struct odp_conf {
 	unsigned n_workers;
 	struct rte_mempool *pool; // borrowed: clones, segments
@@ -129,6 +144,8 @@ struct odp_conf {
 	void (*upcall_pending)(void *host_arg);
 	/* Returns when every worker has passed a quiescent state. Control thread. */
 	void (*synchronize)(void *host_arg);
+	/* A packet that an action "userspace" with a pid sends; may be NULL. Control thread. */
+	void (*userspace)(void *host_arg, const struct odp_packet_in *p);
 	unsigned mac_age_s; // learned addresses and their flows; 0: 300
 	unsigned mac_max; // learned addresses in all; 0: 16384
 	unsigned mac_max_per_port; // 0: 1024
