@@ -302,8 +302,8 @@ static inline void vho_ahead_split(struct vho_queue *q)
 		vho_prefetch_write(&q->used->ring[(q->next_used + i) & mask]);
 	if (waiting > VHO_AHEAD)
 		waiting = VHO_AHEAD;
-	// Owned, though only read: the driver takes such lines back sooner than shared ones. Another
-	// line than the driver's is of no use to anybody, and does no harm.
+	// Owned, though only read: the driver takes such lines back sooner than shared ones. A line
+	// that is not the head's is of no use to anybody, and does no harm.
 	for (i = q->ahead; i < waiting; i++)
 		vho_prefetch_write(&desc[vho_load16(&ring[(next + i) & mask]) & mask]);
 	q->ahead = (uint16_t)i;
