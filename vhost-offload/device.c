@@ -716,10 +716,22 @@ void vho_dev_queue_run(struct vho_dev *dev, unsigned idx, bool run)
 	dev->queues[idx].q.running = run;
 }
 
+void vho_dev_offer_notifiers(struct vho_dev *dev)
+{
+	dev->notifiers = true;
+}
+
 bool vho_dev_queue_arm(struct vho_dev *dev, unsigned idx)
 {
+	struct vho_dev_queue *dq = &dev->queues[idx];
+
 	assert(idx < dev->n_queues);
-	return vho_queue_arm(&dev->queues[idx].q);
+	// Pairs with the release of who has woken us to look here again
+	if (atomic_load_explicit(&dq->polled, memory_order_acquire) && !dq->q.broken) {
+		vho_queue_disarm(&dq->q);
+		return false;
+	}
+	return vho_queue_arm(&dq->q);
 }
 
 void vho_dev_queue_disarm(struct vho_dev *dev, unsigned idx)

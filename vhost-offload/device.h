@@ -90,6 +90,11 @@ struct vho_dev_queue {
 	bool halted; // broke the rules: stays down until it gets a new kick fd
 	uint64_t errors_before; // sum of q.stats.errors when it was started
 	int kick_fd, call_fd, err_fd; // owned; -1: none
+	/*
+	 * Kicks may come that signal nothing: the worker of this queue does not sleep. Set by the
+	 * control thread with release, read by the worker with acquire.
+	 */
+	_Atomic bool polled;
 	bool started; // set up and given to the host (or watched here, for a control queue)
 	void *kick_watch; // control queue only: watch of kick_fd
 	void *poll_timer; // control queue without a kick fd only
@@ -104,6 +109,7 @@ struct vho_dev {
 	const struct vho_host *host; // borrowed
 	unsigned n_queues;
 	uint64_t features_offered; // device and transport-independent ring bits
+	bool notifiers; // vho_dev_offer_notifiers()
 	struct vho_dev_queue *queues; // owned; n_queues entries
 
 	/* Session state. */

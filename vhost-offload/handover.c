@@ -14,6 +14,7 @@
 #include "state.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_notifier.h"
 
 #define MAGIC 0x4f48424fu // "OBHO"
 #define VERSION 1
@@ -210,10 +211,10 @@ int handover_save(const struct vu_session *s, int listen_fd, struct handover *h)
 			(void)put_fd(h, s->in.fds[i], 1);
 	}
 	if (s->inband) {
-		put32(h, s->inband->asked);
-		put32(h, (uint32_t)s->inband->have);
-		put(h, &s->inband->answer.h, sizeof(s->inband->answer.h));
-		put(h, &s->inband->answer.p.u64, sizeof(s->inband->answer.p.u64));
+		put32(h, s->asks.asked);
+		put32(h, (uint32_t)s->asks.have);
+		put(h, &s->asks.answer.h, sizeof(s->asks.answer.h));
+		put(h, &s->asks.answer.p.u64, sizeof(s->asks.answer.p.u64));
 	}
 	len = vho_state_save(dev, VHO_STATE_HAND_OVER, state, sizeof(state));
 	if (len < 0)
@@ -475,7 +476,7 @@ static int load_session(struct reader *r, struct vu_session *s, struct vho_dev *
 	uint32_t bits = dpu_cur_le32(&r->c), status = dpu_cur_le32(&r->c);
 	uint64_t features = dpu_cur_le64(&r->c), protocol = dpu_cur_le64(&r->c);
 	uint64_t n_messages = dpu_cur_le64(&r->c);
-	int fd;
+	int fd, ret;
 
 	a->log_off = dpu_cur_le64(&r->c);
 	a->log_size = dpu_cur_le64(&r->c);
@@ -507,6 +508,9 @@ static int load_session(struct reader *r, struct vu_session *s, struct vho_dev *
 		return -ENOMEM;
 	dev->status = (uint8_t)status;
 	dev->protocol_features = protocol;
+	ret = vu_notifier_features(s); // with pages of our own, which take the place of theirs
+	if (ret)
+		return ret;
 	return bits & S_FEATURES ? vho_dev_set_features(dev, features) : 0;
 }
 
@@ -644,20 +648,20 @@ static int load_partial(struct reader *r, struct vu_session *s)
 /* The answer that an in-band notification waits for. */
 static int load_answer(struct reader *r, struct vu_session *s)
 {
-	struct vu_inband *ib = s->inband;
+	struct vu_asks *a = &s->asks;
 	uint32_t asked, have;
 
-	if (!ib)
+	if (!s->inband)
 		return 0;
 	asked = dpu_cur_le32(&r->c);
 	have = dpu_cur_le32(&r->c);
-	dpu_cur_copy(&r->c, &ib->answer.h, sizeof(ib->answer.h));
-	dpu_cur_copy(&r->c, &ib->answer.p.u64, sizeof(ib->answer.p.u64));
-	if (r->c.bad || have >= sizeof(ib->answer.h) + sizeof(ib->answer.p.u64) ||
+	dpu_cur_copy(&r->c, &a->answer.h, sizeof(a->answer.h));
+	dpu_cur_copy(&r->c, &a->answer.p.u64, sizeof(a->answer.p.u64));
+	if (r->c.bad || have >= sizeof(a->answer.h) + sizeof(a->answer.p.u64) ||
 		(asked && asked != VU_BACKEND_VRING_CALL && asked != VU_BACKEND_VRING_ERR))
 		return -EBADMSG;
-	ib->asked = asked;
-	ib->have = have;
+	a->asked = asked;
+	a->have = have;
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "handover.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_notifier.h"
 #include "vu_session.h"
 
 #define BACKLOG 8
@@ -397,7 +398,8 @@ int vho_vu_give(struct vho_vu *vu, int sock)
 
 	if (!h)
 		return -ENOMEM;
-	if (vu->dev->postcopy) { // the front-end knows this process's pager
+	// The front-end knows this process's pager, or is about to answer it about a page
+	if (vu->dev->postcopy || vu_notifier_asks(&vu->session)) {
 		free(h);
 		return -EBUSY;
 	}
@@ -471,8 +473,10 @@ int vho_vu_take(struct vho_dev *dev, int sock, const char *path, enum vho_vu_mod
 	}
 	if (ret != -ECONNRESET)
 		handover_answer(sock, ret);
-	if (!ret)
+	if (!ret) {
 		vho_dev_start_all(dev);
+		vu_notifier_run(&vu->session);
+	}
 out:
 	if (h)
 		handover_free(h);

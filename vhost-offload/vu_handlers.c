@@ -15,11 +15,13 @@
 #include "postcopy.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_notifier.h"
 #include "vu_postcopy.h"
 #include "vu_state.h"
 
 #define BIT(n) (1ull << (n))
 #define TRANSPORT_FEATURES (BIT(VU_F_LOG_ALL) | BIT(VU_F_PROTOCOL_FEATURES))
+#define NOTIFIER_FEATURES (BIT(VU_PF_BACKEND_SEND_FD) | BIT(VU_PF_HOST_NOTIFIER))
 #define VRING_F_LOG 1u // VHOST_VRING_F_LOG
 
 /* Move a message's only fd out of it. */
@@ -106,6 +108,8 @@ static uint64_t protocol_offered(const struct vho_dev *dev)
 			BIT(VU_PF_CONFIGURE_MEM_SLOTS) | BIT(VU_PF_STATUS) |
 			BIT(VU_PF_DEVICE_STATE);
 
+	if (dev->notifiers)
+		bits |= NOTIFIER_FEATURES;
 	if (dev->type->set_mtu)
 		bits |= BIT(VU_PF_MTU);
 	if (dev->type->send_rarp)
@@ -134,7 +138,7 @@ static int set_protocol_features(struct vu_session *s, struct vu_msg *m)
 	else if (vu_inband_open(s) < 0)
 		return -ENOMEM;
 	s->dev->protocol_features = bits;
-	return 0;
+	return vu_notifier_features(s);
 }
 
 /*
@@ -306,6 +310,7 @@ static int get_vring_base(struct vu_session *s, struct vu_msg *m)
 {
 	if (!queue_at(s, m->p.state.index))
 		return -EINVAL;
+	vu_notifier_stop(s, m->p.state.index);
 	m->p.state.num = vho_dev_queue_retire(s->dev, m->p.state.index);
 	vu_inband_stopped(s, m->p.state.index);
 	m->h.size = sizeof(m->p.state);

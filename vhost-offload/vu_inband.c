@@ -5,14 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dpu_alloc.h"
-#include "dpu_log.h"
-#include "vu_fd.h"
-
-#define ANSWER_SIZE (sizeof(struct vu_header) + sizeof(uint64_t))
 
 static unsigned n_sides(const struct vu_session *s)
 {
@@ -44,7 +39,7 @@ int vu_inband_open(struct vu_session *s)
 		ib->side[i].kind = (uint8_t)(i % VU_INBAND_KINDS);
 	}
 	s->inband = ib;
-	vu_inband_watch(s);
+	vu_asks_open(s);
 	return 0;
 }
 
@@ -61,7 +56,6 @@ void vu_inband_close(struct vu_session *s)
 {
 	if (!s->inband)
 		return;
-	vu_inband_unwatch(s);
 	for (unsigned i = 0; i < n_sides(s); i++)
 		unwatch(s, &s->inband->side[i].watch);
 	free(s->inband->side);
@@ -91,7 +85,7 @@ static void send_due(struct vu_session *s)
 	struct vu_inband *ib = s->inband;
 	struct vu_inband_side *side;
 
-	if (ib->asked || ib->n_due == 0 || s->backend_fd < 0)
+	if (ib->n_due == 0 || !vu_asks_free(s))
 		return;
 	do {
 		side = &ib->side[ib->next];
@@ -101,8 +95,7 @@ static void send_due(struct vu_session *s)
 
 	const struct vu_vring_state state = { .index = side->idx };
 
-	ib->asked = request[side->kind];
-	(void)vu_session_request(s, ib->asked, VU_FLAG_NEED_REPLY, &state, sizeof(state));
+	vu_ask(s, request[side->kind], &state, sizeof(state), -1);
 }
 
 void vu_inband_run(struct vu_session *s)
@@ -135,82 +128,6 @@ void vu_inband_stopped(struct vu_session *s, unsigned idx)
 		return;
 	collect(side_of(s, idx, VU_INBAND_CALL));
 	send_due(s);
-}
-
-/* ---- the front-end's answers ---- */
-
-/* 0, -EAGAIN: not all of it is here; or what is wrong with it. */
-static int take_answer(struct vu_session *s)
-{
-	struct vu_inband *ib = s->inband;
-	struct vu_msg *m = &ib->answer;
-
-	while (ib->have < ANSWER_SIZE) {
-		bool head = ib->have < sizeof(m->h);
-		size_t off = head ? ib->have : ib->have - sizeof(m->h);
-		ssize_t n = vu_receive(m, s->dev, s->backend_fd,
-			(head ? (uint8_t *)&m->h : m->p.bytes) + off,
-			(head ? sizeof(m->h) : sizeof(m->p.u64)) - off);
-
-		if (n < 0)
-			return (int)n;
-		ib->have += (size_t)n;
-	}
-	if (m->n_fds || ib->asked == 0 || m->h.request != ib->asked ||
-		m->h.flags != (VU_FLAG_VERSION | VU_FLAG_REPLY) || m->h.size != sizeof(m->p.u64))
-		return -EPROTO;
-	return 0;
-}
-
-static void on_answer(void *arg)
-{
-	struct vu_session *s = arg;
-	struct vu_inband *ib = s->inband;
-	int ret = take_answer(s);
-
-	if (ret == -EAGAIN)
-		return;
-	if (ret == 0) {
-		if (ib->answer.p.u64)
-			dpu_warn_ratelimited("vhost-user: notification not taken",
-				"dev=%s request=%u", s->dev->name, ib->asked);
-		ib->asked = 0;
-		ib->have = 0;
-		vu_inband_run(s);
-		return;
-	}
-	// There is no other way for them: who closes the channel does without, who spoils it is out
-	vu_session_set_channel(s, -1);
-	if (ret != -ECONNRESET) {
-		s->rejects[VHO_VU_REJECT_HEADER]++;
-		shutdown(s->fd, SHUT_RDWR);
-	}
-}
-
-void vu_inband_unwatch(struct vu_session *s)
-{
-	struct vu_inband *ib = s->inband;
-
-	if (!ib)
-		return;
-	unwatch(s, &ib->watch);
-	for (unsigned i = 0; i < ib->answer.n_fds; i++)
-		(void)vu_fd_close(ib->answer.fds[i], s->dev);
-	ib->answer.n_fds = 0;
-	ib->asked = 0;
-	ib->have = 0;
-}
-
-void vu_inband_watch(struct vu_session *s)
-{
-	const struct vho_loop *loop = s->dev->host->loop;
-
-	if (!s->inband || s->backend_fd < 0)
-		return;
-	s->inband->watch = loop->watch(loop->arg, s->backend_fd, on_answer, s);
-	if (!s->inband->watch)
-		dpu_err("vhost-user: no memory to hear answers", "dev=%s", s->dev->name);
-	vu_inband_run(s);
 }
 
 /* ---- rings ---- */

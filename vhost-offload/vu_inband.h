@@ -39,10 +39,6 @@ struct vu_inband_side {
 };
 
 struct vu_inband {
-	uint32_t asked; // request whose answer is to come; 0: none
-	size_t have; // bytes of `answer` (header and payload) received
-	struct vu_msg answer;
-	void *watch; // of the session's backend_fd
 	unsigned n_due;
 	unsigned next; // side that is looked at first: each gets its turn
 	struct vu_inband_side *side; // owned; VU_INBAND_KINDS for each ring
@@ -73,9 +69,5 @@ void vu_inband_stopped(struct vu_session *s, unsigned idx);
 /* Send what is due, if something may be sent now. */
 void vu_inband_run(struct vu_session *s);
 
-/* The session's backend_fd is about to go; there is another one (or none). */
-void vu_inband_unwatch(struct vu_session *s);
-void vu_inband_watch(struct vu_session *s);
-
-/* After a hand-over: watch everything that `own` and backend_fd say. 0 or -ENOMEM. */
+/* After a hand-over: watch everything that `own` says. 0 or -ENOMEM. */
 int vu_inband_resume(struct vu_session *s);

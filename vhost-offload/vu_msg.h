@@ -32,6 +32,8 @@ enum vu_protocol_feature {
 	VU_PF_BACKEND_REQ = 5,
 	VU_PF_PAGEFAULT = 8,
 	VU_PF_CONFIG = 9,
+	VU_PF_BACKEND_SEND_FD = 10,
+	VU_PF_HOST_NOTIFIER = 11,
 	VU_PF_INFLIGHT_SHMFD = 12,
 	VU_PF_RESET_DEVICE = 13,
 	VU_PF_INBAND_NOTIFICATIONS = 14,
@@ -85,6 +87,7 @@ enum vu_request {
 /* Requests that we send, on the socket of SET_BACKEND_REQ_FD. */
 #define VU_BACKEND_IOTLB_MSG 1
 #define VU_BACKEND_CONFIG_CHANGE 2
+#define VU_BACKEND_VRING_HOST_NOTIFIER 3
 #define VU_BACKEND_VRING_CALL 4
 #define VU_BACKEND_VRING_ERR 5
 
@@ -144,6 +147,11 @@ struct vu_iotlb {
 	uint8_t padding[6]; // as vu_inflight's
 };
 
+struct vu_vring_area {
+	uint64_t u64; // as of KICK, CALL and ERR
+	uint64_t size, off; // what to map of the fd
+};
+
 /* Types: we send the first, front-ends the others. */
 #define VU_IOTLB_MISS 1
 #define VU_IOTLB_UPDATE 2
@@ -169,6 +177,7 @@ static_assert(sizeof(struct vu_single_region) == 40, "single region");
 static_assert(sizeof(struct vu_config) == 12 + 256, "configuration space");
 static_assert(sizeof(struct vu_inflight) == 24, "inflight description");
 static_assert(sizeof(struct vu_iotlb) == 32, "IOTLB message");
+static_assert(sizeof(struct vu_vring_area) == 24, "vring area");
 static_assert(sizeof(struct vu_transfer) == 8, "device state transfer parameters");
 
 /* One message on its way in, then its reply on the way out. */

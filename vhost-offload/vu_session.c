@@ -13,6 +13,7 @@
 #include "iommu.h"
 #include "vu_fd.h"
 #include "vu_inband.h"
+#include "vu_notifier.h"
 #include "vu_postcopy.h"
 
 /* True: there was one of a kind that no front-end has a use for. */
@@ -38,6 +39,8 @@ void vu_session_open(struct vu_session *s, struct vho_dev *dev, int fd)
 	s->state_fd = -1;
 	s->state_good = false;
 	s->inband = NULL;
+	s->notifiers = NULL;
+	s->asks = (struct vu_asks){ .answer.reply_fd = -1 };
 	s->have = 0;
 	s->n_messages = 0;
 	s->in.n_fds = 0;
@@ -56,7 +59,9 @@ static void end(struct vu_session *s, enum session_end why)
 		return;
 	(void)close_fds(s, &s->in);
 	vu_session_set_channel(s, -1);
+	vu_asks_close(s);
 	vu_inband_close(s);
+	vu_notifier_close(s);
 	if (s->state_fd >= 0)
 		close(s->state_fd);
 	if (why == SESSION_OVER)
@@ -357,6 +362,7 @@ int vu_session_input(struct vu_session *s)
 		if (s->config_due && vho_dev_any_started(s->dev))
 			(void)vu_session_config_changed(s);
 		vu_inband_run(s);
+		vu_notifier_run(s);
 	}
 	return 0;
 }
@@ -394,22 +400,28 @@ void vu_session_set_channel(struct vu_session *s, int fd)
 {
 	if (s->backend_fd < 0 && fd < 0)
 		return;
-	vu_inband_unwatch(s);
+	vu_asks_unwatch(s);
 	if (s->backend_fd >= 0)
 		(void)vu_fd_close(s->backend_fd, s->dev);
 	s->backend_fd = fd;
-	vu_inband_watch(s);
+	vu_asks_watch(s);
 }
 
 int vu_session_request(struct vu_session *s, uint32_t request, uint32_t more_flags,
 	const void *payload, uint32_t size)
+{
+	return vu_session_request_fd(s, request, more_flags, payload, size, -1);
+}
+
+int vu_session_request_fd(struct vu_session *s, uint32_t request, uint32_t more_flags,
+	const void *payload, uint32_t size, int fd)
 {
 	struct vu_header h = { request, VU_FLAG_VERSION | more_flags, size };
 	int ret;
 
 	if (s->backend_fd < 0)
 		return -ENOTCONN;
-	ret = send_message(s->backend_fd, &h, payload, -1);
+	ret = send_message(s->backend_fd, &h, payload, fd);
 	// One that does not read has lost the channel; half a message would break it
 	if (ret < 0)
 		vu_session_set_channel(s, -1);

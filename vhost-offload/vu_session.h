@@ -6,6 +6,8 @@
  *   vu_session.c   bytes and file descriptors to messages, replies, the table of requests
  *   vu_handlers.c  what each request does to the device
  *   vu_inband.c    kicks, calls and errors as messages, for front-ends without eventfds
+ *   vu_notifier.c  pages of ours for the guest's kicks
+ *   vu_ask.c       requests of ours that want an answer
  *   vu_fd.c        descriptors of theirs: what they are, how they are closed
  *   vu_state.c     the requests that move a device's state to another process
  *   vu_postcopy.c  the requests of a migration whose memory comes late
@@ -21,11 +23,13 @@
 #include <sys/types.h>
 
 #include "device.h"
+#include "vu_ask.h"
 #include "vu_msg.h"
 
 #define VU_BUDGET 64 // messages per wake-up: one front-end cannot hold the control thread
 
 struct vu_inband;
+struct vu_notifiers;
 
 struct vu_session {
 	/* Fixed while the session lasts. */
@@ -43,6 +47,8 @@ struct vu_session {
 	int state_fd; // owned: what the front-end writes a device state to; -1: none
 	bool state_good; // the last transfer, if one is finished, went well
 	struct vu_inband *inband; // owned; NULL: in-band notifications are not negotiated
+	struct vu_notifiers *notifiers; // owned; NULL: host notifiers are not negotiated
+	struct vu_asks asks;
 	struct vu_msg in; // being received
 	size_t have; // bytes of `in` (header and payload) received
 	uint64_t n_messages; // in this session
@@ -108,6 +114,9 @@ void vu_session_set_channel(struct vu_session *s, int fd);
  */
 int vu_session_request(struct vu_session *s, uint32_t request, uint32_t more_flags,
 	const void *payload, uint32_t size);
+/* The same with a descriptor (borrowed; -1: none). */
+int vu_session_request_fd(struct vu_session *s, uint32_t request, uint32_t more_flags,
+	const void *payload, uint32_t size, int fd);
 
 /* Handlers: 0 or a negative errno, which rejects the message. A reply goes to m->h.size, m->p. */
 typedef int vu_handler_fn(struct vu_session *s, struct vu_msg *m);

@@ -316,9 +316,9 @@ static void whole_open(struct whole *w)
 	assert_int_equal(vu_inband_open(&w->s), 0);
 	w->s.inband->side[VU_INBAND_CALL].own = true;
 	w->s.inband->side[VU_INBAND_KINDS + VU_INBAND_CALL].told = true;
-	w->s.inband->asked = VU_BACKEND_VRING_CALL;
-	w->s.inband->have = 13;
-	w->s.inband->answer.h.request = VU_BACKEND_VRING_CALL;
+	w->s.asks.asked = VU_BACKEND_VRING_CALL;
+	w->s.asks.have = 13;
+	w->s.asks.answer.h.request = VU_BACKEND_VRING_CALL;
 	// Half a message, with a descriptor
 	w->s.have = 7;
 	w->s.in.h.request = VU_SET_MEM_TABLE;

@@ -143,6 +143,12 @@ void vho_dev_queue_run(struct vho_dev *dev, unsigned idx, bool run);
 bool vho_dev_queue_arm(struct vho_dev *dev, unsigned idx);
 void vho_dev_queue_disarm(struct vho_dev *dev, unsigned idx);
 
+/*
+ * Let front-ends map pages of ours where the guest kicks (vhost-user, HOST_NOTIFIER). While one is
+ * mapped the ring's worker never sleeps. Control thread, before the function has a transport.
+ */
+void vho_dev_offer_notifiers(struct vho_dev *dev);
+
 /* ---- vhost-user transport ---- */
 
 enum vho_vu_mode { VHO_VU_SERVER, VHO_VU_CLIENT };
@@ -213,7 +219,8 @@ int vho_vu_adopt(struct vho_dev *dev, int fd, const struct vho_host *host, struc
  * goes on here:
  *   -ECONNREFUSED  the other process could not take it
  *   -ECONNRESET    it is not there any more
- *   -EBUSY         its memory is still coming (postcopy migration), or requests that its store
+ *   -EBUSY         its memory is still coming (postcopy migration), the front-end owes an answer
+ *                  about a page for kicks, or requests that its store
  *                  does not answer were left behind (vho_host.settled)
  *   -ENOTSUP       its memory lies in more files than are kept open
  *   -ENOMEM, -ENOSPC, or the errno of send(2), recv(2)
