@@ -116,6 +116,7 @@ struct card_blk_conf {
 	uint32_t size_max; // bytes; 0: no limit of its own
 	bool secure_erase; // offered where the volume can
 	bool client; // connect to the front-end's socket instead of listening
+	bool host_notifier; // offer pages that the guest kicks in; its workers poll then
 };
 int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct card_error *e);
 
@@ -127,7 +128,7 @@ struct card_net_conf {
 	uint64_t features_off;
 	uint32_t speed_mbps; // 0: unknown
 	bool half_duplex, standby;
-	bool client;
+	bool client, host_notifier;
 };
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);
 /*

@@ -86,8 +86,10 @@ static int other_parameters(const char *name, struct card_error *e)
 	return card_fail(e, -EEXIST, "%s: exists with other parameters", name);
 }
 
-static int listen_on(struct card_function *f, bool client)
+static int listen_on(struct card_function *f, bool client, bool host_notifier)
 {
+	if (host_notifier)
+		vho_dev_offer_notifiers(f->dev);
 	return vho_vu_create(
 		f->dev, f->socket, client ? VHO_VU_CLIENT : VHO_VU_SERVER, &f->host, &f->vu);
 }
@@ -149,7 +151,7 @@ static int net_open(struct card_function *f)
 	if (ret)
 		return ret;
 	f->first_worker = card_take_workers(c, conf->n_pairs);
-	return listen_on(f, conf->client);
+	return listen_on(f, conf->client, conf->host_notifier);
 }
 
 static bool same_net(const struct card_net_conf *a, const struct card_net_conf *b)
@@ -157,7 +159,8 @@ static bool same_net(const struct card_net_conf *a, const struct card_net_conf *
 	return !memcmp(a->mac, b->mac, sizeof(a->mac)) && a->n_pairs == b->n_pairs &&
 	       a->mtu == b->mtu && a->features_off == b->features_off &&
 	       a->speed_mbps == b->speed_mbps && a->half_duplex == b->half_duplex &&
-	       a->standby == b->standby && a->client == b->client;
+	       a->standby == b->standby && a->client == b->client &&
+	       a->host_notifier == b->host_notifier;
 }
 
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e)
@@ -228,7 +231,7 @@ static int blk_open(struct card_function *f)
 		return ret;
 	f->dev = vho_blk_dev(f->blk);
 	f->first_worker = card_take_workers(f->card, conf->n_queues);
-	return listen_on(f, conf->client);
+	return listen_on(f, conf->client, conf->host_notifier);
 }
 
 static bool same_blk(const struct card_blk_conf *a, const struct card_blk_conf *b)
@@ -236,7 +239,8 @@ static bool same_blk(const struct card_blk_conf *a, const struct card_blk_conf *
 	return !strcmp(a->volume, b->volume) && a->read_only == b->read_only &&
 	       a->packed_ring == b->packed_ring && a->n_queues == b->n_queues &&
 	       a->seg_max == b->seg_max && a->size_max == b->size_max &&
-	       a->secure_erase == b->secure_erase && a->client == b->client;
+	       a->secure_erase == b->secure_erase && a->client == b->client &&
+	       a->host_notifier == b->host_notifier;
 }
 
 int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct card_error *e)

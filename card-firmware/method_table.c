@@ -58,6 +58,12 @@
 		.help = "connect to the front-end's socket instead of listening" \
 	}
 
+#define P_HOST_NOTIFIER                                                              \
+	{                                                                            \
+		.name = "host_notifier", .type = CARD_P_BOOL, .def = "false",        \
+		.help = "offer pages that the guest kicks in; the workers poll then" \
+	}
+
 #define P_FLOW(req, text)                                                                      \
 	{                                                                                      \
 		.name = "flow", .type = CARD_P_STRING, .required = req, .min = 1, .max = 4096, \
@@ -206,6 +212,7 @@ static const struct card_param blk_create[] = {
 		.def = "false",
 		.help = "offer secure erase: zeros written over what is to go" },
 	P_CLIENT,
+	P_HOST_NOTIFIER,
 	P_COMPAT("cpumask", CARD_P_STRING, "no effect: queues go to the workers in turn"),
 	P_COMPAT("transport", CARD_P_STRING, "vhost_user_blk only"),
 	P_COMPAT("packed_ring_recovery", CARD_P_BOOL,
@@ -252,6 +259,7 @@ static const struct card_param net_create[] = {
 		.def = "false",
 		.help = "offer to stand in for another device with the same address" },
 	P_CLIENT,
+	P_HOST_NOTIFIER,
 };
 
 static const struct card_param net_set[] = {

@@ -54,6 +54,7 @@ int card_call_vhost_create_blk_controller(
 		.size_max = (uint32_t)card_arg_uint(params, "size_max", 0),
 		.secure_erase = card_arg_bool(params, "secure_erase", false),
 		.client = card_arg_bool(params, "client", false),
+		.host_notifier = card_arg_bool(params, "host_notifier", false),
 	};
 	const char *transport = card_arg_str(params, "transport", VHOST_USER_BLK);
 	int ret = check_name("ctrlr", conf.name, e);
@@ -286,6 +287,7 @@ int card_call_net_create(
 		.speed_mbps = (uint32_t)card_arg_uint(params, "speed_mbps", 0),
 		.standby = card_arg_bool(params, "standby", false),
 		.client = card_arg_bool(params, "client", false),
+		.host_notifier = card_arg_bool(params, "host_notifier", false),
 	};
 	const char *duplex = card_arg_str(params, "duplex", "full");
 	int ret = check_name("name", conf.name, e);

@@ -57,12 +57,13 @@ static int add_function(const struct emu_function *f, json_t *calls)
 {
 	if (f->kind == EMU_FN_NET)
 		return add_call(calls, "net_create",
-			json_pack("{s:s, s:s, s:I, s:I, s:b}", "name", f->name, "mac", f->mac,
+			json_pack("{s:s, s:s, s:I, s:I, s:b, s:b}", "name", f->name, "mac", f->mac,
 				"queue_pairs", (json_int_t)f->queues, "mtu", (json_int_t)f->mtu,
-				"client", (int)f->client));
+				"client", (int)f->client, "host_notifier", (int)f->host_notifier));
 	return add_call(calls, "vhost_create_blk_controller",
-		json_pack("{s:s, s:s, s:I, s:b}", "ctrlr", f->name, "dev_name", f->volume,
-			"num_queues", (json_int_t)f->queues, "client", (int)f->client));
+		json_pack("{s:s, s:s, s:I, s:b, s:b}", "ctrlr", f->name, "dev_name", f->volume,
+			"num_queues", (json_int_t)f->queues, "client", (int)f->client,
+			"host_notifier", (int)f->host_notifier));
 }
 
 /* The call that makes an uplink; NULL: out of memory. */

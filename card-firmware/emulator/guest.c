@@ -92,6 +92,8 @@ static void add_machine(const struct emu_guest *g, struct emu_argv *a)
 	emu_argv_add(a, "chardev:agent");
 	emu_argv_add(a, "-qmp");
 	emu_argv_add(a, "unix:%s/qmp,server=on,wait=off", dir);
+	emu_argv_add(a, "-monitor"); // the other one is ours
+	emu_argv_add(a, "unix:%s/monitor,server=on,wait=off", dir);
 	emu_argv_add(a, "-kernel");
 	emu_argv_add(a, "%s/kernel", g->emu->image);
 	emu_argv_add(a, "-initrd");

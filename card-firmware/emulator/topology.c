@@ -222,6 +222,7 @@ static const struct field function_fields[] = {
 	{ "mac", MAC, false, F(mac) },
 	{ "volume", NAME, false, F(volume) },
 	{ "client", BOOL, false, F(client), .def = 0 },
+	{ "host_notifier", BOOL, false, F(host_notifier), .def = 0 },
 };
 
 #define U(m) offsetof(struct emu_uplink, m)

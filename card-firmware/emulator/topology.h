@@ -34,6 +34,7 @@ struct emu_function {
 	char mac[18]; // NIC; made from the position when the file gives none
 	char volume[EMU_NAME_SIZE]; // disk
 	bool client; // the card connects, the guest's QEMU listens
+	bool host_notifier; // as net_create and its like have it
 	bool used; // by a guest
 };
 
