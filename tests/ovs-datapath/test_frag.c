@@ -168,7 +168,7 @@ static void run_sequence(const struct sequence *t, bool v6)
 	}
 	if (o.n) {
 		uint32_t off = 0, hdr = v6 ? 62 : 34;
-		struct odp_key k;
+		struct odp_key k = { 0 };
 
 		for (unsigned i = 0; i < o.n; i++) {
 			const uint8_t *b = rte_pktmbuf_mtod(o.frags[i], uint8_t *);
@@ -178,7 +178,7 @@ static void run_sequence(const struct sequence *t, bool v6)
 		}
 		assert_int_equal(off, len);
 		assert_int_equal(o.len, hdr + len);
-		assert_int_equal(odp_extract(o.hdr, o.hdr_len, o.len, 1, ODP_DEPTH_L4, &k), 0);
+		assert_int_equal(odp_extract(o.hdr, o.hdr_len, o.len, 1, 0, ODP_WANT_ALL, &k), 0);
 		assert_int_equal(k.ip_frag, ODP_FRAG_NONE);
 		assert_int_equal(dpu_be16_get(k.tp_src), 0x1111);
 		assert_int_equal(dpu_be16_get(k.tp_dst), 0x2222);
