@@ -249,7 +249,8 @@ static int bind_mapped(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *
 	ret = ct_life(a) == CT_LIVE ? odp_ct_insert(ct, c, ODP_CT_REPLY) : -EAGAIN;
 	if (ret < 0) {
 		atomic_fetch_sub_explicit(&a->refs, 1, memory_order_relaxed);
-		return ret == -EEXIST ? -EADDRNOTAVAIL : ret;
+		// Taken by one that asked for no mapping: rather another outside than none.
+		return ret == -EEXIST ? search(ct, w, c, nat, true) : ret;
 	}
 	CT_SET(c->link, ct_idx(ct, a));
 	CT_SET(c->link_life, life);

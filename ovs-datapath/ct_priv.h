@@ -313,7 +313,6 @@ int odp_ct_admit(struct odp_ct *ct, struct ct_worker *w, uint16_t zone);
 /* A half-open connection joins those that may go for its zone. */
 void odp_ct_sample(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c);
 void odp_ct_samples_free(struct ct_zone *z);
-uint32_t odp_ct_in_use(const struct odp_ct *ct); // an upper bound
 struct ct_worker *odp_ct_control_begin(struct odp_ct *ct);
 void odp_ct_control_end(struct odp_ct *ct);
 
@@ -331,3 +330,5 @@ void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_
 	struct odp_ct_info *out);
 /* Output fields of a packet of `c`, state apart. */
 void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
+/* Write the sum of a frame of an export. Pure. */
+void odp_ct_frame_seal(uint8_t *buf, size_t len);

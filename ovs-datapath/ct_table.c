@@ -236,11 +236,12 @@ static bool fetch(struct odp_ct *ct, struct ct_worker *w)
 	return true;
 }
 
-uint32_t odp_ct_in_use(const struct odp_ct *ct)
+/* Connections that this worker cannot have: those in use, and what others keep. */
+static uint32_t in_use(const struct odp_ct *ct, const struct ct_worker *w)
 {
-	uint32_t fresh = CT_GET(ct->n_fresh), stacked = CT_GET(ct->n_stacked);
+	uint32_t fresh = CT_GET(ct->n_fresh), spare = CT_GET(ct->n_stacked) + w->n_free;
 
-	return fresh > stacked ? fresh - stacked : 0;
+	return fresh > spare ? fresh - spare : 0;
 }
 
 struct odp_conn *odp_ct_alloc(struct odp_ct *ct, struct ct_worker *w)
@@ -476,7 +477,7 @@ int odp_ct_admit(struct odp_ct *ct, struct ct_worker *w, uint16_t zone)
 			return -EDQUOT;
 		}
 	}
-	if (odp_ct_in_use(ct) >= ct->max - ct->reserve)
+	if (in_use(ct, w) >= ct->max - ct->reserve)
 		(void)evict_any(ct, w);
 	return 0;
 }
@@ -503,6 +504,13 @@ void odp_ct_sample(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c)
 }
 
 /* ---- life ---- */
+
+static uint64_t spread(uint64_t x)
+{
+	for (unsigned i = 0; i < 3; i++)
+		x = odp_mix(x ^ 0x9e3779b97f4a7c15ull, 0xd1b54a32d192ed03ull) + 1;
+	return x;
+}
 
 static void workers_init(struct odp_ct *ct, const struct odp_ct_conf *conf)
 {
@@ -535,7 +543,8 @@ int odp_ct_create(const struct odp_ct_conf *conf, struct odp_ct **out)
 	ct->max = conf->max_conns;
 	ct->reserve = ct->max / 32;
 	ct->n_workers = conf->n_workers + 1;
-	ct->seed = (struct odp_seed){ conf->seed[0], conf->seed[1] | 1 };
+	// Whatever the seed, its bits are all over both words: small numbers multiply badly.
+	ct->seed = (struct odp_seed){ spread(conf->seed[0]), spread(~conf->seed[1]) | 1 };
 	ct->tcp_strict = conf->tcp_strict;
 	ct->tcp_liberal = conf->tcp_liberal;
 	ct->max_expects = conf->max_expects ? conf->max_expects : 1024;

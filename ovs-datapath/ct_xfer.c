@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The table as bytes, for a process that takes over from another. Frames of fixed records, little
+ * endian, each with its number and a sum; the last one says so.
+ *
+ * Masters and mappings come before what refers to them, by going through the table twice. Nothing
+ * of a frame is used before all of it has been checked: what could not have been written by this
+ * file (states that do not exist, keys that do not belong together) is refused, so that the
+ * machines need not doubt what they find in a connection.
+ */
+#include "ct_priv.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#define MAGIC 0x4654434fu // "OCTF"
+#define VERSION 1u
+#define F_LAST 1u
+
+struct frame_hdr {
+	dpu_le32 magic;
+	dpu_le16 version, flags;
+	dpu_le32 seq, n;
+	dpu_le64 sum; // over the frame, with this field zero
+	dpu_le64 reserved;
+};
+static_assert(sizeof(struct frame_hdr) == 32, "header of a frame");
+
+struct wire_key {
+	uint8_t src[16], dst[16];
+	dpu_be16 sport, dport;
+	dpu_le16 zone;
+	uint8_t l3, proto;
+};
+
+struct record {
+	struct wire_key key[2];
+	struct wire_key refers; // master or mapping; all zero: none
+	dpu_le32 st;
+	dpu_le16 flags; // CT_F_*
+	uint8_t policy, reserved;
+	dpu_le32 mark, left_ms;
+	dpu_le64 label[2], packets[2], bytes[2];
+	dpu_le32 proto[8];
+};
+static_assert(sizeof(struct record) == 216, "record of a connection");
+
+#define RECORDS ((ODP_CT_FRAME_MAX - sizeof(struct frame_hdr)) / sizeof(struct record))
+#define FLAGS                                                                             \
+	(CT_F_SNAT | CT_F_DNAT | CT_F_RELATED | CT_F_EXPECT | CT_F_ANCHOR | CT_F_MAPPED | \
+		CT_F_LABEL)
+
+/* Position of an export: number of the frame, pass, place in the table. */
+#define AT(seq, pass, idx) ((uint64_t)(seq) << 33 | (uint64_t)(pass) << 32 | (idx))
+#define PASSES 2u
+#define AT_END UINT64_MAX
+
+static uint64_t sum_words(uint64_t h, const uint8_t *p, size_t len)
+{
+	uint64_t w;
+
+	for (; len >= 8; p += 8, len -= 8) { // frames are whole words
+		memcpy(&w, p, 8);
+		w = DPU_LE(64, w);
+		h = odp_mix(h ^ w ^ 0x9e3779b97f4a7c15ull, 0xd6e8feb86659fd93ull);
+	}
+	return h;
+}
+
+/* Over a header whose sum is zero, and what follows it. Against accidents, not against forgers. */
+static uint64_t frame_sum(const struct frame_hdr *h, const uint8_t *body, size_t len)
+{
+	uint8_t head[sizeof(*h)];
+
+	memcpy(head, h, sizeof(head));
+	return sum_words(sum_words(len, head, sizeof(head)), body, len);
+}
+
+void odp_ct_frame_seal(uint8_t *buf, size_t len)
+{
+	static const dpu_le64 zero;
+	struct frame_hdr h;
+
+	if (len < sizeof(h))
+		return;
+	memcpy(&h, buf, sizeof(h));
+	h.sum = zero;
+	h.sum = dpu_le64_put(frame_sum(&h, buf + sizeof(h), len - sizeof(h)));
+	memcpy(buf, &h, sizeof(h));
+}
+
+/* ---- out ---- */
+
+static void key_put(const struct odp_ct_key *k, struct wire_key *out)
+{
+	memcpy(out->src, k->src, 16);
+	memcpy(out->dst, k->dst, 16);
+	out->sport = k->sport;
+	out->dport = k->dport;
+	out->zone = dpu_le16_put(k->zone);
+	out->l3 = k->l3;
+	out->proto = k->proto;
+}
+
+/* What a connection refers to, while that lives. */
+static const struct odp_conn *referred(const struct odp_ct *ct, const struct odp_conn *c)
+{
+	uint32_t idx = CT_GET(c->link);
+
+	if (!(CT_GET(c->flags) & (CT_F_RELATED | CT_F_MAPPED)) || idx >= ct->max)
+		return NULL;
+	const struct odp_conn *m = &ct->conns[idx];
+
+	return ct_life(m) == CT_LIVE && ct_life_no(m) == CT_GET(c->link_life) ? m : NULL;
+}
+
+static void record_put(
+	const struct odp_ct *ct, const struct odp_conn *c, uint64_t now_ms, struct record *r)
+{
+	uint32_t flags = CT_GET(c->flags);
+	int32_t left = (int32_t)(CT_GET(c->expires) - (uint32_t)now_ms);
+	const struct odp_conn *m = referred(ct, c);
+
+	memset(r, 0, sizeof(*r));
+	key_put(&c->key0, &r->key[0]);
+	key_put(&c->key1, &r->key[1]);
+	if (m)
+		key_put(&m->key0, &r->refers);
+	r->st = dpu_le32_put(CT_GET(c->st));
+	r->flags = dpu_le16_put((uint16_t)(flags & FLAGS));
+	r->policy = (uint8_t)(flags >> CT_F_POLICY_SHIFT);
+	r->mark = dpu_le32_put(CT_GET(c->mark));
+	r->left_ms = dpu_le32_put(left > 0 ? (uint32_t)left : 0);
+	for (unsigned i = 0; i < 2; i++) {
+		r->label[i] = dpu_le64_put(CT_GET(c->label[i]));
+		r->packets[i] = dpu_le64_put(CT_GET(c->packets[i]));
+		r->bytes[i] = dpu_le64_put(CT_GET(c->bytes[i]));
+	}
+	if (c->key0.proto == IPPROTO_TCP && !(flags & (CT_F_EXPECT | CT_F_ANCHOR)))
+		for (unsigned i = 0; i < 2; i++) {
+			r->proto[4 * i] = dpu_le32_put(CT_GET(c->tcp[i].end));
+			r->proto[4 * i + 1] = dpu_le32_put(CT_GET(c->tcp[i].max_end));
+			r->proto[4 * i + 2] = dpu_le32_put(CT_GET(c->tcp[i].max_win));
+			r->proto[4 * i + 3] = dpu_le32_put(CT_GET(c->tcp[i].ack));
+		}
+	if (c->key0.proto == IPPROTO_SCTP)
+		for (unsigned i = 0; i < 2; i++)
+			r->proto[i] = dpu_le32_put(CT_GET(c->vtag[i]));
+}
+
+static bool wanted(const struct odp_conn *c, unsigned pass, uint64_t now_ms)
+{
+	uint32_t f = atomic_load_explicit(&c->flags, memory_order_acquire);
+
+	return (f & CT_LIFE) == CT_LIVE && !ct_due(c, now_ms) &&
+	       !(f & (CT_F_RELATED | CT_F_MAPPED)) == (pass == 0);
+}
+
+int odp_ct_export(struct odp_ct *ct, uint64_t *at, uint64_t now_ms, uint8_t *buf, size_t size)
+{
+	uint32_t idx = (uint32_t)*at, seq = (uint32_t)(*at >> 33);
+	unsigned pass = *at >> 32 & 1;
+	size_t n = 0;
+
+	if (size < ODP_CT_FRAME_MAX)
+		return -ENOSPC;
+	if (*at == AT_END)
+		return 0;
+	(void)odp_ct_control_begin(ct);
+	for (; pass < PASSES; pass++, idx = 0) {
+		for (; idx < CT_GET(ct->n_fresh) && n < RECORDS; idx++) {
+			struct record r;
+
+			if (!wanted(&ct->conns[idx], pass, now_ms))
+				continue;
+			record_put(ct, &ct->conns[idx], now_ms, &r);
+			if ((dpu_le32_get(r.st) & 0xff) == 0)
+				continue; // removed meanwhile
+			memcpy(buf + sizeof(struct frame_hdr) + n++ * sizeof(r), &r, sizeof(r));
+		}
+		if (n == RECORDS)
+			break;
+	}
+	odp_ct_control_end(ct);
+	size_t len = sizeof(struct frame_hdr) + n * sizeof(struct record);
+	struct frame_hdr h = { .magic = dpu_le32_put(MAGIC),
+		.version = dpu_le16_put(VERSION),
+		.flags = dpu_le16_put(pass == PASSES ? F_LAST : 0),
+		.seq = dpu_le32_put(seq),
+		.n = dpu_le32_put((uint32_t)n) };
+
+	memcpy(buf, &h, sizeof(h));
+	odp_ct_frame_seal(buf, len);
+	*at = pass == PASSES ? AT_END : AT(seq + 1, pass, idx);
+	return (int)len;
+}
+
+/* ---- in ---- */
+
+static void key_get(const struct wire_key *w, struct odp_ct_key *k)
+{
+	memset(k, 0, sizeof(*k));
+	memcpy(k->src, w->src, 16);
+	memcpy(k->dst, w->dst, 16);
+	k->sport = w->sport;
+	k->dport = w->dport;
+	k->zone = dpu_le16_get(w->zone);
+	k->l3 = w->l3;
+	k->proto = w->proto;
+}
+
+static bool family_ok(const struct odp_ct_key *k)
+{
+	static const uint8_t zero[12];
+
+	if ((k->l3 & 0xf) == 4)
+		return !memcmp(k->src + 4, zero, 12) && !memcmp(k->dst + 4, zero, 12);
+	return (k->l3 & 0xf) == 6;
+}
+
+static const char *proto_name(uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+		return "udp";
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return "icmp";
+	case IPPROTO_SCTP:
+		return "sctp";
+	default:
+		return "other";
+	}
+}
+
+static bool word_ok(uint32_t st, uint8_t proto, uint32_t flags)
+{
+	if (CT_ST(st) == ODP_CT_NONE || CT_ST(st) >= ODP_CT_STATE_COUNT)
+		return false;
+	if (flags & (CT_F_EXPECT | CT_F_ANCHOR))
+		return st == ODP_CT_EXPECTED;
+	if (strcmp(odp_ct_state_proto((enum odp_ct_state)CT_ST(st)), proto_name(proto)) != 0)
+		return false;
+	if (proto == IPPROTO_TCP)
+		return odp_ct_tcp_word_ok(st);
+	return (st & ~(0xffu | CT_ST_REPLIED | CT_ST_ASSURED)) == 0;
+}
+
+/* Both directions are of one connection, translated where the flags say so. */
+static bool pair_ok(const struct odp_ct_key *a, const struct odp_ct_key *b, uint32_t flags)
+{
+	struct odp_ct_key r;
+
+	if (a->zone != b->zone || a->l3 != b->l3 || a->proto != b->proto || !family_ok(a) ||
+		!family_ok(b))
+		return false;
+	if (flags & CT_F_EXPECT)
+		return memcmp(a, b, sizeof(*a)) == 0;
+	if (flags & CT_F_ANCHOR)
+		return true;
+	odp_ct_key_reverse(a, &r);
+	bool icmp = a->proto == IPPROTO_ICMP || a->proto == IPPROTO_ICMPV6;
+
+	if (icmp && memcmp(&b->dport, &r.dport, 2) != 0)
+		return false;
+	if (icmp && !(flags & (CT_F_SNAT | CT_F_DNAT)) && memcmp(&b->sport, &r.sport, 2) != 0)
+		return false;
+	if (!(flags & CT_F_SNAT) &&
+		(memcmp(b->dst, r.dst, 16) != 0 || memcmp(&b->dport, &r.dport, 2) != 0))
+		return false;
+	return flags & CT_F_DNAT ||
+	       (memcmp(b->src, r.src, 16) == 0 && (icmp || memcmp(&b->sport, &r.sport, 2) == 0));
+}
+
+static bool record_ok(const struct record *r)
+{
+	uint32_t flags = dpu_le16_get(r->flags), kind = flags & (CT_F_EXPECT | CT_F_ANCHOR);
+	uint32_t mark = kind == CT_F_EXPECT ? 0x40 : kind == CT_F_ANCHOR ? 0x80 : 0;
+	struct odp_ct_key a, b;
+
+	key_get(&r->key[0], &a);
+	key_get(&r->key[1], &b);
+	return r->reserved == 0 && !(flags & ~FLAGS) && kind != (CT_F_EXPECT | CT_F_ANCHOR) &&
+	       (a.l3 & 0xf0u) == mark && !(kind && flags & CT_F_MAPPED) &&
+	       !(flags & CT_F_RELATED && flags & CT_F_MAPPED) &&
+	       (kind != CT_F_EXPECT || flags & CT_F_RELATED) && pair_ok(&a, &b, flags) &&
+	       word_ok(dpu_le32_get(r->st), a.proto, flags) &&
+	       dpu_le32_get(r->left_ms) <= ODP_CT_TIMEOUT_MAX_MS;
+}
+
+static void record_get(const struct odp_ct *ct, const struct record *r, uint64_t now_ms,
+	struct odp_conn *c, uint32_t *flags)
+{
+	struct odp_ct_key k;
+
+	*flags = dpu_le16_get(r->flags) | (uint32_t)r->policy << CT_F_POLICY_SHIFT;
+	key_get(&r->key[0], &c->key0);
+	key_get(&r->key[1], &c->key1);
+	CT_SET(c->st, dpu_le32_get(r->st));
+	CT_SET(c->mark, dpu_le32_get(r->mark));
+	CT_SET(c->expires, (uint32_t)now_ms + dpu_le32_get(r->left_ms));
+	for (unsigned i = 0; i < 2; i++) {
+		CT_SET(c->label[i], dpu_le64_get(r->label[i]));
+		CT_SET(c->packets[i], dpu_le64_get(r->packets[i]));
+		CT_SET(c->bytes[i], dpu_le64_get(r->bytes[i]));
+		CT_SET(c->tcp[i].end, dpu_le32_get(r->proto[4 * i]));
+		CT_SET(c->tcp[i].max_end, dpu_le32_get(r->proto[4 * i + 1]));
+		CT_SET(c->tcp[i].max_win, dpu_le32_get(r->proto[4 * i + 2]));
+		CT_SET(c->tcp[i].ack, dpu_le32_get(r->proto[4 * i + 3]));
+	}
+	if (*flags & CT_F_ANCHOR)
+		CT_SET(c->refs, 0);
+	else if (c->key0.proto == IPPROTO_SCTP)
+		for (unsigned i = 0; i < 2; i++)
+			CT_SET(c->vtag[i], dpu_le32_get(r->proto[i]));
+	if (!(*flags & (CT_F_RELATED | CT_F_MAPPED)))
+		return;
+	key_get(&r->refers, &k);
+	struct odp_conn *m = odp_ct_lookup(ct, &k);
+	bool anchor = m && CT_GET(m->flags) & CT_F_ANCHOR;
+
+	// A master that is gone leaves its connection related; a mapping that is gone is none.
+	if (m && anchor == !!(*flags & CT_F_MAPPED)) {
+		CT_SET(c->link, ct_idx(ct, m));
+		CT_SET(c->link_life, ct_life_no(m));
+	} else {
+		*flags &= ~CT_F_MAPPED;
+	}
+}
+
+/* One checked record into the table; false: it is there already, or there is no room. */
+static bool take(struct odp_ct *ct, struct ct_worker *w, const struct record *r, uint64_t now_ms)
+{
+	struct odp_conn *c = odp_ct_alloc(ct, w);
+	uint32_t flags;
+
+	if (!c)
+		return false;
+	record_get(ct, r, now_ms, c, &flags);
+	if (odp_ct_insert(ct, c, ODP_CT_ORIG) < 0)
+		goto err_conn;
+	if (!(flags & CT_F_EXPECT) && odp_ct_insert(ct, c, ODP_CT_REPLY) < 0)
+		goto err_orig;
+	if (flags & CT_F_EXPECT)
+		atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed);
+	else if (flags & CT_F_ANCHOR)
+		atomic_fetch_add_explicit(&ct->n_anchors, 1, memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(&ct->zones[c->key0.zone].count, 1, memory_order_relaxed);
+	if (flags & CT_F_MAPPED)
+		atomic_fetch_add_explicit(
+			&ct->conns[CT_GET(c->link)].refs, 1, memory_order_relaxed);
+	odp_ct_publish(w, c, flags);
+	if (!(flags & (CT_F_EXPECT | CT_F_ANCHOR)))
+		odp_ct_sample(ct, w, c);
+	return true;
+
+err_orig:
+	odp_ct_withdraw(ct, c, ODP_CT_ORIG);
+err_conn:
+	odp_ct_unalloc(ct, w, c);
+	return false;
+}
+
+int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *buf, size_t len,
+	uint64_t now_ms)
+{
+	static const dpu_le64 zero;
+	struct frame_hdr h;
+	struct record r;
+	int taken = 0;
+
+	if (len < sizeof(h))
+		return -EBADMSG;
+	memcpy(&h, buf, sizeof(h));
+	if (dpu_le32_get(h.magic) != MAGIC)
+		return -EBADMSG;
+	if (dpu_le16_get(h.version) != VERSION)
+		return -EPROTONOSUPPORT;
+	uint32_t n = dpu_le32_get(h.n);
+	uint64_t sum = dpu_le64_get(h.sum);
+	size_t body = len - sizeof(h);
+
+	if (im->complete || dpu_le32_get(h.seq) != im->seq || dpu_le16_get(h.flags) & ~F_LAST ||
+		n > RECORDS || body != n * sizeof(r) || dpu_le64_get(h.reserved) != 0)
+		return -EBADMSG;
+	h.sum = zero;
+	if (frame_sum(&h, buf + sizeof(h), body) != sum)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(&r, buf + sizeof(h) + i * sizeof(r), sizeof(r));
+		if (!record_ok(&r))
+			return -EBADMSG;
+	}
+	struct ct_worker *w = odp_ct_control_begin(ct);
+
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(&r, buf + sizeof(h) + i * sizeof(r), sizeof(r));
+		taken += take(ct, w, &r, now_ms);
+	}
+	dpu_counter_add(&w->n.imported, (uint64_t)taken);
+	odp_ct_control_end(ct);
+	im->seq++;
+	im->n += (uint64_t)taken;
+	im->complete = dpu_le16_get(h.flags) & F_LAST;
+	return taken;
+}
