@@ -10,8 +10,8 @@ import sys
 import tempfile
 
 try:
-    from scapy.all import (ARP, Dot1Q, Ether, GRE, IP, IPv6, Raw, TCP, UDP, VXLAN, bind_layers, raw,
-                           rdpcap, wrpcap)
+    from scapy.all import (ARP, Dot1Q, Ether, GRE, IP, IPv6, Raw, RawPcapReader, TCP, UDP, VXLAN,
+                           bind_layers, raw, wrpcap)
     from scapy.contrib.geneve import GENEVE, GeneveOptions
 except ImportError:
     print("SKIP: no scapy for /usr/bin/python3 (Debian: python3-scapy)")
@@ -77,7 +77,7 @@ def judge_pushed(program, tmp):
     frames = inner_frames()
     wrpcap(f"{tmp}/in.pcap", frames)
     subprocess.run([program, "push", f"{tmp}/in.pcap", f"{tmp}/out.pcap"], check=True)
-    out = [raw(p) for p in rdpcap(f"{tmp}/out.pcap")]
+    out = [p for p, _ in RawPcapReader(f"{tmp}/out.pcap")]
     want = sum(KINDS * (-(-len(f[Raw].load) // SEGMENT) if len(f) > 1600 else 1) for f in frames)
     check(len(out) == want, f"{len(out)} frames, not {want}")
     for i, f in enumerate(out):
@@ -133,7 +133,7 @@ def judge_popped(program, tmp):
     r = subprocess.run([program, "pop", f"{tmp}/enc.pcap", f"{tmp}/dec.pcap"], check=True,
                        capture_output=True, text=True)
     said = r.stdout.strip().split("\n")
-    got = [raw(p) for p in rdpcap(f"{tmp}/dec.pcap")]
+    got = [p for p, _ in RawPcapReader(f"{tmp}/dec.pcap")]
     check(len(said) == len(cases) == len(got), len(said), len(cases), len(got))
     for i, (frame, want) in enumerate(cases):
         check(said[i] == want, f"case {i}: {said[i]!r}, not {want!r}: {frame.summary()}")
