@@ -20,7 +20,7 @@ static void whole(struct odp_frag_out *o)
 
 	if (o->n < 2 || o->n > ODP_FRAG_PIECES || o->hdr_len > o->len || o->len > 65535 + 40 + 256)
 		abort();
-	(void)odp_extract(o->hdr, o->hdr_len, o->len, 1, ODP_DEPTH_L4, &k);
+	(void)odp_extract(o->hdr, o->hdr_len, o->len, 1, 0, ODP_WANT_ALL, &k);
 	rte_pktmbuf_free_bulk(o->frags, o->n);
 }
 
