@@ -104,6 +104,14 @@ void odp_tnl_demux_destroy(struct odp_tnl_demux *d)
 	free(d);
 }
 
+bool odp_tnl_demux_has(const struct odp_tnl_demux *d, uint16_t udp_port)
+{
+	for (unsigned i = d->first[bucket(udp_port)]; i; i = d->next[i - 1])
+		if (d->vports[i - 1].udp_port == udp_port)
+			return true;
+	return false;
+}
+
 /* Outer headers up to layer 4. Pointers go into the packet's first segment. */
 struct outer {
 	const uint8_t *base; // the packet

@@ -153,6 +153,8 @@ struct odp_tnl_demux;
 int odp_tnl_demux_create(
 	const struct odp_tnl_vport *vports, unsigned n, struct odp_tnl_demux **out);
 void odp_tnl_demux_destroy(struct odp_tnl_demux *d);
+/* Some tunnel end takes packets for this UDP port; 0: GRE. Any thread. */
+bool odp_tnl_demux_has(const struct odp_tnl_demux *d, uint16_t udp_port);
 
 /*
  * The tunnel end that this packet is for, by its outer destination address and port; one with this

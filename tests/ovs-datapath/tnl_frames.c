@@ -4,6 +4,7 @@
  *   push IN OUT  each frame of a capture into every kind of tunnel; TCP or UDP frames longer than
  *                1600 bytes as GSO frames
  *   pop IN OUT   outer headers off; what is refused becomes an empty frame
+ *   toobig IN OUT  the answer to each, an MTU of 1300; an empty frame where there is none
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "fake_port.h"
 #include "inet.h"
+#include "pmtu.h"
 #include "tnl.h"
 
 static struct rte_mempool *pool;
@@ -175,6 +177,19 @@ static void pop(FILE *out, const uint8_t *f, uint32_t n)
 	rte_pktmbuf_free(m);
 }
 
+static void toobig(FILE *out, const uint8_t *f, uint32_t n)
+{
+	static struct odp_pmtu *p;
+	struct rte_mbuf *m = mbuf_of(f, n), *a = NULL;
+
+	if (!p && odp_pmtu_create(&(struct odp_pmtu_conf){ .pool = pool }, &p) < 0)
+		die("pmtu");
+	(void)odp_pmtu_answer(p, m, 1300, 1, 0, &a);
+	put(out, a);
+	rte_pktmbuf_free(a);
+	rte_pktmbuf_free(m);
+}
+
 int main(int argc, char **argv)
 {
 	static uint8_t f[66000];
@@ -182,7 +197,7 @@ int main(int argc, char **argv)
 	FILE *in, *out;
 
 	if (argc != 4)
-		die("push|pop IN OUT");
+		die("push|pop|toobig IN OUT");
 	in = fopen(argv[2], "rb");
 	out = fopen(argv[3], "wb");
 	if (!in || !out || fread(hdr, sizeof(hdr), 1, in) != 1)
@@ -194,6 +209,8 @@ int main(int argc, char **argv)
 			die("capture cut short");
 		if (strcmp(argv[1], "pop") == 0)
 			pop(out, f, rec[2]);
+		else if (strcmp(argv[1], "toobig") == 0)
+			toobig(out, f, rec[2]);
 		else
 			for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 				push(out, &kinds[i], f, rec[2]);
