@@ -166,11 +166,15 @@ def paired(ours, peer, rounds=None):
 
     Before, between and after the two the latency between the CPUs is taken; a round in which it
     changed compared two different machines, and another is run instead, up to three times as many
-    as asked for. Returns the rounds that count: dicts with ours, peer and latency_ns.
+    as asked for, or until so many would have taken too long. Returns the rounds that count: dicts
+    with ours, peer and latency_ns.
     """
     want = rounds or ROUNDS
     kept = []
+    limit = time.monotonic() + want * (2 * SECONDS + 2.5)
     for i in range(3 * want):
+        if kept and time.monotonic() > limit:
+            break
         latency = [core_latency()]
         sample = {}
         for name, fn in (("ours", ours), ("peer", peer))[::1 if i % 2 == 0 else -1]:
