@@ -8,6 +8,7 @@
  *
  * The executor relies on what is found here and looks at no length again.
  */
+#include "act_ct.h"
 #include "action.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 #include "dpu_alloc.h"
 #include "odp_meter.h"
+#include "track.h"
 
 #define ETH_LEN 14u
 #define PARTS_MAX 8u // actions after which packets go on in groups, each on its own stack
@@ -32,6 +34,7 @@ struct form {
 struct check {
 	struct odp *dp;
 	unsigned outputs, parts;
+	bool tracks;
 };
 
 static bool is_ip(const struct form *f)
@@ -283,6 +286,15 @@ static int check_hash(struct check *c, const struct odp_act *a, const struct for
 	return 0;
 }
 
+static int check_ct(struct check *c, const struct odp_act *a, const struct form *f)
+{
+	if (a->len != sizeof(struct odp_act_ct) || !is_ip(f) || !f->eth || c->parts == PARTS_MAX)
+		return -EINVAL;
+	c->parts++;
+	c->tracks = true;
+	return odp_act_ct_check((const struct odp_act_ct *)a, f->eth_type);
+}
+
 /* `last`: of its list. */
 static int check_one(
 	struct check *c, const struct odp_act *a, struct form *f, unsigned depth, bool last)
@@ -310,6 +322,10 @@ static int check_one(
 		return check_pkt_len(c, a, f, depth);
 	case ODP_ACT_HASH:
 		return check_hash(c, a, f);
+	case ODP_ACT_CT:
+		return check_ct(c, a, f);
+	case ODP_ACT_CT_CLEAR:
+		return a->len == sizeof(*a) ? 0 : -EINVAL;
 	case ODP_ACT_TRUNC:
 	case ODP_ACT_METER:
 	case ODP_ACT_RECIRC:
@@ -388,6 +404,8 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 		return -EINVAL;
 	int ret = check_list(&c, list, len, form_of(key, mask), 0);
 
+	if (ret == 0 && c.tracks)
+		ret = odp_track_init(dp); // before any worker could need it
 	if (ret < 0)
 		return ret;
 	struct odp_acts *acts = dpu_calloc(1, sizeof(*acts) + len);

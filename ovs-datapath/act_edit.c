@@ -36,28 +36,16 @@ struct rte_mbuf *odp_edit_open(struct rte_mbuf *m, struct rte_mempool *pool)
 
 /* ---- finding headers ---- */
 
-/* Offsets in the first segment. */
-struct at {
-	uint8_t *p; // the packet
-	uint32_t n; // bytes of it that can be read there
-	uint32_t l3; // behind tags
-	uint32_t l4; // 0: none, as in a later fragment
-	uint32_t end; // of layer 4
-	uint16_t eth_type;
-	uint16_t tags;
-	uint8_t proto;
-	bool frag;
-	bool routed; // the destination address is not the last one yet
-};
-
 static bool is_tpid(uint16_t type)
 {
 	return type == 0x8100 || type == 0x88a8;
 }
 
-static bool find_l3(struct rte_mbuf *m, struct at *at)
+static bool find_l3(struct rte_mbuf *m, struct odp_at *at)
 {
-	*at = (struct at){ .p = rte_pktmbuf_mtod(m, uint8_t *), .n = m->data_len, .l3 = ETH_LEN };
+	*at = (struct odp_at){
+		.p = rte_pktmbuf_mtod(m, uint8_t *), .n = m->data_len, .l3 = ETH_LEN
+	};
 	if (at->n < ETH_LEN)
 		return false;
 	at->eth_type = odp_get16(at->p + 12);
@@ -69,7 +57,7 @@ static bool find_l3(struct rte_mbuf *m, struct at *at)
 	return true;
 }
 
-static bool find_ipv4(const struct rte_mbuf *m, struct at *at)
+static bool find_ipv4(const struct rte_mbuf *m, struct odp_at *at)
 {
 	const uint8_t *ip = at->p + at->l3;
 
@@ -89,7 +77,7 @@ static bool find_ipv4(const struct rte_mbuf *m, struct at *at)
 	return true;
 }
 
-static bool find_ipv6(const struct rte_mbuf *m, struct at *at)
+static bool find_ipv6(const struct rte_mbuf *m, struct odp_at *at)
 {
 	const uint8_t *ip = at->p + at->l3;
 	bool later = false;
@@ -129,7 +117,7 @@ static bool find_ipv6(const struct rte_mbuf *m, struct at *at)
 	return true;
 }
 
-static bool find(struct rte_mbuf *m, struct at *at)
+bool odp_edit_find(struct rte_mbuf *m, struct odp_at *at)
 {
 	if (!find_l3(m, at))
 		return false;
@@ -185,15 +173,14 @@ static void adjust(uint8_t *field, uint32_t delta)
 	memcpy(field, &c, sizeof(c));
 }
 
-/* Does the packet ask somebody later on to sum up this layer 4? */
-static bool is_partial(const struct rte_mbuf *m, const struct at *at)
+bool odp_edit_is_partial(const struct rte_mbuf *m, const struct odp_at *at)
 {
 	return (m->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO)) &&
 	       (uint32_t)m->l2_len + m->l3_len == at->l4;
 }
 
 /* Where layer 4 keeps the checksum of headers and payload; NULL: nowhere. */
-static uint8_t *l4_field(const struct at *at)
+static uint8_t *l4_field(const struct odp_at *at)
 {
 	uint32_t off, min;
 
@@ -219,7 +206,8 @@ static uint8_t *l4_field(const struct at *at)
 enum what { OF_ADDRESSES, OF_LAYER4 };
 
 /* Something changed by `delta` that layer 4's checksum covers. */
-static void adjust_l4(const struct rte_mbuf *m, const struct at *at, uint32_t delta, enum what what)
+static void adjust_l4(
+	const struct rte_mbuf *m, const struct odp_at *at, uint32_t delta, enum what what)
 {
 	uint8_t *field = l4_field(at);
 	uint16_t c;
@@ -227,7 +215,7 @@ static void adjust_l4(const struct rte_mbuf *m, const struct at *at, uint32_t de
 	if (!field || delta == 0)
 		return;
 	memcpy(&c, field, sizeof(c));
-	if (is_partial(m, at)) {
+	if (odp_edit_is_partial(m, at)) {
 		// Of the pseudo-header, and not inverted.
 		c = what == OF_ADDRESSES ? odp_fold(c + delta) : c;
 	} else if (at->proto != IPPROTO_UDP) {
@@ -241,14 +229,14 @@ static void adjust_l4(const struct rte_mbuf *m, const struct at *at, uint32_t de
 
 /* ---- set ---- */
 
-static int set_eth(struct at *at, const struct odp_set_eth *v, const struct odp_set_eth *k)
+static int set_eth(struct odp_at *at, const struct odp_set_eth *v, const struct odp_set_eth *k)
 {
 	(void)put(at->p, v->dst, k->dst, 6);
 	(void)put(at->p + 6, v->src, k->src, 6);
 	return 0;
 }
 
-static int set_ipv4(const struct rte_mbuf *m, struct at *at, const struct odp_set_ipv4 *v,
+static int set_ipv4(const struct rte_mbuf *m, struct odp_at *at, const struct odp_set_ipv4 *v,
 	const struct odp_set_ipv4 *k)
 {
 	uint8_t *ip = at->p + at->l3;
@@ -265,7 +253,7 @@ static int set_ipv4(const struct rte_mbuf *m, struct at *at, const struct odp_se
 	return 0;
 }
 
-static int set_ipv6(const struct rte_mbuf *m, struct at *at, const struct odp_set_ipv6 *v,
+static int set_ipv6(const struct rte_mbuf *m, struct odp_at *at, const struct odp_set_ipv6 *v,
 	const struct odp_set_ipv6 *k)
 {
 	uint8_t *ip = at->p + at->l3;
@@ -286,7 +274,7 @@ static int set_ipv6(const struct rte_mbuf *m, struct at *at, const struct odp_se
 	return 0;
 }
 
-static int set_arp(struct at *at, const struct odp_set_arp *v, const struct odp_set_arp *k)
+static int set_arp(struct odp_at *at, const struct odp_set_arp *v, const struct odp_set_arp *k)
 {
 	uint8_t *a = at->p + at->l3;
 
@@ -302,14 +290,14 @@ static int set_arp(struct at *at, const struct odp_set_arp *v, const struct odp_
 }
 
 /* The layer 4 header of a protocol, `min` bytes of it at least; NULL: another packet. */
-static uint8_t *l4_header(const struct at *at, uint8_t proto, uint32_t min)
+static uint8_t *l4_header(const struct odp_at *at, uint8_t proto, uint32_t min)
 {
 	if (at->proto != proto || at->l4 > at->n || min > at->n - at->l4)
 		return NULL;
 	return at->p + at->l4;
 }
 
-static int set_ports(const struct rte_mbuf *m, struct at *at, uint8_t proto,
+static int set_ports(const struct rte_mbuf *m, struct odp_at *at, uint8_t proto,
 	const struct odp_set_ports *v, const struct odp_set_ports *k)
 {
 	uint8_t *l4 = l4_header(at, proto, proto == IPPROTO_TCP ? 20 : 8);
@@ -321,7 +309,7 @@ static int set_ports(const struct rte_mbuf *m, struct at *at, uint8_t proto,
 }
 
 /* The checksum is a CRC of the whole message: from a part of it nobody can tell how it changes. */
-static int set_sctp(struct at *at, const struct odp_set_ports *v, const struct odp_set_ports *k)
+static int set_sctp(struct odp_at *at, const struct odp_set_ports *v, const struct odp_set_ports *k)
 {
 	uint8_t *l4 = l4_header(at, IPPROTO_SCTP, 12), old[4];
 
@@ -339,7 +327,7 @@ static int set_sctp(struct at *at, const struct odp_set_ports *v, const struct o
 	return 0;
 }
 
-static int set_icmp(const struct rte_mbuf *m, struct at *at, uint8_t proto,
+static int set_icmp(const struct rte_mbuf *m, struct odp_at *at, uint8_t proto,
 	const struct odp_set_icmp *v, const struct odp_set_icmp *k)
 {
 	uint8_t *l4 = l4_header(at, proto, 4);
@@ -356,7 +344,7 @@ static int set_icmp(const struct rte_mbuf *m, struct at *at, uint8_t proto,
 }
 
 /* Spec: RFC 4861, sections 4.3, 4.4 and 4.6.1. An option that is not there is not set. */
-static int set_nd(const struct rte_mbuf *m, struct at *at, const struct odp_set_nd *v,
+static int set_nd(const struct rte_mbuf *m, struct odp_at *at, const struct odp_set_nd *v,
 	const struct odp_set_nd *k)
 {
 	uint8_t *l4 = l4_header(at, IPPROTO_ICMPV6, 24);
@@ -385,9 +373,10 @@ int odp_edit_set(struct rte_mbuf *m, const struct odp_act_set *s)
 {
 	const void *v = s->value, *k = s->value + s->size;
 	bool is_l4 = s->field >= ODP_SET_TCP;
-	struct at at;
+	struct odp_at at;
 
-	if (s->field <= ODP_SET_VLAN || s->field == ODP_SET_MPLS ? !find_l3(m, &at) : !find(m, &at))
+	if (s->field <= ODP_SET_VLAN || s->field == ODP_SET_MPLS ? !find_l3(m, &at)
+								 : !odp_edit_find(m, &at))
 		return -EBADMSG;
 	// Later fragments have no layer 4, and what they look like there is payload.
 	if (is_l4 && at.l4 == 0)
@@ -430,9 +419,9 @@ int odp_edit_set(struct rte_mbuf *m, const struct odp_act_set *s)
 
 int odp_edit_dec_ttl(struct rte_mbuf *m)
 {
-	struct at at;
+	struct odp_at at;
 
-	if (!find(m, &at) || (at.eth_type != 0x0800 && at.eth_type != 0x86dd))
+	if (!odp_edit_find(m, &at) || (at.eth_type != 0x0800 && at.eth_type != 0x86dd))
 		return -EBADMSG;
 	uint8_t *ip = at.p + at.l3, *ttl = ip + (at.eth_type == 0x0800 ? 8 : 7);
 
@@ -497,7 +486,7 @@ int odp_edit_pop_vlan(struct rte_mbuf *m)
 
 int odp_edit_push_mpls(struct rte_mbuf *m, dpu_be32 lse, uint16_t eth_type)
 {
-	struct at at;
+	struct odp_at at;
 
 	if (!find_l3(m, &at) || at.eth_type < ODP_ETH_TYPE_MIN)
 		return -EBADMSG;
@@ -512,7 +501,7 @@ int odp_edit_push_mpls(struct rte_mbuf *m, dpu_be32 lse, uint16_t eth_type)
 
 int odp_edit_pop_mpls(struct rte_mbuf *m, uint16_t eth_type)
 {
-	struct at at;
+	struct odp_at at;
 
 	if (!find_l3(m, &at) || (at.eth_type != 0x8847 && at.eth_type != 0x8848) ||
 		at.n - at.l3 < TAG_LEN)

@@ -15,6 +15,25 @@
  */
 struct rte_mbuf *odp_edit_open(struct rte_mbuf *m, struct rte_mempool *pool);
 
+/* Where headers are: offsets in the first segment. */
+struct odp_at {
+	uint8_t *p; // the packet
+	uint32_t n; // bytes of it that can be read there
+	uint32_t l3; // behind tags
+	uint32_t l4; // 0: none, as in a later fragment
+	uint32_t end; // of layer 4
+	uint16_t eth_type;
+	uint16_t tags;
+	uint8_t proto;
+	bool frag;
+	bool routed; // the destination address is not the last one yet
+};
+
+/* False: cut short, or not what it says it is. The packet is open, or only looked at. */
+bool odp_edit_find(struct rte_mbuf *m, struct odp_at *at);
+/* Does the packet ask somebody later on to sum up this layer 4? */
+bool odp_edit_is_partial(const struct rte_mbuf *m, const struct odp_at *at);
+
 /*
  * The edits return 0, or -EBADMSG when the packet is too short for it or not what the action takes
  * it for; it is unchanged then. Offload requests are kept true: header lengths, partial checksums.

@@ -10,6 +10,7 @@
 
 #include <rte_random.h>
 
+#include "act_ct.h"
 #include "act_edit.h"
 #include "act_hash.h"
 #include "action.h"
@@ -400,6 +401,36 @@ static void run_hash(const struct run *r, struct batch *b, const struct odp_act 
 	}
 }
 
+/* And packets of which the connection table says the same. */
+static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a,
+	const struct odp_act *rest, size_t len)
+{
+	const struct odp_act_ct *ct = (const struct odp_act_ct *)a;
+	struct odp_ct_pkt p[ODP_BURST];
+	uint8_t at[ODP_BURST]; // packet i of what is left is p[at[i]]
+	struct batch part;
+
+	b->n = (uint16_t)odp_act_ct(r->w, r->from->in, ct, b->pkts, b->n, p);
+	for (unsigned i = 0; i < b->n; i++)
+		at[i] = (uint8_t)i;
+	while (b->n > 0) {
+		const struct odp_ct_pkt *first = &p[at[0]];
+		uint32_t which = 0;
+		unsigned n = 0;
+
+		for (unsigned i = 0; i < b->n; i++) {
+			if (odp_act_ct_same(&p[at[i]], first))
+				which |= 1u << i;
+			else
+				at[n++] = at[i];
+		}
+		hand_on(r, b, which, true, &part);
+		odp_act_ct_meta(meta_of(r, &part), first, ct->zone);
+		run_list(r, &part, rest, len);
+		finish(r, &part);
+	}
+}
+
 static void run_one(const struct run *r, struct batch *b, const struct odp_act *a)
 {
 	size_t len;
@@ -448,6 +479,9 @@ static void run_one(const struct run *r, struct batch *b, const struct odp_act *
 	case ODP_ACT_TRUNC:
 		b->cut = ((const struct odp_act_u32 *)a)->v;
 		break;
+	case ODP_ACT_CT_CLEAR:
+		odp_act_ct_clear(meta_of(r, b));
+		break;
 	case ODP_ACT_DROP:
 		drop_all(r, b, ((const struct odp_act_u32 *)a)->v);
 		break;
@@ -463,12 +497,16 @@ static void run_list(const struct run *r, struct batch *b, const struct odp_act 
 	ODP_ACTS_FOREACH(a, list, len)
 	{
 		const struct odp_act *rest = odp_act_next(a);
+		size_t left = (size_t)((const uint8_t *)end - (const uint8_t *)rest);
 
 		if (b->n == 0)
 			return;
 		if (a->type == ODP_ACT_HASH) {
-			run_hash(r, b, a, rest,
-				(size_t)((const uint8_t *)end - (const uint8_t *)rest));
+			run_hash(r, b, a, rest, left);
+			return;
+		}
+		if (a->type == ODP_ACT_CT) {
+			run_ct(r, b, a, rest, left);
 			return;
 		}
 		run_one(r, b, a);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Text in the syntax of "ovs-appctl dpctl": what flow keys and actions are written and read with. */
+/* Text in the syntax of "ovs-appctl dpctl": what keys and actions are written and read with. */
 #include "text.h"
 
 #include <arpa/inet.h>

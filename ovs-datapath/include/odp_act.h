@@ -2,9 +2,9 @@
 /*
  * Action lists: what a flow does with its packets, as Open vSwitch's datapath has it.
  *
- * A list is records of variable length, one behind the other, each beginning on a multiple of 8
- * bytes, as netlink attributes are: a provider for ovs-vswitchd translates one into the other,
- * record by record. Some records hold lists of their own. A list is built with struct odp_actbuf, checked
+ * A list is records of variable length, one behind the other, each at a multiple of 8 bytes, as
+ * netlink attributes are: a provider for ovs-vswitchd translates one into the other, record by
+ * record. Some records hold lists of their own. A list is built with struct odp_actbuf, checked
  * once when a flow is installed, and never changes afterwards.
  *
  * Spec: ovs-actions(7); Documentation/networking/openvswitch.rst of Linux; enum ovs_action_attr.

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The actions ct and ct_clear: between packets and the connection table. */
+#include "act_ct.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "act_edit.h"
+#include "extract.h"
+#include "track.h"
+
+#define CT_BITS                                                                         \
+	(ODP_KEY_BITS(ct_mark) | ODP_KEY_BITS(ct_state) | ODP_KEY_BITS(ct_orig_proto) | \
+		ODP_KEY_BITS(ct_zone) | ODP_KEY_BITS(ct_orig_tp_src) |                  \
+		ODP_KEY_BITS(ct_orig_tp_dst) | ODP_KEY_BITS(ct_label) | ODP_KEY_BITS(ct_orig6))
+
+/* ---- what the action says ---- */
+
+/* Timeout policies have numbers; a name is one in digits, as OVS's own datapath has it. */
+static int policy_of(const struct odp_act_ct *a)
+{
+	char *end;
+	unsigned long v = strtoul(a->timeout, &end, 10);
+
+	if (a->timeout[0] == '\0')
+		return 0;
+	return a->timeout[0] < '0' || a->timeout[0] > '9' || *end || v >= ODP_CT_POLICIES ? -EINVAL
+											  : (int)v;
+}
+
+int odp_act_ct_check(const struct odp_act_ct *a, uint16_t eth_type)
+{
+	uint16_t family = eth_type == 0x0800 ? 4 : 6, f = a->flags;
+	bool commit = f & ODP_CT_A_COMMIT, src = f & ODP_CT_A_SNAT, dst = f & ODP_CT_A_DNAT;
+
+	if (!memchr(a->timeout, 0, sizeof(a->timeout)) || !memchr(a->helper, 0, sizeof(a->helper)))
+		return -EINVAL;
+	if (!commit && (f & ODP_CT_A_FORCE || a->mark_mask || a->timeout[0] || src || dst))
+		return -EINVAL;
+	for (unsigned i = 0; i < sizeof(a->label_mask); i++)
+		if (!commit && a->label_mask[i])
+			return -EINVAL;
+	if ((src && dst) || (!src && !dst && a->nat_family) ||
+		((src || dst) && !(f & ODP_CT_A_NAT)) || (a->nat_family && a->nat_family != family))
+		return -EINVAL;
+	if (a->nat_port_min > a->nat_port_max || (!a->nat_port_min && a->nat_port_max))
+		return -EINVAL;
+	if (memcmp(a->nat_min, a->nat_max, sizeof(a->nat_min)) > 0)
+		return -EINVAL;
+	// Nobody looks into payload here.
+	return a->helper[0] || policy_of(a) < 0 ? -EINVAL : 0;
+}
+
+static uint64_t half(const uint8_t *b)
+{
+	dpu_be64 v;
+
+	memcpy(&v, b, sizeof(v));
+	return dpu_be64_get(v);
+}
+
+static void commit_of(
+	const struct odp_act_ct *a, struct odp_ct_commit *c, struct odp_ct_nat_conf *nat)
+{
+	*c = (struct odp_ct_commit){
+		.force = a->flags & ODP_CT_A_FORCE,
+		.policy = (uint8_t)policy_of(a),
+		.mark = a->mark,
+		.mark_mask = a->mark_mask,
+		.label = { half(a->label + 8), half(a->label) },
+		.label_mask = { half(a->label_mask + 8), half(a->label_mask) },
+	};
+	if (!(a->flags & (ODP_CT_A_SNAT | ODP_CT_A_DNAT)))
+		return;
+	*nat = (struct odp_ct_nat_conf){ .min_port = a->nat_port_min, .max_port = a->nat_port_max };
+	nat->flags = (a->flags & ODP_CT_A_SNAT ? ODP_NAT_SRC : ODP_NAT_DST) |
+		     (a->flags & ODP_CT_A_NAT_RANDOM ? ODP_NAT_RANDOM : 0) |
+		     (a->flags & ODP_CT_A_PERSISTENT ? ODP_NAT_PERSISTENT : 0) |
+		     (a->flags & ODP_CT_A_NAT_HASH ? ODP_NAT_HASH : 0) |
+		     (a->nat_port_min ? ODP_NAT_PORTS : 0);
+	memcpy(nat->min_addr, a->nat_min, sizeof(nat->min_addr));
+	memcpy(nat->max_addr, a->nat_max, sizeof(nat->max_addr));
+	c->nat = nat;
+}
+
+/* ---- packets ---- */
+
+/* False: no IP packet. What has no good layer 4 header is tracked all the same, as invalid. */
+static bool fill(struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)
+{
+	*p = (struct odp_ct_pkt){ .bytes = m->pkt_len };
+	if (!odp_edit_find(m, at))
+		return false;
+	const uint8_t *ip = at->p + at->l3;
+
+	p->key.zone = zone;
+	p->key.proto = at->proto;
+	if (at->eth_type == 0x0800) {
+		p->key.l3 = 4;
+		memcpy(p->key.src, ip + 12, 4);
+		memcpy(p->key.dst, ip + 16, 4);
+	} else if (at->eth_type == 0x86dd) {
+		p->key.l3 = 6;
+		memcpy(p->key.src, ip + 8, 16);
+		memcpy(p->key.dst, ip + 24, 16);
+	} else {
+		return false;
+	}
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		p->flags |= ODP_CT_BAD_CSUM;
+	if (at->l4 == 0 || at->l4 > at->n || at->end < at->l4) {
+		p->flags |= ODP_CT_LATER_FRAG;
+		return true;
+	}
+	p->l4 = at->p + at->l4;
+	p->l4_len = (uint16_t)(RTE_MIN(at->n, at->end) - at->l4);
+	p->l4_total = at->end - at->l4;
+	(void)odp_ct_key_fill(&p->key, p->l4, p->l4_len);
+	return true;
+}
+
+static bool translate(struct rte_mbuf *m, const struct odp_at *at, const struct odp_ct_pkt *p)
+{
+	uint8_t *l3 = at->p + at->l3;
+
+	return p->nat.what == 0 || !p->l4 ||
+	       odp_ct_nat_apply(p, l3, at->l4 - at->l3, at->p + at->l4, p->l4_len,
+		       odp_edit_is_partial(m, at)) == 0;
+}
+
+/* Headers in one piece, and ours to write where they may have to be. */
+static unsigned open_all(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
+	struct rte_mbuf **pkts, unsigned n, struct odp_at *at, struct odp_ct_pkt *out)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		if (a->flags & ODP_CT_A_NAT ||
+			m->data_len < RTE_MIN(m->pkt_len, (uint32_t)ODP_EXTRACT_MAX))
+			m = odp_edit_open(m, w->dp->conf.pool);
+		if (!m)
+			dpu_counter_add(&in->drops[ODP_DROP_NO_MBUF], 1);
+		else if (!fill(m, a->zone, &at[kept], &out[kept]))
+			odp_drop_one(in, ODP_DROP_MALFORMED, m);
+		else
+			pkts[kept++] = m;
+	}
+	return kept;
+}
+
+unsigned odp_act_ct(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
+	struct rte_mbuf **pkts, unsigned n, struct odp_ct_pkt *out)
+{
+	struct odp_ct *ct = odp_track_enter(w);
+	uint64_t now_ms = odp_track_now_ms(w);
+	struct odp_at at[ODP_BURST];
+	struct odp_ct_nat_conf nat;
+	struct odp_ct_commit c;
+
+	n = open_all(w, in, a, pkts, n, at, out);
+	odp_ct_track(ct, w->idx, out, n, now_ms);
+	if (a->flags & ODP_CT_A_COMMIT) {
+		commit_of(a, &c, &nat);
+		for (unsigned i = 0; i < n; i++)
+			(void)odp_ct_commit(
+				ct, w->idx, &out[i], &c, now_ms); // out says how it went
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (!(a->flags & ODP_CT_A_NAT))
+			out[i].state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
+		else if (!translate(pkts[i], &at[i], &out[i]))
+			out[i].state = ODP_CS_TRK | ODP_CS_INV;
+	}
+	return n;
+}
+
+/* ---- metadata ---- */
+
+bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b)
+{
+	return a->state == b->state && a->mark == b->mark && a->label[0] == b->label[0] &&
+	       a->label[1] == b->label[1] && !a->orig == !b->orig &&
+	       (!a->orig || memcmp(a->orig, b->orig, sizeof(*a->orig)) == 0);
+}
+
+void odp_act_ct_clear(struct odp_meta *meta)
+{
+	struct odp_key *k = &meta->key;
+
+	k->ct_mark = 0;
+	k->ct_state = 0;
+	k->ct_zone = 0;
+	k->ct_orig_proto = 0;
+	k->ct_orig_tp_src = k->ct_orig_tp_dst = dpu_be16_put(0);
+	memset(k->ct_label, 0, sizeof(k->ct_label));
+	memset(&k->ct_orig6, 0, sizeof(k->ct_orig6));
+}
+
+void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone)
+{
+	struct odp_key *k = &meta->key;
+	dpu_be64 hi = dpu_be64_put(p->label[1]), lo = dpu_be64_put(p->label[0]);
+	const struct odp_ct_key *o = p->orig;
+
+	odp_act_ct_clear(meta);
+	meta->map |= CT_BITS;
+	k->ct_state = p->state;
+	k->ct_zone = zone;
+	k->ct_mark = p->mark;
+	memcpy(k->ct_label, &hi, sizeof(hi));
+	memcpy(k->ct_label + 8, &lo, sizeof(lo));
+	if (!o || p->state & ODP_CS_INV)
+		return;
+	k->ct_orig_proto = o->proto;
+	if (o->l3 == 4) {
+		memcpy(&k->ct_orig4.src, o->src, 4);
+		memcpy(&k->ct_orig4.dst, o->dst, 4);
+	} else {
+		memcpy(k->ct_orig6.src, o->src, 16);
+		memcpy(k->ct_orig6.dst, o->dst, 16);
+	}
+	if (o->proto == IPPROTO_ICMP || o->proto == IPPROTO_ICMPV6) {
+		k->ct_orig_tp_src = dpu_be16_put(o->dport.b[0]);
+		k->ct_orig_tp_dst = dpu_be16_put(o->dport.b[1]);
+	} else {
+		k->ct_orig_tp_src = o->sport;
+		k->ct_orig_tp_dst = o->dport;
+	}
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The actions ct and ct_clear: between packets and the connection table (odp_ct.h). */
+#pragma once
+
+#include "action.h"
+#include "odp_ct.h"
+
+/* 0, or -EINVAL: what is asked for contradicts itself, or nobody does it. Control thread. */
+int odp_act_ct_check(const struct odp_act_ct *a, uint16_t eth_type);
+
+/*
+ * Track packets, commit their connections and translate them, as the action says.
+ *
+ *   pkts  n <= ODP_BURST, replaced where their bytes are shared and have to be written; those that
+ *         are no good are dropped, the others close up
+ *   out   what is known of each; `orig` may point into it
+ *
+ * Returns how many are left. Worker; control.
+ */
+unsigned odp_act_ct(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
+	struct rte_mbuf **pkts, unsigned n, struct odp_ct_pkt *out);
+
+/* Would the metadata of both be the same? */
+bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);
+
+/* Write what is known of a packet into its metadata. */
+void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone);
+/* Forget it. */
+void odp_act_ct_clear(struct odp_meta *meta);
