@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "odp_port.h"
+
 /* One row for every class that has the member. */
 static const struct help {
 	const char *classes; // "disk net"
@@ -92,7 +94,12 @@ static const struct help {
 	{ "worker", "looks", "Times that it looked, while busy, whether a parked queue has work",
 		NULL },
 	{ "worker", "messages", "Messages from the control thread", NULL },
-	{ "rpc metrics", "accepted", "Clients accepted", NULL },
+	{ "worker", "sampled_packets", "Packets received in the rounds whose stages are timed",
+		NULL },
+#define X(name, counter, text) { "worker", counter, text, NULL },
+	ODP_STAGES(X)
+#undef X
+		{ "rpc metrics", "accepted", "Clients accepted", NULL },
 	{ "rpc", "accept_failed", "Clients that could not be taken for want of resources", NULL },
 	{ "rpc", "refused_uid", "Clients of another user, refused", NULL },
 	{ "rpc", "refused_full", "Clients refused while all places were in use", NULL },

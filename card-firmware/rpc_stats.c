@@ -315,6 +315,7 @@ static json_t *datapath_json(struct card *c)
 static json_t *worker_json(struct card *c, unsigned idx)
 {
 	const struct card_worker_stats *s = card_worker_stats(card_worker_at(c->workers, idx));
+	struct odp_stage_stats stages;
 	json_t *o = json_object();
 
 	put(o, "worker", idx);
@@ -326,6 +327,10 @@ static json_t *worker_json(struct card *c, unsigned idx)
 	put_counter(o, "wakes", &s->wakes);
 	put_counter(o, "looks", &s->looks);
 	put_counter(o, "messages", &s->messages);
+	odp_worker_stages(odp_worker(c->dp, idx), &stages);
+	put(o, "sampled_packets", stages.packets);
+	for (unsigned i = 0; i < ODP_STAGE_COUNT; i++)
+		put(o, odp_stage_counter((enum odp_stage)i), stages.cycles[i]);
 	return o;
 }
 

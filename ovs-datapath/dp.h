@@ -204,6 +204,17 @@ struct odp_rxq {
 	bool wakeable; // may be parked: odp_rxq_wake() will be called
 };
 
+/* A turn whose stages are timed, now and then. */
+struct odp_stages {
+	/* Only the worker. */
+	bool on; // in this turn
+	uint32_t turns; // since the last one
+	uint64_t tsc; // when the stage began
+	uint64_t tx; // cycles of it that went into sending
+	/* Written by the worker, read by any thread. */
+	dpu_counter cycles[ODP_STAGE_COUNT], packets;
+};
+
 struct odp_worker {
 	/* Fixed. */
 	struct odp *dp; // borrowed
@@ -221,6 +232,7 @@ struct odp_worker {
 	struct odp_lane *sent; // lanes to notify at the end of the turn
 	unsigned idle_arms; // arms since a packet moved
 	bool upcalled; // in this turn
+	struct odp_stages stages;
 	bool tracks; // inside the connection table: track.h
 	uint64_t now_ms; // of this turn; 0: not read yet
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Drop reasons by name and as text. */
+/* Drop reasons and stages by name and as text. */
 #include "odp_port.h"
 
 #include <stddef.h>
@@ -20,4 +20,15 @@ const char *odp_drop_name(enum odp_drop d)
 const char *odp_drop_text(enum odp_drop d)
 {
 	return (unsigned)d < ODP_DROP_COUNT ? drops[d].text : "?";
+}
+
+const char *odp_stage_counter(enum odp_stage s)
+{
+	static const char *const names[ODP_STAGE_COUNT] = {
+#define X(name, counter, text) [ODP_STAGE_##name] = counter,
+		ODP_STAGES(X)
+#undef X
+	};
+
+	return (unsigned)s < ODP_STAGE_COUNT ? names[s] : "?";
 }

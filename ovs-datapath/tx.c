@@ -2,6 +2,8 @@
 /* Sending: lanes, hand-over between workers, and what a port cannot do itself. */
 #include "tx.h"
 
+#include <rte_cycles.h>
+
 #include "sw_offload.h"
 
 #define ETH_LEN 14u
@@ -225,7 +227,7 @@ static void lane_handover(struct odp_worker *w, struct odp_lane *l, int owner,
 }
 
 /* Packets leave a lane, its own or such as did not have to wait in it. */
-static void lane_give(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+static void lane_give_now(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
 	const struct odp_sums *sums)
 {
 	const struct odp_txq *q = &l->pw->port->txq[l->txq];
@@ -237,6 +239,25 @@ static void lane_give(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf 
 		lane_handover(w, l, owner, pkts, sums);
 	else
 		odp_drop(l->pw, ODP_DROP_PORT_GONE, pkts, sums->n);
+}
+
+/* The same, in a turn that is timed. */
+static __rte_noinline void lane_give_timed(struct odp_worker *w, struct odp_lane *l,
+	struct rte_mbuf **pkts, const struct odp_sums *sums)
+{
+	uint64_t tsc = rte_rdtsc();
+
+	lane_give_now(w, l, pkts, sums);
+	w->stages.tx += rte_rdtsc() - tsc;
+}
+
+static inline void lane_give(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf **pkts,
+	const struct odp_sums *sums)
+{
+	if (unlikely(w->stages.on))
+		lane_give_timed(w, l, pkts, sums);
+	else
+		lane_give_now(w, l, pkts, sums);
 }
 
 static void lane_flush(struct odp_worker *w, struct odp_lane *l)

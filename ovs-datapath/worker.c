@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include <rte_cycles.h>
+
 #include "action.h"
 #include "classifier.h"
 #include "dpu_alloc.h"
@@ -18,6 +20,7 @@
 #define NAP_MAX_US 1000u
 #define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
 #define NAPS_LONG 1000u
+#define STAGE_TURNS 1021u // of which one is timed; prime, for loads that go in rounds
 #define PARK_LOOKS 2048u // that found nothing, until a queue is parked
 
 /* Packets with one key, one behind the other in a burst. */
@@ -266,31 +269,92 @@ static void forget(struct odp_worker *w, const struct odp_view *v)
 			memset(&w->burst[i].run[r].kw, 0, sizeof(struct odp_kw));
 }
 
-static unsigned poll_rxq(struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q)
+/* ---- stages ---- */
+
+static void stage_begin(struct odp_worker *w)
+{
+	w->stages.tx = 0;
+	w->stages.tsc = rte_rdtsc();
+}
+
+/* A stage has ended and the next one begins. What it sent itself is not its own time. */
+static void stage_end(struct odp_worker *w, enum odp_stage stage)
+{
+	struct odp_stages *s = &w->stages;
+	uint64_t now = rte_rdtsc();
+
+	dpu_counter_add(&s->cycles[stage], now - s->tsc - s->tx);
+	dpu_counter_add(&s->cycles[ODP_STAGE_TX], s->tx);
+	s->tx = 0;
+	s->tsc = now;
+}
+
+/* The end of a turn that was timed. */
+static __rte_noinline void stage_last(struct odp_worker *w)
+{
+	stage_begin(w);
+	odp_lanes_flush(w);
+	stage_end(w, ODP_STAGE_TX);
+	w->stages.on = false;
+	w->stages.turns = 0;
+}
+
+void odp_worker_stages(const struct odp_worker *w, struct odp_stage_stats *out)
+{
+	for (unsigned i = 0; i < ODP_STAGE_COUNT; i++)
+		out->cycles[i] = dpu_counter_read(&w->stages.cycles[i]);
+	out->packets = dpu_counter_read(&w->stages.packets);
+}
+
+/* `timed` is a constant where this is inlined: turns that are not timed know nothing of it. */
+static __rte_always_inline unsigned poll_rxq(
+	struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q, bool timed)
 {
 	const struct odp_port_conf *conf = &q->port->conf;
 	struct odp_burst *b = &w->burst[BURST_RX];
 	struct odp_pw *in = &q->port->pw[w->idx];
+
+	if (timed)
+		stage_begin(w);
 	unsigned n = conf->ops->rx(conf->drv, q->rxq, b->pkts, ODP_BURST);
 
 	if (n == 0)
 		return 0;
+	if (timed) {
+		stage_end(w, ODP_STAGE_RX);
+		dpu_counter_add(&w->stages.packets, n);
+	}
 	b->n = n;
 	b->n_runs = 0;
 	b->from.in = in;
 	b->from.rxq = q->rxq;
-	if (likely(v->depth == ODP_DEPTH_L2)) {
+	bool l2 = v->depth == ODP_DEPTH_L2;
+
+	if (likely(l2))
 		extract_l2(b);
-		find_flows(w, v, b, ODP_DEPTH_L2);
-	} else {
+	else
 		extract_deep(b, v);
+	if (timed)
+		stage_end(w, ODP_STAGE_EXTRACT);
+	if (likely(l2))
+		find_flows(w, v, b, ODP_DEPTH_L2);
+	else
 		find_flows(w, v, b, v->depth);
-	}
+	if (timed)
+		stage_end(w, ODP_STAGE_LOOKUP);
 	uint64_t bytes = act_runs(w, b);
 
+	if (timed)
+		stage_end(w, ODP_STAGE_ACTIONS);
 	dpu_counter_add(&in->rx_packets, n);
 	dpu_counter_add(&in->rx_bytes, bytes);
 	return n;
+}
+
+static __rte_noinline unsigned poll_timed(
+	struct odp_worker *w, const struct odp_view *v, const struct odp_rxq *q)
+{
+	return poll_rxq(w, v, q, true);
 }
 
 /* ---- what recirculates ---- */
@@ -338,12 +402,20 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 
 	b->n = odp_recirc_peek(w->recirc, parts, b->pkts, &n_parts);
 	b->n_runs = 0;
+	if (w->stages.on)
+		stage_begin(w);
 	for (unsigned i = 0; i < n_parts; i++) {
 		extract_part(b, v, &parts[i], at);
 		at += parts[i].n;
 	}
+	if (w->stages.on)
+		stage_end(w, ODP_STAGE_EXTRACT);
 	find_flows(w, v, b, v->depth);
+	if (w->stages.on)
+		stage_end(w, ODP_STAGE_LOOKUP);
 	(void)act_runs(w, b);
+	if (w->stages.on)
+		stage_end(w, ODP_STAGE_ACTIONS);
 	odp_recirc_done(w->recirc, b->n);
 }
 
@@ -374,8 +446,11 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		forget(w, v);
 	if (unlikely(w->tracks))
 		odp_track_turn(w);
+	if (unlikely(++w->stages.turns == STAGE_TURNS))
+		w->stages.on = true; // until a turn finds work
 	for (unsigned i = 0; i < w->n_live; i++) {
-		unsigned got = poll_rxq(w, v, &w->rxq[i]);
+		unsigned got = unlikely(w->stages.on) ? poll_timed(w, v, &w->rxq[i])
+						      : poll_rxq(w, v, &w->rxq[i], false);
 
 		n += got;
 		// Before the queue could be too full for the next burst.
@@ -392,7 +467,10 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	w->idle_arms = 0;
 	if (unlikely(w->recirc->n > 0))
 		recirc_run(w, v);
-	odp_lanes_flush(w);
+	if (unlikely(w->stages.on))
+		stage_last(w);
+	else
+		odp_lanes_flush(w);
 	if (unlikely(w->upcalled))
 		odp_upcall_signal(w);
 	return n;

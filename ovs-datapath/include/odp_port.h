@@ -72,6 +72,21 @@ enum odp_drop {
 const char *odp_drop_name(enum odp_drop d);
 const char *odp_drop_text(enum odp_drop d);
 
+/* What a worker does with packets, one stage after the other. X(name, counter, text) */
+#define ODP_STAGES(X)                                                           \
+	X(RX, "rx_tsc", "Sampled cycles in receiving")                          \
+	X(EXTRACT, "extract_tsc", "Sampled cycles in reading headers")          \
+	X(LOOKUP, "lookup_tsc", "Sampled cycles in looking flows up")           \
+	X(ACTIONS, "actions_tsc", "Sampled cycles in actions, without sending") \
+	X(TX, "tx_tsc", "Sampled cycles in sending")
+
+enum odp_stage {
+#define X(name, counter, text) ODP_STAGE_##name,
+	ODP_STAGES(X)
+#undef X
+		ODP_STAGE_COUNT
+};
+
 /* What a port can do for a packet that is sent to it. May change while traffic runs. */
 struct odp_port_caps {
 	bool up; // packets may be sent
@@ -161,6 +176,15 @@ struct odp_worker *odp_worker(struct odp *dp, unsigned idx);
  * Returns packets moved (0: idle). Worker.
  */
 unsigned odp_worker_turn(struct odp_worker *w);
+/*
+ * Cycles of each stage, and the packets received, of one turn in a thousand or so: of all turns
+ * they would cost more than some of what they measure. Any thread.
+ */
+struct odp_stage_stats {
+	uint64_t cycles[ODP_STAGE_COUNT], packets;
+};
+void odp_worker_stages(const struct odp_worker *w, struct odp_stage_stats *out);
+const char *odp_stage_counter(enum odp_stage s); // "lookup_tsc"
 /* Arm every receive queue that is not parked. True: nothing waits, the worker may sleep. Worker. */
 bool odp_worker_arm(struct odp_worker *w);
 void odp_worker_disarm(struct odp_worker *w);

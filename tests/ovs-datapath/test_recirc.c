@@ -203,10 +203,39 @@ static void bounds(void **state)
 	teardown(&s);
 }
 
+/* Few turns are timed, and of those every stage; what others do counts nowhere. */
+static void stages(void **state)
+{
+	static struct setup s;
+	struct odp_stage_stats st, later;
+	uint8_t f[64];
+
+	(void)state;
+	setup(&s);
+	flow(&s, "in_port(1)", "2");
+	for (unsigned i = 0; i < 1500; i++) {
+		fake_port_push(&s.p1, pool, f, fake_frame(f, 1, 2, 0));
+		assert_int_equal(odp_worker_turn(s.w), 1);
+		fake_port_reset(&s.p1);
+		fake_port_reset(&s.p2);
+	}
+	odp_worker_stages(s.w, &st);
+	assert_int_equal(st.packets, 1);
+	for (unsigned i = 0; i < ODP_STAGE_COUNT; i++)
+		assert_true(st.cycles[i] > 0);
+	assert_string_equal(odp_stage_counter(ODP_STAGE_LOOKUP), "lookup_tsc");
+	fake_port_push(&s.p1, pool, f, fake_frame(f, 1, 2, 0));
+	odp_worker_turn(s.w);
+	odp_worker_stages(s.w, &later);
+	assert_memory_equal(&st, &later, sizeof(st));
+	teardown(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(own_flows),
-		cmocka_unit_test(miss_keeps_metadata), cmocka_unit_test(bounds) };
+		cmocka_unit_test(miss_keeps_metadata), cmocka_unit_test(bounds),
+		cmocka_unit_test(stages) };
 
 	pool = fake_eal(2047);
 	return cmocka_run_group_tests(tests, NULL, NULL);
