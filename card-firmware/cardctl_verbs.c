@@ -96,6 +96,8 @@ static const struct card_verb verbs[] = {
 	{ "card", "shutdown", SENDS(shutdown) },
 
 	{ "stats", NULL, SENDS(stats_get) },
+	{ "trace", NULL, SENDS(flow_trace), KEY("flow"),
+		.columns = "LOOKUP=lookup STEP=step TEXT=text" },
 };
 /* clang-format on */
 

@@ -323,6 +323,15 @@ static const struct card_param flow_list[] = {
 		.help = "flows listed at most" },
 };
 
+static const struct card_param flow_trace[] = {
+	P_FLOW(true, "in_port, metadata and, without a frame, the fields of the packet"),
+	{ .name = "frame",
+		.type = CARD_P_STRING,
+		.min = 2,
+		.max = 4600,
+		.help = "the packet in hexadecimal" },
+};
+
 #define P_MAC_VLAN P_MAC(true, "Ethernet address"), P_VLAN("0", "VLAN; 0: untagged")
 
 static const struct card_param mac_set[] = { P_MAC_VLAN, P_NAME("port", "port it lives on") };
@@ -429,6 +438,8 @@ static const struct card_method methods[] = {
 		.help = "Delete a flow" },
 	ROW(flow_list), PARAMS(flow_list), .help = "List flows with their counters" },
 	ROW(flow_flush), DELETES("flow"), .help = "Delete every flow that an operator installed" },
+	ROW(flow_trace), PARAMS(flow_trace),
+		.help = "Tell step by step what would happen to a packet; nothing changes by it" },
 	ROW(mac_list), PARAMS(mac_list), .help = "List learned and static addresses" },
 	ROW(mac_set), SETS("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
 		.help = "Pin an address to a port; a pinned address is not learned elsewhere" },

@@ -348,6 +348,17 @@ unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t no
 	return n + address_changed(b, &a);
 }
 
+int odp_bridge_would(
+	struct odp *dp, const struct odp_key *key, const struct odp_act **list, size_t *len)
+{
+	struct odp_bridge *b = dp->bridge;
+	int ret = actions(b, key->in_port, decide(b, key));
+
+	*list = odp_actbuf_list(&b->acts);
+	*len = b->acts.len;
+	return ret;
+}
+
 unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns)
 {
 	struct odp_bridge *b = dp->bridge;

@@ -14,6 +14,12 @@ void odp_bridge_destroy(struct odp_bridge *b);
 unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t now_ns);
 /* Learn, and install a flow for packets like this one if there is room for it. Returns the same. */
 unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t now_ns);
+/*
+ * The actions that it would decide on, without learning or installing anything. The list is good
+ * until the next decision. 0, -ENOMEM, -E2BIG.
+ */
+int odp_bridge_would(
+	struct odp *dp, const struct odp_key *key, const struct odp_act **list, size_t *len);
 /* Send one packet by the same decision without a flow. */
 void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw *in,
 	struct rte_mbuf *m, const struct odp_sums *sums);

@@ -21,6 +21,8 @@ void odp_flow_free(struct odp *dp, struct odp_flow *f);
 void odp_flows_sample(struct odp *dp, uint64_t now_ns);
 void odp_flow_stats_read(
 	const struct odp *dp, const struct odp_flow *f, struct odp_flow_stats *out);
+/* A flow as users see it; its time of last use is left out. */
+void odp_flow_describe(const struct odp *dp, const struct odp_flow *f, struct odp_flow_info *info);
 /* The live flow of an id or of a name; NULL: none. */
 struct odp_flow *odp_flow_by_id(const struct odp *dp, uint64_t id);
 struct odp_flow *odp_flow_by_ufid(const struct odp *dp, const struct odp_ufid *ufid);

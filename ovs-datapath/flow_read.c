@@ -71,6 +71,17 @@ static void flow_expand(const struct odp_flow *f, struct odp_key *key, struct od
 	memcpy(mask, &m, sizeof(*mask));
 }
 
+void odp_flow_describe(const struct odp *dp, const struct odp_flow *f, struct odp_flow_info *info)
+{
+	const struct odp_acts *a = atomic_load_explicit(&f->acts, memory_order_relaxed);
+
+	*info = (struct odp_flow_info){
+		.id = f->id, .actions = a->list, .actions_len = a->len, .origin = f->origin
+	};
+	flow_expand(f, &info->key, &info->mask);
+	odp_flow_stats_read(dp, f, &info->stats);
+}
+
 static void flow_info(
 	struct odp *dp, struct odp_flow *f, uint64_t now_ns, struct odp_flow_info *info)
 {

@@ -43,6 +43,7 @@
 	X(flow_del)                    \
 	X(flow_list)                   \
 	X(flow_flush)                  \
+	X(flow_trace)                  \
 	X(mac_list)                    \
 	X(mac_set)                     \
 	X(mac_del)                     \

@@ -253,6 +253,40 @@ int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct 
 /* The same; *out is emptied first. -ENOMEM, -E2BIG as out->err says. */
 int odp_actions_parse(struct odp *dp, const char *text, struct odp_actbuf *out, size_t *err_at);
 
+/* ---- traces (trace.c) ---- */
+
+enum odp_trace_step {
+	ODP_TRACE_KEY, // what was read from the packet
+	ODP_TRACE_FLOW, // the flow that it meets, as key and mask
+	ODP_TRACE_ACTIONS, // of that flow, or of the learning switch
+	ODP_TRACE_NOTE,
+	ODP_TRACE_OUTPUT, // a port that it goes to
+	ODP_TRACE_DROP, // why it goes no further
+};
+
+struct odp_trace_line {
+	enum odp_trace_step step;
+	unsigned depth; // recirculations that lie behind the packet
+	unsigned nesting; // lists within lists
+	const char *text; // borrowed until the callback returns
+};
+typedef void (*odp_trace_fn)(const struct odp_trace_line *l, void *arg);
+
+/*
+ * Tell what the datapath would do with a packet; nothing changes by it. What the connection table
+ * would say is not asked: every connection is taken for a new one.
+ *
+ *   key         in_port, recirc_id, packet_type and metadata are used
+ *   frame, len  the packet; as long as fits one mbuf
+ *
+ * Returns 0 or -ENOMEM. Control thread.
+ */
+int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, size_t len,
+	odp_trace_fn fn, void *arg);
+const char *odp_trace_step_name(enum odp_trace_step s); // "key"
+/* The shortest frame for a key, at most 256 bytes. Its length, or -EINVAL: there is none. */
+int odp_compose(const struct odp_key *key, uint8_t out[256]);
+
 /* ---- learned addresses (bridge.c) ---- */
 
 struct odp_mac_info {

@@ -146,6 +146,11 @@ has 'datapath' flow stats
 has 'flow: .*in_port(.*),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' flow show \
 	'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)'
 has 'total: 1' flow show 'in_port(g0),eth_type(0x0806)'
+has 'FLOW_DROP' trace 'in_port(g0),eth(),eth_type(0x0806)'
+has 'flow .*in_port(g0),.*udp(dst=53)' trace 'in_port(g0)' \
+	frame=ffffffffffff02000000000108004500001c0000000040110000c0a80001c0a800020035003500080000
+refused 1 'hexadecimal' trace 'in_port(g0)' frame=0g
+refused 1 'of a port' trace 'eth_type(0x0806)'
 refused 1 'no such flow' flow show 'in_port(g0),eth_type(0x0807)'
 refused 1 'at byte' flow show 'in_port(nobody)'
 ctl flow delete 'in_port(g0),eth_type(0x0806)'
@@ -300,7 +305,7 @@ stop
 start || fail "cardd does not start with a flow of a missing port"
 has 'flow: .*in_port(c0),eth(),eth_type(0x0806)' card info
 refused 1 'at byte' flow delete 'in_port(c0),eth_type(0x0807)'
-ctl flow delete 'in_port(c0),eth_type(0x0806)'
+ctl flow delete 'recirc_id(0),in_port(c0),eth(),eth_type(0x0806)'
 has 'degraded: none' card info
 
 # Deleted things stay deleted.

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Traces: what they tell, that it is what happens, and that nothing changes by it. */
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dp.h"
+#include "extract.h"
+#include "fake_port.h"
+#include "odp_act.h"
+
+static struct rte_mempool *pool;
+
+struct told {
+	char text[8192];
+};
+
+static void tell(const struct odp_trace_line *l, void *arg)
+{
+	struct told *t = arg;
+	size_t at = strlen(t->text);
+
+	snprintf(t->text + at, sizeof(t->text) - at, "%u.%u %s: %s\n", l->depth, l->nesting,
+		odp_trace_step_name(l->step), l->text);
+}
+
+static void flow(struct odp *dp, const char *text, const char *actions)
+{
+	struct odp_actbuf a = { 0 };
+	struct odp_key k, m;
+	size_t at;
+
+	assert_int_equal(odp_actions_parse(dp, actions, &a, &at), 0);
+	assert_int_equal(odp_key_parse(dp, text, &k, &m, &at), 0);
+	assert_int_equal(
+		odp_flow_put(dp, &k, &m, odp_actbuf_list(&a), a.len, false, "operator", NULL), 0);
+	odp_actbuf_fini(&a);
+}
+
+static void trace(struct odp *dp, const char *text, struct told *told)
+{
+	struct odp_key k, m;
+	uint8_t frame[256];
+	size_t at;
+	int n;
+
+	told->text[0] = '\0';
+	assert_int_equal(odp_key_parse(dp, text, &k, &m, &at), 0);
+	n = odp_compose(&k, frame);
+	assert_true(n > 0);
+	assert_int_equal(odp_trace(dp, &k, frame, (size_t)n, tell, told), 0);
+}
+
+#define UDP                                                                             \
+	"in_port(1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),eth_type(0x0800)," \
+	"ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,ttl=64,frag=no),udp(src=1,dst=53)"
+#define UDP_KEY                                                                          \
+	"in_port(p1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),eth_type(0x0800)," \
+	"ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,tos=0,ttl=64,frag=no),udp(src=1,dst=53)"
+
+static const struct row {
+	const char *name, *flows[3][2], *packet;
+	const char *told; // without the line that names the flow
+} rows[] = {
+	{ "output", { { "in_port(1)", "2" } }, UDP,
+		"0.0 key: recirc_id(0)," UDP_KEY "\n"
+		"0.0 flow: recirc_id(0),in_port(p1),eth()\n"
+		"0.0 actions: p2\n"
+		"0.0 output: p2 (port 2), 60 bytes\n" },
+	{ "drop", { { "in_port(1)", "drop" } }, UDP,
+		"0.0 key: recirc_id(0)," UDP_KEY "\n"
+		"0.0 flow: recirc_id(0),in_port(p1),eth()\n"
+		"0.0 actions: drop\n"
+		"0.0 drop: FLOW_DROP: a flow says drop\n" },
+	{ "tag and port that is down", { { "in_port(1)", "push_vlan(vid=5,pcp=0),2,3" } }, UDP,
+		"0.0 key: recirc_id(0)," UDP_KEY "\n"
+		"0.0 flow: recirc_id(0),in_port(p1),eth()\n"
+		"0.0 actions: push_vlan(vid=5,pcp=0),p2,p3\n"
+		"0.0 output: p2 (port 2), 64 bytes\n"
+		"0.0 note: port 3 is not up: no copy goes there\n" },
+	{ "no flow", { { "in_port(2)", "1" } }, UDP,
+		"0.0 key: recirc_id(0)," UDP_KEY "\n"
+		"0.0 note: no flow: the learning switch decides\n"
+		"0.0 actions: p2,p3\n"
+		"0.0 output: p2 (port 2), 60 bytes\n"
+		"0.0 note: port 3 is not up: no copy goes there\n" },
+	{ "miss of what has recirculated", { { "in_port(1)", "2" } },
+		"recirc_id(0x5),skb_mark(0x7)," UDP,
+		"0.0 key: skb_mark(0x7),recirc_id(0x5)," UDP_KEY "\n"
+		"0.0 drop: RECIRC_MISS: no flow for a packet that recirculates\n" },
+	{ "recirculation with a mark",
+		{ { "in_port(1)", "set(skb_mark(0x7)),push_vlan(vid=5,pcp=0),recirc(0x9)" },
+			{ "recirc_id(0x9),skb_mark(0x7),in_port(1),eth(),vlan(vid=5)",
+				"pop_vlan,recirc(0xa),2" } },
+		UDP,
+		"0.0 key: recirc_id(0)," UDP_KEY "\n"
+		"0.0 flow: recirc_id(0),in_port(p1),eth()\n"
+		"0.0 actions: set(skb_mark(0x7)),push_vlan(vid=5,pcp=0),recirc(0x9)\n"
+		"0.0 note: looked up again as recirc_id(0x9)\n"
+		"1.0 key: skb_mark(0x7),recirc_id(0x9),in_port(p1),eth(src=02:00:00:00:00:01,"
+		"dst=02:00:00:00:00:02),eth_type(0x8100),vlan(vid=5,pcp=0),encap(eth_type(0x0800),"
+		"ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,tos=0,ttl=64,frag=no),udp(src=1,dst=53))\n"
+		"1.0 flow: skb_mark(0x7),recirc_id(0x9),in_port(p1),eth(),vlan(vid=5)\n"
+		"1.0 actions: pop_vlan,recirc(0xa),p2\n"
+		"1.0 note: looked up again as recirc_id(0xa)\n"
+		"1.0 output: p2 (port 2), 60 bytes\n"
+		"2.0 key: skb_mark(0x7),recirc_id(0xa)," UDP_KEY "\n"
+		"2.0 drop: RECIRC_MISS: no flow for a packet that recirculates\n" },
+	{ "round without an end", { { "recirc_id(0/0),in_port(1)", "recirc(0x1)" } }, UDP, NULL },
+};
+
+/* The lines, but for those that name a flow by its id. */
+static void told_is(const struct told *t, const char *want)
+{
+	char text[8192] = "";
+	const char *at = t->text;
+
+	while (*at) {
+		const char *end = strchr(at, '\n') + 1;
+
+		if (!strstr(at, " note: flow ") || strstr(at, " note: flow ") > end)
+			strncat(text, at, (size_t)(end - at));
+		at = end;
+	}
+	assert_string_equal(text, want);
+}
+
+static void tells(void **state)
+{
+	const struct row *t = *state;
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	static struct fake_port p[3];
+	static struct told told, again; // of a packet that goes round, 9 times four lines
+	unsigned before = rte_mempool_in_use_count(pool);
+	struct odp_stats s;
+	struct odp *dp;
+
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	fake_port_add(&p[0], dp, odp_worker(dp, 0), "p1");
+	fake_port_add(&p[1], dp, odp_worker(dp, 0), "p2");
+	fake_port_add(&p[2], dp, odp_worker(dp, 0), "p3");
+	p[2].caps.up = false;
+	for (unsigned i = 0; i < 3 && t->flows[i][0]; i++)
+		flow(dp, t->flows[i][0], t->flows[i][1]);
+	trace(dp, t->packet, &told);
+	if (t->told)
+		told_is(&told, t->told);
+	else
+		assert_non_null(strstr(told.text, "8.0 drop: RECIRC_DEPTH"));
+	// Nothing changed: it says the same again, and nobody counted anything.
+	trace(dp, t->packet, &again);
+	assert_string_equal(told.text, again.text);
+	odp_stats(dp, &s);
+	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
+		assert_int_equal(s.drops[i], 0);
+	assert_int_equal(s.misses + s.mega_hits + s.emc_hits + s.upcalls + s.macs, 0);
+	assert_int_equal(p[1].n_out, 0);
+	assert_int_equal(rte_mempool_in_use_count(pool), before);
+	for (unsigned i = 0; i < 3; i++)
+		fake_port_del(&p[i], odp_worker(dp, 0));
+	odp_destroy(dp);
+}
+
+/* The frame of a key has that key. */
+static void composed(void **state)
+{
+	static const char *const texts[] = {
+		UDP,
+		"eth(src=02:00:00:00:00:01),eth_type(0x88a8),vlan(vid=5,pcp=3),encap(eth_type("
+		"0x8100),"
+		"vlan(vid=6,pcp=1),encap(eth_type(0x0800),ipv4(src=10.0.0.1,proto=6,tos=0x4,ttl=3),"
+		"tcp(src=5,dst=6),tcp_flags(syn|ack)))",
+		"eth(),eth_type(0x86dd),ipv6(src=fe80::1,dst=fe80::2,label=0x12345,proto=58,"
+		"tclass=0x12,hlimit=255),icmpv6(type=135,code=0),nd(target=fe80::3,"
+		"sll=02:00:00:00:00:01)",
+		"eth(),eth_type(0x86dd),ipv6(proto=44,frag=later)",
+		"eth(),eth_type(0x86dd),ipv6(proto=17,frag=first),udp(src=1,dst=2)",
+		"eth(),eth_type(0x0800),ipv4(proto=17,frag=later)",
+		"eth(),eth_type(0x0800),ipv4(proto=132),sctp(src=1,dst=2)",
+		"eth(),eth_type(0x0806),arp(sip=10.0.0.1,tip=10.0.0.2,op=2,sha=02:00:00:00:00:01)",
+		"eth(),eth_type(0x8847),mpls(label=1,tc=2,ttl=3,bos=0,label=4,tc=5,ttl=6,bos=1)",
+		"packet_type(ns=1,id=0x800),eth_type(0x0800),ipv4(proto=17),udp(src=1,dst=2)",
+		"eth(),eth_type(0x05ff)",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct odp_key k, m, back = { 0 };
+		uint8_t frame[256];
+		size_t at;
+
+		assert_int_equal(odp_key_parse(NULL, texts[i], &k, &m, &at), 0);
+		int n = odp_compose(&k, frame);
+
+		assert_true(n > 0);
+		assert_int_equal(odp_extract(frame, (size_t)n, (size_t)n, 0,
+					 dpu_be32_get(k.packet_type), ODP_WANT_ALL, &back),
+			0);
+		back.in_port = k.in_port;
+		assert_memory_equal(&back, &k, 8 * ODP_KEY_META_WORD);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(composed) };
+	int failed;
+
+	pool = fake_eal(1023);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(rows, tells, failed);
+	return failed;
+}
