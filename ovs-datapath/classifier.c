@@ -9,31 +9,27 @@
 
 /* ---- lookup ---- */
 
-/* The subtables that packets of a port meet. */
-static inline const struct odp_list *list_of(const struct odp_view *v, uint32_t port)
-{
-	return port < v->n_ports && v->port[port] ? v->port[port] : v->common;
-}
-
 unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_kw *const *key,
-	unsigned n, struct odp_flow **flow)
+	uint32_t todo, struct odp_flow **flow)
 {
-	uint32_t left = n < 32 ? (1u << n) - 1 : UINT32_MAX;
 	unsigned looks = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		flow[i] = NULL;
-	while (left) {
-		uint32_t port = odp_kw_port(key[__builtin_ctz(left)]), todo = 0;
-		const struct odp_list *l = list_of(v, port);
+	while (todo) {
+		uint32_t port = odp_kw_port(key[__builtin_ctz(todo)]), same = 0;
+		const struct odp_list *l = odp_view_list(v, port);
 
-		for (uint32_t same = left; same; same &= same - 1)
-			if (odp_kw_port(key[__builtin_ctz(same)]) == port)
-				todo |= same & -same;
-		left &= ~todo;
-		for (unsigned i = 0; i < l->n && todo; i++) {
-			looks += (unsigned)__builtin_popcount(todo);
-			todo &= ~l->st[i]->search(l->st[i], v, key, todo, flow);
+		for (uint32_t left = todo; left; left &= left - 1) {
+			unsigned i = (unsigned)__builtin_ctz(left);
+
+			if (odp_kw_port(key[i]) != port)
+				continue;
+			flow[i] = NULL;
+			same |= 1u << i;
+		}
+		todo &= ~same;
+		for (unsigned i = 0; i < l->n && same; i++) {
+			looks += (unsigned)__builtin_popcount(same);
+			same &= ~l->st[i]->search(l->st[i], v, key, same, flow);
 		}
 	}
 	return looks;

@@ -44,10 +44,11 @@ void odp_compact(
 	struct odp_compact *c, const struct odp_key *key, const struct odp_key *mask, bool prior);
 
 /*
- * Find the flows of up to ODP_BURST keys; NULL where there is none. Returns how often a key was looked up in a subtable. Any thread inside a turn; control.
+ * Find the flows of the keys whose bits are in `todo`; NULL where there is none. Returns how often a
+ * key was looked up in a subtable. Any thread inside a turn; control.
  */
 unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_kw *const *key,
-	unsigned n, struct odp_flow **flow);
+	uint32_t todo, struct odp_flow **flow);
 /* The same for one key. */
 struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct odp_kw *k);
 

@@ -14,6 +14,7 @@
 #include "flow.h"
 #include "meter.h"
 #include "recirc.h"
+#include "smc.h"
 #include "track.h"
 
 #define DEFERRED_MANY 4096u
@@ -34,6 +35,7 @@ static void worker_destroy(struct odp_worker *w)
 	odp_recirc_queue_destroy(w->recirc);
 	odp_bursts_destroy(w->burst);
 	odp_emc_destroy(w->emc);
+	odp_smc_destroy(w->smc);
 	free(w);
 }
 
@@ -46,11 +48,12 @@ static int worker_create(struct odp *dp, unsigned idx, struct odp_worker **out)
 	w->dp = dp;
 	w->idx = idx;
 	w->emc = odp_emc_create();
+	w->smc = odp_smc_create();
 	w->burst = odp_bursts_create();
 	w->recirc = odp_recirc_queue_create();
 	w->pw = dpu_calloc(ODP_PORT_MAX, sizeof(*w->pw));
 	w->flow_slots = dpu_calloc(FLOW_CHUNKS, sizeof(*w->flow_slots));
-	if (!w->emc || !w->burst || !w->recirc || !w->pw || !w->flow_slots) {
+	if (!w->emc || !w->smc || !w->burst || !w->recirc || !w->pw || !w->flow_slots) {
 		worker_destroy(w);
 		return -ENOMEM;
 	}

@@ -38,6 +38,7 @@ struct odp_subtable;
 struct odp_subtables;
 struct odp_emc;
 struct odp_meter;
+struct odp_smc;
 struct odp_burst;
 struct odp_recirc_queue;
 
@@ -98,6 +99,12 @@ struct odp_view {
 	uint32_t n_ports;
 	const struct odp_list *port[]; // borrowed; by number: its own and the common ones; or NULL
 };
+
+/* The subtables that packets of a port meet. */
+static inline const struct odp_list *odp_view_list(const struct odp_view *v, uint32_t port)
+{
+	return port < v->n_ports && v->port[port] ? v->port[port] : v->common;
+}
 
 /* The hash of a deep key under this view. */
 static inline uint32_t odp_view_hash(const struct odp_view *v, const struct odp_kw *k)
@@ -220,6 +227,7 @@ struct odp_worker {
 	struct odp *dp; // borrowed
 	unsigned idx; // n_workers: the control thread's
 	struct odp_emc *emc; // owned
+	struct odp_smc *smc; // owned
 	struct odp_burst *burst; // owned; one for what ports receive, one for what recirculates
 	struct odp_recirc_queue *recirc; // owned
 

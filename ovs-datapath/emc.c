@@ -38,6 +38,15 @@ void odp_emc_clear(struct odp_emc *e, const struct odp_view *v)
 }
 
 /*
+ * May a key take the place of another one that is in use? Every eighth: where there are more keys
+ * than room, storing each costs more than finding some of them is worth.
+ */
+static bool evict(struct odp_emc *e)
+{
+	return e->evictions++ % EMC_EVICT == 0;
+}
+
+/*
  * The way to store into: the one that holds this key, else the first that is free or outdated, since
  * lookup starts there, else one chosen by hash bits that did not choose the bucket, so that two hot
  * keys do not evict each other for ever.
@@ -46,7 +55,7 @@ static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, str
 	uint32_t gen)
 {
 	struct emc_l2 *b = e->l2[hash % EMC_L2_BUCKETS].way;
-	unsigned way = (hash >> 16) % EMC_L2_WAYS;
+	unsigned way = EMC_L2_WAYS;
 
 	for (unsigned i = EMC_L2_WAYS; i-- > 0;) {
 		if (!memcmp(b[i].w, k->w, sizeof(b[i].w))) {
@@ -55,6 +64,11 @@ static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, str
 		}
 		if (!b[i].flow || !odp_flow_is(b[i].flow, b[i].gen))
 			way = i;
+	}
+	if (way == EMC_L2_WAYS) {
+		if (!evict(e))
+			return;
+		way = (hash >> 16) % EMC_L2_WAYS;
 	}
 	memcpy(b[way].w, k->w, sizeof(b[way].w));
 	b[way].flow = flow;
@@ -65,7 +79,7 @@ static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, str
 static void put_deep(struct odp_emc *e, const struct odp_kw *k, uint32_t hash,
 	struct odp_flow *flow, uint32_t gen)
 {
-	struct emc_deep *to = odp_emc_deep(e, hash, (hash >> 16) % EMC_DEEP_WAYS);
+	struct emc_deep *to = NULL;
 
 	for (unsigned i = EMC_DEEP_WAYS; i-- > 0;) {
 		struct emc_deep *way = odp_emc_deep(e, hash, i);
@@ -76,6 +90,11 @@ static void put_deep(struct odp_emc *e, const struct odp_kw *k, uint32_t hash,
 		}
 		if (!way->flow || !odp_flow_is(way->flow, way->gen))
 			to = way;
+	}
+	if (!to) {
+		if (!evict(e))
+			return;
+		to = odp_emc_deep(e, hash, (hash >> 16) % EMC_DEEP_WAYS);
 	}
 	for (unsigned i = 0; i < e->n_words; i++)
 		to->w[i] = k->w[e->word[i]];

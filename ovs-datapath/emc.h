@@ -19,6 +19,9 @@
 #define EMC_L2_WAYS 3u
 #define EMC_DEEP_BYTES (512u * 1024)
 #define EMC_DEEP_WAYS 2u
+#define EMC_EVICT 8u
+#define EMC_TRIAL 4096u // lookups, after which the cache is judged
+#define EMC_BYPASS (16u * EMC_TRIAL) // lookups without it when it found less than a fourth
 #define EMC_DEEP_WORDS 22u // of a key: an entry is at most three cache lines
 
 struct emc_l2 {
@@ -47,6 +50,10 @@ struct odp_emc {
 	unsigned laid_words; // n_words that entries in `deep` were made with
 	uint32_t stride, n_buckets; // stride: bytes of an entry; a power of two of buckets
 	uint8_t word[EMC_DEEP_WORDS];
+	uint32_t evictions; // wanted
+
+	/* Is it worth looking? Counted in lookups of deep keys. */
+	uint32_t looked, found, bypass; // bypass: lookups to go without it
 
 	struct emc_l2_bucket l2[EMC_L2_BUCKETS];
 	uint8_t deep[EMC_DEEP_BYTES] __rte_cache_aligned;
@@ -88,6 +95,28 @@ static inline uint32_t odp_emc_hash(
 	if (depth == ODP_DEPTH_L2)
 		return odp_kw_hash(&v->seed, k, ODP_KEY_L2_WORDS) ^ salt;
 	return odp_view_hash(v, k) ^ salt;
+}
+
+/*
+ * Go without the cache for this burst of deep keys? Where far more keys come in turns than it has
+ * room for, looking there takes longer than what it finds is worth.
+ */
+static inline bool odp_emc_bypass(struct odp_emc *e, unsigned n)
+{
+	if (e->bypass == 0)
+		return false;
+	e->bypass -= RTE_MIN(e->bypass, n);
+	return true;
+}
+
+static inline void odp_emc_judge(struct odp_emc *e, unsigned looked, unsigned found)
+{
+	e->looked += looked;
+	e->found += found;
+	if (e->looked < EMC_TRIAL)
+		return;
+	e->bypass = e->found < e->looked / 4 ? EMC_BYPASS : 0;
+	e->looked = e->found = 0;
 }
 
 static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)

@@ -82,6 +82,25 @@ static inline struct odp_flow *odp_flow_at(struct odp_flow *const *chunk, uint32
 	return &chunk[idx / FLOW_CHUNK][idx % FLOW_CHUNK];
 }
 
+/* Does a flow of `st` match this key? `n` is st->n_words, a constant where it is small. */
+static __rte_always_inline bool odp_subtable_match(
+	const struct odp_subtable *st, const struct odp_flow *f, const struct odp_kw *k, unsigned n)
+{
+	const uint64_t *key = f->key;
+	uint64_t diff = 0;
+
+	if (n <= SUBTABLE_FAST_WORDS) {
+		for (unsigned i = 0; i < n; i++)
+			diff |= (k->w[st->word[i]] & st->w[i]) ^ key[i];
+	} else {
+		uint64_t map = st->map;
+
+		for (unsigned i = 0; map; map &= map - 1, i++)
+			diff |= (k->w[__builtin_ctzll(map)] & st->w[i]) ^ key[i];
+	}
+	return diff == 0;
+}
+
 /* NULL: out of memory. Control thread, as all below. */
 struct odp_subtable *odp_subtable_create(const struct odp_kw *mask);
 void odp_subtable_destroy(struct odp_subtable *st);

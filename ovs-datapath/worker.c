@@ -12,6 +12,7 @@
 #include "emc.h"
 #include "extract.h"
 #include "recirc.h"
+#include "smc.h"
 #include "track.h"
 #include "tx.h"
 #include "upcall.h"
@@ -185,23 +186,26 @@ static void extract_l2(struct odp_burst *b)
 }
 
 /* The runs that the cache does not know, of which there are some. Returns their packets. */
-static __rte_noinline unsigned lookup(
-	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, uint32_t missed)
+static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_view *v,
+	struct odp_burst *b, uint32_t missed, bool bypass)
 {
 	const struct odp_kw *key[ODP_BURST];
 	struct odp_flow *flow[ODP_BURST];
-	struct run *run[ODP_BURST];
-	unsigned n = 0, hits = 0, misses = 0;
+	uint32_t hash[ODP_BURST];
+	unsigned hits = 0, misses = 0;
 
-	do {
-		run[n] = &b->run[__builtin_ctz(missed)];
-		key[n] = &run[n]->kw;
-		n++;
-		missed &= missed - 1;
-	} while (missed);
-	dpu_counter_add(&w->st_looks, odp_classifier_lookup_burst(v, key, n, flow));
-	for (unsigned i = 0; i < n; i++) {
-		struct run *r = run[i];
+	for (unsigned i = 0; i < b->n_runs; i++) {
+		key[i] = &b->run[i].kw;
+		hash[i] = b->run[i].hash;
+	}
+	uint32_t guessed = missed & ~odp_smc_lookup_burst(w->smc, v, key, hash, missed, flow);
+
+	if (missed & ~guessed)
+		dpu_counter_add(
+			&w->st_looks, odp_classifier_lookup_burst(v, key, missed & ~guessed, flow));
+	for (; missed; missed &= missed - 1) {
+		unsigned i = (unsigned)__builtin_ctz(missed);
+		struct run *r = &b->run[i];
 
 		r->flow = flow[i];
 		if (!r->flow) {
@@ -209,8 +213,12 @@ static __rte_noinline unsigned lookup(
 			continue;
 		}
 		hits += r->sums.n;
+		if (!bypass)
+			odp_emc_put(w->emc, &r->kw, r->hash, r->flow);
+		if (guessed & 1u << i)
+			continue;
 		dpu_counter_add(&w->st_hits[r->flow->st->slot], 1);
-		odp_emc_put(w->emc, &r->kw, r->hash, r->flow);
+		odp_smc_put(w->smc, v, &r->kw, r->hash, r->flow);
 	}
 	dpu_counter_add(&w->mega_hits, hits);
 	dpu_counter_add(&w->misses, misses);
@@ -221,21 +229,25 @@ static __rte_noinline unsigned lookup(
 static inline void find_flows(
 	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b, enum odp_depth depth)
 {
+	bool bypass = depth != ODP_DEPTH_L2 && odp_emc_bypass(w->emc, b->n_runs);
 	unsigned n = 0, elsewhere = 0;
 	uint32_t missed = 0, salt = w->emc->salt;
 
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
 		r->hash = odp_emc_hash(v, &r->kw, depth, salt);
-		odp_emc_prefetch(w->emc, r->hash, depth);
+		if (!bypass)
+			odp_emc_prefetch(w->emc, r->hash, depth);
 	}
 	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
 		n += r->sums.n;
-		r->flow = odp_emc_get(w->emc, &r->kw, r->hash, depth);
+		r->flow = bypass ? NULL : odp_emc_get(w->emc, &r->kw, r->hash, depth);
 		if (unlikely(!r->flow))
 			missed |= 1u << (r - b->run);
 	}
+	if (depth != ODP_DEPTH_L2 && !bypass)
+		odp_emc_judge(w->emc, b->n_runs, b->n_runs - (unsigned)__builtin_popcount(missed));
 	if (unlikely(missed))
-		elsewhere = lookup(w, v, b, missed);
+		elsewhere = lookup(w, v, b, missed, bypass);
 	dpu_counter_add(&w->emc_hits, n - elsewhere);
 }
 

@@ -14,12 +14,13 @@
 #include "classifier.h"
 #include "emc.h"
 #include "fake_port.h"
+#include "smc.h"
 
 #define KEYS_MAX (1024u * 1024)
 #define BATCH 64u
 #define STRIDE 7919u // flows lie in another order than packets come
 
-enum cache { NO_LOOKUP, NO_CACHE, CACHE };
+enum cache { NO_LOOKUP, NO_CACHE, SIGNATURES, CACHES };
 
 static const struct row {
 	unsigned flows, subtables;
@@ -107,30 +108,41 @@ static double change(struct odp *dp, const struct row *t, bool put)
 	return t->flows / seconds(spent);
 }
 
-static void burst(const struct odp_view *v, struct odp_emc *emc, const struct odp_kw *key)
+/* As a worker looks up: see find_flows() in worker.c. */
+static void burst(const struct odp_view *v, struct odp_emc *emc, struct odp_smc *smc,
+	const struct odp_kw *const *key, enum cache how)
 {
-	const struct odp_kw *miss[ODP_BURST];
 	struct odp_flow *flow[ODP_BURST];
-	uint32_t hash[ODP_BURST], which[ODP_BURST];
-	unsigned missed = 0;
+	uint32_t hash[ODP_BURST], missed = UINT32_MAX, unknown;
 
+	if (how == CACHES && odp_emc_bypass(emc, ODP_BURST))
+		how = SIGNATURES;
 	for (unsigned i = 0; i < ODP_BURST; i++) {
-		hash[i] = odp_emc_hash(v, &key[i], ODP_DEPTH_L4, emc->salt);
-		odp_emc_prefetch(emc, hash[i], ODP_DEPTH_L4);
+		hash[i] = odp_emc_hash(v, key[i], ODP_DEPTH_L4, emc->salt);
+		if (how == CACHES)
+			odp_emc_prefetch(emc, hash[i], ODP_DEPTH_L4);
 	}
-	for (unsigned i = 0; i < ODP_BURST; i++)
-		if (!odp_emc_get(emc, &key[i], hash[i], ODP_DEPTH_L4)) {
-			which[missed] = i;
-			miss[missed++] = &key[i];
-		}
-	if (missed)
-		odp_classifier_lookup_burst(v, miss, missed, flow);
-	for (unsigned i = 0; i < missed; i++)
-		odp_emc_put(emc, miss[i], hash[which[i]], flow[i]);
+	for (unsigned i = 0; i < ODP_BURST && how == CACHES; i++) {
+		flow[i] = odp_emc_get(emc, key[i], hash[i], ODP_DEPTH_L4);
+		if (flow[i])
+			missed &= ~(1u << i);
+	}
+	if (how == CACHES)
+		odp_emc_judge(emc, ODP_BURST, ODP_BURST - (unsigned)__builtin_popcount(missed));
+	unknown = missed ? odp_smc_lookup_burst(smc, v, key, hash, missed, flow) : 0;
+	if (unknown)
+		odp_classifier_lookup_burst(v, key, unknown, flow);
+	for (; missed; missed &= missed - 1) {
+		unsigned i = (unsigned)__builtin_ctz(missed);
+
+		if (how == CACHES)
+			odp_emc_put(emc, key[i], hash[i], flow[i]);
+		if (unknown & 1u << i)
+			odp_smc_put(smc, v, key[i], hash[i], flow[i]);
+	}
 }
 
-static uint64_t bursts(
-	struct odp *dp, struct odp_emc *emc, unsigned flows, unsigned n, enum cache how)
+static uint64_t bursts(struct odp *dp, unsigned flows, unsigned n, enum cache how)
 {
 	static union {
 		struct odp_key key;
@@ -149,33 +161,34 @@ static uint64_t bursts(
 		}
 		__asm__ volatile("" ::: "memory");
 		if (how == NO_CACHE)
-			odp_classifier_lookup_burst(v, all, ODP_BURST, flow);
-		if (how == CACHE) {
-			burst(v, emc, &keys[0].kw);
-		}
+			odp_classifier_lookup_burst(v, all, UINT32_MAX, flow);
+		if (how > NO_CACHE)
+			burst(v, dp->worker[0]->emc, dp->worker[0]->smc, all, how);
 	}
 	return rte_rdtsc() - start;
 }
 
 /* Cycles for each key, less what making the keys takes. */
-static double lookups(struct odp *dp, struct odp_emc *emc, unsigned flows, enum cache how)
+static double lookups(struct odp *dp, unsigned flows, enum cache how)
 {
-	unsigned n = flows > 100000 ? 40000 : 20000;
+	unsigned n = flows > 10000 ? 32000 : 10000;
 	uint64_t best = UINT64_MAX, dry = UINT64_MAX;
 
-	odp_emc_clear(emc, atomic_load(&dp->view));
-	bursts(dp, emc, flows, n, how);
-	for (unsigned i = 0; i < 5; i++) {
-		uint64_t t = bursts(dp, emc, flows, n, how);
+	odp_emc_clear(dp->worker[0]->emc, atomic_load(&dp->view));
+	bursts(dp, flows, n, how);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t t = bursts(dp, flows, n, how);
 
 		best = RTE_MIN(best, t);
-		t = bursts(dp, emc, flows, n, NO_LOOKUP);
+		t = bursts(dp, flows, n, NO_LOOKUP);
 		dry = RTE_MIN(dry, t);
 	}
 	return (double)(best - dry) / (n * ODP_BURST);
 }
 
-static void run(struct odp *dp, struct odp_emc *emc, const struct row *t)
+static const char *const isa_name[ODP_ISAS] = { "plain", "AVX2", "AVX-512", "NEON" };
+
+static void run(struct odp *dp, const struct row *t)
 {
 	for (unsigned i = 0; i < t->flows; i++)
 		packets[i] = (struct packet){ .port = 1,
@@ -185,38 +198,46 @@ static void run(struct odp *dp, struct odp_emc *emc, const struct row *t)
 			.tos = (uint8_t)(i % t->subtables) };
 	double put = change(dp, t, true);
 
-	printf("%7u flows, %2u subtables: cycles/lookup: %5.0f, with cache %5.0f; put %4.0f k/s",
-		t->flows, t->subtables, lookups(dp, emc, t->flows, NO_CACHE),
-		lookups(dp, emc, t->flows, CACHE), put / 1000);
-	printf(", delete %4.0f k/s\n", change(dp, t, false) / 1000);
+	printf("%7u flows, %2u subtables: cycles/lookup:", t->flows, t->subtables);
+	for (enum odp_isa isa = 0; isa < ODP_ISAS; isa++) {
+		if (!odp_search_for(isa, 1))
+			continue;
+		for (unsigned i = 0; i < dp->subtables->top; i++) {
+			struct odp_subtable *st = dp->subtables->st[i];
+
+			st->search = odp_search_for(isa, st->n_words);
+		}
+		printf(" %s %.0f,", isa_name[isa], lookups(dp, t->flows, NO_CACHE));
+	}
+	printf(" signatures %.0f, caches %.0f; put %.0f k/s", lookups(dp, t->flows, SIGNATURES),
+		lookups(dp, t->flows, CACHES), put / 1000);
+	printf(", delete %.0f k/s\n", change(dp, t, false) / 1000);
 	odp_tick(dp);
 }
 
 int main(int argc, char **argv)
 {
 	struct odp_conf conf = { .n_workers = 1, .pool = fake_eal(1023) };
-	struct odp_emc *emc = odp_emc_create();
 	struct fake_port port;
 	struct odp *dp;
 
 	packets = calloc(KEYS_MAX, sizeof(*packets));
-	if (!packets || !emc || odp_create(&conf, &dp) < 0)
+	if (!packets || odp_create(&conf, &dp) < 0)
 		return 1;
 	fake_port_add(&port, dp, NULL, "a");
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (argc < 3)
-			run(dp, emc, &rows[i]);
+			run(dp, &rows[i]);
 	if (argc >= 3) {
 		struct row t = { .flows = (unsigned)strtoul(argv[1], NULL, 0),
 			.subtables = (unsigned)strtoul(argv[2], NULL, 0) };
 
 		if (t.flows == 0 || t.flows > KEYS_MAX || t.subtables == 0 || t.subtables > 64)
 			return 2;
-		run(dp, emc, &t);
+		run(dp, &t);
 	}
 	fake_port_del(&port, NULL);
 	odp_destroy(dp);
-	odp_emc_destroy(emc);
 	free(packets);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "classifier.h"
 #include "fake_port.h"
 #include "flow.h"
+#include "smc.h"
 
 #define STAY 512u
 #define CHURN 16384u // in each of four subtables enough to grow, and to shrink again
@@ -106,7 +107,7 @@ static void *read_flows(void *arg)
 			kw[i] = packet_of((first + i) % STAY, (first + i) % 4, 1);
 			key[i] = &kw[i];
 		}
-		odp_classifier_lookup_burst(v, key, ODP_BURST, flow);
+		odp_classifier_lookup_burst(v, key, UINT32_MAX, flow);
 		for (unsigned i = 0; i < ODP_BURST; i++) {
 			r->missed += !flow[i];
 			r->wrong += flow[i] && !atomic_load(&flow[i]->acts);
@@ -246,6 +247,173 @@ static void dump_in_steps(void **state)
 	odp_tick(dp);
 }
 
+/* ---- vector instructions ---- */
+
+enum { VEC_FLOWS = 300, VEC_BURSTS = 2048 };
+
+/* Flows of `words` + 1 words in a subtable of port 3, of which the last one differs. */
+struct vec {
+	unsigned words, n;
+	struct odp_kw mask, base;
+	uint32_t value[VEC_FLOWS]; // of the last word
+};
+
+static uint64_t *vec_last(const struct vec *t, struct odp_kw *k)
+{
+	return &k->w[t->words * 3];
+}
+
+/* Beneath the checks of keys: any words will do. */
+static void vec_fill(struct vec *t, unsigned words)
+{
+	*t = (struct vec){ .words = words, .n = words ? (words % 3 ? VEC_FLOWS : 7) : 1 };
+	t->mask.w[0] = UINT32_MAX;
+	t->base.w[0] = 3;
+	for (unsigned i = 1; i <= words; i++)
+		t->mask.w[i * 3] = (uint64_t)rand() << 33 | 0xffff;
+	for (unsigned i = 0; i < t->n; i++) {
+		struct odp_kw kw = t->base;
+		struct odp_key k, m;
+		struct odp_compact c;
+		struct odp_flow *f;
+
+		t->value[i] = words ? (uint32_t)rand() & 0xfff : 3;
+		*vec_last(t, &kw) = t->value[i];
+		memcpy(&k, &kw, sizeof(k));
+		memcpy(&m, &t->mask, sizeof(m));
+		odp_compact(&c, &k, &m, false);
+		if (odp_classifier_find(dp, &c))
+			continue;
+		assert_int_equal(odp_flow_alloc(dp, &f), 0);
+		f->origin = "test";
+		atomic_store(&f->acts, calloc(1, sizeof(struct odp_acts)));
+		atomic_fetch_add(&f->gen, 1);
+		assert_int_equal(odp_classifier_add(dp, f, &c), 0);
+		dp->n_flows++;
+	}
+}
+
+/* A packet of some flow, or of a value that may be one's, with bits that the mask leaves alone. */
+static void vec_packet(const struct vec *t, struct odp_kw *k)
+{
+	*k = t->base;
+	if (t->words)
+		*vec_last(t, k) = rand() & 1 ? t->value[(unsigned)rand() % t->n]
+					     : (uint32_t)rand() & 0xfff;
+	for (unsigned j = 1; j < ODP_KEY_WORDS; j++)
+		k->w[j] |= ~t->mask.w[j] & (uint64_t)rand() << 20;
+}
+
+/* Returns how many keys were found. */
+static unsigned vec_compare(const struct odp_subtable *st, const struct odp_view *v,
+	const struct odp_kw *const *key, uint32_t todo, unsigned *sets)
+{
+	struct odp_flow *want[ODP_BURST] = { 0 };
+	uint32_t found = odp_search_for(ODP_ISA_PLAIN, st->n_words)(st, v, key, todo, want);
+
+	for (enum odp_isa isa = ODP_ISA_PLAIN + 1; isa < ODP_ISAS; isa++) {
+		odp_search_fn *fn = odp_search_for(isa, st->n_words);
+		struct odp_flow *got[ODP_BURST] = { 0 };
+
+		if (!fn)
+			continue;
+		assert_int_equal(fn(st, v, key, todo, got), found);
+		assert_memory_equal(got, want, sizeof(want));
+		*sets |= 1u << isa;
+	}
+	return (unsigned)__builtin_popcount(found);
+}
+
+/*
+ * Every set of vector instructions finds what plain code finds: for each number of words up to past
+ * those with functions of their own, in tables of one bucket and of many, of some packets of a burst.
+ */
+static void searches_agree(void **state)
+{
+	unsigned sets = 0, hits = 0;
+	static struct vec t;
+
+	(void)state;
+	srand(7);
+	for (unsigned words = 0; words <= 20; words++) {
+		vec_fill(&t, words);
+		const struct odp_view *v = atomic_load(&dp->view);
+		const struct odp_subtable *st = v->port[3]->st[0];
+
+		assert_int_equal(st->n_words, words + 1);
+		for (unsigned n = 0; n < VEC_BURSTS; n++) {
+			const struct odp_kw *key[ODP_BURST];
+			struct odp_kw kw[ODP_BURST];
+
+			for (unsigned i = 0; i < ODP_BURST; i++) {
+				vec_packet(&t, &kw[i]);
+				key[i] = &kw[i];
+			}
+			hits += vec_compare(st, v, key, (uint32_t)rand() * 2654435761u, &sets);
+		}
+		odp_flow_flush(dp, "test");
+		odp_tick(dp);
+	}
+	assert_true(hits > VEC_BURSTS);
+	if (!sets)
+		print_message("only plain code here: nothing to compare it with\n");
+}
+
+/* ---- signature cache ---- */
+
+/*
+ * What the cache finds is what the table has, whatever went and came since, and though all keys
+ * share a few hashes here. Once an operator's flow could win nothing is guessed.
+ */
+static void guesses_are_confirmed(void **state)
+{
+	enum { FLOWS = 64, TRIES = 20000 };
+	struct odp_smc *c = odp_smc_create();
+	unsigned guessed = 0, known = 0;
+	struct odp_key k, m;
+
+	(void)state;
+	assert_non_null(c);
+	srand(3);
+	for (unsigned n = 0; n < TRIES; n++) {
+		uint32_t i = (uint32_t)rand() % FLOWS, hash = (uint32_t)rand() % 3 << 20;
+		const struct odp_kw kw = packet_of(i, i % 4, 1), *key = &kw;
+		const struct odp_view *v = atomic_load(&dp->view);
+		struct odp_flow *want = odp_classifier_lookup(v, &kw), *got = NULL;
+
+		if (odp_smc_lookup_burst(c, v, &key, &hash, 1, &got) == 0) {
+			assert_ptr_equal(got, want);
+			guessed++;
+		} else if (want) {
+			odp_smc_put(c, v, key, hash, want);
+			known++;
+		}
+		if (rand() % 4 == 0)
+			assert_int_equal(
+				want ? del(i, i % 4, 1) : put(i, i % 4, 1, ODP_FLOW_PUT), 0);
+		if (n % 50 == 0)
+			odp_reclaim(dp); // flows' places are taken by others
+	}
+	assert_true(guessed > TRIES / 50);
+	assert_true(known > 0);
+	put(1, 1, 1, ODP_FLOW_PUT);
+	flow_of(9, 5, 1, &k, &m);
+	assert_int_equal(odp_flow_put(dp, &k, &m, NULL, 0, true, "operator", NULL), 0);
+	const struct odp_view *v = atomic_load(&dp->view);
+	const struct odp_kw kw = packet_of(1, 1, 1), *key = &kw;
+	struct odp_flow *f = odp_classifier_lookup(v, &kw);
+	uint32_t hash = 5;
+
+	assert_non_null(f);
+	odp_smc_put(c, v, key, hash, f);
+	assert_int_equal(odp_smc_lookup_burst(c, v, &key, &hash, 1, &f), 1);
+	odp_flow_flush(dp, NULL);
+	odp_tick(dp);
+	v = atomic_load(&dp->view);
+	assert_int_equal(odp_smc_lookup_burst(c, v, &key, &hash, 1, &f), 1);
+	odp_smc_destroy(c);
+}
+
 /* ---- masks without end (OV-16) ---- */
 
 /* Mask `i` of some ten thousands, as one who sends packets of all kinds has them made. */
@@ -329,7 +497,8 @@ static void masks_of_many_ports(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(hitless), cmocka_unit_test(names),
-		cmocka_unit_test(dump_in_steps), cmocka_unit_test(masks_of_one_port),
+		cmocka_unit_test(dump_in_steps), cmocka_unit_test(searches_agree),
+		cmocka_unit_test(guesses_are_confirmed), cmocka_unit_test(masks_of_one_port),
 		cmocka_unit_test(masks_of_many_ports) };
 	static const char *const names_of[4] = { "p1", "p2", "p3", "p4" };
 
