@@ -208,6 +208,7 @@ struct odp_rxq {
 	struct odp_port *port; // borrowed: detached before the port is deleted
 	uint16_t rxq;
 	uint16_t empty; // looks that found nothing, in a row
+	uint32_t rest; // turns to go without a look, since its packets were so much work
 	bool wakeable; // may be parked: odp_rxq_wake() will be called
 };
 
@@ -241,6 +242,7 @@ struct odp_worker {
 	unsigned idle_arms; // arms since a packet moved
 	bool upcalled; // in this turn
 	struct odp_stages stages;
+	unsigned looks; // in subtables, for packets of the queue that is being polled
 	bool tracks; // inside the connection table: track.h
 	uint64_t now_ms; // of this turn; 0: not read yet
 

@@ -22,6 +22,8 @@
 #define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
 #define NAPS_LONG 1000u
 #define STAGE_TURNS 1021u // of which one is timed; prime, for loads that go in rounds
+#define LOOKS_FREE (16u * ODP_BURST) // subtables for a burst
+#define LOOKS_TURN ODP_BURST
 #define PARK_LOOKS 2048u // that found nothing, until a queue is parked
 
 /* Packets with one key, one behind the other in a burst. */
@@ -192,7 +194,7 @@ static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_vie
 	const struct odp_kw *key[ODP_BURST];
 	struct odp_flow *flow[ODP_BURST];
 	uint32_t hash[ODP_BURST];
-	unsigned hits = 0, misses = 0;
+	unsigned hits = 0, misses = 0, looks = 0;
 
 	for (unsigned i = 0; i < b->n_runs; i++) {
 		key[i] = &b->run[i].kw;
@@ -201,8 +203,9 @@ static __rte_noinline unsigned lookup(struct odp_worker *w, const struct odp_vie
 	uint32_t guessed = missed & ~odp_smc_lookup_burst(w->smc, v, key, hash, missed, flow);
 
 	if (missed & ~guessed)
-		dpu_counter_add(
-			&w->st_looks, odp_classifier_lookup_burst(v, key, missed & ~guessed, flow));
+		looks = odp_classifier_lookup_burst(v, key, missed & ~guessed, flow);
+	dpu_counter_add(&w->st_looks, looks);
+	w->looks += looks;
 	for (; missed; missed &= missed - 1) {
 		unsigned i = (unsigned)__builtin_ctz(missed);
 		struct run *r = &b->run[i];
@@ -449,6 +452,16 @@ void odp_recirc_run(struct odp_worker *w)
 
 /* ---- turns ---- */
 
+/*
+ * Turns that a queue rests after a burst that was looked up in so many subtables. An honest one is
+ * looked up in a few for each packet. Where a port's packets miss hundreds of masks, which it had
+ * made itself or not, they wait behind the others' work, and cost nothing while nobody else has any.
+ */
+static uint32_t rest(unsigned looks)
+{
+	return looks <= LOOKS_FREE ? 0 : looks / LOOKS_TURN;
+}
+
 unsigned odp_worker_turn(struct odp_worker *w)
 {
 	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
@@ -461,6 +474,11 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	if (unlikely(++w->stages.turns == STAGE_TURNS))
 		w->stages.on = true; // until a turn finds work
 	for (unsigned i = 0; i < w->n_live; i++) {
+		if (unlikely(w->rxq[i].rest > 0)) {
+			w->rxq[i].rest--;
+			continue;
+		}
+		w->looks = 0;
 		unsigned got = unlikely(w->stages.on) ? poll_timed(w, v, &w->rxq[i])
 						      : poll_rxq(w, v, &w->rxq[i], false);
 
@@ -468,6 +486,8 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		// Before the queue could be too full for the next burst.
 		if (unlikely(w->recirc->n >= ODP_BURST))
 			recirc_run(w, v);
+		if (unlikely(w->looks > 0))
+			w->rxq[i].rest = rest(w->looks);
 		w->rxq[i].empty = got ? 0 : (uint16_t)(w->rxq[i].empty + 1);
 		if (unlikely(w->rxq[i].empty == PARK_LOOKS) && odp_rxq_park(w, i))
 			i--; // another stands here now

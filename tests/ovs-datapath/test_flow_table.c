@@ -473,6 +473,70 @@ static void masks_of_one_port(void **state)
 	assert_int_equal(atomic_load(&dp->view)->map, 0);
 }
 
+/* An IPv4 frame to `dst`. */
+static void frame_of(uint8_t f[64], uint32_t dst)
+{
+	static const uint8_t ip[] = { 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1 };
+
+	fake_frame(f, (uint8_t)dst, 1, 0);
+	memcpy(f + 12, ip, sizeof(ip));
+	f[30] = (uint8_t)(dst >> 24);
+	f[31] = (uint8_t)(dst >> 16);
+	f[32] = (uint8_t)(dst >> 8);
+	f[33] = (uint8_t)dst;
+}
+
+static uint64_t worker_looks(void)
+{
+	return dpu_counter_read(&dp->worker[0]->st_looks);
+}
+
+/*
+ * One port sends all it can of what misses all of its thousand masks. The other's burst is served in
+ * each turn, and the first one's take a share of the work, in the long run.
+ */
+static void masks_and_their_misses(void **state)
+{
+	enum { TURNS = 3000, SHARE = 2 * ODP_BURST };
+	struct odp_actbuf out = { 0 };
+	unsigned sent = 0, bursts = 0;
+	struct odp_key k, m;
+	uint64_t before;
+	uint8_t f[64];
+
+	(void)state;
+	for (unsigned i = 0; put_mask(i, 1) == 0; i++)
+		;
+	flow_of(5, 0, 2, &k, &m);
+	odp_actbuf_output(&out, 3);
+	assert_int_equal(
+		odp_flow_put(dp, &k, &m, odp_actbuf_list(&out), out.len, false, "test", NULL), 0);
+	odp_actbuf_fini(&out);
+	before = worker_looks();
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		for (unsigned i = 0; port[0].n_in == 0 || port[0].n_in % ODP_BURST; i++) {
+			frame_of(f, 0x0b000000 + turn * 256 + i);
+			fake_port_push(&port[0], pool, f, 60);
+			bursts += i == 0;
+		}
+		for (unsigned i = 0; i < ODP_BURST; i++) {
+			frame_of(f, 5 << 8);
+			fake_port_push(&port[1], pool, f, 60);
+		}
+		odp_worker_turn(dp->worker[0]);
+		sent += port[2].n_out;
+		fake_port_reset(&port[2]);
+	}
+	assert_int_equal(sent, TURNS * ODP_BURST);
+	assert_true(bursts > 2); // it is served, too
+	assert_in_range(worker_looks() - before, SUBTABLES_PORT_MAX * ODP_BURST,
+		(uint64_t)TURNS * SHARE + SUBTABLES_PORT_MAX * ODP_BURST);
+	fake_port_reset(&port[0]);
+	odp_upcall_poll(dp);
+	odp_flow_flush(dp, NULL);
+	odp_tick(dp);
+}
+
 /* Many ports that take all they can get leave room for one that comes later. */
 static void masks_of_many_ports(void **state)
 {
@@ -499,7 +563,7 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(hitless), cmocka_unit_test(names),
 		cmocka_unit_test(dump_in_steps), cmocka_unit_test(searches_agree),
 		cmocka_unit_test(guesses_are_confirmed), cmocka_unit_test(masks_of_one_port),
-		cmocka_unit_test(masks_of_many_ports) };
+		cmocka_unit_test(masks_of_many_ports), cmocka_unit_test(masks_and_their_misses) };
 	static const char *const names_of[4] = { "p1", "p2", "p3", "p4" };
 
 	pool = fake_eal(1023);
