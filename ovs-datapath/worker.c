@@ -455,7 +455,8 @@ void odp_recirc_run(struct odp_worker *w)
 /*
  * Turns that a queue rests after a burst that was looked up in so many subtables. An honest one is
  * looked up in a few for each packet. Where a port's packets miss hundreds of masks, which it had
- * made itself or not, they wait behind the others' work, and cost nothing while nobody else has any.
+ * made itself or not, they wait behind the others' work; while nobody else has any that takes no
+ * time.
  */
 static uint32_t rest(unsigned looks)
 {

@@ -326,7 +326,8 @@ static unsigned vec_compare(const struct odp_subtable *st, const struct odp_view
 
 /*
  * Every set of vector instructions finds what plain code finds: for each number of words up to past
- * those with functions of their own, in tables of one bucket and of many, of some packets of a burst.
+ * those with functions of their own, in tables of one bucket and of many, of some packets of a
+ * burst.
  */
 static void searches_agree(void **state)
 {
@@ -492,8 +493,8 @@ static uint64_t worker_looks(void)
 }
 
 /*
- * One port sends all it can of what misses all of its thousand masks. The other's burst is served in
- * each turn, and the first one's take a share of the work, in the long run.
+ * One port sends all it can of what misses all of its thousand masks. The other's burst is served
+ * in each turn, and the first one's take a share of the work, in the long run.
  */
 static void masks_and_their_misses(void **state)
 {
