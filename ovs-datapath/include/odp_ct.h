@@ -313,7 +313,7 @@ struct odp_ct_info {
 bool odp_ct_dump(struct odp_ct *ct, uint32_t *at, unsigned budget, uint64_t now_ms,
 	void (*fn)(const struct odp_ct_info *i, void *arg), void *arg);
 
-#define ODP_CT_ALL_ZONES -1
+#define ODP_CT_ALL_ZONES (-1)
 /* Remove all, or those of one zone. Returns the number. */
 unsigned odp_ct_flush(struct odp_ct *ct, int zone);
 /* Remove the connection that has this tuple in either direction. 0, -ENOENT. */
@@ -346,6 +346,35 @@ struct odp_ct_stats {
 void odp_ct_stats(const struct odp_ct *ct, struct odp_ct_stats *out);
 /* Bytes taken by the table. */
 size_t odp_ct_memory(const struct odp_ct *ct);
+
+/* ---- text, in the syntax of "ovs-appctl dpctl" (ct_text.c) ---- */
+
+enum { ODP_CT_TEXT_STATS = 1 }; // with timeout and counters, as dump-conntrack -s
+
+/*
+ * "tcp,orig=(src=..,dst=..,sport=1,dport=2),reply=(..),zone=1,protoinfo=(state=ESTABLISHED)"; of
+ * ICMP "id=..,type=..,code=.." are the ports. Length or -ENOSPC. Any thread.
+ */
+int odp_ct_format(const struct odp_ct_info *i, unsigned what, char *buf, size_t size);
+/* "src=..,dst=..,sport=..,dport=..". Length or -ENOSPC. Any thread. */
+int odp_ct_tuple_format(const struct odp_ct_key *key, char *buf, size_t size);
+
+/* Those connections whose original tuple is `key` where `mask` has ones. */
+struct odp_ct_match {
+	struct odp_ct_key key, mask;
+};
+/*
+ * "ct_nw_src=10.0.0.1,ct_nw_dst=..,ct_nw_proto=6,ct_tp_src=1,ct_tp_dst=2", or ct_ipv6_src and _dst,
+ * or icmp_id, icmp_type and icmp_code; any of them. A zone is not among them. 0, -EINVAL with *at
+ * where it cannot be read, or -EPROTOTYPE: fields that do not go together. Any thread.
+ */
+int odp_ct_match_parse(const char *text, struct odp_ct_match *out, size_t *at);
+bool odp_ct_match(const struct odp_ct_match *m, const struct odp_ct_key *key);
+/*
+ * Remove the connections that match; one whose whole tuple and zone are given is found in either
+ * direction, and without going through the table. Returns the number. Control thread.
+ */
+unsigned odp_ct_flush_match(struct odp_ct *ct, const struct odp_ct_match *m, uint64_t now_ms);
 
 /* ---- hand-over: control thread ---- */
 

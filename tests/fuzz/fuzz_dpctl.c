@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Flows as text: whatever can be read prints as something that reads back as the same. */
+/*
+ * Flows and tuples of connections as text: whatever flow can be read prints as something that reads
+ * back as the same.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fake_port.h"
+#include "odp_ct.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,6 +24,17 @@ static struct odp *datapath(void)
 		abort();
 	fake_port_add(&port, dp, NULL, "p1");
 	return dp;
+}
+
+/* A tuple that can be read matches itself, and the place of an error is in the text. */
+static void check_tuple(const char *text, size_t size)
+{
+	struct odp_ct_match m;
+	size_t at = 0;
+	int ret = odp_ct_match_parse(text, &m, &at);
+
+	if (at > size || (ret == 0 && !odp_ct_match(&m, &m.key)))
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -56,5 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (at > size) {
 		abort();
 	}
+	check_tuple(text, size);
 	return 0;
 }
