@@ -30,6 +30,7 @@ struct card_options {
 	const char *cores; // "0-1,3": CPUs of the workers
 	uint64_t mem_mib; // DPDK memory
 	uint64_t mbufs; // packets in the pool
+	uint64_t ct_conns; // tracked connections at most
 	uint64_t metrics_port; // loopback HTTP, 0: none
 	uint64_t spin_us;
 	bool hugepages; // use them; otherwise ordinary memory

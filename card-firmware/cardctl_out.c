@@ -190,7 +190,7 @@ static void print_counts(const struct tree *t, const char *member, const json_t 
 	}
 }
 
-static const char *const labels[] = { "name", "queue", "pair", "port", "worker" };
+static const char *const labels[] = { "name", "queue", "pair", "port", "worker", "state" };
 #define N_LABELS (sizeof(labels) / sizeof(labels[0]))
 
 /* "queues" -> "queue 0", with the part's own label. */
@@ -252,10 +252,22 @@ static void print_stats(const json_t *stats, enum cardctl_show show, FILE *to)
 	}
 }
 
+/* The rows of a table: the result, or the one list in it. */
+static const json_t *rows_of(const json_t *result)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach ((json_t *)(uintptr_t)result, key, v)
+		if (json_is_array(v))
+			return v;
+	return result;
+}
+
 void cardctl_print(
 	const struct card_verb *v, const json_t *result, enum cardctl_show show, FILE *to)
 {
-	const json_t *rows = json_is_object(result) ? json_object_get(result, "flows") : result;
+	const json_t *rows = rows_of(result);
 
 	if (v->method == CARD_M_stats_get)
 		print_stats(result, show, to);

@@ -23,6 +23,10 @@
 	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets " \
 	"TX_BYTES=tx_bytes DROPS=drops"
 
+#define CT_COLUMNS \
+	"STATE=state TIMEOUT_MS=timeout_ms PACKETS=packets BYTES=bytes REPLIES=reply_packets " \
+	"REPLY_BYTES=reply_bytes CONNECTION=connection"
+
 static const struct card_verb verbs[] = {
 	{ "volume", "create-null", SENDS(bdev_null_create), KEY("name") },
 	{ "volume", "create-ram", SENDS(bdev_malloc_create), KEY("name") },
@@ -79,6 +83,20 @@ static const struct card_verb verbs[] = {
 	{ "mac", "stats", STATS("mac"), KEY_OPT("name"),
 		.help = "How many addresses live on each port" },
 	{ "mac", "flush", SENDS(mac_flush) },
+
+	{ "ct", "list", SENDS(ct_list), KEY_OPT("zone"), .columns = CT_COLUMNS },
+	{ "ct", "flush", SENDS(ct_flush), KEY_OPT("tuple") },
+	{ "ct", "stats", STATS("conntrack"), .help = "Counters of connection tracking" },
+	{ "ct", "zone-set", SENDS(ct_zone_set), KEY("zone") },
+	{ "ct", "zone-reset", SENDS(ct_zone_reset), KEY("zone") },
+	{ "ct", "zone-list", SENDS(ct_zone_list), KEY_OPT("zone"),
+		.columns = "ZONE=zone CONNECTIONS=connections LIMIT=limit OWN_LIMIT=own_limit "
+			"POLICY=policy" },
+	{ "ct", "default-limit", SENDS(ct_default_limit), KEY("limit") },
+	{ "ct", "timeout-set", SENDS(ct_timeout_set), KEY("policy") },
+	{ "ct", "timeout-reset", SENDS(ct_timeout_reset), KEY("policy") },
+	{ "ct", "timeout-list", SENDS(ct_timeout_list), KEY_OPT("policy"),
+		.columns = "STATE=state TIMEOUT_MS=timeout_ms DEFAULT_MS=default_ms" },
 
 	{ "worker", "list", SENDS(worker_list),
 		.columns = "WORKER=worker CPU=cpu BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "

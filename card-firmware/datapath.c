@@ -172,6 +172,7 @@ int card_datapath_start(struct card *c)
 	struct odp_conf conf = {
 		.n_workers = n,
 		.pool = c->pool,
+		.ct_conns = (unsigned)c->opt.ct_conns,
 		.host_arg = d,
 		.wake = wake,
 		.upcall_pending = upcall_pending,

@@ -54,6 +54,9 @@ static int parse_options(struct program *p, int argc, char **argv)
 			1u << 20 },
 		{ "mbufs", DPU_OPT_UINT, &o->mbufs, "N", "packets in the pool (16383)", 1023,
 			1u << 24 },
+		{ "ct-conns", DPU_OPT_UINT, &o->ct_conns, "N",
+			"tracked connections at most, about 230 bytes each (262144)", 1024,
+			1u << 26 },
 		{ "metrics-port", DPU_OPT_UINT, &o->metrics_port, "PORT",
 			"OpenMetrics on this loopback port (0: none)", 0, 65535 },
 		{ "spin-us", DPU_OPT_UINT, &o->spin_us, "N",
@@ -218,6 +221,7 @@ int main(int argc, char **argv)
 		.card.opt = { .name = CARD_NAME_DEFAULT,
 			.mem_mib = 256,
 			.mbufs = 16383,
+			.ct_conns = 262144,
 			.spin_us = 50 },
 		.ready_fd = NO_FD,
 	};

@@ -340,6 +340,69 @@ static const struct card_param mac_list[] = { P_MAC(false, "only this Ethernet a
 static const struct card_param mac_del[] = { P_MAC_VLAN };
 static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what this port taught") };
 
+/* ---- connection tracking ---- */
+
+#define P_ZONE(req, text)                                                                        \
+	{                                                                                        \
+		.name = "zone", .type = CARD_P_UINT, .required = req, .max = 65535, .help = text \
+	}
+#define P_POLICY(req, dflt, text)                                                                \
+	{                                                                                        \
+		.name = "policy", .type = CARD_P_UINT, .required = req, .max = 255, .def = dflt, \
+		.help = text                                                                     \
+	}
+#define P_LIMIT(req, text)                                                                \
+	{                                                                                 \
+		.name = "limit", .type = CARD_P_UINT, .required = req, .max = 4294967294, \
+		.help = text                                                              \
+	}
+#define P_TUPLE                                                                               \
+	{                                                                                     \
+		.name = "tuple", .type = CARD_P_STRING, .min = 1, .max = 512,                 \
+		.help = "only those with this original tuple, or part of one, as ovs-appctl " \
+			"dpctl/flush-conntrack takes it"                                      \
+	}
+
+static const struct card_param ct_list[] = {
+	P_ZONE(false, "only this zone"),
+	P_TUPLE,
+	{ .name = "max",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 65536,
+		.def = "4096",
+		.help = "connections listed at most" },
+};
+static const struct card_param ct_flush[] = { P_ZONE(false, "only this zone"), P_TUPLE };
+static const struct card_param ct_zone_set[] = {
+	P_ZONE(true, "zone"),
+	P_LIMIT(false, "connections at most; 0: no limit"),
+	P_POLICY(false, NULL, "timeout policy of connections made from now on"),
+};
+static const struct card_param ct_zone[] = { P_ZONE(true, "zone") };
+static const struct card_param ct_zone_list[] = { P_ZONE(false, "only this zone") };
+static const struct card_param ct_default_limit[] = {
+	P_LIMIT(true, "connections at most in a zone without a limit of its own; 0: no limit"),
+};
+#define POLICY_TEXT "timeout policy; 0 is that of zones that have none"
+static const struct card_param ct_timeout_set[] = {
+	P_POLICY(true, NULL, POLICY_TEXT),
+	{ .name = "state",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 39,
+		.help = "protocol and state, as tcp_established" },
+	{ .name = "timeout_ms",
+		.type = CARD_P_UINT,
+		.required = true,
+		.min = 1,
+		.max = 2000000000,
+		.help = "time without packets after which a connection is forgotten" },
+};
+static const struct card_param ct_policy[] = { P_POLICY(true, NULL, POLICY_TEXT) };
+static const struct card_param ct_timeout_list[] = { P_POLICY(false, "0", POLICY_TEXT) };
+
 /* ---- system ---- */
 
 static const struct card_param get_methods[] = {
@@ -356,8 +419,8 @@ static const struct card_param stats_get[] = {
 		.type = CARD_P_STRING,
 		.min = 1,
 		.max = NAME_MAX_LEN,
-		.help = "only one class: volume, disk, net, uplink, port, mac, datapath, worker, "
-			"rpc, metrics" },
+		.help = "only one class: volume, disk, net, uplink, port, mac, datapath, "
+			"conntrack, worker, rpc, metrics" },
 	P_NAME_OPT("name", "only the object of this name"),
 };
 
@@ -446,6 +509,25 @@ static const struct card_method methods[] = {
 	ROW(mac_del), DELETES("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_del),
 		.help = "Forget an address" },
 	ROW(mac_flush), PARAMS(mac_flush), .help = "Forget learned addresses; pinned ones stay" },
+	ROW(ct_list), PARAMS(ct_list),
+		.help = "List tracked connections, as ovs-appctl dpctl/dump-conntrack writes them" },
+	ROW(ct_flush), PARAMS(ct_flush),
+		.help = "Forget connections: all, those of a zone, those of a tuple" },
+	ROW(ct_zone_set), UPDATES("ct_zone"), .key = "zone", PARAMS(ct_zone_set),
+		.help = "Limit the connections of a zone, or give it a timeout policy; what is not "
+			"given stays" },
+	ROW(ct_zone_reset), DELETES("ct_zone"), .key = "zone", PARAMS(ct_zone),
+		.help = "Take limit and timeout policy of a zone back: the defaults hold" },
+	ROW(ct_zone_list), .key = "zone", PARAMS(ct_zone_list),
+		.help = "List zones that have connections or settings of their own" },
+	ROW(ct_default_limit), SETS("ct_default"), PARAMS(ct_default_limit),
+		.help = "Limit the connections of every zone without a limit of its own" },
+	ROW(ct_timeout_set), SETS("ct_timeout"), .key = "policy", .key2 = "state",
+		PARAMS(ct_timeout_set), .help = "Set the timeout of a state in a timeout policy" },
+	ROW(ct_timeout_reset), DELETES("ct_timeout"), .key = "policy", PARAMS(ct_policy),
+		.help = "Give all timeouts of a policy their defaults again" },
+	ROW(ct_timeout_list), .key = "policy", PARAMS(ct_timeout_list),
+		.help = "List states and their timeouts in a policy" },
 	ROW(rpc_get_methods), PARAMS(get_methods), .help = "List methods" },
 	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
 	ROW(stats_get), PARAMS(stats_get),

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "odp_port.h"
+#include "odp_ct.h"
 
 /* One row for every class that has the member. */
 static const struct help {
@@ -84,6 +85,14 @@ static const struct help {
 	{ "datapath", "flows", "Flows installed", NULL },
 	{ "datapath", "subtables", "Different masks of flows", NULL },
 	{ "datapath", "macs", "Addresses known", NULL },
+
+#define X(name, text) { "conntrack", #name, "Connection tracking: " text, NULL },
+	ODP_CT_COUNTERS(X)
+#undef X
+		{ "conntrack", "connections", "Connections tracked", NULL },
+	{ "conntrack", "capacity", "Connections that the table has room for", NULL },
+	{ "conntrack", "memory_bytes", "Memory of the connection table", NULL },
+	{ "conntrack_state", "connections", "Connections in the state", NULL },
 
 	{ "worker", "turns", "Rounds over all queues", NULL },
 	{ "worker", "busy_turns", "Rounds that found work", NULL },

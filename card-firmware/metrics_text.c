@@ -60,7 +60,7 @@ static void sample(struct text *t, const char *family, const char *labels, const
 static bool is_label(const char *key)
 {
 	return !strcmp(key, "name") || !strcmp(key, "queue") || !strcmp(key, "pair") ||
-	       !strcmp(key, "port") || !strcmp(key, "worker");
+	       !strcmp(key, "port") || !strcmp(key, "worker") || !strcmp(key, "state");
 }
 
 static void add_labels(const json_t *o, const char *class, char *labels)

@@ -35,6 +35,9 @@ int card_volume_canon(
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/* The same for a timeout of connection tracking, by card_switch_canon(). rpc_ct.c. */
+int card_ct_canon(const struct card_method *m, json_t *params, struct card_error *e);
+
 /*
  * True when what this call changes is kept by the object itself: a plain file has its size. Then
  * the store must not keep it too, because a file may grow while no daemon runs. rpc_volume.c.
@@ -89,3 +92,5 @@ void card_rpc_count(struct card *c, uint64_t requests, uint64_t errors, uint64_t
  * reference. 0, -EINVAL (no such class), -ENODEV (nothing of that name), -ENOMEM.
  */
 int card_stats_json(struct card *c, const char *object, const char *name, json_t **out);
+/* The part of connection tracking; new reference. rpc_ct.c. */
+json_t *card_ct_stats_json(struct card *c);

@@ -3,7 +3,7 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker"), counters
+ * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state"), counters
  * (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
@@ -456,6 +456,12 @@ static json_t *datapath(struct card *c, const char *name)
 	return json_pack("[o]", datapath_json(c));
 }
 
+static json_t *conntrack(struct card *c, const char *name)
+{
+	(void)name;
+	return json_pack("[o]", card_ct_stats_json(c));
+}
+
 static json_t *workers(struct card *c, const char *name)
 {
 	json_t *all = json_array();
@@ -495,6 +501,7 @@ int card_stats_json(struct card *c, const char *object, const char *name, json_t
 		{ "port", ports, true },
 		{ "mac", macs, true },
 		{ "datapath", datapath, false },
+		{ "conntrack", conntrack, false },
 		{ "worker", workers, true },
 		{ "rpc", rpc, false },
 		{ "metrics", metrics, false },

@@ -463,5 +463,7 @@ int card_switch_canon(
 		return canon_mac(params);
 	if (!strcmp(m->kind, "flow") && m->key)
 		return canon_flow(c, params, e);
+	if (!strcmp(m->kind, "ct_timeout"))
+		return card_ct_canon(m, params, e);
 	return 0;
 }

@@ -76,6 +76,11 @@ int odp_ct_zone_policy(struct odp_ct *ct, uint16_t zone, unsigned policy)
 	return 0;
 }
 
+unsigned odp_ct_zone_policy_get(const struct odp_ct *ct, uint16_t zone)
+{
+	return CT_GET(ct->zones[zone].policy);
+}
+
 /* ---- limits ---- */
 
 /*
@@ -135,6 +140,11 @@ void odp_ct_limit_del(struct odp_ct *ct, uint16_t zone)
 void odp_ct_limit_default(struct odp_ct *ct, uint32_t limit)
 {
 	CT_SET(ct->default_limit, limit);
+}
+
+uint32_t odp_ct_limit_default_get(const struct odp_ct *ct)
+{
+	return CT_GET(ct->default_limit);
 }
 
 void odp_ct_limit_get(const struct odp_ct *ct, uint16_t zone, struct odp_ct_limit *out)

@@ -24,6 +24,14 @@ struct odp_ct *odp_conntrack(struct odp *dp)
 	return dp->ct;
 }
 
+int odp_conntrack_get(struct odp *dp, struct odp_ct **out)
+{
+	int ret = odp_track_init(dp);
+
+	*out = dp->ct;
+	return ret;
+}
+
 void odp_track_read_clock(struct odp_worker *w)
 {
 	w->now_ms = dpu_now_ns() / 1000000 + 1; // 0 means: not read yet

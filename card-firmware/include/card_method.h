@@ -48,6 +48,15 @@
 	X(mac_set)                     \
 	X(mac_del)                     \
 	X(mac_flush)                   \
+	X(ct_list)                     \
+	X(ct_flush)                    \
+	X(ct_zone_set)                 \
+	X(ct_zone_reset)               \
+	X(ct_zone_list)                \
+	X(ct_default_limit)            \
+	X(ct_timeout_set)              \
+	X(ct_timeout_reset)            \
+	X(ct_timeout_list)             \
 	X(rpc_get_methods)             \
 	X(spdk_get_version)            \
 	X(stats_get)                   \

@@ -272,6 +272,7 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 int odp_ct_limit_set(struct odp_ct *ct, uint16_t zone, uint32_t limit);
 void odp_ct_limit_del(struct odp_ct *ct, uint16_t zone); // the default holds again
 void odp_ct_limit_default(struct odp_ct *ct, uint32_t limit);
+uint32_t odp_ct_limit_default_get(const struct odp_ct *ct);
 struct odp_ct_limit {
 	uint32_t limit, count;
 	bool own; // false: the default
@@ -288,6 +289,7 @@ uint32_t odp_ct_timeout(const struct odp_ct *ct, unsigned policy, enum odp_ct_st
 void odp_ct_policy_reset(struct odp_ct *ct, unsigned policy);
 /* Connections made in `zone` from now on have this policy. 0, -EINVAL. */
 int odp_ct_zone_policy(struct odp_ct *ct, uint16_t zone, unsigned policy);
+unsigned odp_ct_zone_policy_get(const struct odp_ct *ct, uint16_t zone);
 /* "tcp_syn_sent" and so on, or "first" behind "udp_". -EINVAL. */
 int odp_ct_state_parse(const char *name, enum odp_ct_state *out);
 

@@ -232,6 +232,8 @@ void odp_stats(const struct odp *dp, struct odp_stats *out);
  */
 struct odp_ct;
 struct odp_ct *odp_conntrack(struct odp *dp);
+/* The same for who sets limits before there is a flow: it is made now. 0, -ENOMEM, -EINVAL. */
+int odp_conntrack_get(struct odp *dp, struct odp_ct **out);
 
 /* ---- text, in the syntax of "ovs-appctl dpctl" (key_text.c, act_text.c) ---- */
 
