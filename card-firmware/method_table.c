@@ -510,7 +510,7 @@ static const struct card_method methods[] = {
 		.help = "Forget an address" },
 	ROW(mac_flush), PARAMS(mac_flush), .help = "Forget learned addresses; pinned ones stay" },
 	ROW(ct_list), PARAMS(ct_list),
-		.help = "List tracked connections, as ovs-appctl dpctl/dump-conntrack writes them" },
+		.help = "List connections, as ovs-appctl dpctl/dump-conntrack writes them" },
 	ROW(ct_flush), PARAMS(ct_flush),
 		.help = "Forget connections: all, those of a zone, those of a tuple" },
 	ROW(ct_zone_set), UPDATES("ct_zone"), .key = "zone", PARAMS(ct_zone_set),

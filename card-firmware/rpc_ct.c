@@ -71,7 +71,6 @@ static void put(json_t *o, const char *name, uint64_t n)
 
 static json_t *conn_json(const struct odp_ct_info *i)
 {
-	static const uint8_t none[16];
 	char text[CONN_TEXT], master[TUPLE_TEXT];
 	json_t *o;
 
@@ -91,7 +90,7 @@ static json_t *conn_json(const struct odp_ct_info *i)
 	put(o, "bytes", i->bytes[ODP_CT_ORIG]);
 	put(o, "reply_packets", i->packets[ODP_CT_REPLY]);
 	put(o, "reply_bytes", i->bytes[ODP_CT_REPLY]);
-	if (memcmp(i->master.src, none, sizeof(none)) || memcmp(i->master.dst, none, sizeof(none)))
+	if (i->master.l3)
 		json_object_set_new(o, "master", json_string(master));
 	return o;
 }

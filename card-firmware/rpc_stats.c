@@ -3,8 +3,8 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state"), counters
- * (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
+ * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state"),
+ * counters (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
 

@@ -9,8 +9,8 @@
 #include <event2/event.h>
 #include <rte_mempool.h>
 
-#include "../ovs-datapath/ct_pkts.h"
 #include "card.h"
+#include "ct_pkts.h"
 #include "datapath.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
