@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "odp_port.h"
 #include "odp_ct.h"
+#include "odp_port.h"
 
 /* One row for every class that has the member. */
 static const struct help {
