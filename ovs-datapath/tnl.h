@@ -261,7 +261,7 @@ uint32_t odp_tnl_inner_hash(const struct odp_key *key);
  *
  *   m     replaced when the room in front of its bytes is shared or too small; payload is not
  *         copied for that
- *   hash  of the inner flow
+ *   hash  of the inner flow: source port, and flow label over IPv6 (RFC 6438)
  *
  * An inner checksum request is completed before. The outer UDP checksum, if the template has one,
  * is left as a request by the contract of odp_port.h, GRE's is computed.

@@ -224,8 +224,8 @@ static bool inner_fields(const uint8_t *p, size_t n, uint16_t inner, uint8_t *to
 	return false;
 }
 
-static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint8_t *ip, uint32_t len,
-	const uint8_t *inner, size_t n)
+static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32_t hash,
+	uint8_t *ip, uint32_t len, const uint8_t *inner, size_t n)
 {
 	bool v4 = t->family == 4;
 	uint8_t tos = v4 ? ip[1] : (uint8_t)(odp_get16(ip) >> 4);
@@ -240,7 +240,8 @@ static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint8_
 			ttl = in_ttl;
 	}
 	if (!v4) {
-		odp_put16(ip, 0x6000 | (uint32_t)tos << 4);
+		// The flow label spreads what has no ports to be told apart by (RFC 6438, section 3).
+		odp_put32(ip, 0x60000000 | (uint32_t)tos << 20 | (hash & 0xfffff));
 		odp_put16(ip + 4, len - ODP_IPV6_LEN);
 		ip[7] = ttl;
 		return;
@@ -309,7 +310,7 @@ static int put_on(
 	memcpy(h, t->hdr, t->len);
 	m->packet_type = 0;
 	m->ol_flags &= ~(RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_IP_CKSUM_MASK);
-	write_ip(t, tx, h + t->l2_len, m->pkt_len - t->l2_len, inner, n);
+	write_ip(t, tx, hash, h + t->l2_len, m->pkt_len - t->l2_len, inner, n);
 	if (t->udp)
 		write_udp(t, m, h + l4, m->pkt_len - l4, hash);
 	else if (t->csum)

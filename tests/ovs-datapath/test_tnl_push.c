@@ -264,9 +264,35 @@ static void entropy(void **state)
 	assert_int_not_equal(odp_tnl_inner_hash(&k), h);
 }
 
+/* GRE has no ports: over IPv6 the flow label tells connections apart. */
+static void flow_label(void **state)
+{
+	static const struct row t = { NULL, ODP_TNL_GRE, 0, true, false, false, true, 100, 0,
+		false };
+	struct odp_tnl_tx tx = { .pool = pool };
+	struct odp_tnl_tmpl tmpl;
+	uint8_t f[300];
+	uint32_t n;
+
+	(void)state;
+	compose(&t, 1600, &tmpl);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t hash = 0xfedcba98 - i;
+		struct rte_mbuf *m = request(&t, f, &n);
+
+		assert_int_equal(odp_tnl_push(&m, &tmpl, &tx, hash), 0);
+		assert_int_equal(odp_get32(rte_pktmbuf_mtod(m, uint8_t *) + 14),
+			0x60000000 | (hash & 0xfffff));
+		rte_pktmbuf_free(m);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(entropy) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(entropy),
+		cmocka_unit_test(flow_label),
+	};
 	int failed = 0;
 
 	pool = fake_eal(2047);
