@@ -395,6 +395,14 @@ static void compile(struct odp_act *list, size_t len)
 		last->flags = ODP_ACT_F_LAST;
 }
 
+static bool tracks(const struct odp_act *list, size_t len)
+{
+	ODP_ACTS_FOREACH(a, list, len)
+	if (a->type == ODP_ACT_CT)
+		return true;
+	return false;
+}
+
 int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
 	const struct odp_act *list, size_t len, struct odp_acts **out)
 {
@@ -412,6 +420,8 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 
 	if (!acts)
 		return -ENOMEM;
+	acts->serial = ++dp->acts_serial;
+	acts->tracks = tracks(list, len);
 	acts->len = (uint32_t)len;
 	acts->eth = form_of(key, mask).eth;
 	acts->kind = len == 0 ? ODP_ACTS_DROP : ODP_ACTS_LIST;

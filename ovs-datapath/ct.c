@@ -277,6 +277,12 @@ bool odp_ct_again(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p
 	return true;
 }
 
+void odp_ct_uncount(struct odp_ct_ref ref, unsigned dir, uint32_t bytes)
+{
+	CT_SET(ref.conn->packets[dir], CT_GET(ref.conn->packets[dir]) - 1);
+	CT_SET(ref.conn->bytes[dir], CT_GET(ref.conn->bytes[dir]) - bytes);
+}
+
 /* ---- commit ---- */
 
 static int refuse(struct odp_ct_pkt *p, int ret)

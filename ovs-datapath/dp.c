@@ -12,6 +12,7 @@
 #include "dpu_clock.h"
 #include "emc.h"
 #include "flow.h"
+#include "fused.h"
 #include "meter.h"
 #include "recirc.h"
 #include "smc.h"
@@ -35,6 +36,7 @@ static void worker_destroy(struct odp_worker *w)
 	odp_recirc_queue_destroy(w->recirc);
 	odp_bursts_destroy(w->burst);
 	odp_emc_destroy(w->emc);
+	odp_fused_destroy(w->fused);
 	odp_smc_destroy(w->smc);
 	free(w);
 }
@@ -220,6 +222,7 @@ void odp_stats(const struct odp *dp, struct odp_stats *out)
 	for (unsigned i = 0; i <= dp->conf.n_workers; i++) {
 		const struct odp_worker *w = dp->worker[i];
 
+		out->fused_hits += dpu_counter_read(&w->fused_hits);
 		out->emc_hits += dpu_counter_read(&w->emc_hits);
 		out->mega_hits += dpu_counter_read(&w->mega_hits);
 		out->misses += dpu_counter_read(&w->misses);

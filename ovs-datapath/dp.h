@@ -38,6 +38,7 @@ struct odp_subtable;
 struct odp_subtables;
 struct odp_emc;
 struct odp_meter;
+struct odp_fused;
 struct odp_smc;
 struct odp_burst;
 struct odp_recirc_queue;
@@ -52,6 +53,8 @@ struct odp_acts {
 	uint32_t port; // ODP_ACTS_OUTPUT: the only action
 	uint32_t len; // bytes of the list
 	bool eth; // for packets that begin with an Ethernet header
+	bool tracks; // conntrack is in the list
+	uint64_t serial; // no two lists of a datapath have the same
 	struct odp_act list[];
 };
 
@@ -231,6 +234,7 @@ struct odp_worker {
 	struct odp_smc *smc; // owned
 	struct odp_burst *burst; // owned; one for what ports receive, one for what recirculates
 	struct odp_recirc_queue *recirc; // owned
+	struct odp_fused *fused; // owned; with the connection table; NULL: step by step
 
 	/* Only this worker. */
 	struct odp_rxq *rxq; // owned; first those that are polled, then the parked ones
@@ -244,6 +248,7 @@ struct odp_worker {
 	struct odp_stages stages;
 	unsigned looks; // in subtables, for packets of the queue that is being polled
 	bool tracks; // inside the connection table: track.h
+	bool fuses; // has been there, and there is `fused`
 	uint64_t now_ms; // of this turn; 0: not read yet
 
 	/* Written by control, read by this worker. */
@@ -252,6 +257,7 @@ struct odp_worker {
 
 	/* Written by this worker, read by any thread. */
 	dpu_counter emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
+	dpu_counter fused_hits; // packets that took the fused path
 	dpu_counter st_looks; // subtables that packets were looked up in
 	dpu_counter st_hits[SUBTABLES_MAX];
 	_Atomic bool asleep; // lane_handover() looks
@@ -282,6 +288,8 @@ struct odp {
 	/* Flows. */
 	_Atomic(struct odp_view *) view; // owned; RCU
 	struct odp_subtables *subtables; // owned
+	_Atomic uint64_t epoch; // raised behind every change of a flow or its actions
+	uint64_t acts_serial; // of the last action list
 	struct odp_flow *chunk[FLOW_CHUNKS]; // owned
 	unsigned n_chunks, n_flows;
 	struct odp_flow *free_flows;
@@ -331,6 +339,13 @@ static inline void odp_flow_count_packets(
 	s += f->idx % FLOW_CHUNK;
 	dpu_counter_add(&s->packets, packets);
 	dpu_counter_add(&s->bytes, bytes);
+}
+
+/* A flow or its actions were changed: what was composed of them must look again. Control thread. */
+static inline void odp_flows_changed(struct odp *dp)
+{
+	// Release: who sees the number sees the change
+	atomic_fetch_add_explicit(&dp->epoch, 1, memory_order_release);
 }
 
 /* Arm the queue at place i and poll it no more; false: it stays. Worker. */

@@ -52,6 +52,7 @@ static void flow_replace(
 	atomic_store_explicit(&f->acts, acts, memory_order_release);
 	odp_defer(dp, (void *)(uintptr_t)old);
 	f->origin = origin;
+	odp_flows_changed(dp);
 }
 
 static int flow_put(struct odp *dp, struct odp_flow_req *r, const char *origin)
@@ -129,6 +130,7 @@ static void flow_remove(struct odp *dp, struct odp_flow *f)
 	odp_flow_name(dp, f, &(struct odp_ufid){ 0 });
 	dp->n_flows--;
 	odp_defer_flow(dp, f);
+	odp_flows_changed(dp);
 }
 
 static struct odp_flow *flow_of(

@@ -3,6 +3,8 @@
 #include "track.h"
 
 #include "dpu_clock.h"
+#include "dpu_log.h"
+#include "fused.h"
 #include "odp_flow.h"
 
 #define SWEEP_TURN 32u // connections that a worker looks at between two turns
@@ -16,7 +18,18 @@ int odp_track_init(struct odp *dp)
 		.seed = { dp->seed.mul, dp->seed.start },
 	};
 
-	return dp->ct ? 0 : odp_ct_create(&conf, &dp->ct);
+	int ret;
+
+	if (dp->ct)
+		return 0;
+	ret = odp_ct_create(&conf, &dp->ct);
+	// Workers look at `fused` once they have tracked: the flow that makes them has come then
+	for (unsigned i = 0; !ret && !dp->conf.step_by_step && i < dp->conf.n_workers; i++) {
+		dp->worker[i]->fused = odp_fused_create();
+		if (!dp->worker[i]->fused)
+			dpu_warn("datapath: no memory for the fused path", "worker=%u", i);
+	}
+	return ret;
 }
 
 struct odp_ct *odp_conntrack(struct odp *dp)

@@ -29,6 +29,7 @@ static inline struct odp_ct *odp_track_enter(struct odp_worker *w)
 {
 	if (unlikely(!w->tracks)) {
 		w->tracks = true;
+		w->fuses = w->fused != NULL;
 		odp_ct_online(w->dp->ct, w->idx);
 	}
 	return w->dp->ct;

@@ -11,6 +11,7 @@
 #include "dpu_alloc.h"
 #include "emc.h"
 #include "extract.h"
+#include "fused.h"
 #include "recirc.h"
 #include "smc.h"
 #include "track.h"
@@ -255,7 +256,7 @@ static inline void find_flows(
 }
 
 /* Returns the bytes that the packets had. */
-static inline uint64_t act_runs(struct odp_worker *w, struct odp_burst *b)
+static inline uint64_t act_runs(struct odp_worker *w, const struct odp_view *v, struct odp_burst *b)
 {
 	uint64_t bytes = 0;
 
@@ -265,9 +266,13 @@ static inline uint64_t act_runs(struct odp_worker *w, struct odp_burst *b)
 			odp_upcall_put(w, r->from, ODP_UPCALL_MISS, &b->pkts[r->first], r->sums.n);
 			continue;
 		}
+		const struct odp_acts *acts = atomic_load_explicit(
+			&r->flow->acts, memory_order_acquire);
+
 		odp_flow_count_packets(w, r->flow, r->sums.n, r->sums.bytes);
-		odp_acts_run(w, atomic_load_explicit(&r->flow->acts, memory_order_acquire), r->from,
-			&b->pkts[r->first], &r->sums);
+		if (unlikely(acts->tracks && w->fuses && !r->from->meta))
+			odp_fused_note(w, v, r->from->in->port->no, b->pkts[r->first]);
+		odp_acts_run(w, acts, r->from, &b->pkts[r->first], &r->sums);
 	}
 	return bytes;
 }
@@ -339,10 +344,12 @@ static __rte_always_inline unsigned poll_rxq(
 		stage_end(w, ODP_STAGE_RX);
 		dpu_counter_add(&w->stages.packets, n);
 	}
-	b->n = n;
+	uint64_t bytes = 0;
+
 	b->n_runs = 0;
 	b->from.in = in;
 	b->from.rxq = q->rxq;
+	b->n = likely(!w->fuses) ? n : odp_fused_burst(w, v, &b->from, b->pkts, n, &bytes);
 	bool l2 = v->depth == ODP_DEPTH_L2;
 
 	if (likely(l2))
@@ -357,7 +364,7 @@ static __rte_always_inline unsigned poll_rxq(
 		find_flows(w, v, b, v->depth);
 	if (timed)
 		stage_end(w, ODP_STAGE_LOOKUP);
-	uint64_t bytes = act_runs(w, b);
+	bytes += act_runs(w, v, b);
 
 	if (timed)
 		stage_end(w, ODP_STAGE_ACTIONS);
@@ -428,7 +435,7 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 	find_flows(w, v, b, v->depth);
 	if (w->stages.on)
 		stage_end(w, ODP_STAGE_LOOKUP);
-	(void)act_runs(w, b);
+	(void)act_runs(w, v, b);
 	if (w->stages.on)
 		stage_end(w, ODP_STAGE_ACTIONS);
 	odp_recirc_done(w->recirc, b->n);
@@ -500,6 +507,8 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	w->idle_arms = 0;
 	if (unlikely(w->recirc->n > 0))
 		recirc_run(w, v);
+	if (unlikely(w->fuses))
+		odp_fused_make(w, v);
 	if (unlikely(w->stages.on))
 		stage_last(w);
 	else

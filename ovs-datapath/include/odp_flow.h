@@ -220,7 +220,7 @@ unsigned odp_flow_del_batch(struct odp *dp, struct odp_flow_req *reqs, unsigned 
 
 /* Datapath-wide counters, summed over workers. */
 struct odp_stats {
-	uint64_t emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
+	uint64_t fused_hits, emc_hits, mega_hits, misses, upcalls, upcalls_dropped;
 	uint64_t flows, subtables, macs;
 	uint64_t drops[ODP_DROP_COUNT];
 };

@@ -164,6 +164,7 @@ struct odp_conf {
 	unsigned mac_age_s; // learned addresses and their flows; 0: 300
 	unsigned mac_max; // learned addresses in all; 0: 16384
 	unsigned mac_max_per_port; // 0: 1024
+	bool step_by_step; // established connections take no shorter way
 	unsigned ct_conns; // tracked connections at most; 0: 262144
 };
 

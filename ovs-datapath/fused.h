@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fused path: connections that went through the whole pipeline once are forwarded by one exact
+ * lookup and one composed program.
+ *
+ * A pipeline with connection tracking looks a packet up two or three times, each time with other
+ * metadata, and reads its headers anew in between. For an established connection all of that comes
+ * out the same for every packet. So what it came to is kept, for each direction by itself: the flows
+ * that were hit, the connections that saw the packet, the edits in their order, the output.
+ *
+ * It holds exactly as long as everything it was composed from: an entry names its flows with their
+ * generations and the serials of their action lists, its connections with their generations, and the
+ * generation of the view. When anything in the flow table has changed (odp.epoch), the parts are
+ * compared before the entry is used again; connections are asked on every packet, since every packet
+ * may change them. What does not fit goes the whole way, as if there were no entry.
+ *
+ * One table for each worker, which alone touches it. Design: docs/adr/0014-fused-path.md.
+ */
+#pragma once
+
+#include "worker.h"
+
+/* NULL: out of memory. */
+struct odp_fused *odp_fused_create(void);
+void odp_fused_destroy(struct odp_fused *t);
+
+/*
+ * Forward those of n <= ODP_BURST packets, just received, that there are entries for. Returns how
+ * many are left, in their order, at the start of pkts; *bytes grows by those of the others. Worker.
+ */
+unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
+	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes);
+
+/*
+ * A packet, just received and still whole, whose flow's actions recirculate it: it may be worth an
+ * entry. Worker.
+ */
+void odp_fused_note(
+	struct odp_worker *w, const struct odp_view *v, uint32_t in_port, const struct rte_mbuf *m);
+
+/* Make entries for what was noted in this turn, once its packets have gone. Worker. */
+void odp_fused_make(struct odp_worker *w, const struct odp_view *v);

@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The fused path against the step-by-step path: two datapaths with the same flows are given the same
+ * packets, and must send the same frames, in the same order within each connection, and count the
+ * same on flows and connections. What goes on between packets changes everything an entry is made
+ * from.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_ip.h>
+
+#include "dpu_clock.h"
+#include "dpu_log.h"
+#include "fake_port.h"
+#include "fused_priv.h"
+#include "odp_ct.h"
+#include "track.h"
+
+#define CONNS 6u
+#define ROUNDS 600u
+#define FLOWS_MAX 64u
+#define MS 1000000ull
+#define N_FLOWS 10u
+
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+
+static struct rte_mempool *pool;
+static uint64_t seed;
+
+static uint32_t draw(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 20) % n;
+}
+
+/* ---- the two datapaths ---- */
+
+struct side {
+	struct odp *dp;
+	struct odp_worker *w;
+	struct fake_port port[2];
+};
+
+struct both {
+	struct side s[2]; // fused, step by step
+	unsigned before;
+};
+
+/* A table that draws the same ports for translation as the other one's. */
+static void track_alike(struct odp *dp)
+{
+	struct odp_seed own = dp->seed;
+
+	dp->seed = (struct odp_seed){ 0x123456789abcdef, 0xfedcba987654321 };
+	assert_int_equal(odp_track_init(dp), 0);
+	dp->seed = own;
+}
+
+static void both_open(struct both *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->before = rte_mempool_in_use_count(pool);
+	for (unsigned i = 0; i < 2; i++) {
+		struct odp_conf conf = {
+			.n_workers = 1, .pool = pool, .ct_conns = 1024, .step_by_step = i == 1
+		};
+		struct side *s = &b->s[i];
+
+		assert_int_equal(odp_create(&conf, &s->dp), 0);
+		track_alike(s->dp);
+		s->w = odp_worker(s->dp, 0);
+		fake_port_add(&s->port[0], s->dp, s->w, "a");
+		fake_port_add(&s->port[1], s->dp, s->w, "b");
+	}
+}
+
+static void both_close(struct both *b)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		fake_port_del(&b->s[i].port[0], b->s[i].w);
+		fake_port_del(&b->s[i].port[1], b->s[i].w);
+		odp_destroy(b->s[i].dp);
+	}
+	assert_int_equal(rte_mempool_in_use_count(pool), b->before);
+}
+
+static void put(struct both *b, const char *flow, const char *actions)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct odp_key k, m;
+		size_t at;
+
+		assert_int_equal(odp_key_parse(b->s[i].dp, flow, &k, &m, &at), 0);
+		assert_int_equal(fake_put(b->s[i].dp, &k, &m, actions, true, NULL), 0);
+	}
+}
+
+static void del(struct both *b, const char *flow)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct odp_key k, m;
+		size_t at;
+
+		assert_int_equal(odp_key_parse(b->s[i].dp, flow, &k, &m, &at), 0);
+		(void)odp_flow_del(b->s[i].dp, &k, &m);
+	}
+}
+
+static void turns(struct both *b)
+{
+	for (unsigned i = 0; i < 2; i++)
+		while (odp_worker_turn(b->s[i].w))
+			continue;
+}
+
+/* ---- packets ---- */
+
+struct conn {
+	bool tcp, v6;
+	uint16_t port;
+	unsigned state; // 0: nothing was sent
+	uint32_t seq[2], ack[2]; // by side
+};
+
+static void put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v & 0xffff);
+}
+
+static unsigned l4_bytes(const struct conn *c, unsigned data)
+{
+	return (c->tcp ? 20 : 8) + data;
+}
+
+/* Both sides are hosts behind ports 0 and 1; `to` is where a reply has to go. */
+struct peer {
+	uint32_t ip; // of side b as a sees it, or of a as b sees it
+	uint16_t port;
+};
+
+static size_t frame(uint8_t *f, const struct conn *c, unsigned from, const struct peer *to,
+	unsigned flags, unsigned data, uint8_t tag)
+{
+	unsigned l3 = c->v6 ? 40 : 20, l4 = l4_bytes(c, data);
+	uint8_t *ip = f + 14, *t = ip + l3;
+	uint16_t mine = from == 0 ? c->port : 80;
+
+	memset(f, 0, 14 + l3 + l4);
+	memcpy(f, (uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)(2 - from) }, 6);
+	memcpy(f + 6, (uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)(1 + from) }, 6);
+	put16(f + 12, c->v6 ? 0x86dd : 0x0800);
+	if (c->v6) {
+		ip[0] = 0x60;
+		put16(ip + 4, l4);
+		ip[6] = c->tcp ? 6 : 17;
+		ip[7] = (uint8_t)(1 + draw(64));
+		ip[8] = ip[24] = 0xfd;
+		ip[23] = (uint8_t)(1 + from);
+		ip[39] = (uint8_t)(2 - from);
+	} else {
+		ip[0] = 0x45;
+		ip[1] = (uint8_t)(draw(4) << 2);
+		put16(ip + 2, 20 + l4);
+		ip[8] = (uint8_t)(1 + draw(64));
+		ip[9] = c->tcp ? 6 : 17;
+		put32(ip + 12, 0x0a000001 + from);
+		put32(ip + 16, to->ip);
+		put16(ip + 10, 0);
+		uint16_t sum = rte_ipv4_cksum((const struct rte_ipv4_hdr *)ip);
+		memcpy(ip + 10, &sum, 2);
+	}
+	put16(t, mine);
+	put16(t + 2, to->port);
+	if (c->tcp) {
+		put32(t + 4, c->seq[from]);
+		put32(t + 8, flags & ACK ? c->ack[from] : 0);
+		t[12] = 0x50;
+		t[13] = (uint8_t)flags;
+		put16(t + 14, 60000);
+	} else {
+		put16(t + 4, l4);
+	}
+	if (data)
+		t[l4 - 1] = tag;
+	uint16_t sum = c->v6 ? rte_ipv6_udptcp_cksum((const struct rte_ipv6_hdr *)ip, t)
+			     : rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)ip, t);
+	memcpy(t + (c->tcp ? 16 : 6), &sum, 2);
+	return 14 + l3 + l4;
+}
+
+static void push(struct both *b, unsigned port, const uint8_t *f, size_t len)
+{
+	for (unsigned i = 0; i < 2; i++)
+		fake_port_push(&b->s[i].port[port], pool, f, len);
+}
+
+/* What a host would send next, or something that it would not. */
+static void speak(struct both *b, struct conn *c, unsigned from, const struct peer *to, uint8_t tag)
+{
+	unsigned flags = ACK, data = draw(40), odd = draw(200);
+	struct conn was = *c;
+	uint8_t f[256];
+
+	if (!c->tcp) {
+		push(b, from, f, frame(f, c, from, to, 0, data, tag));
+		return;
+	}
+	if (c->state < 3) {
+		from = c->state == 1; // SYN, SYN and ACK, ACK
+		flags = c->state == 0 ? SYN : c->state == 1 ? SYN | ACK : ACK;
+		data = 0;
+		c->state++;
+	} else if (odd == 0) {
+		flags = RST | ACK;
+		c->state = draw(4) ? 0 : 3;
+	} else if (odd == 1) {
+		flags = FIN | ACK;
+	} else if (odd == 2) {
+		c->seq[from] += 1000000; // out of window
+	} else if (odd == 3) {
+		flags = SYN;
+	} else if (odd == 4) {
+		c->ack[from] += 77777777;
+	}
+	push(b, from, f, frame(f, c, from, to, flags, data, tag));
+	if (odd >= 2 && odd <= 4 && was.state >= 3) {
+		*c = was;
+		return;
+	}
+	c->seq[from] += data + ((flags & (SYN | FIN)) != 0);
+	c->ack[!from] = c->seq[from];
+}
+
+/* ---- comparison ---- */
+
+/* What both dropped, for whoever has to find out why. */
+static void tell(const struct both *b)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct odp_stats st;
+
+		odp_stats(b->s[i].dp, &st);
+		for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
+			if (st.drops[d])
+				print_message("%s: %lu %s\n", i ? "step by step" : "fused",
+					(unsigned long)st.drops[d], odp_drop_name(d));
+	}
+}
+
+/* Frames of one connection in their order; of all: none more on one side. */
+static void compare_out(struct both *b)
+{
+	for (unsigned p = 0; p < 2; p++) {
+		struct fake_port *x = &b->s[0].port[p], *y = &b->s[1].port[p];
+		static bool used[FAKE_PKTS];
+
+		if (x->n_out != y->n_out)
+			tell(b);
+		assert_int_equal(x->n_out, y->n_out);
+		memset(used, 0, sizeof(used));
+		for (unsigned i = 0; i < x->n_out; i++) {
+			const struct rte_mbuf *m = x->out[i];
+			const uint8_t *d = rte_pktmbuf_mtod(m, const uint8_t *);
+			unsigned j = 0;
+
+			// The first one left over of the same addresses and ports
+			for (; j < y->n_out; j++) {
+				const uint8_t *o = rte_pktmbuf_mtod(y->out[j], const uint8_t *);
+				unsigned at = d[12] == 0x86 ? 22 : 26, n = d[12] == 0x86 ? 36 : 12;
+
+				if (!used[j] && !memcmp(d + at, o + at, n))
+					break;
+			}
+			assert_true(j < y->n_out);
+			used[j] = true;
+			assert_int_equal(m->pkt_len, y->out[j]->pkt_len);
+			assert_memory_equal(
+				d, rte_pktmbuf_mtod(y->out[j], const uint8_t *), m->data_len);
+		}
+		fake_port_reset(x);
+		fake_port_reset(y);
+	}
+}
+
+struct counted {
+	struct odp_key key, mask;
+	uint64_t packets, bytes;
+};
+
+struct flow_list {
+	unsigned n;
+	struct counted f[FLOWS_MAX];
+};
+
+static void note_flow(const struct odp_flow_info *f, void *arg)
+{
+	struct flow_list *l = arg;
+
+	assert_true(l->n < FLOWS_MAX);
+	l->f[l->n++] = (struct counted){ f->key, f->mask, f->stats.packets, f->stats.bytes };
+}
+
+static void compare_flows(struct both *b)
+{
+	static struct flow_list l[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		l[i].n = 0;
+		odp_flow_foreach(b->s[i].dp, note_flow, &l[i]);
+	}
+	assert_int_equal(l[0].n, l[1].n);
+	for (unsigned i = 0; i < l[0].n; i++) {
+		const struct counted *x = &l[0].f[i], *y = l[1].f;
+
+		while (memcmp(&x->key, &y->key, sizeof(x->key)) != 0 ||
+			memcmp(&x->mask, &y->mask, sizeof(x->mask)) != 0) {
+			y++;
+			assert_true(y < l[1].f + l[1].n);
+		}
+		assert_int_equal(x->packets, y->packets);
+		assert_int_equal(x->bytes, y->bytes);
+	}
+}
+
+struct conn_list {
+	unsigned n;
+	struct odp_ct_info c[256];
+};
+
+static void note_conn(const struct odp_ct_info *c, void *arg)
+{
+	struct conn_list *l = arg;
+
+	assert_true(l->n < 256);
+	l->c[l->n++] = *c;
+}
+
+static void compare_conns(struct both *b)
+{
+	static struct conn_list l[2];
+
+	if (!odp_conntrack(b->s[0].dp))
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t at = 0;
+
+		l[i].n = 0;
+		while (odp_ct_dump(
+			odp_conntrack(b->s[i].dp), &at, 256, fake_now_ns / MS, note_conn, &l[i]))
+			continue;
+	}
+	assert_int_equal(l[0].n, l[1].n);
+	for (unsigned i = 0; i < l[0].n; i++) {
+		const struct odp_ct_info *x = &l[0].c[i], *y = l[1].c;
+
+		while (memcmp(x->key, y->key, sizeof(x->key)) != 0) {
+			y++;
+			assert_true(y < l[1].c + l[1].n);
+		}
+		assert_int_equal(x->state, y->state);
+		assert_int_equal(x->mark, y->mark);
+		assert_int_equal(x->timeout_ms, y->timeout_ms);
+		for (unsigned d = 0; d < 2; d++) {
+			assert_int_equal(x->packets[d], y->packets[d]);
+			assert_int_equal(x->bytes[d], y->bytes[d]);
+		}
+	}
+}
+
+/* ---- pipelines ---- */
+
+#define EST "ct_state(+est+trk-inv)"
+#define NEW "ct_state(+new+trk-inv)"
+#define IP4 "eth_type(0x0800)"
+#define IP6 "eth_type(0x86dd)"
+
+static const struct pipeline {
+	const char *name;
+	bool snat; // b sees a as 10.9.9.9
+	bool v6;
+	struct {
+		const char *flow, *actions, *other; // other: what the actions change to, and back
+	} f[N_FLOWS];
+} pipelines[] = {
+	{ "one zone", false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=9),recirc(1)" },
+			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
+	{ "one zone, both families", false, true,
+		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=9),recirc(1)" },
+			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" },
+			{ "in_port(1)," IP6, "ct(zone=1),recirc(1)", "ct(zone=9),recirc(1)" },
+			{ "in_port(2)," IP6, "ct(zone=1),recirc(2)", "drop" },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," EST, "2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x86dd)," EST, "1", "drop" } } },
+	{ "edits", false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=7),recirc(1)" },
+			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
+				"set(eth(src=02:00:00:00:00:0a,dst=02:00:00:00:00:0b)),"
+				"set(ipv4(tos=0x20/0xfc)),2",
+				"set(eth(dst=02:00:00:00:00:0c)),2" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST,
+				"set(eth(src=02:00:00:00:00:0d)),1", "1" } } },
+	{ "two zones and a mark", false, false,
+		{ { "in_port(1),eth_type(0x0800)", "ct(zone=1),recirc(1)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
+				"ct(commit,zone=1,mark=0x5/0xf),ct(zone=2),recirc(3)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST ",ct_mark(0x5/0xf)",
+				"ct(zone=2),recirc(3)", "ct(zone=2),recirc(3)" },
+			{ "recirc_id(3),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=2),2",
+				NULL },
+			{ "recirc_id(3),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
+			{ "in_port(2),eth_type(0x0800)", "ct(zone=2),recirc(4)", NULL },
+			{ "recirc_id(4),in_port(2),eth_type(0x0800)," EST, "ct(zone=1),recirc(5)",
+				NULL },
+			{ "recirc_id(5),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
+	{ "source translation", true, false,
+		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
+				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
+};
+
+static void install(struct both *b, const struct pipeline *p, bool other[N_FLOWS])
+{
+	for (unsigned i = 0; i < N_FLOWS && p->f[i].flow; i++) {
+		other[i] = false;
+		put(b, p->f[i].flow, p->f[i].actions);
+	}
+}
+
+/* Something that entries are made from changes. */
+static void disturb(struct both *b, const struct pipeline *p, bool other[N_FLOWS])
+{
+	unsigned i = draw(N_FLOWS);
+
+	switch (draw(5)) {
+	case 0:
+		if (!p->f[i].flow || !p->f[i].other)
+			break;
+		other[i] = !other[i];
+		put(b, p->f[i].flow, other[i] ? p->f[i].other : p->f[i].actions);
+		break;
+	case 1:
+		if (!p->f[i].flow)
+			break;
+		del(b, p->f[i].flow);
+		put(b, p->f[i].flow, p->f[i].actions);
+		other[i] = false;
+		break;
+	case 2: // before others
+		put(b, "in_port(1),eth(src=02:00:00:00:00:01),eth_type(0x0800),ipv4(tos=0x8/0xfc)",
+			"drop");
+		break;
+	case 3:
+		del(b, "in_port(1),eth(src=02:00:00:00:00:01),eth_type(0x0800),ipv4(tos=0x8/0xfc)");
+		break;
+	case 4:
+		if (draw(4))
+			break;
+		for (unsigned k = 0; k < 2; k++)
+			if (odp_conntrack(b->s[k].dp))
+				(void)odp_ct_flush(odp_conntrack(b->s[k].dp), ODP_CT_ALL_ZONES);
+		break;
+	}
+}
+
+static void same_as_step_by_step(void **state)
+{
+	const struct pipeline *p = *state;
+	struct conn conns[CONNS] = { 0 };
+	bool other[N_FLOWS];
+	struct both b;
+
+	seed = 0x9e3779b97f4a7c15;
+	dpu_clock_set(fake_clock);
+	fake_now_ns = 1000000 * MS;
+	both_open(&b);
+	install(&b, p, other);
+	for (unsigned i = 0; i < CONNS; i++)
+		conns[i] = (struct conn){ .tcp = i % 3 != 2,
+			.v6 = p->v6 && i % 2,
+			.port = (uint16_t)(1000 + i),
+			.seq = { 1000 * i, 50000 } };
+	for (unsigned r = 0; r < ROUNDS; r++) {
+		for (unsigned n = 1 + draw(40); n > 0; n--) {
+			struct conn *c = &conns[draw(CONNS)];
+			unsigned from = draw(2);
+			struct peer to[2] = { { 0x0a000002, 80 },
+				{ p->snat ? 0x0a090909 : 0x0a000001, c->port } };
+			unsigned real = c->tcp && c->state < 3 ? c->state == 1 : from;
+
+			speak(&b, c, real, &to[real], (uint8_t)n);
+		}
+		turns(&b);
+		compare_out(&b);
+		compare_flows(&b);
+		compare_conns(&b);
+		fake_now_ns += draw(20) * MS;
+		if (draw(16) == 0)
+			disturb(&b, p, other);
+	}
+	printf("%s: %lu of packets fused\n", p->name,
+		(unsigned long)dpu_counter_read(&b.s[0].w->fused_hits));
+	assert_true(dpu_counter_read(&b.s[0].w->fused_hits) > ROUNDS / 2);
+	assert_int_equal(dpu_counter_read(&b.s[1].w->fused_hits), 0);
+	both_close(&b);
+	dpu_clock_set(NULL);
+}
+
+int main(void)
+{
+	int failed = 0;
+
+	dpu_log_level_set(DPU_LOG_ERR);
+	pool = fake_eal(8191);
+	RUN_ROWS(pipelines, same_as_step_by_step, failed);
+	return failed;
+}
