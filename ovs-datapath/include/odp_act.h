@@ -227,8 +227,11 @@ static inline const struct odp_act *odp_act_end(const struct odp_act *list, size
 }
 
 /* Over a list that was built by odp_actbuf, or checked. `len` is a multiple of 8. */
-#define ODP_ACTS_FOREACH(a, list, len) \
-	for (const struct odp_act *a = (list); a < odp_act_end(list, len); a = odp_act_next(a))
+// NOLINTBEGIN(bugprone-macro-parentheses): `a` is declared
+#define ODP_ACTS_FOREACH(a, list, len)                                           \
+	for (const struct odp_act *a = (list); (a) < odp_act_end((list), (len)); \
+		(a) = odp_act_next(a))
+// NOLINTEND(bugprone-macro-parentheses)
 
 /* The list inside a record; *len is 0 when it has none. */
 const struct odp_act *odp_act_list(const struct odp_act *a, size_t *len);

@@ -230,7 +230,7 @@ static void hashes(void **state)
 {
 	struct rig *r = *state;
 	uint8_t f[64];
-	unsigned seen = 0;
+	unsigned seen = 0, to2 = 0;
 
 	assert_int_equal(flow(r, "recirc_id(0),in_port(1)" IP, "hash(sym_l4(3)),recirc(0x1)"), 0);
 	assert_int_equal(flow(r, "recirc_id(0x1),in_port(1),dp_hash(0x0/0x1)" IP, "2"), 0);
@@ -243,6 +243,7 @@ static void hashes(void **state)
 		assert_int_equal(pass(r, 1, f, n), there);
 		assert_true(there == 1u << 2 || there == 1u << 3);
 		seen |= there;
+		to2 += i < 30 && there == 1u << 2;
 	}
 	assert_int_equal(seen, 1u << 2 | 1u << 3);
 	// Together in a burst: each goes where it went alone.
@@ -251,7 +252,8 @@ static void hashes(void **state)
 	for (uint8_t i = 0; i < 30; i++)
 		fake_port_push(&r->p[0], pool, f, udp(f, i, 200, 7, 8));
 	settle(r);
-	assert_int_equal(r->p[1].n_out + r->p[2].n_out, 30);
+	assert_int_equal(r->p[1].n_out, to2);
+	assert_int_equal(r->p[2].n_out, 30 - to2);
 }
 
 static void meters(void **state)
