@@ -71,7 +71,7 @@ static bool hex(struct odp_in *in, uint8_t *out, size_t n)
 	for (size_t i = 0; i < digits; i++) {
 		size_t at = digits - 1 - i; // from the right
 
-		out[n - 1 - at / 2] |= (uint8_t)(digit(s[i]) << at % 2 * 4);
+		out[n - 1 - at / 2] |= (uint8_t)((unsigned)digit(s[i]) << at % 2 * 4);
 	}
 	in->at += digits;
 	return true;
@@ -90,7 +90,7 @@ static bool hex_masked(struct odp_in *in, uint8_t *key, uint8_t *mask, size_t n)
 static bool named(struct odp_in *in, const char *name, uint32_t max, uint32_t *v, uint32_t *m)
 {
 	char w[ODP_WORD_MAX];
-	size_t start = in->at;
+	size_t start;
 
 	if (!odp_in_take(in, name) || !odp_in_take(in, "="))
 		return false;
