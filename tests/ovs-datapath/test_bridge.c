@@ -343,6 +343,64 @@ static void bursts_stay_bursts(void **state)
 	assert_false(odp_worker_arm(r->w));
 }
 
+/* ---- no flow is wider than the decision (OV-17) ---- */
+
+static unsigned send_frame(struct rig *r, unsigned in, const uint8_t frame[64])
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < N_PORTS; i++)
+		fake_port_reset(&r->p[i]);
+	fake_port_push(&r->p[in], r->pool, frame, 60);
+	settle(r);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		mask |= (r->p[i].n_out ? 1u : 0u) << i;
+	return mask;
+}
+
+/* Two addresses are known, and there is no flow. */
+static void teach(struct rig *r, uint16_t vlan)
+{
+	odp_mac_flush(r->dp, ODP_PORT_NONE);
+	send(r, 0, 0xff, 0xa, vlan);
+	send(r, 1, 0xff, 0xb, vlan);
+	odp_flow_flush(r->dp, "bridge");
+}
+
+/*
+ * Each bit of a frame in turn is another one. Where the flow that the frame had installed takes the
+ * changed frame too, the slow path, asked anew, would have sent that to the same ports.
+ */
+static void no_flow_is_too_wide(void **state)
+{
+	struct rig *r = *state;
+	unsigned taken = 0;
+
+	for (unsigned vlan = 0; vlan < 6; vlan += 5) {
+		uint8_t frame[64], other[64];
+
+		fake_frame(frame, 0xb, 0xa, (uint16_t)vlan);
+		for (unsigned bit = 0; bit < 60 * 8; bit++) {
+			struct odp_stats before, after;
+
+			memcpy(other, frame, sizeof(other));
+			other[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			teach(r, (uint16_t)vlan);
+			unsigned want = send_frame(r, 0, other); // by the slow path
+
+			teach(r, (uint16_t)vlan);
+			assert_int_equal(send_frame(r, 0, frame), 0x2);
+			odp_stats(r->dp, &before);
+			unsigned got = send_frame(r, 0, other);
+
+			odp_stats(r->dp, &after);
+			taken += after.misses == before.misses;
+			assert_int_equal(got, want);
+		}
+	}
+	assert_true(taken > 60 * 8); // what lies behind the addresses decides nothing
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -350,7 +408,7 @@ int main(void)
 		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
 		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(ports_come_and_go),
 		T(operator_flows_win), T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
-		T(jumping_address_is_paid_for), T(bursts_stay_bursts) };
+		T(jumping_address_is_paid_for), T(bursts_stay_bursts), T(no_flow_is_too_wide) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
