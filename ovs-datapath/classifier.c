@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Megaflow tuple-space search: which subtables there are, in which order which packets meet them. */
+/* Megaflow tuple-space search: which subtables there are, and which packets meet them in turn. */
 #include "classifier.h"
 
 #include <errno.h>
@@ -279,8 +279,8 @@ static struct odp_subtable *subtable_get(const struct odp *dp, const struct odp_
 
 /*
  * Ports share what there is. Beyond the few that everybody may have, each gets up to a fourth of
- * what is still free of one half; the other half is for those few. So one port alone has plenty, and
- * many that take all they can get leave enough to whoever comes later.
+ * what is still free of one half; the other half is for those few. So one port alone has plenty,
+ * and many that take all they can get leave enough to whoever comes later.
  */
 static bool room_for(const struct odp_subtables *s, uint32_t port)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Megaflow tuple-space search: one hash table (subtable.h) for each mask, and of masks that have the
- * input port whole one for each port. A packet meets the subtables of its own port and the common
- * ones, so what flows one port causes to be made costs the others nothing.
+ * Megaflow tuple-space search: one hash table (subtable.h) for each mask, and of masks that have
+ * the input port whole one for each port. A packet meets the subtables of its own port and the
+ * common ones, so what flows one port causes to be made costs the others nothing.
  *
  * Lookup order, first match wins:
  *   1. subtables of operator flows, the mask with most bits first, then the older one;
@@ -44,8 +44,8 @@ void odp_compact(
 	struct odp_compact *c, const struct odp_key *key, const struct odp_key *mask, bool prior);
 
 /*
- * Find the flows of the keys whose bits are in `todo`; NULL where there is none. Returns how often a
- * key was looked up in a subtable. Any thread inside a turn; control.
+ * Find the flows of the keys whose bits are in `todo`; NULL where there is none. Returns how often
+ * a key was looked up in a subtable. Any thread inside a turn; control.
  */
 unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_kw *const *key,
 	uint32_t todo, struct odp_flow **flow);
@@ -60,8 +60,8 @@ unsigned odp_classifier_subtables(const struct odp *dp);
 /* The flow of exactly this key and mask; NULL: none. */
 struct odp_flow *odp_classifier_find(const struct odp *dp, const struct odp_compact *c);
 /*
- * Add a flow, whose key is made from `c`. 0, -ENOSPC: too many masks, or -ENOMEM: no worker has seen
- * the flow.
+ * Add a flow, whose key is made from `c`. 0, -ENOSPC: too many masks, or -ENOMEM: no worker has
+ * seen the flow.
  */
 int odp_classifier_add(struct odp *dp, struct odp_flow *f, const struct odp_compact *c);
 /* Caches forget what they know: a flow has come that takes packets away from others. */

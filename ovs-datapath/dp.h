@@ -87,8 +87,8 @@ struct odp_list {
 };
 
 /*
- * What lookups see, all at once: replaced as a whole, so masks, tables and generation agree. The key
- * of a packet that is looked up has the words of `map` filled and zero in all others.
+ * What lookups see, all at once: replaced as a whole, so masks, tables and generation agree. The
+ * key of a packet that is looked up has the words of `map` filled and zero in all others.
  */
 struct odp_view {
 	uint64_t map; // bit i: word i of `any` is not zero

@@ -47,9 +47,9 @@ static bool evict(struct odp_emc *e)
 }
 
 /*
- * The way to store into: the one that holds this key, else the first that is free or outdated, since
- * lookup starts there, else one chosen by hash bits that did not choose the bucket, so that two hot
- * keys do not evict each other for ever.
+ * The way to store into: the one that holds this key, else the first that is free or outdated,
+ * since lookup starts there, else one chosen by hash bits that did not choose the bucket, so that
+ * two hot keys do not evict each other for ever.
  */
 static void put_l2(struct odp_emc *e, const struct odp_kw *k, uint32_t hash, struct odp_flow *flow,
 	uint32_t gen)

@@ -59,7 +59,7 @@ static int flow_put(struct odp *dp, struct odp_flow_req *r, const char *origin)
 {
 	const struct odp_key *key = r->key, *mask = r->mask;
 	struct odp_compact c;
-	struct odp_acts *acts;
+	struct odp_acts *acts = NULL;
 	int ret;
 
 	ret = odp_key_check(key, mask);

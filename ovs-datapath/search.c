@@ -159,7 +159,7 @@ static __rte_always_inline uint32_t search(const struct odp_subtable *st, const 
 	target static uint32_t isa##_##n(const struct odp_subtable *st, const struct odp_view *v, \
 		const struct odp_kw *const *key, uint32_t todo, struct odp_flow **out)            \
 	{                                                                                         \
-		return search(st, v, key, todo, out, n ? n : st->n_words, probe_##isa);           \
+		return search(st, v, key, todo, out, (n) ? (n) : st->n_words, probe_##isa);       \
 	}
 #define SEARCHES(isa, target)  \
 	SEARCH(isa, 0, target) \

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signature cache: one worker's memory of which flow the keys of a hash led to, for tables with more
- * flows in use than the exact-match cache has room for.
+ * Signature cache: one worker's memory of which flow the keys of a hash led to, for tables with
+ * more flows in use than the exact-match cache has room for.
  *
- * An entry is a few bits of the hash and the number of a flow, and no key: a cache line has sixteen.
+ * An entry is a few bits of the hash and the number of a flow, and no key: a cache line has 16.
  * It is a guess that the flow itself confirms, whose masked words must be those of the key. Nothing
  * is ever outdated: a flow that went, or another one in its place, confirms only what it matches.
  * Where flows may overlap, which only operators' do, a flow that matches need not be the one that

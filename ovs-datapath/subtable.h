@@ -24,8 +24,8 @@ struct odp_bucket {
 static_assert(sizeof(struct odp_bucket) == RTE_CACHE_LINE_SIZE, "a bucket is a cache line");
 
 /*
- * Look up the keys of the bits in `todo` and put what is found into `out`. Returns the bits of those
- * that were. Any thread inside a turn; control.
+ * Look up the keys of the bits in `todo` and put what is found into `out`. Returns the bits of
+ * those that were. Any thread inside a turn; control.
  */
 typedef uint32_t odp_search_fn(const struct odp_subtable *st, const struct odp_view *v,
 	const struct odp_kw *const *key, uint32_t todo, struct odp_flow **out);
