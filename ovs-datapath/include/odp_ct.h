@@ -230,7 +230,7 @@ struct odp_ct_commit {
  *   -EAGAIN   another worker made the same connection at this moment, and did not finish
  */
 int odp_ct_commit(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p,
-	const struct odp_ct_commit *c, uint64_t now_ms);
+	const struct odp_ct_commit *k, uint64_t now_ms);
 
 /* ct_clear: the packet is not tracked. Pure. */
 void odp_ct_clear(struct odp_ct_pkt *p);

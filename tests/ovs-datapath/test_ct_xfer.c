@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "ct_pkts.h"
+#include "ct_priv.h"
 
 #define EST (ODP_CS_TRK | ODP_CS_EST)
 #define RPL ODP_CS_RPL
@@ -296,6 +297,45 @@ static void spoiled(void **state)
 	odp_ct_destroy(to);
 }
 
+/* The sum is right, the connection is none: offsets from the first record (a TCP connection). */
+static const struct lie {
+	const char *name;
+	size_t off;
+	uint8_t v;
+} lies[] = {
+	{ "a state that does not exist", 120, 255 },
+	{ "a state of another protocol", 120, ODP_CT_UDP_FIRST },
+	{ "halves that do not give the state", 121, 0x44 },
+	{ "flags that do not exist", 125, 0x80 },
+	{ "an expectation under the key of a connection", 124, 0x80 },
+	{ "reserved byte", 127, 1 },
+	{ "more time than there is", 135, 0xff },
+	{ "an address family that does not exist", 38, 5 },
+	{ "an IPv4 address of 16 bytes", 10, 1 },
+	{ "directions of two protocols", 39, 17 },
+	{ "directions of two zones", 36, 77 },
+	{ "an answer from elsewhere without translation", 43, 99 },
+};
+
+static void sealed_lies(void **state)
+{
+	const struct lie *l = *state;
+	struct odp_ct *ct = ct_table(64, 1), *to = ct_table(64, 1);
+	struct odp_ct_import im = { 0 };
+	struct stream s;
+
+	tcp_open(ct, 1);
+	out(ct, &s, 1);
+	assert_int_equal(s.len[0], 32 + 216);
+	assert_int_not_equal(s.buf[0][32 + l->off], l->v);
+	s.buf[0][32 + l->off] = l->v;
+	odp_ct_frame_seal(s.buf[0], s.len[0]);
+	assert_int_equal(odp_ct_import(to, &im, s.buf[0], s.len[0], 1), -EBADMSG);
+	drop(&s);
+	odp_ct_destroy(ct);
+	odp_ct_destroy(to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +344,8 @@ int main(void)
 		cmocka_unit_test(many_frames),
 		cmocka_unit_test(spoiled),
 	};
+	int failed = 0;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(lies, sealed_lies, failed);
+	return failed | cmocka_run_group_tests(tests, NULL, NULL);
 }
