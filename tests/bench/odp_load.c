@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -186,15 +187,19 @@ static double rate(struct load *l, uint64_t ms)
 
 static void run_rate(struct load *l, enum frame_kind kind, uint32_t n, uint64_t ms)
 {
+	struct rusage before, after;
 	uint64_t lost;
 	double r;
 
 	begin(l, kind, n);
 	rate(l, 200); // caches and what the back-end learns
 	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx;
+	getrusage(RUSAGE_SELF, &before);
 	r = rate(l, ms);
+	getrusage(RUSAGE_SELF, &after);
 	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx - lost;
-	printf("{\"per_s\": %.0f, \"lost\": %ld}\n", r, (long)lost > 2L * WINDOW ? (long)lost : 0L);
+	printf("{\"per_s\": %.0f, \"lost\": %ld, \"preempted\": %ld}\n", r,
+		(long)lost > 2L * WINDOW ? (long)lost : 0L, after.ru_nivcsw - before.ru_nivcsw);
 }
 
 static void run_setup(struct load *l, uint32_t n)

@@ -55,6 +55,7 @@ class Rig:
     def __init__(self, pipeline, huge):
         self.run = Run()
         self.pipeline = pipeline
+        self.preempted = []  # how often others took the load's CPU, in each sample
         self.names = ["a", "b"] + (["u"] if pipeline.tunnel else [])
         self.sockets = [self.run.path(name) for name in self.names]
         try:
@@ -91,6 +92,7 @@ class Rig:
         res = self.load(f"{command or self.pipeline.command} {1000 * benchlib.SECONDS}")
         self.pause()
         self.lost = res["lost"]
+        self.preempted.append(res["preempted"])
         if not res["per_s"]:
             raise RuntimeError("nothing passes")
         return res["per_s"] / 1e6
@@ -187,7 +189,8 @@ def rounds_of(pipeline, huge, order, n):
         for kind in order:
             rigs[kind] = kind(pipeline, huge)
         rounds = benchlib.paired(rigs[Ours].sample, rigs[Peer].sample, n)
-        return rounds, {kind.__name__.lower(): {"lost": rig.lost, "stages": rig.stages()}
+        return rounds, {kind.__name__.lower(): {"lost": rig.lost, "preempted": rig.preempted,
+                                               "stages": rig.stages()}
                         for kind, rig in rigs.items()}
     finally:
         for rig in rigs.values():
