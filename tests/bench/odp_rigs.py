@@ -131,7 +131,7 @@ class Ours(Rig):
                 raise NotYet(f"{' '.join(args)}: {e}") from e
 
     def flush(self):
-        self.run.ctl("conntrack", "flush")
+        self.run.ctl("ct", "flush")
 
     def stages(self):
         return json.loads(self.run.ctl("--json", "worker", "list"))
