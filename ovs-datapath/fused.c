@@ -300,7 +300,7 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	return took;
 }
 
-/* What tells packets apart under this view. Keys that were made under another mask are forgotten. */
+/* What tells packets apart under this view. Keys made under another mask are forgotten. */
 static void look_anew(struct odp_fused *t, const struct odp_view *v)
 {
 	struct odp_key any;

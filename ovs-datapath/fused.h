@@ -4,15 +4,16 @@
  * lookup and one composed program.
  *
  * A pipeline with connection tracking looks a packet up two or three times, each time with other
- * metadata, and reads its headers anew in between. For an established connection all of that comes
- * out the same for every packet. So what it came to is kept, for each direction by itself: the flows
- * that were hit, the connections that saw the packet, the edits in their order, the output.
+ * metadata, and reads its headers anew in between. For an established connection all of that
+ * comes out the same for every packet. So what it came to is kept, for each direction by itself:
+ * the flows that were hit, the connections that saw the packet, the edits in their order, the
+ * output.
  *
  * It holds exactly as long as everything it was composed from: an entry names its flows with their
- * generations and the serials of their action lists, its connections with their generations, and the
- * generation of the view. When anything in the flow table has changed (odp.epoch), the parts are
- * compared before the entry is used again; connections are asked on every packet, since every packet
- * may change them. What does not fit goes the whole way, as if there were no entry.
+ * generations and the serials of their action lists, its connections with their generations, and
+ * the generation of the view. When anything in the flow table has changed (odp.epoch), the parts
+ * are compared before the entry is used again; connections are asked on every packet, since every
+ * packet may change them. What does not fit goes the whole way, as if there were no entry.
  *
  * One table for each worker, which alone touches it. Design: docs/adr/0014-fused-path.md.
  */

@@ -4,9 +4,9 @@
  *
  * The pipeline is gone through with a key instead of a packet: flows are looked up in the same
  * table, edits are made to the key, and connections are asked what they would say, without a packet
- * being seen by them. What depends on more than the key (a sample, a meter, a length) or has effects
- * of its own (a copy, an upcall, a commit that changes something) is not composed: such packets go
- * the whole way, every one.
+ * being seen by them. What depends on more than the key (a sample, a meter, a length) or has
+ * effects of its own (a copy, an upcall, a commit that changes something) is not composed: such
+ * packets go the whole way, every one.
  */
 #include "fused_priv.h"
 

@@ -240,7 +240,7 @@ static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32
 			ttl = in_ttl;
 	}
 	if (!v4) {
-		// The flow label spreads what has no ports to be told apart by (RFC 6438, section 3).
+		// The flow label spreads what has no ports to be told apart by: RFC 6438, section 3
 		odp_put32(ip, 0x60000000 | (uint32_t)tos << 20 | (hash & 0xfffff));
 		odp_put16(ip + 4, len - ODP_IPV6_LEN);
 		ip[7] = ttl;

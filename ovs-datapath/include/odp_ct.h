@@ -171,8 +171,8 @@ void odp_ct_track(
 	struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *pkts, unsigned n, uint64_t now_ms);
 
 /*
- * What odp_ct_track() would say of a packet of p->key that changes nothing about its connection. The
- * connection does not see it. False: there is none. Worker.
+ * What odp_ct_track() would say of a packet of p->key that changes nothing about its connection.
+ * The connection does not see it. False: there is none. Worker.
  */
 bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint64_t now_ms);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The fused path against the step-by-step path: two datapaths with the same flows are given the same
- * packets, and must send the same frames, in the same order within each connection, and count the
- * same on flows and connections. What goes on between packets changes everything an entry is made
- * from.
+ * The fused path against the step-by-step path: two datapaths with the same flows are given the
+ * same packets, and must send the same frames, in the same order within each connection, and count
+ * the same on flows and connections. What goes on between packets changes everything an entry is
+ * made from.
  */
 #include "test.h"
 
