@@ -77,6 +77,7 @@ static const struct help {
 	{ "mac", "learned", "Addresses learned on the port", NULL },
 	{ "mac", "static", "Addresses that an operator pinned to the port", NULL },
 
+	{ "datapath", "fused_hits", "Packets that took the path of established connections", NULL },
 	{ "datapath", "emc_hits", "Packets whose flow was in the exact-match cache", NULL },
 	{ "datapath", "mega_hits", "Packets whose flow was found in the flow table", NULL },
 	{ "datapath", "misses", "Packets without a flow", NULL },

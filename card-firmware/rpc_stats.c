@@ -297,6 +297,7 @@ static json_t *datapath_json(struct card *c)
 	json_t *o = json_object(), *now = json_object();
 
 	odp_stats(c->dp, &s);
+	put(o, "fused_hits", s.fused_hits);
 	put(o, "emc_hits", s.emc_hits);
 	put(o, "mega_hits", s.mega_hits);
 	put(o, "misses", s.misses);

@@ -135,32 +135,34 @@ static inline bool holds(const struct odp_view *v, struct fused_entry *e, uint64
 
 /* ---- packets ---- */
 
-static bool is_plain(const struct rte_mbuf *m, const uint8_t *p)
+#define PLAIN_MIN 42u // Ethernet, IPv4, UDP
+
+/* n bytes of a packet: TCP or UDP without tags, options or extension headers, and no fragment? */
+static bool is_plain(const uint8_t *p, uint32_t n)
 {
-	if (m->data_len < 14 + 20 + 8)
-		return false;
 	if (p[12] == 0x08 && p[13] == 0x00)
 		return p[14] == 0x45 && !((p[20] & 0x3f) | p[21]) &&
 		       (p[23] == IPPROTO_TCP || p[23] == IPPROTO_UDP);
-	return m->data_len >= 14 + 40 + 8 && p[12] == 0x86 && p[13] == 0xdd &&
+	return n >= PLAIN_MIN + 20 && p[12] == 0x86 && p[13] == 0xdd &&
 	       (p[20] == IPPROTO_TCP || p[20] == IPPROTO_UDP);
 }
 
-/*
- * The key of a packet that may have an entry, masked by `any`: TCP or UDP over IP without tags,
- * options or extension headers, and whole.
- */
+/* The key of a packet that may have an entry, see is_plain(), masked by `any`. */
 static bool read_key(
 	const struct rte_mbuf *m, uint32_t in_port, const struct odp_kw *any, struct odp_kw *k)
 {
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t n = RTE_MIN(m->pkt_len, PLAIN_MIN + 20);
+	uint8_t copy[PLAIN_MIN + 20];
+	struct odp_key key;
+	const uint8_t *p;
 
 	if (likely(odp_extract_fast(m, in_port, FUSED_MAP, any, k)))
 		return true;
-	if (!is_plain(m, p))
+	if (n < PLAIN_MIN)
 		return false;
-	struct odp_key key;
-
+	p = rte_pktmbuf_read(m, 0, n, copy);
+	if (!p || !is_plain(p, n))
+		return false;
 	memset(&key, 0, sizeof(key));
 	if (odp_extract_mbuf(m, in_port, 0, FUSED_MAP, &key) < 0)
 		return false;
@@ -170,7 +172,7 @@ static bool read_key(
 	return true;
 }
 
-/* The headers of a packet that odp_extract_fast() took: no tags, no options, no fragment. */
+/* The headers of a packet whose key was read, see is_plain(). */
 struct hdrs {
 	uint8_t *l3, *l4;
 	uint16_t l4_len; // contiguous
@@ -191,7 +193,15 @@ static inline void find_hdrs(struct rte_mbuf *m, bool v6, struct hdrs *h, struct
 	p->l4_len = (uint16_t)RTE_MIN(h->l4_len, len);
 	p->l4_total = len;
 	p->bytes = m->pkt_len;
-	p->flags = 0;
+	p->flags = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD
+			   ? ODP_CT_BAD_CSUM
+			   : 0;
+}
+
+/* Are all headers in the first segment? Where they are not, the whole way puts them there. */
+static inline bool in_one_piece(const struct rte_mbuf *m)
+{
+	return m->data_len >= RTE_MIN(m->pkt_len, (uint32_t)ODP_EXTRACT_MAX);
 }
 
 /* False: nothing was done to the packet or to what was counted. */
@@ -280,8 +290,10 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 
 		p.key.proto = e->proto;
 
+		if (unlikely(!in_one_piece(m)))
+			break;
 		find_hdrs(m, v6, &h, &p);
-		if (unlikely(h.l3[v6 ? 7 : 8] <= e->n_dec_ttl) || unlikely(!pass_cts(w, e, &p)))
+		if (unlikely(h.l3[v6 ? 7 : 8] <= e->n_dec_ttl || !pass_cts(w, e, &p)))
 			break;
 		sum += m->pkt_len;
 		if (e->n_ops)

@@ -201,10 +201,32 @@ static size_t frame(uint8_t *f, const struct conn *c, unsigned from, const struc
 	return 14 + l3 + l4;
 }
 
+/* The bytes from `at` on in a segment of their own. */
+static void split(struct rte_mbuf *m, uint16_t at)
+{
+	struct rte_mbuf *tail = rte_pktmbuf_alloc(pool);
+	uint16_t n = (uint16_t)(m->data_len - at);
+
+	assert_non_null(tail);
+	memcpy(rte_pktmbuf_append(tail, n), rte_pktmbuf_mtod_offset(m, void *, at), n);
+	rte_pktmbuf_trim(m, n);
+	assert_int_equal(rte_pktmbuf_chain(m, tail), 0);
+}
+
 static void push(struct both *b, unsigned port, const uint8_t *f, size_t len)
 {
-	for (unsigned i = 0; i < 2; i++)
-		fake_port_push(&b->s[i].port[port], pool, f, len);
+	unsigned kind = draw(80);
+	uint16_t at = (uint16_t)(1 + draw((uint32_t)len - 1));
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct fake_port *p = &b->s[i].port[port];
+
+		fake_port_push(p, pool, f, len);
+		if (kind == 0)
+			p->in[p->n_in - 1]->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_BAD;
+		if (kind == 1)
+			split(p->in[p->n_in - 1], at);
+	}
 }
 
 /* What a host would send next, or something that it would not. */
