@@ -25,7 +25,7 @@ const char *odp_drop_text(enum odp_drop d)
 const char *odp_stage_counter(enum odp_stage s)
 {
 	static const char *const names[ODP_STAGE_COUNT] = {
-#define X(name, counter, text) [ODP_STAGE_##name] = counter,
+#define X(name, counter, text) [ODP_STAGE_##name] = (counter),
 		ODP_STAGES(X)
 #undef X
 	};
