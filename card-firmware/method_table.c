@@ -342,6 +342,7 @@ static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what thi
 
 /* ---- connection tracking ---- */
 
+// NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
 #define P_ZONE(req, text)                                                                        \
 	{                                                                                        \
 		.name = "zone", .type = CARD_P_UINT, .required = req, .max = 65535, .help = text \
@@ -362,6 +363,7 @@ static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what thi
 		.help = "only those with this original tuple, or part of one, as ovs-appctl " \
 			"dpctl/flush-conntrack takes it"                                      \
 	}
+// NOLINTEND(bugprone-macro-parentheses)
 
 static const struct card_param ct_list[] = {
 	P_ZONE(false, "only this zone"),

@@ -62,13 +62,15 @@ static size_t hex(struct odp_in *in, uint8_t *out, size_t max)
 {
 	size_t n = 0;
 
-	for (; nibble(in->text[in->at]) >= 0 && nibble(in->text[in->at + 1]) >= 0; in->at += 2) {
+	for (;; in->at += 2, n++) {
+		int high = nibble(in->text[in->at]);
+		int low = high < 0 ? -1 : nibble(in->text[in->at + 1]);
+
+		if (low < 0)
+			return n;
 		if (n < max)
-			out[n] = (uint8_t)(nibble(in->text[in->at]) << 4 |
-					   nibble(in->text[in->at + 1]));
-		n++;
+			out[n] = (uint8_t)(high << 4 | low);
 	}
-	return n;
 }
 
 /* Fields by name, in any order, up to the bracket that closes. */

@@ -197,7 +197,7 @@ static void translated(void **state)
 	assert_memory_equal(ip + 12, "\x63\x01\x02\x03\x0a\x00\x00\x02\x13\x88\x00\x08", 12);
 	// The answer to that.
 	udp(f, 2, 0, 8, 5000);
-	memcpy(f + 30, "\x63\x01\x02\x03", 4);
+	memcpy(f + 30, (const uint8_t[]){ 0x63, 1, 2, 3 }, 4);
 	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)(void *)(f + 14);
 
 	h->hdr_checksum = 0;

@@ -139,11 +139,12 @@ static void too_much(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i <= ODP_ACT_DEPTH_MAX; i++)
-		strcat(t, "clone(");
+		n += (size_t)snprintf(t + n, sizeof(t) - n, "clone(");
 	assert_int_equal(odp_actions_parse(dp, t, &a, &at), -E2BIG);
+	n = 0;
 	while (n < 100000)
-		n += (size_t)sprintf(t + n, "pop_vlan,");
-	strcpy(t + n, "1");
+		n += (size_t)snprintf(t + n, sizeof(t) - n, "pop_vlan,");
+	snprintf(t + n, sizeof(t) - n, "1");
 	assert_int_equal(odp_actions_parse(dp, t, &a, &at), -E2BIG);
 	assert_true(a.len <= ODP_ACT_LIST_MAX);
 	odp_actbuf_fini(&a);

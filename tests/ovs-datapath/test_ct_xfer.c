@@ -327,6 +327,8 @@ static void sealed_lies(void **state)
 	tcp_open(ct, 1);
 	out(ct, &s, 1);
 	assert_int_equal(s.len[0], 32 + 216);
+	if (!s.buf[0])
+		abort();
 	assert_int_not_equal(s.buf[0][32 + l->off], l->v);
 	s.buf[0][32 + l->off] = l->v;
 	odp_ct_frame_seal(s.buf[0], s.len[0]);

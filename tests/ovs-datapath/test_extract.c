@@ -283,9 +283,10 @@ static void random_any(struct odp_kw *any, uint64_t *want)
 	*want = 0;
 	for (unsigned i = 0; i < ODP_KEY_WORDS; i++) {
 		static const uint64_t kinds[4] = { 0, ~0ull, 0xffff, 0xff00ff00ff00ff00 };
-		uint64_t r = rnd();
+		uint64_t r = rnd(), some = rnd();
 
-		any->w[i] = i < ODP_KEY_META_WORD ? (r & 8 ? kinds[r & 3] : rnd() & rnd()) : 0;
+		some &= rnd();
+		any->w[i] = i < ODP_KEY_META_WORD ? (r & 8 ? kinds[r & 3] : some) : 0;
 		*want |= (uint64_t)(any->w[i] != 0) << i;
 	}
 }

@@ -274,21 +274,19 @@ static void by_name(void **state)
 static void options_end(void **state)
 {
 	struct odp_key k, m;
-	char text[4096] = "tunnel(src=1.2.3.4,geneve(";
-	char out[4096];
-	size_t at;
+	char text[4096], out[4096];
+	size_t at, end = (size_t)snprintf(text, sizeof(text), "tunnel(src=1.2.3.4,geneve(");
 
 	(void)state;
 	for (unsigned i = 0; i < ODP_TNL_OPTS / 4; i++)
-		strcat(text, "{class=0x1,type=0x2,len=0}");
-	size_t end = strlen(text);
-
-	strcpy(text + end, ")),recirc_id(0),eth()");
+		end += (size_t)snprintf(
+			text + end, sizeof(text) - end, "{class=0x1,type=0x2,len=0}");
+	snprintf(text + end, sizeof(text) - end, ")),recirc_id(0),eth()");
 	assert_int_equal(odp_key_parse(dp, text, &k, &m, &at), 0);
 	assert_int_equal(odp_key_check(&k, &m), 0);
 	assert_true(odp_key_format(dp, &k, &m, ODP_PORTS_BY_NUMBER, out, sizeof(out)) > 0);
 	assert_string_equal(out, text);
-	strcpy(text + end, "{class=0x1,type=0x2,len=0})),recirc_id(0),eth()");
+	snprintf(text + end, sizeof(text) - end, "{class=0x1,type=0x2,len=0})),recirc_id(0),eth()");
 	assert_int_equal(odp_key_parse(dp, text, &k, &m, &at), -EINVAL);
 }
 
