@@ -397,6 +397,9 @@ int odp_classifier_add(struct odp *dp, struct odp_flow *f, const struct odp_comp
 	ret = flow_key(f, st, c);
 	if (ret < 0)
 		return ret;
+	// It lives from here on. Release: a signature may still lead to this flow from an earlier
+	// life, and whoever finds it alive looks at its subtable and its key
+	atomic_fetch_add_explicit(&f->gen, 1, memory_order_release);
 	odp_subtable_add(st, dp, f);
 	// An operator's flow takes packets away from flows that caches know.
 	if (st->prior)

@@ -60,8 +60,8 @@ unsigned odp_classifier_subtables(const struct odp *dp);
 /* The flow of exactly this key and mask; NULL: none. */
 struct odp_flow *odp_classifier_find(const struct odp *dp, const struct odp_compact *c);
 /*
- * Add a flow, whose key is made from `c`. 0, -ENOSPC: too many masks, or -ENOMEM: no worker has
- * seen the flow.
+ * Add a flow, whose key is made from `c` and which is live then. 0, -ENOSPC: too many masks, or
+ * -ENOMEM: no worker has seen the flow.
  */
 int odp_classifier_add(struct odp *dp, struct odp_flow *f, const struct odp_compact *c);
 /* Caches forget what they know: a flow has come that takes packets away from others. */

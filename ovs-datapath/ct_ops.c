@@ -17,17 +17,17 @@ void odp_ct_info_read(
 	uint32_t flags = CT_GET(c->flags), st = CT_GET(c->st);
 	int32_t left = (int32_t)(CT_GET(c->expires) - (uint32_t)now_ms);
 
-	*out = (struct odp_ct_info){
-		.key = { c->key0, c->key1 },
-		.state = (enum odp_ct_state)CT_ST(st),
-		.replied = st & CT_ST_REPLIED,
-		.assured = st & CT_ST_ASSURED,
-		.nat = (uint8_t)((flags & CT_F_SNAT ? ODP_NAT_SRC : 0) |
-				 (flags & CT_F_DNAT ? ODP_NAT_DST : 0)),
-		.policy = (uint8_t)(flags >> CT_F_POLICY_SHIFT),
-		.mark = CT_GET(c->mark),
-		.timeout_ms = left > 0 ? (uint32_t)left : 0,
-	};
+	memset(out, 0, sizeof(*out)); // padding too: callers compare and hash them as bytes
+	out->key[0] = c->key0;
+	out->key[1] = c->key1;
+	out->state = (enum odp_ct_state)CT_ST(st);
+	out->replied = st & CT_ST_REPLIED;
+	out->assured = st & CT_ST_ASSURED;
+	out->nat = (uint8_t)((flags & CT_F_SNAT ? ODP_NAT_SRC : 0) |
+			     (flags & CT_F_DNAT ? ODP_NAT_DST : 0));
+	out->policy = (uint8_t)(flags >> CT_F_POLICY_SHIFT);
+	out->mark = CT_GET(c->mark);
+	out->timeout_ms = left > 0 ? (uint32_t)left : 0;
 	for (unsigned i = 0; i < 2; i++) {
 		out->label[i] = CT_GET(c->label[i]);
 		out->packets[i] = CT_GET(c->packets[i]);

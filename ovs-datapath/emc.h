@@ -121,7 +121,7 @@ static inline void odp_emc_judge(struct odp_emc *e, unsigned looked, unsigned fo
 
 static inline bool odp_flow_is(const struct odp_flow *f, uint32_t gen)
 {
-	// Acquire: pairs with the release in flow_insert(), after the flow's other members.
+	// Acquire: pairs with the release in odp_classifier_add(), after the flow's other members.
 	return atomic_load_explicit(&f->gen, memory_order_acquire) == gen;
 }
 

@@ -29,12 +29,10 @@ static int flow_insert(struct odp *dp, const struct odp_compact *c, const struct
 	f->origin = origin;
 	f->id = (uint64_t)gen << 32 | f->idx;
 	atomic_store_explicit(&f->acts, acts, memory_order_relaxed);
-	atomic_store_explicit(&f->gen, gen, memory_order_release);
 	ret = odp_classifier_add(dp, f, c);
 	if (ret < 0) {
 		// As if it had never been; the caller keeps the actions.
 		atomic_store_explicit(&f->acts, NULL, memory_order_relaxed);
-		atomic_store_explicit(&f->gen, gen - 1, memory_order_relaxed);
 		odp_flow_free(dp, f);
 		return ret;
 	}

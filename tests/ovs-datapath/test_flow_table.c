@@ -287,7 +287,6 @@ static void vec_fill(struct vec *t, unsigned words)
 		assert_int_equal(odp_flow_alloc(dp, &f), 0);
 		f->origin = "test";
 		atomic_store(&f->acts, calloc(1, sizeof(struct odp_acts)));
-		atomic_fetch_add(&f->gen, 1);
 		assert_int_equal(odp_classifier_add(dp, f, &c), 0);
 		dp->n_flows++;
 	}
