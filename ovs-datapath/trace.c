@@ -197,7 +197,8 @@ static void output(struct trace *t, struct at *at, uint32_t no)
 		no, at->m->pkt_len, at->m->pkt_len > caps.mtu + 18u ? ", longer than its MTU" : "");
 }
 
-static int edit(struct rte_mbuf *m, const struct odp_act *a, struct odp_meta *meta)
+// Not inlined: gcc would take the record for one of another type
+static __rte_noinline int edit(struct rte_mbuf *m, const struct odp_act *a, struct odp_meta *meta)
 {
 	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
 	const struct odp_act_mpls *l = (const struct odp_act_mpls *)a;
