@@ -173,16 +173,15 @@ static inline bool vho_stage_batch(const struct vho_step *t, const uint64_t addr
 	unsigned n)
 {
 	const uint64_t gpa = t->e->gpa, size = t->e->size, hdr_len = t->hdr_len;
-	uint8_t *const host = t->e->host;
+	const uintptr_t host = (uintptr_t)t->e->host; // a pointer may not go where a sum may
 	uint64_t wrong = 0;
 
 	for (unsigned k = 0; k < VHO_BATCH; k++) {
 		uint64_t off = addr[k] - gpa, room = len[k] - hdr_len;
-		uint8_t *p = host + off;
 
 		wrong |= off | (size - off - len[k]) | room;
-		st->hdr[n + k] = p;
-		st->data[n + k] = p + hdr_len;
+		st->hdr[n + k] = (uint8_t *)(host + off);
+		st->data[n + k] = (uint8_t *)(host + off + hdr_len);
 		st->room[n + k] = (uint32_t)room;
 		st->id[n + k] = id[k];
 		st->n_slots[n + k] = 1;
