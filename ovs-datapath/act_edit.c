@@ -563,3 +563,29 @@ void odp_edit_trunc(struct rte_mbuf *m, uint32_t len)
 	m->ol_flags &= ~(ODP_F_L4_CSUM | ODP_F_GSO | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6);
 	m->tx_offload = 0;
 }
+
+int odp_edit_act(struct rte_mbuf *m, const struct odp_act *a, uint32_t packet_type)
+{
+	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
+	const struct odp_act_mpls *l = (const struct odp_act_mpls *)a;
+	const struct odp_act_eth *e = (const struct odp_act_eth *)a;
+
+	switch (a->type) {
+	case ODP_ACT_PUSH_VLAN:
+		return odp_edit_push_vlan(m, v->tpid, v->tci);
+	case ODP_ACT_POP_VLAN:
+		return odp_edit_pop_vlan(m);
+	case ODP_ACT_PUSH_MPLS:
+		return odp_edit_push_mpls(m, l->lse, l->eth_type);
+	case ODP_ACT_POP_MPLS:
+		return odp_edit_pop_mpls(m, l->eth_type);
+	case ODP_ACT_PUSH_ETH:
+		return odp_edit_push_eth(m, e->dst, e->src, (uint16_t)packet_type);
+	case ODP_ACT_POP_ETH:
+		return odp_edit_pop_eth(m);
+	case ODP_ACT_DEC_TTL:
+		return odp_edit_dec_ttl(m);
+	default:
+		return odp_edit_set(m, (const struct odp_act_set *)a);
+	}
+}

@@ -55,3 +55,9 @@ int odp_edit_dec_ttl(struct rte_mbuf *m);
 
 /* Keep the first `len` bytes. A packet that gets shorter asks for no offload afterwards. */
 void odp_edit_trunc(struct rte_mbuf *m, uint32_t len);
+
+/*
+ * The edit that a record says: one of the above, but trunc. `packet_type` is that of the packet
+ * before: a header that is pushed takes its Ethertype from there. Returns as that edit does.
+ */
+int odp_edit_act(struct rte_mbuf *m, const struct odp_act *a, uint32_t packet_type);

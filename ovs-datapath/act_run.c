@@ -184,32 +184,6 @@ static void run_recirc(const struct run *r, struct batch *b, const struct odp_ac
 
 /* ---- edits ---- */
 
-static int edit(struct rte_mbuf *m, const struct odp_act *a, uint32_t packet_type)
-{
-	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
-	const struct odp_act_mpls *l = (const struct odp_act_mpls *)a;
-	const struct odp_act_eth *e = (const struct odp_act_eth *)a;
-
-	switch (a->type) {
-	case ODP_ACT_PUSH_VLAN:
-		return odp_edit_push_vlan(m, v->tpid, v->tci);
-	case ODP_ACT_POP_VLAN:
-		return odp_edit_pop_vlan(m);
-	case ODP_ACT_PUSH_MPLS:
-		return odp_edit_push_mpls(m, l->lse, l->eth_type);
-	case ODP_ACT_POP_MPLS:
-		return odp_edit_pop_mpls(m, l->eth_type);
-	case ODP_ACT_PUSH_ETH:
-		return odp_edit_push_eth(m, e->dst, e->src, (uint16_t)packet_type);
-	case ODP_ACT_POP_ETH:
-		return odp_edit_pop_eth(m);
-	case ODP_ACT_DEC_TTL:
-		return odp_edit_dec_ttl(m);
-	default:
-		return odp_edit_set(m, (const struct odp_act_set *)a);
-	}
-}
-
 /*
  * Change every packet's headers. One that cannot be changed must not go on as it is. Returns those
  * for which the edit said 1.
@@ -221,7 +195,7 @@ static uint32_t run_edit(const struct run *r, struct batch *b, const struct odp_
 
 	for (unsigned i = 0; i < b->n; i++) {
 		struct rte_mbuf *m = odp_edit_open(b->pkts[i], r->w->dp->conf.pool);
-		int ret = m ? edit(m, a, type) : 0;
+		int ret = m ? odp_edit_act(m, a, type) : 0;
 
 		if (!m) {
 			dpu_counter_add(&r->from->in->drops[ODP_DROP_NO_MBUF], 1);

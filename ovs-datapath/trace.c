@@ -17,6 +17,7 @@
 #include "bridge.h"
 #include "classifier.h"
 #include "extract.h"
+#include "odp_ct.h"
 #include "flow.h"
 #include "worker.h"
 
@@ -197,32 +198,15 @@ static void output(struct trace *t, struct at *at, uint32_t no)
 		no, at->m->pkt_len, at->m->pkt_len > caps.mtu + 18u ? ", longer than its MTU" : "");
 }
 
-// Not inlined: gcc would take the record for one of another type
-static __rte_noinline int edit(struct rte_mbuf *m, const struct odp_act *a, struct odp_meta *meta)
+static int edit(struct rte_mbuf *m, const struct odp_act *a, struct odp_meta *meta)
 {
-	const struct odp_act_vlan *v = (const struct odp_act_vlan *)a;
-	const struct odp_act_mpls *l = (const struct odp_act_mpls *)a;
-	const struct odp_act_eth *e = (const struct odp_act_eth *)a;
 	uint32_t type = meta->packet_type;
 
-	switch (a->type) {
-	case ODP_ACT_PUSH_VLAN:
-		return odp_edit_push_vlan(m, v->tpid, v->tci);
-	case ODP_ACT_POP_VLAN:
-		return odp_edit_pop_vlan(m);
-	case ODP_ACT_PUSH_MPLS:
-		return odp_edit_push_mpls(m, l->lse, l->eth_type);
-	case ODP_ACT_POP_MPLS:
-		return odp_edit_pop_mpls(m, l->eth_type);
-	case ODP_ACT_PUSH_ETH:
+	if (a->type == ODP_ACT_PUSH_ETH)
 		meta->packet_type = 0;
-		return odp_edit_push_eth(m, e->dst, e->src, (uint16_t)type);
-	case ODP_ACT_POP_ETH:
+	if (a->type == ODP_ACT_POP_ETH)
 		meta->packet_type = ODP_PACKET_TYPE(odp_edit_eth_type(m));
-		return odp_edit_pop_eth(m);
-	default:
-		return odp_edit_set(m, (const struct odp_act_set *)a);
-	}
+	return odp_edit_act(m, a, type);
 }
 
 /* A field that goes along with the packet rather than in it. False: another one. */
@@ -307,7 +291,7 @@ static void track(struct trace *t, struct at *at, const struct odp_act_ct *ct)
 	struct odp_key *k = &at->meta->key;
 
 	at->meta->map |= ODP_KEY_BITS(ct_state) | ODP_KEY_BITS(ct_mark);
-	k->ct_state = ODP_CT_F_TRK | ODP_CT_F_NEW;
+	k->ct_state = ODP_CS_TRK | ODP_CS_NEW;
 	k->ct_zone = ct->zone;
 	if (ct->flags & ODP_CT_A_COMMIT)
 		k->ct_mark = (k->ct_mark & ~ct->mark_mask) | (ct->mark & ct->mark_mask);
