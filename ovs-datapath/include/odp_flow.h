@@ -74,8 +74,8 @@ struct odp_key {
 	uint32_t skb_mark;
 	/* conntrack: from here to word 24 */
 	uint32_t ct_mark;
-	uint8_t ct_state; // ODP_CT_F_
-	uint8_t ct_orig_proto; // original tuple: valid with ODP_CT_F_TRK
+	uint8_t ct_state; // ODP_CS_, see odp_ct.h
+	uint8_t ct_orig_proto; // original tuple: valid with ODP_CS_TRK
 	uint16_t ct_zone;
 	dpu_be16 ct_orig_tp_src, ct_orig_tp_dst;
 	uint8_t ct_label[16];
@@ -111,16 +111,6 @@ struct odp_key {
 	} tnl;
 };
 static_assert(sizeof(struct odp_key) == 512, "keys hash and compare as 64 words");
-
-/* ct_state, bits as in OVS: ovs-fields(7), "ct_state". */
-#define ODP_CT_F_NEW 0x01u
-#define ODP_CT_F_EST 0x02u
-#define ODP_CT_F_REL 0x04u
-#define ODP_CT_F_RPL 0x08u
-#define ODP_CT_F_INV 0x10u
-#define ODP_CT_F_TRK 0x20u
-#define ODP_CT_F_SNAT 0x40u
-#define ODP_CT_F_DNAT 0x80u
 
 /* tnl.flags: ovs-fields(7), "tun_flags", and what the text syntax names. */
 #define ODP_TNL_F_OAM 0x01u
