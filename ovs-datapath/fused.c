@@ -65,40 +65,25 @@ struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint3
 	return NULL;
 }
 
-struct fused_entry *odp_fused_place(struct odp_fused *t, uint32_t hash)
+void odp_fused_put(struct odp_fused *t, const struct fused_entry *e, uint32_t hash)
 {
 	uint32_t at = hash % FUSED_BUCKETS;
 	struct fused_bucket *b = &t->bucket[at];
 	unsigned way = t->victim++ % FUSED_WAYS;
-	struct fused_entry *e;
 
 	for (unsigned i = 0; i < FUSED_WAYS; i++)
 		if (!b->hash[i])
 			way = i;
-	if (b->hash[way])
-		t->n_entries--;
-	b->hash[way] = 0;
-	e = &t->entry[at * FUSED_WAYS + way];
-	memset(e, 0, sizeof(*e));
-	return e;
-}
-
-static uint32_t *hash_of(struct odp_fused *t, const struct fused_entry *e)
-{
-	size_t i = (size_t)(e - t->entry);
-
-	return &t->bucket[i / FUSED_WAYS].hash[i % FUSED_WAYS];
-}
-
-void odp_fused_set(struct odp_fused *t, const struct fused_entry *e, uint32_t hash)
-{
-	*hash_of(t, e) = hash;
-	t->n_entries++;
+	t->n_entries += !b->hash[way];
+	b->hash[way] = hash;
+	t->entry[at * FUSED_WAYS + way] = *e;
 }
 
 void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e)
 {
-	*hash_of(t, e) = 0;
+	size_t i = (size_t)(e - t->entry);
+
+	t->bucket[i / FUSED_WAYS].hash[i % FUSED_WAYS] = 0;
 	t->n_entries--;
 }
 
@@ -172,36 +157,29 @@ static bool read_key(
 	return true;
 }
 
-/* The headers of a packet whose key was read, see is_plain(). */
-struct hdrs {
-	uint8_t *l3, *l4;
-	uint16_t l4_len; // contiguous
-};
-
-static inline void find_hdrs(struct rte_mbuf *m, bool v6, struct hdrs *h, struct odp_ct_pkt *p)
-{
-	uint8_t *eth = rte_pktmbuf_mtod(m, uint8_t *);
-	unsigned l3_len = v6 ? 40 : 20;
-	unsigned len;
-
-	h->l3 = eth + 14;
-	h->l4 = h->l3 + l3_len;
-	h->l4_len = (uint16_t)(m->data_len - 14 - l3_len);
-	len = v6 ? (unsigned)h->l3[4] << 8 | h->l3[5]
-		 : ((unsigned)h->l3[2] << 8 | h->l3[3]) - l3_len;
-	p->l4 = h->l4;
-	p->l4_len = (uint16_t)RTE_MIN(h->l4_len, len);
-	p->l4_total = len;
-	p->bytes = m->pkt_len;
-	p->flags = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD
-			   ? ODP_CT_BAD_CSUM
-			   : 0;
-}
-
 /* Are all headers in the first segment? Where they are not, the whole way puts them there. */
 static inline bool in_one_piece(const struct rte_mbuf *m)
 {
 	return m->data_len >= RTE_MIN(m->pkt_len, (uint32_t)ODP_EXTRACT_MAX);
+}
+
+/* What conntrack looks at, of a packet whose key was read. Returns the network header. */
+static inline const uint8_t *fill(
+	const struct rte_mbuf *m, const struct fused_entry *e, struct odp_ct_pkt *p)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod_offset(m, const uint8_t *, 14);
+	unsigned l3_len = e->v6 ? 40 : 20;
+
+	p->key.proto = e->proto;
+	p->l4 = l3 + l3_len;
+	p->l4_total = e->v6 ? (unsigned)l3[4] << 8 | l3[5]
+			    : ((unsigned)l3[2] << 8 | l3[3]) - l3_len;
+	p->l4_len = (uint16_t)RTE_MIN(m->data_len - 14 - l3_len, p->l4_total);
+	p->bytes = m->pkt_len;
+	p->flags = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD
+			   ? ODP_CT_BAD_CSUM
+			   : 0;
+	return l3;
 }
 
 /* False: nothing was done to the packet or to what was counted. */
@@ -220,9 +198,9 @@ static inline bool pass_cts(
 	return true;
 }
 
-static int translate(struct rte_mbuf *m, const struct fused_op *op)
+static int translate(struct rte_mbuf *m, const struct odp_ct_nat *nat)
 {
-	struct odp_ct_pkt p = { .nat = *op->nat };
+	struct odp_ct_pkt p = { .nat = *nat };
 	struct odp_at at;
 
 	if (!odp_edit_find(m, &at) || at.l4 == 0 || at.l4 > at.n)
@@ -247,10 +225,7 @@ static __rte_noinline struct rte_mbuf *edit(struct odp_worker *w, const struct f
 	for (unsigned i = 0; i < e->n_ops; i++) {
 		const struct fused_op *op = &e->op[i];
 
-		int ret = op->nat ? translate(m, op)
-			  : op->act->type == ODP_ACT_DEC_TTL
-				  ? odp_edit_dec_ttl(m)
-				  : odp_edit_set(m, (const struct odp_act_set *)op->act);
+		int ret = op->act ? odp_edit_act(m, op->act, 0) : translate(m, &e->nat[op->nat]);
 
 		if (unlikely(ret != 0)) {
 			odp_drop_one(from->in, ODP_DROP_MALFORMED, m);
@@ -260,13 +235,6 @@ static __rte_noinline struct rte_mbuf *edit(struct odp_worker *w, const struct f
 	return m;
 }
 
-static void account(struct odp_worker *w, const struct fused_entry *e, unsigned n, uint64_t bytes)
-{
-	for (unsigned i = 0; i < e->n_steps; i++)
-		odp_flow_count_packets(w, e->step[i].flow, n,
-			(uint64_t)((int64_t)bytes + (int64_t)n * e->step[i].grown));
-}
-
 /* Packets of one entry, one behind the other. Returns how many were taken: the first ones. */
 static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused_entry *e,
 	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
@@ -274,7 +242,6 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire), sum = 0;
 	struct odp_sums sums = { 0 };
 	struct rte_mbuf *out[ODP_BURST];
-	bool v6 = e->v6;
 	struct odp_pw *to;
 	unsigned took = 0;
 
@@ -286,14 +253,12 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	for (; took < n; took++) {
 		struct rte_mbuf *m = pkts[took];
 		struct odp_ct_pkt p;
-		struct hdrs h;
-
-		p.key.proto = e->proto;
 
 		if (unlikely(!in_one_piece(m)))
 			break;
-		find_hdrs(m, v6, &h, &p);
-		if (unlikely(h.l3[v6 ? 7 : 8] <= e->n_dec_ttl || !pass_cts(w, e, &p)))
+		const uint8_t *l3 = fill(m, e, &p);
+
+		if (unlikely(l3[e->v6 ? 7 : 8] <= e->n_dec_ttl || !pass_cts(w, e, &p)))
 			break;
 		sum += m->pkt_len;
 		if (e->n_ops)
@@ -305,7 +270,8 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	}
 	if (took == 0)
 		return 0;
-	account(w, e, took, sum);
+	for (unsigned i = 0; i < e->n_steps; i++)
+		odp_flow_count_packets(w, e->step[i].flow, took, sum);
 	*bytes += sum;
 	if (sums.n)
 		odp_out_all(w, to, from->rxq, out, &sums);

@@ -21,11 +21,10 @@ struct maker {
 	const struct odp_view *v;
 	struct fused_entry *e; // being made: not in the table yet
 	struct odp_meta meta; // with the packet words: all that the next lookup sees
-	int32_t grown; // bytes
 	bool done; // the packet is where it goes
 };
 
-static bool add_op(struct maker *k, const struct odp_act *a, const struct odp_ct_nat *nat)
+static bool add_op(struct maker *k, const struct odp_act *a, unsigned nat)
 {
 	if (k->e->n_ops == FUSED_OPS)
 		return false;
@@ -90,7 +89,7 @@ static bool set(struct maker *k, const struct odp_act_set *s)
 	default:
 		return false;
 	}
-	return add_op(k, &s->h, NULL);
+	return add_op(k, &s->h, 0);
 }
 
 static bool dec_ttl(struct maker *k, const struct odp_act *a)
@@ -98,7 +97,7 @@ static bool dec_ttl(struct maker *k, const struct odp_act *a)
 	// Packets of this entry differ in their time to live, unless a flow looks at it
 	k->meta.key.ip_ttl--;
 	k->e->n_dec_ttl++;
-	return add_op(k, a, NULL);
+	return add_op(k, a, 0);
 }
 
 /* ---- connections ---- */
@@ -151,9 +150,8 @@ static bool track(struct maker *k, const struct odp_act_ct *a)
 
 		if (e->n_nats == FUSED_NATS)
 			return false;
-		e->n_nats++;
 		*nat = p.nat;
-		if (!add_op(k, NULL, nat))
+		if (!add_op(k, NULL, e->n_nats++))
 			return false;
 		translate(&k->meta.key, nat, v6);
 	}
@@ -209,7 +207,7 @@ static bool step(struct maker *k)
 	acts = atomic_load_explicit(&f->acts, memory_order_acquire);
 	if (!(gen & 1) || !acts)
 		return false; // it goes at this moment
-	e->step[e->n_steps++] = (struct fused_step){ f, acts->serial, gen, k->grown };
+	e->step[e->n_steps++] = (struct fused_step){ f, acts->serial, gen };
 	ODP_ACTS_FOREACH(a, acts->list, acts->len)
 	if (k->done || recirc || !act(k, a, &recirc))
 		return false;
@@ -230,30 +228,24 @@ static void tried_in_vain(struct odp_fused *t, uint32_t hash)
 static void make(
 	struct odp_worker *w, const struct odp_view *v, const struct fused_note *n, uint64_t epoch)
 {
-	struct maker k = { .w = w, .v = v };
+	struct fused_entry e = { .epoch = epoch, .view_gen = v->gen };
+	struct maker k = { .w = w, .v = v, .e = &e };
 	struct odp_fused *t = w->fused;
-	uint64_t key[FUSED_WORDS];
-	struct fused_entry *e;
 
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
-		key[i] = n->w[i] & t->any.w[i];
-	if (odp_fused_find(t, key, n->hash))
+		e.key[i] = n->w[i] & t->any.w[i];
+	if (odp_fused_find(t, e.key, n->hash))
 		return;
-	e = odp_fused_place(t, n->hash);
-	memcpy(e->key, key, sizeof(key));
 	memcpy(k.meta.kw.w, n->w, sizeof(n->w));
-	e->epoch = epoch;
-	e->view_gen = v->gen;
-	e->proto = k.meta.key.ip_proto;
-	e->v6 = dpu_be16_get(k.meta.key.eth_type) == 0x86dd;
-	k.e = e;
+	e.proto = k.meta.key.ip_proto;
+	e.v6 = dpu_be16_get(k.meta.key.eth_type) == 0x86dd;
 	while (!k.done) {
 		if (step(&k))
 			continue;
-		tried_in_vain(t, n->hash); // the place stays free
+		tried_in_vain(t, n->hash);
 		return;
 	}
-	odp_fused_set(t, e, n->hash);
+	odp_fused_put(t, &e, n->hash);
 }
 
 void odp_fused_make(struct odp_worker *w, const struct odp_view *v)

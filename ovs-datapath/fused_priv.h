@@ -18,7 +18,6 @@ struct fused_step {
 	struct odp_flow *flow; // lives as long as the datapath; `gen` tells whether it is the same
 	uint64_t serial; // of its action list
 	uint32_t gen;
-	int32_t grown; // bytes that packets are longer here than when they came
 };
 
 struct fused_ct {
@@ -29,7 +28,7 @@ struct fused_ct {
 /* Actions of a flow's list are not copied: they are there while the list is. */
 struct fused_op {
 	const struct odp_act *act; // NULL: translation
-	const struct odp_ct_nat *nat; // borrowed: in the entry
+	unsigned nat; // which
 };
 
 struct fused_entry {
@@ -95,7 +94,6 @@ static inline uint32_t fused_hash(const struct odp_seed *seed, const uint64_t *w
 void odp_fused_view(struct odp_fused *t, const struct odp_view *v);
 /* The entry of a masked key; NULL: none. */
 struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint32_t hash);
-/* A place for a key that has none, zeroed. It counts only after odp_fused_set(). */
-struct fused_entry *odp_fused_place(struct odp_fused *t, uint32_t hash);
-void odp_fused_set(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);
+/* Keep an entry, whose key has none. Another one may have to go. */
+void odp_fused_put(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);
 void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e);
