@@ -12,36 +12,9 @@ here=$(dirname "$(realpath "$0")")
 cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
-skip()
-{
-	echo "SKIP: $*"
-	exit 77
-}
-
-if [ "${2:-}" != --inside ]; then
-	[ -x "$cardd" ] || skip "$cardd is not built"
-	command -v python3 >/dev/null || skip "no python3"
-	command -v ip >/dev/null || skip "no ip"
-	command -v ss >/dev/null || skip "no ss"
-	command -v nsenter >/dev/null || skip "no nsenter"
-	[ "$(id -u)" = 0 ] || skip "not root: TAP and packet sockets are not to be had"
-	unshare -n true 2>/dev/null || skip "no network namespaces here"
-	[ -c /dev/net/tun ] || skip "no /dev/net/tun"
-	exec unshare -n "$0" "$build" --inside
-fi
-
-dir=$(mktemp -d)
-pids=
-cleanup()
-{
-	for p in $pids; do
-		kill -9 "$p" 2>/dev/null || :
-	done
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=/dev/null
+. "$here/netns.sh"
+netns_enter "$0" "$build" "${2:-}" ss
 
 fail()
 {
@@ -82,18 +55,6 @@ murder()
 	# shellcheck disable=SC2154 # set by eval
 	kill -9 "$p"
 	wait "$p" 2>/dev/null || :
-}
-
-# wait_for WHAT COMMAND...: until the command succeeds; it is tried 200 times
-wait_for()
-{
-	what=$1 tries=200
-	shift
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "$what"
-		sleep 0.05
-	done
 }
 
 link_is()

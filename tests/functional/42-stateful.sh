@@ -11,35 +11,9 @@ here=$(dirname "$(realpath "$0")")
 cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
-skip()
-{
-	echo "SKIP: $*"
-	exit 77
-}
-
-if [ "${2:-}" != --inside ]; then
-	[ -x "$cardd" ] || skip "$cardd is not built"
-	for program in python3 ip nsenter ethtool; do
-		command -v $program >/dev/null || skip "no $program"
-	done
-	[ "$(id -u)" = 0 ] || skip "not root: TAP and packet sockets are not to be had"
-	unshare -n true 2>/dev/null || skip "no network namespaces here"
-	[ -c /dev/net/tun ] || skip "no /dev/net/tun"
-	exec unshare -n "$0" "$build" --inside
-fi
-
-dir=$(mktemp -d)
-pids=
-cleanup()
-{
-	for p in $pids; do
-		kill -9 "$p" 2>/dev/null || :
-	done
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=/dev/null
+. "$here/netns.sh"
+netns_enter "$0" "$build" "${2:-}" ethtool
 
 ctl()
 {
@@ -54,18 +28,6 @@ fail()
 	ctl port stats || :
 	tail -n 20 "$dir/err"
 	exit 1
-}
-
-# wait_for TEXT COMMAND...: until it succeeds; TEXT says what did not come true
-wait_for()
-{
-	text=$1 tries=0
-	shift
-	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 400 ] || fail "$text"
-		sleep 0.05
-	done
 }
 
 counters()
