@@ -8,53 +8,26 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-static uint16_t load16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void store16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static uint32_t fold(uint64_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint32_t)sum;
-}
+#include "inet.h"
 
 /* What a change of n bytes (even) adds to a sum. */
-static uint64_t difference(const uint8_t *old, const uint8_t *new, size_t n)
+static uint32_t difference(const uint8_t *old, const uint8_t *new, size_t n)
 {
-	uint64_t d = 0;
+	uint32_t d = 0;
 
 	for (size_t i = 0; i < n; i += 2)
-		d += (uint16_t)~load16(old + i) + (uint32_t)load16(new + i);
+		d += (uint16_t)~odp_get16(old + i) + (uint32_t)odp_get16(new + i);
 	return d;
 }
 
-static uint64_t sum_of(const uint8_t *p, size_t n)
-{
-	uint64_t s = 0;
-
-	for (size_t i = 0; i + 1 < n; i += 2)
-		s += load16(p + i);
-	if (n & 1)
-		s += (uint32_t)p[n - 1] << 8;
-	return s;
-}
-
 /* A checksum field after its bytes' sum changed by d. */
-static void csum_add(uint8_t *csum, uint64_t d)
+static void csum_add(uint8_t *csum, uint32_t d)
 {
-	store16(csum, ~fold((uint16_t)~load16(csum) + d) & 0xffff);
+	odp_put16(csum, ~odp_fold((uint16_t)~odp_get16(csum) + d) & 0xffff);
 }
 
 struct change {
-	uint64_t addrs, ports; // by which the sums over them change
+	uint32_t addrs, ports; // by which the sums over them change
 };
 
 /* Where a layer 4 header has its checksum; 0: nowhere, or it is not there. */
@@ -106,17 +79,17 @@ static void l4_csum(
 	uint8_t proto, unsigned l3, uint8_t *l4, size_t len, const struct change *c, bool partial)
 {
 	size_t at = csum_at(proto, len);
-	uint64_t d = c->ports + (proto == IPPROTO_ICMP ? 0 : c->addrs);
+	uint32_t d = c->ports + (proto == IPPROTO_ICMP ? 0 : c->addrs);
 
-	if (at == 0 || (proto == IPPROTO_UDP && l3 == 4 && load16(l4 + at) == 0))
+	if (at == 0 || (proto == IPPROTO_UDP && l3 == 4 && odp_get16(l4 + at) == 0))
 		return;
 	if (partial) {
-		store16(l4 + at, fold(load16(l4 + at) + c->addrs));
+		odp_put16(l4 + at, odp_fold(odp_get16(l4 + at) + c->addrs));
 		return;
 	}
 	csum_add(l4 + at, d);
-	if (proto == IPPROTO_UDP && load16(l4 + at) == 0)
-		store16(l4 + at, 0xffff);
+	if (proto == IPPROTO_UDP && odp_get16(l4 + at) == 0)
+		odp_put16(l4 + at, 0xffff);
 }
 
 /* One IP header and the ports behind it; `n` says which way. */
@@ -152,14 +125,14 @@ static void rewrite_inner(
 						  (p->nat.what & ODP_NAT_SRC ? ODP_NAT_DST : 0)),
 		.sport = id ? p->nat.sport : p->nat.dport,
 		.dport = p->nat.sport };
-	uint64_t before = sum_of(l4 + 8, l4_len - 8);
+	uint32_t before = odp_sum(l4 + 8, l4_len - 8, 0);
 
 	memcpy(n.src, p->nat.dst, 16);
 	memcpy(n.dst, p->nat.src, 16);
 	rewrite(&n, p->key.l3, proto, l4 + 8, l4 + off, l4_len - off, true, false);
-	uint64_t after = sum_of(l4 + 8, l4_len - 8);
+	uint32_t after = odp_sum(l4 + 8, l4_len - 8, 0);
 
-	csum_add(l4 + 2, (uint16_t)~fold(before) + (uint64_t)fold(after));
+	csum_add(l4 + 2, (uint16_t)~odp_fold(before) + (uint32_t)odp_fold(after));
 }
 
 int odp_ct_nat_apply(const struct odp_ct_pkt *p, uint8_t *l3, size_t l3_len, uint8_t *l4,
