@@ -6,16 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
-#include <rte_mempool.h>
-
-#include "card.h"
+#include "card_env.h"
 #include "ct_pkts.h"
-#include "datapath.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
-#include "eal.h"
-#include "loop.h"
 #include "metrics_text.h"
 
 static struct card card;
@@ -23,34 +17,18 @@ static struct card_error err;
 
 static int setup(void **state)
 {
-	struct card_workers_conf conf = { .spin_us = 10 };
-	int n;
-
 	(void)state;
 	dpu_log_level_set(DPU_LOG_ERR);
 	card.opt = (struct card_options){
 		.name = "ct", .mem_mib = 64, .mbufs = 2047, .socket_dir = "/tmp", .ct_conns = 16384
 	};
-	card.loop = event_base_new();
-	n = card_eal_start(&card.opt);
-	if (!card.loop || n < 1 || card_pool_create(&card.opt, &card.pool))
-		return -1;
-	card_loop_init(&card.vho_loop, card.loop);
-	conf.n = (unsigned)n;
-	if (card_workers_start(&conf, &card.workers) || card_datapath_start(&card))
-		return -1;
-	return card_inventory_init(&card);
+	return card_env_open(&card);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	card_inventory_fini(&card);
-	card_datapath_stop(&card);
-	card_workers_stop(card.workers);
-	rte_mempool_free(card.pool);
-	event_base_free(card.loop);
-	card_eal_stop();
+	card_env_close(&card);
 	return 0;
 }
 

@@ -12,17 +12,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include <event2/event.h>
-#include <rte_mempool.h>
-
-#include "datapath.h"
+#include "card_env.h"
 #include "device.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
 #include "drv_blk.h"
-#include "eal.h"
-#include "loop.h"
 #include "vol_priv.h"
 
 #define QUEUES 4
@@ -123,9 +118,6 @@ static const struct vol_ops late_ops = {
 
 static int setup(void **state)
 {
-	struct card_workers_conf conf = { .spin_us = 10 };
-	int n;
-
 	(void)state;
 	snprintf(root, sizeof(root), "/tmp/outboard-late-XXXXXX");
 	if (!mkdtemp(root))
@@ -136,16 +128,8 @@ static int setup(void **state)
 	card.opt = (struct card_options){
 		.name = "late", .mem_mib = 64, .mbufs = 2047, .socket_dir = root
 	};
-	card.loop = event_base_new();
-	n = card_eal_start(&card.opt);
-	if (!card.loop || n < 1 || card_pool_create(&card.opt, &card.pool))
-		return -1;
-	card_loop_init(&card.vho_loop, card.loop);
-	conf.n = (unsigned)n;
-	if (card_workers_start(&conf, &card.workers) || card_datapath_start(&card))
-		return -1;
 	hasty = true;
-	return card_inventory_init(&card);
+	return card_env_open(&card);
 }
 
 static int teardown(void **state)
@@ -153,12 +137,7 @@ static int teardown(void **state)
 	char cmd[96];
 
 	(void)state;
-	card_inventory_fini(&card);
-	card_datapath_stop(&card);
-	card_workers_stop(card.workers);
-	rte_mempool_free(card.pool);
-	event_base_free(card.loop);
-	card_eal_stop();
+	card_env_close(&card);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
 	return system(cmd) == 0 ? 0 : -1;
 }

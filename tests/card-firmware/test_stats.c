@@ -12,15 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-#include <rte_mempool.h>
-
-#include "card.h"
-#include "datapath.h"
+#include "card_env.h"
 #include "dpu_log.h"
 #include "drv_net.h"
-#include "eal.h"
-#include "loop.h"
 #include "metrics_text.h"
 #include "rpc.h"
 
@@ -30,9 +24,6 @@ static char root[64], socket_path[96];
 
 static int setup(void **state)
 {
-	struct card_workers_conf conf = { .spin_us = 10 };
-	int n;
-
 	(void)state;
 	snprintf(root, sizeof(root), "/tmp/outboard-stats-XXXXXX");
 	if (!mkdtemp(root))
@@ -42,15 +33,7 @@ static int setup(void **state)
 	card.opt = (struct card_options){
 		.name = "stats", .mem_mib = 64, .mbufs = 2047, .socket_dir = root
 	};
-	card.loop = event_base_new();
-	n = card_eal_start(&card.opt);
-	if (!card.loop || n < 1 || card_pool_create(&card.opt, &card.pool))
-		return -1;
-	card_loop_init(&card.vho_loop, card.loop);
-	conf.n = (unsigned)n;
-	if (card_workers_start(&conf, &card.workers) || card_datapath_start(&card))
-		return -1;
-	return card_inventory_init(&card);
+	return card_env_open(&card);
 }
 
 static int teardown(void **state)
@@ -58,12 +41,7 @@ static int teardown(void **state)
 	char cmd[96];
 
 	(void)state;
-	card_inventory_fini(&card);
-	card_datapath_stop(&card);
-	card_workers_stop(card.workers);
-	rte_mempool_free(card.pool);
-	event_base_free(card.loop);
-	card_eal_stop();
+	card_env_close(&card);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
 	return system(cmd) == 0 ? 0 : -1;
 }

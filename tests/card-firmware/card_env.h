@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A card without control socket and store: loop, EAL, workers, switch, inventory. */
+#pragma once
+
+#include <event2/event.h>
+#include <rte_mempool.h>
+
+#include "card.h"
+#include "datapath.h"
+#include "eal.h"
+#include "loop.h"
+
+/* c->opt is set, the rest zero. 0, or non-zero: a part does not start. */
+static inline int card_env_open(struct card *c)
+{
+	struct card_workers_conf conf = { .spin_us = 10 };
+	int n;
+
+	c->loop = event_base_new();
+	n = card_eal_start(&c->opt);
+	if (!c->loop || n < 1 || card_pool_create(&c->opt, &c->pool))
+		return -1;
+	card_loop_init(&c->vho_loop, c->loop);
+	conf.n = (unsigned)n;
+	if (card_workers_start(&conf, &c->workers) || card_datapath_start(c))
+		return -1;
+	return card_inventory_init(c);
+}
+
+static inline void card_env_close(struct card *c)
+{
+	card_inventory_fini(c);
+	card_datapath_stop(c);
+	card_workers_stop(c->workers);
+	rte_mempool_free(c->pool);
+	event_base_free(c->loop);
+	card_eal_stop();
+}
