@@ -37,37 +37,10 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-fail()
-{
-	echo "FAIL: $*"
-	[ ! -f "$dir/err" ] || tail -n 20 "$dir/err"
-	exit 1
-}
-
-# start [OPTION]...: cardd in the background; returns once it says "ready", or non-zero.
-start()
-{
-	rm -f "$dir/out"
-	mkfifo "$dir/out"
-	"$cardd" --name ctl --state-dir "$dir/state" --socket-dir "$dir/s" --rpc-socket "$dir/rpc" \
-		--mem-mib 64 --mbufs 2047 "$@" >"$dir/out" 2>"$dir/err" &
-	pid=$!
-	line=
-	read -r line <"$dir/out" || :
-	[ "$line" = ready ]
-}
-
-stop()
-{
-	kill "$pid"
-	wait "$pid" || fail "cardd ended with $?"
-	pid=
-}
-
-ctl()
-{
-	"$cardctl" --socket "$dir/rpc" "$@"
-}
+# shellcheck disable=SC2034 # for control.sh
+options="--state-dir $dir/state"
+# shellcheck source=/dev/null
+. "$here/control.sh"
 
 # refused STATUS TEXT COMMAND...: the command fails like this.
 refused()

@@ -30,37 +30,10 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-fail()
-{
-	echo "FAIL: $*"
-	[ ! -f "$dir/err" ] || tail -n 20 "$dir/err"
-	exit 1
-}
-
-# start [OPTION]...: cardd in the background; returns once it says "ready", or non-zero.
-start()
-{
-	rm -f "$dir/out"
-	mkfifo "$dir/out"
-	"$cardd" --name ct --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 64 --mbufs 2047 \
-		--ct-conns 4096 "$@" >"$dir/out" 2>"$dir/err" &
-	pid=$!
-	line=
-	read -r line <"$dir/out" || :
-	[ "$line" = ready ]
-}
-
-stop()
-{
-	kill "$pid"
-	wait "$pid" || fail "cardd ended with $?"
-	pid=
-}
-
-ctl()
-{
-	"$cardctl" --socket "$dir/rpc" "$@"
-}
+# shellcheck disable=SC2034 # for control.sh
+options="--ct-conns 4096"
+# shellcheck source=/dev/null
+. "$(dirname "$0")/control.sh"
 
 # got EXPRESSION WANT COMMAND...: a Python expression of the command's result r
 got()

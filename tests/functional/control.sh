@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# Sourced by tests of the control socket that start one cardd again and again. $cardd, $cardctl and $dir are
+# theirs; $options is what every start has; $pid is the running card, or nothing.
+# shellcheck disable=SC2154 # the caller's
+
+fail()
+{
+	echo "FAIL: $*"
+	[ ! -f "$dir/err" ] || tail -n 20 "$dir/err"
+	exit 1
+}
+
+# start [OPTION]...: cardd in the background; returns once it says "ready", or non-zero.
+start()
+{
+	rm -f "$dir/out"
+	mkfifo "$dir/out"
+	# shellcheck disable=SC2086 # a list of words
+	"$cardd" --name ctl --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 64 --mbufs 2047 \
+		$options "$@" >"$dir/out" 2>"$dir/err" &
+	pid=$!
+	line=
+	read -r line <"$dir/out" || :
+	[ "$line" = ready ]
+}
+
+stop()
+{
+	kill "$pid"
+	wait "$pid" || fail "cardd ended with $?"
+	pid=
+}
+
+ctl()
+{
+	"$cardctl" --socket "$dir/rpc" "$@"
+}
