@@ -132,3 +132,13 @@ int odp_flow_get(struct odp *dp, const struct odp_ufid *ufid, struct odp_flow_in
 	flow_info(dp, f, dpu_now_ns(), out);
 	return 0;
 }
+
+int odp_flow_get_id(struct odp *dp, uint64_t id, struct odp_flow_info *out)
+{
+	struct odp_flow *f = odp_flow_by_id(dp, id);
+
+	if (!f)
+		return -ENOENT;
+	flow_info(dp, f, dpu_now_ns(), out);
+	return 0;
+}

@@ -179,6 +179,36 @@ bool odp_flow_dump(struct odp *dp, uint64_t *cursor, unsigned max,
 /* The flow of a name. out->actions is good until flows change. 0 or -ENOENT. Control thread. */
 int odp_flow_get(struct odp *dp, const struct odp_ufid *ufid, struct odp_flow_info *out);
 
+/* ---- the busiest (flow_top.c) ---- */
+
+enum odp_top_by { ODP_TOP_PACKETS, ODP_TOP_BYTES, ODP_TOP_ORDERS };
+#define ODP_TOP_MAX 256u // flows in each order
+
+struct odp_top_flow {
+	uint64_t id;
+	uint64_t rate[ODP_TOP_ORDERS]; // a second, between the two walks
+};
+
+/*
+ * A measurement of the flows with the highest rates. Flows may come and go meanwhile; one that came
+ * after the first walk counts as one that had carried nothing. 0 or -ENOMEM. Control thread, as all
+ * of these; destroy it before the datapath.
+ */
+struct odp_top;
+int odp_top_create(struct odp *dp, struct odp_top **out);
+void odp_top_destroy(struct odp_top *t);
+/*
+ * Go a bounded piece of the way: 1, there is more to do at once; 0, a walk has ended; -ENOMEM. The
+ * step after the end of the first walk begins the second, so wait there for as long as the
+ * measurement is to take. After the second nothing is left to do, and only the result is kept.
+ */
+int odp_top_step(struct odp_top *t);
+/* Those with the highest rates, the highest first, good until destroy. None before the end. */
+unsigned odp_top_flows(
+	const struct odp_top *t, enum odp_top_by by, const struct odp_top_flow **out);
+/* The live flow of an id; out->actions is good until flows change. 0 or -ENOENT. */
+int odp_flow_get_id(struct odp *dp, uint64_t id, struct odp_flow_info *out);
+
 /* ---- many at once ---- */
 
 enum odp_flow_how {
