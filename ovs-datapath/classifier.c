@@ -43,6 +43,34 @@ struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct od
 	return f;
 }
 
+/* Does every flow of the subtable match on packet_type? */
+static bool is_typed(const struct odp_subtable *st)
+{
+	const uint64_t bit = UINT64_C(1) << ODP_KEY_TYPE_WORD;
+	uint32_t type[2];
+
+	if (!(st->map & bit))
+		return false;
+	memcpy(type, &st->w[__builtin_popcountll(st->map & (bit - 1))], sizeof(type));
+	return type[1] != 0;
+}
+
+unsigned odp_classifier_lookup_bare(
+	const struct odp_view *v, const struct odp_kw *k, struct odp_flow **flow)
+{
+	const struct odp_list *l = odp_view_list(v, odp_kw_port(k));
+	unsigned looks = 0;
+
+	*flow = NULL;
+	for (unsigned i = 0; i < l->n && !*flow; i++) {
+		if (!is_typed(l->st[i]))
+			continue;
+		l->st[i]->search(l->st[i], v, &k, 1, flow);
+		looks++;
+	}
+	return looks;
+}
+
 void odp_compact(
 	struct odp_compact *c, const struct odp_key *key, const struct odp_key *mask, bool prior)
 {

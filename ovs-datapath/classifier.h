@@ -51,6 +51,12 @@ unsigned odp_classifier_lookup_burst(const struct odp_view *v, const struct odp_
 	uint32_t todo, struct odp_flow **flow);
 /* The same for one key. */
 struct odp_flow *odp_classifier_lookup(const struct odp_view *v, const struct odp_kw *k);
+/*
+ * The same for one key of a packet without an Ethernet header: it meets flows that match on
+ * packet_type only. One that does not is for Ethernet, as in OVS's userspace datapath.
+ */
+unsigned odp_classifier_lookup_bare(
+	const struct odp_view *v, const struct odp_kw *k, struct odp_flow **flow);
 
 /* Control thread. */
 int odp_classifier_init(struct odp *dp);

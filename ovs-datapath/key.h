@@ -18,6 +18,7 @@ enum odp_depth { ODP_DEPTH_L2, ODP_DEPTH_L3, ODP_DEPTH_L4 };
 #define ODP_KEY_ND_WORD 9u
 #define ODP_KEY_VLAN_WORD 13u
 #define ODP_KEY_MPLS_WORD 14u
+#define ODP_KEY_TYPE_WORD 15u // its second half is packet_type
 #define ODP_KEY_META_WORD 16u // from here on nothing is read from the packet
 #define ODP_KEY_TNL_WORD 25u
 
@@ -26,6 +27,7 @@ static_assert(offsetof(struct odp_key, tp_src) == ODP_KEY_L4_WORD * 8, "layer 4 
 static_assert(offsetof(struct odp_key, nd) == ODP_KEY_ND_WORD * 8, "then neighbour discovery");
 static_assert(offsetof(struct odp_key, vlan_tpid) == ODP_KEY_VLAN_WORD * 8, "then tags");
 static_assert(offsetof(struct odp_key, mpls_lse) == ODP_KEY_MPLS_WORD * 8, "and labels");
+static_assert(offsetof(struct odp_key, packet_type) == ODP_KEY_TYPE_WORD * 8 + 4, "second half");
 static_assert(offsetof(struct odp_key, dp_hash) == ODP_KEY_META_WORD * 8, "metadata follow");
 static_assert(offsetof(struct odp_key, ct_label) == 19 * 8, "two words of label");
 static_assert(offsetof(struct odp_key, tnl) == ODP_KEY_TNL_WORD * 8, "the tunnel comes last");

@@ -476,8 +476,12 @@ static void look_up(struct trace *t, struct at *at)
 	say_key(t, ODP_TRACE_KEY, at, &key, &mask);
 	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
 		masked.w[i] = k.w[i] & v->any.w[i];
-	struct odp_flow *f = odp_classifier_lookup(v, &masked);
+	struct odp_flow *f;
 
+	if (at->meta->packet_type)
+		(void)odp_classifier_lookup_bare(v, &k, &f);
+	else
+		f = odp_classifier_lookup(v, &masked);
 	if (!f) {
 		no_flow(t, at, &key);
 		return;

@@ -166,10 +166,16 @@ static void setup_charge(struct odp_port *port, unsigned n)
 }
 
 /* By as much of the key as the tables look at. */
-static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k)
+static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k, uint32_t packet_type)
 {
 	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
+	struct odp_flow *f;
 	struct odp_kw masked;
+
+	if (packet_type) {
+		(void)odp_classifier_lookup_bare(v, k, &f);
+		return f;
+	}
 
 	for (unsigned i = 0; i < ODP_KEY_WORDS; i++)
 		masked.w[i] = k->w[i] & v->any.w[i];
@@ -240,7 +246,7 @@ static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf
 		odp_drop_one(from.in, ODP_DROP_MALFORMED, m);
 		return;
 	}
-	const struct odp_flow *f = find_flow(dp, &k);
+	const struct odp_flow *f = find_flow(dp, &k, h.meta.packet_type);
 
 	if (f)
 		run_actions(w, f, &from, m);
@@ -273,7 +279,7 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 		return;
 	}
 	k = odp_kw(&key);
-	struct odp_flow *f = find_flow(dp, &k);
+	struct odp_flow *f = find_flow(dp, &k, 0);
 
 	if (!f) {
 		// Not decided on yet by an earlier packet.
@@ -283,7 +289,7 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 			return;
 		}
 		setup_charge(port, odp_bridge_decide(dp, &key, now_ns));
-		f = find_flow(dp, &k);
+		f = find_flow(dp, &k, 0);
 	}
 	if (!f) {
 		// No flow could be installed: the decision holds for this packet alone.

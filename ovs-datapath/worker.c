@@ -416,11 +416,30 @@ static void extract_part(struct odp_burst *b, const struct odp_view *v,
 	}
 }
 
+/* Some of these packets have no Ethernet header: caches do not tell them from others. */
+static __rte_noinline void find_bare(
+	struct odp_worker *w, const struct odp_view *v, struct odp_burst *b)
+{
+	unsigned looks = 0;
+
+	for (struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
+		const struct odp_kw *key = &r->kw;
+
+		looks += r->from->meta->packet_type
+				 ? odp_classifier_lookup_bare(v, key, &r->flow)
+				 : odp_classifier_lookup_burst(v, &key, 1, &r->flow);
+		dpu_counter_add(r->flow ? &w->mega_hits : &w->misses, r->sums.n);
+	}
+	dpu_counter_add(&w->st_looks, looks);
+	w->looks += looks;
+}
+
 static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 {
 	struct odp_burst *b = &w->burst[BURST_RECIRC];
 	struct odp_recirc_part parts[ODP_BURST];
 	unsigned n_parts, at = 0;
+	uint32_t bare = 0;
 
 	b->n = odp_recirc_peek(w->recirc, parts, b->pkts, &n_parts);
 	b->n_runs = 0;
@@ -428,11 +447,15 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 		stage_begin(w);
 	for (unsigned i = 0; i < n_parts; i++) {
 		extract_part(b, v, &parts[i], at);
+		bare |= parts[i].from->meta->packet_type;
 		at += parts[i].n;
 	}
 	if (w->stages.on)
 		stage_end(w, ODP_STAGE_EXTRACT);
-	find_flows(w, v, b, v->depth);
+	if (unlikely(bare))
+		find_bare(w, v, b);
+	else
+		find_flows(w, v, b, v->depth);
 	if (w->stages.on)
 		stage_end(w, ODP_STAGE_LOOKUP);
 	(void)act_runs(w, v, b);

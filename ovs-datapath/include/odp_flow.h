@@ -66,7 +66,7 @@ struct odp_key {
 	dpu_be16 cvlan_tci, cvlan_tpid; // of the inner tag, as above
 	uint8_t pad_vlan[2];
 	dpu_be32 mpls_lse[3]; // label stack entries, the top first
-	dpu_be32 packet_type; // 0: Ethernet; else namespace and type, as OVS has it
+	dpu_be32 packet_type; // 0: Ethernet; else namespace and type. Not matched: Ethernet only
 
 	/* layer-independent metadata: words 16 and 17 */
 	uint32_t dp_hash;

@@ -138,6 +138,46 @@ static void own_flows(void **state)
 	teardown(&s);
 }
 
+/*
+ * Without an Ethernet header a packet meets only flows that match on packet_type, whatever else
+ * they look at, and though caches know its other fields from an Ethernet packet.
+ */
+static void without_ethernet(void **state)
+{
+	static struct setup s;
+	struct odp_stats st;
+	struct rte_mbuf *m;
+
+	(void)state;
+	setup(&s);
+	flow(&s, "in_port(1),eth_type(0x88b5)", "pop_eth,recirc(0x5)");
+	flow(&s, "in_port(2),eth_type(0x88b5)", "recirc(0x5)");
+	flow(&s, "recirc_id(0x5),eth_type(0x88b5)", "2");
+	for (unsigned i = 0; i < 4; i++) {
+		m = packet(2, 0);
+		fake_port_push(i % 2 ? &s.p1 : &s.p2, pool, rte_pktmbuf_mtod(m, void *), 60);
+		rte_pktmbuf_free(m);
+		odp_worker_turn(s.w);
+	}
+	odp_upcall_poll(s.dp);
+	assert_int_equal(s.p2.n_out, 2); // from port 2
+	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 2);
+	odp_stats(s.dp, &st);
+	assert_int_equal(st.misses, 2);
+
+	flow(&s, "recirc_id(0x5),packet_type(ns=1,id=0x88b5)",
+		"push_eth(src=2:0:0:0:0:1,"
+		"dst=2:0:0:0:0:2),2");
+	m = packet(2, 0);
+	fake_port_push(&s.p1, pool, rte_pktmbuf_mtod(m, void *), 60);
+	rte_pktmbuf_free(m);
+	odp_worker_turn(s.w);
+	assert_int_equal(s.p2.n_out, 3);
+	assert_int_equal(s.p2.out[2]->pkt_len, 60);
+	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 2);
+	teardown(&s);
+}
+
 /* A miss takes its metadata to control, which finds the flow that has come meanwhile, or drops. */
 static void miss_keeps_metadata(void **state)
 {
@@ -234,8 +274,8 @@ static void stages(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(own_flows),
-		cmocka_unit_test(miss_keeps_metadata), cmocka_unit_test(bounds),
-		cmocka_unit_test(stages) };
+		cmocka_unit_test(without_ethernet), cmocka_unit_test(miss_keeps_metadata),
+		cmocka_unit_test(bounds), cmocka_unit_test(stages) };
 
 	pool = fake_eal(2047);
 	return cmocka_run_group_tests(tests, NULL, NULL);
