@@ -237,7 +237,7 @@ int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
 	f->zeroes = z;
 	set_direct(f, &st, conf);
 	f->slice = f->direct ? FILE_SLICE_DIRECT : FILE_SLICE_CACHED;
-	f->v.opt_io_size = st.st_blksize > conf->block_size ? (uint32_t)st.st_blksize : 0;
+	f->v.opt_io_size = st.st_blksize > (int64_t)conf->block_size ? (uint32_t)st.st_blksize : 0;
 	f->v.read_only = conf->read_only;
 	f->v.can_discard = !conf->read_only;
 	f->v.can_zero = !conf->read_only;
