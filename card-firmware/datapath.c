@@ -12,6 +12,7 @@
 #include "card.h"
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "odp_tnl.h"
 
 #define UPCALL_ROUNDS 8 // odp_upcall_poll() calls before other events get their turn
 
@@ -24,7 +25,7 @@ struct turn {
 
 struct card_datapath {
 	struct card *card; // borrowed: contains this
-	struct event *tick, *upcall; // owned
+	struct event *tick, *fast_tick, *upcall; // owned
 	int upcall_fd; // owned
 	unsigned n_polled; // workers that poll
 	struct turn turn[]; // one per worker
@@ -132,15 +133,25 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	odp_tick(d->card->dp);
 }
 
+static void on_fast_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_datapath *d = arg;
+
+	(void)fd;
+	(void)what;
+	odp_underlay_tick(d->card->dp);
+}
+
 static int events_add(struct card_datapath *d)
 {
-	static const struct timeval second = { .tv_sec = 1 };
+	static const struct timeval second = { .tv_sec = 1 }, tenth = { .tv_usec = 100000 };
 	struct event_base *base = d->card->loop;
 
 	d->upcall = event_new(base, d->upcall_fd, EV_READ | EV_PERSIST, on_upcall, d);
 	d->tick = event_new(base, -1, EV_PERSIST, on_tick, d);
-	if (!d->upcall || !d->tick || event_add(d->upcall, NULL) < 0 ||
-		event_add(d->tick, &second) < 0)
+	d->fast_tick = event_new(base, -1, EV_PERSIST, on_fast_tick, d);
+	if (!d->upcall || !d->tick || !d->fast_tick || event_add(d->upcall, NULL) < 0 ||
+		event_add(d->tick, &second) < 0 || event_add(d->fast_tick, &tenth) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -208,6 +219,8 @@ void card_datapath_stop(struct card *c)
 	}
 	if (d->tick)
 		event_free(d->tick);
+	if (d->fast_tick)
+		event_free(d->fast_tick);
 	if (d->upcall)
 		event_free(d->upcall);
 	odp_destroy(c->dp);

@@ -168,9 +168,13 @@ static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
 	struct odp *dp = b->dp;
 
 	odp_actbuf_reset(&b->acts);
-	for (uint32_t no = 0; to != TO_NOBODY && no < dp->port_top; no++)
-		if (no != in_port && odp_port_by_no(dp, no) && (to == TO_FLOOD || to == no))
+	for (uint32_t no = 0; to != TO_NOBODY && no < dp->port_top; no++) {
+		const struct odp_port *p = odp_port_by_no(dp, no);
+
+		// Tunnels are no part of the switch: it knows of no destination behind them.
+		if (p && no != in_port && !p->tnl && (to == TO_FLOOD || to == no))
 			odp_actbuf_output(&b->acts, no);
+	}
 	return b->acts.err;
 }
 

@@ -17,6 +17,7 @@
 #include "recirc.h"
 #include "smc.h"
 #include "track.h"
+#include "vport.h"
 
 #define DEFERRED_MANY 4096u
 #define WORKERS_MAX 256u
@@ -169,6 +170,9 @@ int odp_create(const struct odp_conf *conf, struct odp **out)
 	ret = odp_bridge_create(dp, &dp->bridge);
 	if (ret < 0)
 		goto err;
+	ret = odp_tnls_create(dp, &dp->tnls);
+	if (ret < 0)
+		goto err;
 	*out = dp;
 	return 0;
 
@@ -183,6 +187,7 @@ void odp_destroy(struct odp *dp)
 		return;
 	for (uint32_t no = 0; dp->port && no < dp->port_top; no++)
 		odp_port_del(odp_port_by_no(dp, no));
+	odp_tnls_destroy(dp->tnls);
 	odp_bridge_destroy(dp->bridge);
 	odp_ct_destroy(dp->ct);
 	if (dp->control)
@@ -209,6 +214,7 @@ void odp_tick(struct odp *dp)
 			odp_port_caps_changed(odp_port_by_no(dp, no));
 	odp_flows_sample(dp, now_ns);
 	odp_bridge_tick(dp, now_ns);
+	odp_underlay_tick(dp);
 	odp_track_tick(dp);
 	odp_classifier_tick(dp);
 	odp_reclaim(dp);

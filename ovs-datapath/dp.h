@@ -42,6 +42,8 @@ struct odp_fused;
 struct odp_smc;
 struct odp_burst;
 struct odp_recirc_queue;
+struct odp_tnls;
+struct odp_vport;
 
 /* ---- flows ---- */
 
@@ -192,6 +194,7 @@ struct odp_port {
 	uint32_t no;
 	char name[64];
 	struct odp_port_conf conf;
+	struct odp_vport *tnl; // owned; NULL: no tunnel port
 	struct odp_txq *txq; // owned; n_txq
 	struct odp_pw *pw; // owned; one per worker and one for control
 	struct rte_ring *upcalls; // owned; workers to control
@@ -298,6 +301,7 @@ struct odp {
 	unsigned n_deferred, deferred_size;
 
 	struct odp_bridge *bridge; // owned
+	struct odp_tnls *tnls; // owned
 	struct odp_ct
 		*ct; // owned; NULL until a flow tracks connections; workers know by its actions
 	uint32_t sample_cursor; // flow to sample next
@@ -350,6 +354,10 @@ static inline void odp_flows_changed(struct odp *dp)
 
 /* Arm the queue at place i and poll it no more; false: it stays. Worker. */
 bool odp_rxq_park(struct odp_worker *w, unsigned i);
+
+/* odp_port_add(), of a tunnel port when `tnl` says so; it becomes the port's on success. */
+int odp_port_create(struct odp *dp, const struct odp_port_conf *conf, struct odp_vport *tnl,
+	struct odp_port **out);
 
 /* Free `mem` once no worker can see it. Control thread. */
 void odp_defer(struct odp *dp, void *mem);

@@ -9,6 +9,7 @@
 #include "dpu_clock.h"
 #include "flow.h"
 #include "tx.h"
+#include "vport.h"
 
 /* A flood reaches every port but one within one action list. */
 #define PORTS_MAX (ODP_ACT_OUTPUTS_MAX + 1)
@@ -110,6 +111,7 @@ static void port_free(struct odp_port *p)
 	for (uint16_t q = 0; p->txq && q < p->conf.n_txq; q++)
 		odp_ring_destroy(p->txq[q].ring);
 	odp_ring_destroy(p->upcalls);
+	free(p->tnl);
 	free(p->pw);
 	free(p->txq);
 	free(p);
@@ -136,7 +138,8 @@ static int port_init(struct odp_port *p)
 	return 0;
 }
 
-int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out)
+int odp_port_create(struct odp *dp, const struct odp_port_conf *conf, struct odp_vport *tnl,
+	struct odp_port **out)
 {
 	uint32_t no = 1;
 
@@ -163,6 +166,9 @@ int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_po
 		port_free(p);
 		return ret;
 	}
+	p->tnl = tnl;
+	if (tnl)
+		tnl->end.port_no = no;
 	p->setup_ns = dpu_now_ns();
 	p->setup_tokens = 4096;
 	odp_port_caps_changed(p);
@@ -177,6 +183,11 @@ int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_po
 	return 0;
 }
 
+int odp_port_add(struct odp *dp, const struct odp_port_conf *conf, struct odp_port **out)
+{
+	return odp_port_create(dp, conf, NULL, out);
+}
+
 void odp_port_del(struct odp_port *port)
 {
 	if (!port)
@@ -188,6 +199,7 @@ void odp_port_del(struct odp_port *port)
 	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
 		atomic_store_explicit(&dp->worker[w]->pw[port->no], NULL, memory_order_release);
 	dp->n_ports--;
+	odp_tnls_port_deleted(dp, port);
 	odp_bridge_port_deleted(dp, port->no);
 	odp_flows_port_deleted(dp, port->no);
 	if (dp->conf.synchronize)

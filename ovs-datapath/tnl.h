@@ -17,17 +17,8 @@
 
 #include "dpu_cur.h"
 #include "odp_flow.h"
+#include "odp_tnl.h"
 #include "sw_offload.h"
-
-/* VXLAN by the group policy draft and by the GPE draft are formats of their own. */
-enum odp_tnl_type {
-	ODP_TNL_VXLAN,
-	ODP_TNL_VXLAN_GBP,
-	ODP_TNL_VXLAN_GPE,
-	ODP_TNL_GENEVE,
-	ODP_TNL_GRE,
-	ODP_TNL_TYPES
-};
 
 /*
  * struct odp_tnl_key.flags: those of the flow key, which are DF (outer IPv4: do not fragment), CSUM
@@ -112,12 +103,6 @@ int odp_vxlan_gpe_encode(const struct odp_tnl_key *key, uint16_t inner, uint8_t 
 int odp_geneve_encode(const struct odp_tnl_key *key, uint16_t inner, uint8_t *out, size_t size);
 int odp_gre_encode(const struct odp_tnl_key *key, uint16_t inner, uint8_t *out, size_t size);
 
-/* A Geneve option's name. */
-struct odp_geneve_opt {
-	uint16_t class;
-	uint8_t type; // with the critical bit, 0x80
-};
-
 /*
  * All critical options in a decoded key are among `known`. An option is critical by its own bit,
  * whatever the header's says. Pure; any thread. Spec: RFC 8926, section 3.5.
@@ -127,7 +112,6 @@ bool odp_geneve_opts_known(
 
 /* ---- whole outer headers off: tnl.c ---- */
 
-#define ODP_TNL_KNOWN_MAX 8u
 #define ODP_TNL_VPORTS_MAX 256u
 
 /* A tunnel's end here: which packets it takes, and how strict it is. */

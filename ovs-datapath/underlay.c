@@ -64,7 +64,35 @@ void odp_ul_stats(const struct odp_ul *ul, struct odp_ul_stats *out)
 	*out = ul->stats;
 }
 
+void odp_ul_if_foreach(
+	const struct odp_ul *ul, void (*fn)(const struct odp_ul_if_info *i, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < ODP_UL_IFS; i++) {
+		const struct odp_ul_if *f = &ul->ifs[i];
+		struct odp_ul_if_info info = { .port = f->port, .vlan = f->vlan, .mtu = f->mtu };
+
+		memcpy(info.mac, f->mac, sizeof(info.mac));
+		if (f->used)
+			fn(&info, arg);
+	}
+}
+
 /* ---- addresses ---- */
+
+void odp_ul_addr_foreach(
+	const struct odp_ul *ul, void (*fn)(const struct odp_ul_addr_info *a, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < ODP_UL_ADDRS; i++) {
+		const struct odp_ul_addr *a = &ul->addrs[i];
+		const struct odp_ul_addr_info info = { .ip = a->ip,
+			.prefix_len = a->prefix_len,
+			.port = ul->ifs[a->iface].port,
+			.vlan = ul->ifs[a->iface].vlan };
+
+		if (a->ip.family)
+			fn(&info, arg);
+	}
+}
 
 static unsigned bits_of(uint8_t family)
 {

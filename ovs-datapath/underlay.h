@@ -21,13 +21,8 @@
 
 #include <rte_mbuf.h>
 
+#include "odp_underlay.h"
 #include "tnl.h"
-
-/* An address. IPv4 in the first 4 bytes, the rest zero. */
-struct odp_ip {
-	uint8_t family; // 4, 6; 0: none
-	uint8_t a[16];
-};
 
 enum odp_ul_state { ODP_UL_NO_ROUTE, ODP_UL_RESOLVING, ODP_UL_FAILED, ODP_UL_READY };
 
@@ -67,8 +62,6 @@ static inline void odp_ul_path_use(struct odp_ul_path *p)
 		atomic_store_explicit(&p->used, 1, memory_order_relaxed);
 }
 
-struct odp_ul;
-
 struct odp_ul_conf {
 	struct rte_mempool *pool; // borrowed
 	void *arg;
@@ -83,70 +76,9 @@ struct odp_ul_conf {
 	unsigned wait_max; // packets that wait in all; 0: 256
 };
 
-struct odp_ul_stats {
-	uint64_t bad; // ARP and ND that contradict themselves
-	uint64_t unknown; // from neighbours that nobody needs
-	uint64_t conflicts; // that claim an address of ours
-	uint64_t too_fast; // changes of a neighbour's address within a second of the last
-	uint64_t answered, unanswered; // requests for us; those over the limit
-	uint64_t wait_dropped;
-	unsigned waiting, neighs, paths;
-};
-
 /* 0, -EINVAL, -ENOMEM. Time begins at now_ns. */
 int odp_ul_create(const struct odp_ul_conf *conf, uint64_t now_ns, struct odp_ul **out);
 void odp_ul_destroy(struct odp_ul *ul);
-void odp_ul_stats(const struct odp_ul *ul, struct odp_ul_stats *out);
-
-/*
- * An interface: an uplink, or a VLAN on it (TCI with 0x1000 set, 0: untagged), with the MAC address
- * that we have there. Setting one that is there changes it. 0, -EINVAL, -ENOSPC.
- */
-int odp_ul_if_set(
-	struct odp_ul *ul, uint32_t port, uint16_t vlan, const uint8_t mac[6], uint16_t mtu);
-/* With its addresses, routes and neighbours. -ENOENT. */
-int odp_ul_if_del(struct odp_ul *ul, uint32_t port, uint16_t vlan);
-
-/*
- * An address of ours on an interface, and with it the route to its network. 0, -EINVAL (not a
- * unicast address, prefix too long), -ENODEV, -EEXIST, -ENOSPC; -ENOENT.
- */
-int odp_ul_addr_add(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struct odp_ip *ip,
-	unsigned prefix_len);
-int odp_ul_addr_del(struct odp_ul *ul, const struct odp_ip *ip);
-/* One of ours, on any interface. */
-bool odp_ul_addr_is_ours(const struct odp_ul *ul, const struct odp_ip *ip);
-
-struct odp_ul_route {
-	struct odp_ip net; // bits behind the prefix are zero
-	unsigned prefix_len;
-	struct odp_ip gw; // family 0: on link
-	uint32_t port;
-	uint16_t vlan;
-	bool connected; // came with an address
-};
-
-/* The longest prefix wins. 0, -EINVAL (bits behind the prefix), -ENODEV, -EEXIST, -ENOSPC. */
-int odp_ul_route_add(struct odp_ul *ul, const struct odp_ul_route *route);
-/* -ENOENT; a connected route goes with its address only: -EBUSY. */
-int odp_ul_route_del(struct odp_ul *ul, const struct odp_ip *net, unsigned prefix_len);
-void odp_ul_route_foreach(
-	const struct odp_ul *ul, void (*fn)(const struct odp_ul_route *r, void *arg), void *arg);
-
-struct odp_ul_neigh_info {
-	struct odp_ip ip;
-	uint32_t port;
-	uint16_t vlan;
-	uint8_t mac[6];
-	const char *state;
-	bool is_static;
-};
-/* A static neighbour is never asked and never changed. 0, -EINVAL, -ENODEV, -ENOSPC; -ENOENT. */
-int odp_ul_neigh_set(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struct odp_ip *ip,
-	const uint8_t mac[6]);
-int odp_ul_neigh_del(struct odp_ul *ul, const struct odp_ip *ip);
-void odp_ul_neigh_foreach(const struct odp_ul *ul,
-	void (*fn)(const struct odp_ul_neigh_info *n, void *arg), void *arg);
 
 /*
  * The path to `dst`, from `src` when that has a family and else from an address of the interface.

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The underlay as operators see it: interfaces on uplinks with addresses of our own, routes and
+ * neighbours. It carries what tunnels send (odp_tnl.h). Each datapath has one, odp_underlay().
+ * Everything here is the control thread's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct odp_ul;
+
+/* An address. IPv4 in the first 4 bytes, the rest zero. */
+struct odp_ip {
+	uint8_t family; // 4, 6; 0: none
+	uint8_t a[16];
+};
+
+struct odp_ul_stats {
+	uint64_t bad; // ARP and ND that contradict themselves
+	uint64_t unknown; // from neighbours that nobody needs
+	uint64_t conflicts; // that claim an address of ours
+	uint64_t too_fast; // changes of a neighbour's address within a second of the last
+	uint64_t answered, unanswered; // requests for us; those over the limit
+	uint64_t wait_dropped;
+	unsigned waiting, neighs, paths;
+};
+void odp_ul_stats(const struct odp_ul *ul, struct odp_ul_stats *out);
+
+/*
+ * An interface: an uplink, or a VLAN on it (TCI with 0x1000 set, 0: untagged), with the MAC address
+ * that we have there. Setting one that is there changes it. It goes with its port. 0, -EINVAL,
+ * -ENOSPC.
+ */
+int odp_ul_if_set(
+	struct odp_ul *ul, uint32_t port, uint16_t vlan, const uint8_t mac[6], uint16_t mtu);
+/* With its addresses, routes and neighbours. -ENOENT. */
+int odp_ul_if_del(struct odp_ul *ul, uint32_t port, uint16_t vlan);
+
+struct odp_ul_if_info {
+	uint32_t port;
+	uint16_t vlan, mtu;
+	uint8_t mac[6];
+};
+void odp_ul_if_foreach(
+	const struct odp_ul *ul, void (*fn)(const struct odp_ul_if_info *i, void *arg), void *arg);
+
+/*
+ * An address of ours on an interface, and with it the route to its network. 0, -EINVAL (not a
+ * unicast address, prefix too long), -ENODEV, -EEXIST, -ENOSPC; -ENOENT.
+ */
+int odp_ul_addr_add(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struct odp_ip *ip,
+	unsigned prefix_len);
+int odp_ul_addr_del(struct odp_ul *ul, const struct odp_ip *ip);
+/* One of ours, on any interface. */
+bool odp_ul_addr_is_ours(const struct odp_ul *ul, const struct odp_ip *ip);
+
+struct odp_ul_addr_info {
+	struct odp_ip ip;
+	unsigned prefix_len;
+	uint32_t port;
+	uint16_t vlan;
+};
+void odp_ul_addr_foreach(const struct odp_ul *ul,
+	void (*fn)(const struct odp_ul_addr_info *a, void *arg), void *arg);
+
+struct odp_ul_route {
+	struct odp_ip net; // bits behind the prefix are zero
+	unsigned prefix_len;
+	struct odp_ip gw; // family 0: on link
+	uint32_t port;
+	uint16_t vlan;
+	bool connected; // came with an address
+};
+
+/* The longest prefix wins. 0, -EINVAL (bits behind the prefix), -ENODEV, -EEXIST, -ENOSPC. */
+int odp_ul_route_add(struct odp_ul *ul, const struct odp_ul_route *route);
+/* -ENOENT; a connected route goes with its address only: -EBUSY. */
+int odp_ul_route_del(struct odp_ul *ul, const struct odp_ip *net, unsigned prefix_len);
+void odp_ul_route_foreach(
+	const struct odp_ul *ul, void (*fn)(const struct odp_ul_route *r, void *arg), void *arg);
+
+struct odp_ul_neigh_info {
+	struct odp_ip ip;
+	uint32_t port;
+	uint16_t vlan;
+	uint8_t mac[6];
+	const char *state;
+	bool is_static;
+};
+/* A static neighbour is never asked and never changed. 0, -EINVAL, -ENODEV, -ENOSPC; -ENOENT. */
+int odp_ul_neigh_set(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struct odp_ip *ip,
+	const uint8_t mac[6]);
+int odp_ul_neigh_del(struct odp_ul *ul, const struct odp_ip *ip);
+void odp_ul_neigh_foreach(const struct odp_ul *ul,
+	void (*fn)(const struct odp_ul_neigh_info *n, void *arg), void *arg);
