@@ -129,10 +129,22 @@ static bool translate(struct rte_mbuf *m, const struct odp_at *at, const struct 
 		       odp_edit_is_partial(m, at)) == 0;
 }
 
+/* False: it is held, or gone. One that cannot be put together is tracked as invalid. */
+static bool is_alone(struct odp_worker *w, const struct odp_place *place, const struct odp_at *at,
+	struct rte_mbuf *m, struct odp_ct_pkt *p)
+{
+	if (likely(!at->frag))
+		return true;
+	p->flags |= ODP_CT_LATER_FRAG;
+	return !odp_hold_in(w, m, place);
+}
+
 /* Headers in one piece, and ours to write where they may have to be. */
-static unsigned open_all(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
+static unsigned open_all(struct odp_worker *w, const struct odp_place *place,
 	struct rte_mbuf **pkts, unsigned n, struct odp_at *at, struct odp_ct_pkt *out)
 {
+	struct odp_pw *in = place->from.in;
+	const struct odp_act_ct *a = place->ct;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -145,29 +157,37 @@ static unsigned open_all(struct odp_worker *w, struct odp_pw *in, const struct o
 			dpu_counter_add(&in->drops[ODP_DROP_NO_MBUF], 1);
 		else if (!fill(m, a->zone, &at[kept], &out[kept]))
 			odp_drop_one(in, ODP_DROP_MALFORMED, m);
-		else
+		else if (is_alone(w, place, &at[kept], m, &out[kept]))
 			pkts[kept++] = m;
 	}
 	return kept;
 }
 
-unsigned odp_act_ct(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
-	struct rte_mbuf **pkts, unsigned n, struct odp_ct_pkt *out)
+static void track(
+	struct odp_worker *w, const struct odp_act_ct *a, struct odp_ct_pkt *out, unsigned n)
 {
-	struct odp_ct *ct = odp_track_enter(w);
+	struct odp_ct *ct = w->dp->ct;
 	uint64_t now_ms = odp_track_now_ms(w);
-	struct odp_at at[ODP_BURST];
 	struct odp_ct_nat_conf nat;
 	struct odp_ct_commit c;
 
-	n = open_all(w, in, a, pkts, n, at, out);
 	odp_ct_track(ct, w->idx, out, n, now_ms);
-	if (a->flags & ODP_CT_A_COMMIT) {
-		commit_of(a, &c, &nat);
-		for (unsigned i = 0; i < n; i++)
-			(void)odp_ct_commit(
-				ct, w->idx, &out[i], &c, now_ms); // out says how it went
-	}
+	if (!(a->flags & ODP_CT_A_COMMIT))
+		return;
+	commit_of(a, &c, &nat);
+	for (unsigned i = 0; i < n; i++)
+		(void)odp_ct_commit(ct, w->idx, &out[i], &c, now_ms); // out says how it went
+}
+
+unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct rte_mbuf **pkts,
+	unsigned n, struct odp_ct_pkt *out)
+{
+	const struct odp_act_ct *a = place->ct;
+	struct odp_at at[ODP_BURST];
+
+	(void)odp_track_enter(w);
+	n = open_all(w, place, pkts, n, at, out);
+	track(w, a, out, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (!(a->flags & ODP_CT_A_NAT))
 			out[i].state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
@@ -175,6 +195,68 @@ unsigned odp_act_ct(struct odp_worker *w, struct odp_pw *in, const struct odp_ac
 			out[i].state = ODP_CS_TRK | ODP_CS_INV;
 	}
 	return n;
+}
+
+/* ---- datagrams in pieces ---- */
+
+/* Ports and checksums are in the first. The sum is over all, and changes by what changed there. */
+static bool translate_piece(struct rte_mbuf *m, const struct odp_ct_pkt *p)
+{
+	struct odp_at at;
+
+	if (!odp_edit_find(m, &at))
+		return false;
+	uint8_t *l3 = at.p + at.l3;
+
+	if (at.l4 == 0)
+		return odp_ct_nat_apply_later(p, l3, RTE_MIN(at.n, at.end) - at.l3) == 0;
+	return at.l4 <= at.n && at.end >= at.l4 &&
+	       odp_ct_nat_apply(p, l3, at.l4 - at.l3, at.p + at.l4, RTE_MIN(at.n, at.end) - at.l4,
+		       false) == 0;
+}
+
+/* False: some piece is not what it should be. What is no longer there was dropped. */
+static bool translate_all(struct odp_worker *w, struct odp_whole *d, const struct odp_ct_pkt *p)
+{
+	bool good = true;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < d->d.n; i++) {
+		struct rte_mbuf *m = odp_edit_open(d->d.frags[i], w->dp->conf.pool);
+
+		if (!m) {
+			dpu_counter_add(&d->at.from.in->drops[ODP_DROP_NO_MBUF], 1);
+			continue;
+		}
+		good = good && translate_piece(m, p);
+		d->d.frags[kept++] = m;
+	}
+	d->d.n = kept;
+	return good;
+}
+
+bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_pkt *out)
+{
+	// A packet of which nothing but the headers is there; they were copied
+	struct rte_mbuf head = { .buf_addr = d->d.hdr,
+		.buf_len = sizeof(d->d.hdr),
+		.nb_segs = 1,
+		.data_len = d->d.hdr_len,
+		.pkt_len = d->d.len };
+	const struct odp_act_ct *a = d->at.ct;
+	struct odp_at at;
+
+	(void)odp_track_enter(w);
+	if (!fill(&head, a->zone, &at, out)) {
+		odp_drop(d->at.from.in, ODP_DROP_MALFORMED, d->d.frags, d->d.n);
+		return false;
+	}
+	track(w, a, out, 1);
+	if (!(a->flags & ODP_CT_A_NAT))
+		out->state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
+	else if (out->nat.what && !translate_all(w, d, out))
+		out->state = ODP_CS_TRK | ODP_CS_INV;
+	return true;
 }
 
 /* ---- metadata ---- */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "action.h"
+#include "hold.h"
 #include "odp_ct.h"
 
 /* 0, or -EINVAL: what is asked for contradicts itself, or nobody does it. Control thread. */
@@ -11,14 +12,20 @@ int odp_act_ct_check(const struct odp_act_ct *a, uint16_t eth_type);
 /*
  * Track packets, commit their connections and translate them, as the action says.
  *
+ *   at    where they are; fragments are taken, and go on from there once their datagram is whole
  *   pkts  n <= ODP_BURST, replaced where their bytes are shared and have to be written; those that
  *         are no good are dropped, the others close up
  *   out   what is known of each; `orig` may point into it
  *
  * Returns how many are left. Worker; control.
  */
-unsigned odp_act_ct(struct odp_worker *w, struct odp_pw *in, const struct odp_act_ct *a,
-	struct rte_mbuf **pkts, unsigned n, struct odp_ct_pkt *out);
+unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *at, struct rte_mbuf **pkts,
+	unsigned n, struct odp_ct_pkt *out);
+/*
+ * The same for a datagram in pieces: conntrack sees the whole once. Pieces that cannot be written
+ * are dropped. False: so are all of them, and *out is not set.
+ */
+bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_pkt *out);
 
 /* Would the metadata of both be the same? */
 bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);

@@ -384,7 +384,16 @@ static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a
 	uint8_t at[ODP_BURST]; // packet i of what is left is p[at[i]]
 	struct batch part;
 
-	b->n = (uint16_t)odp_act_ct(r->w, r->from->in, ct, b->pkts, b->n, p);
+	b->n = (uint16_t)odp_act_ct(r->w,
+		&(struct odp_place){ .ct = ct,
+			.rest = rest,
+			.len = len,
+			.sent = b->sent,
+			.gone = b->gone,
+			.cut = b->cut,
+			.from = *r->from,
+			.meta = b->meta },
+		b->pkts, b->n, p);
 	for (unsigned i = 0; i < b->n; i++)
 		at[i] = (uint8_t)i;
 	while (b->n > 0) {
@@ -504,6 +513,33 @@ static __rte_noinline void run_lists(struct odp_worker *w, const struct odp_acts
 		drop_all(&r, &b, ODP_DROP_MALFORMED);
 	run_list(&r, &b, acts->list, acts->len);
 	finish(&r, &b);
+}
+
+/* The pieces part nowhere: what is known of the datagram is known of each. */
+void odp_acts_run_whole(struct odp_worker *w)
+{
+	struct odp_whole *d = odp_hold_first(w);
+	const struct odp_place *at = &d->at;
+	struct run r = { .w = w, .from = &at->from };
+	struct odp_ct_pkt p;
+	struct batch b;
+	unsigned n = odp_act_ct_whole(w, d, &p) ? d->d.n : 0;
+
+	for (unsigned done = 0; done < n;) {
+		unsigned more = RTE_MIN(n - done, (unsigned)ODP_BURST);
+
+		b.n = (uint16_t)more;
+		b.sent = at->sent;
+		b.gone = at->gone;
+		b.cut = at->cut;
+		b.meta = at->meta;
+		memcpy(b.pkts, &d->d.frags[done], more * sizeof(b.pkts[0]));
+		done += more;
+		odp_act_ct_meta(meta_of(&r, &b), &p, at->ct->zone);
+		run_list(&r, &b, at->rest, at->len);
+		finish(&r, &b);
+	}
+	odp_hold_next(w);
 }
 
 void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, const struct odp_from *from,

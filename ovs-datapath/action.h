@@ -24,3 +24,6 @@ bool odp_acts_name_port(const struct odp_act *list, size_t len, uint32_t port);
  */
 void odp_acts_run(struct odp_worker *w, const struct odp_acts *acts, const struct odp_from *from,
 	struct rte_mbuf **pkts, const struct odp_sums *sums);
+
+/* Go on with the datagram in pieces that waits first, of w->n_whole > 0. Worker; control. */
+void odp_acts_run_whole(struct odp_worker *w);

@@ -92,19 +92,25 @@ static void l4_csum(
 		odp_put16(l4 + at, 0xffff);
 }
 
+static void rewrite_addrs(const struct odp_ct_nat *n, unsigned l3, uint8_t *ip, struct change *c)
+{
+	size_t size = l3 == 4 ? 4 : 16, src = l3 == 4 ? 12 : 8;
+
+	if (n->what & ODP_NAT_SRC)
+		addr_put(ip + src, n->src, size, c);
+	if (n->what & ODP_NAT_DST)
+		addr_put(ip + src + size, n->dst, size, c);
+	if (l3 == 4)
+		csum_add(ip + 10, c->addrs);
+}
+
 /* One IP header and the ports behind it; `n` says which way. */
 static void rewrite(const struct odp_ct_nat *n, unsigned l3, uint8_t proto, uint8_t *ip,
 	uint8_t *l4, size_t l4_len, bool ports, bool partial)
 {
 	struct change c = { 0, 0 };
-	size_t size = l3 == 4 ? 4 : 16, src = l3 == 4 ? 12 : 8;
 
-	if (n->what & ODP_NAT_SRC)
-		addr_put(ip + src, n->src, size, &c);
-	if (n->what & ODP_NAT_DST)
-		addr_put(ip + src + size, n->dst, size, &c);
-	if (l3 == 4)
-		csum_add(ip + 10, c.addrs);
+	rewrite_addrs(n, l3, ip, &c);
 	if (ports && has_ports(proto)) {
 		if (n->what & ODP_NAT_SRC)
 			port_put(l4, n->sport, &c);
@@ -133,6 +139,16 @@ static void rewrite_inner(
 	uint32_t after = odp_sum(l4 + 8, l4_len - 8, 0);
 
 	csum_add(l4 + 2, (uint16_t)~odp_fold(before) + (uint32_t)odp_fold(after));
+}
+
+int odp_ct_nat_apply_later(const struct odp_ct_pkt *p, uint8_t *l3, size_t len)
+{
+	struct change c = { 0, 0 };
+
+	if (len < (p->key.l3 == 4 ? 20u : 40u))
+		return -EINVAL;
+	rewrite_addrs(&p->nat, p->key.l3, l3, &c);
+	return 0;
 }
 
 int odp_ct_nat_apply(const struct odp_ct_pkt *p, uint8_t *l3, size_t l3_len, uint8_t *l4,

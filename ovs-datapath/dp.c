@@ -13,6 +13,7 @@
 #include "emc.h"
 #include "flow.h"
 #include "fused.h"
+#include "hold.h"
 #include "meter.h"
 #include "recirc.h"
 #include "smc.h"
@@ -38,6 +39,7 @@ static void worker_destroy(struct odp_worker *w)
 	odp_bursts_destroy(w->burst);
 	odp_emc_destroy(w->emc);
 	odp_fused_destroy(w->fused);
+	odp_hold_destroy(w->hold);
 	odp_smc_destroy(w->smc);
 	free(w);
 }

@@ -39,6 +39,7 @@ struct odp_subtables;
 struct odp_emc;
 struct odp_meter;
 struct odp_fused;
+struct odp_hold;
 struct odp_smc;
 struct odp_burst;
 struct odp_recirc_queue;
@@ -192,6 +193,7 @@ struct odp_port {
 	/* Fixed once added. */
 	struct odp *dp; // borrowed
 	uint32_t no;
+	uint32_t serial; // no other port of this datapath had it
 	char name[64];
 	struct odp_port_conf conf;
 	struct odp_vport *tnl; // owned; NULL: no tunnel port
@@ -238,6 +240,7 @@ struct odp_worker {
 	struct odp_burst *burst; // owned; one for what ports receive, one for what recirculates
 	struct odp_recirc_queue *recirc; // owned
 	struct odp_fused *fused; // owned; with the connection table; NULL: step by step
+	struct odp_hold *hold; // owned; with the connection table
 
 	/* Only this worker. */
 	struct odp_rxq *rxq; // owned; first those that are polled, then the parked ones
@@ -252,6 +255,8 @@ struct odp_worker {
 	unsigned looks; // in subtables, for packets of the queue that is being polled
 	bool tracks; // inside the connection table: track.h
 	bool fuses; // has been there, and there is `fused`
+	bool holds; // fragments wait in `hold`
+	unsigned n_whole; // datagrams that became whole, and have not gone on yet: hold.h
 	uint64_t now_ms; // of this turn; 0: not read yet
 
 	/* Written by control, read by this worker. */
@@ -284,6 +289,7 @@ struct odp {
 	_Atomic(struct odp_port *) *port; // owned; by number
 	uint32_t port_top; // numbers in use are below
 	unsigned n_ports;
+	uint32_t port_serial; // of the last one
 	uint64_t gone_drops[ODP_DROP_COUNT]; // of deleted ports
 
 	_Atomic(struct odp_meter *) *meter; // owned; by number; RCU

@@ -18,6 +18,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_cur.h"
+#include "dpu_stats.h"
 #include "inet.h"
 #include "sw_offload.h"
 
@@ -82,7 +83,14 @@ struct odp_frags {
 	struct account_list free_accounts;
 	struct account_list ranks[RANKS];
 	uint64_t rank_bits[RANKS / 64];
-	struct odp_frag_stats stats;
+	unsigned n_contexts;
+	uint32_t bytes; // of memory held
+
+	/* Read by any thread. */
+#define X(name, text) dpu_counter name;
+	ODP_FRAG_COUNTERS(X)
+#undef X
+	_Atomic uint32_t contexts_now, bytes_now;
 };
 
 /* One fragment as its headers say it. */
@@ -140,9 +148,25 @@ int odp_frag_create(const struct odp_frag_conf *conf, struct odp_frags **out)
 	return 0;
 }
 
-void odp_frag_stats(const struct odp_frags *f, struct odp_frag_stats *out)
+void odp_frag_stats_add(const struct odp_frags *f, struct odp_frag_stats *sum)
 {
-	*out = f->stats;
+#define X(name, text) sum->name += dpu_counter_read(&f->name);
+	ODP_FRAG_COUNTERS(X)
+#undef X
+	sum->contexts += atomic_load_explicit(&f->contexts_now, memory_order_relaxed);
+	sum->bytes += atomic_load_explicit(&f->bytes_now, memory_order_relaxed);
+}
+
+unsigned odp_frag_waiting(const struct odp_frags *f)
+{
+	return f->n_contexts;
+}
+
+static void dropped(
+	const struct odp_frags *f, const struct frag_key *key, enum odp_drop why, unsigned n)
+{
+	if (n > 0 && f->conf.dropped)
+		f->conf.dropped(f->conf.arg, key->source, why, n);
 }
 
 /* ---- accounts ---- */
@@ -179,7 +203,8 @@ static void charge(struct odp_frags *f, struct context *c, int64_t bytes)
 	rank_leave(f, c->account);
 	c->cost = (uint32_t)(c->cost + bytes);
 	c->account->cost = (uint32_t)(c->account->cost + bytes);
-	f->stats.bytes = (uint32_t)(f->stats.bytes + bytes);
+	f->bytes = (uint32_t)(f->bytes + bytes);
+	atomic_store_explicit(&f->bytes_now, f->bytes, memory_order_relaxed);
 	rank_enter(f, c->account);
 }
 
@@ -211,8 +236,9 @@ static uint32_t cost_of(const struct rte_mbuf *m)
 	return m->nb_segs * (uint32_t)(sizeof(*m) + m->buf_len);
 }
 
-static void drop_pieces(struct odp_frags *f, struct context *c)
+static void drop_pieces(struct odp_frags *f, struct context *c, enum odp_drop why)
 {
+	dropped(f, &c->key, why, c->n);
 	for (unsigned i = 0; i < c->n; i++)
 		rte_pktmbuf_free(c->pieces[i].m);
 	c->n = 0;
@@ -222,6 +248,12 @@ static void drop_pieces(struct odp_frags *f, struct context *c)
 static struct context_list *age_list(struct odp_frags *f, const struct context *c)
 {
 	return c->key.family == 4 ? &f->age4 : &f->age6;
+}
+
+static void count_contexts(struct odp_frags *f, int more)
+{
+	f->n_contexts += (unsigned)more;
+	atomic_store_explicit(&f->contexts_now, f->n_contexts, memory_order_relaxed);
 }
 
 /* Its pieces are no longer there. */
@@ -235,7 +267,7 @@ static void release(struct odp_frags *f, struct context *c)
 	TAILQ_REMOVE(age_list(f, c), c, by_age);
 	TAILQ_REMOVE(&a->oldest, c, of_source);
 	TAILQ_INSERT_HEAD(&f->free, c, by_age);
-	f->stats.contexts--;
+	count_contexts(f, -1);
 	if (a->contexts == 0) {
 		rank_leave(f, a);
 		LIST_REMOVE(a, in_bucket);
@@ -243,16 +275,16 @@ static void release(struct odp_frags *f, struct context *c)
 	}
 }
 
-static void discard(struct odp_frags *f, struct context *c)
+static void discard(struct odp_frags *f, struct context *c, enum odp_drop why)
 {
-	drop_pieces(f, c);
+	drop_pieces(f, c, why);
 	release(f, c);
 }
 
 /* The context stays, so that what is still to come of the datagram is dropped as well. */
-static void bury(struct odp_frags *f, struct context *c)
+static void bury(struct odp_frags *f, struct context *c, enum odp_drop why)
 {
-	drop_pieces(f, c);
+	drop_pieces(f, c, why);
 	c->dead = true;
 }
 
@@ -276,9 +308,8 @@ static void expire_list(struct odp_frags *f, struct context_list *l, uint64_t no
 	struct context *c;
 
 	while (*max > 0 && (c = TAILQ_FIRST(l)) && c->expires_ns <= now_ns) {
-		if (!c->dead)
-			f->stats.timeouts++;
-		discard(f, c);
+		dpu_counter_add(&f->timeouts, !c->dead);
+		discard(f, c, ODP_DROP_FRAG_TIMEOUT);
 		--*max;
 	}
 }
@@ -287,6 +318,25 @@ void odp_frag_expire(struct odp_frags *f, uint64_t now_ns, unsigned max)
 {
 	expire_list(f, &f->age4, now_ns, &max);
 	expire_list(f, &f->age6, now_ns, &max);
+}
+
+static void forget_list(struct odp_frags *f, struct context_list *l, uint32_t port)
+{
+	struct context *c = TAILQ_FIRST(l);
+
+	while (c) {
+		struct context *next = TAILQ_NEXT(c, by_age);
+
+		if (c->key.source >> 32 == port)
+			discard(f, c, ODP_DROP_FRAG_TIMEOUT);
+		c = next;
+	}
+}
+
+void odp_frag_forget(struct odp_frags *f, uint32_t port)
+{
+	forget_list(f, &f->age4, port);
+	forget_list(f, &f->age6, port);
 }
 
 /* The oldest of an account that is not `keep`; false: it has none. */
@@ -298,8 +348,8 @@ static bool evict(struct odp_frags *f, struct account *a, const struct context *
 		c = TAILQ_NEXT(c, of_source);
 	if (!c)
 		return false;
-	f->stats.evicted++;
-	discard(f, c);
+	dpu_counter_add(&f->evicted, 1);
+	discard(f, c, ODP_DROP_FRAG_LIMIT);
 	return true;
 }
 
@@ -314,7 +364,7 @@ static bool make_room(struct odp_frags *f, struct context *c, uint32_t bytes)
 	while (c->account->cost + bytes > share(f, f->conf.bytes))
 		if (!evict(f, c->account, c))
 			return false;
-	while (f->stats.bytes + bytes > f->conf.bytes) {
+	while (f->bytes + bytes > f->conf.bytes) {
 		struct account *most = holds_most(f);
 
 		if (!evict(f, most, c))
@@ -352,7 +402,7 @@ static struct context *take(
 	c->expires_ns = now_ns +
 			1000000ull * (key->family == 4 ? f->conf.timeout4_ms : f->conf.timeout6_ms);
 	a->contexts++;
-	f->stats.contexts++;
+	count_contexts(f, 1);
 	TAILQ_INSERT_TAIL(&a->oldest, c, of_source);
 	TAILQ_INSERT_TAIL(age_list(f, c), c, by_age);
 	LIST_INSERT_HEAD(&f->buckets[bucket], c, in_bucket);
@@ -581,8 +631,8 @@ static int view(const struct context *c, struct odp_frag_out *out)
 static int finish(struct odp_frags *f, struct context *c, struct odp_frag_out *out)
 {
 	if (view(c, out) < 0) {
-		discard(f, c);
-		f->stats.malformed++;
+		discard(f, c, ODP_DROP_FRAG_MALFORMED);
+		dpu_counter_add(&f->malformed, 1);
 		return -EBADMSG;
 	}
 	out->n = c->n;
@@ -590,7 +640,7 @@ static int finish(struct odp_frags *f, struct context *c, struct odp_frag_out *o
 		out->frags[i] = c->pieces[i].m;
 	c->n = 0;
 	release(f, c);
-	f->stats.datagrams++;
+	dpu_counter_add(&f->datagrams, 1);
 	return ODP_FRAG_DONE;
 }
 
@@ -599,17 +649,17 @@ static int add(struct odp_frags *f, struct context *c, const struct piece *p, bo
 	int at = c->dead ? -EPROTO : place(c, p, more);
 
 	if (at == -EEXIST) {
-		f->stats.duplicates++;
+		dpu_counter_add(&f->duplicates, 1);
 		return at;
 	}
 	if (at < 0) {
-		f->stats.overlaps += !c->dead;
-		bury(f, c);
+		dpu_counter_add(&f->overlaps, !c->dead);
+		bury(f, c, ODP_DROP_FRAG_OVERLAP);
 		return at;
 	}
 	if (c->n == ODP_FRAG_PIECES || !make_room(f, c, cost_of(p->m))) {
-		f->stats.too_many++;
-		bury(f, c);
+		dpu_counter_add(&f->too_many, 1);
+		bury(f, c, ODP_DROP_FRAG_LIMIT);
 		return -ENOBUFS;
 	}
 	memmove(&c->pieces[at + 1], &c->pieces[at], (c->n - (unsigned)at) * sizeof(c->pieces[0]));
@@ -622,6 +672,27 @@ static int add(struct odp_frags *f, struct context *c, const struct piece *p, bo
 	return ODP_FRAG_HELD;
 }
 
+static enum odp_drop reason(int err)
+{
+	switch (err) {
+	case -EBADMSG:
+		return ODP_DROP_FRAG_MALFORMED;
+	case -EEXIST:
+		return ODP_DROP_FRAG_DUPLICATE;
+	case -ENOBUFS:
+		return ODP_DROP_FRAG_LIMIT;
+	default:
+		return ODP_DROP_FRAG_OVERLAP;
+	}
+}
+
+static int reject(struct odp_frags *f, const struct frag_key *key, struct rte_mbuf *m, int err)
+{
+	rte_pktmbuf_free(m);
+	dropped(f, key, reason(err), 1);
+	return err;
+}
+
 int odp_frag_in(struct odp_frags *f, struct rte_mbuf *m, uint64_t source, uint32_t zone,
 	uint64_t now_ns, struct odp_frag_out *out)
 {
@@ -632,21 +703,20 @@ int odp_frag_in(struct odp_frags *f, struct rte_mbuf *m, uint64_t source, uint32
 	if (ret == ODP_FRAG_PASS)
 		return ret;
 	odp_frag_expire(f, now_ns, 2);
-	if (ret < 0) {
-		f->stats.malformed++;
-		rte_pktmbuf_free(m);
-		return ret;
-	}
-	m = odp_own(m, f->conf.pool);
-	if (!m)
-		return -ENOMEM;
 	p.key.source = source;
 	p.key.zone = zone;
+	if (ret < 0) {
+		dpu_counter_add(&f->malformed, 1);
+		return reject(f, &p.key, m, ret);
+	}
+	m = odp_own(m, f->conf.pool);
+	if (!m) {
+		dropped(f, &p.key, ODP_DROP_NO_MBUF, 1);
+		return -ENOMEM;
+	}
 	c = find_or_take(f, &p.key, now_ns);
 	ret = add(f, c, &(struct piece){ m, p.off, p.len, p.at }, p.more);
-	if (ret < 0) {
-		rte_pktmbuf_free(m);
-		return ret;
-	}
+	if (ret < 0)
+		return reject(f, &p.key, m, ret);
 	return c->end && c->have == c->end ? finish(f, c, out) : ODP_FRAG_HELD;
 }

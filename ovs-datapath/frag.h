@@ -18,6 +18,7 @@
 #include <rte_mbuf.h>
 
 #include "key.h"
+#include "odp_ct.h"
 
 #define ODP_FRAG_PIECES 64u // fragments of one datagram: 64 KiB in pieces of 1 KiB
 #define ODP_FRAG_HDR 256u // bytes in which headers are looked for
@@ -31,6 +32,9 @@ struct odp_frag_conf {
 	uint32_t bytes; // of memory held, contexts included; 0: 8 MiB
 	unsigned source_percent; // of both, for one source; 0: 25
 	unsigned timeout4_ms, timeout6_ms; // 0: 15 s (RFC 791, 3.2), 60 s (RFC 8200, 4.5)
+	/* n packets of a source were freed; may be NULL. */
+	void (*dropped)(void *arg, uint64_t source, enum odp_drop why, unsigned n);
+	void *arg;
 };
 
 /* A datagram that is whole. */
@@ -48,17 +52,11 @@ enum odp_frag_verdict {
 	ODP_FRAG_DONE, // *out is filled in
 };
 
-struct odp_frag_stats {
-	uint64_t datagrams; // put out whole
-	uint64_t malformed, overlaps, duplicates, timeouts, evicted, too_many;
-	unsigned contexts;
-	uint32_t bytes;
-};
-
 /* 0, -EINVAL, -ENOMEM. */
 int odp_frag_create(const struct odp_frag_conf *conf, struct odp_frags **out);
 void odp_frag_destroy(struct odp_frags *f);
-void odp_frag_stats(const struct odp_frags *f, struct odp_frag_stats *out);
+/* Add what this one has counted, and what it holds now. Any thread. */
+void odp_frag_stats_add(const struct odp_frags *f, struct odp_frag_stats *sum);
 
 /*
  * A packet on its way to conntrack.
@@ -67,7 +65,7 @@ void odp_frag_stats(const struct odp_frags *f, struct odp_frag_stats *out);
  *           tunnel id behind it
  *   zone    conntrack's; fragments of different zones never meet
  *
- * Returns an enum odp_frag_verdict, or, the packet being freed,
+ * Returns an enum odp_frag_verdict, or, the packet being freed and conf.dropped() told,
  *   -EBADMSG  lengths or offsets that cannot be; a first fragment too short for its headers (RFC
  *             1858, 3128, 7112); a fragment with an offload request
  *   -EPROTO   overlaps another, or contradicts it: its datagram is gone
@@ -81,3 +79,7 @@ int odp_frag_in(struct odp_frags *f, struct rte_mbuf *m, uint64_t source, uint32
 
 /* Drop what waits for too long, at most max datagrams. Once a turn. */
 void odp_frag_expire(struct odp_frags *f, uint64_t now_ns, unsigned max);
+/* Datagrams that wait, or are dropped as their pieces come. */
+unsigned odp_frag_waiting(const struct odp_frags *f);
+/* Drop what came from the sources whose high half is `port`. */
+void odp_frag_forget(struct odp_frags *f, uint32_t port);

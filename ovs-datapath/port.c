@@ -8,6 +8,7 @@
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
 #include "flow.h"
+#include "hold.h"
 #include "tx.h"
 #include "vport.h"
 
@@ -157,6 +158,7 @@ int odp_port_create(struct odp *dp, const struct odp_port_conf *conf, struct odp
 		return -ENOMEM;
 	p->dp = dp;
 	p->no = no;
+	p->serial = ++dp->port_serial;
 	p->conf = *conf;
 	p->conf.name = p->name;
 	memcpy(p->name, conf->name, strlen(conf->name) + 1);
@@ -196,6 +198,8 @@ void odp_port_del(struct odp_port *port)
 	struct odp_port_stats s;
 
 	atomic_store_explicit(&dp->port[port->no], NULL, memory_order_release);
+	// Workers have let go of theirs with its queues
+	odp_hold_forget(dp->control, port->no);
 	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
 		atomic_store_explicit(&dp->worker[w]->pw[port->no], NULL, memory_order_release);
 	dp->n_ports--;
@@ -336,6 +340,7 @@ void odp_rxq_detach(struct odp_worker *w, struct odp_port *port, uint16_t rxq)
 	}
 	rxq_swap(w, i, --w->n_rxq);
 	w->n_blind -= is_blind(port, rxq);
+	odp_hold_forget(w, port->no);
 }
 
 void odp_rxq_wakeable(struct odp_worker *w, struct odp_port *port, uint16_t rxq)

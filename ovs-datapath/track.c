@@ -5,6 +5,7 @@
 #include "dpu_clock.h"
 #include "dpu_log.h"
 #include "fused.h"
+#include "hold.h"
 #include "odp_flow.h"
 
 #define SWEEP_TURN 32u // connections that a worker looks at between two turns
@@ -29,7 +30,17 @@ int odp_track_init(struct odp *dp)
 		if (!dp->worker[i]->fused)
 			dpu_warn("datapath: no memory for the fused path", "worker=%u", i);
 	}
+	for (unsigned i = 0; !ret && i <= dp->conf.n_workers; i++)
+		if (odp_hold_create(dp->worker[i], &dp->worker[i]->hold) < 0)
+			dpu_warn("datapath: no memory for fragments", "worker=%u", i);
 	return ret;
+}
+
+void odp_fragment_stats(const struct odp *dp, struct odp_frag_stats *out)
+{
+	*out = (struct odp_frag_stats){ 0 };
+	for (unsigned i = 0; dp->ct && i <= dp->conf.n_workers; i++)
+		odp_hold_stats_add(dp->worker[i]->hold, out);
 }
 
 struct odp_ct *odp_conntrack(struct odp *dp)
@@ -74,5 +85,7 @@ void odp_track_tick(struct odp *dp)
 		return;
 	(void)odp_track_enter(w);
 	(void)odp_ct_sweep(dp->ct, w->idx, SWEEP_TICK, odp_track_now_ms(w));
+	if (w->holds)
+		odp_hold_turn(w);
 	odp_track_leave(w);
 }

@@ -12,6 +12,7 @@
 #include "emc.h"
 #include "extract.h"
 #include "fused.h"
+#include "hold.h"
 #include "recirc.h"
 #include "smc.h"
 #include "track.h"
@@ -22,6 +23,7 @@
 #define NAP_MAX_US 1000u
 #define NAP_LONG_US 3000u // after NAPS_LONG naps in a row: about a second
 #define NAPS_LONG 1000u
+#define NAP_HOLD_US 500000u // while fragments wait, whose time may be over
 #define STAGE_TURNS 1021u // of which one is timed; prime, for loads that go in rounds
 #define LOOKS_FREE (16u * ODP_BURST) // subtables for a burst
 #define LOOKS_TURN ODP_BURST
@@ -467,8 +469,11 @@ static void recirc_burst(struct odp_worker *w, const struct odp_view *v)
 /* Under the turn's view, or the cache would be filled for another one than it is looked up for. */
 static void recirc_run(struct odp_worker *w, const struct odp_view *v)
 {
-	while (w->recirc->n > 0)
-		recirc_burst(w, v);
+	while (w->recirc->n > 0 || w->n_whole > 0)
+		if (w->recirc->n > 0 && likely(!odp_hold_crowded(w)))
+			recirc_burst(w, v);
+		else
+			odp_acts_run_whole(w);
 }
 
 void odp_recirc_run(struct odp_worker *w)
@@ -502,6 +507,8 @@ unsigned odp_worker_turn(struct odp_worker *w)
 		forget(w, v);
 	if (unlikely(w->tracks))
 		odp_track_turn(w);
+	if (unlikely(w->holds))
+		odp_hold_turn(w);
 	if (unlikely(++w->stages.turns == STAGE_TURNS))
 		w->stages.on = true; // until a turn finds work
 	for (unsigned i = 0; i < w->n_live; i++) {
@@ -515,7 +522,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 
 		n += got;
 		// Before the queue could be too full for the next burst.
-		if (unlikely(w->recirc->n >= ODP_BURST))
+		if (unlikely(w->recirc->n >= ODP_BURST || w->n_whole > 0))
 			recirc_run(w, v);
 		if (unlikely(w->looks > 0))
 			w->rxq[i].rest = rest(w->looks);
@@ -528,7 +535,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	if (n == 0)
 		return 0;
 	w->idle_arms = 0;
-	if (unlikely(w->recirc->n > 0))
+	if (unlikely(w->recirc->n > 0 || w->n_whole > 0))
 		recirc_run(w, v);
 	if (unlikely(w->fuses))
 		odp_fused_make(w, v);
@@ -586,6 +593,6 @@ unsigned odp_worker_nap_us(const struct odp_worker *w)
 	unsigned us = RTE_MIN(NAP_MIN_US << RTE_MIN(w->idle_arms, 5u), NAP_MAX_US);
 
 	if (!w->n_blind)
-		return 0;
+		return w->holds ? NAP_HOLD_US : 0;
 	return w->idle_arms > NAPS_LONG ? NAP_LONG_US : us;
 }

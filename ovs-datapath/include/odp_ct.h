@@ -254,6 +254,12 @@ unsigned odp_ct_sweep(struct odp_ct *ct, unsigned worker, unsigned budget, uint6
 int odp_ct_nat_apply(const struct odp_ct_pkt *p, uint8_t *l3, size_t l3_len, uint8_t *l4,
 	size_t l4_len, bool partial);
 
+/*
+ * The same for a fragment that is not the first, at l3, of which `len` bytes can be written: only
+ * its addresses change. 0, -EINVAL.
+ */
+int odp_ct_nat_apply_later(const struct odp_ct_pkt *p, uint8_t *l3, size_t len);
+
 /* ---- helpers: worker ---- */
 
 struct odp_ct_expect {
@@ -350,6 +356,24 @@ struct odp_ct_stats {
 void odp_ct_stats(const struct odp_ct *ct, struct odp_ct_stats *out);
 /* Bytes taken by the table. */
 size_t odp_ct_memory(const struct odp_ct *ct);
+
+/* X(name, text): what happened to fragments on their way here, since the start. */
+#define ODP_FRAG_COUNTERS(X)                                               \
+	X(datagrams, "datagrams that became whole")                        \
+	X(malformed, "fragments whose lengths or headers cannot be")       \
+	X(overlaps, "datagrams dropped because pieces of them overlap")    \
+	X(duplicates, "fragments that were there already")                 \
+	X(timeouts, "datagrams dropped that did not become whole in time") \
+	X(evicted, "datagrams dropped because others needed the room")     \
+	X(too_many, "datagrams dropped for their number of pieces or bytes")
+
+struct odp_frag_stats {
+#define X(name, text) uint64_t name;
+	ODP_FRAG_COUNTERS(X)
+#undef X
+	uint64_t contexts; // datagrams that wait now
+	uint64_t bytes; // of memory that they hold
+};
 
 /* ---- text, in the syntax of "ovs-appctl dpctl" (ct_text.c) ---- */
 

@@ -254,6 +254,9 @@ struct odp_ct;
 struct odp_ct *odp_conntrack(struct odp *dp);
 /* The same for who sets limits before there is a flow: it is made now. 0, -ENOMEM, -EINVAL. */
 int odp_conntrack_get(struct odp *dp, struct odp_ct **out);
+/* Of all workers: fragments on their way there (odp_ct.h). Control thread. */
+struct odp_frag_stats;
+void odp_fragment_stats(const struct odp *dp, struct odp_frag_stats *out);
 
 /* ---- text, in the syntax of "ovs-appctl dpctl" (key_text.c, act_text.c) ---- */
 

@@ -41,25 +41,30 @@ struct odp_key;
 struct odp_worker; // one per worker thread
 
 /* Why a packet was dropped. X(name, text for the operator) */
-#define ODP_DROPS(X)                                                   \
-	X(MALFORMED, "headers shorter than they say")                  \
-	X(NO_FLOW, "no flow and the upcall queue of the port is full") \
-	X(UPCALL_LIMIT, "upcall quota of the port used up")            \
-	X(FLOW_DROP, "a flow says drop")                               \
-	X(PORT_GONE, "output port removed or not up")                  \
-	X(MTU, "longer than the output port's MTU")                    \
-	X(TX_FULL, "output port accepts no more")                      \
-	X(HANDOVER_FULL, "ring to the output queue's worker full")     \
-	X(NO_MBUF, "packet pool empty while copying or segmenting")    \
-	X(RECIRC_DEPTH, "recirculated too many times")                 \
-	X(RECIRC_FULL, "too many packets recirculate at once")         \
-	X(RECIRC_MISS, "no flow for a packet that recirculates")       \
-	X(TTL, "time to live over")                                    \
-	X(METER, "too much for a meter")                               \
-	X(ACL, "a security rule says drop")                            \
-	X(SPOOF, "source address that is not the port's")              \
-	X(NO_ROUTE, "no route to the destination")                     \
-	X(GSO, "GSO frame that cannot be segmented")                   \
+#define ODP_DROPS(X)                                                         \
+	X(MALFORMED, "headers shorter than they say")                        \
+	X(NO_FLOW, "no flow and the upcall queue of the port is full")       \
+	X(UPCALL_LIMIT, "upcall quota of the port used up")                  \
+	X(FLOW_DROP, "a flow says drop")                                     \
+	X(PORT_GONE, "output port removed or not up")                        \
+	X(MTU, "longer than the output port's MTU")                          \
+	X(TX_FULL, "output port accepts no more")                            \
+	X(HANDOVER_FULL, "ring to the output queue's worker full")           \
+	X(NO_MBUF, "packet pool empty while copying or segmenting")          \
+	X(RECIRC_DEPTH, "recirculated too many times")                       \
+	X(RECIRC_FULL, "too many packets recirculate at once")               \
+	X(RECIRC_MISS, "no flow for a packet that recirculates")             \
+	X(TTL, "time to live over")                                          \
+	X(METER, "too much for a meter")                                     \
+	X(ACL, "a security rule says drop")                                  \
+	X(SPOOF, "source address that is not the port's")                    \
+	X(NO_ROUTE, "no route to the destination")                           \
+	X(FRAG_MALFORMED, "fragment whose lengths or headers cannot be")     \
+	X(FRAG_OVERLAP, "fragments that overlap: their datagram is dropped") \
+	X(FRAG_DUPLICATE, "fragment that waits here already")                \
+	X(FRAG_LIMIT, "too many fragments of a datagram, a port, or in all") \
+	X(FRAG_TIMEOUT, "fragment whose datagram did not become whole")      \
+	X(GSO, "GSO frame that cannot be segmented")                         \
 	X(CSUM, "checksum request that does not fit the headers")
 
 enum odp_drop {

@@ -61,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		default:
 			break;
 		}
-		odp_frag_stats(f, &s);
+		s = (struct odp_frag_stats){ 0 };
+		odp_frag_stats_add(f, &s);
 		if (s.contexts > 16 || s.bytes > 200000)
 			abort();
 	}
