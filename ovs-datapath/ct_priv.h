@@ -273,6 +273,11 @@ enum ct_verdict odp_ct_sctp_update(struct odp_ct *ct, struct ct_worker *w, struc
 	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms);
 /* Which of the words may stand in a connection of this protocol: for what comes from outside. */
 bool odp_ct_tcp_word_ok(uint32_t st);
+/*
+ * The word of a connection that went on after its state was written down: until a segment of each
+ * side was seen its windows are learned from what comes. Handshakes stay as they are.
+ */
+uint32_t odp_ct_tcp_loosen(uint32_t st);
 
 /*
  * Change the word of a state from `old` to `new`, count states, tell caches of a first reply.
@@ -330,5 +335,3 @@ void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_
 	struct odp_ct_info *out);
 /* Output fields of a packet of `c`, state apart. */
 void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
-/* Write the sum of a frame of an export. Pure. */
-void odp_ct_frame_seal(uint8_t *buf, size_t len);

@@ -34,6 +34,8 @@ enum { H_NONE, H_SYN, H_OPEN, H_FIN, H_DONE, HALVES };
 #define HALF_SHIFT(side) (8 + 4 * (side))
 #define SCALE_SHIFT(side) (16 + 4 * (side))
 #define HAS_SCALE(side) (0x01000000u << (side))
+#define LOOSE(side) (0x04000000u << (side)) // taken over: no segment of it was seen since
+#define LOOSE_ANY (LOOSE(0) | LOOSE(1))
 
 #define ALL_OPEN (ODP_CT_TCP_ESTABLISHED | H_OPEN << 8 | H_OPEN << 12)
 
@@ -100,6 +102,11 @@ bool odp_ct_tcp_word_ok(uint32_t st)
 	unsigned name = state_of[half(st, 0)][half(st, 1)];
 
 	return name != 0 && (CT_ST(st) == name || CT_ST(st) == ODP_CT_TCP_CLOSE);
+}
+
+uint32_t odp_ct_tcp_loosen(uint32_t st)
+{
+	return half(st, 0) >= H_OPEN && half(st, 1) >= H_OPEN ? st | LOOSE_ANY : st;
 }
 
 /* ---- headers ---- */
@@ -185,8 +192,10 @@ static uint32_t offer(const struct seg *s, uint32_t st, unsigned side)
 	return s->flags & SYN ? s->win : s->win << scale(st, side);
 }
 
-static bool in_window(const struct odp_conn *c, const struct seg *s, unsigned from)
+static bool in_window(const struct odp_conn *c, uint32_t st, const struct seg *s, unsigned from)
 {
+	if (st & LOOSE_ANY)
+		return true; // how far both have come is not known yet
 	const struct ct_peer *me = &c->tcp[from], *to = &c->tcp[!from];
 	uint32_t my_win = CT_GET(me->max_win), to_win = CT_GET(to->max_win);
 	uint32_t to_end = CT_GET(to->end);
@@ -209,12 +218,37 @@ static void raise(_Atomic uint32_t *a, uint32_t v)
 		CT_SET(*a, v);
 }
 
+/*
+ * A segment of a connection that was taken over, while not both sides have been seen since: what it
+ * says of both is where they stand. `to` has acknowledged no more than what comes now.
+ */
+static void windows_learn(struct odp_conn *c, uint32_t st, const struct seg *s, unsigned from)
+{
+	struct ct_peer *me = &c->tcp[from], *to = &c->tcp[!from];
+
+	if ((st & LOOSE_ANY) != LOOSE_ANY) {
+		raise(&me->end, s->end);
+		raise(&me->max_end, s->end);
+		raise(&me->ack, s->ack);
+		raise(&to->end, s->ack);
+		return;
+	}
+	CT_SET(me->end, s->end);
+	CT_SET(me->max_end, s->end + (0xffffu << scale(st, !from)));
+	CT_SET(me->ack, s->ack);
+	CT_SET(to->end, s->ack);
+	CT_SET(to->max_end, s->ack);
+	CT_SET(to->ack, s->seq);
+}
+
 /* Another packet of this direction may be with another worker: the loss of one step is made up. */
 static void windows_move(struct odp_conn *c, uint32_t st, const struct seg *s, unsigned from)
 {
 	struct ct_peer *me = &c->tcp[from], *to = &c->tcp[!from];
 	uint32_t win = offer(s, st, from);
 
+	if (st & LOOSE_ANY)
+		windows_learn(c, st, s, from);
 	if (CT_GET(me->max_win) == 0) {
 		CT_SET(me->end, s->end);
 		raise(&me->max_end, s->end);
@@ -234,9 +268,9 @@ bool odp_ct_tcp_fast(struct odp_ct *ct, struct odp_conn *c, uint32_t st, const s
 {
 	struct seg s;
 
-	if ((st & (0xffffu | CT_ST_REPLIED)) != (ALL_OPEN | CT_ST_REPLIED) || !seg_read(p, &s) ||
-		(s.flags & ~PSH) != ACK || CT_GET(c->tcp[dir].max_win) == 0 ||
-		!in_window(c, &s, dir))
+	if ((st & (0xffffu | LOOSE_ANY | CT_ST_REPLIED)) != (ALL_OPEN | CT_ST_REPLIED) ||
+		!seg_read(p, &s) || (s.flags & ~PSH) != ACK || CT_GET(c->tcp[dir].max_win) == 0 ||
+		!in_window(c, st, &s, dir))
 		return false;
 	windows_move(c, st, &s, dir);
 	ct_refresh(ct, c, ODP_CT_TCP_ESTABLISHED, now_ms);
@@ -317,7 +351,7 @@ static enum ct_verdict on_rst(
 		   (CT_GET(to->max_win) == 0 || s->seq != CT_GET(to->ack))) {
 		// Not where the peer stands: at what it acknowledged last or, if that
 		// acknowledgement is on its way, behind all that was let through to it.
-		return in_window(c, s, from) ? CT_IGNORED : CT_INVALID;
+		return in_window(c, st, s, from) ? CT_IGNORED : CT_INVALID;
 	}
 	*new = (st & ~0xffu) | ODP_CT_TCP_CLOSE;
 	return CT_OK;
@@ -375,7 +409,7 @@ static enum ct_verdict on_ack(const struct odp_ct *ct, const struct odp_conn *c,
 		return CT_INVALID;
 	if (other == H_SYN && !acks_syn(c, s, from))
 		return CT_INVALID;
-	if (!in_window(c, s, from) && !ct->tcp_liberal)
+	if (!in_window(c, st, s, from) && !ct->tcp_liberal)
 		return CT_INVALID;
 	if (other == H_SYN)
 		st = with_half(st, !from, H_OPEN);
@@ -383,7 +417,7 @@ static enum ct_verdict on_ack(const struct odp_ct *ct, const struct odp_conn *c,
 		st = with_half(st, !from, H_DONE);
 	if (s->flags & FIN && half(st, from) < H_FIN)
 		st = with_half(st, from, H_FIN);
-	*new = assured(named(st));
+	*new = assured(named(st & ~LOOSE(from)));
 	return CT_OK;
 }
 
@@ -412,7 +446,7 @@ enum ct_verdict odp_ct_tcp_update(struct odp_ct *ct, struct ct_worker *w, struct
 		if (s.flags & RST)
 			v = on_rst(c, in, &s, dir, &new);
 		else if (CT_ST(old) == ODP_CT_TCP_CLOSE)
-			return in_window(c, &s, dir) ? CT_IGNORED : CT_INVALID;
+			return in_window(c, old, &s, dir) ? CT_IGNORED : CT_INVALID;
 		else if (s.flags & SYN)
 			v = on_syn(c, in, p, &s, dir, &new);
 		else
@@ -424,7 +458,7 @@ enum ct_verdict odp_ct_tcp_update(struct odp_ct *ct, struct ct_worker *w, struct
 		if (new != old && !odp_ct_move(w, c, old, new))
 			continue;
 		if (!(s.flags & (RST | SYN)))
-			windows_move(c, new, &s, dir);
+			windows_move(c, new | (old & LOOSE_ANY), &s, dir);
 		ct_refresh(ct, c, CT_ST(new), now_ms);
 		return CT_OK;
 	}

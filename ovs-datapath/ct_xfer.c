@@ -14,17 +14,18 @@
 #include <netinet/in.h>
 
 #define MAGIC 0x4654434fu // "OCTF"
-#define VERSION 1u
+#define VERSION 2u
 #define F_LAST 1u
+#define F_STILL 2u // as the stamp says
 
 struct frame_hdr {
 	dpu_le32 magic;
 	dpu_le16 version, flags;
 	dpu_le32 seq, n;
 	dpu_le64 sum; // over the frame, with this field zero
-	dpu_le64 reserved;
+	dpu_le64 wall_ms; // of the stamp
 };
-static_assert(sizeof(struct frame_hdr) == 32, "header of a frame");
+static_assert(sizeof(struct frame_hdr) == ODP_CT_FRAME_HDR, "header of a frame");
 
 struct wire_key {
 	uint8_t src[16], dst[16];
@@ -53,6 +54,7 @@ static_assert(sizeof(struct record) == 216, "record of a connection");
 /* Position of an export: number of the frame, pass, place in the table. */
 #define AT(seq, pass, idx) ((uint64_t)(seq) << 33 | (uint64_t)(pass) << 32 | (idx))
 #define PASSES 2u
+#define STEP_PLACES 16384u // looked at for one frame, so that a call is short
 #define AT_END UINT64_MAX
 
 static uint64_t sum_words(uint64_t h, const uint8_t *p, size_t len)
@@ -156,10 +158,12 @@ static bool wanted(const struct odp_conn *c, unsigned pass, uint64_t now_ms)
 	       !(f & (CT_F_RELATED | CT_F_MAPPED)) == (pass == 0);
 }
 
-int odp_ct_export(struct odp_ct *ct, uint64_t *at, uint64_t now_ms, uint8_t *buf, size_t size)
+int odp_ct_export(struct odp_ct *ct, uint64_t *at, const struct odp_ct_stamp *stamp,
+	uint64_t now_ms, uint8_t *buf, size_t size)
 {
 	uint32_t idx = (uint32_t)*at, seq = (uint32_t)(*at >> 33);
 	unsigned pass = *at >> 32 & 1;
+	uint32_t left = STEP_PLACES;
 	size_t n = 0;
 
 	if (size < ODP_CT_FRAME_MAX)
@@ -168,7 +172,7 @@ int odp_ct_export(struct odp_ct *ct, uint64_t *at, uint64_t now_ms, uint8_t *buf
 		return 0;
 	(void)odp_ct_control_begin(ct);
 	for (; pass < PASSES; pass++, idx = 0) {
-		for (; idx < CT_GET(ct->n_fresh) && n < RECORDS; idx++) {
+		for (; idx < CT_GET(ct->n_fresh) && n < RECORDS && left; idx++, left--) {
 			struct record r;
 
 			if (!wanted(&ct->conns[idx], pass, now_ms))
@@ -178,14 +182,15 @@ int odp_ct_export(struct odp_ct *ct, uint64_t *at, uint64_t now_ms, uint8_t *buf
 				continue; // removed meanwhile
 			memcpy(buf + sizeof(struct frame_hdr) + n++ * sizeof(r), &r, sizeof(r));
 		}
-		if (n == RECORDS)
+		if (n == RECORDS || !left)
 			break;
 	}
 	odp_ct_control_end(ct);
 	size_t len = sizeof(struct frame_hdr) + n * sizeof(struct record);
 	struct frame_hdr h = { .magic = dpu_le32_put(MAGIC),
 		.version = dpu_le16_put(VERSION),
-		.flags = dpu_le16_put(pass == PASSES ? F_LAST : 0),
+		.flags = dpu_le16_put((pass == PASSES ? F_LAST : 0) | (stamp->still ? F_STILL : 0)),
+		.wall_ms = dpu_le64_put(stamp->wall_ms),
 		.seq = dpu_le32_put(seq),
 		.n = dpu_le32_put((uint32_t)n) };
 
@@ -331,15 +336,18 @@ static void record_get(const struct odp_ct *ct, const struct record *r, uint64_t
 	}
 }
 
-/* One checked record into the table; false: it is there already, or there is no room. */
-static bool take(struct odp_ct *ct, struct ct_worker *w, const struct record *r, uint64_t now_ms)
+/* One checked record into the table; false: it is there already, over, or there is no room. */
+static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_import *im,
+	const struct record *r, uint64_t now_ms)
 {
-	struct odp_conn *c = odp_ct_alloc(ct, w);
+	struct odp_conn *c = im->age_ms < dpu_le32_get(r->left_ms) ? odp_ct_alloc(ct, w) : NULL;
 	uint32_t flags;
 
 	if (!c)
 		return false;
-	record_get(ct, r, now_ms, c, &flags);
+	record_get(ct, r, now_ms - im->age_ms, c, &flags);
+	if (im->loose && c->key0.proto == IPPROTO_TCP && !(flags & (CT_F_EXPECT | CT_F_ANCHOR)))
+		CT_SET(c->st, odp_ct_tcp_loosen(CT_GET(c->st)));
 	if (odp_ct_insert(ct, c, ODP_CT_ORIG) < 0)
 		goto err_conn;
 	if (!(flags & CT_F_EXPECT) && odp_ct_insert(ct, c, ODP_CT_REPLY) < 0)
@@ -365,13 +373,12 @@ err_conn:
 	return false;
 }
 
-int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *buf, size_t len,
-	uint64_t now_ms)
+/* The frame of an import that is to come next; *n: its records. */
+static int frame_ok(const struct odp_ct_import *im, const uint8_t *buf, size_t len, uint32_t *n)
 {
 	static const dpu_le64 zero;
 	struct frame_hdr h;
 	struct record r;
-	int taken = 0;
 
 	if (len < sizeof(h))
 		return -EBADMSG;
@@ -380,31 +387,77 @@ int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *bu
 		return -EBADMSG;
 	if (dpu_le16_get(h.version) != VERSION)
 		return -EPROTONOSUPPORT;
-	uint32_t n = dpu_le32_get(h.n);
 	uint64_t sum = dpu_le64_get(h.sum);
 	size_t body = len - sizeof(h);
 
-	if (im->complete || dpu_le32_get(h.seq) != im->seq || dpu_le16_get(h.flags) & ~F_LAST ||
-		n > RECORDS || body != n * sizeof(r) || dpu_le64_get(h.reserved) != 0)
+	*n = dpu_le32_get(h.n);
+	if (im->complete || dpu_le32_get(h.seq) != im->seq ||
+		dpu_le16_get(h.flags) & ~(F_LAST | F_STILL) || *n > RECORDS ||
+		body != *n * sizeof(r))
 		return -EBADMSG;
 	h.sum = zero;
 	if (frame_sum(&h, buf + sizeof(h), body) != sum)
 		return -EBADMSG;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < *n; i++) {
 		memcpy(&r, buf + sizeof(h) + i * sizeof(r), sizeof(r));
 		if (!record_ok(&r))
 			return -EBADMSG;
 	}
+	return 0;
+}
+
+static void frame_done(struct odp_ct_import *im, const uint8_t *buf, uint64_t n)
+{
+	struct frame_hdr h;
+
+	memcpy(&h, buf, sizeof(h));
+	im->seq++;
+	im->n += n;
+	im->complete = dpu_le16_get(h.flags) & F_LAST;
+	im->stamp.wall_ms = dpu_le64_get(h.wall_ms);
+	im->stamp.still = dpu_le16_get(h.flags) & F_STILL;
+}
+
+int odp_ct_frame_len(const uint8_t hdr[ODP_CT_FRAME_HDR])
+{
+	struct frame_hdr h;
+
+	memcpy(&h, hdr, sizeof(h));
+	if (dpu_le32_get(h.magic) != MAGIC || dpu_le32_get(h.n) > RECORDS)
+		return -EBADMSG;
+	if (dpu_le16_get(h.version) != VERSION)
+		return -EPROTONOSUPPORT;
+	return (int)(sizeof(h) + dpu_le32_get(h.n) * sizeof(struct record));
+}
+
+int odp_ct_import_check(struct odp_ct_import *im, const uint8_t *buf, size_t len)
+{
+	uint32_t n;
+	int ret = frame_ok(im, buf, len, &n);
+
+	if (ret < 0)
+		return ret;
+	frame_done(im, buf, n);
+	return (int)n;
+}
+
+int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *buf, size_t len,
+	uint64_t now_ms)
+{
+	struct record r;
+	uint32_t n;
+	int ret = frame_ok(im, buf, len, &n), taken = 0;
+
+	if (ret < 0)
+		return ret;
 	struct ct_worker *w = odp_ct_control_begin(ct);
 
 	for (uint32_t i = 0; i < n; i++) {
-		memcpy(&r, buf + sizeof(h) + i * sizeof(r), sizeof(r));
-		taken += take(ct, w, &r, now_ms);
+		memcpy(&r, buf + sizeof(struct frame_hdr) + i * sizeof(r), sizeof(r));
+		taken += take(ct, w, im, &r, now_ms);
 	}
 	dpu_counter_add(&w->n.imported, (uint64_t)taken);
 	odp_ct_control_end(ct);
-	im->seq++;
-	im->n += (uint64_t)taken;
-	im->complete = dpu_le16_get(h.flags) & F_LAST;
+	frame_done(im, buf, (uint64_t)taken);
 	return taken;
 }

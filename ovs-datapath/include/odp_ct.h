@@ -407,22 +407,40 @@ unsigned odp_ct_flush_match(struct odp_ct *ct, const struct odp_ct_match *m, uin
 /* ---- hand-over: control thread ---- */
 
 #define ODP_CT_FRAME_MAX 65536u
+#define ODP_CT_FRAME_HDR 32u
+/* What a frame says of itself, for who takes it over. */
+struct odp_ct_stamp {
+	uint64_t wall_ms; // when it was written, by a clock that both have
+	bool still; // no packet came after it
+};
+
 /*
- * The table as frames of up to ODP_CT_FRAME_MAX bytes. Start with *at = 0; each call writes one
- * frame and gives its length; the last one has been written when it returns 0. -ENOSPC: `size` is
- * less than ODP_CT_FRAME_MAX.
+ * The table as frames of up to ODP_CT_FRAME_MAX bytes. Start with *at = 0; each call looks at some
+ * thousand places of the table, writes one frame, perhaps one without connections, and gives its
+ * length; the last one has been written when it returns 0. -ENOSPC: `size` is less than
+ * ODP_CT_FRAME_MAX.
  */
-int odp_ct_export(struct odp_ct *ct, uint64_t *at, uint64_t now_ms, uint8_t *buf, size_t size);
+int odp_ct_export(struct odp_ct *ct, uint64_t *at, const struct odp_ct_stamp *stamp,
+	uint64_t now_ms, uint8_t *buf, size_t size);
+/* Bytes of the frame that begins with these; -EBADMSG, -EPROTONOSUPPORT. Pure; any thread. */
+int odp_ct_frame_len(const uint8_t hdr[ODP_CT_FRAME_HDR]);
+/* Write the sum of a frame that was changed. Pure; any thread. */
+void odp_ct_frame_seal(uint8_t *buf, size_t len);
 
 struct odp_ct_import {
+	/* Set by the caller, for each frame. */
+	uint32_t age_ms; // time that passed since the frame was written: what is over is left out
+	bool loose; // connections went on since: TCP's windows are learned from what comes
+	/* Out. */
 	uint64_t n; // connections so far
 	uint32_t seq; // frames so far
 	bool complete; // the last frame was seen
+	struct odp_ct_stamp stamp; // of the last one seen
 };
 /*
- * Take one frame, all zero `im` before the first. A frame is taken as a whole or not at all, but
- * connections that are in the table already stay as they are, and those that no longer fit are
- * left out.
+ * Take one frame; the output fields of `im` are zero before the first. A frame is taken as a whole
+ * or not at all, but connections that are in the table already stay as they are, and those that no
+ * longer fit are left out.
  *
  * Returns the number taken, or
  *   -EBADMSG  cut, corrupt, out of order, or a connection that cannot be
@@ -430,3 +448,8 @@ struct odp_ct_import {
  */
 int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *buf, size_t len,
 	uint64_t now_ms);
+/*
+ * Would odp_ct_import() take this frame, the next one of `im`? The number of its connections, or as
+ * above. Pure; any thread.
+ */
+int odp_ct_import_check(struct odp_ct_import *im, const uint8_t *buf, size_t len);

@@ -84,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct odp_ct *ct;
 	static uint8_t frame[ODP_CT_FRAME_MAX];
 	struct odp_ct_conf conf = { .max_conns = 256, .n_workers = 1, .seed = { 1, 2 } };
+	const struct odp_ct_stamp stamp = { 0 };
 	struct odp_ct_stats s;
 	uint64_t seen = 0, at = 0;
 	uint32_t from = 0;
@@ -95,7 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	odp_ct_online(ct, 0);
 	if (data[0] & 1) {
 		for (unsigned honest = 0; honest < 2; honest++) {
-			struct odp_ct_import im = { 0 };
+			struct odp_ct_import im = { .age_ms = data[0] >> 2, .loose = data[0] & 2 };
+			struct odp_ct_import check = { 0 };
 			size_t len = size - 1 < sizeof(frame) ? size - 1 : sizeof(frame);
 			uint8_t *cut = malloc(len + 1);
 
@@ -104,7 +106,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			memcpy(cut, data + 1, len);
 			if (honest)
 				odp_ct_frame_seal(cut, len);
-			(void)odp_ct_import(ct, &im, cut, len, 1);
+			int ok = odp_ct_import_check(&check, cut, len);
+
+			if ((odp_ct_import(ct, &im, cut, len, 1) < 0) != (ok < 0))
+				abort();
+			if (len >= ODP_CT_FRAME_HDR)
+				(void)odp_ct_frame_len(cut);
 			free(cut);
 		}
 		packets(ct, data + 1, size - 1);
@@ -113,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	while (odp_ct_dump(ct, &from, 1000, 0, count, &seen))
 		;
-	while (odp_ct_export(ct, &at, 0, frame, sizeof(frame)) > 0)
+	while (odp_ct_export(ct, &at, &stamp, 0, frame, sizeof(frame)) > 0)
 		;
 	(void)odp_ct_flush(ct, ODP_CT_ALL_ZONES);
 	odp_ct_stats(ct, &s);

@@ -101,12 +101,13 @@ static void hammer(void **state)
 	for (unsigned i = 0; i < WORKERS; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, worker, (void *)(uintptr_t)i), 0);
 	for (unsigned n = 0; atomic_load(&running); n++) {
+		const struct odp_ct_stamp stamp = { .wall_ms = n };
 		uint64_t at = 0, seen = 0;
 		uint32_t from = 0;
 
 		while (odp_ct_dump(ct, &from, 50, n, count, &seen))
 			;
-		while (odp_ct_export(ct, &at, n, frame, sizeof(frame)) > 0)
+		while (odp_ct_export(ct, &at, &stamp, n, frame, sizeof(frame)) > 0)
 			;
 		odp_ct_stats(ct, &s);
 		if (n % 8 == 0)
