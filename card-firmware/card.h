@@ -56,6 +56,7 @@ struct card {
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned
 	struct card_metrics *metrics; // owned
+	struct card_ct_keep *ct_keep; // owned: ct_keep.c; NULL without a state directory
 	struct card_standby *standby; // owned; NULL: nobody supervises us
 	bool stopping;
 };

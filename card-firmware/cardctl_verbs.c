@@ -97,6 +97,8 @@ static const struct card_verb verbs[] = {
 	{ "ct", "timeout-reset", SENDS(ct_timeout_reset), KEY("policy") },
 	{ "ct", "timeout-list", SENDS(ct_timeout_list), KEY_OPT("policy"),
 		.columns = "STATE=state TIMEOUT_MS=timeout_ms DEFAULT_MS=default_ms" },
+	{ "ct", "export", SENDS(ct_export), KEY("path") },
+	{ "ct", "import", SENDS(ct_import), KEY("path") },
 
 	{ "worker", "list", SENDS(worker_list),
 		.columns = "WORKER=worker CPU=cpu BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "

@@ -208,7 +208,7 @@ int card_datapath_start(struct card *c)
 	return ret;
 }
 
-void card_datapath_stop(struct card *c)
+void card_datapath_pause(struct card *c)
 {
 	struct card_datapath *d = c->datapath;
 
@@ -217,6 +217,13 @@ void card_datapath_stop(struct card *c)
 
 		card_worker_call(card_worker_at(c->workers, d->n_polled), turn_del, &t->poller);
 	}
+}
+
+void card_datapath_stop(struct card *c)
+{
+	struct card_datapath *d = c->datapath;
+
+	card_datapath_pause(c);
 	if (d->tick)
 		event_free(d->tick);
 	if (d->fast_tick)

@@ -11,6 +11,10 @@ struct card_worker;
  * Create c->dp and have every worker poll it. Wants c->workers, c->pool and c->loop. 0 or -errno.
  */
 int card_datapath_start(struct card *c);
+/*
+ * Workers poll no more: no packet goes in or out. For the end of the card; there is no way back.
+ */
+void card_datapath_pause(struct card *c);
 /* All ports are gone. */
 void card_datapath_stop(struct card *c);
 

@@ -403,6 +403,22 @@ static const struct card_param ct_timeout_set[] = {
 		.help = "time without packets after which a connection is forgotten" },
 };
 static const struct card_param ct_policy[] = { P_POLICY(true, NULL, POLICY_TEXT) };
+static const struct card_param ct_export[] = {
+	{ .name = "path",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 2,
+		.max = 4095,
+		.help = "absolute path of the file, which must not be there yet" },
+};
+static const struct card_param ct_import[] = {
+	{ .name = "path",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 2,
+		.max = 4095,
+		.help = "absolute path of a file that only cardd's user or root can write to" },
+};
 static const struct card_param ct_timeout_list[] = { P_POLICY(false, "0", POLICY_TEXT) };
 
 /* ---- system ---- */
@@ -530,6 +546,10 @@ static const struct card_method methods[] = {
 		.help = "Give all timeouts of a policy their defaults again" },
 	ROW(ct_timeout_list), .key = "policy", PARAMS(ct_timeout_list),
 		.help = "List states and their timeouts in a policy" },
+	ROW(ct_export), .key = "path", PARAMS(ct_export),
+		.help = "Write all connections to a file, for ct_import of this card or another" },
+	ROW(ct_import), .key = "path", PARAMS(ct_import),
+		.help = "Take the connections of a file besides those that are there" },
 	ROW(rpc_get_methods), PARAMS(get_methods), .help = "List methods" },
 	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
 	ROW(stats_get), PARAMS(stats_get),

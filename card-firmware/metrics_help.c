@@ -93,6 +93,12 @@ static const struct help {
 		{ "conntrack", "connections", "Connections tracked", NULL },
 	{ "conntrack", "capacity", "Connections that the table has room for", NULL },
 	{ "conntrack", "memory_bytes", "Memory of the connection table", NULL },
+	{ "conntrack", "saves", "Files of connections written for the next start", NULL },
+	{ "conntrack", "save_failures", "Files of connections that could not be written", NULL },
+	{ "conntrack", "load_refused", "Files of connections refused at the start", NULL },
+	{ "conntrack", "saved_connections", "Connections in the last file", NULL },
+	{ "conntrack", "saved_bytes", "Bytes of the last file of connections", NULL },
+	{ "conntrack", "save_step_max_us", "Longest step of writing connections", NULL },
 	{ "conntrack_state", "connections", "Connections in the state", NULL },
 
 	{ "worker", "turns", "Rounds over all queues", NULL },

@@ -13,6 +13,7 @@
 #include <rte_mempool.h>
 
 #include "card.h"
+#include "ct_keep.h"
 #include "datapath.h"
 #include "dpu_log.h"
 #include "eal.h"
@@ -152,8 +153,10 @@ static const struct module {
 	// Above: what needs no name in the file system and no guest. A spare waits here.
 	{ "standby", card_standby_start, card_standby_stop },
 	{ "directories", dirs_start, NULL },
+	{ "connections", card_ct_keep_load, card_ct_keep_free },
 	{ "configuration", config_start, NULL },
 	{ "store", store_start, card_store_close },
+	{ "snapshots", card_ct_keep_start, card_ct_keep_stop },
 	{ "metrics", metrics_start, card_metrics_stop },
 	{ "rpc", card_rpc_start, card_rpc_stop },
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ct_keep.h"
 #include "dpu_clock.h"
 #include "odp_ct.h"
 #include "rpc_schema.h"
@@ -358,17 +359,25 @@ static json_t *states_json(const struct odp_ct_stats *s)
 json_t *card_ct_stats_json(struct card *c)
 {
 	struct odp_ct *ct = odp_conntrack(c->dp);
+	struct card_ct_keep_stats k;
 	struct odp_ct_stats s = { 0 };
 	json_t *o = json_object(), *now = json_object();
 
 	if (ct)
 		odp_ct_stats(ct, &s);
+	card_ct_keep_stats(c, &k);
 #define X(name, text) put(o, #name, s.name);
 	ODP_CT_COUNTERS(X)
 #undef X
+	put(o, "saves", k.saves);
+	put(o, "save_failures", k.save_failures);
+	put(o, "load_refused", k.load_refused);
 	put(now, "connections", s.conns);
 	put(now, "capacity", c->opt.ct_conns);
 	put(now, "memory_bytes", ct ? odp_ct_memory(ct) : 0);
+	put(now, "saved_connections", k.saved_connections);
+	put(now, "saved_bytes", k.saved_bytes);
+	put(now, "save_step_max_us", k.step_max_us);
 	json_object_set_new(o, "now", now);
 	json_object_set_new(o, "states", states_json(&s));
 	return o;

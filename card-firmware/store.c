@@ -184,6 +184,11 @@ void card_store_abort(struct card *c)
 	unlinkat(s->dir, STATE_NEW, 0);
 }
 
+int card_store_dir(const struct card *c)
+{
+	return c->store ? c->store->dir : -1;
+}
+
 const json_t *card_store_calls(const struct card *c)
 {
 	return c->store ? c->store->calls : NULL;

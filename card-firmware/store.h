@@ -21,6 +21,9 @@ int card_store_stage(
 int card_store_commit(struct card *c, const struct card_method *m, const json_t *params);
 void card_store_abort(struct card *c);
 
+/* The state directory, ours alone while the store is open; -1: no store. */
+int card_store_dir(const struct card *c);
+
 /* The calls kept, and those that failed when replayed with the reason; borrowed, NULL: no store. */
 const json_t *card_store_calls(const struct card *c);
 const json_t *card_store_degraded(const struct card *c);

@@ -13,7 +13,7 @@
 #include "dpu_alloc.h"
 #include "rpc_schema.h"
 
-static int check_trusted(const struct stat *st, struct card_error *e)
+static int check_trusted(const struct stat *st, uint64_t size_max, struct card_error *e)
 {
 	unsigned uid = (unsigned)st->st_uid, mode = st->st_mode & 07777;
 
@@ -28,8 +28,9 @@ static int check_trusted(const struct stat *st, struct card_error *e)
 		return card_fail(e, -EACCES,
 			"owner uid %u, mode %04o: must not be writable by group or others", uid,
 			mode);
-	if (st->st_size > CARD_STORE_BYTES_MAX)
-		return card_fail(e, -EFBIG, "larger than 16 MiB");
+	if ((uint64_t)st->st_size > size_max)
+		return card_fail(
+			e, -EFBIG, "larger than %llu MiB", (unsigned long long)(size_max >> 20));
 	return 0;
 }
 
@@ -99,24 +100,37 @@ static long read_whole(int fd, const struct stat *st, char **out, struct card_er
 	return len;
 }
 
-long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e)
+int card_file_open_trusted(
+	int dir_fd, const char *path, uint64_t size_max, struct stat *st, struct card_error *e)
 {
-	struct stat st;
-	long ret;
 	int fd = openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int ret;
 
 	if (fd < 0) {
 		ret = -errno;
-		return card_fail(e, (int)ret, "%s",
-			ret == -ELOOP ? "is a symbolic link" : strerror((int)-ret));
+		return card_fail(
+			e, ret, "%s", ret == -ELOOP ? "is a symbolic link" : strerror(-ret));
 	}
 	ret = keep_writers_out(fd, e);
-	if (!ret && fstat(fd, &st))
+	if (!ret && fstat(fd, st))
 		ret = card_fail(e, -errno, "%s", strerror(errno));
 	if (!ret)
-		ret = check_trusted(&st, e);
+		ret = check_trusted(st, size_max, e);
 	if (!ret)
-		ret = read_whole(fd, &st, out, e);
+		return fd;
+	close(fd);
+	return ret;
+}
+
+long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e)
+{
+	struct stat st;
+	int fd = card_file_open_trusted(dir_fd, path, CARD_STORE_BYTES_MAX, &st, e);
+	long ret;
+
+	if (fd < 0)
+		return fd;
+	ret = read_whole(fd, &st, out, e);
 	close(fd);
 	return ret;
 }

@@ -2,6 +2,9 @@
 /* Files of which every byte is trusted: state and configuration. Any thread. */
 #pragma once
 
+#include <stdint.h>
+#include <sys/stat.h>
+
 #include "card.h"
 
 /* The largest state or configuration file read. */
@@ -19,3 +22,11 @@
  * e->text says why, without the path: the caller knows it.
  */
 long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e);
+/*
+ * The first part of it: a file that is open for reading and passed the checks, of at most size_max
+ * bytes; close() it. Nobody can write to it until then, except where leases are not to be had: then
+ * who reads it in pieces must be content with a file that changes meanwhile. The descriptor, or as
+ * above.
+ */
+int card_file_open_trusted(
+	int dir_fd, const char *path, uint64_t size_max, struct stat *st, struct card_error *e);

@@ -57,6 +57,8 @@
 	X(ct_timeout_set)              \
 	X(ct_timeout_reset)            \
 	X(ct_timeout_list)             \
+	X(ct_export)                   \
+	X(ct_import)                   \
 	X(rpc_get_methods)             \
 	X(spdk_get_version)            \
 	X(stats_get)                   \
