@@ -436,13 +436,6 @@ int odp_edit_dec_ttl(struct rte_mbuf *m)
 
 /* ---- push and pop ---- */
 
-/* Offsets that an offload request counts from the start of the frame. */
-static void l2_grew(struct rte_mbuf *m, int by)
-{
-	if (m->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO))
-		m->l2_len = (uint64_t)(m->l2_len + by) & 0x7f;
-}
-
 /* Room for 4 bytes at `off`; NULL: no headroom. */
 static uint8_t *insert(struct rte_mbuf *m, uint32_t off)
 {
@@ -451,7 +444,7 @@ static uint8_t *insert(struct rte_mbuf *m, uint32_t off)
 	if (!p)
 		return NULL;
 	memmove(p, p + TAG_LEN, off);
-	l2_grew(m, TAG_LEN);
+	odp_edit_l2_grew(m, TAG_LEN);
 	return p;
 }
 
@@ -461,7 +454,7 @@ static void take_out(struct rte_mbuf *m, uint32_t off)
 
 	memmove(p + TAG_LEN, p, off);
 	rte_pktmbuf_adj(m, TAG_LEN);
-	l2_grew(m, -(int)TAG_LEN);
+	odp_edit_l2_grew(m, -(int)TAG_LEN);
 }
 
 int odp_edit_push_vlan(struct rte_mbuf *m, uint16_t tpid, uint16_t tci)
@@ -521,7 +514,7 @@ int odp_edit_push_eth(
 	memcpy(p, dst, 6);
 	memcpy(p + 6, src, 6);
 	odp_put16(p + 12, eth_type);
-	l2_grew(m, ETH_LEN);
+	odp_edit_l2_grew(m, ETH_LEN);
 	return 0;
 }
 
@@ -538,7 +531,7 @@ int odp_edit_pop_eth(struct rte_mbuf *m)
 	if (odp_edit_eth_type(m) < ODP_ETH_TYPE_MIN || is_tpid(odp_edit_eth_type(m)))
 		return -EBADMSG;
 	rte_pktmbuf_adj(m, ETH_LEN);
-	l2_grew(m, -(int)ETH_LEN);
+	odp_edit_l2_grew(m, -(int)ETH_LEN);
 	return 0;
 }
 

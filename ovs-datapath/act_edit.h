@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 
 #include "odp_act.h"
+#include "sw_offload.h"
 
 #define ODP_EDIT_ROOM 16u // bytes of headroom that an open packet has at least
 
@@ -33,6 +34,13 @@ struct odp_at {
 bool odp_edit_find(struct rte_mbuf *m, struct odp_at *at);
 /* Does the packet ask somebody later on to sum up this layer 4? */
 bool odp_edit_is_partial(const struct rte_mbuf *m, const struct odp_at *at);
+
+/* Offsets that an offload request counts from the start of the frame. */
+static inline void odp_edit_l2_grew(struct rte_mbuf *m, int by)
+{
+	if (m->ol_flags & (ODP_F_L4_CSUM | ODP_F_GSO))
+		m->l2_len = (uint64_t)(m->l2_len + by) & 0x7f;
+}
 
 /*
  * The edits return 0, or -EBADMSG when the packet is too short for it or not what the action takes

@@ -277,6 +277,12 @@ bool odp_ct_again(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p
 	return true;
 }
 
+void odp_ct_prefetch(struct odp_ct_ref ref)
+{
+	__builtin_prefetch(&ref.conn->gen, 1);
+	__builtin_prefetch(ref.conn->packets, 1);
+}
+
 void odp_ct_uncount(struct odp_ct_ref ref, unsigned dir, uint32_t bytes)
 {
 	CT_SET(ref.conn->packets[dir], CT_GET(ref.conn->packets[dir]) - 1);

@@ -340,15 +340,22 @@ static inline void odp_drop_one(struct odp_pw *pw, enum odp_drop why, struct rte
 	rte_pktmbuf_free(m);
 }
 
+/* idx: the flow's. */
+static inline void odp_flow_count(
+	struct odp_worker *w, uint32_t idx, uint64_t packets, uint64_t bytes)
+{
+	struct odp_flow_slot *s = atomic_load_explicit(
+		&w->flow_slots[idx / FLOW_CHUNK], memory_order_acquire);
+
+	s += idx % FLOW_CHUNK;
+	dpu_counter_add(&s->packets, packets);
+	dpu_counter_add(&s->bytes, bytes);
+}
+
 static inline void odp_flow_count_packets(
 	struct odp_worker *w, const struct odp_flow *f, uint64_t packets, uint64_t bytes)
 {
-	struct odp_flow_slot *s = atomic_load_explicit(
-		&w->flow_slots[f->idx / FLOW_CHUNK], memory_order_acquire);
-
-	s += f->idx % FLOW_CHUNK;
-	dpu_counter_add(&s->packets, packets);
-	dpu_counter_add(&s->bytes, bytes);
+	odp_flow_count(w, f->idx, packets, bytes);
 }
 
 /* A flow or its actions were changed: what was composed of them must look again. Control thread. */

@@ -2,104 +2,30 @@
 /* The fused path: entries are found, compared with what they were made from, and used. */
 #include "fused_priv.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
 #include <rte_prefetch.h>
 
 #include "act_edit.h"
-#include "dpu_alloc.h"
 #include "extract.h"
+#include "meter.h"
 #include "track.h"
 #include "tx.h"
 
-struct odp_fused *odp_fused_create(void)
-{
-	struct odp_fused *t = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, sizeof(*t));
-
-	if (!t)
-		return NULL;
-	t->bucket = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, FUSED_BUCKETS, sizeof(*t->bucket));
-	// Zeroed by the kernel when they are touched
-	t->mem = dpu_calloc(FUSED_BUCKETS * FUSED_WAYS + 1, sizeof(*t->entry));
-	if (t->bucket && t->mem) {
-		t->entry = RTE_PTR_ALIGN_CEIL(t->mem, RTE_CACHE_LINE_SIZE);
-		return t;
-	}
-	odp_fused_destroy(t);
-	return NULL;
-}
-
-void odp_fused_destroy(struct odp_fused *t)
-{
-	if (!t)
-		return;
-	free(t->bucket);
-	free(t->mem);
-	free(t);
-}
-
-/* ---- table ---- */
-
-static bool same_words(const uint64_t *a, const uint64_t *b)
-{
-	uint64_t diff = 0;
-
-	for (unsigned i = 0; i < FUSED_WORDS; i++)
-		diff |= a[i] ^ b[i];
-	return diff == 0;
-}
-
-struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint32_t hash)
-{
-	uint32_t at = hash % FUSED_BUCKETS;
-	const struct fused_bucket *b = &t->bucket[at];
-
-	for (unsigned i = 0; i < FUSED_WAYS; i++) {
-		struct fused_entry *e = &t->entry[at * FUSED_WAYS + i];
-
-		if (b->hash[i] == hash && same_words(e->key, w))
-			return e;
-	}
-	return NULL;
-}
-
-void odp_fused_put(struct odp_fused *t, const struct fused_entry *e, uint32_t hash)
-{
-	uint32_t at = hash % FUSED_BUCKETS;
-	struct fused_bucket *b = &t->bucket[at];
-	unsigned way = t->victim++ % FUSED_WAYS;
-
-	for (unsigned i = 0; i < FUSED_WAYS; i++)
-		if (!b->hash[i])
-			way = i;
-	t->n_entries += !b->hash[way];
-	b->hash[way] = hash;
-	t->entry[at * FUSED_WAYS + way] = *e;
-}
-
-void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e)
-{
-	size_t i = (size_t)(e - t->entry);
-
-	t->bucket[i / FUSED_WAYS].hash[i % FUSED_WAYS] = 0;
-	t->n_entries--;
-}
-
 /* ---- validity ---- */
 
-static bool parts_hold(const struct fused_entry *e)
+static bool parts_hold(const struct odp_view *v, const struct fused_entry *e)
 {
 	for (unsigned i = 0; i < e->n_steps; i++) {
-		const struct fused_step *s = &e->step[i];
+		struct odp_flow *f = &v->chunk[e->flow[i] / FLOW_CHUNK][e->flow[i] % FLOW_CHUNK];
 		const struct odp_acts *a;
 
 		// Acquire: pairs with whoever inserts a flow, or gives it another list
-		if (atomic_load_explicit(&s->flow->gen, memory_order_acquire) != s->gen)
+		if (atomic_load_explicit(&f->gen, memory_order_acquire) != e->gen[i])
 			return false;
-		a = atomic_load_explicit(&s->flow->acts, memory_order_acquire);
-		if (!a || a->serial != s->serial)
+		a = atomic_load_explicit(&f->acts, memory_order_acquire);
+		if (!a || a->serial != e->serial[i])
 			return false;
 	}
 	return true;
@@ -112,7 +38,7 @@ static inline bool holds(const struct odp_view *v, struct fused_entry *e, uint64
 		return false;
 	if (likely(e->epoch == epoch))
 		return true;
-	if (!parts_hold(e))
+	if (!parts_hold(v, e))
 		return false;
 	e->epoch = epoch;
 	return true;
@@ -121,10 +47,18 @@ static inline bool holds(const struct odp_view *v, struct fused_entry *e, uint64
 /* ---- packets ---- */
 
 #define PLAIN_MIN 42u // Ethernet, IPv4, UDP
+#define TAG_LEN 4u
 
-/* n bytes of a packet: TCP or UDP without tags, options or extension headers, and no fragment? */
+/*
+ * n bytes of a packet: TCP or UDP without options or extension headers, with one 802.1Q tag or
+ * none, and no fragment?
+ */
 static bool is_plain(const uint8_t *p, uint32_t n)
 {
+	if (n >= PLAIN_MIN + TAG_LEN && p[12] == 0x81 && p[13] == 0x00) {
+		p += TAG_LEN;
+		n -= TAG_LEN;
+	}
 	if (p[12] == 0x08 && p[13] == 0x00)
 		return p[14] == 0x45 && !((p[20] & 0x3f) | p[21]) &&
 		       (p[23] == IPPROTO_TCP || p[23] == IPPROTO_UDP);
@@ -132,12 +66,12 @@ static bool is_plain(const uint8_t *p, uint32_t n)
 	       (p[20] == IPPROTO_TCP || p[20] == IPPROTO_UDP);
 }
 
-/* The key of a packet that may have an entry, see is_plain(), masked by `any`. */
-static bool read_key(
+/* The words of a packet that may have an entry, see is_plain(), masked by `any`. */
+static bool read_words(
 	const struct rte_mbuf *m, uint32_t in_port, const struct odp_kw *any, struct odp_kw *k)
 {
-	uint32_t n = RTE_MIN(m->pkt_len, PLAIN_MIN + 20);
-	uint8_t copy[PLAIN_MIN + 20];
+	uint32_t n = RTE_MIN(m->pkt_len, PLAIN_MIN + 20 + TAG_LEN);
+	uint8_t copy[PLAIN_MIN + 20 + TAG_LEN];
 	struct odp_key key;
 	const uint8_t *p;
 
@@ -151,7 +85,7 @@ static bool read_key(
 	memset(&key, 0, sizeof(key));
 	if (odp_extract_mbuf(m, in_port, 0, FUSED_MAP, &key) < 0)
 		return false;
-	*k = odp_kw(&key);
+	memcpy(k, &key, FUSED_WORDS * sizeof(k->w[0]));
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
 		k->w[i] &= any->w[i];
 	return true;
@@ -167,14 +101,14 @@ static inline bool in_one_piece(const struct rte_mbuf *m)
 static inline const uint8_t *fill(
 	const struct rte_mbuf *m, const struct fused_entry *e, struct odp_ct_pkt *p)
 {
-	const uint8_t *l3 = rte_pktmbuf_mtod_offset(m, const uint8_t *, 14);
-	unsigned l3_len = e->v6 ? 40 : 20;
+	const uint8_t *l3 = rte_pktmbuf_mtod_offset(m, const uint8_t *, e->l3);
+	unsigned l3_len = e->l3_len;
 
-	p->key.proto = e->proto;
+	p->key.proto = e->flags & FUSED_F_UDP ? IPPROTO_UDP : IPPROTO_TCP;
 	p->l4 = l3 + l3_len;
-	p->l4_total = e->v6 ? (unsigned)l3[4] << 8 | l3[5]
-			    : ((unsigned)l3[2] << 8 | l3[3]) - l3_len;
-	p->l4_len = (uint16_t)RTE_MIN(m->data_len - 14 - l3_len, p->l4_total);
+	p->l4_total = e->flags & FUSED_F_V6 ? (unsigned)l3[4] << 8 | l3[5]
+					    : ((unsigned)l3[2] << 8 | l3[3]) - l3_len;
+	p->l4_len = (uint16_t)RTE_MIN(m->data_len - e->l3 - l3_len, p->l4_total);
 	p->bytes = m->pkt_len;
 	p->flags = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD
 			   ? ODP_CT_BAD_CSUM
@@ -183,125 +117,155 @@ static inline const uint8_t *fill(
 }
 
 /* False: nothing was done to the packet or to what was counted. */
-static inline bool pass_cts(
-	struct odp_worker *w, const struct fused_entry *e, const struct odp_ct_pkt *p)
+static inline bool pass_cts(struct odp_worker *w, const struct fused_entry *e,
+	const struct rte_mbuf *m, struct odp_ct_pkt *p)
 {
 	uint64_t now_ms = odp_track_now_ms(w);
 
 	for (unsigned i = 0; i < e->n_cts; i++) {
-		if (odp_ct_again(w->dp->ct, w->idx, p, e->ct[i].ref, e->ct[i].dir, now_ms))
+		if (unlikely(e->flags & FUSED_F_GROWS))
+			p->bytes = m->pkt_len + (uint32_t)e->ct_grows[i];
+		if (odp_ct_again(w->dp->ct, w->idx, p, e->ct[i], e->dirs >> i & 1, now_ms))
 			continue;
 		while (i-- > 0) // they will see it once more
-			odp_ct_uncount(e->ct[i].ref, e->ct[i].dir, p->bytes);
+			odp_ct_uncount(
+				e->ct[i], e->dirs >> i & 1, m->pkt_len + (uint32_t)e->ct_grows[i]);
 		return false;
 	}
 	return true;
 }
 
-static int translate(struct rte_mbuf *m, const struct odp_ct_nat *nat)
+/* Can the packet go by the entry, and did its connections see it? */
+static inline bool pass(struct odp_worker *w, const struct fused_entry *e, const struct rte_mbuf *m)
 {
-	struct odp_ct_pkt p = { .nat = *nat };
-	struct odp_at at;
+	struct odp_ct_pkt p;
 
-	if (!odp_edit_find(m, &at) || at.l4 == 0 || at.l4 > at.n)
-		return -EBADMSG;
-	p.key.l3 = at.eth_type == 0x0800 ? 4 : 6;
-	p.key.proto = at.proto;
-	p.l4 = at.p + at.l4;
-	p.l4_len = (uint16_t)(RTE_MIN(at.n, at.end) - at.l4);
-	return odp_ct_nat_apply(&p, at.p + at.l3, at.l4 - at.l3, at.p + at.l4, p.l4_len,
-		odp_edit_is_partial(m, &at));
+	if (unlikely(!in_one_piece(m)))
+		return false;
+	const uint8_t *l3 = fill(m, e, &p);
+
+	if (unlikely(p.l4_len < e->l4_min || l3[e->flags & FUSED_F_V6 ? 7 : 8] <= e->rw.n_dec))
+		return false;
+	if (e->flags & FUSED_F_EDITS &&
+		!odp_rewrite_can(&e->rw, m, p.l4, e->flags & FUSED_F_UDP, e->flags & FUSED_F_V6))
+		return false;
+	return pass_cts(w, e, m, &p);
 }
 
-/* NULL: dropped, and counted. */
-static __rte_noinline struct rte_mbuf *edit(struct odp_worker *w, const struct fused_entry *e,
-	const struct odp_from *from, struct rte_mbuf *m)
+/* Returns how many are left. */
+static __rte_noinline unsigned edit(struct odp_worker *w, const struct fused_entry *e,
+	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
 {
-	m = odp_edit_open(m, w->dp->conf.pool);
-	if (!m) {
-		dpu_counter_add(&from->in->drops[ODP_DROP_NO_MBUF], 1);
-		return NULL;
-	}
-	for (unsigned i = 0; i < e->n_ops; i++) {
-		const struct fused_op *op = &e->op[i];
+	unsigned kept = 0;
 
-		int ret = op->act ? odp_edit_act(m, op->act, 0) : translate(m, &e->nat[op->nat]);
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = odp_edit_open(pkts[i], w->dp->conf.pool);
 
-		if (unlikely(ret != 0)) {
-			odp_drop_one(from->in, ODP_DROP_MALFORMED, m);
-			return NULL;
+		if (unlikely(!m)) {
+			dpu_counter_add(&from->in->drops[ODP_DROP_NO_MBUF], 1);
+			continue;
 		}
+		odp_rewrite_apply(&e->rw, m, e->l3, e->flags & FUSED_F_UDP, e->flags & FUSED_F_V6);
+		pkts[kept++] = m;
 	}
-	return m;
+	return kept;
+}
+
+static void count_steps(struct odp_worker *w, const struct fused_entry *e, unsigned first,
+	unsigned end, unsigned n, uint64_t bytes)
+{
+	for (unsigned i = first; i < end; i++)
+		odp_flow_count(w, e->flow[i], n, bytes + (uint64_t)((int64_t)e->step_grows[i] * n));
+}
+
+/* Meters, and the flows behind each see what it lets pass. Returns how many are left. */
+static __rte_noinline unsigned meters(struct odp_worker *w, const struct fused_entry *e,
+	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t bytes)
+{
+	unsigned first = 0;
+
+	for (unsigned k = 0; k < e->n_meters; k++) {
+		unsigned end = e->meter_step[k] + 1u, kept = 0;
+
+		count_steps(w, e, first, end, n, bytes);
+		first = end;
+		uint32_t over = n ? odp_meter_run(w, e->meter[k], pkts, n) : 0;
+
+		for (unsigned i = 0; i < n; i++) {
+			if (over & 1u << i) {
+				bytes -= pkts[i]->pkt_len;
+				odp_drop_one(from->in, ODP_DROP_METER, pkts[i]);
+			} else {
+				pkts[kept++] = pkts[i];
+			}
+		}
+		n = kept;
+	}
+	count_steps(w, e, first, e->n_steps, n, bytes);
+	return n;
 }
 
 /* Packets of one entry, one behind the other. Returns how many were taken: the first ones. */
 static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused_entry *e,
-	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
+	uint32_t hash, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n,
+	uint64_t *bytes)
 {
-	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire), sum = 0;
+	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire);
 	struct odp_sums sums = { 0 };
 	struct rte_mbuf *out[ODP_BURST];
+	unsigned took = 0, left;
 	struct odp_pw *to;
-	unsigned took = 0;
 
 	to = odp_pw(w, e->out);
 	if (unlikely(!holds(v, e, epoch) || !to || !(odp_caps(to->port) & CAPS_UP))) {
-		odp_fused_kill(w->fused, e);
+		odp_fused_kill(w->fused, e, hash);
 		return 0;
 	}
-	for (; took < n; took++) {
-		struct rte_mbuf *m = pkts[took];
-		struct odp_ct_pkt p;
-
-		if (unlikely(!in_one_piece(m)))
-			break;
-		const uint8_t *l3 = fill(m, e, &p);
-
-		if (unlikely(l3[e->v6 ? 7 : 8] <= e->n_dec_ttl || !pass_cts(w, e, &p)))
-			break;
-		sum += m->pkt_len;
-		if (e->n_ops)
-			m = edit(w, e, from, m);
-		if (!m)
-			continue;
-		out[sums.n] = m;
-		odp_sums_add(&sums, m);
+	for (; took < n && likely(pass(w, e, pkts[took])); took++) {
+		odp_sums_add(&sums, pkts[took]);
+		out[took] = pkts[took];
 	}
 	if (took == 0)
 		return 0;
-	for (unsigned i = 0; i < e->n_steps; i++)
-		odp_flow_count_packets(w, e->step[i].flow, took, sum);
-	*bytes += sum;
-	if (sums.n)
+	*bytes += sums.bytes;
+	if (likely(e->n_meters == 0)) {
+		count_steps(w, e, 0, e->n_steps, took, sums.bytes);
+		left = took;
+	} else {
+		left = meters(w, e, from, out, took, sums.bytes);
+	}
+	if (e->flags & FUSED_F_EDITS)
+		left = edit(w, e, from, out, left);
+	if (e->flags & FUSED_F_EDITS || left < took) {
+		sums = (struct odp_sums){ 0 };
+		for (unsigned i = 0; i < left; i++)
+			odp_sums_add(&sums, out[i]);
+	}
+	if (left > 0)
 		odp_out_all(w, to, from->rxq, out, &sums);
 	return took;
 }
 
-/* What tells packets apart under this view. Keys made under another mask are forgotten. */
+/* What tells packets apart under this view. */
 static void look_anew(struct odp_fused *t, const struct odp_view *v)
 {
 	struct odp_key any;
-	struct odp_kw kw;
 
 	memcpy(&any, &v->any, sizeof(any));
 	any.in_port = UINT32_MAX;
 	any.recirc_id = UINT32_MAX;
 	memset(any.eth_dst, 0xff, sizeof(any.eth_dst));
 	memset(any.eth_src, 0xff, sizeof(any.eth_src));
+	memset(&any.vlan_tci, 0xff, sizeof(any.vlan_tci));
 	memset(&any.eth_type, 0xff, sizeof(any.eth_type));
 	any.ip_proto = 0xff;
 	any.ip_frag = 0xff;
 	memset(any.l3_bytes, 0xff, sizeof(any.l3_bytes));
 	memset(&any.tp_src, 0xff, sizeof(any.tp_src));
 	memset(&any.tp_dst, 0xff, sizeof(any.tp_dst));
-	kw = odp_kw(&any);
+	// Entries of another generation do not hold, whatever their keys were masked by
+	t->any = odp_kw(&any);
 	t->view_gen = v->gen;
-	if (!memcmp(&kw, &t->any, sizeof(kw)))
-		return;
-	t->any = kw;
-	memset(t->bucket, 0, FUSED_BUCKETS * sizeof(*t->bucket));
-	t->n_entries = 0;
 }
 
 void odp_fused_view(struct odp_fused *t, const struct odp_view *v)
@@ -311,12 +275,12 @@ void odp_fused_view(struct odp_fused *t, const struct odp_view *v)
 }
 
 /* What packets of one connection have in common, whatever flows look at besides. */
-static inline uint64_t conn_of(const struct odp_kw *k)
+static inline uint64_t conn_of(const struct fused_key *k)
 {
 	uint32_t ports;
 
-	memcpy(&ports, &k->w[ODP_KEY_L4_WORD], sizeof(ports));
-	return odp_mix(k->w[4] ^ k->w[6] ^ ports, k->w[5] ^ k->w[7] ^ 0x9e3779b97f4a7c15);
+	memcpy(&ports, &k->w[5], sizeof(ports));
+	return odp_mix(k->w[4] ^ k->more[1] ^ ports, k->more[0] ^ k->more[2] ^ 0x9e3779b97f4a7c15);
 }
 
 static bool is_among(const uint64_t *conns, unsigned n, uint64_t conn)
@@ -328,12 +292,58 @@ static bool is_among(const uint64_t *conns, unsigned n, uint64_t conn)
 	return found;
 }
 
+/* Keys of all packets. A hash of 0: it goes the whole way. */
+static inline void read_keys(struct odp_fused *t, const struct odp_seed *seed, uint32_t in_port,
+	struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
+{
+	for (unsigned i = 0; i < n; i++) {
+		hash[i] = 0;
+		if (!read_words(pkts[i], in_port, &t->any, &t->kw))
+			continue;
+		fused_key_of(t->kw.w, &t->key[i]);
+		hash[i] = fused_hash(seed, &t->key[i]);
+		rte_prefetch0(&t->bucket[hash[i] & (t->n_buckets - 1)]);
+	}
+}
+
+/*
+ * What packets need comes from memory while others of the burst are at the same point: buckets,
+ * then entries, then connections.
+ */
+static inline void find_entries(
+	struct odp_fused *t, unsigned n, const uint32_t *hash, struct fused_entry **entry)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (i > 0 && hash[i] == hash[i - 1]) {
+			entry[i] = entry[i - 1];
+			continue;
+		}
+		entry[i] = odp_fused_guess(t, hash[i]);
+		if (entry[i]) {
+			rte_prefetch0(entry[i]->key);
+			rte_prefetch0(&entry[i]->n_steps);
+		}
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (!entry[i])
+			continue;
+		if (unlikely(!fused_same(entry[i], &t->key[i])))
+			entry[i] = odp_fused_find(t, &t->key[i], hash[i]);
+		if (!entry[i] || (i > 0 && entry[i] == entry[i - 1]))
+			continue;
+		for (unsigned c = 0; c < entry[i]->n_cts; c++)
+			odp_ct_prefetch(entry[i]->ct[c]);
+		if (entry[i]->flags & FUSED_F_EDITS)
+			rte_prefetch0(&entry[i]->rw.ip);
+	}
+}
+
 unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
 {
 	struct fused_entry *entry[ODP_BURST];
 	struct odp_fused *t = w->fused;
-	uint32_t in_port = from->in->port->no, hash[ODP_BURST];
+	uint32_t hash[ODP_BURST];
 	uint64_t slow[ODP_BURST];
 	unsigned left = 0, n_slow = 0;
 
@@ -341,35 +351,34 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 	odp_fused_view(t, v);
 	if (t->n_entries == 0)
 		return n;
-	for (unsigned i = 0; i < n; i++) {
-		hash[i] = 0;
-		if (!read_key(pkts[i], in_port, &t->any, &t->kw[i]))
-			continue;
-		hash[i] = fused_hash(&v->seed, t->kw[i].w);
-		rte_prefetch0(&t->bucket[hash[i] % FUSED_BUCKETS]);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		entry[i] = hash[i] ? odp_fused_find(t, t->kw[i].w, hash[i]) : NULL;
-		if (entry[i])
-			rte_prefetch0(entry[i]->step);
-	}
+	read_keys(t, &v->seed, from->in->port->no, pkts, n, hash);
+	find_entries(t, n, hash, entry);
 	for (unsigned i = 0, end; i < n; i = end) {
-		uint64_t conn = hash[i] ? conn_of(&t->kw[i]) : 0;
 		unsigned took = 0;
 
 		for (end = i + 1;
 			end < n && hash[i] && hash[end] == hash[i] && entry[end] == entry[i];)
 			end++;
 		// None is to overtake one of its connection that goes the whole way
-		if (entry[i] && !is_among(slow, n_slow, conn))
-			took = use(w, v, entry[i], from, &pkts[i], end - i, bytes);
-		dpu_counter_add(&w->fused_hits, took);
+		if (entry[i] &&
+			(likely(n_slow == 0) || !is_among(slow, n_slow, conn_of(&t->key[i]))))
+			took = use(w, v, entry[i], hash[i], from, &pkts[i], end - i, bytes);
 		if (i + took < end && hash[i])
-			slow[n_slow++] = conn;
+			slow[n_slow++] = conn_of(&t->key[i]);
 		for (i += took; i < end; i++)
 			pkts[left++] = pkts[i];
 	}
+	dpu_counter_add(&w->fused_hits, n - left);
 	return left;
+}
+
+/* The tag's type: it is the only word behind layer 4 that packets of an entry may have. */
+static uint16_t tpid_of(const struct odp_kw *kw)
+{
+	struct odp_key key;
+
+	memcpy(&key, kw, FUSED_WORDS * sizeof(kw->w[0]));
+	return dpu_be16_get(key.vlan_tci) ? 0x8100 : 0;
 }
 
 void odp_fused_note(
@@ -378,19 +387,20 @@ void odp_fused_note(
 	static const struct odp_kw all = { .w = { [0 ... ODP_KEY_WORDS - 1] = UINT64_MAX } };
 	struct odp_fused *t = w->fused;
 	struct fused_note *n = &t->note[t->n_notes];
-	uint64_t key[FUSED_WORDS];
 	struct fused_vain *vain;
-	struct odp_kw kw;
+	struct fused_key key;
+	uint64_t masked[FUSED_WORDS];
 
 	if (t->n_notes == FUSED_NOTES)
 		return;
-	memset(&kw, 0, sizeof(kw));
-	if (!read_key(m, in_port, &all, &kw))
+	if (!read_words(m, in_port, &all, &t->kw))
 		return;
-	memcpy(n->w, kw.w, sizeof(n->w));
+	memcpy(n->w, t->kw.w, sizeof(n->w));
+	n->vlan_tpid = tpid_of(&t->kw);
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
-		key[i] = n->w[i] & t->any.w[i];
-	n->hash = fused_hash(&v->seed, key);
+		masked[i] = n->w[i] & t->any.w[i];
+	fused_key_of(masked, &key);
+	n->hash = fused_hash(&v->seed, &key);
 	vain = &t->vain[n->hash % FUSED_VAIN];
 	if (vain->hash == n->hash && vain->left > 0)
 		vain->left--;

@@ -6,8 +6,8 @@
  * A pipeline with connection tracking looks a packet up two or three times, each time with other
  * metadata, and reads its headers anew in between. For an established connection all of that
  * comes out the same for every packet. So what it came to is kept, for each direction by itself:
- * the flows that were hit, the connections that saw the packet, the edits in their order, the
- * output.
+ * the flows that were hit, the connections that saw the packet, the meters, all edits as one
+ * rewrite, the output.
  *
  * It holds exactly as long as everything it was composed from: an entry names its flows with their
  * generations and the serials of their action lists, its connections with their generations, and
@@ -15,15 +15,19 @@
  * are compared before the entry is used again; connections are asked on every packet, since every
  * packet may change them. What does not fit goes the whole way, as if there were no entry.
  *
- * One table for each worker, which alone touches it. Design: docs/adr/0014-fused-path.md.
+ * One table for each worker, which alone touches it; memory for more entries is made ready by the
+ * control thread. Design: docs/adr/0014-fused-path.md.
  */
 #pragma once
 
 #include "worker.h"
 
-/* NULL: out of memory. */
-struct odp_fused *odp_fused_create(void);
+/* A table for about so many connections. NULL: out of memory. */
+struct odp_fused *odp_fused_create(uint32_t n_conns);
 void odp_fused_destroy(struct odp_fused *t);
+/* About once a second: touch memory for more entries, so that no worker waits for a page. Control
+ * thread. */
+void odp_fused_tick(struct odp_fused *t);
 
 /*
  * Forward those of n <= ODP_BURST packets, just received, that there are entries for. Returns how

@@ -5,59 +5,66 @@
 #include "action.h"
 #include "fused.h"
 #include "odp_ct.h"
+#include "rewrite.h"
 
 #define FUSED_WORDS (ODP_KEY_L4_WORD + 1) // of a key: addresses, protocol, ports
 #define FUSED_MAP ((1ull << FUSED_WORDS) - 1)
 #define FUSED_STEPS 6u
 #define FUSED_CTS 3u
-#define FUSED_OPS 8u
-#define FUSED_NATS 2u
+#define FUSED_METERS 2u
 
-/* One lookup of the way: the flow that was hit. */
-struct fused_step {
-	struct odp_flow *flow; // lives as long as the datapath; `gen` tells whether it is the same
-	uint64_t serial; // of its action list
-	uint32_t gen;
+/* Words 0 to 4 and 8; of IPv6 addresses there are three more. */
+struct fused_key {
+	uint64_t w[6];
+	uint64_t more[3];
 };
 
-struct fused_ct {
-	struct odp_ct_ref ref;
-	uint8_t dir;
-};
+#define FUSED_F_V6 1u
+#define FUSED_F_UDP 2u
+#define FUSED_F_EDITS 4u
+#define FUSED_F_GROWS 8u // flows or connections see another length than what came in
 
-/* Actions of a flow's list are not copied: they are there while the list is. */
-struct fused_op {
-	const struct odp_act *act; // NULL: translation
-	unsigned nat; // which
-};
-
+/* Cache lines in the order in which packets need them; the fourth and fifth seldom. */
 struct fused_entry {
-	uint64_t key[FUSED_WORDS]; // masked by odp_fused.any
+	uint64_t key[6]; // masked by odp_fused.any
 	uint64_t epoch; // odp.epoch when everything was compared last
 	uint32_t view_gen;
-	uint32_t out; // port
-	uint8_t n_steps, n_cts, n_ops, n_nats;
-	uint8_t n_dec_ttl;
-	uint8_t proto;
-	bool v6;
-	struct fused_step step[FUSED_STEPS];
-	struct fused_ct ct[FUSED_CTS];
-	struct fused_op op[FUSED_OPS];
-	struct odp_ct_nat nat[FUSED_NATS];
-} __rte_cache_aligned;
+	uint32_t out; // port; of a free entry, the next one
 
-#define FUSED_BUCKETS 32768u
+	uint8_t n_steps, n_cts, n_meters;
+	uint8_t flags;
+	uint8_t dirs; // bit i: of ct[i]
+	uint8_t l3; // offset of the network header
+	uint8_t l3_len, l4_min;
+	uint32_t flow[FUSED_STEPS]; // numbers of the flows that were hit
+	struct odp_ct_ref ct[FUSED_CTS];
+	struct odp_rewrite rw;
+
+	uint64_t more[3]; // of the key
+	uint64_t serial[FUSED_STEPS]; // of the flows' action lists
+	uint32_t gen[FUSED_STEPS]; // of the flows
+	uint32_t meter[FUSED_METERS];
+	uint8_t meter_step[FUSED_METERS]; // of the flow that has it
+	int8_t step_grows[FUSED_STEPS], ct_grows[FUSED_CTS]; // bytes more than what came in
+} __rte_cache_aligned;
+static_assert(offsetof(struct fused_entry, n_steps) == RTE_CACHE_LINE_SIZE, "the key is a line");
+static_assert(
+	offsetof(struct fused_entry, ct) + 2 * sizeof(struct odp_ct_ref) == 2 * RTE_CACHE_LINE_SIZE,
+	"two connections are in the second line");
+
 #define FUSED_WAYS 8u
 #define FUSED_NOTES 8u // in one turn
+#define FUSED_NONE UINT32_MAX
 
-/* Hashes of the entries at bucket * FUSED_WAYS and behind; 0: none. */
 struct fused_bucket {
-	uint32_t hash[FUSED_WAYS];
-};
+	uint32_t hash[FUSED_WAYS]; // 0: empty
+	uint32_t idx[FUSED_WAYS]; // of the entry
+} __rte_cache_aligned;
 
 struct fused_note {
 	uint32_t hash; // of the masked key
 	uint64_t w[FUSED_WORDS]; // of the packet, not masked
+	uint16_t vlan_tpid; // 0: no tag
 };
 
 /* A key for which no entry could be made: it is tried again, but less and less often. */
@@ -70,30 +77,71 @@ struct fused_vain {
 #define FUSED_VAIN_MAX 10u // it is tried once in 2^that at least
 
 struct odp_fused {
+	/* Fixed. */
 	struct fused_bucket *bucket; // owned
 	struct fused_entry *entry; // in mem
-	void *mem; // owned; pages that nobody wrote to are not there
+	void *mem; // owned
+	uint32_t n_buckets, size; // size: of entries
+
+	/* Only the worker. */
 	struct odp_kw any; // what tells packets apart: addresses and ports, and what flows look at
 	uint32_t view_gen; // of `any`
-	unsigned n_entries;
+	uint32_t n_entries;
+	uint32_t free; // first of those that were used once; FUSED_NONE
 	uint32_t victim; // way that makes room next
 	unsigned n_notes;
 	struct fused_note note[FUSED_NOTES];
 	struct fused_vain vain[FUSED_VAIN]; // by hash
-	struct odp_kw kw[ODP_BURST];
+	struct odp_kw kw; // scratch; words behind layer 4 are zero
+	struct fused_key key[ODP_BURST];
+
+	/* Written by the worker, read by control; and the other way round. */
+	_Atomic uint32_t n_used; // entries that were ever used: the first ones
+	_Atomic uint32_t n_ready; // entries whose memory is there
 };
 
-static inline uint32_t fused_hash(const struct odp_seed *seed, const uint64_t *w)
+static inline void fused_key_of(const uint64_t *w, struct fused_key *k)
 {
-	uint32_t h = odp_words_hash(seed, w, FUSED_WORDS);
+	memcpy(k->w, w, 5 * sizeof(*w));
+	k->w[5] = w[ODP_KEY_L4_WORD];
+	memcpy(k->more, w + 5, sizeof(k->more));
+}
 
+static inline uint32_t fused_hash(const struct odp_seed *seed, const struct fused_key *k)
+{
+	uint32_t h = odp_words_hash(seed, k->w, 6);
+
+	if (unlikely((k->more[0] | k->more[1] | k->more[2]) != 0))
+		h ^= odp_words_hash(seed, k->more, 3);
 	return h ? h : 1;
+}
+
+static inline bool fused_same(const struct fused_entry *e, const struct fused_key *k)
+{
+	uint64_t diff = 0;
+
+	for (unsigned i = 0; i < 6; i++)
+		diff |= e->key[i] ^ k->w[i];
+	for (unsigned i = 0; unlikely(e->flags & FUSED_F_V6) && i < 3; i++)
+		diff |= e->more[i] ^ k->more[i];
+	return diff == 0;
+}
+
+/* The first entry of that hash, nearly always the one. */
+static inline struct fused_entry *odp_fused_guess(const struct odp_fused *t, uint32_t hash)
+{
+	const struct fused_bucket *b = &t->bucket[hash & (t->n_buckets - 1)];
+
+	for (unsigned i = 0; i < FUSED_WAYS; i++)
+		if (b->hash[i] == hash && hash)
+			return &t->entry[b->idx[i]];
+	return NULL;
 }
 
 /* Make keys as this view wants them. */
 void odp_fused_view(struct odp_fused *t, const struct odp_view *v);
 /* The entry of a masked key; NULL: none. */
-struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint32_t hash);
+struct fused_entry *odp_fused_find(struct odp_fused *t, const struct fused_key *k, uint32_t hash);
 /* Keep an entry, whose key has none. Another one may have to go. */
 void odp_fused_put(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);
-void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e);
+void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);

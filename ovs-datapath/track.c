@@ -26,7 +26,7 @@ int odp_track_init(struct odp *dp)
 	ret = odp_ct_create(&conf, &dp->ct);
 	// Workers look at `fused` once they have tracked: the flow that makes them has come then
 	for (unsigned i = 0; !ret && !dp->conf.step_by_step && i < dp->conf.n_workers; i++) {
-		dp->worker[i]->fused = odp_fused_create();
+		dp->worker[i]->fused = odp_fused_create(conf.max_conns);
 		if (!dp->worker[i]->fused)
 			dpu_warn("datapath: no memory for the fused path", "worker=%u", i);
 	}
@@ -87,5 +87,8 @@ void odp_track_tick(struct odp *dp)
 	(void)odp_ct_sweep(dp->ct, w->idx, SWEEP_TICK, odp_track_now_ms(w));
 	if (w->holds)
 		odp_hold_turn(w);
+	for (unsigned i = 0; i < dp->conf.n_workers; i++)
+		if (dp->worker[i]->fused)
+			odp_fused_tick(dp->worker[i]->fused);
 	odp_track_leave(w);
 }

@@ -189,6 +189,8 @@ bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint6
  */
 bool odp_ct_again(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	struct odp_ct_ref ref, unsigned dir, uint64_t now_ms);
+/* Before that, for several packets: what it will look at is fetched. Worker. */
+void odp_ct_prefetch(struct odp_ct_ref ref);
 /* A packet for which odp_ct_again() said true will be tracked after all: it counts then. Worker. */
 void odp_ct_uncount(struct odp_ct_ref ref, unsigned dir, uint32_t bytes);
 /* Is `ref` what it was? Any thread; memory of connections stays while the table does. */

@@ -18,13 +18,15 @@
 #include "fake_port.h"
 #include "fused_priv.h"
 #include "odp_ct.h"
+#include "odp_meter.h"
+#include "sw_offload.h"
 #include "track.h"
 
 #define CONNS 6u
 #define ROUNDS 600u
 #define FLOWS_MAX 64u
 #define MS 1000000ull
-#define N_FLOWS 10u
+#define N_FLOWS 12u
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
@@ -49,6 +51,7 @@ struct side {
 
 struct both {
 	struct side s[2]; // fused, step by step
+	bool tagged; // what hosts send
 	unsigned before;
 };
 
@@ -62,6 +65,12 @@ static void track_alike(struct odp *dp)
 	dp->seed = own;
 }
 
+static const struct odp_meter_conf few_packets = {
+	.packets = true, .n_bands = 1, .band = { { .rate = 100, .burst = 4 } }
+};
+static const struct odp_meter_conf few_bytes = { .n_bands = 1,
+	.band = { { .rate = 40, .burst = 4 } } };
+
 static void both_open(struct both *b)
 {
 	memset(b, 0, sizeof(*b));
@@ -73,6 +82,9 @@ static void both_open(struct both *b)
 		struct side *s = &b->s[i];
 
 		assert_int_equal(odp_create(&conf, &s->dp), 0);
+		s->dp->seed = (struct odp_seed){ 0x5851f42d4c957f2d, 0xda3e39cb94b95bdb };
+		assert_int_equal(odp_meter_set(s->dp, 1, &few_packets), 0);
+		assert_int_equal(odp_meter_set(s->dp, 2, &few_bytes), 0);
 		track_alike(s->dp);
 		s->w = odp_worker(s->dp, 0);
 		fake_port_add(&s->port[0], s->dp, s->w, "a");
@@ -152,7 +164,7 @@ struct peer {
 };
 
 static size_t frame(uint8_t *f, const struct conn *c, unsigned from, const struct peer *to,
-	unsigned flags, unsigned data, uint8_t tag)
+	unsigned flags, unsigned data, uint8_t last)
 {
 	unsigned l3 = c->v6 ? 40 : 20, l4 = l4_bytes(c, data);
 	uint8_t *ip = f + 14, *t = ip + l3;
@@ -194,7 +206,7 @@ static size_t frame(uint8_t *f, const struct conn *c, unsigned from, const struc
 		put16(t + 4, l4);
 	}
 	if (data)
-		t[l4 - 1] = tag;
+		t[l4 - 1] = last;
 	uint16_t sum = c->v6 ? rte_ipv6_udptcp_cksum((const struct rte_ipv6_hdr *)ip, t)
 			     : rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)ip, t);
 	memcpy(t + (c->tcp ? 16 : 6), &sum, 2);
@@ -213,11 +225,37 @@ static void split(struct rte_mbuf *m, uint16_t at)
 	assert_int_equal(rte_pktmbuf_chain(m, tail), 0);
 }
 
-static void push(struct both *b, unsigned port, const uint8_t *f, size_t len)
+/* A request to sum up layer 4, whose field is the pseudo-header's sum then: any value will do. */
+static void ask_for_sum(struct rte_mbuf *m, unsigned l2, const struct conn *c)
 {
-	unsigned kind = draw(80);
+	m->l2_len = l2 & 0x7f;
+	m->l3_len = c->v6 ? 40 : 20;
+	m->l4_len = c->tcp ? 20 : 8;
+	m->ol_flags |= (c->tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM) |
+		       (c->v6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4);
+}
+
+/* A tag behind the addresses: each side has its own, now and then with other upper bits. */
+static size_t tag(uint8_t *f, size_t len, unsigned port)
+{
+	memmove(f + 16, f + 12, len - 12);
+	put16(f + 12, 0x8100);
+	put16(f + 14, (port ? 7 : 5) | (draw(20) ? 0 : draw(16) << 12));
+	return len + 4;
+}
+
+/* Of every eighty, some are special: bad, in pieces, or with a checksum at the edge. */
+static void push(struct both *b, const struct conn *c, unsigned port, uint8_t *f, size_t len)
+{
+	unsigned kind = draw(80), l2 = b->tagged ? 18 : 14;
 	uint16_t at = (uint16_t)(1 + draw((uint32_t)len - 1));
 
+	if (b->tagged)
+		len = tag(f, len, port);
+	if (kind == 3 && !c->v6)
+		put16(f + l2 + 10, draw(2) ? 0xffff : 0);
+	if (kind == 4)
+		put16(f + l2 + (c->v6 ? 40 : 20) + (c->tcp ? 16 : 6), draw(2) ? 0xffff : 0);
 	for (unsigned i = 0; i < 2; i++) {
 		struct fake_port *p = &b->s[i].port[port];
 
@@ -226,18 +264,21 @@ static void push(struct both *b, unsigned port, const uint8_t *f, size_t len)
 			p->in[p->n_in - 1]->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_BAD;
 		if (kind == 1)
 			split(p->in[p->n_in - 1], at);
+		if (kind == 5)
+			ask_for_sum(p->in[p->n_in - 1], l2, c);
 	}
 }
 
 /* What a host would send next, or something that it would not. */
-static void speak(struct both *b, struct conn *c, unsigned from, const struct peer *to, uint8_t tag)
+static void speak(
+	struct both *b, struct conn *c, unsigned from, const struct peer *to, uint8_t last)
 {
 	unsigned flags = ACK, data = draw(40), odd = draw(200);
 	struct conn was = *c;
 	uint8_t f[256];
 
 	if (!c->tcp) {
-		push(b, from, f, frame(f, c, from, to, 0, data, tag));
+		push(b, c, from, f, frame(f, c, from, to, 0, data, last));
 		return;
 	}
 	if (c->state < 3) {
@@ -257,7 +298,7 @@ static void speak(struct both *b, struct conn *c, unsigned from, const struct pe
 	} else if (odd == 4) {
 		c->ack[from] += 77777777;
 	}
-	push(b, from, f, frame(f, c, from, to, flags, data, tag));
+	push(b, c, from, f, frame(f, c, from, to, flags, data, last));
 	if (odd >= 2 && odd <= 4 && was.state >= 3) {
 		*c = was;
 		return;
@@ -282,6 +323,17 @@ static void tell(const struct both *b)
 	}
 }
 
+/* Where a frame's addresses and ports are, and how long they are. */
+static unsigned tuple_of(const uint8_t *f, unsigned *n)
+{
+	unsigned at = 12;
+
+	while ((f[at] == 0x81 && f[at + 1] == 0x00) || (f[at] == 0x88 && f[at + 1] == 0xa8))
+		at += 4;
+	*n = f[at] == 0x86 ? 36 : 12;
+	return at + (f[at] == 0x86 ? 10 : 14);
+}
+
 /* Frames of one connection in their order; of all: none more on one side. */
 static void compare_out(struct both *b)
 {
@@ -296,12 +348,11 @@ static void compare_out(struct both *b)
 		for (unsigned i = 0; i < x->n_out; i++) {
 			const struct rte_mbuf *m = x->out[i];
 			const uint8_t *d = rte_pktmbuf_mtod(m, const uint8_t *);
-			unsigned j = 0;
+			unsigned j = 0, n, at = tuple_of(d, &n);
 
 			// The first one left over of the same addresses and ports
 			for (; j < y->n_out; j++) {
 				const uint8_t *o = rte_pktmbuf_mtod(y->out[j], const uint8_t *);
-				unsigned at = d[12] == 0x86 ? 22 : 26, n = d[12] == 0x86 ? 36 : 12;
 
 				if (!used[j] && !memcmp(d + at, o + at, n))
 					break;
@@ -408,23 +459,25 @@ static void compare_conns(struct both *b)
 #define NEW "ct_state(+new+trk-inv)"
 #define IP4 "eth_type(0x0800)"
 #define IP6 "eth_type(0x86dd)"
+#define VLAN(vid) "eth_type(0x8100),vlan(vid=" #vid "),encap(eth_type(0x0800))"
 
 static const struct pipeline {
 	const char *name;
 	bool snat; // b sees a as 10.9.9.9
 	bool v6;
+	bool tagged;
 	struct {
 		const char *flow, *actions, *other; // other: what the actions change to, and back
 	} f[N_FLOWS];
 } pipelines[] = {
-	{ "one zone", false, false,
+	{ "one zone", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=9),recirc(1)" },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
 				NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
-	{ "one zone, both families", false, true,
+	{ "one zone, both families", false, true, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=9),recirc(1)" },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
@@ -437,7 +490,7 @@ static const struct pipeline {
 				NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x86dd)," EST, "1", "drop" } } },
-	{ "edits", false, false,
+	{ "edits", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", "ct(zone=7),recirc(1)" },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
@@ -448,7 +501,7 @@ static const struct pipeline {
 				"set(eth(dst=02:00:00:00:00:0c)),2" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST,
 				"set(eth(src=02:00:00:00:00:0d)),1", "1" } } },
-	{ "two zones and a mark", false, false,
+	{ "two zones and a mark", false, false, false,
 		{ { "in_port(1),eth_type(0x0800)", "ct(zone=1),recirc(1)", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
 				"ct(commit,zone=1,mark=0x5/0xf),ct(zone=2),recirc(3)", NULL },
@@ -461,13 +514,110 @@ static const struct pipeline {
 			{ "recirc_id(4),in_port(2),eth_type(0x0800)," EST, "ct(zone=1),recirc(5)",
 				NULL },
 			{ "recirc_id(5),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
-	{ "source translation", true, false,
+	{ "source translation", true, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
 				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
+	{ "rewrites merged", true, false, false,
+		{ { "in_port(1)," IP4,
+			  "set(ipv4(tos=0x4/0xfc)),dec_ttl(le_1(drop)),ct(zone=1,nat),recirc(1)",
+			  "ct(zone=1,nat),recirc(1)" },
+			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
+				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800),ipv4(proto=6)," EST,
+				"set(tcp(dst=8080)),set(eth(dst=02:00:00:00:00:0c)),dec_ttl(le_1("
+				"drop))"
+				","
+				"set(ipv4(dst=10.1.2.3,ttl=7)),dec_ttl(le_1(drop)),set(tcp(dst=81))"
+				","
+				"set(ipv4(dst=10.0.0.2)),2",
+				"set(ipv4(src=10.1.2.3)),2" },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800),ipv4(proto=17)," EST,
+				"set(udp(src=0x4000/"
+				"0xf000,dst=5353)),dec_ttl(le_1(drop)),dec_ttl(le_1(drop)),2",
+				"2" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST,
+				"dec_ttl(le_1(drop)),set(ipv4(tos=0x20/0xfc)),set(ipv4(tos=0x1/"
+				"0x3)),1",
+				"set(ipv4(ttl=64)),1" } } },
+	{ "rewrites merged, IPv6", false, true, false,
+		{ { "in_port(1)," IP6, "dec_ttl(le_1(drop)),ct(zone=1),recirc(1)",
+			  "ct(zone=1),recirc(1)" },
+			{ "in_port(2)," IP6, "ct(zone=1),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," EST,
+				"set(ipv6(src=fd00::7,label=0x12/0xff)),dec_ttl(le_1(drop)),"
+				"set(ipv6(tclass=0x10/0xf0)),"
+				"set(ipv6(dst=fd00::1:0/::ffff:0,tclass=0x5/0x1f)),2",
+				"2" },
+			{ "recirc_id(2),in_port(2),eth_type(0x86dd)," EST,
+				"set(ipv6(hlimit=9)),dec_ttl(le_1(drop)),1",
+				"set(ipv6(label=0x1)),1" },
+			{ "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", NULL },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", NULL } } },
+	{ "tags on and off", false, false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "push_vlan(vid=3,pcp=2),recirc(2)", "drop" },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
+				"push_vlan(vid=9,pcp=1),dec_ttl(le_1(drop)),push_vlan(tpid=0x88a8,"
+				"vid="
+				"8,pcp=0),"
+				"set(vlan(tci=0x604d/0xefff)),2",
+				"push_vlan(vid=9,pcp=0),pop_vlan,2" },
+			{ "recirc_id(2),in_port(2)," VLAN(3), "ct(zone=1),recirc(3)", NULL },
+			{ "recirc_id(3),in_port(2)," VLAN(3) "," EST, "pop_vlan,1", "1" } } },
+	{ "tagged hosts", false, false, true,
+		{ { "in_port(1)," VLAN(5), "pop_vlan,ct(zone=1),recirc(1)", NULL },
+			{ "in_port(2)," VLAN(7), "ct(zone=1),recirc(2)", "drop" },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
+				"ct(commit,zone=1),push_vlan(vid=7,pcp=0),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
+				"push_vlan(vid=7,pcp=0),set(eth(src=02:00:00:00:00:0a)),2", "2" },
+			{ "recirc_id(2),in_port(2)," VLAN(7) "," EST, "push_vlan(vid=6,pcp=1),1",
+				"dec_ttl(le_1(drop)),pop_vlan,push_vlan(vid=5,pcp=0),1" } } },
+	{ "hash", true, false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
+				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
+				"set(ipv4(dst=10.0.0.3)),hash(l4(5)),recirc(3)",
+				"hash(sym_l4(1)),recirc(3)" },
+			{ "recirc_id(3),in_port(1),dp_hash(0/0x1)", "2", "drop" },
+			{ "recirc_id(3),in_port(1),dp_hash(0x1/0x1)",
+				"set(eth(src=02:00:00:00:00:0e)),2", NULL },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "hash(l4(0)),recirc(3)",
+				"1" },
+			{ "recirc_id(3),in_port(2),dp_hash(0/0x2)", "1", NULL },
+			{ "recirc_id(3),in_port(2),dp_hash(0x2/0x2)",
+				"set(eth(src=02:00:00:00:00:0f)),1", NULL } } },
+	// Of one connection each: others come in another order when some go the whole way
+	{ "meters", false, false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
+				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800),ipv4(proto=6),"
+			  "tcp(src=1000)," EST,
+				"meter(1),push_vlan(vid=3,pcp=0),recirc(3)", "meter(1),2" },
+			{ "recirc_id(3),in_port(1)", "set(eth(src=02:00:00:00:00:0a)),2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", NULL },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800),ipv4(proto=6),"
+			  "tcp(dst=1001)," EST,
+				"meter(2),dec_ttl(le_1(drop)),recirc(4)", "1" },
+			{ "recirc_id(4),in_port(2)", "1", NULL } } },
 };
 
 static void install(struct both *b, const struct pipeline *p, bool other[N_FLOWS])
@@ -525,6 +675,7 @@ static void same_as_step_by_step(void **state)
 	dpu_clock_set(fake_clock);
 	fake_now_ns = 1000000 * MS;
 	both_open(&b);
+	b.tagged = p->tagged;
 	install(&b, p, other);
 	for (unsigned i = 0; i < CONNS; i++)
 		conns[i] = (struct conn){ .tcp = i % 3 != 2,
