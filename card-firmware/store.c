@@ -277,25 +277,55 @@ static int load(struct card *c)
 	return ret;
 }
 
-/* Make every object again. One that cannot be made now is not forgotten. */
+static bool replay_one(struct card *c, const json_t *call, struct card_error *e)
+{
+	json_t *result;
+	int ret = card_rpc_run(c, card_call_method(call), json_object_get(call, "params"),
+		CARD_RUN_REPLAY, &result, e);
+
+	json_decref(result);
+	return !ret;
+}
+
+/* Once more what failed; how many calls of it did not now. */
+static size_t replay_failed(struct card *c)
+{
+	json_t *failed = c->store->degraded;
+	struct card_error e;
+	size_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(failed);) {
+		if (!replay_one(c, json_object_get(json_array_get(failed, i), "call"), &e)) {
+			i++;
+			continue;
+		}
+		json_array_remove(failed, i);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Make every object again. One that cannot be made now is not forgotten. What a call says today may
+ * be about objects that stand behind it, because it took the place of an older one: such a call is
+ * made once they are there.
+ */
 static void replay(struct card *c)
 {
+	json_t *failed = c->store->degraded, *call, *f;
+	struct card_error e;
 	size_t i;
-	json_t *call, *result;
 
-	json_array_foreach (c->store->calls, i, call) {
-		struct card_error e;
-		const struct card_method *m = card_call_method(call);
-		int ret = card_rpc_run(
-			c, m, json_object_get(call, "params"), CARD_RUN_REPLAY, &result, &e);
-
-		json_decref(result);
-		if (!ret)
-			continue;
-		dpu_warn("store: object not restored", "method=%s reason=\"%s\"", m->name, e.text);
-		json_array_append_new(c->store->degraded,
-			json_pack("{s:s, s:O}", "reason", e.text, "call", call));
-	}
+	json_array_foreach (c->store->calls, i, call)
+		if (!replay_one(c, call, &e))
+			json_array_append_new(
+				failed, json_pack("{s:s, s:O}", "reason", e.text, "call", call));
+	while (json_array_size(failed) && replay_failed(c))
+		;
+	json_array_foreach (failed, i, f)
+		dpu_warn("store: object not restored", "method=%s reason=\"%s\"",
+			card_call_method(json_object_get(f, "call"))->name,
+			json_string_value(json_object_get(f, "reason")));
 }
 
 /* The directory is ours, nobody else can write to it, and no other daemon uses it. */

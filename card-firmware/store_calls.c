@@ -122,26 +122,57 @@ static int apply_update(json_t *calls, const struct card_method *m, const json_t
 	return json_object_update(kept, (json_t *)(uintptr_t)params) ? -ENOMEM : 0;
 }
 
+/* An action, or part of one, in whose brackets ports or further actions stand. */
+static bool holds_ports(const char *word, size_t n)
+{
+	static const char *const words[] = { "actions", "check_pkt_len", "clone", "dec_ttl", "gt",
+		"le", "le_1", "out_port", "sample", "tnl_pop", "tnl_port", "tnl_push" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strlen(words[i]) == n && !strncmp(words[i], word, n))
+			return true;
+	return false;
+}
+
+/* Behind the bracket that closes; *at is behind the one that opened. */
+static const char *skip_brackets(const char *at)
+{
+	for (unsigned depth = 1; *at && depth; at++)
+		depth += (*at == '(') - (*at == ')');
+	return at;
+}
+
+static bool actions_name_port(const char *at, const char *port)
+{
+	size_t len = strlen(port);
+
+	while (*at) {
+		size_t n = strcspn(at, ",()");
+
+		if (at[n] == '(') {
+			at = holds_ports(at, n) ? at + n + 1 : skip_brackets(at + n + 1);
+			continue;
+		}
+		if (n == len && !strncmp(at, port, n))
+			return true;
+		at += n + (at[n] != '\0');
+	}
+	return false;
+}
+
 /* True when a flow or address is tied to the port of this name: it goes with the port. */
 static bool uses_port(const json_t *call, const char *port)
 {
 	const json_t *params = json_object_get(call, "params");
-	const char *flow = card_arg_str(params, "flow", ""), *at;
+	const char *at = strstr(card_arg_str(params, "flow", ""), "in_port(");
 	size_t n = strlen(port);
 
 	if (card_call_method(call) == card_method_at(CARD_M_mac_set))
 		return !strcmp(card_arg_str(params, "port", ""), port);
 	if (card_call_method(call) != card_method_at(CARD_M_flow_add))
 		return false;
-	at = strstr(flow, "in_port(");
-	if (at && !strncmp(at + 8, port, n) && at[8 + n] == ')')
-		return true;
-	for (at = card_arg_str(params, "actions", ""); *at; at += strcspn(at, ",")) {
-		at += *at == ',';
-		if (strcspn(at, ",") == n && !strncmp(at, port, n))
-			return true;
-	}
-	return false;
+	return (at && !strncmp(at + 8, port, n) && at[8 + n] == ')') ||
+	       actions_name_port(card_arg_str(params, "actions", ""), port);
 }
 
 static void forget_users(json_t *calls, const json_t *made_port)

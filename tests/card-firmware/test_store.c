@@ -205,6 +205,74 @@ static void port_takes_its_flows_along(void **state)
 		    "\"pp,q\"}}]");
 }
 
+/* At any depth of the actions; a word that is no port's name stays one. */
+static const struct user_case {
+	const char *name, *actions;
+	bool goes;
+} user_cases[] = {
+	{ "the only action", "p", true },
+	{ "behind another", "push_vlan(vid=5,pcp=0),p", true },
+	{ "before another", "p,pop_vlan", true },
+	{ "in a clone", "clone(ct_clear,p),q", true },
+	{ "in a sample", "sample(sample=50.0%,actions(q,p))", true },
+	{ "by length", "check_pkt_len(size=100,gt(drop),le(clone(p)))", true },
+	{ "in the actions of a time to live", "dec_ttl(le_1(p)),q", true },
+	{ "out of a tunnel", "tnl_pop(p)", true },
+	{ "into a tunnel", "tnl_push(tnl_port(p),header(size=8,type=4,data(00)),out_port(q))",
+		true },
+	{ "by an uplink", "tnl_push(tnl_port(q),header(size=8,type=4,data(00)),out_port(p))",
+		true },
+	{ "a longer name", "pp,q", false },
+	{ "a field", "set(ipv4(p)),q", false },
+	{ "a flag", "ct(commit,p),q", false },
+	{ "a bracket that does not close", "clone(q", false },
+};
+
+static void users_of_a_port(void **state)
+{
+	const struct user_case *t = *state;
+	struct card c = card_with_store();
+	char flow[256];
+
+	fresh(NULL);
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"p\"}"), 0);
+	snprintf(flow, sizeof(flow), "{\"flow\":\"in_port(1)\",\"actions\":\"%s\"}", t->actions);
+	assert_int_equal(dispatch(&c, "flow_add", flow), 0);
+	assert_int_equal(dispatch(&c, "net_delete", "{\"name\":\"p\"}"), 0);
+	assert_int_equal(json_array_size(card_store_calls(&c)), t->goes ? 0 : 1);
+	card_store_close(&c);
+}
+
+/* What a flow says now may be about a port that was not there when it was first made. */
+static void changed_flow_waits_for_its_port(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"drop\"}"), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"p\"}"), 0);
+	card_store_close(&c);
+
+	fake_calls_reset();
+	fake_calls.needs[CARD_M_flow_add] = card_method_at(CARD_M_net_create);
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	assert_int_equal(fake_calls.n[CARD_M_flow_add], 2);
+	assert_int_equal(fake_calls.n[CARD_M_net_create], 1);
+	card_store_close(&c);
+
+	/* Without the port it is tried again once, and remembered. */
+	fake_calls_reset();
+	fake_calls.ret[CARD_M_flow_add] = -ENODEV;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 1);
+	assert_int_equal(fake_calls.n[CARD_M_flow_add], 2);
+	card_store_close(&c);
+}
+
 /* An object of the configuration file is not in the store; its new size is. */
 static void update_of_a_configured_object(void **state)
 {
@@ -534,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup(repeated_set_replaces, fresh),
 		cmocka_unit_test_setup(second_key_and_whole_kind, fresh),
 		cmocka_unit_test_setup(port_takes_its_flows_along, fresh),
+		cmocka_unit_test_setup(changed_flow_waits_for_its_port, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),
@@ -555,6 +624,7 @@ int main(void)
 	snprintf(next_path, sizeof(next_path), "%s/state.json.new", dir);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	RUN_ROWS(refused, refuse, failed);
+	RUN_ROWS(user_cases, users_of_a_port, failed);
 	fresh(NULL);
 	rmdir(dir);
 	return failed;

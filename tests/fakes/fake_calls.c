@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fake_calls.h"
 
+#include <errno.h>
 #include <string.h>
 
 struct fake_calls fake_calls;
@@ -18,6 +19,8 @@ static int count(enum card_method_id id, const json_t *params)
 	json_decref(fake_calls.last);
 	fake_calls.last = params ? json_deep_copy(params) : json_object();
 	fake_calls.last_id = id;
+	if (fake_calls.needs[id] && !fake_calls.n[fake_calls.needs[id] - card_method_at(0)])
+		return -ENODEV;
 	return fake_calls.ret[id];
 }
 

@@ -7,6 +7,8 @@
 struct fake_calls {
 	unsigned n[CARD_METHOD_COUNT];
 	int ret[CARD_METHOD_COUNT]; // what the handler answers
+	/* Its calls fail with -ENODEV until this one has been called; NULL: none. */
+	const struct card_method *needs[CARD_METHOD_COUNT];
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do
 	unsigned changes; // calls with other parameters than the one before
