@@ -57,6 +57,7 @@ struct card {
 	struct card_rpc *rpc; // owned
 	struct card_metrics *metrics; // owned
 	struct card_ct_keep *ct_keep; // owned: ct_keep.c; NULL without a state directory
+	struct card_top *top; // owned: rpc_top.c; NULL: nobody has asked yet
 	struct card_standby *standby; // owned; NULL: nobody supervises us
 	bool stopping;
 };

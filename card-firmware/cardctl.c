@@ -3,6 +3,7 @@
 #include "cardctl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +178,28 @@ static const char *socket_path(char *buf, size_t size)
 	return buf;
 }
 
-static int run(const struct card_verb *v, const json_t *params)
+/*
+ * A result that is not ready says when to ask again, and for what. *answer: that of the last call.
+ */
+static int call_ready(const char *path, const char *method, json_t *params, json_t **answer)
+{
+	for (;;) {
+		int ret = call(path, method, params, answer);
+		json_t *result = json_object_get(*answer, "result"), *wait;
+
+		if (ret || !json_is_false(json_object_get(result, "ready")))
+			return ret;
+		wait = json_object_get(result, "wait_ms");
+		ret = json_object_set(params, "sample", json_object_get(result, "sample"));
+		if (!json_is_integer(wait) || ret)
+			return -EBADMSG;
+		poll(NULL, 0, (int)(json_integer_value(wait) & 0x1ffff));
+		json_decref(*answer);
+		*answer = NULL;
+	}
+}
+
+static int run(const struct card_verb *v, json_t *params)
 {
 	const char *method = card_method_at(v->method)->name;
 	char buf[1024];
@@ -185,7 +207,7 @@ static int run(const struct card_verb *v, const json_t *params)
 	json_t *answer = NULL, *error;
 	int ret;
 
-	ret = call(path, method, params, &answer);
+	ret = call_ready(path, method, params, &answer);
 	if (ret) {
 		fprintf(stderr, "cardctl: %s: %s\n", path, strerror(-ret));
 		return EXIT_REFUSED;

@@ -71,6 +71,10 @@ static const struct card_verb verbs[] = {
 		.columns = "ID=id PACKETS=packets BYTES=bytes IDLE_MS=idle_ms ORIGIN=origin "
 			"FLOW=flow ACTIONS=actions" },
 	{ "flow", "show", SENDS(flow_list), KEY("flow"), .help = "Show one flow" },
+	{ "flow", "top", SENDS(flow_top),
+		.columns = "PACKETS/S=packets_per_s BYTES/S=bytes_per_s ID=id ORIGIN=origin "
+			"FLOW=flow ACTIONS=actions",
+		.help = "Flows that carry most now" },
 	{ "flow", "flush", SENDS(flow_flush) },
 	{ "flow", "stats", STATS("datapath"), .help = "Counters of the flow table" },
 

@@ -332,6 +332,33 @@ static const struct card_param flow_trace[] = {
 		.help = "the packet in hexadecimal" },
 };
 
+static const struct card_param flow_top[] = {
+	{ .name = "n",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 256,
+		.def = "10",
+		.help = "flows told at most" },
+	{ .name = "by",
+		.type = CARD_P_STRING,
+		.min = 1,
+		.max = NAME_MAX_LEN,
+		.def = "packets",
+		.help = "in which order: packets, bytes" },
+	{ .name = "interval_ms",
+		.type = CARD_P_UINT,
+		.min = 10,
+		.max = 60000,
+		.def = "1000",
+		.help = "time over which rates are taken; that of the measurement that runs, when "
+			"one does" },
+	{ .name = "sample",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = INT64_MAX,
+		.help = "the measurement of this number, instead of beginning one" },
+};
+
 #define P_MAC_VLAN P_MAC(true, "Ethernet address"), P_VLAN("0", "VLAN; 0: untagged")
 
 static const struct card_param mac_set[] = { P_MAC_VLAN, P_NAME("port", "port it lives on") };
@@ -521,6 +548,9 @@ static const struct card_method methods[] = {
 	ROW(flow_flush), DELETES("flow"), .help = "Delete every flow that an operator installed" },
 	ROW(flow_trace), PARAMS(flow_trace),
 		.help = "Tell step by step what would happen to a packet; nothing changes by it" },
+	ROW(flow_top), PARAMS(flow_top),
+		.help = "Measure which flows carry most. The answer names a sample to ask for "
+			"after wait_ms; with ready true it has the flows" },
 	ROW(mac_list), PARAMS(mac_list), .help = "List learned and static addresses" },
 	ROW(mac_set), SETS("mac"), .key = "mac", .key2 = "vlan", PARAMS(mac_set),
 		.help = "Pin an address to a port; a pinned address is not learned elsewhere" },

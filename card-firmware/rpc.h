@@ -87,6 +87,9 @@ void card_rpc_stats(const struct card *c, struct card_rpc_stats *out);
 /* Counted by rpc.c as it answers. */
 void card_rpc_count(struct card *c, uint64_t requests, uint64_t errors, uint64_t parse_errors);
 
+/* A flow as operators see it; new reference, NULL: no memory. rpc_switch.c. */
+json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f);
+
 /*
  * One object of counters per object of the card: rpc_stats.c. object, name: NULL for all. *out: new
  * reference. 0, -EINVAL (no such class), -ENODEV (nothing of that name), -ENOMEM.

@@ -229,11 +229,30 @@ static bool is_flow(const struct one_flow *one, const struct odp_flow_info *f)
 	return true;
 }
 
+json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f)
+{
+	uint64_t now = dpu_now_ns();
+	char *key = malloc(FLOW_TEXT);
+	char *actions = actions_text(dp, f->actions, f->actions_len, ODP_PORTS_BY_NUMBER);
+	json_t *o = NULL;
+
+	if (key && actions &&
+		odp_key_format(dp, &f->key, &f->mask, ODP_PORTS_BY_NUMBER, key, FLOW_TEXT) >= 0)
+		o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)f->id,
+			"flow", key, "actions", actions, "origin", f->origin, "packets",
+			(json_int_t)f->stats.packets, "bytes", (json_int_t)f->stats.bytes,
+			"idle_ms",
+			(json_int_t)(f->stats.used_ns && now > f->stats.used_ns
+					     ? (now - f->stats.used_ns) / 1000000
+					     : 0));
+	free(key);
+	free(actions);
+	return o;
+}
+
 static void list_flow(const struct odp_flow_info *f, void *arg)
 {
 	struct list *l = arg;
-	uint64_t now = dpu_now_ns();
-	char *key, *actions;
 
 	if (l->failed || (l->only && strcmp(l->only, f->origin) != 0) ||
 		(l->flow && !is_flow(l->flow, f)))
@@ -242,21 +261,7 @@ static void list_flow(const struct odp_flow_info *f, void *arg)
 	if (!l->left)
 		return;
 	l->left--;
-	key = malloc(FLOW_TEXT);
-	actions = actions_text(l->dp, f->actions, f->actions_len, ODP_PORTS_BY_NUMBER);
-	if (!key || !actions ||
-		odp_key_format(l->dp, &f->key, &f->mask, ODP_PORTS_BY_NUMBER, key, FLOW_TEXT) < 0)
-		l->failed = true;
-	else
-		append(l, json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)f->id,
-				  "flow", key, "actions", actions, "origin", f->origin, "packets",
-				  (json_int_t)f->stats.packets, "bytes", (json_int_t)f->stats.bytes,
-				  "idle_ms",
-				  (json_int_t)(f->stats.used_ns && now > f->stats.used_ns
-						       ? (now - f->stats.used_ns) / 1000000
-						       : 0)));
-	free(key);
-	free(actions);
+	append(l, card_flow_json(l->dp, f));
 }
 
 int card_call_flow_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)

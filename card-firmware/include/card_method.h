@@ -44,6 +44,7 @@
 	X(flow_list)                   \
 	X(flow_flush)                  \
 	X(flow_trace)                  \
+	X(flow_top)                    \
 	X(mac_list)                    \
 	X(mac_set)                     \
 	X(mac_del)                     \

@@ -116,6 +116,9 @@ ctl flow add 'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' actions=g
 ctl flow add 'in_port(g0),eth_type(0x0806)' actions=drop >/dev/null
 has 'operator .*udp(dst=53)' flow list
 has 'datapath' flow stats
+has 'PACKETS/S .*ACTIONS' flow top interval_ms=20 n=3
+refused 1 'packets or bytes' flow top by=colour
+refused 1 'not kept' flow top sample=1000
 has 'flow: .*in_port(.*),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' flow show \
 	'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)'
 has 'total: 1' flow show 'in_port(g0),eth_type(0x0806)'

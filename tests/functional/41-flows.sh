@@ -133,6 +133,9 @@ if ctl flow add 'in_port(g0)' actions=nosuch 2>"$dir/reply"; then fail "output t
 # Ports come and go while others talk, with the flows that name them.
 pings 400000 &
 traffic=$!
+until ctl --json flow top n=1 by=bytes interval_ms=50 | grep -q bytes_per_s; do
+	kill -0 "$traffic" || fail "traffic that the busiest flows do not show"
+done
 n=0
 while [ $n -lt 25 ]; do
 	n=$((n + 1))

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What operators see of the switch at work: the busiest flows, and what workers spend cycles on. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "card_env.h"
+#include "dpu_log.h"
+#include "flow.h"
+#include "rpc.h"
+
+static struct card card;
+static struct card_error err;
+
+static int setup(void **state)
+{
+	(void)state;
+	dpu_log_level_set(DPU_LOG_ERR);
+	card.opt = (struct card_options){
+		.name = "views", .mem_mib = 64, .mbufs = 2047, .socket_dir = "/tmp"
+	};
+	return card_env_open(&card);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	card_env_close(&card);
+	return 0;
+}
+
+/* Make a call; params as JSON with ' for ". The result, or NULL with err. */
+static json_t *call(const char *method, const char *params, int want)
+{
+	json_t *result, *p;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%s", params);
+	for (char *at = text; *at; at++)
+		if (*at == '\'')
+			*at = '"';
+	p = json_loads(text, 0, NULL);
+	assert_non_null(p);
+	assert_int_equal(card_rpc_dispatch(&card, method, p, &result, &err), want);
+	json_decref(p);
+	return result;
+}
+
+static json_int_t number(const json_t *o, const char *member)
+{
+	json_t *v = json_object_get(o, member);
+
+	if (!json_is_integer(v))
+		fail_msg("%s is no number", member);
+	return json_integer_value(v);
+}
+
+/* ---- flow_top ---- */
+
+static uint64_t put(unsigned tos)
+{
+	char params[128];
+
+	(void)snprintf(params, sizeof(params),
+		"{'flow':'in_port(%u),eth_type(0x0800),ipv4(tos=%u)','actions':'drop'}",
+		1 + tos / 256, tos % 256);
+	json_t *o = call("flow_add", params, 0);
+	uint64_t id = (uint64_t)number(o, "id");
+
+	json_decref(o);
+	return id;
+}
+
+static void carry(uint64_t id, uint64_t packets, uint64_t bytes)
+{
+	odp_flow_count_packets(card.dp->worker[0], odp_flow_by_id(card.dp, id), packets, bytes);
+}
+
+static json_int_t begin(void)
+{
+	json_t *o = call("flow_top", "{'interval_ms':10}", 0);
+	json_int_t sample = number(o, "sample");
+
+	assert_true(json_is_false(json_object_get(o, "ready")));
+	assert_true(number(o, "wait_ms") > 0);
+	assert_null(json_object_get(o, "flows"));
+	json_decref(o);
+	return sample;
+}
+
+static json_t *ask(json_int_t sample, const char *more)
+{
+	char params[128];
+
+	(void)snprintf(params, sizeof(params), "{'sample':%d%s}", (int)sample, more);
+	return call("flow_top", params, 0);
+}
+
+/* Its result. *turns: of the loop until it was there. */
+static json_t *result(json_int_t sample, const char *more, unsigned *turns)
+{
+	for (*turns = 0;; ++*turns) {
+		json_t *o = ask(sample, more);
+
+		if (json_is_true(json_object_get(o, "ready")))
+			return o;
+		json_decref(o);
+		event_base_loop(card.loop, EVLOOP_ONCE);
+	}
+}
+
+static void assert_flow(const json_t *o, size_t i, uint64_t id)
+{
+	const json_t *f = json_array_get(json_object_get(o, "flows"), i);
+
+	assert_int_equal(number(f, "id"), id);
+	assert_string_equal(json_string_value(json_object_get(f, "origin")), "operator");
+	assert_string_equal(json_string_value(json_object_get(f, "actions")), "drop");
+	assert_non_null(strstr(json_string_value(json_object_get(f, "flow")), "ipv4(tos="));
+	assert_true(number(f, "packets_per_s") > 0);
+	assert_true(number(f, "bytes_per_s") > 0);
+}
+
+static void busiest_flows(void **state)
+{
+	uint64_t small = put(1), large = put(2), quiet = put(3), gone = put(4);
+	unsigned turns;
+
+	(void)state;
+	carry(quiet, 1000000, 1000000);
+	json_int_t sample = begin();
+
+	event_base_loop(card.loop, EVLOOP_ONCE); // the first walk
+	assert_int_equal(begin(), sample); // who asks meanwhile takes part
+	carry(small, 2000, 128000);
+	carry(large, 1000, 1500000);
+	carry(gone, 9000, 9000000);
+	json_decref(result(sample, "", &turns));
+	json_decref(call("flow_del", "{'flow':'in_port(1),eth_type(0x0800),ipv4(tos=4)'}", 0));
+
+	json_t *o = ask(sample, "");
+
+	assert_int_equal(json_array_size(json_object_get(o, "flows")), 2);
+	assert_int_equal(number(o, "interval_ms"), 10);
+	assert_flow(o, 0, small);
+	assert_flow(o, 1, large);
+	json_decref(o);
+	o = ask(sample, ",'by':'bytes','n':1");
+	assert_int_equal(json_array_size(json_object_get(o, "flows")), 1);
+	assert_flow(o, 0, large);
+	json_decref(o);
+	json_decref(call("flow_flush", "{}", 0));
+}
+
+/* Two results are there to be fetched, however many are measured. */
+static void results_are_kept(void **state)
+{
+	json_int_t first = begin();
+	unsigned turns;
+
+	(void)state;
+	json_decref(result(first, "", &turns));
+	json_int_t second = begin();
+
+	assert_int_equal(second, first + 1);
+	json_decref(ask(first, ""));
+	json_decref(result(second, "", &turns));
+	assert_int_equal(begin(), second + 1);
+	json_decref(ask(second, ""));
+	char params[64];
+
+	(void)snprintf(params, sizeof(params), "{'sample':%d}", (int)first);
+	assert_null(call("flow_top", params, -ENOENT));
+	assert_null(call("flow_top", "{'sample':1000}", -ENOENT));
+	assert_null(call("flow_top", "{'by':'colour'}", -EINVAL));
+	json_decref(result(second + 1, "", &turns));
+}
+
+/* Between two steps the control thread has time for what else there is. */
+static void steps_let_others_in(void **state)
+{
+	enum { FLOWS = 6000 }; // in two chunks
+	unsigned turns;
+
+	(void)state;
+	for (unsigned i = 0; i < FLOWS; i++)
+		put(i);
+	json_decref(result(begin(), "", &turns));
+	assert_true(turns >= 2 * 2 * FLOW_CHUNK / 1024);
+	begin(); // and one may run when the card ends
+	event_base_loop(card.loop, EVLOOP_ONCE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(busiest_flows),
+		cmocka_unit_test(results_are_kept),
+		cmocka_unit_test(steps_let_others_in),
+	};
+
+	return cmocka_run_group_tests_name("views", tests, setup, teardown);
+}
