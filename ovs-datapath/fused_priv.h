@@ -24,6 +24,8 @@ struct fused_key {
 #define FUSED_F_EDITS 4u
 #define FUSED_F_GROWS 8u // flows or connections see another length than what came in
 
+#define FUSED_LINE 64u // bytes of a cache line; where lines have 128, two come at once
+
 /* Cache lines in the order in which packets need them; the fourth and fifth seldom. */
 struct fused_entry {
 	uint64_t key[6]; // masked by odp_fused.any
@@ -47,9 +49,8 @@ struct fused_entry {
 	uint8_t meter_step[FUSED_METERS]; // of the flow that has it
 	int8_t step_grows[FUSED_STEPS], ct_grows[FUSED_CTS]; // bytes more than what came in
 } __rte_cache_aligned;
-static_assert(offsetof(struct fused_entry, n_steps) == RTE_CACHE_LINE_SIZE, "the key is a line");
-static_assert(
-	offsetof(struct fused_entry, ct) + 2 * sizeof(struct odp_ct_ref) == 2 * RTE_CACHE_LINE_SIZE,
+static_assert(offsetof(struct fused_entry, n_steps) == FUSED_LINE, "the key is a line");
+static_assert(offsetof(struct fused_entry, ct) + 2 * sizeof(struct odp_ct_ref) == 2 * FUSED_LINE,
 	"two connections are in the second line");
 
 #define FUSED_WAYS 8u
