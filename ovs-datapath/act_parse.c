@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "act_text.h"
+#include "fields.h"
 
 struct parse {
 	struct odp_in in;
@@ -146,8 +146,10 @@ static bool pop_mpls(struct parse *p)
 static bool push_eth(struct parse *p)
 {
 	struct odp_set_eth v = { 0 }, k = { 0 };
+	struct odp_field fields[ODP_FIELDS_MAX];
 
-	if (!odp_in_fields(&p->in, &odp_set_groups[ODP_SET_ETH], &v, &k))
+	odp_set_fields(ODP_SET_ETH, fields);
+	if (!odp_in_fields(&p->in, fields, &v, &k))
 		return false;
 	struct odp_act_eth *a = odp_actbuf_add(p->out, ODP_ACT_PUSH_ETH, sizeof(*a));
 
@@ -218,6 +220,7 @@ static bool set_mpls(struct parse *p)
 
 static bool set(struct parse *p)
 {
+	struct odp_field fields[ODP_FIELDS_MAX];
 	uint8_t v[64] = { 0 }, k[64] = { 0 };
 	char name[ODP_WORD_MAX];
 	size_t start = p->in.at;
@@ -225,7 +228,7 @@ static bool set(struct parse *p)
 
 	if (!odp_in_word(&p->in, "(,)", name))
 		return false;
-	while (f < ODP_SET_FIELDS && strcmp(odp_set_groups[f].name, name) != 0)
+	while (f < ODP_SET_FIELDS && strcmp(odp_set_names[f], name) != 0)
 		f++;
 	if (f == ODP_SET_FIELDS || f == ODP_SET_TUNNEL || !odp_in_take(&p->in, "(")) {
 		p->in.at = start;
@@ -235,7 +238,8 @@ static bool set(struct parse *p)
 		return set_host(p, f) && odp_in_take(&p->in, ")");
 	if (f == ODP_SET_MPLS)
 		return set_mpls(p) && odp_in_take(&p->in, ")");
-	if (!odp_in_fields(&p->in, &odp_set_groups[f], v, k))
+	odp_set_fields(f, fields);
+	if (!odp_in_fields(&p->in, fields, v, k))
 		return false;
 	odp_actbuf_set(p->out, f, v, k);
 	return odp_in_take(&p->in, ")");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Action lists as text: printing. */
-#include "act_text.h"
+#include "fields.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -8,53 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define F(type, member) \
-	offsetof(struct odp_set_##type, member), sizeof(((struct odp_set_##type *)0)->member)
-#define PORTS                                           \
-	{                                               \
-		{ "src", FIELD_DEC, F(ports, src) },    \
-		{                                       \
-			"dst", FIELD_DEC, F(ports, dst) \
-		}                                       \
-	}
-#define ICMP                                             \
-	{                                                \
-		{ "type", FIELD_DEC, F(icmp, type) },    \
-		{                                        \
-			"code", FIELD_DEC, F(icmp, code) \
-		}                                        \
-	}
-
-const struct odp_group odp_set_groups[ODP_SET_FIELDS] = {
-	[ODP_SET_PRIORITY] = { .name = "skb_priority" },
-	[ODP_SET_MARK] = { .name = "skb_mark" },
-	[ODP_SET_TUNNEL] = { .name = "tunnel" },
-	[ODP_SET_ETH] = { "eth", 0, 0,
-		{ { "src", FIELD_MAC, F(eth, src) }, { "dst", FIELD_MAC, F(eth, dst) } } },
-	[ODP_SET_VLAN] = { "vlan", 0, 0, { { "tci", FIELD_HEX, F(vlan, tci) } } },
-	[ODP_SET_MPLS] = { .name = "mpls" },
-	[ODP_SET_IPV4] = { "ipv4", 0, 0,
-		{ { "src", FIELD_IPV4, F(ipv4, src) }, { "dst", FIELD_IPV4, F(ipv4, dst) },
-			{ "tos", FIELD_HEX, F(ipv4, tos) }, { "ttl", FIELD_DEC, F(ipv4, ttl) } } },
-	[ODP_SET_IPV6] = { "ipv6", 0, 0,
-		{ { "src", FIELD_IPV6, F(ipv6, src) }, { "dst", FIELD_IPV6, F(ipv6, dst) },
-			{ "label", FIELD_HEX, F(ipv6, label) },
-			{ "tclass", FIELD_HEX, F(ipv6, tclass) },
-			{ "hlimit", FIELD_DEC, F(ipv6, hlimit) } } },
-	[ODP_SET_ARP] = { "arp", 0, 0,
-		{ { "sip", FIELD_IPV4, F(arp, spa) }, { "tip", FIELD_IPV4, F(arp, tpa) },
-			{ "op", FIELD_DEC, F(arp, op) }, { "sha", FIELD_MAC, F(arp, sha) },
-			{ "tha", FIELD_MAC, F(arp, tha) } } },
-	[ODP_SET_TCP] = { "tcp", 0, 0, PORTS },
-	[ODP_SET_UDP] = { "udp", 0, 0, PORTS },
-	[ODP_SET_SCTP] = { "sctp", 0, 0, PORTS },
-	[ODP_SET_ICMP] = { "icmp", 0, 0, ICMP },
-	[ODP_SET_ICMPV6] = { "icmpv6", 0, 0, ICMP },
-	[ODP_SET_ND] = { "nd", 0, 0,
-		{ { "target", FIELD_IPV6, F(nd, target) }, { "sll", FIELD_MAC, F(nd, sll) },
-			{ "tll", FIELD_MAC, F(nd, tll) } } },
-};
 
 struct fmt {
 	struct odp_out o;
@@ -163,15 +116,19 @@ static void put_set_mpls(struct odp_out *o, const struct odp_act_set *s)
 static void put_set(struct odp_out *o, const struct odp_act *a)
 {
 	const struct odp_act_set *s = (const struct odp_act_set *)a;
-	const struct odp_group *g = &odp_set_groups[s->field];
+	struct odp_field fields[ODP_FIELDS_MAX];
 
 	odp_out_put(o, "set(");
-	if (s->field == ODP_SET_PRIORITY || s->field == ODP_SET_MARK)
-		put_host(o, g->name, s);
-	else if (s->field == ODP_SET_MPLS)
+	if (s->field == ODP_SET_PRIORITY || s->field == ODP_SET_MARK) {
+		put_host(o, odp_set_names[s->field], s);
+	} else if (s->field == ODP_SET_MPLS) {
 		put_set_mpls(o, s);
-	else if (!odp_out_fields(o, "", g, s->value, s->value + s->size))
-		odp_out_put(o, "%s()", g->name);
+	} else {
+		odp_set_fields(s->field, fields);
+		odp_out_put(o, "%s(", odp_set_names[s->field]);
+		odp_out_fields(o, fields, s->value, s->value + s->size);
+		odp_out_put(o, ")");
+	}
 	odp_out_put(o, ")");
 }
 

@@ -125,9 +125,9 @@ int odp_ct_tuple_format(const struct odp_ct_key *key, char *buf, size_t size)
 
 enum { ANY_PROTO, NOT_ICMP, ICMP_ONLY };
 
-#define FIELD(text, type, member, part, n)                                  \
-	{                                                                   \
-		text, type, offsetof(struct odp_ct_key, member) + (part), n \
+#define FIELD(text, type, member, part, n)                                        \
+	{                                                                         \
+		text, type, offsetof(struct odp_ct_key, member) + (part), n, 0, 0 \
 	}
 
 static const struct tuple_field {

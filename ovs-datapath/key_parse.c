@@ -164,38 +164,6 @@ static bool flags(struct odp_in *in, const struct odp_key_flags *f, uint32_t *ke
 
 /* ---- groups ---- */
 
-static const struct odp_field *field_of(const struct odp_field *f, const char *name)
-{
-	static const char *const other[][2] = { { "src_port", "tp_src" },
-		{ "dst_port", "tp_dst" } };
-
-	for (; f->name; f++) {
-		if (!strcmp(f->name, name))
-			return f;
-		for (unsigned i = 0; i < 2; i++)
-			if (!strcmp(other[i][0], name) && !strcmp(other[i][1], f->name))
-				return f;
-	}
-	return NULL;
-}
-
-/* "name=value[/mask]" of one of the fields. */
-static bool field(struct parse *p, const struct odp_field *fields)
-{
-	const struct odp_field *f;
-	char name[ODP_WORD_MAX];
-	size_t start = p->in.at;
-
-	if (!odp_in_word(&p->in, "=,)(", name))
-		return false;
-	f = field_of(fields, name);
-	if (!f || !odp_in_take(&p->in, "=")) {
-		p->in.at = start;
-		return false;
-	}
-	return odp_in_field(&p->in, f, p->key, p->mask);
-}
-
 static bool at_end(const struct parse *p)
 {
 	return p->in.text[p->in.at] == ')';
@@ -203,11 +171,7 @@ static bool at_end(const struct parse *p)
 
 static bool group(struct parse *p, const struct odp_field *fields)
 {
-	while (!odp_in_take(&p->in, ")")) {
-		if (!field(p, fields) || (!odp_in_take(&p->in, ",") && !at_end(p)))
-			return false;
-	}
-	return true;
+	return odp_in_fields(&p->in, fields, p->key, p->mask);
 }
 
 /* ---- tunnel ---- */
@@ -271,7 +235,7 @@ static bool tnl_address(struct parse *p, uint8_t family)
 		return false; // of both
 	k->family = family;
 	m->family = 0xff;
-	return field(p, odp_key_tnl_fields);
+	return odp_in_named(&p->in, odp_tnl_fields, p->key, p->mask);
 }
 
 static bool tnl_item(struct parse *p)
@@ -286,9 +250,9 @@ static bool tnl_item(struct parse *p)
 	if (!strncmp(at, "ipv6_src=", 9) || !strncmp(at, "ipv6_dst=", 9))
 		return tnl_address(p, 6);
 	if (odp_in_take(&p->in, "vxlan(gbp("))
-		return group(p, odp_key_gbp_fields) && odp_in_take(&p->in, ")");
+		return group(p, odp_gbp_fields) && odp_in_take(&p->in, ")");
 	if (odp_in_take(&p->in, "vxlan(gpe("))
-		return group(p, odp_key_gpe_fields) && odp_in_take(&p->in, ")");
+		return group(p, odp_gpe_fields) && odp_in_take(&p->in, ")");
 	if (p->mask->tnl.opts_len == 0 && odp_in_take(&p->in, "geneve("))
 		return options(p);
 	if (odp_in_take(&p->in, "flags(")) {
@@ -298,7 +262,7 @@ static bool tnl_item(struct parse *p)
 		p->mask->tnl.flags = (uint16_t)m;
 		return true;
 	}
-	return field(p, odp_key_tnl_fields);
+	return odp_in_named(&p->in, odp_tnl_fields, p->key, p->mask);
 }
 
 /* Nothing in the brackets: no tunnel. */
@@ -430,7 +394,7 @@ static bool in_port(struct parse *p)
 
 static bool eth(struct parse *p)
 {
-	return group(p, odp_key_eth.f);
+	return group(p, odp_eth_fields);
 }
 
 static bool eth_type(struct parse *p)
@@ -470,11 +434,11 @@ static bool ct_label(struct parse *p)
 }
 
 /* Does a group belong to the protocols that were named before it? */
-static bool fits(const struct parse *p, const struct odp_key_group *g)
+static bool fits(const struct parse *p, const struct odp_group *g)
 {
 	const struct odp_key *k = p->key, *m = p->mask;
 
-	return odp_key_group_fits(g,
+	return odp_group_fits(g,
 		dpu_be16_get(m->eth_type) ? dpu_be16_get(k->eth_type) : g->eth_type,
 		m->ip_proto ? k->ip_proto : g->proto);
 }
@@ -501,7 +465,7 @@ static bool parse_item(struct parse *p)
 	for (const struct odp_key_number *n = odp_key_numbers; n->name; n++)
 		if (!strcmp(n->name, name))
 			return number(p, n);
-	for (const struct odp_key_group *g = odp_key_groups; g->name; g++)
+	for (const struct odp_group *g = odp_groups; g->name; g++)
 		if (!strcmp(g->name, name) && fits(p, g))
 			return group(p, g->f);
 	p->in.at = start;

@@ -11,68 +11,6 @@
 #include <netinet/in.h>
 
 #define F(member) offsetof(struct odp_key, member), sizeof(((struct odp_key *)0)->member)
-#define END          \
-	{            \
-		NULL \
-	}
-
-static const struct odp_field eth[] = { { "src", FIELD_MAC, F(eth_src) },
-	{ "dst", FIELD_MAC, F(eth_dst) }, END };
-static const struct odp_field ipv4[] = { { "src", FIELD_IPV4, F(ipv4.src) },
-	{ "dst", FIELD_IPV4, F(ipv4.dst) }, { "proto", FIELD_DEC, F(ip_proto) },
-	{ "tos", FIELD_HEX, F(ip_tos) }, { "ttl", FIELD_DEC, F(ip_ttl) },
-	{ "frag", FIELD_FRAG, F(ip_frag) }, END };
-static const struct odp_field ipv6[] = { { "src", FIELD_IPV6, F(ipv6.src) },
-	{ "dst", FIELD_IPV6, F(ipv6.dst) }, { "label", FIELD_HEX, F(ipv6_label) },
-	{ "proto", FIELD_DEC, F(ip_proto) }, { "tclass", FIELD_HEX, F(ip_tos) },
-	{ "hlimit", FIELD_DEC, F(ip_ttl) }, { "frag", FIELD_FRAG, F(ip_frag) }, END };
-static const struct odp_field arp[] = { { "sip", FIELD_IPV4, F(arp.spa) },
-	{ "tip", FIELD_IPV4, F(arp.tpa) }, { "op", FIELD_DEC, F(ip_proto) },
-	{ "sha", FIELD_MAC, F(arp.sha) }, { "tha", FIELD_MAC, F(arp.tha) }, END };
-static const struct odp_field l4_ports[] = { { "src", FIELD_DEC, F(tp_src) },
-	{ "dst", FIELD_DEC, F(tp_dst) }, END };
-static const struct odp_field icmp[] = { { "type", FIELD_DEC, F(tp_src) },
-	{ "code", FIELD_DEC, F(tp_dst) }, END };
-static const struct odp_field nd[] = { { "target", FIELD_IPV6, F(nd.target) },
-	{ "sll", FIELD_MAC, F(nd.sll) }, { "tll", FIELD_MAC, F(nd.tll) }, END };
-static const struct odp_field tuple4[] = { { "src", FIELD_IPV4, F(ct_orig4.src) },
-	{ "dst", FIELD_IPV4, F(ct_orig4.dst) }, { "proto", FIELD_DEC, F(ct_orig_proto) },
-	{ "tp_src", FIELD_DEC, F(ct_orig_tp_src) }, { "tp_dst", FIELD_DEC, F(ct_orig_tp_dst) },
-	END };
-static const struct odp_field tuple6[] = { { "src", FIELD_IPV6, F(ct_orig6.src) },
-	{ "dst", FIELD_IPV6, F(ct_orig6.dst) }, { "proto", FIELD_DEC, F(ct_orig_proto) },
-	{ "tp_src", FIELD_DEC, F(ct_orig_tp_src) }, { "tp_dst", FIELD_DEC, F(ct_orig_tp_dst) },
-	END };
-
-const struct odp_field odp_key_tnl_fields[] = { { "src", FIELD_IPV4, F(tnl.ipv4.src) },
-	{ "dst", FIELD_IPV4, F(tnl.ipv4.dst) }, { "ipv6_src", FIELD_IPV6, F(tnl.ipv6.src) },
-	{ "ipv6_dst", FIELD_IPV6, F(tnl.ipv6.dst) }, { "tos", FIELD_HEX, F(tnl.tos) },
-	{ "ttl", FIELD_DEC, F(tnl.ttl) }, { "tp_src", FIELD_DEC, F(tnl.tp_src) },
-	{ "tp_dst", FIELD_DEC, F(tnl.tp_dst) }, END };
-const struct odp_field odp_key_gbp_fields[] = { { "id", FIELD_DEC, F(tnl.gbp_id) },
-	{ "flags", FIELD_HEX, F(tnl.gbp_flags) }, END };
-const struct odp_field odp_key_gpe_fields[] = { { "np", FIELD_DEC, F(tnl.gpe_np) },
-	{ "flags", FIELD_HEX, F(tnl.gpe_flags) }, END };
-
-/* In the order in which they print; the tuples print before all others. */
-#define N_TUPLES 2
-
-const struct odp_key_group odp_key_groups[] = {
-	{ "ct_tuple4", 0x0800, 0, 0, tuple4 },
-	{ "ct_tuple6", 0x86dd, 0, 0, tuple6 },
-	{ "ipv4", 0x0800, 0, 0, ipv4 },
-	{ "ipv6", 0x86dd, 0, 0, ipv6 },
-	{ "arp", 0x0806, 0x8035, 0, arp },
-	{ "tcp", 0, 0, IPPROTO_TCP, l4_ports },
-	{ "udp", 0, 0, IPPROTO_UDP, l4_ports },
-	{ "sctp", 0, 0, IPPROTO_SCTP, l4_ports },
-	{ "icmp", 0x0800, 0, IPPROTO_ICMP, icmp },
-	{ "icmpv6", 0x86dd, 0, IPPROTO_ICMPV6, icmp },
-	{ "nd", 0x86dd, 0, IPPROTO_ICMPV6, nd },
-	{ .name = NULL },
-};
-const struct odp_key_group odp_key_eth = { "eth", 0, 0, 0, eth };
-
 static const char *const ct_names[] = { "new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat" };
 static const char *const tcp_names[] = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr",
 	"ns", "[200]", "[400]", "[800]" };
@@ -95,19 +33,6 @@ const struct odp_key_number odp_key_numbers[] = {
 	{ .name = NULL },
 };
 
-bool odp_key_group_fits(const struct odp_key_group *g, uint16_t eth_type, uint8_t proto)
-{
-	return (g->eth_type == 0 || g->eth_type == eth_type ||
-		       (g->eth_type2 && g->eth_type2 == eth_type)) &&
-	       (g->proto == 0 || g->proto == proto);
-}
-
-/* The mask of all bits of a number; with 4 bytes it is the flow label, of 20 bits. */
-static uint32_t all_of(const struct odp_field *f)
-{
-	return f->size >= 4 ? 0xfffff : (1u << f->size * 8) - 1;
-}
-
 /* What is printed; `sep` is what comes before the next item. */
 struct text {
 	struct odp_out o;
@@ -122,50 +47,12 @@ static void item(struct text *t, const char *name)
 	t->sep = ",";
 }
 
-static void put_field(struct text *t, const struct odp_field *f, const char **sep)
+static void put_group(struct text *t, const struct odp_group *g)
 {
-	const uint8_t *k = t->k + f->off, *m = t->m + f->off;
-	bool number = f->type == FIELD_DEC || f->type == FIELD_HEX;
-
-	if (odp_is_all(m, f->size, 0))
-		return;
-	odp_out_put(&t->o, "%s%s=", *sep, f->name);
-	*sep = ",";
-	if (f->type == FIELD_HEX)
-		odp_out_put(&t->o, "%#" PRIx32, odp_field_uint(k, f->size));
-	else
-		odp_out_value(&t->o, f->type, k, f->size);
-	if (number ? odp_field_uint(m, f->size) == all_of(f) : odp_is_all(m, f->size, 0xff))
-		return;
-	odp_out_put(&t->o, "/");
-	if (number || f->type == FIELD_FRAG)
-		odp_out_put(&t->o, "%#" PRIx32, odp_field_uint(m, f->size));
-	else
-		odp_out_value(&t->o, f->type, m, f->size);
-}
-
-static bool any_field(const struct text *t, const struct odp_field *f)
-{
-	for (; f->name; f++)
-		if (!odp_is_all(t->m + f->off, f->size, 0))
-			return true;
-	return false;
-}
-
-static void put_fields(struct text *t, const struct odp_field *f)
-{
-	const char *sep = "";
-
-	for (; f->name; f++)
-		put_field(t, f, &sep);
-}
-
-static void put_group(struct text *t, const struct odp_key_group *g)
-{
-	if (!any_field(t, g->f))
+	if (!odp_fields_any(g->f, t->m))
 		return;
 	item(t, g->name);
-	put_fields(t, g->f);
+	odp_out_fields(&t->o, g->f, t->k, t->m);
 	odp_out_put(&t->o, ")");
 }
 
@@ -267,10 +154,10 @@ static void put_options(struct text *t, const char *sep)
 
 static void put_vxlan(struct text *t, const struct odp_field *f, const char *name, const char **sep)
 {
-	if (!any_field(t, f))
+	if (!odp_fields_any(f, t->m))
 		return;
 	odp_out_put(&t->o, "%svxlan(%s(", *sep, name);
-	put_fields(t, f);
+	odp_out_fields(&t->o, f, t->k, t->m);
 	odp_out_put(&t->o, "))");
 	*sep = ",";
 }
@@ -280,7 +167,7 @@ static void put_tnl_fields(struct text *t, const char **sep)
 {
 	uint8_t family = t->key->tnl.family;
 
-	for (const struct odp_field *f = odp_key_tnl_fields; f->name; f++) {
+	for (const struct odp_field *f = odp_tnl_fields; f->name; f++) {
 		bool v6 = f->type == FIELD_IPV6, address = v6 || f->type == FIELD_IPV4;
 
 		if (address && family != (v6 ? 6 : 4))
@@ -291,7 +178,7 @@ static void put_tnl_fields(struct text *t, const char **sep)
 				&t->o, v6 ? "%s%s=::/::" : "%s%s=0.0.0.0/0.0.0.0", *sep, f->name);
 			*sep = ",";
 		}
-		put_field(t, f, sep);
+		odp_out_field(&t->o, f, t->k, t->m, sep);
 	}
 }
 
@@ -311,8 +198,8 @@ static void put_tunnel(struct text *t)
 		sep = ",";
 	}
 	put_tnl_fields(t, &sep);
-	put_vxlan(t, odp_key_gbp_fields, "gbp", &sep);
-	put_vxlan(t, odp_key_gpe_fields, "gpe", &sep);
+	put_vxlan(t, odp_gbp_fields, "gbp", &sep);
+	put_vxlan(t, odp_gpe_fields, "gpe", &sep);
 	if (m->opts_len) {
 		put_options(t, sep);
 		sep = ",";
@@ -408,7 +295,7 @@ static void put_eth(struct text *t)
 	if (typed && pt != 0)
 		return;
 	item(t, "eth");
-	put_fields(t, eth);
+	odp_out_fields(&t->o, odp_eth_fields, t->k, t->m);
 	odp_out_put(&t->o, ")");
 }
 
@@ -435,9 +322,9 @@ static void put_metadata(struct text *t)
 		}
 		odp_out_put(&t->o, ")");
 	}
-	for (unsigned i = 0; i < N_TUPLES; i++)
-		if (odp_key_group_fits(&odp_key_groups[i], dpu_be16_get(k->eth_type), 0))
-			put_group(t, &odp_key_groups[i]);
+	for (unsigned i = 0; i < ODP_GROUP_TUPLES; i++)
+		if (odp_group_fits(&odp_groups[i], dpu_be16_get(k->eth_type), 0))
+			put_group(t, &odp_groups[i]);
 	put_number(t, N_RECIRC);
 	put_number(t, N_HASH);
 }
@@ -484,8 +371,8 @@ int odp_key_format(struct odp *dp, const struct odp_key *key, const struct odp_k
 		odp_out_put(&t.o, "0x%04x)", type);
 	}
 	put_mpls(&t);
-	for (const struct odp_key_group *g = &odp_key_groups[N_TUPLES]; g->name; g++)
-		if (odp_key_group_fits(g, type, key->ip_proto))
+	for (const struct odp_group *g = &odp_groups[ODP_GROUP_TUPLES]; g->name; g++)
+		if (odp_group_fits(g, type, key->ip_proto))
 			put_group(&t, g);
 	if (dpu_be16_get(mask->tcp_flags)) {
 		item(&t, "tcp_flags");

@@ -62,7 +62,7 @@ void odp_out_value(struct odp_out *o, enum odp_field_type type, const uint8_t *b
 		odp_out_put(o, "%s", inet_ntop(AF_INET6, b, text, sizeof(text)));
 		break;
 	case FIELD_HEX:
-		odp_out_put(o, "0x%" PRIx32, odp_field_uint(b, n));
+		odp_out_put(o, "%#" PRIx32, odp_field_uint(b, n));
 		break;
 	case FIELD_DEC:
 		odp_out_put(o, "%" PRIu32, odp_field_uint(b, n));
@@ -75,40 +75,44 @@ void odp_out_value(struct odp_out *o, enum odp_field_type type, const uint8_t *b
 
 const char *const odp_frag_names[3] = { "no", "first", "later" };
 
-static void put_field(struct odp_out *o, const struct odp_field *f, const uint8_t *key,
-	const uint8_t *mask, const char **sep)
+/* The mask of all bits of a number; with 4 bytes it is the flow label, of 20 bits. */
+static uint32_t all_of(const struct odp_field *f)
 {
-	const uint8_t *m = mask + f->off;
+	return f->size >= 4 ? 0xfffff : (1u << f->size * 8) - 1;
+}
+
+void odp_out_field(struct odp_out *o, const struct odp_field *f, const void *key, const void *mask,
+	const char **sep)
+{
+	const uint8_t *k = (const uint8_t *)key + f->off, *m = (const uint8_t *)mask + f->off;
+	bool number = f->type == FIELD_DEC || f->type == FIELD_HEX;
 
 	if (odp_is_all(m, f->size, 0))
 		return;
 	odp_out_put(o, "%s%s=", *sep, f->name);
 	*sep = ",";
-	odp_out_value(o, f->type, key + f->off, f->size);
-	if (!odp_is_all(m, f->size, 0xff)) {
-		odp_out_put(o, "/");
-		odp_out_value(o,
-			f->type == FIELD_DEC || f->type == FIELD_FRAG ? FIELD_HEX : f->type, m,
-			f->size);
-	}
+	odp_out_value(o, f->type, k, f->size);
+	if (number ? (odp_field_uint(m, f->size) & all_of(f)) == all_of(f)
+		   : odp_is_all(m, f->size, 0xff))
+		return;
+	odp_out_put(o, "/");
+	odp_out_value(o, number || f->type == FIELD_FRAG ? FIELD_HEX : f->type, m, f->size);
 }
 
-bool odp_out_fields(struct odp_out *o, const char *before, const struct odp_group *g,
-	const void *key, const void *mask)
+bool odp_fields_any(const struct odp_field *f, const void *mask)
 {
-	const uint8_t *m = mask;
-	const char *sep = "";
-	bool wanted = false;
+	for (; f->name; f++)
+		if (!odp_is_all((const uint8_t *)mask + f->off, f->size, 0))
+			return true;
+	return false;
+}
 
-	for (unsigned i = 0; i < ODP_GROUP_FIELDS && g->f[i].name; i++)
-		wanted |= !odp_is_all(m + g->f[i].off, g->f[i].size, 0);
-	if (!wanted)
-		return false;
-	odp_out_put(o, "%s%s(", before, g->name);
-	for (unsigned i = 0; i < ODP_GROUP_FIELDS && g->f[i].name; i++)
-		put_field(o, &g->f[i], key, mask, &sep);
-	odp_out_put(o, ")");
-	return true;
+void odp_out_fields(struct odp_out *o, const struct odp_field *f, const void *key, const void *mask)
+{
+	const char *sep = "";
+
+	for (; f->name; f++)
+		odp_out_field(o, f, key, mask, &sep);
 }
 
 /* ---- reading ---- */
@@ -280,25 +284,42 @@ bool odp_in_uint(struct odp_in *in, struct odp *dp, uint32_t *value, uint32_t *m
 	return odp_in_take(in, ")");
 }
 
-bool odp_in_fields(struct odp_in *in, const struct odp_group *g, void *key, void *mask)
+static const struct odp_field *field_of(const struct odp_field *f, const char *name)
+{
+	static const char *const other[][2] = { { "src_port", "tp_src" },
+		{ "dst_port", "tp_dst" } };
+
+	for (; f->name; f++) {
+		if (!strcmp(f->name, name))
+			return f;
+		for (unsigned i = 0; i < 2; i++)
+			if (!strcmp(other[i][0], name) && !strcmp(other[i][1], f->name))
+				return f;
+	}
+	return NULL;
+}
+
+bool odp_in_named(struct odp_in *in, const struct odp_field *fields, void *key, void *mask)
+{
+	const struct odp_field *f;
+	char name[ODP_WORD_MAX];
+	size_t start = in->at;
+
+	if (!odp_in_word(in, "=,)(", name))
+		return false;
+	f = field_of(fields, name);
+	if (!f || !odp_in_take(in, "=")) {
+		in->at = start;
+		return false;
+	}
+	return odp_in_field(in, f, key, mask);
+}
+
+bool odp_in_fields(struct odp_in *in, const struct odp_field *fields, void *key, void *mask)
 {
 	while (!odp_in_take(in, ")")) {
-		const struct odp_field *f = NULL;
-		char name[ODP_WORD_MAX];
-		size_t start = in->at;
-
-		if (!odp_in_word(in, "=,)(", name))
-			return false;
-		for (unsigned i = 0; i < ODP_GROUP_FIELDS && g->f[i].name; i++)
-			if (!strcmp(g->f[i].name, name))
-				f = &g->f[i];
-		if (!f || !odp_in_take(in, "=")) {
-			in->at = start;
-			return false;
-		}
-		if (!odp_in_field(in, f, key, mask))
-			return false;
-		if (!odp_in_take(in, ",") && in->text[in->at] != ')')
+		if (!odp_in_named(in, fields, key, mask) ||
+			(!odp_in_take(in, ",") && in->text[in->at] != ')'))
 			return false;
 	}
 	return true;

@@ -9,20 +9,12 @@
 
 enum odp_field_type { FIELD_MAC, FIELD_IPV4, FIELD_IPV6, FIELD_DEC, FIELD_HEX, FIELD_FRAG };
 
-#define ODP_GROUP_FIELDS 6
-
+/* A list of them ends with a NULL name. */
 struct odp_field {
 	const char *name;
 	enum odp_field_type type;
 	size_t off, size; // in the struct that it is of
-};
-
-/* "ipv4(src=..,dst=..)": fields that print together, and the protocol that has them. */
-struct odp_group {
-	const char *name;
-	uint16_t eth_type; // 0: any
-	uint8_t proto; // 0: any
-	struct odp_field f[ODP_GROUP_FIELDS];
+	size_t set_off, set_size; // in the value of "set"; 0, 0: cannot be set
 };
 
 extern const char *const odp_frag_names[3];
@@ -40,12 +32,13 @@ struct odp_out {
 
 void odp_out_put(struct odp_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void odp_out_value(struct odp_out *o, enum odp_field_type type, const uint8_t *b, size_t n);
-/*
- * "before" and "name(field=value/mask,..)" with those whose mask is not 0. False: none, and nothing
- * was written.
- */
-bool odp_out_fields(struct odp_out *o, const char *before, const struct odp_group *g,
-	const void *key, const void *mask);
+/* "field=value/mask", unless its mask is 0; *sep stands before it, and is "," behind it. */
+void odp_out_field(struct odp_out *o, const struct odp_field *f, const void *key, const void *mask,
+	const char **sep);
+void odp_out_fields(
+	struct odp_out *o, const struct odp_field *f, const void *key, const void *mask);
+/* Has one of the fields a mask? */
+bool odp_fields_any(const struct odp_field *f, const void *mask);
 /* Length, or -ENOSPC. */
 int odp_out_finish(const struct odp_out *o);
 
@@ -65,8 +58,10 @@ void odp_in_space(struct odp_in *in);
 bool odp_in_word(struct odp_in *in, const char *stop, char out[ODP_WORD_MAX]);
 /* "value[/mask]" up to ',' or ')'. */
 bool odp_in_field(struct odp_in *in, const struct odp_field *f, void *key, void *mask);
+/* "name=value[/mask]" of one of the fields. */
+bool odp_in_named(struct odp_in *in, const struct odp_field *fields, void *key, void *mask);
 /* What follows "name(": fields up to the bracket that closes. */
-bool odp_in_fields(struct odp_in *in, const struct odp_group *g, void *key, void *mask);
+bool odp_in_fields(struct odp_in *in, const struct odp_field *fields, void *key, void *mask);
 /* "value[/mask])" in host order; with `dp` a port, by number or name. */
 bool odp_in_uint(struct odp_in *in, struct odp *dp, uint32_t *value, uint32_t *mask);
 

@@ -27,6 +27,8 @@ static const struct row {
 		-1 },
 	{ "set IPv4", "set(ipv4(src=10.0.0.1,dst=10.0.0.2/255.255.0.255,tos=0x8/0xfc,ttl=64))",
 		NULL, -1 },
+	{ "set a byte to 0", "set(ipv4(tos=0x0)),set(ipv6(tclass=0/0x3))",
+		"set(ipv4(tos=0)),set(ipv6(tclass=0/0x3))", -1 },
 	{ "set IPv6",
 		"set(ipv6(src=fe80::1,dst=fe80::2/ffff::,label=0x12345,tclass=0x10,hlimit=3))",
 		NULL, -1 },
