@@ -108,6 +108,12 @@ static const struct card_verb verbs[] = {
 		.columns = "WORKER=worker CPU=cpu BUSY%=busy_percent TURNS=turns SLEEPS=sleeps "
 			"WAKES=wakes" },
 	{ "worker", "show", SENDS(worker_list), KEY("worker"), .help = "Show one worker" },
+	{ "worker", "perf", SENDS(worker_perf), KEY_OPT("worker"),
+		.columns = "WORKER=worker BUSY%=busy_percent CYCLES/PACKET=cycles_per_packet "
+			"RX=cycles.rx EXTRACT=cycles.extract LOOKUP=cycles.lookup "
+			"ACTIONS=cycles.actions TX=cycles.tx FUSED%=hits_percent.fused "
+			"EMC%=hits_percent.emc MEGA%=hits_percent.mega MISS%=hits_percent.none",
+		.help = "Cycles of a packet in each stage, and what told packets what to do" },
 	{ "worker", "stats", STATS("worker"), KEY_OPT("name"), .help = "Counters of workers" },
 
 	{ "card", "info", SENDS(card_info) },

@@ -586,6 +586,9 @@ static const struct card_method methods[] = {
 		.help = "Every counter: queues, ports, volumes, drop reasons, workers" },
 	ROW(worker_list), .key = "worker", PARAMS(worker_list),
 		.help = "List workers and how busy they are" },
+	ROW(worker_perf), .key = "worker", PARAMS(worker_list),
+		.help = "Cycles of workers, those of a packet in each stage, and what told packets "
+			"what to do, since the daemon started" },
 	ROW(card_info), .help = "Name, paths, is a spare warm, what could not be restored" },
 	ROW(card_ready), .help = "Answer once the card is up" },
 	ROW(log_level_set), .key = "level", PARAMS(log_level), .help = "Log more or less" },

@@ -317,6 +317,7 @@ static json_t *worker_json(struct card *c, unsigned idx)
 {
 	const struct card_worker_stats *s = card_worker_stats(card_worker_at(c->workers, idx));
 	struct odp_stage_stats stages;
+	struct odp_hit_stats hits;
 	json_t *o = json_object();
 
 	put(o, "worker", idx);
@@ -328,6 +329,11 @@ static json_t *worker_json(struct card *c, unsigned idx)
 	put_counter(o, "wakes", &s->wakes);
 	put_counter(o, "looks", &s->looks);
 	put_counter(o, "messages", &s->messages);
+	odp_worker_hits(odp_worker(c->dp, idx), &hits);
+	put(o, "fused_hits", hits.fused);
+	put(o, "emc_hits", hits.emc);
+	put(o, "mega_hits", hits.mega);
+	put(o, "misses", hits.misses);
 	odp_worker_stages(odp_worker(c->dp, idx), &stages);
 	put(o, "sampled_packets", stages.packets);
 	for (unsigned i = 0; i < ODP_STAGE_COUNT; i++)

@@ -3,6 +3,7 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -110,6 +111,69 @@ int card_call_worker_list(
 	}
 	*result = all;
 	return all ? 0 : -ENOMEM;
+}
+
+/* A number as operators read it: one place behind the point. */
+static json_t *ratio(uint64_t part, uint64_t of, double times)
+{
+	double v = of ? (double)part * times / (double)of : 0;
+
+	return json_real((double)(uint64_t)(v * 10 + 0.5) / 10);
+}
+
+/* "lookup" of "lookup_tsc". */
+static int set_stage(json_t *o, enum odp_stage stage, json_t *v)
+{
+	const char *counter = odp_stage_counter(stage), *end = strchr(counter, '_');
+	char name[32];
+
+	snprintf(name, sizeof(name), "%.*s", (int)(end ? end - counter : 16), counter);
+	return json_object_set_new(o, name, v);
+}
+
+static json_t *perf_json(struct card *c, unsigned idx)
+{
+	const struct card_worker *cw = card_worker_at(c->workers, idx);
+	const struct card_worker_stats *s = card_worker_stats(cw);
+	const struct odp_worker *w = odp_worker(c->dp, idx);
+	uint64_t busy = dpu_counter_read(&s->busy_tsc), idle = dpu_counter_read(&s->idle_tsc);
+	uint64_t looked_up, cycles = 0;
+	struct odp_hit_stats hits;
+	struct odp_stage_stats stages;
+	json_t *o, *per_stage = json_object();
+
+	odp_worker_hits(w, &hits);
+	odp_worker_stages(w, &stages);
+	looked_up = hits.fused + hits.emc + hits.mega + hits.misses;
+	for (unsigned i = 0; i < ODP_STAGE_COUNT; i++) {
+		cycles += stages.cycles[i];
+		set_stage(per_stage, (enum odp_stage)i, ratio(stages.cycles[i], stages.packets, 1));
+	}
+	o = json_pack("{s:i, s:i, s:o, s:I, s:I, s:I, s:o, s:o}", "worker", (int)idx, "cpu",
+		(int)card_worker_cpu(cw), "busy_percent", ratio(busy, busy + idle, 100),
+		"busy_cycles", (json_int_t)busy, "idle_cycles", (json_int_t)idle, "lookups",
+		(json_int_t)looked_up, "cycles_per_packet", ratio(cycles, stages.packets, 1),
+		"cycles", per_stage);
+	json_object_set_new(o, "hits_percent",
+		json_pack("{s:o, s:o, s:o, s:o}", "fused", ratio(hits.fused, looked_up, 100), "emc",
+			ratio(hits.emc, looked_up, 100), "mega", ratio(hits.mega, looked_up, 100),
+			"none", ratio(hits.misses, looked_up, 100)));
+	return o;
+}
+
+int card_call_worker_perf(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	unsigned n = card_workers_count(c->workers);
+	uint64_t only = card_arg_uint(params, "worker", UINT64_MAX);
+
+	if (only != UINT64_MAX && only >= n)
+		return card_fail(e, -ENODEV, "%u: no such worker", (unsigned)only);
+	*result = json_array();
+	for (unsigned i = 0; i < n; i++)
+		if (only == UINT64_MAX || only == i)
+			json_array_append_new(*result, perf_json(c, i));
+	return *result ? 0 : -ENOMEM;
 }
 
 int card_call_card_info(struct card *c, const json_t *params, json_t **result, struct card_error *e)

@@ -222,6 +222,14 @@ void odp_tick(struct odp *dp)
 	odp_reclaim(dp);
 }
 
+void odp_worker_hits(const struct odp_worker *w, struct odp_hit_stats *out)
+{
+	out->fused = dpu_counter_read(&w->fused_hits);
+	out->emc = dpu_counter_read(&w->emc_hits);
+	out->mega = dpu_counter_read(&w->mega_hits);
+	out->misses = dpu_counter_read(&w->misses);
+}
+
 void odp_stats(const struct odp *dp, struct odp_stats *out)
 {
 	*out = (struct odp_stats){ .flows = dp->n_flows,
@@ -229,11 +237,13 @@ void odp_stats(const struct odp *dp, struct odp_stats *out)
 		.macs = odp_bridge_n_macs(dp) };
 	for (unsigned i = 0; i <= dp->conf.n_workers; i++) {
 		const struct odp_worker *w = dp->worker[i];
+		struct odp_hit_stats hits;
 
-		out->fused_hits += dpu_counter_read(&w->fused_hits);
-		out->emc_hits += dpu_counter_read(&w->emc_hits);
-		out->mega_hits += dpu_counter_read(&w->mega_hits);
-		out->misses += dpu_counter_read(&w->misses);
+		odp_worker_hits(w, &hits);
+		out->fused_hits += hits.fused;
+		out->emc_hits += hits.emc;
+		out->mega_hits += hits.mega;
+		out->misses += hits.misses;
 		out->upcalls += dpu_counter_read(&w->upcalls);
 		out->upcalls_dropped += dpu_counter_read(&w->upcalls_dropped);
 	}

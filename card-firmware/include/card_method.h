@@ -64,6 +64,7 @@
 	X(spdk_get_version)            \
 	X(stats_get)                   \
 	X(worker_list)                 \
+	X(worker_perf)                 \
 	X(card_info)                   \
 	X(card_ready)                  \
 	X(log_level_set)               \

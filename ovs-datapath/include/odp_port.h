@@ -191,6 +191,14 @@ struct odp_stage_stats {
 };
 void odp_worker_stages(const struct odp_worker *w, struct odp_stage_stats *out);
 const char *odp_stage_counter(enum odp_stage s); // "lookup_tsc"
+/*
+ * What told packets of a worker what to do, once for each time that they were looked up: the fused
+ * path, the exact-match cache, the megaflow table, or nothing. Any thread.
+ */
+struct odp_hit_stats {
+	uint64_t fused, emc, mega, misses;
+};
+void odp_worker_hits(const struct odp_worker *w, struct odp_hit_stats *out);
 /* Arm every receive queue that is not parked. True: nothing waits, the worker may sleep. Worker. */
 bool odp_worker_arm(struct odp_worker *w);
 void odp_worker_disarm(struct odp_worker *w);

@@ -193,12 +193,59 @@ static void steps_let_others_in(void **state)
 	event_base_loop(card.loop, EVLOOP_ONCE);
 }
 
+/* ---- worker_perf ---- */
+
+static double real(const json_t *o, const char *group, const char *member)
+{
+	const json_t *v = json_object_get(group ? json_object_get(o, group) : o, member);
+
+	if (!json_is_real(v))
+		fail_msg("%s is no real number", member);
+	return json_real_value(v);
+}
+
+static void cycles_and_shares(void **state)
+{
+	struct odp_worker *w = card.dp->worker[0];
+	json_t *all = call("worker_perf", "{}", 0), *o;
+
+	(void)state;
+	assert_int_equal(json_array_size(all), card_workers_count(card.workers));
+	o = json_array_get(all, 0);
+	assert_true(real(o, NULL, "cycles_per_packet") == 0);
+	assert_true(real(o, "hits_percent", "emc") == 0);
+	assert_true(number(o, "idle_cycles") > 0);
+	json_decref(all);
+	dpu_counter_add(&w->fused_hits, 600);
+	dpu_counter_add(&w->emc_hits, 250);
+	dpu_counter_add(&w->mega_hits, 149);
+	dpu_counter_add(&w->misses, 1);
+	dpu_counter_add(&w->stages.packets, 30);
+	dpu_counter_add(&w->stages.cycles[ODP_STAGE_RX], 1000);
+	dpu_counter_add(&w->stages.cycles[ODP_STAGE_LOOKUP], 2000);
+	all = call("worker_perf", "{'worker':0}", 0);
+	assert_int_equal(json_array_size(all), 1);
+	o = json_array_get(all, 0);
+	assert_int_equal(number(o, "lookups"), 1000);
+	assert_true(real(o, "hits_percent", "fused") == 60);
+	assert_true(real(o, "hits_percent", "emc") == 25);
+	assert_true(real(o, "hits_percent", "mega") == 14.9);
+	assert_true(real(o, "hits_percent", "none") == 0.1);
+	assert_true(real(o, NULL, "cycles_per_packet") == 100);
+	assert_true(real(o, "cycles", "rx") == 33.3);
+	assert_true(real(o, "cycles", "lookup") == 66.7);
+	assert_true(real(o, "cycles", "tx") == 0);
+	json_decref(all);
+	assert_null(call("worker_perf", "{'worker':100}", -ENODEV));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(busiest_flows),
 		cmocka_unit_test(results_are_kept),
 		cmocka_unit_test(steps_let_others_in),
+		cmocka_unit_test(cycles_and_shares),
 	};
 
 	return cmocka_run_group_tests_name("views", tests, setup, teardown);

@@ -144,6 +144,9 @@ has 'now.static 1' mac stats g1
 has 'BUSY' worker list
 has 'cpu: ' worker show 0
 refused 1 'no such worker' worker show 9
+has 'BUSY% .*LOOKUP .*EMC%' worker perf
+has 'CYCLES/PACKET' worker perf 0
+refused 1 'no such worker' worker perf 9
 has 'worker 0' worker stats
 has 'worker 0' worker stats 0
 refused 1 'no such worker' worker stats 9
