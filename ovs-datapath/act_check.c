@@ -18,6 +18,7 @@
 #include "dpu_alloc.h"
 #include "odp_meter.h"
 #include "track.h"
+#include "vport.h"
 
 #define ETH_LEN 14u
 #define PARTS_MAX 8u // actions after which packets go on in groups, each on its own stack
@@ -33,7 +34,7 @@ struct form {
 
 struct check {
 	struct odp *dp;
-	unsigned outputs, parts;
+	unsigned outputs, parts, pushes;
 	bool tracks;
 };
 
@@ -73,13 +74,21 @@ static struct form form_of(const struct odp_key *key, const struct odp_key *mask
 
 /* ---- one action ---- */
 
+/* Bytes that belong to nothing are zero: what is set is compared as bytes. */
 static int check_tunnel(const struct odp_act_set *s)
 {
 	struct odp_key_tnl t;
 
 	memcpy(&t, s->value, sizeof(t));
-	if ((t.family != 4 && t.family != 6) || t.opts_len > ODP_TNL_OPTS || t.opts_len % 4)
+	if ((t.family != 4 && t.family != 6) || t.opts_len > ODP_TNL_OPTS || t.opts_len % 4 ||
+		(t.flags & ~0xfu) || t.pad)
 		return -EINVAL;
+	for (size_t i = t.opts_len; i < sizeof(t) - offsetof(struct odp_key_tnl, opts); i++)
+		if (s->value[offsetof(struct odp_key_tnl, opts) + i])
+			return -EINVAL;
+	for (size_t i = sizeof(t.ipv4); t.family == 4 && i < sizeof(t.ipv6); i++)
+		if (((const uint8_t *)&t.ipv6)[i])
+			return -EINVAL;
 	for (unsigned i = 0; i < sizeof(t); i++)
 		if (s->value[sizeof(t) + i] != UINT8_MAX)
 			return -EINVAL; // a tunnel is set as a whole
@@ -158,6 +167,58 @@ static int check_output(struct check *c, const struct odp_act *a, const struct f
 		if (!odp_port_by_no(c->dp, o->port[i]))
 			return -ENODEV;
 	return 0;
+}
+
+/* The tunnel port of an action; NULL: none. */
+static const struct odp_vport *vport_of(const struct check *c, uint32_t no)
+{
+	const struct odp_port *p = odp_port_by_no(c->dp, no);
+
+	return p ? p->tnl : NULL;
+}
+
+static bool push_fits(uint16_t push, enum odp_tnl_type type)
+{
+	switch (type) {
+	case ODP_TNL_GENEVE:
+		return push == ODP_PUSH_GENEVE;
+	case ODP_TNL_GRE:
+		return push == ODP_PUSH_GRE;
+	default:
+		return push == ODP_PUSH_VXLAN;
+	}
+}
+
+/* The packet is the outer one afterwards. */
+static int check_push(struct check *c, const struct odp_act *a, struct form *f)
+{
+	const struct odp_act_tnl_push *p = (const struct odp_act_tnl_push *)a;
+	const struct odp_vport *v;
+	struct odp_tnl_tmpl t;
+
+	if (a->len < sizeof(*p) || a->len - sizeof(*p) != p->hdr_len || !f->eth ||
+		c->parts == PARTS_MAX)
+		return -EINVAL;
+	v = vport_of(c, p->tnl_port);
+	if (!v || !odp_port_by_no(c->dp, p->out_port))
+		return -ENODEV;
+	if (vport_of(c, p->out_port) || !push_fits(p->tnl_type, v->end.type) ||
+		odp_tnl_tmpl_of(v->end.type, p->hdr, p->hdr_len, &t) < 0)
+		return -EINVAL;
+	c->parts++;
+	c->pushes++;
+	*f = (struct form){ .eth_type = t.family == 4 ? 0x0800 : 0x86dd,
+		.proto = t.udp ? IPPROTO_UDP : IPPROTO_GRE,
+		.tags = t.l2_len > ETH_LEN ? 1 : 0,
+		.eth = true };
+	return 0;
+}
+
+static int check_pop(const struct check *c, const struct odp_act *a, const struct form *f)
+{
+	if (a->len != sizeof(struct odp_act_u32) || !f->eth)
+		return -EINVAL;
+	return vport_of(c, ((const struct odp_act_u32 *)a)->v) ? 0 : -ENODEV;
 }
 
 static int check_userspace(const struct odp_act *a)
@@ -330,6 +391,10 @@ static int check_one(
 	case ODP_ACT_METER:
 	case ODP_ACT_RECIRC:
 		return check_u32(a);
+	case ODP_ACT_TNL_PUSH:
+		return check_push(c, a, f);
+	case ODP_ACT_TNL_POP:
+		return check_pop(c, a, f);
 	case ODP_ACT_DROP:
 		return last ? check_u32(a) : -EINVAL;
 	default:
@@ -395,6 +460,26 @@ static void compile(struct odp_act *list, size_t len)
 		last->flags = ODP_ACT_F_LAST;
 }
 
+/* Templates of the headers that are pushed: they were found good before. */
+static void compile_pushes(
+	struct odp *dp, struct odp_act *list, size_t len, struct odp_tnl_tmpl **tmpl)
+{
+	ODP_ACTS_FOREACH(c, list, len)
+	{
+		struct odp_act_tnl_push *p = (struct odp_act_tnl_push *)(uintptr_t)c;
+		size_t inner;
+		const struct odp_act *in = odp_act_list(c, &inner);
+
+		if (in)
+			compile_pushes(dp, (struct odp_act *)(uintptr_t)in, inner, tmpl);
+		if (c->type != ODP_ACT_TNL_PUSH)
+			continue;
+		p->off = (uint32_t)((uint8_t *)*tmpl - (uint8_t *)p);
+		(void)odp_tnl_tmpl_of(odp_port_by_no(dp, p->tnl_port)->tnl->end.type, p->hdr,
+			p->hdr_len, (*tmpl)++);
+	}
+}
+
 static bool tracks(const struct odp_act *list, size_t len)
 {
 	ODP_ACTS_FOREACH(a, list, len)
@@ -416,10 +501,13 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 		ret = odp_track_init(dp); // before any worker could need it
 	if (ret < 0)
 		return ret;
-	struct odp_acts *acts = dpu_calloc(1, sizeof(*acts) + len);
+	struct odp_acts *acts = dpu_calloc(
+		1, sizeof(*acts) + len + c.pushes * sizeof(struct odp_tnl_tmpl));
 
 	if (!acts)
 		return -ENOMEM;
+	struct odp_tnl_tmpl *tmpl = (struct odp_tnl_tmpl *)(void *)((uint8_t *)acts->list + len);
+
 	acts->serial = ++dp->acts_serial;
 	acts->tracks = tracks(list, len);
 	acts->len = (uint32_t)len;
@@ -429,10 +517,12 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 		memcpy(acts->list, list, len);
 		compile(acts->list, len);
 	}
+	if (c.pushes > 0)
+		compile_pushes(dp, acts->list, len, &tmpl);
 	// The only action, and what is most common.
 	if (c.outputs == 1 && len == 16 && acts->list->type == ODP_ACT_OUTPUT) {
-		acts->kind = ODP_ACTS_OUTPUT;
 		acts->port = ((const struct odp_act_output *)acts->list)->port[0];
+		acts->kind = vport_of(&c, acts->port) ? ODP_ACTS_LIST : ODP_ACTS_OUTPUT;
 	}
 	*out = acts;
 	return 0;
@@ -451,7 +541,8 @@ bool odp_acts_name_port(const struct odp_act *list, size_t len, uint32_t port)
 		if (in && odp_acts_name_port(in, inner, port))
 			return true;
 		if (a->type == ODP_ACT_TNL_PUSH &&
-			((const struct odp_act_tnl_push *)a)->out_port == port)
+			(((const struct odp_act_tnl_push *)a)->out_port == port ||
+				((const struct odp_act_tnl_push *)a)->tnl_port == port))
 			return true;
 		if (a->type == ODP_ACT_TNL_POP && ((const struct odp_act_u32 *)a)->v == port)
 			return true;

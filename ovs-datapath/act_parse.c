@@ -218,6 +218,16 @@ static bool set_mpls(struct parse *p)
 	return true;
 }
 
+static bool set_tunnel(struct parse *p)
+{
+	struct odp_key_tnl tnl;
+
+	if (!odp_in_tunnel(&p->in, &tnl))
+		return false;
+	odp_actbuf_set(p->out, ODP_SET_TUNNEL, &tnl, NULL);
+	return true;
+}
+
 static bool set(struct parse *p)
 {
 	struct odp_field fields[ODP_FIELDS_MAX];
@@ -230,12 +240,14 @@ static bool set(struct parse *p)
 		return false;
 	while (f < ODP_SET_FIELDS && strcmp(odp_set_names[f], name) != 0)
 		f++;
-	if (f == ODP_SET_FIELDS || f == ODP_SET_TUNNEL || !odp_in_take(&p->in, "(")) {
+	if (f == ODP_SET_FIELDS || !odp_in_take(&p->in, "(")) {
 		p->in.at = start;
 		return false;
 	}
 	if (f == ODP_SET_PRIORITY || f == ODP_SET_MARK)
 		return set_host(p, f) && odp_in_take(&p->in, ")");
+	if (f == ODP_SET_TUNNEL)
+		return set_tunnel(p) && odp_in_take(&p->in, ")");
 	if (f == ODP_SET_MPLS)
 		return set_mpls(p) && odp_in_take(&p->in, ")");
 	odp_set_fields(f, fields);

@@ -16,6 +16,7 @@
 #include "action.h"
 #include "meter.h"
 #include "sw_offload.h"
+#include "tnl_out.h"
 #include "tx.h"
 #include "upcall.h"
 
@@ -120,7 +121,9 @@ static void output_one(
 		odp_edit_trunc(out.pkts[i], cut);
 	struct odp_sums s = sums_of(&out);
 
-	if (out.n > 0)
+	if (unlikely(to->port->tnl) && out.n > 0)
+		odp_tnl_output(r->w, r->from, out.meta, to, out.pkts, out.n);
+	else if (out.n > 0)
 		odp_out_all(r->w, to, r->from->rxq, out.pkts, &s);
 }
 
@@ -182,6 +185,16 @@ static void run_recirc(const struct run *r, struct batch *b, const struct odp_ac
 			out.n);
 }
 
+static void run_tnl_pop(const struct run *r, struct batch *b, const struct odp_act *a)
+{
+	struct batch out;
+
+	b->sent = true;
+	hand_on(r, b, ALL, a->flags & ODP_ACT_F_LAST, &out);
+	if (out.n > 0)
+		odp_tnl_input(r->w, r->from, ((const struct odp_act_u32 *)a)->v, out.pkts, out.n);
+}
+
 /* ---- edits ---- */
 
 /*
@@ -235,6 +248,7 @@ static void run_set(const struct run *r, struct batch *b, const struct odp_act *
 		return;
 	}
 	struct odp_meta *meta = meta_of(r, b);
+	struct odp_key_tnl tnl;
 
 	memcpy(&v, s->value, sizeof(v));
 	memcpy(&mask, s->value + s->size, sizeof(mask));
@@ -248,8 +262,9 @@ static void run_set(const struct run *r, struct batch *b, const struct odp_act *
 		meta->map |= ODP_KEY_BITS(skb_mark);
 		break;
 	default:
-		memcpy(&meta->key.tnl, s->value, sizeof(meta->key.tnl));
-		meta->map |= ODP_KEY_TNL_BITS;
+		memcpy(&tnl, s->value, sizeof(tnl));
+		odp_meta_tnl(meta, &tnl);
+		meta->tnl_set = 1;
 		break;
 	}
 }
@@ -414,6 +429,53 @@ static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a
 	}
 }
 
+/* What goes on with outer headers: out of a port, or down the rest of the list. */
+struct pushed {
+	const struct run *r;
+	const struct batch *b;
+	struct odp_pw *out; // NULL: the rest
+	const struct odp_act *rest;
+	size_t len;
+};
+
+static void pushed(void *arg, struct rte_mbuf **pkts, unsigned n)
+{
+	const struct pushed *p = arg;
+	struct batch part;
+
+	part.n = (uint16_t)n;
+	part.sent = part.gone = false;
+	part.cut = p->b->cut;
+	part.meta = p->b->meta;
+	memcpy(part.pkts, pkts, n * sizeof(pkts[0]));
+	if (p->out) {
+		output_one(p->r, &part, p->out, part.cut, true);
+		return;
+	}
+	run_list(p->r, &part, p->rest, p->len);
+	finish(p->r, &part);
+}
+
+/* A GSO frame becomes many packets: they go down the rest of the list as many at a time as fit. */
+static void run_tnl_push(const struct run *r, struct batch *b, const struct odp_act *a,
+	const struct odp_act *rest, size_t len)
+{
+	const struct odp_act_tnl_push *push = (const struct odp_act_tnl_push *)a;
+	const struct odp_tnl_tmpl *t = odp_acts_tmpl(push);
+	struct odp_pw *out = odp_pw(r->w, push->out_port), *vport = odp_pw(r->w, push->tnl_port);
+	bool last = a->flags & ODP_ACT_F_LAST;
+	struct pushed p = { r, b, last ? out : NULL, rest, len };
+
+	if (!out || !vport || (last && !(odp_caps(out->port) & CAPS_UP))) {
+		drop_all(r, b, ODP_DROP_PORT_GONE);
+		return;
+	}
+	odp_tnl_put_on(r->w, r->from, vport, t,
+		odp_tnl_inner_mtu_over(t, odp_caps_mtu(odp_caps(out->port))), b->pkts, b->n, pushed,
+		&p);
+	b->n = 0;
+}
+
 static void run_one(const struct run *r, struct batch *b, const struct odp_act *a)
 {
 	size_t len;
@@ -428,6 +490,9 @@ static void run_one(const struct run *r, struct batch *b, const struct odp_act *
 		break;
 	case ODP_ACT_RECIRC:
 		run_recirc(r, b, a);
+		break;
+	case ODP_ACT_TNL_POP:
+		run_tnl_pop(r, b, a);
 		break;
 	case ODP_ACT_SET:
 		run_set(r, b, a);
@@ -490,6 +555,10 @@ static void run_list(const struct run *r, struct batch *b, const struct odp_act 
 		}
 		if (a->type == ODP_ACT_CT) {
 			run_ct(r, b, a, rest, left);
+			return;
+		}
+		if (a->type == ODP_ACT_TNL_PUSH) {
+			run_tnl_push(r, b, a, rest, left);
 			return;
 		}
 		run_one(r, b, a);

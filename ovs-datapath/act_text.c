@@ -117,12 +117,16 @@ static void put_set(struct odp_out *o, const struct odp_act *a)
 {
 	const struct odp_act_set *s = (const struct odp_act_set *)a;
 	struct odp_field fields[ODP_FIELDS_MAX];
+	struct odp_key_tnl tnl;
 
 	odp_out_put(o, "set(");
 	if (s->field == ODP_SET_PRIORITY || s->field == ODP_SET_MARK) {
 		put_host(o, odp_set_names[s->field], s);
 	} else if (s->field == ODP_SET_MPLS) {
 		put_set_mpls(o, s);
+	} else if (s->field == ODP_SET_TUNNEL) {
+		memcpy(&tnl, s->value, sizeof(tnl));
+		odp_out_tunnel(o, &tnl);
 	} else {
 		odp_set_fields(s->field, fields);
 		odp_out_put(o, "%s(", odp_set_names[s->field]);

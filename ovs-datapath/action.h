@@ -3,6 +3,7 @@
 #pragma once
 
 #include "odp_act.h"
+#include "tnl.h"
 #include "worker.h"
 
 #define ODP_ACT_F_LAST 1u // in odp_act.flags: nothing behind wants the packet, this takes it
@@ -17,6 +18,12 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 
 /* Does a list send anything to this port? */
 bool odp_acts_name_port(const struct odp_act *list, size_t len, uint32_t port);
+
+/* The outer headers of an action "tnl_push" of a list that was created. */
+static inline const struct odp_tnl_tmpl *odp_acts_tmpl(const struct odp_act_tnl_push *p)
+{
+	return (const struct odp_tnl_tmpl *)(const void *)((const uint8_t *)p + p->off);
+}
 
 /*
  * Execute on packets of one flow, which become ours; `sums` is of them. `from` lives until the call

@@ -15,11 +15,13 @@
 #include "bridge.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "vport.h"
 
 #define BUCKETS 16384u
 #define FLOWS_MAX 65536u
@@ -178,8 +180,20 @@ static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
 	return b->acts.err;
 }
 
-/* What every flow of ours matches. */
-static struct odp_key mask_of_ours(void)
+/*
+ * Where the underlay has an interface, the messages of its neighbours must not meet a flow of ours,
+ * or it would hear none but the first.
+ */
+static bool of_neighbours(const struct odp_bridge *b, const struct odp_key *key)
+{
+	uint16_t type = dpu_be16_get(key->eth_type);
+
+	return odp_ul_on_port(b->dp->tnls->ul, key->in_port) &&
+	       (type == 0x0806 || (type == 0x86dd && key->ip_proto == IPPROTO_ICMPV6));
+}
+
+/* What every flow of ours matches; and there, so much that it is no such message. */
+static struct odp_key mask_of_ours(const struct odp_bridge *b, const struct odp_key *key)
 {
 	struct odp_key m;
 
@@ -189,11 +203,17 @@ static struct odp_key mask_of_ours(void)
 	memset(m.eth_dst, 0xff, sizeof(m.eth_dst));
 	memset(m.eth_src, 0xff, sizeof(m.eth_src));
 	memset(&m.vlan_tci, 0xff, sizeof(m.vlan_tci));
+	if (odp_ul_on_port(b->dp->tnls->ul, key->in_port)) {
+		m.eth_type = dpu_be16_put(0xffff);
+		if (dpu_be16_get(key->eth_type) == 0x86dd)
+			m.ip_proto = 0xff;
+	}
 	return m;
 }
 
-static struct odp_key key_of_ours(const struct odp_key *key)
+static struct odp_key key_of_ours(const struct odp_bridge *b, const struct odp_key *key)
 {
+	struct odp_key m = mask_of_ours(b, key);
 	struct odp_key k;
 
 	memset(&k, 0, sizeof(k));
@@ -201,6 +221,9 @@ static struct odp_key key_of_ours(const struct odp_key *key)
 	memcpy(k.eth_dst, key->eth_dst, sizeof(k.eth_dst));
 	memcpy(k.eth_src, key->eth_src, sizeof(k.eth_src));
 	k.vlan_tci = key->vlan_tci;
+	if (dpu_be16_get(m.eth_type))
+		k.eth_type = key->eth_type;
+	k.ip_proto = key->ip_proto & m.ip_proto;
 	return k;
 }
 
@@ -242,7 +265,7 @@ static struct rec *rec_find(struct odp_bridge *b, const struct odp_key *ours)
 
 static int rec_install(struct odp_bridge *b, struct rec *r)
 {
-	struct odp_key mask = mask_of_ours();
+	struct odp_key mask = mask_of_ours(b, &r->key);
 	uint32_t to = decide(b, &r->key);
 	int ret = actions(b, r->key.in_port, to);
 
@@ -368,8 +391,12 @@ unsigned odp_bridge_decide(struct odp *dp, const struct odp_key *key, uint64_t n
 	struct odp_bridge *b = dp->bridge;
 
 	unsigned n = odp_bridge_learn(dp, key, now_ns);
-	struct odp_key ours = key_of_ours(key);
-	struct rec *r = rec_find(b, &ours);
+	struct odp_key ours = key_of_ours(b, key);
+	struct rec *r;
+
+	if (of_neighbours(b, key))
+		return n;
+	r = rec_find(b, &ours);
 
 	if (!r)
 		r = rec_create(b, &ours, now_ns);
@@ -382,7 +409,7 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 	struct rte_mbuf *m, const struct odp_sums *sums)
 {
 	struct odp_bridge *b = dp->bridge;
-	struct odp_key mask = mask_of_ours();
+	struct odp_key mask = mask_of_ours(b, key);
 	struct odp_acts *acts;
 
 	if (actions(b, key->in_port, decide(b, key)) < 0 ||
@@ -444,6 +471,11 @@ static void recs_delete_from(struct odp_bridge *b, uint32_t in_port)
 		if (in_port == ODP_PORT_NONE || r->key.in_port == in_port)
 			rec_delete(b, r);
 	}
+}
+
+void odp_bridge_flows_flush(struct odp *dp, uint32_t port)
+{
+	recs_delete_from(dp->bridge, port);
 }
 
 void odp_bridge_port_deleted(struct odp *dp, uint32_t port)

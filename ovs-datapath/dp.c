@@ -216,7 +216,7 @@ void odp_tick(struct odp *dp)
 			odp_port_caps_changed(odp_port_by_no(dp, no));
 	odp_flows_sample(dp, now_ns);
 	odp_bridge_tick(dp, now_ns);
-	odp_underlay_tick(dp);
+	odp_tnls_tick(dp, now_ns);
 	odp_track_tick(dp);
 	odp_classifier_tick(dp);
 	odp_reclaim(dp);

@@ -44,6 +44,7 @@ struct odp_smc;
 struct odp_burst;
 struct odp_recirc_queue;
 struct odp_tnls;
+struct odp_tnl_worker;
 struct odp_vport;
 
 /* ---- flows ---- */
@@ -58,7 +59,7 @@ struct odp_acts {
 	bool eth; // for packets that begin with an Ethernet header
 	bool tracks; // conntrack is in the list
 	uint64_t serial; // no two lists of a datapath have the same
-	struct odp_act list[];
+	struct odp_act list[]; // behind it the templates of its "tnl_push": odp_acts_tmpl()
 };
 
 struct odp_flow {
@@ -239,6 +240,7 @@ struct odp_worker {
 	struct odp_smc *smc; // owned
 	struct odp_burst *burst; // owned; one for what ports receive, one for what recirculates
 	struct odp_recirc_queue *recirc; // owned
+	struct odp_tnl_worker *tnl; // owned
 	struct odp_fused *fused; // owned; with the connection table; NULL: step by step
 	struct odp_hold *hold; // owned; with the connection table
 

@@ -112,13 +112,20 @@ static bool meter(struct maker *k, uint32_t id)
 	return true;
 }
 
+static bool is_tunnel(const struct maker *k, uint32_t port)
+{
+	const struct odp_pw *pw = odp_pw(k->w, port);
+
+	return pw && pw->port->tnl;
+}
+
 static bool output(struct maker *k, const struct odp_act *a)
 {
 	if (odp_act_n_outputs(a) != 1 || !(a->flags & ODP_ACT_F_LAST))
 		return false;
 	k->e->out = ((const struct odp_act_output *)a)->port[0];
 	k->done = true;
-	return true;
+	return !is_tunnel(k, k->e->out);
 }
 
 /* ---- the way ---- */

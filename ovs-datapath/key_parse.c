@@ -216,10 +216,21 @@ static bool options(struct parse *p)
 	return odp_in_take(&p->in, ")");
 }
 
+/* In decimal, too, as nobody needs to match on parts of it then. */
 static bool tun_id(struct parse *p)
 {
 	uint8_t k[8], m[8];
+	char w[ODP_WORD_MAX];
+	size_t start = p->in.at;
+	uint32_t v;
 
+	if (p->in.text[start] != '0' && odp_in_word(&p->in, ",)", w) &&
+		odp_uint_of(w, UINT32_MAX, &v)) {
+		p->key->tnl.id = dpu_be64_put(v);
+		p->mask->tnl.id = dpu_be64_put(UINT64_MAX);
+		return true;
+	}
+	p->in.at = start;
 	if (!hex_masked(&p->in, k, m, sizeof(k)))
 		return false;
 	memcpy(&p->key->tnl.id, k, sizeof(k));
@@ -281,6 +292,17 @@ static bool tunnel(struct parse *p)
 	if (p->mask->tnl.family == 0)
 		p->in.at = start;
 	return p->mask->tnl.family != 0;
+}
+
+bool odp_in_tunnel(struct odp_in *in, struct odp_key_tnl *out)
+{
+	struct odp_key key = { 0 }, mask = { 0 };
+	struct parse p = { .in = *in, .key = &key, .mask = &mask };
+	bool ok = tunnel(&p) && key.tnl.family != 0;
+
+	in->at = ok || p.in.at > in->at ? p.in.at : in->at;
+	*out = key.tnl;
+	return ok;
 }
 
 /* ---- layer 2 ---- */

@@ -212,6 +212,45 @@ static void put_tunnel(struct text *t)
 	odp_out_put(&t->o, ")");
 }
 
+/* All that is not 0 as a flow that matches it exactly would have it. */
+void odp_out_tunnel(struct odp_out *o, const struct odp_key_tnl *tnl)
+{
+	struct odp_key key = { .tnl = *tnl }, mask = { 0 };
+	struct text t = { .o = *o,
+		.sep = "",
+		.key = &key,
+		.mask = &mask,
+		.k = (const uint8_t *)&key,
+		.m = (const uint8_t *)&mask };
+	const uint8_t *k = (const uint8_t *)&key.tnl;
+	uint8_t *m = (uint8_t *)&mask.tnl;
+
+	for (const struct odp_field *f = odp_tnl_fields; f->name; f++) {
+		bool other = f->type == (tnl->family == 4 ? FIELD_IPV6 : FIELD_IPV4);
+
+		if (!other && !odp_is_all((const uint8_t *)&key + f->off, f->size, 0))
+			memset((uint8_t *)&mask + f->off, 0xff, f->size);
+	}
+	if (tnl->family == 4)
+		memset(&mask.tnl.ipv4.dst, 0xff, 4);
+	else
+		memset(mask.tnl.ipv6.dst, 0xff, 16);
+	if (!odp_is_all(k, sizeof(tnl->id), 0))
+		memset(m, 0xff, sizeof(tnl->id));
+	if (dpu_be16_get(tnl->gbp_id) || tnl->gbp_flags) {
+		mask.tnl.gbp_id = dpu_be16_put(UINT16_MAX);
+		mask.tnl.gbp_flags = UINT8_MAX;
+	}
+	if (tnl->gpe_np || tnl->gpe_flags)
+		mask.tnl.gpe_np = mask.tnl.gpe_flags = UINT8_MAX;
+	mask.tnl.flags = tnl->flags ? (1u << odp_key_tnl_flags.n) - 1 : 0;
+	mask.tnl.family = UINT8_MAX;
+	mask.tnl.opts_len = tnl->opts_len ? UINT8_MAX : 0;
+	memset(mask.tnl.opts, 0xff, tnl->opts_len);
+	put_tunnel(&t);
+	*o = t.o;
+}
+
 /* ---- layer 2 ---- */
 
 static void put_tag(struct text *t, uint16_t tci, uint16_t m)

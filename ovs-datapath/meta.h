@@ -29,11 +29,21 @@ struct odp_meta {
 	uint64_t map; // metadata words that may be other than zero
 	uint32_t depth; // recirculations that lie behind these packets
 	uint32_t packet_type; // 0: an Ethernet header comes first; else ODP_PACKET_TYPE()
+	uint32_t tnl_set; // 1: an action said where to; else key.tnl is what it came through
 	union {
 		struct odp_key key;
 		struct odp_kw kw;
 	};
 };
+
+/* Of the tunnel's words those that are not zero at any rate: options are there to their length. */
+static inline void odp_meta_tnl(struct odp_meta *m, const struct odp_key_tnl *tnl)
+{
+	m->key.tnl = *tnl;
+	m->map = (m->map & ~ODP_KEY_TNL_BITS) |
+		 odp_words_between(offsetof(struct odp_key, tnl),
+			 offsetof(struct odp_key, tnl.opts) + tnl->opts_len);
+}
 
 /* Copy; costs what the maps of the two say. `to` was zeroed once, or is a copy from before. */
 static inline void odp_meta_copy(struct odp_meta *to, const struct odp_meta *from)
@@ -47,6 +57,7 @@ static inline void odp_meta_copy(struct odp_meta *to, const struct odp_meta *fro
 	to->map = from->map;
 	to->depth = from->depth;
 	to->packet_type = from->packet_type;
+	to->tnl_set = from->tnl_set;
 }
 
 /* Write word 0 and those metadata words of a key that are in `want`. */
@@ -64,7 +75,7 @@ static inline void odp_meta_to_key(const struct odp_meta *m, uint64_t want, stru
 static inline bool odp_meta_eq(const struct odp_meta *a, const struct odp_meta *b)
 {
 	uint64_t diff = (a->kw.w[0] ^ b->kw.w[0]) | (a->depth ^ b->depth) |
-			(a->packet_type ^ b->packet_type);
+			(a->packet_type ^ b->packet_type) | (a->tnl_set ^ b->tnl_set);
 
 	for (uint64_t left = a->map | b->map; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);

@@ -229,15 +229,23 @@ void odp_neigh_put(struct odp_ul *ul, uint16_t neigh)
 	ul->stats.neighs--;
 }
 
+void odp_neigh_lost(struct odp_ul *ul, struct rte_mbuf *m)
+{
+	ul->stats.waiting--;
+	ul->stats.wait_dropped++;
+	if (ul->conf.lost)
+		ul->conf.lost(ul->conf.arg, m);
+	else
+		rte_pktmbuf_free(m);
+}
+
 void odp_neigh_drop_waiting(struct odp_ul *ul, struct odp_neigh *n, const struct odp_ul_path *path)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n->n_waiting; i++) {
 		if (!path || n->waits_for[i] == path) {
-			rte_pktmbuf_free(n->waiting[i]);
-			ul->stats.waiting--;
-			ul->stats.wait_dropped++;
+			odp_neigh_lost(ul, n->waiting[i]);
 		} else {
 			n->waiting[kept] = n->waiting[i];
 			n->waits_for[kept++] = n->waits_for[i];

@@ -76,7 +76,9 @@ void odp_neigh_put(struct odp_ul *ul, uint16_t neigh);
 struct odp_neigh *odp_neigh_find(struct odp_ul *ul, unsigned iface, const struct odp_ip *ip);
 /* A packet wants to go there. */
 void odp_neigh_use(struct odp_ul *ul, struct odp_neigh *n);
-/* Free what waits for it, or for one path only (NULL: all). */
+/* One packet less waits, in vain. */
+void odp_neigh_lost(struct odp_ul *ul, struct rte_mbuf *m);
+/* Give up what waits for it, or for one path only (NULL: all). */
 void odp_neigh_drop_waiting(struct odp_ul *ul, struct odp_neigh *n, const struct odp_ul_path *path);
 void odp_neigh_tick(struct odp_ul *ul, struct odp_neigh *n);
 const char *odp_neigh_state_name(enum odp_neigh_state s);

@@ -39,6 +39,8 @@ void odp_out_fields(
 	struct odp_out *o, const struct odp_field *f, const void *key, const void *mask);
 /* Has one of the fields a mask? */
 bool odp_fields_any(const struct odp_field *f, const void *mask);
+/* "tunnel(..)" of what an action sets. */
+void odp_out_tunnel(struct odp_out *o, const struct odp_key_tnl *tnl);
 /* Length, or -ENOSPC. */
 int odp_out_finish(const struct odp_out *o);
 
@@ -64,6 +66,9 @@ bool odp_in_named(struct odp_in *in, const struct odp_field *fields, void *key, 
 bool odp_in_fields(struct odp_in *in, const struct odp_field *fields, void *key, void *mask);
 /* "value[/mask])" in host order; with `dp` a port, by number or name. */
 bool odp_in_uint(struct odp_in *in, struct odp *dp, uint32_t *value, uint32_t *mask);
+
+/* What follows "tunnel(", with the bracket that closes; there has to be an address in it. */
+bool odp_in_tunnel(struct odp_in *in, struct odp_key_tnl *out);
 
 /* Words. */
 bool odp_uint_of(const char *w, uint32_t max, uint32_t *out);

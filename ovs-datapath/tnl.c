@@ -27,6 +27,12 @@ static decode_fn *const decoders[ODP_TNL_TYPES] = {
 	[ODP_TNL_GRE] = odp_gre_decode,
 };
 
+int odp_tnl_decode(
+	enum odp_tnl_type type, struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inner)
+{
+	return decoders[type](in, key, inner);
+}
+
 /*
  * Vports in chains by their port, those with an address before those without: the first that fits
  * is the one.
@@ -386,7 +392,7 @@ static int decode(const struct rte_mbuf *m, const struct odp_tnl_vport *v, const
 {
 	uint32_t at = o->l4 + (v->type == ODP_TNL_GRE ? 0 : ODP_UDP_LEN);
 	struct dpu_cur in = dpu_cur_init(o->base + at, RTE_MIN(o->n, o->end) - at);
-	int ret = decoders[v->type](&in, key, inner);
+	int ret = odp_tnl_decode(v->type, &in, key, inner);
 
 	if (ret < 0)
 		return ret;

@@ -59,6 +59,10 @@ struct odp_tnl_key {
 static_assert(sizeof(struct odp_tnl_key) == 312, "whole words");
 static_assert(offsetof(struct odp_tnl_key, pad) == 307, "no padding but the last");
 
+/* As the flow key has it, without what only tnl.h knows of flags, and back. Any thread. */
+void odp_tnl_to_flow(const struct odp_tnl_key *key, struct odp_key_tnl *out);
+void odp_tnl_from_flow(const struct odp_key_tnl *tnl, struct odp_tnl_key *out);
+
 /*
  * Decode one tunnel header.
  *
@@ -86,6 +90,9 @@ int odp_vxlan_gbp_decode(struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *
 int odp_vxlan_gpe_decode(struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inner);
 int odp_geneve_decode(struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inner);
 int odp_gre_decode(struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inner);
+/* That of a type. */
+int odp_tnl_decode(
+	enum odp_tnl_type type, struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inner);
 
 /*
  * Encode one tunnel header in front of a packet of Ethertype `inner`.
@@ -217,8 +224,22 @@ struct odp_tnl_tmpl {
 int odp_tnl_compose(enum odp_tnl_type type, const struct odp_tnl_key *key, uint16_t inner,
 	const struct odp_tnl_link *link, unsigned inherit, struct odp_tnl_tmpl *out);
 
+/*
+ * The same from headers that somebody else composed, for Ethernet frames: Ethernet, perhaps a tag,
+ * IP without options, UDP or GRE, the tunnel's own. Lengths, the IPv4 id, sums and the UDP source
+ * port are filled in for each packet; a UDP checksum other than 0 asks for one.
+ *
+ * Returns 0, or -EINVAL: not such headers. Any thread.
+ */
+int odp_tnl_tmpl_of(
+	enum odp_tnl_type type, const uint8_t *hdr, size_t len, struct odp_tnl_tmpl *out);
+/* The sums of a template whose lengths and headers are there. */
+void odp_tnl_tmpl_sums(struct odp_tnl_tmpl *t);
+
 /* The longest inner packet: L3 bytes behind an Ethernet header without tags. 0: not limited. */
 uint32_t odp_tnl_inner_mtu(const struct odp_tnl_tmpl *t);
+/* The same over an underlay with this MTU. */
+uint32_t odp_tnl_inner_mtu_over(const struct odp_tnl_tmpl *t, uint32_t mtu);
 
 /* What a push needs besides the packet and the template. One for each worker. */
 struct odp_tnl_tx {

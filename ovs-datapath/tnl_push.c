@@ -76,12 +76,22 @@ static size_t compose_ip(const struct odp_tnl_key *key, uint8_t proto, uint8_t *
 	return ODP_IPV6_LEN;
 }
 
+void odp_tnl_tmpl_sums(struct odp_tnl_tmpl *t)
+{
+	const uint8_t *ip = t->hdr + t->l2_len;
+	size_t addrs = t->family == 4 ? 8 : 32;
+
+	t->pseudo_sum = odp_sum(ip + t->l3_len - addrs, addrs, t->udp ? IPPROTO_UDP : IPPROTO_GRE);
+	if (t->family == 4)
+		t->ip_sum = odp_sum(ip, ODP_IPV4_LEN, 0) - ip[1] - ((uint32_t)ip[8] << 8);
+}
+
 int odp_tnl_compose(enum odp_tnl_type type, const struct odp_tnl_key *key, uint16_t inner,
 	const struct odp_tnl_link *link, unsigned inherit, struct odp_tnl_tmpl *out)
 {
 	struct odp_tnl_tmpl t = { .type = type, .udp = type != ODP_TNL_GRE };
 	uint8_t proto = t.udp ? IPPROTO_UDP : IPPROTO_GRE;
-	size_t at, l4, addrs;
+	size_t at;
 	int n;
 
 	if ((unsigned)type >= ODP_TNL_TYPES || (key->family != 4 && key->family != 6) ||
@@ -92,7 +102,6 @@ int odp_tnl_compose(enum odp_tnl_type type, const struct odp_tnl_key *key, uint1
 	t.l2_len = (uint16_t)at;
 	t.l3_len = (uint16_t)compose_ip(key, proto, t.hdr + at);
 	at += t.l3_len;
-	l4 = at;
 	if (t.udp) {
 		odp_put16(t.hdr + at, key->tp_src);
 		odp_put16(t.hdr + at + 2, key->tp_dst);
@@ -108,23 +117,22 @@ int odp_tnl_compose(enum odp_tnl_type type, const struct odp_tnl_key *key, uint1
 	t.csum = key->flags & ODP_TNL_F_CSUM;
 	t.inner = inner;
 	t.tp_src = key->tp_src;
-
-	const uint8_t *ip = t.hdr + t.l2_len;
-
-	addrs = key->family == 4 ? 8 : 32;
-	t.pseudo_sum = odp_sum(t.hdr + l4 - addrs, addrs, proto);
-	if (key->family == 4)
-		t.ip_sum = odp_sum(ip, ODP_IPV4_LEN, 0) - ip[1] - ((uint32_t)ip[8] << 8);
+	odp_tnl_tmpl_sums(&t);
 	*out = t;
 	return 0;
 }
 
 uint32_t odp_tnl_inner_mtu(const struct odp_tnl_tmpl *t)
 {
+	return odp_tnl_inner_mtu_over(t, t->mtu);
+}
+
+uint32_t odp_tnl_inner_mtu_over(const struct odp_tnl_tmpl *t, uint32_t mtu)
+{
 	uint32_t over = (uint32_t)t->len - t->l2_len +
 			(t->inner == ODP_INNER_ETH ? ODP_ETH_LEN : 0);
 
-	return t->mtu > over ? t->mtu - over : t->mtu ? 1 : 0;
+	return mtu > over ? mtu - over : mtu ? 1 : 0;
 }
 
 /* No secret: who sends the inner packets may know how they spread over the underlay. */

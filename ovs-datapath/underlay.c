@@ -77,6 +77,12 @@ void odp_ul_if_foreach(
 	}
 }
 
+static void changed(struct odp_ul *ul, uint32_t port)
+{
+	if (ul->conf.changed)
+		ul->conf.changed(ul->conf.arg, port);
+}
+
 /* ---- addresses ---- */
 
 void odp_ul_addr_foreach(
@@ -128,6 +134,14 @@ static struct odp_ul_if *if_find(struct odp_ul *ul, uint32_t port, uint16_t vlan
 			return f;
 		}
 	}
+	return NULL;
+}
+
+const uint8_t *odp_ul_if_mac(const struct odp_ul *ul, uint32_t port, uint16_t vlan)
+{
+	for (unsigned i = 0; i < ODP_UL_IFS; i++)
+		if (ul->ifs[i].used && ul->ifs[i].port == port && ul->ifs[i].vlan == vlan)
+			return ul->ifs[i].mac;
 	return NULL;
 }
 
@@ -390,10 +404,8 @@ int odp_ul_wait(struct odp_ul *ul, struct odp_ul_path *p, struct rte_mbuf *m)
 		return ret;
 	}
 	if (n->n_waiting == ODP_UL_WAIT) {
-		rte_pktmbuf_free(n->waiting[0]);
+		odp_neigh_lost(ul, n->waiting[0]);
 		n->n_waiting--;
-		ul->stats.waiting--;
-		ul->stats.wait_dropped++;
 		memmove(n->waiting, n->waiting + 1, n->n_waiting * sizeof(n->waiting[0]));
 		memmove(n->waits_for, n->waits_for + 1, n->n_waiting * sizeof(n->waits_for[0]));
 	}
@@ -459,6 +471,7 @@ int odp_ul_if_set(
 	f->mtu = mtu;
 	memcpy(f->mac, mac, 6);
 	update_all(ul);
+	changed(ul, port);
 	return 0;
 }
 
@@ -494,6 +507,7 @@ int odp_ul_if_del(struct odp_ul *ul, uint32_t port, uint16_t vlan)
 	}
 	memset(f, 0, sizeof(*f));
 	update_all(ul);
+	changed(ul, port);
 	return 0;
 }
 
@@ -553,6 +567,7 @@ int odp_ul_addr_add(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struc
 		return ret;
 	ul->addrs[i] = (struct odp_ul_addr){ *ip, prefix_len, iface };
 	update_all(ul);
+	changed(ul, port);
 	return 0;
 }
 
@@ -596,6 +611,7 @@ int odp_ul_addr_del(struct odp_ul *ul, const struct odp_ip *ip)
 	if (last)
 		(void)route_remove(ul, &net, gone.prefix_len, true);
 	update_all(ul);
+	changed(ul, ul->ifs[gone.iface].port);
 	return 0;
 }
 

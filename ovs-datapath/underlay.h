@@ -72,6 +72,10 @@ struct odp_ul_conf {
 	 * nothing in the underlay from within.
 	 */
 	void (*ready)(void *arg, struct odp_ul_path *path, struct rte_mbuf *m);
+	/* One that waits no longer, in vain. It becomes the callee's. May be NULL. */
+	void (*lost)(void *arg, struct rte_mbuf *m);
+	/* Interfaces or addresses on a port came, changed or went. May be NULL. */
+	void (*changed)(void *arg, uint32_t port);
 	unsigned paths_max, neighs_max, routes_max; // 0: 4096, 1024, 1024
 	unsigned wait_max; // packets that wait in all; 0: 256
 };
@@ -101,6 +105,9 @@ int odp_ul_wait(struct odp_ul *ul, struct odp_ul_path *path, struct rte_mbuf *m)
  * else; -EBADMSG: ARP or ND that is to be dropped. It stays the caller's.
  */
 int odp_ul_rx(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
+
+/* The MAC address that we have there; NULL: no such interface. */
+const uint8_t *odp_ul_if_mac(const struct odp_ul *ul, uint32_t port, uint16_t vlan);
 
 /* Time passes; about ten times a second. Asks again, gives up, ages. */
 void odp_ul_tick(struct odp_ul *ul, uint64_t now_ns);

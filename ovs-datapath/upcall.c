@@ -10,6 +10,7 @@
 #include "classifier.h"
 #include "dpu_clock.h"
 #include "extract.h"
+#include "tnl_out.h"
 #include "track.h"
 #include "tx.h"
 
@@ -18,17 +19,8 @@
 #define SETUP_RATE 20000u // flow set-ups of one port in a second
 #define SETUP_BURST 4096
 
-/* In mbuf hash.usr of what is in an upcall ring, with its kind: a segment stands before it. */
+/* In mbuf hash.usr of what is in an upcall ring, with its kind: a head stands before it. */
 #define KIND_META 0x100u
-
-/* What that segment says. */
-struct head {
-	bool has_meta; // else they are of a packet that has just come in
-	uint16_t data_len;
-	uint32_t pid; // of an action "userspace"
-	uint8_t data[ODP_USERDATA_MAX];
-	struct odp_meta meta;
-};
 
 /*
  * Metadata go along in a segment of their own before the packet's, which stays as it is: so they
@@ -38,7 +30,9 @@ static struct rte_mbuf *head_prepend(
 	struct odp_worker *w, const struct odp_meta *meta, struct rte_mbuf *m)
 {
 	struct rte_mbuf *s = rte_pktmbuf_alloc(w->dp->conf.pool);
-	struct head *h = s ? (struct head *)(void *)rte_pktmbuf_append(s, sizeof(*h)) : NULL;
+	struct odp_upcall_head *h = s ? (struct odp_upcall_head *)(void *)rte_pktmbuf_append(
+						s, sizeof(*h))
+				      : NULL;
 
 	if (!h) {
 		rte_pktmbuf_free(s);
@@ -46,6 +40,7 @@ static struct rte_mbuf *head_prepend(
 	}
 	h->has_meta = meta != NULL;
 	h->pid = 0;
+	h->vport = 0;
 	h->data_len = 0;
 	if (meta)
 		memcpy(&h->meta, meta, sizeof(*meta));
@@ -55,8 +50,7 @@ static struct rte_mbuf *head_prepend(
 	return s;
 }
 
-/* The packet behind its head, which is copied. */
-static struct rte_mbuf *head_take(struct rte_mbuf *s, struct head *h)
+struct rte_mbuf *odp_upcall_head_take(struct rte_mbuf *s, struct odp_upcall_head *h)
 {
 	struct rte_mbuf *m = s->next;
 
@@ -65,13 +59,13 @@ static struct rte_mbuf *head_take(struct rte_mbuf *s, struct head *h)
 	return m;
 }
 
-static unsigned meta_prepend_all(
-	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
+static unsigned meta_prepend_all(struct odp_worker *w, const struct odp_from *from,
+	const struct odp_meta *meta, struct rte_mbuf **pkts, unsigned n)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = head_prepend(w, from->meta, pkts[i]);
+		struct rte_mbuf *m = head_prepend(w, meta, pkts[i]);
 
 		if (m)
 			pkts[kept++] = m;
@@ -101,7 +95,7 @@ void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_
 {
 	n = odp_own_all(w, from->in, pkts, n);
 	if (from->meta)
-		n = meta_prepend_all(w, from, pkts, n);
+		n = meta_prepend_all(w, from, from->meta, pkts, n);
 	for (unsigned i = 0; i < n; i++)
 		pkts[i]->hash.usr = kind | (from->meta ? KIND_META : 0);
 	enqueue(w, from, pkts, n);
@@ -121,13 +115,25 @@ void odp_upcall_put_data(struct odp_worker *w, const struct odp_from *from,
 		odp_drop_one(from->in, ODP_DROP_NO_MBUF, m);
 		return;
 	}
-	struct head *h = rte_pktmbuf_mtod(s, struct head *);
+	struct odp_upcall_head *h = rte_pktmbuf_mtod(s, struct odp_upcall_head *);
 
 	h->pid = u->pid;
 	h->data_len = u->data_len;
 	memcpy(h->data, u->data, u->data_len);
 	s->hash.usr = ODP_UPCALL_COPY | KIND_META;
 	enqueue(w, from, &s, 1);
+}
+
+void odp_upcall_put_tnl(struct odp_worker *w, const struct odp_from *from,
+	const struct odp_meta *meta, uint32_t vport, struct rte_mbuf **pkts, unsigned n)
+{
+	n = odp_own_all(w, from->in, pkts, n);
+	n = meta_prepend_all(w, from, meta, pkts, n);
+	for (unsigned i = 0; i < n; i++) {
+		rte_pktmbuf_mtod(pkts[i], struct odp_upcall_head *)->vport = vport;
+		pkts[i]->hash.usr = ODP_UPCALL_TNL | KIND_META;
+	}
+	enqueue(w, from, pkts, n);
 }
 
 static void signal_control(struct odp *dp)
@@ -204,8 +210,8 @@ static void run_actions(struct odp_worker *w, const struct odp_flow *f, const st
 	odp_recirc_run(w);
 }
 
-static void tell(
-	struct odp *dp, const struct head *h, const struct odp_kw *k, const struct rte_mbuf *m)
+static void tell(struct odp *dp, const struct odp_upcall_head *h, const struct odp_kw *k,
+	const struct rte_mbuf *m)
 {
 	struct odp_key key;
 	struct odp_packet_in p = {
@@ -222,12 +228,12 @@ static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf
 {
 	struct odp_worker *w = dp->control;
 	bool copy = (m->hash.usr & ~KIND_META) == ODP_UPCALL_COPY;
-	struct head h;
+	struct odp_upcall_head h;
 	struct odp_from from = { .in = &port->pw[w->idx], .meta = &h.meta };
 	struct odp_key key = { 0 };
 	struct odp_kw k;
 
-	m = head_take(m, &h);
+	m = odp_upcall_head_take(m, &h);
 	if (!h.has_meta) {
 		memset(&h.meta, 0, sizeof(h.meta));
 		odp_meta_reset(&h.meta, port->no);
@@ -251,7 +257,8 @@ static void handle_recirc(struct odp *dp, struct odp_port *port, struct rte_mbuf
 	if (f)
 		run_actions(w, f, &from, m);
 	else
-		odp_drop_one(from.in, ODP_DROP_RECIRC_MISS, m);
+		odp_drop_one(from.in,
+			h.meta.key.recirc_id ? ODP_DROP_RECIRC_MISS : ODP_DROP_TNL_MISS, m);
 }
 
 static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, uint64_t now_ns)
@@ -262,6 +269,10 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 	struct odp_key key = { 0 };
 	struct odp_kw k;
 
+	if (m->hash.usr == (ODP_UPCALL_TNL | KIND_META)) {
+		odp_tnl_upcall(dp, m);
+		return;
+	}
 	if (m->hash.usr & KIND_META) {
 		handle_recirc(dp, port, m);
 		return;
@@ -281,6 +292,14 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 	k = odp_kw(&key);
 	struct odp_flow *f = find_flow(dp, &k, 0);
 
+	if (!f) {
+		enum odp_ul_miss ul = odp_ul_miss(dp, port, &key, m);
+
+		if (ul == ODP_UL_DONE)
+			return;
+		if (ul == ODP_UL_FLOW)
+			f = find_flow(dp, &k, 0);
+	}
 	if (!f) {
 		// Not decided on yet by an earlier packet.
 		if (!setup_allowed(port, now_ns)) {

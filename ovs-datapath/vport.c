@@ -7,6 +7,11 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "flow.h"
+#include "tnl_dest.h"
+#include "tnl_out.h"
+
+#define FLOWS "tunnel" // origin of the flows that the datapath makes for tunnels
 
 static const struct {
 	const char *name;
@@ -84,6 +89,8 @@ static int demux_update(struct odp *dp)
 		return ret;
 	odp_tnl_demux_destroy(dp->tnls->demux);
 	dp->tnls->demux = d;
+	// One may take now what another one took.
+	(void)odp_flow_flush(dp, FLOWS);
 	return 0;
 }
 
@@ -156,8 +163,10 @@ void odp_tnls_port_deleted(struct odp *dp, const struct odp_port *port)
 		return;
 	odp_ul_port_deleted(t->ul, port->no);
 	// One less never collides. Without memory the old one names a port that nobody finds.
-	if (port->tnl)
-		(void)demux_update(dp);
+	if (!port->tnl)
+		return;
+	odp_tnl_dests_drop(dp, port->no);
+	(void)demux_update(dp);
 }
 
 /* ---- the object ---- */
@@ -170,9 +179,14 @@ int odp_tnls_create(struct odp *dp, struct odp_tnls **out)
 	if (!t)
 		return -ENOMEM;
 	t->dp = dp;
-	ret = odp_tnl_demux_create(NULL, 0, &t->demux);
+	t->dests = dpu_calloc(1, sizeof(*t->dests));
+	ret = t->dests ? odp_tnl_demux_create(NULL, 0, &t->demux) : -ENOMEM;
 	if (ret == 0)
 		ret = odp_ul_over_ports(dp, &t->ul);
+	for (unsigned i = 0; ret == 0 && i <= dp->conf.n_workers; i++) {
+		dp->worker[i]->tnl = odp_tnl_worker_create(dp, i);
+		ret = dp->worker[i]->tnl ? 0 : -ENOMEM;
+	}
 	if (ret < 0) {
 		odp_tnls_destroy(t);
 		return ret;
@@ -185,14 +199,25 @@ void odp_tnls_destroy(struct odp_tnls *t)
 {
 	if (!t)
 		return;
+	for (unsigned i = 0; i <= t->dp->conf.n_workers; i++) {
+		odp_tnl_worker_destroy(t->dp->worker[i]->tnl);
+		t->dp->worker[i]->tnl = NULL;
+	}
 	odp_ul_destroy(t->ul);
 	odp_tnl_demux_destroy(t->demux);
+	free(t->dests);
 	free(t);
 }
 
 struct odp_ul *odp_underlay(struct odp *dp)
 {
 	return dp->tnls->ul;
+}
+
+void odp_tnls_tick(struct odp *dp, uint64_t now_ns)
+{
+	odp_underlay_tick(dp);
+	odp_tnl_dests_age(dp, now_ns);
 }
 
 void odp_underlay_tick(struct odp *dp)

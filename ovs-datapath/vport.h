@@ -19,6 +19,7 @@ struct odp_tnls {
 	struct odp *dp; // borrowed
 	struct odp_ul *ul; // owned
 	struct odp_tnl_demux *demux; // owned
+	struct odp_tnl_dests *dests; // owned; workers read it: tnl_dest.h
 };
 
 /* 0, -ENOMEM. */
@@ -26,6 +27,7 @@ int odp_tnls_create(struct odp *dp, struct odp_tnls **out);
 void odp_tnls_destroy(struct odp_tnls *t);
 /* A port of any kind goes; nobody finds it any more. */
 void odp_tnls_port_deleted(struct odp *dp, const struct odp_port *port);
+void odp_tnls_tick(struct odp *dp, uint64_t now_ns);
 
 /* ---- underlay_port.c ---- */
 
@@ -33,3 +35,18 @@ void odp_tnls_port_deleted(struct odp *dp, const struct odp_port *port);
 int odp_ul_over_ports(struct odp *dp, struct odp_ul **out);
 /* Its interfaces on a port go. */
 void odp_ul_port_deleted(struct odp_ul *ul, uint32_t port);
+/* There is one on this port. */
+bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port);
+
+enum odp_ul_miss {
+	ODP_UL_PASS, // not for the underlay, or not for it alone
+	ODP_UL_FLOW, // there is a flow for it now
+	ODP_UL_DONE, // it was ours, and is gone
+};
+
+/*
+ * A packet from a port for which there is no flow, as `key` says. It stays the caller's unless it
+ * is DONE. Control thread.
+ */
+enum odp_ul_miss odp_ul_miss(
+	struct odp *dp, struct odp_port *port, const struct odp_key *key, struct rte_mbuf *m);

@@ -204,13 +204,19 @@ struct odp_act_ct {
 	uint8_t nat_min[16], nat_max[16]; // wire order; IPv4 in the first 4
 };
 
+enum { ODP_PUSH_GRE = 3, ODP_PUSH_VXLAN = 4, ODP_PUSH_GENEVE = 5 }; // enum ovs_vport_type
+
+/*
+ * Outer headers on: then the rest of the list has the packet, or, when nothing there sends it
+ * anywhere, it goes out of `out_port`.
+ */
 struct odp_act_tnl_push {
 	struct odp_act h;
 	uint32_t tnl_port; // the tunnel's
-	uint32_t out_port; // where the packet goes with its outer headers
-	uint16_t tnl_type; // as enum ovs_vport_type has it: 3 GRE, 4 VXLAN, 5 Geneve
+	uint32_t out_port; // whose MTU counts
+	uint16_t tnl_type; // ODP_PUSH_
 	uint16_t hdr_len; // bytes
-	uint32_t pad;
+	uint32_t off; // of the datapath; whatever comes in is ignored
 	uint8_t hdr[]; // outer headers; lengths, checksums and the UDP source port are filled in
 };
 

@@ -140,7 +140,7 @@ struct odp_flow_info {
 	const struct odp_act *actions; // borrowed until the callback returns
 	size_t actions_len; // bytes; 0: drop
 	struct odp_flow_stats stats;
-	const char *origin; // "operator", "bridge"
+	const char *origin; // "operator", "bridge", "tunnel"
 };
 
 /*

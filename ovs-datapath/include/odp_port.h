@@ -65,7 +65,21 @@ struct odp_worker; // one per worker thread
 	X(FRAG_LIMIT, "too many fragments of a datagram, a port, or in all") \
 	X(FRAG_TIMEOUT, "fragment whose datagram did not become whole")      \
 	X(GSO, "GSO frame that cannot be segmented")                         \
-	X(CSUM, "checksum request that does not fit the headers")
+	X(CSUM, "checksum request that does not fit the headers")            \
+	X(TNL_DST, "sent into a tunnel without a destination")               \
+	X(TNL_ROUTE, "no route to the tunnel's other end")                   \
+	X(TNL_NEIGH, "no answer on the way to the tunnel's other end")       \
+	X(TNL_FULL, "too many destinations of tunnels at once")              \
+	X(TNL_KEY, "tunnel fields that the format cannot carry")             \
+	X(TNL_HEADER, "outer headers cut short or at odds with each other")  \
+	X(TNL_CSUM, "outer checksum wrong, or missing and needed")           \
+	X(TNL_FRAGMENT, "outer headers of a fragment")                       \
+	X(TNL_PROTO, "tunnel version or flags that are refused")             \
+	X(TNL_UNKNOWN, "inner protocol or critical option nobody knows")     \
+	X(TNL_ECN, "congestion mark on what does not know of such marks")    \
+	X(TNL_OTHER, "not for the tunnel that a flow gave it to")            \
+	X(TNL_MISS, "no flow for a packet out of a tunnel")                  \
+	X(UNDERLAY, "for an address of the underlay, and nobody wants it")
 
 enum odp_drop {
 #define X(name, text) ODP_DROP_##name,

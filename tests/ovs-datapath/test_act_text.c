@@ -73,6 +73,16 @@ static const struct row {
 	{ "tunnels",
 		"tnl_pop(2),tnl_push(tnl_port(1),header(size=4,type=4,data(00010aff)),out_port(2))",
 		NULL, -1 },
+	{ "into a tunnel", "set(tunnel(tun_id=5,dst=10.0.0.2)),1",
+		"set(tunnel(tun_id=0x5,dst=10.0.0.2)),1", -1 },
+	{ "into a tunnel, with everything",
+		"set(tunnel(tun_id=0x5,src=10.0.0.1,dst=10.0.0.2,tos=0x4,ttl=9,tp_src=1,tp_dst=2,"
+		"vxlan(gbp(id=1,flags=0x8)),geneve({class=0x102,type=0x80,len=4,0xa}),"
+		"flags(df|csum|key))),1",
+		NULL, -1 },
+	{ "into a tunnel over IPv6", "set(tunnel(tun_id=0x5,ipv6_src=fd00::1,ipv6_dst=fd00::2))",
+		NULL, -1 },
+	{ "into no tunnel", "set(tunnel())", "", 12 },
 	{ "unknown port", "1,nobody", "", 2 },
 	{ "drop and more", "drop,1", "", 4 },
 	{ "nothing", "", "", 0 },
