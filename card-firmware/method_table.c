@@ -329,7 +329,11 @@ static const struct card_param flow_trace[] = {
 		.type = CARD_P_STRING,
 		.min = 2,
 		.max = 4600,
-		.help = "the packet in hexadecimal" },
+		.help = "the packet in hexadecimal; without it TCP's numbers are taken to fit" },
+	{ .name = "ct_new",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "as if there were no connections" },
 };
 
 static const struct card_param flow_top[] = {

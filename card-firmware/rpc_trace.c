@@ -71,6 +71,8 @@ int card_call_flow_trace(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const char *text = card_arg_str(params, "flow", "");
+	unsigned how = (card_arg_str(params, "frame", NULL) ? 0 : ODP_TRACE_COMPOSED) |
+		       (card_arg_bool(params, "ct_new", false) ? ODP_TRACE_CT_NEW : 0);
 	struct steps steps = { 0 };
 	struct odp_key key, mask;
 	uint8_t frame[FRAME_MAX];
@@ -86,7 +88,7 @@ int card_call_flow_trace(
 	if (n < 0)
 		return n;
 	steps.out = json_array();
-	ret = steps.out ? odp_trace(c->dp, &key, frame, (size_t)n, add_step, &steps) : -ENOMEM;
+	ret = steps.out ? odp_trace(c->dp, &key, frame, (size_t)n, how, add_step, &steps) : -ENOMEM;
 	if (ret < 0 || steps.failed) {
 		json_decref(steps.out);
 		return -ENOMEM;

@@ -129,6 +129,16 @@ static bool translate(struct rte_mbuf *m, const struct odp_at *at, const struct 
 		       odp_edit_is_partial(m, at)) == 0;
 }
 
+/* Translate it, where the action says so. */
+static void finish(struct rte_mbuf *m, const struct odp_at *at, const struct odp_act_ct *a,
+	struct odp_ct_pkt *p)
+{
+	if (!(a->flags & ODP_CT_A_NAT))
+		p->state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
+	else if (!translate(m, at, p))
+		p->state = ODP_CS_TRK | ODP_CS_INV;
+}
+
 /* False: it is held, or gone. One that cannot be put together is tracked as invalid. */
 static bool is_alone(struct odp_worker *w, const struct odp_place *place, const struct odp_at *at,
 	struct rte_mbuf *m, struct odp_ct_pkt *p)
@@ -188,12 +198,8 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 	(void)odp_track_enter(w);
 	n = open_all(w, place, pkts, n, at, out);
 	track(w, a, out, n);
-	for (unsigned i = 0; i < n; i++) {
-		if (!(a->flags & ODP_CT_A_NAT))
-			out[i].state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
-		else if (!translate(pkts[i], &at[i], &out[i]))
-			out[i].state = ODP_CS_TRK | ODP_CS_INV;
-	}
+	for (unsigned i = 0; i < n; i++)
+		finish(pkts[i], &at[i], a, &out[i]);
 	return n;
 }
 
@@ -257,6 +263,44 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
 	else if (out->nat.what && !translate_all(w, d, out))
 		out->state = ODP_CS_TRK | ODP_CS_INV;
 	return true;
+}
+
+/* What a commit that nothing is in the way of makes of it. */
+static void would_commit(const struct odp_act_ct *a, struct odp_ct_pkt *p)
+{
+	struct odp_ct_nat_conf nat;
+	struct odp_ct_commit c;
+
+	if (p->state & ODP_CS_INV ||
+		(p->state & ODP_CS_REL && !(p->state & (ODP_CS_NEW | ODP_CS_EST))))
+		return; // an error changes nothing of what it is about
+	commit_of(a, &c, &nat);
+	if (c.force && p->state & ODP_CS_RPL) {
+		odp_ct_clear(p);
+		p->state = ODP_CS_TRK | ODP_CS_NEW;
+	}
+	p->mark = (p->mark & ~c.mark_mask) | (c.mark & c.mark_mask);
+	for (unsigned i = 0; i < 2; i++)
+		p->label[i] = (p->label[i] & ~c.label_mask[i]) | (c.label[i] & c.label_mask[i]);
+}
+
+int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, unsigned how, struct rte_mbuf **m,
+	uint64_t now_ms, struct odp_ct_pkt *out)
+{
+	struct odp_at at;
+
+	*m = odp_edit_open(*m, dp->conf.pool);
+	if (!*m)
+		return -ENOMEM;
+	if (!fill(*m, a->zone, &at, out))
+		return -EINVAL;
+	if (at.frag)
+		return -EAGAIN;
+	odp_ct_would(dp->ct, out, how, now_ms);
+	if (a->flags & ODP_CT_A_COMMIT)
+		would_commit(a, out);
+	finish(*m, &at, a, out);
+	return 0;
 }
 
 /* ---- metadata ---- */

@@ -27,6 +27,21 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *at, struct rte
  */
 bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_pkt *out);
 
+/*
+ * What the action would do to a packet, on a copy of it that is ours: it is translated if its
+ * connection is, and nothing else changes. What a commit of a new connection would be
+ * refused for (limits, clashes), and which address and port it would get, is not foreseen.
+ *
+ *   how  ODP_CT_BY_KEY, ODP_CT_AS_NEW
+ *   *m   replaced where its bytes are shared; NULL: no memory
+ *   out  what would be known of it then
+ *
+ * 0, -ENOMEM, -EINVAL (no IP packet: it would be dropped) or -EAGAIN (a fragment: it would wait for
+ * its datagram). Inside the table, in control.
+ */
+int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, unsigned how, struct rte_mbuf **m,
+	uint64_t now_ms, struct odp_ct_pkt *out);
+
 /* Would the metadata of both be the same? */
 bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);
 

@@ -69,7 +69,7 @@ void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, stru
 	p->ref.conn = c;
 }
 
-static void fill_none(struct odp_ct_pkt *p, unsigned state)
+void odp_ct_fill_none(struct odp_ct_pkt *p, unsigned state)
 {
 	p->state = (uint8_t)(state | ODP_CS_TRK);
 	p->dir = ODP_CT_ORIG;
@@ -82,11 +82,11 @@ static void fill_none(struct odp_ct_pkt *p, unsigned state)
 
 void odp_ct_clear(struct odp_ct_pkt *p)
 {
-	fill_none(p, 0);
+	odp_ct_fill_none(p, 0);
 	p->state = 0;
 }
 
-static void set_state(struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p)
+void odp_ct_set_state(const struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p)
 {
 	bool est = dir == ODP_CT_REPLY || CT_GET(c->st) & CT_ST_REPLIED;
 
@@ -102,7 +102,17 @@ static void set_state(struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p)
 static void invalid(struct ct_worker *w, struct odp_ct_pkt *p)
 {
 	dpu_counter_add(&w->n.invalid, 1);
-	fill_none(p, ODP_CS_INV);
+	odp_ct_fill_none(p, ODP_CS_INV);
+}
+
+void odp_ct_fill_error(
+	const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p)
+{
+	odp_ct_fill(ct, c, dir, p);
+	p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
+	p->state = (uint8_t)(ODP_CS_TRK | ODP_CS_REL | (dir == ODP_CT_REPLY ? ODP_CS_RPL : 0) |
+			     (p->nat.what & ODP_NAT_SRC ? ODP_CS_SNAT : 0) |
+			     (p->nat.what & ODP_NAT_DST ? ODP_CS_DNAT : 0));
 }
 
 static void track_error(
@@ -122,11 +132,7 @@ static void track_error(
 		invalid(w, p);
 		return;
 	}
-	odp_ct_fill(ct, c, dir, p);
-	p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
-	p->state = (uint8_t)(ODP_CS_TRK | ODP_CS_REL | (dir == ODP_CT_REPLY ? ODP_CS_RPL : 0) |
-			     (p->nat.what & ODP_NAT_SRC ? ODP_CS_SNAT : 0) |
-			     (p->nat.what & ODP_NAT_DST ? ODP_CS_DNAT : 0));
+	odp_ct_fill_error(ct, c, dir, p);
 }
 
 static void track_new(struct odp_ct *ct, struct ct_worker *w, struct odp_ct_pkt *p, uint64_t now_ms)
@@ -135,7 +141,7 @@ static void track_new(struct odp_ct *ct, struct ct_worker *w, struct odp_ct_pkt 
 		invalid(w, p);
 		return;
 	}
-	fill_none(p, ODP_CS_NEW);
+	odp_ct_fill_none(p, ODP_CS_NEW);
 	if (CT_GET(ct->n_expects) && odp_ct_expected(ct, w, &p->key, now_ms))
 		p->state |= ODP_CS_REL;
 }
@@ -164,7 +170,7 @@ static void track_conn(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *
 	// Before what it stands for is read: a change that comes between makes it old.
 	p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
 	odp_ct_fill(ct, c, dir, p);
-	set_state(c, dir, p);
+	odp_ct_set_state(c, dir, p);
 }
 
 /* The first connection whose word looks right; most often it is the one. */
@@ -246,7 +252,7 @@ bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint6
 	// As in track_conn()
 	p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
 	odp_ct_fill(ct, c, dir, p);
-	set_state(c, dir, p);
+	odp_ct_set_state(c, dir, p);
 	return true;
 }
 
@@ -293,7 +299,7 @@ void odp_ct_uncount(struct odp_ct_ref ref, unsigned dir, uint32_t bytes)
 
 static int refuse(struct odp_ct_pkt *p, int ret)
 {
-	fill_none(p, ODP_CS_INV);
+	odp_ct_fill_none(p, ODP_CS_INV);
 	return ret;
 }
 
@@ -404,7 +410,7 @@ static int make(struct odp_ct *ct, struct ct_worker *w, struct odp_ct_pkt *p,
 	odp_ct_sample(ct, w, c);
 	dpu_counter_add(&w->n.created, 1);
 	odp_ct_fill(ct, c, ODP_CT_ORIG, p);
-	set_state(c, ODP_CT_ORIG, p);
+	odp_ct_set_state(c, ODP_CT_ORIG, p);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 
 #define L3_EXPECT 0x40u // marks the key
 
-static void expect_key(const struct odp_ct_key *key, bool any_src, struct odp_ct_key *out)
+void odp_ct_expect_key(const struct odp_ct_key *key, bool any_src, struct odp_ct_key *out)
 {
 	*out = *key;
 	out->l3 |= L3_EXPECT;
@@ -26,7 +26,7 @@ struct odp_conn *odp_ct_expected(
 		struct odp_ct_key k;
 		unsigned dir;
 
-		expect_key(key, any, &k);
+		odp_ct_expect_key(key, any, &k);
 		struct odp_conn *c = odp_ct_find(ct, w, &k, ct_hash(ct, &k), now_ms, &dir);
 
 		if (c && odp_ct_master(ct, c))
@@ -57,7 +57,7 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	uint32_t ms = e->timeout_ms ? e->timeout_ms
 				    : CT_GET(ct->timeout_ms[ct_policy(m)][ODP_CT_EXPECTED]);
 
-	expect_key(&e->key, false, &c->key0);
+	odp_ct_expect_key(&e->key, false, &c->key0);
 	c->key1 = c->key0;
 	CT_SET(c->st, ODP_CT_EXPECTED);
 	CT_SET(c->expires,

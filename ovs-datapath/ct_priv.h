@@ -257,11 +257,11 @@ enum ct_verdict {
  */
 uint32_t odp_ct_proto_new(const struct odp_ct *ct, const struct odp_ct_pkt *p, struct odp_conn *c);
 /* A packet of an existing connection. Changes the state's word and refreshes. */
-enum ct_verdict odp_ct_proto_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
-	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms);
+enum ct_verdict odp_ct_proto_update(const struct odp_ct *ct, struct ct_worker *w,
+	struct odp_conn *c, const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms);
 
 uint32_t odp_ct_tcp_new(const struct odp_ct *ct, const struct odp_ct_pkt *p, struct odp_conn *c);
-enum ct_verdict odp_ct_tcp_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
+enum ct_verdict odp_ct_tcp_update(const struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
 	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms);
 /* A segment that only moves windows of an established connection was taken. */
 bool odp_ct_tcp_fast(struct odp_ct *ct, struct odp_conn *c, uint32_t st, const struct odp_ct_pkt *p,
@@ -269,7 +269,7 @@ bool odp_ct_tcp_fast(struct odp_ct *ct, struct odp_conn *c, uint32_t st, const s
 /* A packet of a protocol without windows that changes nothing. */
 bool odp_ct_steady(uint32_t st, const struct odp_ct_pkt *p, unsigned dir);
 uint32_t odp_ct_sctp_new(const struct odp_ct *ct, const struct odp_ct_pkt *p, struct odp_conn *c);
-enum ct_verdict odp_ct_sctp_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
+enum ct_verdict odp_ct_sctp_update(const struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
 	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms);
 /* Which of the words may stand in a connection of this protocol: for what comes from outside. */
 bool odp_ct_tcp_word_ok(uint32_t st);
@@ -305,6 +305,9 @@ struct odp_conn *odp_ct_lookup(const struct odp_ct *ct, const struct odp_ct_key 
  * workers have been quiescent.
  */
 int odp_ct_insert(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
+/* As odp_ct_find(), but what is over stays where it is. */
+struct odp_conn *odp_ct_seek(
+	const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t now_ms, unsigned *dir);
 void odp_ct_withdraw(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
 /* A connection to fill, CT_TENTATIVE. NULL: none left. */
 struct odp_conn *odp_ct_alloc(struct odp_ct *ct, struct ct_worker *w);
@@ -326,6 +329,8 @@ void odp_ct_control_end(struct odp_ct *ct);
 /* Find an address and a port, and put both directions of `c` in. 0, -EADDRNOTAVAIL, -EAGAIN. */
 int odp_ct_nat_bind(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
 	const struct odp_ct_nat_conf *nat, uint32_t *flags, uint64_t now_ms);
+/* The key of an expectation of `key`, from its source or from anybody. Pure. */
+void odp_ct_expect_key(const struct odp_ct_key *key, bool any_src, struct odp_ct_key *out);
 /* The expectation that a new connection answers to; NULL. */
 struct odp_conn *odp_ct_expected(
 	struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_key *key, uint64_t now_ms);
@@ -335,3 +340,10 @@ void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_
 	struct odp_ct_info *out);
 /* Output fields of a packet of `c`, state apart. */
 void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
+/* The state of a packet of `c` whose fields are filled. */
+void odp_ct_set_state(const struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
+/* All of an ICMP error that goes the way `dir` of the connection that it is about. */
+void odp_ct_fill_error(
+	const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
+/* All of a packet without a connection; state: with ODP_CS_TRK. */
+void odp_ct_fill_none(struct odp_ct_pkt *p, unsigned state);

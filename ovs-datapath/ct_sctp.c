@@ -148,7 +148,7 @@ static bool tag_ok(const struct odp_conn *c, const struct sctp *s, unsigned dir)
 	return mine == 0 ? s->ev != EV_ABORT : mine == s->vtag;
 }
 
-enum ct_verdict odp_ct_sctp_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
+enum ct_verdict odp_ct_sctp_update(const struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
 	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms)
 {
 	struct sctp s;

@@ -59,6 +59,24 @@ struct odp_conn *odp_ct_find(struct odp_ct *ct, struct ct_worker *w, const struc
 	return NULL;
 }
 
+struct odp_conn *odp_ct_seek(
+	const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t now_ms, unsigned *dir)
+{
+	uint64_t h = ct_hash(ct, key);
+	const struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
+		&ct->buckets[ct_bucket2(ct, h)] };
+
+	for (unsigned i = 0; i < 2 * CT_SLOTS; i++) {
+		uint64_t v = atomic_load_explicit(
+			&b[i / CT_SLOTS]->slot[i % CT_SLOTS], memory_order_acquire);
+		struct odp_conn *c = slot_match(ct, v, key, h, dir);
+
+		if (c && ct_life(c) == CT_LIVE && !ct_due(c, now_ms))
+			return c;
+	}
+	return NULL;
+}
+
 /* Words with this key but `mine`, of connections that live or are about to. */
 static bool others(const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t h, uint64_t mine)
 {

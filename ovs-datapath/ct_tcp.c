@@ -426,7 +426,7 @@ static bool is_over(uint32_t st)
 	return CT_ST(st) == ODP_CT_TCP_CLOSE || CT_ST(st) == ODP_CT_TCP_TIME_WAIT;
 }
 
-enum ct_verdict odp_ct_tcp_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
+enum ct_verdict odp_ct_tcp_update(const struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
 	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms)
 {
 	struct seg s;

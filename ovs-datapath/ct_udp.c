@@ -80,8 +80,8 @@ bool odp_ct_move(struct ct_worker *w, struct odp_conn *c, uint32_t old, uint32_t
 	return true;
 }
 
-static enum ct_verdict simple_update(
-	struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c, unsigned dir, uint64_t now_ms)
+static enum ct_verdict simple_update(const struct odp_ct *ct, struct ct_worker *w,
+	struct odp_conn *c, unsigned dir, uint64_t now_ms)
 {
 	for (;;) {
 		uint32_t old = CT_GET(c->st), new = next_state[CT_ST(old)][dir];
@@ -107,8 +107,8 @@ bool odp_ct_steady(uint32_t st, const struct odp_ct_pkt *p, unsigned dir)
 	return (p->key.proto != IPPROTO_ICMP && p->key.proto != IPPROTO_ICMPV6) || icmp_fits(p);
 }
 
-enum ct_verdict odp_ct_proto_update(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c,
-	const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms)
+enum ct_verdict odp_ct_proto_update(const struct odp_ct *ct, struct ct_worker *w,
+	struct odp_conn *c, const struct odp_ct_pkt *p, unsigned dir, uint64_t now_ms)
 {
 	switch (p->key.proto) {
 	case IPPROTO_TCP:

@@ -12,13 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "act_ct.h"
 #include "act_edit.h"
 #include "act_hash.h"
 #include "bridge.h"
 #include "classifier.h"
 #include "extract.h"
-#include "odp_ct.h"
 #include "flow.h"
+#include "key_text.h"
+#include "track.h"
 #include "worker.h"
 
 #define LINE_MAX_LEN 16384u
@@ -32,6 +34,7 @@ struct waiting {
 
 struct trace {
 	struct odp *dp;
+	unsigned how;
 	odp_trace_fn fn;
 	void *arg;
 	struct waiting queue[WAITING_MAX];
@@ -285,19 +288,79 @@ static void nested(
 	rte_pktmbuf_free(in.m);
 }
 
-/* Whatever the connection table says of it, a trace does not know: as of a new connection. */
+/* "+trk+est" */
+static void state_text(unsigned state, char *out, size_t size)
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < odp_key_ct_flags.n && n < size; i++)
+		if (state >> i & 1)
+			n += (size_t)snprintf(out + n, size - n, "+%s", odp_key_ct_flags.name[i]);
+}
+
+/* Where a packet goes and comes from once it is translated. */
+static void say_translated(struct trace *t, struct at *at, const struct odp_ct_pkt *p)
+{
+	struct odp_ct_key k = p->key;
+	char text[160];
+
+	if (p->nat.what & ODP_NAT_SRC) {
+		memcpy(k.src, p->nat.src, sizeof(k.src));
+		k.sport = p->nat.sport;
+	}
+	if (p->nat.what & ODP_NAT_DST) {
+		memcpy(k.dst, p->nat.dst, sizeof(k.dst));
+		k.dport = p->nat.dport;
+	}
+	if (odp_ct_tuple_format(&k, text, sizeof(text)) >= 0)
+		say(t, ODP_TRACE_NOTE, at, "translated to %s", text);
+}
+
+static void say_tracked(
+	struct trace *t, struct at *at, const struct odp_act_ct *ct, const struct odp_ct_pkt *p)
+{
+	bool binds = ct->flags & (ODP_CT_A_SNAT | ODP_CT_A_DNAT) && ct->flags & ODP_CT_A_COMMIT;
+	struct odp_ct_info info;
+	char text[512];
+
+	state_text(p->state, text, sizeof(text));
+	say(t, ODP_TRACE_NOTE, at, "connection tracking in zone %u: %s%s", ct->zone, text,
+		t->how & ODP_TRACE_CT_NEW ? ", no connection is looked for" : "");
+	if (odp_ct_ref_info(t->dp->ct, p->ref, odp_track_now_ms(t->dp->control), &info) &&
+		odp_ct_format(&info, 0, text, sizeof(text)) >= 0)
+		say(t, ODP_TRACE_NOTE, at, "connection %s", text);
+	if (p->state & (ODP_CS_SNAT | ODP_CS_DNAT))
+		say_translated(t, at, p);
+	else if (binds && !p->ref.conn && !(p->state & ODP_CS_INV))
+		say(t, ODP_TRACE_NOTE, at,
+			"not translated here: address and port are chosen with the commit");
+}
+
 static void track(struct trace *t, struct at *at, const struct odp_act_ct *ct)
 {
-	struct odp_key *k = &at->meta->key;
+	unsigned how = (t->how & ODP_TRACE_COMPOSED ? ODP_CT_BY_KEY : 0) |
+		       (t->how & ODP_TRACE_CT_NEW ? ODP_CT_AS_NEW : 0);
+	struct odp_ct_pkt p;
 
-	at->meta->map |= ODP_KEY_BITS(ct_state) | ODP_KEY_BITS(ct_mark);
-	k->ct_state = ODP_CS_TRK | ODP_CS_NEW;
-	k->ct_zone = ct->zone;
-	if (ct->flags & ODP_CT_A_COMMIT)
-		k->ct_mark = (k->ct_mark & ~ct->mark_mask) | (ct->mark & ct->mark_mask);
-	say(t, ODP_TRACE_NOTE, at,
-		"connection tracking in zone %u: taken for a new connection, not translated",
-		ct->zone);
+	switch (odp_act_ct_would(t->dp, ct, how, &at->m, odp_track_now_ms(t->dp->control), &p)) {
+	case 0:
+		say_tracked(t, at, ct, &p);
+		odp_act_ct_meta(at->meta, &p, ct->zone);
+		break;
+	case -ENOMEM:
+		say(t, ODP_TRACE_DROP, at, "out of memory while tracing");
+		break;
+	case -EAGAIN:
+		say(t, ODP_TRACE_NOTE, at,
+			"a fragment waits for its datagram: a trace does not follow this");
+		at->sent = true;
+		rte_pktmbuf_free(at->m);
+		at->m = NULL;
+		break;
+	default:
+		drop(t, at, ODP_DROP_MALFORMED);
+	}
 }
 
 static void check_len(struct trace *t, struct at *at, const struct odp_act *a)
@@ -384,6 +447,9 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 		break;
 	case ODP_ACT_CT:
 		track(t, at, (const struct odp_act_ct *)a);
+		break;
+	case ODP_ACT_CT_CLEAR:
+		odp_act_ct_clear(at->meta);
 		break;
 	case ODP_ACT_DEC_TTL:
 		dec_ttl(t, at, a);
@@ -508,7 +574,7 @@ static struct rte_mbuf *packet(struct odp *dp, const uint8_t *frame, size_t len)
 }
 
 int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, size_t len,
-	odp_trace_fn fn, void *arg)
+	unsigned how, odp_trace_fn fn, void *arg)
 {
 	struct trace *t = calloc(1, sizeof(*t));
 	struct waiting *w;
@@ -516,6 +582,7 @@ int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, s
 	if (!t)
 		return -ENOMEM;
 	t->dp = dp;
+	t->how = how;
 	t->fn = fn;
 	t->arg = arg;
 	w = &t->queue[0];
@@ -530,6 +597,8 @@ int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, s
 		free(t);
 		return -ENOMEM;
 	}
+	if (dp->ct)
+		(void)odp_track_enter(dp->control);
 	for (t->n = 1; t->n > 0; t->first = (t->first + 1) % WAITING_MAX, t->n--) {
 		w = &t->queue[t->first];
 		struct at at = { .m = w->m, .meta = &w->meta };
@@ -537,6 +606,7 @@ int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, s
 		look_up(t, &at);
 		rte_pktmbuf_free(at.m);
 	}
+	odp_track_leave(dp->control);
 	free(t);
 	return 0;
 }

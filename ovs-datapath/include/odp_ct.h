@@ -176,6 +176,16 @@ void odp_ct_track(
  */
 bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint64_t now_ms);
 
+enum {
+	ODP_CT_BY_KEY = 1, // of the packet only the key is known: taken for one that fits
+	ODP_CT_AS_NEW = 2, // as if there were no connections
+};
+/*
+ * What odp_ct_track() would say of this packet; nothing changes by it, and connections that are
+ * over stay until somebody else removes them. Worker.
+ */
+void odp_ct_would(const struct odp_ct *ct, struct odp_ct_pkt *p, unsigned how, uint64_t now_ms);
+
 /*
  * For a cache of what was once decided about a connection: see a packet of `p->key` that goes the
  * way `dir` of `ref`, without looking it up. True: the connection is as it was when `ref` was
@@ -317,6 +327,10 @@ struct odp_ct_info {
 	uint32_t timeout_ms; // left
 	uint64_t packets[2], bytes[2];
 };
+
+/* The connection of a packet, for the turn in which it was found. False: it is gone. Worker. */
+bool odp_ct_ref_info(
+	const struct odp_ct *ct, struct odp_ct_ref ref, uint64_t now_ms, struct odp_ct_info *out);
 
 /*
  * Look at up to `budget` places of the table from *at on (0: the start) and call fn for each

@@ -295,19 +295,25 @@ struct odp_trace_line {
 	unsigned nesting; // lists within lists
 	const char *text; // borrowed until the callback returns
 };
+enum {
+	// Sequence numbers and chunks are not those of a real packet: it fits its connection.
+	ODP_TRACE_COMPOSED = 1,
+	ODP_TRACE_CT_NEW = 2, // as if there were no connections
+};
 typedef void (*odp_trace_fn)(const struct odp_trace_line *l, void *arg);
 
 /*
- * Tell what the datapath would do with a packet; nothing changes by it. What the connection table
- * would say is not asked: every connection is taken for a new one.
+ * Tell what the datapath would do with a packet; nothing changes by it. The connection table is
+ * asked what it would say; which address and port a new connection would get is not foreseen.
  *
  *   key         in_port, recirc_id, packet_type and metadata are used
  *   frame, len  the packet; as long as fits one mbuf
+ *   how         ODP_TRACE_COMPOSED, ODP_TRACE_CT_NEW
  *
  * Returns 0 or -ENOMEM. Control thread.
  */
 int odp_trace(struct odp *dp, const struct odp_key *key, const uint8_t *frame, size_t len,
-	odp_trace_fn fn, void *arg);
+	unsigned how, odp_trace_fn fn, void *arg);
 const char *odp_trace_step_name(enum odp_trace_step s); // "key"
 /* The shortest frame for a key, at most 256 bytes. Its length, or -EINVAL: there is none. */
 int odp_compose(const struct odp_key *key, uint8_t out[256]);

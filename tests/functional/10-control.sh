@@ -123,6 +123,7 @@ has 'flow: .*in_port(.*),eth_type(0x0800),ipv4(proto=17),udp(dst=53)' flow show 
 	'in_port(g0),eth_type(0x0800),ipv4(proto=17),udp(dst=53)'
 has 'total: 1' flow show 'in_port(g0),eth_type(0x0806)'
 has 'FLOW_DROP' trace 'in_port(g0),eth(),eth_type(0x0806)'
+has 'FLOW_DROP' trace 'in_port(g0),eth(),eth_type(0x0806)' ct_new=true
 has 'flow .*in_port(g0),.*udp(dst=53)' trace 'in_port(g0)' \
 	frame=ffffffffffff02000000000108004500001c0000000040110000c0a80001c0a800020035003500080000
 refused 1 'hexadecimal' trace 'in_port(g0)' frame=0g

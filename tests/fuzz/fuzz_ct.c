@@ -5,7 +5,8 @@
  * without translation, and rewriting. Odd: a frame of an import, once as it is and once with its
  * sum made right, so that the checks behind it are reached.
  *
- * Afterwards the table must be in step with itself: states, zone and dump count the same.
+ * What the table would say of a packet is what it says then. Afterwards it must be in step with
+ * itself: states, zone and dump count the same.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,12 @@ static void packet(struct odp_ct *ct, const uint8_t *h, const uint8_t *l4, size_
 	addr(nat.min_addr, p.key.l3, h[1] >> 3 & 3);
 	addr(nat.max_addr, p.key.l3, h[1] >> 5);
 	(void)odp_ct_key_fill(&p.key, copy, len);
+	struct odp_ct_pkt asked = p;
+
+	odp_ct_would(ct, &asked, 0, now);
 	odp_ct_track(ct, 0, &p, 1, now);
+	if (asked.state != p.state || asked.ref.conn != p.ref.conn)
+		abort();
 	if ((p.state & ODP_CS_INV && p.ref.conn) || !(p.state & ODP_CS_TRK))
 		abort();
 	if (h[2] & 128 && odp_ct_commit(ct, 0, &p, &c, now) == 0 && !p.ref.conn)

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ct_pkts.h"
 #include "dp.h"
+#include "dpu_clock.h"
 #include "extract.h"
 #include "fake_port.h"
 #include "odp_act.h"
@@ -38,7 +40,7 @@ static void flow(struct odp *dp, const char *text, const char *actions)
 	odp_actbuf_fini(&a);
 }
 
-static void trace(struct odp *dp, const char *text, struct told *told)
+static void trace_how(struct odp *dp, const char *text, unsigned how, struct told *told)
 {
 	struct odp_key k, m;
 	uint8_t frame[256];
@@ -49,7 +51,13 @@ static void trace(struct odp *dp, const char *text, struct told *told)
 	assert_int_equal(odp_key_parse(dp, text, &k, &m, &at), 0);
 	n = odp_compose(&k, frame);
 	assert_true(n > 0);
-	assert_int_equal(odp_trace(dp, &k, frame, (size_t)n, tell, told), 0);
+	assert_int_equal(
+		odp_trace(dp, &k, frame, (size_t)n, ODP_TRACE_COMPOSED | how, tell, told), 0);
+}
+
+static void trace(struct odp *dp, const char *text, struct told *told)
+{
+	trace_how(dp, text, 0, told);
 }
 
 #define UDP                                                                             \
@@ -162,6 +170,121 @@ static void tells(void **state)
 	odp_destroy(dp);
 }
 
+/* ---- connections ---- */
+
+#define REPLY                                                                           \
+	"in_port(2),eth(src=02:00:00:00:00:02,dst=02:00:00:00:00:01),eth_type(0x0800)," \
+	"ipv4(src=10.0.0.2,dst=10.0.9.9,proto=17,ttl=64,frag=no),udp(src=53,dst=700)"
+
+static const struct ct_row {
+	const char *name;
+	bool there, replied; // the connection
+	unsigned how;
+	const char *packet;
+	const char *says[6];
+} ct_rows[] = {
+	{ "no connection", false, false, 0, UDP,
+		{ "0.0 note: connection tracking in zone 5: +new+trk\n",
+			"1.0 key: "
+			"ct_state(+new-est-rel-rpl-inv+trk-snat-dnat),ct_zone(0x5),recirc_id",
+			"1.0 note: not translated here: address and port are chosen with the "
+			"commit\n",
+			"1.0 output: p2" } },
+	{ "its first direction", true, false, 0, UDP,
+		{ "0.0 note: connection tracking in zone 5: +new+trk+snat\n",
+			"0.0 note: connection "
+			"udp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=53),"
+			"reply=(src=10.0.0.2,dst=10.0.9.9,sport=53,dport=700),zone=5,mark=7",
+			"0.0 note: translated to src=10.0.9.9,dst=10.0.0.2,sport=700,dport=53\n",
+			"ct_mark(0x7)", "ipv4(src=10.0.9.9,dst=10.0.0.2,proto=17,",
+			"1.0 output: p2" } },
+	{ "it was answered", true, true, 0, UDP,
+		{ "0.0 note: connection tracking in zone 5: +est+trk+snat\n", "udp(src=700,dst=53)",
+			"1.0 output: p2" } },
+	{ "the answer", true, false, 0, REPLY,
+		{ "0.0 note: connection tracking in zone 5: +est+rpl+trk+dnat\n",
+			"0.0 note: translated to src=10.0.0.2,dst=10.0.0.1,sport=53,dport=1\n",
+			"ipv4(src=10.0.0.2,dst=10.0.0.1,proto=17,", "1.0 output: p1" } },
+	{ "an answer to nobody", false, false, 0, REPLY,
+		{ "0.0 note: connection tracking in zone 5: +new+trk\n", "1.0 drop: FLOW_DROP" } },
+	{ "as if it were not there", true, true, ODP_TRACE_CT_NEW, UDP,
+		{ "zone 5: +new+trk, no connection is looked for\n",
+			"ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,", "1.0 note: not translated here",
+			"1.0 output: p2" } },
+};
+
+static void one_row(const struct odp_ct_info *i, void *arg)
+{
+	*(struct odp_ct_info *)arg = *i;
+}
+
+static struct odp_ct_info only(struct odp_ct *ct, uint64_t now_ms)
+{
+	struct odp_ct_info info = { 0 };
+	uint32_t at = 0;
+
+	while (odp_ct_dump(ct, &at, 1000, now_ms, one_row, &info))
+		;
+	return info;
+}
+
+static void open_conn(struct odp_ct *ct, bool replied, uint64_t now_ms)
+{
+	struct odp_ct_nat_conf nat = {
+		.flags = ODP_NAT_SRC | ODP_NAT_PORTS, .min_port = 700, .max_port = 700
+	};
+	struct odp_ct_commit k = { .mark = 7, .mark_mask = UINT32_MAX, .nat = &nat };
+	struct ct_p p;
+
+	odp_ct_online(ct, 0);
+	ct_addr(nat.min_addr, 0x0909);
+	ct_addr(nat.max_addr, 0x0909);
+	ct_see(ct, ct_udp(&p, 1, 1, 2, 53, 5), now_ms);
+	assert_int_equal(odp_ct_commit(ct, 0, &p.p, &k, now_ms), 0);
+	if (replied)
+		ct_see(ct, ct_udp(&p, 2, 53, 0x0909, 700, 5), now_ms);
+	odp_ct_offline(ct, 0);
+}
+
+static void asks_the_table(void **state)
+{
+	const struct ct_row *t = *state;
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	unsigned before = rte_mempool_in_use_count(pool);
+	uint64_t now_ms = dpu_now_ns() / 1000000;
+	static struct fake_port p[2];
+	static struct told told;
+	struct odp_ct_stats was, is;
+	struct odp *dp;
+
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	fake_port_add(&p[0], dp, odp_worker(dp, 0), "p1");
+	fake_port_add(&p[1], dp, odp_worker(dp, 0), "p2");
+	flow(dp, "recirc_id(0),eth_type(0x0800)", "ct(zone=5,nat),recirc(0x1)");
+	flow(dp, "recirc_id(0x1),in_port(1),ct_state(+new+trk),eth_type(0x0800)",
+		"ct(commit,zone=5,nat(src=10.0.9.9:700)),2");
+	flow(dp, "recirc_id(0x1),in_port(1),ct_state(+est+trk),eth_type(0x0800)", "2");
+	flow(dp, "recirc_id(0x1),in_port(2),ct_state(+est+trk),eth_type(0x0800)", "1");
+	flow(dp, "recirc_id(0x1),in_port(2),ct_state(-est+trk),eth_type(0x0800)", "drop");
+	if (t->there)
+		open_conn(odp_conntrack(dp), t->replied, now_ms);
+	struct odp_ct_info seen = only(odp_conntrack(dp), now_ms), then;
+
+	odp_ct_stats(odp_conntrack(dp), &was);
+	trace_how(dp, t->packet, t->how, &told);
+	for (unsigned i = 0; i < ARRAY_LEN(t->says) && t->says[i]; i++)
+		if (!strstr(told.text, t->says[i]))
+			fail_msg("no \"%s\" in:\n%s", t->says[i], told.text);
+	odp_ct_stats(odp_conntrack(dp), &is);
+	assert_memory_equal(&was, &is, sizeof(was));
+	then = only(odp_conntrack(dp), now_ms);
+	assert_memory_equal(&seen, &then, sizeof(seen));
+	assert_int_equal(rte_mempool_in_use_count(pool), before);
+	for (unsigned i = 0; i < 2; i++)
+		fake_port_del(&p[i], odp_worker(dp, 0));
+	odp_destroy(dp);
+}
+
 /* The frame of a key has that key. */
 static void composed(void **state)
 {
@@ -209,5 +332,6 @@ int main(void)
 	pool = fake_eal(1023);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	RUN_ROWS(rows, tells, failed);
+	RUN_ROWS(ct_rows, asks_the_table, failed);
 	return failed;
 }
