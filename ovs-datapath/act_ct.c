@@ -48,8 +48,10 @@ int odp_act_ct_check(const struct odp_act_ct *a, uint16_t eth_type)
 		return -EINVAL;
 	if (memcmp(a->nat_min, a->nat_max, sizeof(a->nat_min)) > 0)
 		return -EINVAL;
-	// Nobody looks into payload here.
-	return a->helper[0] || policy_of(a) < 0 ? -EINVAL : 0;
+	// What a helper reads is not translated: that moves all later sequence numbers.
+	if (a->helper[0] && (!commit || src || dst || !odp_ct_helper_find(a->helper)))
+		return -EINVAL;
+	return policy_of(a) < 0 ? -EINVAL : 0;
 }
 
 static uint64_t half(const uint8_t *b)
@@ -68,6 +70,7 @@ static void commit_of(
 		.policy = (uint8_t)policy_of(a),
 		.mark = a->mark,
 		.mark_mask = a->mark_mask,
+		.helper = a->helper[0] ? (uint8_t)odp_ct_helper_find(a->helper) : 0,
 		.label = { half(a->label + 8), half(a->label) },
 		.label_mask = { half(a->label_mask + 8), half(a->label_mask) },
 	};
@@ -189,6 +192,25 @@ static void track(
 		(void)odp_ct_commit(ct, w->idx, &out[i], &c, now_ms); // out says how it went
 }
 
+/* Show a packet to the helper of its connection, wherever its bytes are. */
+static void help(struct odp_worker *w, const struct rte_mbuf *m, const struct odp_at *at,
+	const struct odp_ct_pkt *p)
+{
+	uint8_t buf[ODP_CT_PAYLOAD_MAX], end[1];
+	const uint8_t *last;
+	struct odp_ct_payload l;
+
+	if (at->l4 == 0 || at->end <= at->l4 || at->end > m->pkt_len)
+		return;
+	l.len = RTE_MIN(at->end - at->l4, ODP_CT_PAYLOAD_MAX);
+	l.l4 = rte_pktmbuf_read(m, at->l4, (uint32_t)l.len, buf);
+	last = rte_pktmbuf_read(m, at->end - 1, 1, end);
+	if (!l.l4 || !last)
+		return;
+	l.last = *last;
+	odp_ct_help(w->dp->ct, w->idx, p, &l, odp_track_now_ms(w));
+}
+
 unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct rte_mbuf **pkts,
 	unsigned n, struct odp_ct_pkt *out)
 {
@@ -198,8 +220,11 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 	(void)odp_track_enter(w);
 	n = open_all(w, place, pkts, n, at, out);
 	track(w, a, out, n);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		if (unlikely(out[i].helper))
+			help(w, pkts[i], &at[i], &out[i]);
 		finish(pkts[i], &at[i], a, &out[i]);
+	}
 	return n;
 }
 

@@ -57,6 +57,7 @@ void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, stru
 		p->label[1] = CT_GET(c->label[1]);
 	}
 	p->orig = &c->key0;
+	p->helper = (uint8_t)((flags & CT_F_HELPER) >> CT_F_HELPER_SHIFT);
 	if (flags & CT_F_RELATED) {
 		struct odp_conn *m = odp_ct_master(ct, c);
 
@@ -73,6 +74,7 @@ void odp_ct_fill_none(struct odp_ct_pkt *p, unsigned state)
 {
 	p->state = (uint8_t)(state | ODP_CS_TRK);
 	p->dir = ODP_CT_ORIG;
+	p->helper = 0;
 	p->mark = 0;
 	p->label[0] = p->label[1] = 0;
 	p->orig = &p->key;
@@ -347,6 +349,9 @@ static uint32_t prepare(struct odp_ct *ct, struct odp_conn *c, const struct odp_
 		CT_SET(c->link, CT_GET(expect->link));
 		CT_SET(c->link_life, CT_GET(expect->link_life));
 		flags |= CT_F_RELATED | CT_F_LABEL;
+	} else if (k->helper && !k->nat && odp_ct_helper_fits(k->helper, p->key.proto)) {
+		flags |= (uint32_t)k->helper << CT_F_HELPER_SHIFT;
+		odp_ct_helper_begin(ct, c);
 	}
 	CT_SET(c->mark, (CT_GET(c->mark) & ~k->mark_mask) | (k->mark & k->mark_mask));
 	for (unsigned i = 0; i < 2; i++) {

@@ -35,6 +35,38 @@ struct odp_conn *odp_ct_expected(
 	return NULL;
 }
 
+static struct odp_conn *master_of(struct odp_ct *ct, const struct odp_conn *c)
+{
+	uint32_t idx = CT_GET(c->link);
+
+	return idx < ct->max && ct_life_no(&ct->conns[idx]) == CT_GET(c->link_life)
+		       ? &ct->conns[idx]
+		       : NULL;
+}
+
+bool odp_ct_expect_count(struct odp_ct *ct, const struct odp_conn *c)
+{
+	struct odp_conn *m = master_of(ct, c);
+	uint32_t f = m ? CT_GET(m->flags) : 0;
+
+	do {
+		if ((f >> CT_F_EXPECTS_SHIFT & 0xff) >= CT_MASTER_EXPECTS)
+			return false;
+	} while (m && !atomic_compare_exchange_weak_explicit(&m->flags, &f,
+			      f + (1u << CT_F_EXPECTS_SHIFT), memory_order_relaxed,
+			      memory_order_relaxed));
+	return true;
+}
+
+void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c)
+{
+	struct odp_conn *m = master_of(ct, c);
+
+	if (m)
+		atomic_fetch_sub_explicit(
+			&m->flags, 1u << CT_F_EXPECTS_SHIFT, memory_order_relaxed);
+}
+
 int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	const struct odp_ct_expect *e, uint64_t now_ms)
 {
@@ -67,12 +99,16 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	CT_SET(c->label[1], CT_GET(m->label[1]));
 	CT_SET(c->link, ct_idx(ct, m));
 	CT_SET(c->link_life, (uint32_t)(master.gen >> 32));
+	if (!odp_ct_expect_count(ct, c))
+		goto err_conn;
 	ret = odp_ct_insert(ct, c, ODP_CT_ORIG);
 	if (ret < 0)
-		goto err_conn;
+		goto err_counted;
 	odp_ct_publish(w, c, flags);
 	return 0;
 
+err_counted:
+	odp_ct_expect_uncount(ct, c);
 err_conn:
 	odp_ct_unalloc(ct, w, c);
 err_count:

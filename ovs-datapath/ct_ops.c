@@ -26,6 +26,7 @@ void odp_ct_info_read(
 	out->nat = (uint8_t)((flags & CT_F_SNAT ? ODP_NAT_SRC : 0) |
 			     (flags & CT_F_DNAT ? ODP_NAT_DST : 0));
 	out->policy = (uint8_t)(flags >> CT_F_POLICY_SHIFT);
+	out->helper = (uint8_t)((flags & CT_F_HELPER) >> CT_F_HELPER_SHIFT);
 	out->mark = CT_GET(c->mark);
 	out->timeout_ms = left > 0 ? (uint32_t)left : 0;
 	for (unsigned i = 0; i < 2; i++) {

@@ -38,7 +38,11 @@ enum { CT_FREE, CT_TENTATIVE, CT_LIVE, CT_DEAD };
 #define CT_F_ANCHOR 0x100u // an endpoint-independent mapping
 #define CT_F_MAPPED 0x200u // has an anchor: `link` and `link_life` name it
 #define CT_F_LABEL 0x400u // the label may be other than zero
+#define CT_F_HELPER 0x3800u // number of its helper; 0: none
+#define CT_F_HELPER_SHIFT 11
+#define CT_F_EXPECTS_SHIFT 16 // expectations of it: eight bits
 #define CT_F_POLICY_SHIFT 24
+#define CT_MASTER_EXPECTS 8u // at most, of one master
 
 /* Word of the protocol's state. */
 #define CT_ST(st) ((st)&0xffu) // enum odp_ct_state
@@ -123,6 +127,7 @@ struct odp_ct {
 	struct odp_conn *conns; // owned
 	struct ct_bucket *buckets; // owned
 	struct ct_zone *zones; // owned
+	_Atomic uint32_t (*line)[2]; // owned; by connection and direction: ct_helper.c
 	_Atomic uint32_t (*timeout_ms)[ODP_CT_STATE_COUNT]; // owned, ODP_CT_POLICIES
 	struct ct_worker *workers; // owned; the last is control's
 	uint64_t mask; // of buckets
@@ -338,6 +343,16 @@ struct odp_conn *odp_ct_expected(
 struct odp_conn *odp_ct_master(const struct odp_ct *ct, const struct odp_conn *c);
 void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_t now_ms,
 	struct odp_ct_info *out);
+/* May this helper have a connection of this protocol? */
+bool odp_ct_helper_fits(unsigned helper, uint8_t proto);
+/* A helped connection that is not published yet: its next lines begin where it stands. */
+void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c);
+/*
+ * The master of `c`, an expectation, has one more. False: it has too many, and this one is not
+ * counted. A master that is gone has any number.
+ */
+bool odp_ct_expect_count(struct odp_ct *ct, const struct odp_conn *c);
+void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c);
 /* Output fields of a packet of `c`, state apart. */
 void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
 /* The state of a packet of `c` whose fields are filled. */

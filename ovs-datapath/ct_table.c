@@ -415,12 +415,14 @@ bool odp_ct_kill(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c)
 	odp_ct_withdraw(ct, c, ODP_CT_ORIG);
 	if (!(f & CT_F_EXPECT))
 		odp_ct_withdraw(ct, c, ODP_CT_REPLY);
-	if (f & CT_F_EXPECT)
+	if (f & CT_F_EXPECT) {
 		atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
-	else if (f & CT_F_ANCHOR)
+		odp_ct_expect_uncount(ct, c);
+	} else if (f & CT_F_ANCHOR) {
 		atomic_fetch_sub_explicit(&ct->n_anchors, 1, memory_order_relaxed);
-	else
+	} else {
 		atomic_fetch_sub_explicit(&ct->zones[c->key0.zone].count, 1, memory_order_relaxed);
+	}
 	if (f & CT_F_MAPPED) {
 		struct odp_conn *a = &ct->conns[CT_GET(c->link)];
 
@@ -571,8 +573,10 @@ int odp_ct_create(const struct odp_ct_conf *conf, struct odp_ct **out)
 	ct->conns = dpu_aligned_calloc(CT_LINE, ct->max, sizeof(*ct->conns));
 	ct->workers = dpu_aligned_calloc(CT_LINE, ct->n_workers, sizeof(*ct->workers));
 	ct->zones = dpu_calloc(CT_ZONES, sizeof(*ct->zones));
+	ct->line = dpu_calloc(ct->max, sizeof(*ct->line)); // pages come with helped connections
 	ct->timeout_ms = dpu_calloc(ODP_CT_POLICIES, sizeof(*ct->timeout_ms));
-	if (!ct->buckets || !ct->conns || !ct->workers || !ct->zones || !ct->timeout_ms) {
+	if (!ct->buckets || !ct->conns || !ct->workers || !ct->zones || !ct->timeout_ms ||
+		!ct->line) {
 		odp_ct_destroy(ct);
 		return -ENOMEM;
 	}
@@ -594,6 +598,7 @@ void odp_ct_destroy(struct odp_ct *ct)
 	free(ct->timeout_ms);
 	free(ct->zones);
 	free(ct->workers);
+	free(ct->line);
 	free(ct->conns);
 	free(ct->buckets);
 	free(ct);

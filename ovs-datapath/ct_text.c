@@ -110,6 +110,8 @@ int odp_ct_format(const struct odp_ct_info *i, unsigned what, char *buf, size_t 
 	put_labels(&o, i->label);
 	if (i->key[0].proto == IPPROTO_TCP || i->key[0].proto == IPPROTO_SCTP)
 		odp_out_put(&o, ",protoinfo=(state=%s)", state_text(i->state));
+	if (odp_ct_helper_name(i->helper))
+		odp_out_put(&o, ",helper=%s", odp_ct_helper_name(i->helper));
 	return odp_out_finish(&o);
 }
 

@@ -49,7 +49,7 @@ static_assert(sizeof(struct record) == 216, "record of a connection");
 #define RECORDS ((ODP_CT_FRAME_MAX - sizeof(struct frame_hdr)) / sizeof(struct record))
 #define FLAGS                                                                             \
 	(CT_F_SNAT | CT_F_DNAT | CT_F_RELATED | CT_F_EXPECT | CT_F_ANCHOR | CT_F_MAPPED | \
-		CT_F_LABEL)
+		CT_F_LABEL | CT_F_HELPER)
 
 /* Position of an export: number of the frame, pass, place in the table. */
 #define AT(seq, pass, idx) ((uint64_t)(seq) << 33 | (uint64_t)(pass) << 32 | (idx))
@@ -280,6 +280,15 @@ static bool pair_ok(const struct odp_ct_key *a, const struct odp_ct_key *b, uint
 	       (memcmp(b->src, r.src, 16) == 0 && (icmp || memcmp(&b->sport, &r.sport, 2) == 0));
 }
 
+/* One of those that there are, for a connection that neither has a master nor is translated. */
+static bool helper_ok(uint32_t flags, uint8_t proto)
+{
+	unsigned helper = (flags & CT_F_HELPER) >> CT_F_HELPER_SHIFT;
+
+	return helper == 0 || (odp_ct_helper_fits(helper, proto) &&
+				      !(flags & FLAGS & ~(CT_F_HELPER | CT_F_LABEL)));
+}
+
 static bool record_ok(const struct record *r)
 {
 	uint32_t flags = dpu_le16_get(r->flags), kind = flags & (CT_F_EXPECT | CT_F_ANCHOR);
@@ -291,8 +300,8 @@ static bool record_ok(const struct record *r)
 	return r->reserved == 0 && !(flags & ~FLAGS) && kind != (CT_F_EXPECT | CT_F_ANCHOR) &&
 	       (a.l3 & 0xf0u) == mark && !(kind && flags & CT_F_MAPPED) &&
 	       !(flags & CT_F_RELATED && flags & CT_F_MAPPED) &&
-	       (kind != CT_F_EXPECT || flags & CT_F_RELATED) && pair_ok(&a, &b, flags) &&
-	       word_ok(dpu_le32_get(r->st), a.proto, flags) &&
+	       (kind != CT_F_EXPECT || flags & CT_F_RELATED) && helper_ok(flags, a.proto) &&
+	       pair_ok(&a, &b, flags) && word_ok(dpu_le32_get(r->st), a.proto, flags) &&
 	       dpu_le32_get(r->left_ms) <= ODP_CT_TIMEOUT_MAX_MS;
 }
 
@@ -348,8 +357,12 @@ static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_imp
 	record_get(ct, r, now_ms - im->age_ms, c, &flags);
 	if (im->loose && c->key0.proto == IPPROTO_TCP && !(flags & (CT_F_EXPECT | CT_F_ANCHOR)))
 		CT_SET(c->st, odp_ct_tcp_loosen(CT_GET(c->st)));
-	if (odp_ct_insert(ct, c, ODP_CT_ORIG) < 0)
+	if (flags & CT_F_HELPER)
+		odp_ct_helper_begin(ct, c);
+	if (flags & CT_F_EXPECT && !odp_ct_expect_count(ct, c))
 		goto err_conn;
+	if (odp_ct_insert(ct, c, ODP_CT_ORIG) < 0)
+		goto err_counted;
 	if (!(flags & CT_F_EXPECT) && odp_ct_insert(ct, c, ODP_CT_REPLY) < 0)
 		goto err_orig;
 	if (flags & CT_F_EXPECT)
@@ -368,6 +381,9 @@ static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_imp
 
 err_orig:
 	odp_ct_withdraw(ct, c, ODP_CT_ORIG);
+err_counted:
+	if (flags & CT_F_EXPECT)
+		odp_ct_expect_uncount(ct, c);
 err_conn:
 	odp_ct_unalloc(ct, w, c);
 	return false;

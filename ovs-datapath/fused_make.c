@@ -56,6 +56,8 @@ static bool track(struct maker *k, const struct odp_act_ct *a)
 		return false;
 	if ((p.state & (ODP_CS_EST | ODP_CS_NEW | ODP_CS_INV)) != ODP_CS_EST)
 		return false;
+	if (p.helper)
+		return false; // it wants to see every packet
 	e->ct_grows[e->n_cts] = (int8_t)odp_rewrite_grows(&k->edits);
 	e->dirs |= (uint8_t)(p.dir << e->n_cts);
 	e->ct[e->n_cts++] = p.ref;

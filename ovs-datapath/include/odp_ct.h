@@ -83,6 +83,7 @@ struct odp_ct_pkt {
 	/* out */
 	uint8_t state; // ODP_CS_*
 	uint8_t dir; // ODP_CT_ORIG or ODP_CT_REPLY; of an ICMP error: the error's own direction
+	uint8_t helper; // of the connection: odp_ct_help() wants to see its payload; 0: none
 	uint32_t mark;
 	uint64_t label[2]; // low half first
 	const struct odp_ct_key *orig; // original tuple, of the master if there is one
@@ -223,6 +224,7 @@ struct odp_ct_nat_conf {
 struct odp_ct_commit {
 	bool force; // a packet in reply direction starts the connection anew
 	uint8_t policy; // timeout policy, 0: the zone's
+	uint8_t helper; // odp_ct_helper_find(); of a new connection without translation
 	uint32_t mark, mark_mask;
 	uint64_t label[2], label_mask[2];
 	const struct odp_ct_nat_conf *nat; // borrowed for the call; NULL: none
@@ -274,13 +276,31 @@ int odp_ct_nat_apply_later(const struct odp_ct_pkt *p, uint8_t *l3, size_t len);
 
 /* ---- helpers: worker ---- */
 
+/* The number of a helper; 0: there is none of that name. Pure; any thread. */
+unsigned odp_ct_helper_find(const char *name);
+const char *odp_ct_helper_name(unsigned helper); // NULL: none
+
+#define ODP_CT_PAYLOAD_MAX 1024u
+struct odp_ct_payload {
+	const uint8_t *l4; // layer 4 header and what follows, contiguous; only read
+	size_t len; // bytes there: all, or the first ODP_CT_PAYLOAD_MAX
+	uint8_t last; // the packet's last byte
+};
+/*
+ * A packet that was tracked, and committed if it is, for the helper of its connection: p->helper.
+ * What the helper expects is there when this returns.
+ */
+void odp_ct_help(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
+	const struct odp_ct_payload *l, uint64_t now_ms);
+
 struct odp_ct_expect {
 	struct odp_ct_key key; // source port is ignored; an all-zero source: anybody
 	uint32_t timeout_ms; // 0: the policy's
 };
 /*
  * The next connection with this tuple is related to that of `master` and starts with its mark and
- * label. 0, -ENOENT (the master is gone), -EEXIST, -ENOSPC.
+ * label. 0, -ENOENT (the master is gone), -EEXIST, -ENOSPC (the table, expectations in all or of
+ * this master).
  */
 int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	const struct odp_ct_expect *e, uint64_t now_ms);
@@ -322,6 +342,7 @@ struct odp_ct_info {
 	bool replied, assured;
 	uint8_t nat; // ODP_NAT_SRC, ODP_NAT_DST
 	uint8_t policy;
+	uint8_t helper;
 	uint32_t mark;
 	uint64_t label[2];
 	uint32_t timeout_ms; // left
@@ -360,7 +381,8 @@ int odp_ct_flush_key(struct odp_ct *ct, const struct odp_ct_key *key);
 	X(races, "connections that two workers made at once")                        \
 	X(challenged, "RST and SYN let pass without effect, for the peer to answer") \
 	X(expected, "connections that had been expected")                            \
-	X(imported, "connections taken over")
+	X(imported, "connections taken over")                                        \
+	X(announced, "connections that a helper expects")
 
 struct odp_ct_stats {
 	uint64_t conns;

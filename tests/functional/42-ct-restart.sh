@@ -40,30 +40,10 @@ r = json.load(sys.stdin)
 print(eval(sys.argv[1]))' "$expression"
 }
 
-# A namespace behind a veth pair whose near end is NAME0.
-far()
-{
-	unshare -n sleep infinity &
-	pids="$pids $!"
-	eval "$1=$!"
-	ns=$!
-	wait_for "no namespace for $1" is_far
-	ip link add "${1}0" type veth peer name eth0 netns "$ns"
-	ip link set "${1}0" up
-	nsenter -t "$ns" -n sh -c "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-		ip link set lo up
-		ethtool -K eth0 tx off tso off gso off gro off >/dev/null 2>&1 || :
-		ip link set eth0 address $3 up
-		ip addr add $2/24 dev eth0"
-}
-is_far()
-{
-	[ "$(readlink "/proc/$ns/ns/net")" != "$(readlink /proc/self/ns/net)" ]
-}
-echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
-client='' server='' second_port=0
-far client 10.42.0.1 02:00:00:00:00:01
-far server 10.42.0.2 02:00:00:00:00:02
+netns_far client 10.42.0.1 02:00:00:00:00:01
+client=$far_pid
+netns_far server 10.42.0.2 02:00:00:00:00:02
+server=$far_pid
 nsenter -t "$server" -n ip neigh add 10.42.0.9 lladdr 02:00:00:00:00:01 dev eth0
 
 # The server sends everything back. A client writes how many bytes came back as they were into a file,
@@ -112,6 +92,7 @@ mkfifo "$dir/ports"
 nsenter -t "$server" -n python3 "$dir/peer.py" serve >"$dir/ports" &
 pids="$pids $!"
 exec 7<"$dir/ports"
+second_port=0
 
 # start [OPTION]...
 start()

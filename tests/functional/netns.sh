@@ -50,3 +50,26 @@ wait_for()
 		sleep 0.05
 	done
 }
+
+# netns_far NAME ADDRESS MAC: a namespace behind a veth pair, whose near end is NAME0; no IPv6 on either.
+# $far_pid is a process in it.
+netns_far()
+{
+	unshare -n sleep infinity &
+	far_pid=$!
+	pids="$pids $far_pid"
+	wait_for "no namespace for $1" netns_is_far
+	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+	ip link add "${1}0" type veth peer name eth0 netns "$far_pid"
+	ip link set "${1}0" up
+	nsenter -t "$far_pid" -n sh -c "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+		ip link set lo up
+		ethtool -K eth0 tx off tso off gso off gro off >/dev/null 2>&1 || :
+		ip link set eth0 address $3 up
+		ip addr add $2/24 dev eth0"
+}
+
+netns_is_far()
+{
+	[ "$(readlink "/proc/$far_pid/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+}

@@ -213,9 +213,10 @@ static void translated(void **state)
 
 static void ct_refused(void **state)
 {
-	static const char *const lists[] = { "ct(mark=0x1)", "ct(commit,helper=ftp)",
-		"ct(nat(src=1.1.1.1))", "ct(commit,nat(src=[::1]))", "ct(commit,timeout=foo)",
-		"ct(commit,timeout=256)", "ct(label=0x1)", "ct(commit,nat(src=1.1.1.2-1.1.1.1))",
+	static const char *const lists[] = { "ct(mark=0x1)", "ct(commit,helper=tftp)",
+		"ct(helper=ftp)", "ct(commit,helper=ftp,nat(src=10.0.0.1))", "ct(nat(src=1.1.1.1))",
+		"ct(commit,nat(src=[::1]))", "ct(commit,timeout=foo)", "ct(commit,timeout=256)",
+		"ct(label=0x1)", "ct(commit,nat(src=1.1.1.2-1.1.1.1))",
 		"ct,ct,ct,ct,ct,ct,ct,ct,ct" };
 	struct rig *r = *state;
 

@@ -490,7 +490,7 @@ static void allocation_fails(void **state)
 			break;
 		assert_int_equal(ret, -ENOMEM);
 	}
-	assert_int_equal(k, 6);
+	assert_int_equal(k, 7);
 	dpu_alloc_fail_after(0);
 	assert_int_equal(odp_ct_limit_set(ct, 1, 10), -ENOMEM);
 	odp_ct_destroy(ct);
