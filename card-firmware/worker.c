@@ -29,12 +29,13 @@
 #define SLOT_NONE UINT_MAX
 #define PARK_POLLS 2048 // that found nothing, until a poller is parked
 #define LOOK_US 20 // between looks of a busy worker at what is parked
+#define SPIN_MORE_US 5000 // at most, behind the first spin_us
 #define TIMER_SLACK_NS 1000 // naps are tens of microseconds: the default slack would double them
 
 struct card_worker {
 	/* Fixed once the worker runs. */
 	unsigned idx, lcore;
-	uint64_t spin_tsc, look_tsc;
+	uint64_t spin_tsc, spin_more_tsc, look_tsc;
 	int epoll_fd, wake_fd; // owned
 
 	/* Only the worker. */
@@ -228,10 +229,20 @@ static void take_over(void)
 	(void)atomic_load_explicit(&handovers, memory_order_acquire); // pairs with hand_over()
 }
 
+/*
+ * How long to look on before a sleep: for as long as was worked since the last one, within bounds.
+ * Whoever sends much and pauses, since it lost its CPU for a moment, finds us awake, and not a full
+ * ring later; and looking costs no more than the work did.
+ */
+static uint64_t patience(const struct card_worker *w, uint64_t worked)
+{
+	return w->spin_tsc + RTE_MIN(worked, w->spin_more_tsc);
+}
+
 static int worker_main(void *arg)
 {
 	struct card_worker *w = arg;
-	uint64_t last = rte_rdtsc(), idle_since = last;
+	uint64_t last = rte_rdtsc(), idle_since = last, worked = 0;
 	char name[16];
 
 	take_over();
@@ -251,10 +262,12 @@ static int worker_main(void *arg)
 		if (done) {
 			dpu_counter_add(&w->stats.busy_turns, 1);
 			dpu_counter_add(&w->stats.busy_tsc, now - last);
+			worked += now - last;
 			idle_since = now;
 		} else {
 			dpu_counter_add(&w->stats.idle_tsc, now - last);
-			if (now - idle_since >= w->spin_tsc) {
+			if (now - idle_since >= patience(w, worked)) {
+				worked = 0;
 				// After a nap one look is enough: the next nap, or work.
 				if (try_sleep(w))
 					idle_since = rte_rdtsc();
@@ -283,6 +296,7 @@ static int worker_open(unsigned idx, unsigned lcore, const struct card_workers_c
 	w->idx = idx;
 	w->lcore = lcore;
 	w->spin_tsc = rte_get_tsc_hz() / 1000000 * conf->spin_us;
+	w->spin_more_tsc = conf->spin_us ? rte_get_tsc_hz() / 1000000 * SPIN_MORE_US : 0;
 	w->look_tsc = rte_get_tsc_hz() / 1000000 * LOOK_US;
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (w->wake_fd < 0) {

@@ -12,6 +12,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "card.h"
 #include "eal.h"
 #include "msg.h"
@@ -210,6 +212,52 @@ static void wait_asleep(struct card_worker *w, uint64_t sleeps_before)
 {
 	while (dpu_counter_read(&card_worker_stats(w)->sleeps) == sleeps_before)
 		sched_yield();
+}
+
+/* A poller that works for some cycles once, and says when that ended and when it was armed next. */
+struct toil {
+	struct card_poller p;
+	_Atomic uint64_t cycles; // of work that waits
+	_Atomic uint64_t ended, armed;
+};
+
+static unsigned toil_poll(void *arg)
+{
+	struct toil *t = arg;
+	uint64_t start = rte_rdtsc(), cycles = t->cycles;
+
+	if (cycles == 0)
+		return 0;
+	while (rte_rdtsc() - start < cycles)
+		continue;
+	t->cycles = 0;
+	t->armed = 0;
+	t->ended = rte_rdtsc();
+	return 1;
+}
+
+static bool toil_arm(void *arg)
+{
+	struct toil *t = arg;
+
+	if (t->ended && !t->armed)
+		t->armed = rte_rdtsc();
+	return true;
+}
+
+static void looks_on_as_long_as_it_worked(void **state)
+{
+	struct card_worker *w = card_worker_at(ws, 0);
+	uint64_t worked = rte_get_tsc_hz() / 1000; // a hundred times spin_us
+	struct toil t = { .p = { .poll = toil_poll, .arm = toil_arm, .arg = &t },
+		.cycles = worked };
+
+	(void)state;
+	assert_int_equal(card_worker_call(w, add_fn, &t.p), 0);
+	while (!t.armed)
+		sched_yield();
+	assert_true(t.armed - t.ended >= worked);
+	assert_int_equal(card_worker_call(w, del_fn, &t.p), 0);
 }
 
 static void work_is_done_while_armed(void **state)
@@ -431,6 +479,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ring_bound),
 		cmocka_unit_test(call),
+		cmocka_unit_test(looks_on_as_long_as_it_worked),
 		cmocka_unit_test(work_is_done_while_armed),
 		cmocka_unit_test(fd_wakes),
 		cmocka_unit_test(full_eventfd),
