@@ -70,7 +70,7 @@ def latency(pipeline):
                                         percentiles=seen)
             rounds = benchlib.paired(lambda: measure("ours"), lambda: measure("peer"))
             medians = {who: {p: statistics.median(x[p] for x in all_of)
-                             for p in ("p50", "p99", "p99.9", "lost")}
+                             for p in ("p50", "p99", "p99.9", "lost", "unsent")}
                        for who, all_of in seen.items()}
             return benchlib.result(name, "us p99", rounds, ovs.PEER, False, hugepages=huge,
                                    pps=pps, percentiles=medians)

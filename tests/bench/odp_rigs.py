@@ -106,7 +106,8 @@ class Rig:
         res = self.load(f"latency {self.pipeline.command} {1000 * benchlib.SECONDS} {pps:.0f}")
         self.pause()
         return {"p50": res["p50_ns"] / 1e3, "p99": res["p99_ns"] / 1e3,
-                "p99.9": res["p999_ns"] / 1e3, "sent": res["sent"], "lost": res["lost"]}
+                "p99.9": res["p999_ns"] / 1e3, "sent": res["sent"], "lost": res["lost"],
+                "unsent": res["unsent"]}
 
     def close(self):
         self.run.close()
