@@ -128,8 +128,9 @@ static inline bool pass_cts(struct odp_worker *w, const struct fused_entry *e,
 		if (odp_ct_again(w->dp->ct, w->idx, p, e->ct[i], e->dirs >> i & 1, now_ms))
 			continue;
 		while (i-- > 0) // they will see it once more
-			odp_ct_uncount(
-				e->ct[i], e->dirs >> i & 1, m->pkt_len + (uint32_t)e->ct_grows[i]);
+			odp_ct_uncount(e->ct[i], e->dirs >> i & 1,
+				m->pkt_len +
+					(e->flags & FUSED_F_GROWS ? (uint32_t)e->ct_grows[i] : 0));
 		return false;
 	}
 	return true;
@@ -144,7 +145,8 @@ static inline bool pass(struct odp_worker *w, const struct fused_entry *e, const
 		return false;
 	const uint8_t *l3 = fill(m, e, &p);
 
-	if (unlikely(p.l4_len < e->l4_min || l3[e->flags & FUSED_F_V6 ? 7 : 8] <= e->rw.n_dec))
+	if (unlikely(p.l4_len < (e->flags & FUSED_F_UDP ? 8 : 20) ||
+		     l3[e->flags & FUSED_F_V6 ? 7 : 8] <= e->n_dec))
 		return false;
 	if (e->flags & FUSED_F_EDITS &&
 		!odp_rewrite_can(&e->rw, m, p.l4, e->flags & FUSED_F_UDP, e->flags & FUSED_F_V6))
@@ -174,8 +176,13 @@ static __rte_noinline unsigned edit(struct odp_worker *w, const struct fused_ent
 static void count_steps(struct odp_worker *w, const struct fused_entry *e, unsigned first,
 	unsigned end, unsigned n, uint64_t bytes)
 {
-	for (unsigned i = first; i < end; i++)
-		odp_flow_count(w, e->flow[i], n, bytes + (uint64_t)((int64_t)e->step_grows[i] * n));
+	for (unsigned i = first; i < end; i++) {
+		uint64_t more = 0;
+
+		if (unlikely(e->flags & FUSED_F_GROWS)) // else that cache line is not needed
+			more = (uint64_t)((int64_t)e->step_grows[i] * n);
+		odp_flow_count(w, e->flow[i], n, bytes + more);
+	}
 }
 
 /* Meters, and the flows behind each see what it lets pass. Returns how many are left. */

@@ -25,9 +25,11 @@
 /* A table for about so many connections. NULL: out of memory. */
 struct odp_fused *odp_fused_create(uint32_t n_conns);
 void odp_fused_destroy(struct odp_fused *t);
-/* About once a second: touch memory for more entries, so that no worker waits for a page. Control
- * thread. */
-void odp_fused_tick(struct odp_fused *t);
+/*
+ * About once a second: touch memory for more entries, so that no worker waits for a page. n_conns:
+ * connections that there are, this worker's share. Control thread.
+ */
+void odp_fused_tick(struct odp_fused *t, uint64_t n_conns);
 
 /*
  * Forward those of n <= ODP_BURST packets, just received, that there are entries for. Returns how

@@ -214,7 +214,6 @@ static void begin(struct maker *k, const struct fused_note *n)
 	e->flags = (uint8_t)((v6 ? FUSED_F_V6 : 0) | (udp ? FUSED_F_UDP : 0));
 	e->l3 = tagged ? 18 : 14;
 	e->l3_len = v6 ? 40 : 20;
-	e->l4_min = udp ? 8 : 20;
 	odp_rewrite_begin(&k->edits, &e->rw, key);
 }
 
@@ -223,6 +222,7 @@ static void end(struct maker *k)
 	struct fused_entry *e = k->e;
 
 	odp_rewrite_end(&k->edits);
+	e->n_dec = e->rw.n_dec;
 	if (e->rw.changes)
 		e->flags |= FUSED_F_EDITS;
 	for (unsigned i = 0; i < e->n_steps; i++)

@@ -37,7 +37,8 @@ struct fused_entry {
 	uint8_t flags;
 	uint8_t dirs; // bit i: of ct[i]
 	uint8_t l3; // offset of the network header
-	uint8_t l3_len, l4_min;
+	uint8_t l3_len;
+	uint8_t n_dec; // of the time to live, which has to be more
 	uint32_t flow[FUSED_STEPS]; // numbers of the flows that were hit
 	struct odp_ct_ref ct[FUSED_CTS];
 	struct odp_rewrite rw;
@@ -54,7 +55,7 @@ static_assert(offsetof(struct fused_entry, ct) + 2 * sizeof(struct odp_ct_ref) =
 	"two connections are in the second line");
 
 #define FUSED_WAYS 8u
-#define FUSED_NOTES 8u // in one turn
+#define FUSED_NOTES 16u // in one turn
 #define FUSED_NONE UINT32_MAX
 
 struct fused_bucket {

@@ -12,7 +12,7 @@
 
 #define SIZE_MIN 16384u
 #define SIZE_MAX_ENTRIES (1u << 21)
-#define READY_STEP 65536u // entries, at a time: 20 MiB
+#define READY_STEP 262144u // entries, at a time: 80 MiB
 #define HUGE_PAGE (2u << 20)
 #define PAGE 4096u
 
@@ -61,11 +61,11 @@ void odp_fused_destroy(struct odp_fused *t)
 	free(t);
 }
 
-void odp_fused_tick(struct odp_fused *t)
+void odp_fused_tick(struct odp_fused *t, uint64_t n_conns)
 {
 	uint32_t used = atomic_load_explicit(&t->n_used, memory_order_relaxed);
 	uint32_t ready = atomic_load_explicit(&t->n_ready, memory_order_relaxed);
-	uint64_t want = RTE_MIN((uint64_t)used * 4 + SIZE_MIN, t->size);
+	uint64_t want = RTE_MIN(RTE_MAX((uint64_t)used * 4, n_conns * 2) + SIZE_MIN, t->size);
 
 	if (want > ready)
 		make_ready(t, (uint32_t)RTE_MIN(want, (uint64_t)ready + READY_STEP));

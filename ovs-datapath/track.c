@@ -80,6 +80,7 @@ void odp_track_leave(struct odp_worker *w)
 void odp_track_tick(struct odp *dp)
 {
 	struct odp_worker *w = dp->control;
+	struct odp_ct_stats stats;
 
 	if (!dp->ct)
 		return;
@@ -87,8 +88,9 @@ void odp_track_tick(struct odp *dp)
 	(void)odp_ct_sweep(dp->ct, w->idx, SWEEP_TICK, odp_track_now_ms(w));
 	if (w->holds)
 		odp_hold_turn(w);
+	odp_ct_stats(dp->ct, &stats);
 	for (unsigned i = 0; i < dp->conf.n_workers; i++)
 		if (dp->worker[i]->fused)
-			odp_fused_tick(dp->worker[i]->fused);
+			odp_fused_tick(dp->worker[i]->fused, stats.conns / dp->conf.n_workers);
 	odp_track_leave(w);
 }

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE (2u << 20)
+#define LARGE (2 * HUGE_PAGE)
 
 static _Atomic long countdown = -1;
 
@@ -28,8 +32,12 @@ void *dpu_aligned_calloc(size_t align, size_t n, size_t size)
 
 	if (must_fail() || __builtin_mul_overflow(n, size, &bytes))
 		return NULL;
+	if (bytes >= LARGE && align < HUGE_PAGE)
+		align = HUGE_PAGE;
 	if (posix_memalign(&p, align, bytes) != 0)
 		return NULL;
+	if (bytes >= LARGE) // tables that are hit at random; they are touched whole in any case
+		(void)madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 	memset(p, 0, bytes);
 	return p;
 }
