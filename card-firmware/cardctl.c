@@ -235,11 +235,48 @@ static int misuse(const char *what, const char *why)
 	return EXIT_MISUSE;
 }
 
+/* The command that the first words name, and how many of them do; NULL: none. */
+static const struct card_verb *find_verb(char *const *words, int n, int *used)
+{
+	const struct card_verb *v;
+	char two[64];
+
+	if (n > 2) {
+		snprintf(two, sizeof(two), "%s %s", words[1], words[2]);
+		v = card_verb_find(words[0], two);
+		*used = 3;
+		if (v && v->verb)
+			return v;
+	}
+	v = n > 0 ? card_verb_find(words[0], n > 1 ? words[1] : NULL) : NULL;
+	*used = v && v->verb ? 2 : 1;
+	return v;
+}
+
+static bool is_object(const char *word)
+{
+	const struct card_verb *v;
+
+	for (unsigned i = 0; (v = card_verb_at(i)); i++)
+		if (!strcmp(v->object, word))
+			return true;
+	return false;
+}
+
+/* About a command, or about all of an object when the words name none, or about everything. */
+static void help(char *const *words, int n, FILE *to)
+{
+	int used;
+	const struct card_verb *v = find_verb(words, n, &used);
+
+	cardctl_help(&cli, n ? words[0] : NULL, v ? v->verb : NULL, to);
+}
+
 /* --help after OBJECT or OBJECT VERB is about those; --man has the commands as well. */
 static bool documented(int argc, char **argv)
 {
-	const char *words[2] = { NULL, NULL };
-	unsigned n = 0;
+	char *words[3] = { NULL, NULL, NULL };
+	int n = 0;
 
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (!strcmp(argv[i], "--man")) {
@@ -247,13 +284,13 @@ static bool documented(int argc, char **argv)
 			return true;
 		}
 		if (!strcmp(argv[i], "--help")) {
-			cardctl_help(&cli, words[0], words[1], stdout);
+			help(words, n, stdout);
 			return true;
 		}
 		if (!strcmp(argv[i], "--socket") || !strcmp(argv[i], "--card") ||
 			!strcmp(argv[i], "--timeout-s"))
 			i++;
-		else if (argv[i][0] != '-' && n < 2)
+		else if (argv[i][0] != '-' && n < 3)
 			words[n++] = argv[i];
 	}
 	return false;
@@ -283,14 +320,13 @@ int main(int argc, char **argv)
 	}
 	if (n == 0)
 		return misuse("OBJECT", "required");
-	v = card_verb_find(argv[1], n > 1 ? argv[2] : NULL);
+	v = find_verb(argv + 1, n, &used);
 	if (!v) {
 		fprintf(stderr, "cardctl: no such command: %s%s%s\n", argv[1], n > 1 ? " " : "",
 			n > 1 ? argv[2] : "");
-		cardctl_help(&cli, card_verb_find(argv[1], "list") ? argv[1] : NULL, NULL, stderr);
+		help(argv + 1, is_object(argv[1]), stderr);
 		return EXIT_MISUSE;
 	}
-	used = v->verb ? 2 : 1;
 	params = cardctl_params(v, argv + 1 + used, n - used, err, sizeof(err));
 	if (!params)
 		return misuse(argv[1], err);

@@ -34,6 +34,21 @@ static json_t *uint_value(const char *text)
 	return json_integer((json_int_t)n);
 }
 
+/* NULL: not UTF-8. */
+static json_t *list_value(const char *text)
+{
+	json_t *list = json_array();
+
+	for (size_t n; *text; text += n + (text[n] == ',')) {
+		n = strcspn(text, ",");
+		if (json_array_append_new(list, json_stringn(text, n))) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
 static json_t *value(const struct card_param *p, const char *text)
 {
 	switch (p->type) {
@@ -43,6 +58,8 @@ static json_t *value(const struct card_param *p, const char *text)
 		return uint_value(text);
 	case CARD_P_BOOL:
 		return bool_value(text);
+	case CARD_P_LIST:
+		return list_value(text);
 	}
 	return NULL;
 }
@@ -72,7 +89,7 @@ static int add(const struct card_method *m, json_t *params, const char *name, co
 	return json_object_set_new(params, name, v) ? -ENOMEM : 0;
 }
 
-static int add_operand(
+static int add_named(
 	const struct card_method *m, json_t *params, const char *arg, char *err, size_t size)
 {
 	const char *eq = strchr(arg, '=');
@@ -85,21 +102,34 @@ static int add_operand(
 	return add(m, params, name, eq + 1, err, size);
 }
 
-/* The key stands first, unless it is given as name=value like everything else. */
-static bool first_is_key(const struct card_verb *v, char *const *args, int n)
+static bool has_a_name(const struct card_method *m, const char *arg)
 {
-	size_t len;
+	for (unsigned i = 0; i < m->n_params; i++) {
+		size_t len = strlen(m->params[i].name);
 
-	if (!v->key || n == 0)
-		return false;
-	for (unsigned i = 0; i < card_method_at(v->method)->n_params; i++) {
-		const char *name = card_method_at(v->method)->params[i].name;
-
-		len = strlen(name);
-		if (!strncmp(args[0], name, len) && args[0][len] == '=')
-			return false;
+		if (!strncmp(arg, m->params[i].name, len) && arg[len] == '=')
+			return true;
 	}
-	return true;
+	return false;
+}
+
+/*
+ * The key stands first and what is an operand like it behind it, unless they are given as
+ * name=value like everything else. Returns the number of operands, or a negative errno.
+ */
+static int add_operands(
+	const struct card_verb *v, json_t *params, char *const *args, int n, char *err, size_t size)
+{
+	const struct card_method *m = card_method_at(v->method);
+	const struct card_param *p;
+	int i = 0, ret;
+
+	for (; i < n && (p = card_verb_operand(v, (unsigned)i)) && !has_a_name(m, args[i]); i++) {
+		ret = add(m, params, p->name, args[i], err, size);
+		if (ret)
+			return ret;
+	}
+	return i;
 }
 
 json_t *cardctl_params(const struct card_verb *v, char *const *args, int n, char *err, size_t size)
@@ -111,10 +141,12 @@ json_t *cardctl_params(const struct card_verb *v, char *const *args, int n, char
 	err[0] = '\0';
 	if (!ret && v->fixed_name)
 		ret = add(m, params, v->fixed_name, v->fixed_value, err, size);
-	if (!ret && first_is_key(v, args, n))
-		ret = add(m, params, v->key, args[i++], err, size);
+	if (!ret)
+		i = add_operands(v, params, args, n, err, size);
+	if (i < 0)
+		ret = i;
 	while (!ret && i < n)
-		ret = add_operand(m, params, args[i++], err, size);
+		ret = add_named(m, params, args[i++], err, size);
 	if (!ret && v->key_required && !json_object_get(params, v->key))
 		ret = fail(err, size, v->key, "required");
 	for (unsigned k = 0; !ret && k < m->n_params; k++)

@@ -16,20 +16,30 @@ static bool hidden(const struct card_verb *v, const struct card_param *p)
 	return p->compat || (v->fixed_name && !strcmp(p->name, v->fixed_name));
 }
 
+static bool is_operand(const struct card_verb *v, const struct card_param *p)
+{
+	const struct card_param *o;
+
+	for (unsigned i = 0; (o = card_verb_operand(v, i)); i++)
+		if (o == p)
+			return true;
+	return false;
+}
+
 /* "volume create-null NAME num_blocks=NUMBER [readonly=BOOL]" */
 static void usage_line(const struct card_verb *v, FILE *to)
 {
 	const struct card_method *m = card_method_at(v->method);
+	const struct card_param *p;
 
 	fputs(v->object, to);
 	if (v->verb)
 		fprintf(to, " %s", v->verb);
-	if (v->key)
-		fprintf(to, v->key_required ? " %s" : " [%s]", v->key);
+	for (unsigned i = 0; (p = card_verb_operand(v, i)); i++)
+		fprintf(to, p->required || (!i && v->key_required) ? " %s" : " [%s]", p->name);
 	for (unsigned i = 0; i < m->n_params; i++) {
-		const struct card_param *p = &m->params[i];
-
-		if ((v->key && !strcmp(p->name, v->key)) || hidden(v, p))
+		p = &m->params[i];
+		if (is_operand(v, p) || hidden(v, p))
 			continue;
 		fprintf(to, p->required ? " %s=%s" : " [%s=%s]", p->name,
 			card_param_type_name(p->type));
@@ -74,7 +84,7 @@ void cardctl_help(const struct dpu_cli *cli, const char *object, const char *ver
 			continue;
 		snprintf(left, sizeof(left), "%s%s%s", v->object, v->verb ? " " : "",
 			v->verb ? v->verb : "");
-		fprintf(to, "  %-20s %s\n", left, help_of(v));
+		fprintf(to, "  %-25s %s\n", left, help_of(v));
 	}
 }
 
@@ -212,11 +222,50 @@ static bool first_of_object(unsigned idx)
 	return idx == 0 || strcmp(card_verb_at(idx)->object, card_verb_at(idx - 1)->object) != 0;
 }
 
+/* Length of the first of a verb's words, or of its only one. */
+static int first_word(const struct card_verb *v)
+{
+	return (int)strcspn(v->verb, " ");
+}
+
+/* The verbs before this one do not begin with the same word. */
+static bool first_of_word(unsigned idx)
+{
+	const struct card_verb *v = card_verb_at(idx), *before = idx ? card_verb_at(idx - 1) : NULL;
+
+	return first_of_object(idx) || !before->verb || first_word(v) != first_word(before) ||
+	       strncmp(v->verb, before->verb, (size_t)first_word(v)) != 0;
+}
+
+/* The first words of an object's verbs, from number `idx` on. */
+static void complete_verbs(unsigned idx, FILE *to)
+{
+	const struct card_verb *v = card_verb_at(idx);
+
+	fprintf(to, "\t\"%s  \") words=\"", v->object);
+	for (unsigned i = idx; (v = card_verb_at(i)) && (i == idx || !first_of_object(i)); i++)
+		if (first_of_word(i))
+			fprintf(to, "%s%.*s", i == idx ? "" : " ", first_word(v), v->verb);
+	fputs("\";;\n", to);
+}
+
+/* The second words of the verbs that begin like number `idx`. */
+static void complete_second_words(unsigned idx, FILE *to)
+{
+	const struct card_verb *v = card_verb_at(idx);
+
+	fprintf(to, "\t\"%s %.*s \") words=\"", v->object, first_word(v), v->verb);
+	for (unsigned i = idx; (v = card_verb_at(i)) && (i == idx || !first_of_word(i)); i++)
+		fprintf(to, "%s%s", i == idx ? "" : " ", v->verb + first_word(v) + 1);
+	fputs("\";;\n", to);
+}
+
 static void complete_params(const struct card_verb *v, FILE *to)
 {
 	const struct card_method *m = card_method_at(v->method);
 
-	fprintf(to, "\t\"%s %s\") words=\"", v->object, v->verb ? v->verb : "");
+	fprintf(to, strchr(v->verb, ' ') ? "\t\"%s %s\") words=\"" : "\t\"%s %s \"*) words=\"",
+		v->object, v->verb);
 	for (unsigned i = 0; i < m->n_params; i++)
 		if (!hidden(v, &m->params[i]))
 			fprintf(to, "%s%s=", i ? " " : "", m->params[i].name);
@@ -230,12 +279,13 @@ void cardctl_completion_bash(const struct dpu_cli *cli, FILE *to)
 
 	fprintf(to,
 		"# bash completion for %s, made by %s --completion bash\n_%s()\n{\n"
-		"\tlocal cur=\"${COMP_WORDS[COMP_CWORD]}\" i words= object= verb=\n"
+		"\tlocal cur=\"${COMP_WORDS[COMP_CWORD]}\" i words= object= verb= more=\n"
 		"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 		"\t\tcase \"${COMP_WORDS[i]}\" in\n\t\t--*|=) ;;\n"
 		"\t\t*) if [ -z \"$object\" ]; then object=\"${COMP_WORDS[i]}\"\n"
-		"\t\t   elif [ -z \"$verb\" ]; then verb=\"${COMP_WORDS[i]}\"; fi;;\n"
-		"\t\tesac\n\tdone\n\tcase \"$object $verb\" in\n\t\" \") words=\"",
+		"\t\t   elif [ -z \"$verb\" ]; then verb=\"${COMP_WORDS[i]}\"\n"
+		"\t\t   elif [ -z \"$more\" ]; then more=\"${COMP_WORDS[i]}\"; fi;;\n"
+		"\t\tesac\n\tdone\n\tcase \"$object $verb $more\" in\n\t\"  \") words=\"",
 		cli->prog, cli->prog, cli->prog);
 	for (unsigned i = 0; (v = card_verb_at(i)); i++)
 		if (first_of_object(i))
@@ -244,12 +294,10 @@ void cardctl_completion_bash(const struct dpu_cli *cli, FILE *to)
 		fprintf(to, "--%s ", cli->opts[i].name);
 	fputs("--help --version --man\";;\n", to);
 	for (unsigned i = 0; (v = card_verb_at(i)); i++) {
-		if (!v->verb)
-			continue;
-		if (first_of_object(i))
-			fprintf(to, "\t\"%s \") words=\"", v->object);
-		fprintf(to, "%s", v->verb);
-		fputs(card_verb_at(i + 1) && !first_of_object(i + 1) ? " " : "\";;\n", to);
+		if (v->verb && first_of_object(i))
+			complete_verbs(i, to);
+		if (v->verb && strchr(v->verb, ' ') && first_of_word(i))
+			complete_second_words(i, to);
 	}
 	for (unsigned i = 0; (v = card_verb_at(i)); i++)
 		if (v->verb)

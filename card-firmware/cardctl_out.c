@@ -122,6 +122,22 @@ static void print_table(const char *spec, const json_t *rows, FILE *to)
 	}
 }
 
+/* "member: columns; member: columns": a table of each list, with an empty line between two. */
+static void print_tables(const char *spec, const json_t *result, FILE *to)
+{
+	char member[64], columns[512];
+
+	for (const char *sep = ""; *spec; sep = "\n") {
+		size_t name = strcspn(spec, ":"), len = strcspn(spec, ";");
+
+		snprintf(member, sizeof(member), "%.*s", (int)name, spec);
+		snprintf(columns, sizeof(columns), "%.*s", (int)(len - name - 2), spec + name + 2);
+		fputs(sep, to);
+		print_table(columns, json_object_get(result, member), to);
+		spec += len + (spec[len] ? 2 : 0);
+	}
+}
+
 /* ---- name: value ---- */
 
 static void print_value(const char *name, const json_t *v, int indent, FILE *to)
@@ -273,6 +289,8 @@ void cardctl_print(
 		print_stats(result, show, to);
 	else if (v->method == CARD_M_config_get)
 		json_dumpf(result, to, JSON_INDENT(1)), fputc('\n', to);
+	else if (v->columns && strchr(v->columns, ':'))
+		print_tables(v->columns, result, to);
 	else if (v->columns && json_is_array(rows))
 		print_table(v->columns, rows, to);
 	else if (!json_is_true(result) && !json_is_string(result))

@@ -2,6 +2,7 @@
 /* cardctl's commands: which call each sends and which columns its table has. */
 #include "card_method.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* clang-format off */
@@ -134,6 +135,23 @@ static const struct card_verb verbs[] = {
 const struct card_verb *card_verb_at(unsigned idx)
 {
 	return idx < sizeof(verbs) / sizeof(verbs[0]) ? &verbs[idx] : NULL;
+}
+
+const struct card_param *card_verb_operand(const struct card_verb *v, unsigned n)
+{
+	const struct card_method *m = card_method_at(v->method);
+	const char *at = n == 0 ? v->key : v->more;
+	char name[64];
+
+	while (at && n > 1) {
+		at += strcspn(at, " ");
+		at = *at ? at + 1 : NULL;
+		n--;
+	}
+	if (!at)
+		return NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, " "), at);
+	return card_method_param(m, name);
 }
 
 const struct card_verb *card_verb_find(const char *object, const char *verb)

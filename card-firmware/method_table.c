@@ -631,6 +631,8 @@ const char *card_param_type_name(enum card_param_type t)
 		return "number";
 	case CARD_P_BOOL:
 		return "bool";
+	case CARD_P_LIST:
+		return "list";
 	}
 	return "?";
 }

@@ -54,6 +54,22 @@ static int check_uint(const struct card_param *p, const json_t *v, struct card_e
 	return 0;
 }
 
+static int check_list(const struct card_param *p, const json_t *v, struct card_error *e)
+{
+	size_t n = json_array_size(v);
+
+	if (!json_is_array(v))
+		return card_fail(e, CARD_RPC_PARAMS, "%s: must be a list of strings", p->name);
+	if (n < p->min || (p->max && n > p->max))
+		return card_fail(e, CARD_RPC_PARAMS,
+			"%s: %zu strings, must be %" PRIu64 " to %" PRIu64, p->name, n, p->min,
+			p->max);
+	for (size_t i = 0; i < n; i++)
+		if (!json_is_string(json_array_get(v, i)))
+			return card_fail(e, CARD_RPC_PARAMS, "%s: must be strings", p->name);
+	return 0;
+}
+
 static int check_param(const struct card_param *p, const json_t *v, struct card_error *e)
 {
 	switch (p->type) {
@@ -65,6 +81,8 @@ static int check_param(const struct card_param *p, const json_t *v, struct card_
 		if (!json_is_boolean(v))
 			return card_fail(e, CARD_RPC_PARAMS, "%s: must be true or false", p->name);
 		return 0;
+	case CARD_P_LIST:
+		return check_list(p, v, e);
 	}
 	return card_fail(e, CARD_RPC_INTERNAL, "%s: unknown type", p->name);
 }

@@ -78,13 +78,14 @@ enum card_method_id {
 		CARD_METHOD_COUNT
 };
 
-enum card_param_type { CARD_P_STRING, CARD_P_UINT, CARD_P_BOOL };
+/* CARD_P_LIST: of strings; cardctl takes them in one word, separated by commas. */
+enum card_param_type { CARD_P_STRING, CARD_P_UINT, CARD_P_BOOL, CARD_P_LIST };
 
 struct card_param {
 	const char *name;
 	enum card_param_type type;
 	bool required;
-	uint64_t min, max; // CARD_P_UINT: value, CARD_P_STRING: bytes; max 0: no bound
+	uint64_t min, max; // UINT: value, STRING: bytes, LIST: strings; max 0: no bound
 	const char *def; // default as text for help, or NULL
 	const char *help; // one phrase without a full stop
 	bool compat; // taken for SPDK's tools and without effect, as help says: cardctl hides it
@@ -117,17 +118,27 @@ const struct card_method *card_method_at(unsigned idx); // NULL past the end; id
 const struct card_param *card_method_param(const struct card_method *m, const char *name);
 const char *card_param_type_name(enum card_param_type t);
 
-/* One command of cardctl: OBJECT VERB [KEY] [name=value ...], sent as a call of `method`. */
+/* One command of cardctl: OBJECT VERB [KEY [MORE ...]] [name=value ...], a call of `method`. */
 struct card_verb {
-	const char *object, *verb;
+	const char *object;
+	const char *verb; // one word or two: "address add"; NULL: the object alone
 	enum card_method_id method;
 	const char *fixed_name, *fixed_value; // a parameter the command itself sets, or NULL
 	const char *key; // parameter taken as operand, or NULL
 	bool key_required;
-	const char
-		*columns; // of the table: "heading=path ...", path as "a.b"; NULL: name and value
+	const char *more; // parameters taken as operands behind the key: "type local"; or NULL
+	/*
+	 * Of the table: "heading=path ...", path as "a.b". Of several, one for each list in the
+	 * result: "member: heading=path ...; member: ...". NULL: name and value.
+	 */
+	const char *columns;
 	const char *help; // NULL: the method's
 };
 
 const struct card_verb *card_verb_find(const char *object, const char *verb);
 const struct card_verb *card_verb_at(unsigned idx); // NULL past the end; grouped by object
+/*
+ * Parameter number n that this command takes as an operand, from 0 on; NULL: no more. A command
+ * without a key has none.
+ */
+const struct card_param *card_verb_operand(const struct card_verb *v, unsigned n);

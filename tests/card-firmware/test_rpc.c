@@ -13,6 +13,25 @@
 #include "rpc_schema.h"
 #include "test.h"
 
+static unsigned count_operands(const struct card_verb *v)
+{
+	unsigned n = 0;
+
+	while (card_verb_operand(v, n))
+		n++;
+	return n;
+}
+
+/* The key, and each word of the others. */
+static unsigned operands_said(const struct card_verb *v)
+{
+	unsigned n = v->key ? 1 + (v->more != NULL) : 0;
+
+	for (const char *at = v->more; at && *at; at++)
+		n += *at == ' ';
+	return n;
+}
+
 static void tables(void **state)
 {
 	const struct card_method *m;
@@ -40,6 +59,7 @@ static void tables(void **state)
 	for (unsigned i = 0; (v = card_verb_at(i)); i++) {
 		m = card_method_at(v->method);
 		assert_true(!v->key || card_method_param(m, v->key));
+		assert_int_equal(count_operands(v), operands_said(v));
 		assert_true(!v->fixed_name || card_method_param(m, v->fixed_name));
 		assert_ptr_equal(card_verb_find(v->object, v->verb), v);
 	}
