@@ -12,6 +12,7 @@
 
 #include "card_method.h"
 #include "odp_flow.h"
+#include "odp_tnl.h"
 #include "vho_blk.h"
 #include "vho_net.h"
 #include "volume.h"
@@ -64,7 +65,7 @@ struct card {
 
 /*
  * ---- device.c: the inventory. Names: 1..63 of [A-Za-z0-9_.-], not starting with '.' or '-'.
- * Volumes have a name space; functions and uplinks share another.
+ * Volumes have a name space; functions, uplinks and tunnels share another.
  */
 
 bool card_name_ok(const char *name);
@@ -76,6 +77,8 @@ bool card_name_ok(const char *name);
  */
 uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis);
 #define CARD_HASH_BASIS UINT64_C(0xcbf29ce484222325)
+/* A locally administered Ethernet address, in the same way. */
+void card_mac_derive(const struct card *c, const char *name, uint8_t mac[6]);
 
 /*
  * A short reason for the operator on failure; always terminated. Every creating call below fills it
@@ -149,7 +152,13 @@ struct card_uplink_conf {
 	uint16_t n_queues, mtu;
 };
 int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, struct card_error *e);
+/* With its port, the flows that name it, and what the underlay has on it. */
 int card_uplink_delete(struct card *c, const char *name, struct card_error *e);
+
+/* A tunnel is a port of the switch: odp_tnl.h. udp_port 0: the type's own. */
+int card_tunnel_create(struct card *c, const struct odp_tnl_conf *conf, struct card_error *e);
+/* With the flows that name it. */
+int card_tunnel_delete(struct card *c, const char *name, struct card_error *e);
 
 /* Read-outs for rpc_*.c and metrics.c. Return false from fn to stop. */
 struct card_volume_view {
@@ -179,6 +188,11 @@ struct card_uplink_view {
 	struct card_uplink_conf conf;
 	struct odp_port *port;
 	struct odp_port_caps caps;
+	uint8_t mac[6]; // the device's own, or one made from the names of card and uplink
+};
+struct card_tunnel_view {
+	struct odp_tnl_conf conf;
+	struct odp_port *port;
 };
 void card_volume_foreach(
 	const struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
@@ -186,6 +200,11 @@ void card_function_foreach(
 	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a);
 void card_uplink_foreach(
 	struct card *c, bool (*fn)(const struct card_uplink_view *v, void *a), void *a);
+void card_tunnel_foreach(
+	struct card *c, bool (*fn)(const struct card_tunnel_view *v, void *a), void *a);
+/* One of them. 0, or -ENODEV. */
+int card_uplink_get(
+	struct card *c, const char *name, struct card_uplink_view *out, struct card_error *e);
 
 /* Inventory life cycle: modules.c. */
 int card_inventory_init(struct card *c);

@@ -24,6 +24,13 @@
 	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets " \
 	"TX_BYTES=tx_bytes DROPS=drops"
 
+#define TUNNEL_COLUMNS "NAME=name PORT=port TYPE=type LOCAL=local UDP=udp_port"
+#define UNDERLAY_COLUMNS \
+	"interfaces: INTERFACE=uplink VLAN=vlan MAC=mac MTU=mtu; " \
+	"addresses: ADDRESS=address UPLINK=uplink VLAN=vlan; " \
+	"routes: ROUTE=net GATEWAY=gateway UPLINK=uplink VLAN=vlan CONNECTED=connected; " \
+	"neighbours: NEIGHBOUR=address MAC=mac UPLINK=uplink VLAN=vlan STATE=state STATIC=static"
+
 #define CT_COLUMNS \
 	"STATE=state TIMEOUT_MS=timeout_ms PACKETS=packets BYTES=bytes REPLIES=reply_packets " \
 	"REPLY_BYTES=reply_bytes CONNECTION=connection"
@@ -60,6 +67,25 @@ static const struct card_verb verbs[] = {
 	{ "uplink", "show", SENDS(uplink_list), KEY("name"), .help = "Show one uplink" },
 	{ "uplink", "stats", STATS("uplink"), KEY_OPT("name"),
 		.help = "Counters of uplinks with the reasons of their drops" },
+
+	{ "tunnel", "create", SENDS(tunnel_create), KEY("name"), .more = "type" },
+	{ "tunnel", "delete", SENDS(tunnel_delete), KEY("name") },
+	{ "tunnel", "list", SENDS(tunnel_list), .columns = TUNNEL_COLUMNS },
+	{ "tunnel", "show", SENDS(tunnel_list), KEY("name"), .help = "Show one tunnel" },
+	{ "tunnel", "stats", STATS("tunnel"), KEY_OPT("name"),
+		.help = "Counters of tunnels with the reasons of their drops" },
+
+	{ "underlay", "address add", SENDS(underlay_address_add), KEY("uplink"),
+		.more = "address" },
+	{ "underlay", "address delete", SENDS(underlay_address_delete), KEY("address") },
+	{ "underlay", "route add", SENDS(underlay_route_add), KEY("net"),
+		.more = "gateway uplink" },
+	{ "underlay", "route delete", SENDS(underlay_route_delete), KEY("net") },
+	{ "underlay", "neighbour set", SENDS(underlay_neighbour_set), KEY("address"),
+		.more = "mac uplink" },
+	{ "underlay", "neighbour delete", SENDS(underlay_neighbour_delete), KEY("address") },
+	{ "underlay", "show", SENDS(underlay_show), .columns = UNDERLAY_COLUMNS },
+	{ "underlay", "stats", STATS("underlay"), .help = "Counters of the underlay" },
 
 	{ "port", "list", SENDS(port_list), .columns = PORT_COLUMNS },
 	{ "port", "show", SENDS(port_list), KEY("name"), .help = "Show one port" },

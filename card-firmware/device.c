@@ -33,6 +33,8 @@ int card_name_free(struct card *c, const char *name, struct card_error *e)
 			f->kind == VHO_DEV_NET ? "NIC" : "disk");
 	if (card_uplink_find(c, name))
 		return card_fail(e, -EEXIST, "%s: is the name of an uplink", name);
+	if (card_tunnel_exists(c, name))
+		return card_fail(e, -EEXIST, "%s: is the name of a tunnel", name);
 	return 0;
 }
 
@@ -45,6 +47,15 @@ uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis)
 		for (const char *p = parts[i]; *p; p++)
 			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
 	return h;
+}
+
+void card_mac_derive(const struct card *c, const char *name, uint8_t mac[6])
+{
+	uint64_t h = card_name_hash(c, name, CARD_HASH_BASIS);
+
+	mac[0] = 0x02;
+	for (unsigned i = 1; i < 6; i++)
+		mac[i] = (uint8_t)(h >> (8 * i));
 }
 
 unsigned card_take_workers(struct card *c, unsigned n)
@@ -81,6 +92,7 @@ void card_inventory_fini(struct card *c)
 	unsigned left;
 
 	inv->stop_by_ns = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
+	card_tunnels_fini(c);
 	while (!TAILQ_EMPTY(&inv->functions))
 		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);
 	while (!TAILQ_EMPTY(&inv->uplinks))
@@ -149,9 +161,9 @@ void card_uplink_foreach(
 	struct card_uplink *u;
 
 	TAILQ_FOREACH (u, &c->inv->uplinks, link) {
-		struct card_uplink_view v = { .conf = u->conf, .port = u->port };
+		struct card_uplink_view v;
 
-		odp_ethdev_ops()->caps(u->dev, &v.caps);
+		card_uplink_view_init(u, &v);
 		if (!fn(&v, a))
 			return;
 	}

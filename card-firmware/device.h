@@ -124,8 +124,16 @@ struct card_volume *card_volume_find(struct card *c, const char *name);
 struct card_function *card_function_find(struct card *c, const char *name);
 struct card_uplink *card_uplink_find(struct card *c, const char *name);
 
-/* Functions and uplinks share one name space. 0, or -EEXIST with e->text: who has the name. */
+/*
+ * Functions, uplinks and tunnels share one name space. 0, or -EEXIST with e->text: who has the
+ * name.
+ */
 int card_name_free(struct card *c, const char *name, struct card_error *e);
+
+void card_uplink_view_init(struct card_uplink *u, struct card_uplink_view *out);
+bool card_tunnel_exists(struct card *c, const char *name);
+/* Deletes every tunnel. */
+void card_tunnels_fini(struct card *c);
 
 /* Reserve n workers in turn; the first one's index. */
 unsigned card_take_workers(struct card *c, unsigned n);

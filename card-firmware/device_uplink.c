@@ -142,6 +142,25 @@ static int uplink_open(struct card_uplink *u)
 	return watch_link(u);
 }
 
+void card_uplink_view_init(struct card_uplink *u, struct card_uplink_view *out)
+{
+	*out = (struct card_uplink_view){ .conf = u->conf, .port = u->port };
+	odp_ethdev_ops()->caps(u->dev, &out->caps);
+	if (!odp_ethdev_mac(u->dev, out->mac))
+		card_mac_derive(u->card, u->name, out->mac);
+}
+
+int card_uplink_get(
+	struct card *c, const char *name, struct card_uplink_view *out, struct card_error *e)
+{
+	struct card_uplink *u = card_uplink_find(c, name);
+
+	if (!u)
+		return card_fail(e, -ENODEV, "uplink: %s: no such uplink", name);
+	card_uplink_view_init(u, out);
+	return 0;
+}
+
 static bool same(const struct card_uplink_conf *a, const struct card_uplink_conf *b)
 {
 	return a->n_queues == b->n_queues && a->mtu == b->mtu && !strcmp(a->devargs, b->devargs);

@@ -295,6 +295,86 @@ static const struct card_param uplink_create[] = {
 		.help = "largest layer-3 packet in bytes; the device's own when not given" },
 };
 
+#define ADDRESS_LEN 45 // of an IPv6 address in text
+// NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
+#define P_ADDRESS(param, req, low, high, text)                                                  \
+	{                                                                                       \
+		.name = param, .type = CARD_P_STRING, .required = req, .min = low, .max = high, \
+		.help = text                                                                    \
+	}
+// NOLINTEND(bugprone-macro-parentheses)
+
+static const struct card_param tunnel_create[] = {
+	P_NAME("name", "name of the tunnel and of its port"),
+	{ .name = "type",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 16,
+		.help = "vxlan, vxlan-gbp, vxlan-gpe, geneve or gre" },
+	P_ADDRESS("local", false, 2, ADDRESS_LEN,
+		"only packets to this address of ours; to any when not given"),
+	{ .name = "udp_port",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 65535,
+		.help = "port that packets come to and go to; 4789, 4790 (vxlan-gpe) or 6081 "
+			"(geneve) when not given; none with gre" },
+	{ .name = "zero_csum6",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "take UDP over IPv6 without a checksum" },
+	{ .name = "take_oam",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "take control packets of geneve" },
+	{ .name = "known_options",
+		.type = CARD_P_LIST,
+		.max = 8,
+		.help = "critical options of geneve that are taken, as 0xCLASS:0xTYPE" },
+};
+
+#define P_UPLINK P_NAME("uplink", "uplink it is on")
+#define P_UNDERLAY_VLAN                                                       \
+	{                                                                     \
+		.name = "vlan", .type = CARD_P_UINT, .max = 4094, .def = "0", \
+		.help = "VLAN on the uplink; 0: untagged"                     \
+	}
+
+static const struct card_param underlay_address_add[] = {
+	P_UPLINK,
+	P_ADDRESS("address", true, 4, ADDRESS_LEN + 4,
+		"address of ours with the length of its network, as 192.0.2.1/24"),
+	P_MAC(false,
+		"our Ethernet address there; when not given the uplink's own, or one made from "
+		"the names of card and uplink where it has none"),
+	P_UNDERLAY_VLAN,
+	{ .name = "mtu",
+		.type = CARD_P_UINT,
+		.min = 576,
+		.max = 65535,
+		.help = "largest outer packet in bytes; the uplink's when not given" },
+};
+static const struct card_param underlay_address_delete[] = { P_ADDRESS(
+	"address", true, 2, ADDRESS_LEN + 4, "address of ours, with or without a length") };
+static const struct card_param underlay_route_add[] = {
+	P_ADDRESS("net", true, 4, ADDRESS_LEN + 4, "network, as 198.51.100.0/24"),
+	P_ADDRESS("gateway", false, 2, ADDRESS_LEN,
+		"neighbour that takes the packets; none: they are all neighbours"),
+	P_UPLINK,
+	P_UNDERLAY_VLAN,
+};
+static const struct card_param underlay_route_delete[] = { P_ADDRESS(
+	"net", true, 4, ADDRESS_LEN + 4, "network, as 198.51.100.0/24") };
+static const struct card_param underlay_neighbour_set[] = {
+	P_ADDRESS("address", true, 2, ADDRESS_LEN, "address of the neighbour"),
+	P_MAC(true, "its Ethernet address"),
+	P_UPLINK,
+	P_UNDERLAY_VLAN,
+};
+static const struct card_param underlay_neighbour_delete[] = { P_ADDRESS(
+	"address", true, 2, ADDRESS_LEN, "address of the neighbour") };
+
 #define FLOW_TEXT "key and mask, as ovs-appctl dpctl writes them"
 
 static const struct card_param flow_add[] = {
@@ -468,8 +548,8 @@ static const struct card_param stats_get[] = {
 		.type = CARD_P_STRING,
 		.min = 1,
 		.max = NAME_MAX_LEN,
-		.help = "only one class: volume, disk, net, uplink, port, mac, datapath, "
-			"conntrack, worker, rpc, metrics" },
+		.help = "only one class: volume, disk, net, uplink, tunnel, port, mac, "
+			"underlay, datapath, conntrack, worker, rpc, metrics" },
 	P_NAME_OPT("name", "only the object of this name"),
 };
 
@@ -542,6 +622,31 @@ static const struct card_method methods[] = {
 	ROW(uplink_delete), DELETES("uplink"), .key = "name", PARAMS(one_name),
 		.help = "Delete an uplink and its port" },
 	ROW(uplink_list), .key = "name", PARAMS(opt_name), .help = "List uplinks" },
+	ROW(tunnel_create), CREATES("tunnel"), .key = "name", PARAMS(tunnel_create),
+		.help = "Make the end of tunnels a port of the switch: flows say where to, and in "
+			"which network" },
+	ROW(tunnel_delete), DELETES("tunnel"), .key = "name", PARAMS(one_name),
+		.help = "Delete a tunnel and its port, with the flows that name it" },
+	ROW(tunnel_list), .key = "name", PARAMS(opt_name), .help = "List tunnels" },
+	ROW(underlay_address_add), CREATES("underlay_address"), .key = "address", .key_end = '/',
+		PARAMS(underlay_address_add),
+		.help = "Give the card an address on an uplink, for tunnels, and a route to its "
+			"network" },
+	ROW(underlay_address_delete), DELETES("underlay_address"), .key = "address",
+		.key_end = '/', PARAMS(underlay_address_delete),
+		.help = "Take an address of the card away" },
+	ROW(underlay_route_add), CREATES("underlay_route"), .key = "net",
+		PARAMS(underlay_route_add),
+		.help = "Add a route for the outer packets of tunnels" },
+	ROW(underlay_route_delete), DELETES("underlay_route"), .key = "net",
+		PARAMS(underlay_route_delete), .help = "Delete a route" },
+	ROW(underlay_neighbour_set), SETS("underlay_neighbour"), .key = "address",
+		PARAMS(underlay_neighbour_set),
+		.help = "Say what Ethernet address a neighbour has; it is never asked" },
+	ROW(underlay_neighbour_delete), DELETES("underlay_neighbour"), .key = "address",
+		PARAMS(underlay_neighbour_delete), .help = "Forget a neighbour" },
+	ROW(underlay_show),
+		.help = "Interfaces, addresses, routes and neighbours that tunnels go by" },
 	ROW(port_list), .key = "name", PARAMS(opt_name),
 		.help = "List ports of the switch" },
 	ROW(flow_add), SETS("flow"), .key = "flow", PARAMS(flow_add),

@@ -35,6 +35,9 @@ int card_volume_canon(
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/* The same for what the underlay has, by card_switch_canon(). rpc_underlay.c. */
+int card_underlay_canon(struct card *c, const struct card_method *m, json_t *params);
+
 /* The same for a timeout of connection tracking, by card_switch_canon(). rpc_ct.c. */
 int card_ct_canon(const struct card_method *m, json_t *params, struct card_error *e);
 
@@ -97,3 +100,5 @@ json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f);
 int card_stats_json(struct card *c, const char *object, const char *name, json_t **out);
 /* The part of connection tracking; new reference. rpc_ct.c. */
 json_t *card_ct_stats_json(struct card *c);
+/* The part of the underlay; new reference. rpc_underlay.c. */
+json_t *card_underlay_stats_json(struct card *c);

@@ -230,16 +230,6 @@ int card_call_vhost_get_controllers(
 
 /* ---- NICs ---- */
 
-/* A locally administered address. */
-static void derive_mac(const struct card *c, const char *name, uint8_t mac[6])
-{
-	uint64_t h = card_name_hash(c, name, CARD_HASH_BASIS);
-
-	mac[0] = 0x02;
-	for (unsigned i = 1; i < 6; i++)
-		mac[i] = (uint8_t)(h >> (8 * i));
-}
-
 struct mac_user {
 	const uint8_t *mac;
 	const char *name; // the function that asks
@@ -265,7 +255,7 @@ static int net_mac(struct card *c, const json_t *params, const char *name, uint8
 	struct mac_user u = { .mac = mac, .name = name };
 
 	if (!text)
-		derive_mac(c, name, mac);
+		card_mac_derive(c, name, mac);
 	else if (card_mac_parse(text, mac))
 		return card_fail(e, -EINVAL, "mac: %s is not an Ethernet address", text);
 	if ((mac[0] & 1) || !memcmp(mac, zero, sizeof(zero)))

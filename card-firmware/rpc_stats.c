@@ -256,6 +256,12 @@ static bool add_uplink(const struct card_uplink_view *v, void *arg)
 	return true;
 }
 
+static bool add_tunnel(const struct card_tunnel_view *v, void *arg)
+{
+	add_port(v->port, arg);
+	return true;
+}
+
 struct mac_counts {
 	struct {
 		unsigned learned, fixed;
@@ -436,6 +442,14 @@ static json_t *uplinks(struct card *c, const char *name)
 	return g.out;
 }
 
+static json_t *tunnels(struct card *c, const char *name)
+{
+	struct gather g = { .card = c, .name = name, .out = json_array() };
+
+	card_tunnel_foreach(c, add_tunnel, &g);
+	return g.out;
+}
+
 static json_t *ports(struct card *c, const char *name)
 {
 	struct gather g = { .card = c, .name = name, .out = json_array() };
@@ -455,6 +469,12 @@ static json_t *macs(struct card *c, const char *name)
 	odp_port_foreach(c->dp, add_macs, &mg);
 	free(mg.n);
 	return mg.g.out;
+}
+
+static json_t *underlay(struct card *c, const char *name)
+{
+	(void)name;
+	return json_pack("[o]", card_underlay_stats_json(c));
 }
 
 static json_t *datapath(struct card *c, const char *name)
@@ -505,8 +525,10 @@ int card_stats_json(struct card *c, const char *object, const char *name, json_t
 		{ "disk", disks, true },
 		{ "net", nets, true },
 		{ "uplink", uplinks, true },
+		{ "tunnel", tunnels, true },
 		{ "port", ports, true },
 		{ "mac", macs, true },
+		{ "underlay", underlay, false },
 		{ "datapath", datapath, false },
 		{ "conntrack", conntrack, false },
 		{ "worker", workers, true },

@@ -76,12 +76,14 @@ static int finish_list(
 static bool list_uplink(const struct card_uplink_view *v, void *arg)
 {
 	struct list *l = arg;
+	char mac[CARD_MAC_TEXT];
 
+	card_mac_format(v->mac, mac);
 	if (!l->only || !strcmp(l->only, v->conf.name))
-		append(l, json_pack("{s:s, s:s, s:i, s:i, s:b, s:I}", "name", v->conf.name,
+		append(l, json_pack("{s:s, s:s, s:i, s:i, s:b, s:I, s:s}", "name", v->conf.name,
 				  "devargs", v->conf.devargs, "queues", (int)v->conf.n_queues,
 				  "mtu", (int)v->caps.mtu, "up", (int)v->caps.up, "port",
-				  (json_int_t)odp_port_no(v->port)));
+				  (json_int_t)odp_port_no(v->port), "mac", mac));
 	return !l->failed;
 }
 
@@ -466,6 +468,11 @@ int card_switch_canon(
 		return 0;
 	if (!strcmp(m->kind, "mac"))
 		return canon_mac(params);
+	if (!strncmp(m->kind, "underlay_", 9)) {
+		int ret = json_object_get(params, "mac") ? canon_mac(params) : 0;
+
+		return ret ? ret : card_underlay_canon(c, m, params);
+	}
 	if (!strcmp(m->kind, "flow") && m->key)
 		return canon_flow(c, params, e);
 	if (!strcmp(m->kind, "ct_timeout"))

@@ -22,6 +22,19 @@ static bool same_value(const json_t *a, const json_t *b)
 	return json_integer_value(a ? a : b) == 0 && !json_is_string(a ? a : b);
 }
 
+/* An address is the same object with any prefix. */
+static bool same_key(const json_t *a, const json_t *b, char end)
+{
+	const char *s = json_string_value(a), *t = json_string_value(b);
+	const char stop[] = { end, '\0' };
+	size_t n;
+
+	if (!end || !s || !t)
+		return same_value(a, b);
+	n = strcspn(s, stop);
+	return n == strcspn(t, stop) && !strncmp(s, t, n);
+}
+
 bool card_call_about(const json_t *call, const struct card_method *m, const json_t *params)
 {
 	const struct card_method *kept = card_call_method(call);
@@ -31,7 +44,8 @@ bool card_call_about(const json_t *call, const struct card_method *m, const json
 		return false;
 	if (!m->key)
 		return true; // all of the kind
-	if (!same_value(json_object_get(kept_params, kept->key), json_object_get(params, m->key)))
+	if (!same_key(json_object_get(kept_params, kept->key), json_object_get(params, m->key),
+		    m->key_end))
 		return false;
 	return !m->key2 || same_value(json_object_get(kept_params, kept->key2),
 				   json_object_get(params, m->key2));
@@ -160,15 +174,16 @@ static bool actions_name_port(const char *at, const char *port)
 	return false;
 }
 
-/* True when a flow or address is tied to the port of this name: it goes with the port. */
+/* True for what is tied to the port of this name and goes with it: flows, addresses, routes. */
 static bool uses_port(const json_t *call, const char *port)
 {
 	const json_t *params = json_object_get(call, "params");
 	const char *at = strstr(card_arg_str(params, "flow", ""), "in_port(");
 	size_t n = strlen(port);
 
-	if (card_call_method(call) == card_method_at(CARD_M_mac_set))
-		return !strcmp(card_arg_str(params, "port", ""), port);
+	if (!strcmp(card_arg_str(params, "uplink", ""), port) ||
+		!strcmp(card_arg_str(params, "port", ""), port))
+		return true;
 	if (card_call_method(call) != card_method_at(CARD_M_flow_add))
 		return false;
 	return (at && !strncmp(at + 8, port, n) && at[8 + n] == ')') ||
@@ -180,7 +195,8 @@ static void forget_users(json_t *calls, const json_t *made_port)
 	const struct card_method *m = card_call_method(made_port);
 	const char *name = card_arg_str(json_object_get(made_port, "params"), "name", "");
 
-	if (m != card_method_at(CARD_M_net_create) && m != card_method_at(CARD_M_uplink_create))
+	if (m != card_method_at(CARD_M_net_create) && m != card_method_at(CARD_M_uplink_create) &&
+		m != card_method_at(CARD_M_tunnel_create))
 		return;
 	for (size_t i = json_array_size(calls); i-- > 0;)
 		if (uses_port(json_array_get(calls, i), name))

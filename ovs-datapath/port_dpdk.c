@@ -218,6 +218,22 @@ int odp_ethdev_rx_fd(const struct odp_ethdev *dev, uint16_t rxq)
 	return rxq < dev->n_queues ? dev->rx_fd[rxq] : -1;
 }
 
+bool odp_ethdev_mac(const struct odp_ethdev *dev, uint8_t mac[6])
+{
+	static const char *const have[] = { "net_af_packet", "net_af_xdp" };
+	bool own = strcmp(rte_bus_name(dev->args.bus), "vdev") != 0;
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr addr;
+
+	if (rte_eth_dev_info_get(dev->id, &info) < 0 || rte_eth_macaddr_get(dev->id, &addr) < 0)
+		return false;
+	for (unsigned i = 0; i < RTE_DIM(have) && info.driver_name; i++)
+		own = own || !strcmp(info.driver_name, have[i]);
+	if (own)
+		memcpy(mac, addr.addr_bytes, sizeof(addr.addr_bytes));
+	return own;
+}
+
 /* ---- start and stop ---- */
 
 static void choose_offloads(

@@ -38,6 +38,16 @@
 	X(uplink_create)               \
 	X(uplink_delete)               \
 	X(uplink_list)                 \
+	X(tunnel_create)               \
+	X(tunnel_delete)               \
+	X(tunnel_list)                 \
+	X(underlay_address_add)        \
+	X(underlay_address_delete)     \
+	X(underlay_route_add)          \
+	X(underlay_route_delete)       \
+	X(underlay_neighbour_set)      \
+	X(underlay_neighbour_delete)   \
+	X(underlay_show)               \
 	X(port_list)                   \
 	X(flow_add)                    \
 	X(flow_del)                    \
@@ -108,6 +118,7 @@ struct card_method {
 	const char *kind; // class of object in the store: "volume", "function", ...; NULL: not kept
 	const char *key,
 		*key2; // parameters that name the object; key is cardctl's operand; or NULL
+	char key_end; // the key is what stands before this character; 0: all of it
 	const struct card_param *params;
 	unsigned n_params;
 };

@@ -284,5 +284,10 @@ void odp_ethdev_close(struct odp_ethdev *dev);
 bool odp_ethdev_poll(struct odp_ethdev *dev, struct odp_port *port);
 const struct odp_port_ops *odp_ethdev_ops(void);
 uint16_t odp_ethdev_n_queues(const struct odp_ethdev *dev);
+/*
+ * The address of the network that the device is on: a NIC's, or that of the kernel's interface
+ * behind it. False: the driver made one up (TAP, memif), which says nothing. Control thread.
+ */
+bool odp_ethdev_mac(const struct odp_ethdev *dev, uint8_t mac[6]);
 /* Fd that becomes readable when rxq has packets and is armed; -1: the device has no interrupts. */
 int odp_ethdev_rx_fd(const struct odp_ethdev *dev, uint16_t rxq);

@@ -312,18 +312,93 @@ static void uplink(void **state)
 	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
 }
 
-/* NICs, disks and uplinks share one name space, in whatever order they are made. */
+static const struct odp_tnl_conf tunnel = { .name = "tun", .type = ODP_TNL_VXLAN };
+
+/* What tunnels can and cannot be, beside one of VXLAN. */
+static const struct tunnel_case {
+	const char *name;
+	struct odp_tnl_conf conf;
+	int ret;
+} tunnel_cases[] = {
+	{ "a name that is none", { .name = "a/b", .type = ODP_TNL_GRE }, -EINVAL },
+	{ "a port of GRE", { .name = "t", .type = ODP_TNL_GRE, .udp_port = 4789 }, -EINVAL },
+	{ "a UDP checksum of GRE", { .name = "t", .type = ODP_TNL_GRE, .zero_csum6 = true },
+		-EINVAL },
+	{ "control packets of VXLAN", { .name = "t", .type = ODP_TNL_VXLAN_GPE, .take_oam = true },
+		-EINVAL },
+	{ "options of VXLAN", { .name = "t", .type = ODP_TNL_VXLAN_GBP, .n_known = 1 }, -EINVAL },
+	{ "a family that is none",
+		{ .name = "t", .type = ODP_TNL_GENEVE, .local = { .family = 5 } }, -EINVAL },
+	{ "packets that another takes", { .name = "t", .type = ODP_TNL_VXLAN_GBP }, -EEXIST },
+	{ "a name that another has", { .name = "tun", .type = ODP_TNL_GRE }, -EEXIST },
+	{ "another port", { .name = "t", .type = ODP_TNL_VXLAN, .udp_port = 8472 }, 0 },
+};
+
+static void tunnels(void **state)
+{
+	const struct tunnel_case *t = *state;
+	struct odp_tnl_conf spelled = tunnel;
+
+	spelled.udp_port = 4789;
+	assert_int_equal(card_tunnel_create(&card, &tunnel, &err), 0);
+	assert_int_equal(card_tunnel_create(&card, &tunnel, &err), 0);
+	assert_int_equal(card_tunnel_create(&card, &spelled, &err), 0);
+	err.text[0] = '\0';
+	assert_int_equal(card_tunnel_create(&card, &t->conf, &err), t->ret);
+	if (t->ret) {
+		assert_true(err.text[0]);
+		assert_null(odp_port_by_name(card.dp, "t"));
+	} else {
+		assert_int_equal(card_tunnel_delete(&card, "t", &err), 0);
+	}
+	assert_int_equal(card_tunnel_delete(&card, "tun", &err), 0);
+	assert_int_equal(card_tunnel_delete(&card, "tun", &err), -ENODEV);
+}
+
+static void count_if(const struct odp_ul_if_info *i, void *arg)
+{
+	(void)i;
+	++*(unsigned *)arg;
+}
+
+/* The underlay of an uplink goes with it; its MAC is the same when it comes back. */
+static void uplink_has_an_underlay(void **state)
+{
+	const struct card_uplink_conf up = { "up", "net_null0,no-rx=1", 1, 0 };
+	struct odp_ul *ul = odp_underlay(card.dp);
+	struct card_uplink_view v, again;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(card_uplink_create(&card, &up, &err), 0);
+	assert_int_equal(card_uplink_get(&card, "no", &v, &err), -ENODEV);
+	assert_int_equal(card_uplink_get(&card, "up", &v, &err), 0);
+	assert_int_equal(v.mac[0], 0x02); // net_null has none of its own
+	assert_int_equal(odp_ul_if_set(ul, odp_port_no(v.port), 0, v.mac, 1500), 0);
+	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
+	odp_ul_if_foreach(ul, count_if, &n);
+	assert_int_equal(n, 0);
+	assert_int_equal(card_uplink_create(&card, &up, &err), 0);
+	assert_int_equal(card_uplink_get(&card, "up", &again, &err), 0);
+	assert_memory_equal(v.mac, again.mac, 6);
+	assert_int_equal(card_uplink_delete(&card, "up", &err), 0);
+}
+
+/* NICs, disks, uplinks and tunnels share one name space, in whatever order they are made. */
 static int make(char kind)
 {
 	struct card_blk_conf b = disk;
 	struct card_net_conf n = nic;
+	struct odp_tnl_conf t = tunnel;
 
-	b.name = n.name = "one";
+	b.name = n.name = t.name = "one";
 	switch (kind) {
 	case 'b':
 		return card_blk_create(&card, &b, &err);
 	case 'n':
 		return card_net_create(&card, &n, &err);
+	case 't':
+		return card_tunnel_create(&card, &t, &err);
 	default:
 		return card_uplink_create(
 			&card, &(struct card_uplink_conf){ "one", "net_null0", 1, 0 }, &err);
@@ -332,7 +407,7 @@ static int make(char kind)
 
 static void one_name_space(void **state)
 {
-	static const char kinds[] = "bnu";
+	static const char kinds[] = "bnut";
 
 	(void)state;
 	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
@@ -342,6 +417,8 @@ static void one_name_space(void **state)
 			assert_int_equal(make(kinds[k]), i == k ? 0 : -EEXIST);
 		if (kinds[i] == 'u')
 			assert_int_equal(card_uplink_delete(&card, "one", &err), 0);
+		else if (kinds[i] == 't')
+			assert_int_equal(card_tunnel_delete(&card, "one", &err), 0);
 		else
 			assert_int_equal(card_function_delete(&card, "one", &err), 0);
 	}
@@ -387,11 +464,12 @@ static void left_for_fini(void **state)
 	assert_int_equal(card_volume_create(&card, &ram, &err), 0);
 	assert_int_equal(card_blk_create(&card, &disk, &err), 0);
 	assert_int_equal(card_net_create(&card, &nic, &err), 0);
+	assert_int_equal(card_tunnel_create(&card, &tunnel, &err), 0);
 }
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + 9];
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + ARRAY_LEN(tunnel_cases) + 10];
 	int failed = 0;
 	size_t n = 0;
 
@@ -405,6 +483,10 @@ int main(void)
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(nic_is_a_port);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(uplink);
+	for (size_t i = 0; i < ARRAY_LEN(tunnel_cases); i++)
+		tests[n++] = (struct CMUnitTest){ tunnel_cases[i].name, tunnels, NULL, NULL,
+			(void *)(uintptr_t)&tunnel_cases[i] };
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(uplink_has_an_underlay);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(one_name_space);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(out_of_memory);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(left_for_fini);

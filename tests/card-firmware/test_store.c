@@ -273,6 +273,33 @@ static void changed_flow_waits_for_its_port(void **state)
 	card_store_close(&c);
 }
 
+#define ADDRESS(a) "{\"uplink\":\"up\",\"address\":\"" a "\"}"
+
+/* An address is one object whatever its network; what is on an uplink goes with it. */
+static void underlay_goes_with_its_uplink(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "uplink_create", "{\"name\":\"up\",\"devargs\":\"d\"}"), 0);
+	assert_int_equal(dispatch(&c, "underlay_address_add", ADDRESS("192.0.2.1/24")), 0);
+	assert_int_equal(dispatch(&c, "underlay_address_add", ADDRESS("192.0.2.10/24")), 0);
+	assert_int_equal(dispatch(&c, "underlay_address_delete", "{\"address\":\"192.0.2.1\"}"), 0);
+	assert_int_equal(json_array_size(card_store_calls(&c)), 2);
+	assert_int_equal(
+		dispatch(&c, "underlay_route_add", "{\"net\":\"0.0.0.0/0\",\"uplink\":\"up\"}"), 0);
+	assert_int_equal(dispatch(&c, "tunnel_create", "{\"name\":\"t\",\"type\":\"gre\"}"), 0);
+	assert_int_equal(
+		dispatch(&c, "flow_add", "{\"flow\":\"in_port(t)\",\"actions\":\"q\"}"), 0);
+	assert_int_equal(json_array_size(card_store_calls(&c)), 5);
+	assert_int_equal(dispatch(&c, "uplink_delete", "{\"name\":\"up\"}"), 0);
+	assert_int_equal(json_array_size(card_store_calls(&c)), 2);
+	assert_int_equal(dispatch(&c, "tunnel_delete", "{\"name\":\"t\"}"), 0);
+	card_store_close(&c);
+	assert_kept("[]");
+}
+
 /* An object of the configuration file is not in the store; its new size is. */
 static void update_of_a_configured_object(void **state)
 {
@@ -603,6 +630,7 @@ int main(void)
 		cmocka_unit_test_setup(second_key_and_whole_kind, fresh),
 		cmocka_unit_test_setup(port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(changed_flow_waits_for_its_port, fresh),
+		cmocka_unit_test_setup(underlay_goes_with_its_uplink, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),

@@ -36,3 +36,32 @@ ctl()
 {
 	"$cardctl" --socket "$dir/rpc" "$@"
 }
+
+# refused STATUS TEXT COMMAND...: the command fails like this.
+refused()
+{
+	want=$1 text=$2
+	shift 2
+	got=0
+	ctl "$@" >"$dir/reply" 2>&1 || got=$?
+	[ "$got" -eq "$want" ] || fail "cardctl $*: exit $got instead of $want: $(cat "$dir/reply")"
+	grep -q -- "$text" "$dir/reply" || fail "cardctl $*: no '$text' in: $(cat "$dir/reply")"
+}
+
+# has TEXT COMMAND...: the command succeeds and prints a line with TEXT.
+has()
+{
+	text=$1
+	shift
+	ctl "$@" >"$dir/reply" 2>&1 || fail "cardctl $*: $(cat "$dir/reply")"
+	grep -q -- "$text" "$dir/reply" || fail "cardctl $*: no '$text' in: $(cat "$dir/reply")"
+}
+
+# lacks TEXT COMMAND...: the command succeeds and prints no line with TEXT.
+lacks()
+{
+	text=$1
+	shift
+	ctl "$@" >"$dir/reply" 2>&1 || fail "cardctl $*: $(cat "$dir/reply")"
+	if grep -q -- "$text" "$dir/reply"; then fail "cardctl $*: '$text' in: $(cat "$dir/reply")"; fi
+}
