@@ -196,7 +196,8 @@ void cardctl_man_config(FILE *to)
 	      "The file must be a plain file, owned by root or the daemon's user, not writable "
 	      "by group or others, not a symbolic link, and not open for writing.\n.PP\n"
 	      "What the file creates is not kept in the state directory. A volume must come "
-	      "before the disk that shows it, a port before the flows that name it.\n"
+	      "before the disk that shows it, an uplink before its addresses, an address before "
+	      "routes that go by it, a port before the flows that name it.\n"
 	      ".SH CALLS\n",
 		to);
 	for (unsigned i = 0; (m = card_method_at(i)); i++)

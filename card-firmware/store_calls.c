@@ -190,30 +190,27 @@ static bool uses_port(const json_t *call, const char *port)
 	       actions_name_port(card_arg_str(params, "actions", ""), port);
 }
 
-static void forget_users(json_t *calls, const json_t *made_port)
+static void forget_users(json_t *calls, const char *port)
 {
-	const struct card_method *m = card_call_method(made_port);
-	const char *name = card_arg_str(json_object_get(made_port, "params"), "name", "");
-
-	if (m != card_method_at(CARD_M_net_create) && m != card_method_at(CARD_M_uplink_create) &&
-		m != card_method_at(CARD_M_tunnel_create))
-		return;
 	for (size_t i = json_array_size(calls); i-- > 0;)
-		if (uses_port(json_array_get(calls, i), name))
+		if (uses_port(json_array_get(calls, i), port))
 			json_array_remove(calls, i);
+}
+
+/* True for what may be a port of its own name. */
+static bool may_be_port(const char *kind)
+{
+	return !strcmp(kind, "function") || !strcmp(kind, "uplink") || !strcmp(kind, "tunnel");
 }
 
 static int apply_delete(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at;
 
-	while ((at = find_call(calls, m, params, ANY)) < json_array_size(calls)) {
-		json_t *gone = json_incref(json_array_get(calls, at));
-
+	while ((at = find_call(calls, m, params, ANY)) < json_array_size(calls))
 		json_array_remove(calls, at);
-		forget_users(calls, gone);
-		json_decref(gone);
-	}
+	if (may_be_port(m->kind)) // one of the configuration file, too
+		forget_users(calls, card_arg_str(params, m->key, ""));
 	return 0;
 }
 

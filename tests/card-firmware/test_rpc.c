@@ -143,6 +143,23 @@ static const struct answer_case {
 		"\"a\","
 		"\"client\":\"yes\"}}",
 		CARD_RPC_PARAMS, "client: must be true or false" },
+	{ "text for a list",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tunnel_create\",\"params\":{\"name\":"
+		"\"a\",\"type\":\"geneve\",\"known_options\":\"1:0x80\"}}",
+		CARD_RPC_PARAMS, "known_options: must be a list of strings" },
+	{ "a list of numbers",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tunnel_create\",\"params\":{\"name\":"
+		"\"a\",\"type\":\"geneve\",\"known_options\":[\"1:0x80\",128]}}",
+		CARD_RPC_PARAMS, "known_options: must be strings" },
+	{ "a list that is too long",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tunnel_create\",\"params\":{\"name\":"
+		"\"a\",\"type\":\"geneve\",\"known_options\":[\"1:0x80\",\"1:0x80\",\"1:0x80\",\"1:"
+		"0x80\",\"1:0x80\",\"1:0x80\",\"1:0x80\",\"1:0x80\",\"1:0x80\"]}}",
+		CARD_RPC_PARAMS, "known_options: 9 strings, must be 0 to 8" },
+	{ "an empty list",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tunnel_create\",\"params\":{\"name\":"
+		"\"a\",\"type\":\"geneve\",\"known_options\":[]}}",
+		0, NULL },
 	{ "JR-06 terminal codes in a parameter's name",
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"net_delete\",\"params\":{\"\\u001b["
 		"2J\":1}}",

@@ -300,6 +300,21 @@ static void underlay_goes_with_its_uplink(void **state)
 	assert_kept("[]");
 }
 
+/* The same when the port is one of the configuration file: the switch has forgotten them too. */
+static void configured_port_takes_its_flows_along(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "flow_add", "{\"flow\":\"a\",\"actions\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "underlay_address_add", ADDRESS("192.0.2.1/24")), 0);
+	assert_int_equal(dispatch(&c, "net_delete", "{\"name\":\"p\"}"), 0);
+	assert_int_equal(dispatch(&c, "uplink_delete", "{\"name\":\"up\"}"), 0);
+	card_store_close(&c);
+	assert_kept("[]");
+}
+
 /* An object of the configuration file is not in the store; its new size is. */
 static void update_of_a_configured_object(void **state)
 {
@@ -631,6 +646,7 @@ int main(void)
 		cmocka_unit_test_setup(port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(changed_flow_waits_for_its_port, fresh),
 		cmocka_unit_test_setup(underlay_goes_with_its_uplink, fresh),
+		cmocka_unit_test_setup(configured_port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),
