@@ -188,15 +188,17 @@ static struct odp_flow *find_flow(struct odp *dp, const struct odp_kw *k, uint32
 	return odp_classifier_lookup(v, &masked);
 }
 
-/* The whole key; without layers 3 and 4 where no flow looks at them, if need be. */
+/*
+ * The whole key; or as much of it as workers read, if need be: they go by no more, and what a flow
+ * lets pass must not be dropped because it is the first.
+ */
 static bool extract(const struct odp *dp, const struct rte_mbuf *m, uint32_t in_port,
 	uint32_t packet_type, struct odp_key *key)
 {
 	const struct odp_view *v = atomic_load_explicit(&dp->view, memory_order_relaxed);
 
 	return odp_extract_mbuf(m, in_port, packet_type, ODP_WANT_ALL, key) == 0 ||
-	       (!(v->map & ODP_WANT_L3L4) &&
-		       odp_extract_mbuf(m, in_port, packet_type, v->map | ODP_WANT_L2, key) == 0);
+	       odp_extract_mbuf(m, in_port, packet_type, v->map | ODP_WANT_L2, key) == 0;
 }
 
 static void run_actions(struct odp_worker *w, const struct odp_flow *f, const struct odp_from *from,
