@@ -37,6 +37,8 @@ int atk_daemon_kill(struct atk_daemon *d, int sig);
 bool atk_daemon_alive(struct atk_daemon *d);
 /* One JSON-RPC call: 0, -EREMOTEIO when it answered with an error, or -errno. */
 int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params);
+/* The same; *reply, when there is one, is the caller's to free(). */
+int atk_daemon_ask(struct atk_daemon *d, const char *method, const char *params, char **reply);
 
 struct atk_use {
 	unsigned fds, threads, maps;
@@ -104,12 +106,19 @@ struct atk_group {
 	unsigned n;
 };
 extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vu_postcopy_rows, atk_vs_rows,
-	atk_vs_long_rows, atk_vp_rows, atk_vn_rows, atk_vn_steer_rows, atk_vb_rows;
+	atk_vs_long_rows, atk_vp_rows, atk_vn_rows, atk_vn_steer_rows, atk_vb_rows, atk_ov_rows,
+	atk_ov_tables_rows;
 
 /* Run one row and judge it; print its line. What run() answered, or negative. */
 int atk_judge(struct atk_env *e, const struct atk_row *row, struct atk_victim *v);
 /* The victim must go on: some request and some frame finished since `was`, and no error. */
 int atk_victim_goes_on(struct atk_env *e, struct atk_victim *v, const struct atk_victim_stats *was);
+
+/*
+ * Fill what the switch keeps once it was needed: flows and addresses of the attacker's port.
+ * Everything is forgotten again when this returns.
+ */
+int atk_ov_warm(struct atk_env *e);
 
 /* Functions of the daemon that rows may abuse. */
 #define ATK_BLK "atk-blk"
@@ -129,6 +138,25 @@ int atk_fail(struct atk_env *e, const char *fmt, ...) __attribute__((format(prin
 /* How often to repeat something that the catalogue repeats n times. */
 unsigned atk_times(const struct atk_env *e, unsigned n);
 const char *atk_path(const struct atk_env *e, const char *function); // one of 4 buffers
+
+/* ---- the attacker's network function and its peer ---- */
+
+extern const uint8_t atk_mac[6], atk_peer_mac[6];
+
+struct atk_pair {
+	struct drv_net a, b; // attacker and receiver
+	uint64_t seq; // of the last honest frame
+	/* Told of each frame to the peer that is not the honest one; may be NULL. */
+	void (*seen)(struct atk_pair *p, const uint8_t *frame, uint32_t len);
+	void *arg; // of whoever set `seen`
+};
+
+/* Both sessions are open and an honest frame has passed; nobody is told of others yet. */
+int atk_pair_open(struct atk_env *e, struct atk_pair *p, bool ctrl);
+void atk_pair_close(struct atk_pair *p);
+/* An honest frame passes; *others counts frames of the attacker that arrived before it. */
+int atk_pair_marker_in(struct atk_env *e, struct atk_pair *p, unsigned *others, unsigned ms);
+int atk_pair_marker(struct atk_env *e, struct atk_pair *p, unsigned *others);
 
 /* A session on a function; conf->path is filled in. */
 int atk_blk_open(

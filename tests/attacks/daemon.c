@@ -106,37 +106,68 @@ bool atk_daemon_alive(struct atk_daemon *d)
 	return false;
 }
 
-int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params)
+/* The rest of a line, however long. */
+static int read_line(int fd, char **line)
 {
-	char path[128], text[1024];
-	int fd, n, ret = 0;
-	size_t got = 0;
+	size_t size = 4096, got = 0;
+	char *text = malloc(size);
+	int ret = text ? 0 : -ENOMEM;
 
-	snprintf(path, sizeof(path), "%s/rpc", d->dir);
-	fd = drv_connect(path, ATK_REPLY_MS);
-	if (fd < 0)
-		return fd;
-	n = snprintf(text, sizeof(text),
-		"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"%s\", \"params\": %s}\n", method,
-		params);
-	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
-		ret = -EIO;
-	text[0] = '\0';
-	while (!ret && !strchr(text, '}') && got < sizeof(text) - 1) {
+	while (!ret) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t r = poll(&p, 1, ATK_REPLY_MS) > 0
-				    ? recv(fd, text + got, sizeof(text) - 1 - got, 0)
+		char *more = size - got < 2048 ? realloc(text, size *= 2) : text;
+		ssize_t r = more && poll(&p, 1, ATK_REPLY_MS) > 0
+				    ? recv(fd, more + got, size - 1 - got, 0)
 				    : -1;
 
+		text = more ? more : text;
 		if (r <= 0) {
 			ret = -ETIMEDOUT;
 			break;
 		}
 		got += (size_t)r;
 		text[got] = '\0';
+		if (text[got - 1] == '\n')
+			break;
 	}
+	if (ret) {
+		free(text);
+		text = NULL;
+	}
+	*line = text;
+	return ret;
+}
+
+int atk_daemon_ask(struct atk_daemon *d, const char *method, const char *params, char **reply)
+{
+	char path[128], *text;
+	int fd, n, ret = 0;
+
+	*reply = NULL;
+	snprintf(path, sizeof(path), "%s/rpc", d->dir);
+	fd = drv_connect(path, ATK_REPLY_MS);
+	if (fd < 0)
+		return fd;
+	n = asprintf(&text,
+		"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"%s\", \"params\": %s}\n", method,
+		params);
+	if (n < 0 || send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+		ret = -EIO;
+	if (n >= 0)
+		free(text);
+	if (!ret)
+		ret = read_line(fd, reply);
 	close(fd);
-	return ret ? ret : strstr(text, "\"error\"") ? -EREMOTEIO : 0;
+	return ret ? ret : strstr(*reply, "\"error\"") ? -EREMOTEIO : 0;
+}
+
+int atk_daemon_rpc(struct atk_daemon *d, const char *method, const char *params)
+{
+	char *reply;
+	int ret = atk_daemon_ask(d, method, params, &reply);
+
+	free(reply);
+	return ret;
 }
 
 static unsigned count_entries(const char *path)

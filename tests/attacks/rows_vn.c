@@ -7,101 +7,12 @@
 #include "dpu_clock.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define BIG 66000 // header and 64 KiB
-
-static const uint8_t mac_atk[6] = { 2, 0, 0, 0xdd, 0, 1 }, mac_peer[6] = { 2, 0, 0, 0xdd, 0, 2 };
-
-struct pair {
-	struct drv_net a, b; // attacker and receiver
-	uint64_t seq;
-};
-
-static int link_up(struct atk_env *e, struct pair *p);
-
-static void close_pair(struct pair *p)
-{
-	drv_net_close(&p->a);
-	drv_net_close(&p->b);
-}
-
-static int open_pair(struct atk_env *e, struct pair *p, bool ctrl)
-{
-	struct drv_net_conf ca = { .path = atk_path(e, ATK_NET),
-		.ctrl = ctrl,
-		.mrg = true,
-		.ring_size = 128,
-		.buf_len = BIG,
-		.more = DRV_NET_CSUM | DRV_BIT(VIRTIO_NET_F_HOST_TSO4) |
-			DRV_BIT(VIRTIO_NET_F_HOST_TSO6) | (ctrl ? DRV_BIT(VIRTIO_NET_F_MQ) : 0) };
-	struct drv_net_conf cb = { .mrg = true };
-	int ret = drv_net_open(&p->a, &ca);
-
-	p->seq = 1000;
-	ATK_CHECK(e, !ret, "session refused: %s", strerror(-ret));
-	cb.path = atk_path(e, ATK_PEER);
-	ret = drv_net_open(&p->b, &cb);
-	if (ret) {
-		drv_net_close(&p->a);
-		return atk_fail(e, "peer's session refused: %s", strerror(-ret));
-	}
-	ret = link_up(e, p);
-	if (ret)
-		close_pair(p);
-	return ret;
-}
-
-/* An honest frame passes; *others counts frames of the attacker that arrived before it. */
-static int marker_in(struct atk_env *e, struct pair *p, unsigned *others, unsigned ms)
-{
-	uint64_t end = dpu_now_ns() + ms * 1000000ULL, got, seq = ++p->seq;
-	uint8_t frame[65536];
-	unsigned n = 0;
-
-	drv_frame_make(frame, mac_peer, mac_atk, seq, 128);
-	ATK_CHECK(e, !drv_net_send(&p->a, 0, NULL, frame, 128), "transmit ring full");
-	drv_net_flush(&p->a, 0);
-	while (dpu_now_ns() < end) {
-		int len = drv_net_recv(&p->b, 0, NULL, frame, sizeof(frame));
-
-		if (len == 0) {
-			drv_net_wait(&p->b, 0, 20);
-		} else if (len > 0 && !memcmp(frame, mac_peer, 6)) {
-			if (drv_frame_ok(frame, (uint32_t)len, &got) && got == seq) {
-				if (others)
-					*others = n;
-				return 0;
-			}
-			n++;
-		}
-	}
-	if (others)
-		*others = n;
-	return atk_fail(e, "an honest frame behind it does not arrive");
-}
-
-static int marker(struct atk_env *e, struct pair *p, unsigned *others)
-{
-	return marker_in(e, p, others, ATK_REPLY_MS);
-}
-
-/* The ports need a moment to start: single frames until one passes. */
-static int link_up(struct atk_env *e, struct pair *p)
-{
-	int ret = -ETIMEDOUT;
-
-	for (unsigned i = 0; ret && i < ATK_REPLY_MS / 20; i++)
-		ret = marker_in(e, p, NULL, 20);
-	if (!ret)
-		e->why[0] = '\0';
-	return ret;
-}
-
 /* TCP over IPv4, enough of it for a header to ask for segmentation. */
 static void tcp_frame(uint8_t *f, uint32_t len)
 {
 	memset(f, 0, len);
-	memcpy(f, mac_peer, 6);
-	memcpy(f + 6, mac_atk, 6);
+	memcpy(f, atk_peer_mac, 6);
+	memcpy(f + 6, atk_mac, 6);
 	f[12] = 8;
 	f[14] = 0x45;
 	f[16] = (uint8_t)((len - 14) >> 8);
@@ -115,21 +26,21 @@ static void tcp_frame(uint8_t *f, uint32_t len)
 static int gso(struct atk_env *e, struct virtio_net_hdr_v1 h, uint32_t len, bool must_drop)
 {
 	static uint8_t frame[65536];
-	struct pair p;
+	struct atk_pair p;
 	unsigned others = 0;
-	int ret = open_pair(e, &p, false);
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL); // both ports are up, the switch knows both
+	ret = atk_pair_marker(e, &p, NULL); // both ports are up, the switch knows both
 	tcp_frame(frame, len);
 	for (unsigned i = 0; !ret && i < 4; i++)
 		if (drv_net_send(&p.a, 0, &h, frame, len))
 			ret = atk_fail(e, "transmit ring full");
 	drv_net_flush(&p.a, 0);
 	if (!ret)
-		ret = marker(e, &p, &others);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, &others);
+	atk_pair_close(&p);
 	if (ret)
 		return ret;
 	ATK_CHECK(e, !must_drop || others == 0, "%u frames passed", others);
@@ -158,12 +69,12 @@ static int vn04(struct atk_env *e)
 		.csum_start = 34,
 		.csum_offset = 16 };
 	unsigned emitted = 0;
-	struct pair p;
-	int ret = open_pair(e, &p, false);
+	struct atk_pair p;
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL);
+	ret = atk_pair_marker(e, &p, NULL);
 	tcp_frame(frame, 65000);
 	for (unsigned i = 0; !ret && i < 16; i++) {
 		if (drv_net_send(&p.a, 0, &h, frame, 65000))
@@ -171,8 +82,8 @@ static int vn04(struct atk_env *e)
 		drv_net_flush(&p.a, 0);
 	}
 	if (!ret)
-		ret = marker(e, &p, &emitted);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, &emitted);
+	atk_pair_close(&p);
 	ATK_CHECK(e, ret || emitted == 0, "%u segments", emitted);
 	return ret;
 }
@@ -189,18 +100,18 @@ static int vn04_bound(struct atk_env *e)
 		.csum_offset = 16 };
 	const uint32_t len = 54 + 744 * 88;
 	unsigned emitted = 0, sum = 0;
-	struct pair p;
-	int ret = open_pair(e, &p, false);
+	struct atk_pair p;
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
 	// The switch learns where the peer is, so that the burst is not flooded to the victim
-	drv_frame_make(frame, mac_atk, mac_peer, 1, 60);
+	drv_frame_make(frame, atk_mac, atk_peer_mac, 1, 60);
 	drv_net_send(&p.b, 0, NULL, frame, 60);
 	drv_net_flush(&p.b, 0);
 	if (drv_net_recv(&p.a, 0, NULL, frame, sizeof(frame)) == 0)
 		drv_net_wait(&p.a, 0, ATK_REPLY_MS);
-	ret = marker(e, &p, NULL);
+	ret = atk_pair_marker(e, &p, NULL);
 	tcp_frame(frame, len);
 	for (unsigned i = 0; !ret && i < 8; i++) {
 		if (drv_net_send(&p.a, 0, &h, frame, len))
@@ -208,14 +119,14 @@ static int vn04_bound(struct atk_env *e)
 		drv_net_flush(&p.a, 0);
 		// The peer's ring is shorter than such a burst and may lose the marker
 		for (unsigned k = 0; k < 50 && !ret; k++) {
-			int late = marker_in(e, &p, &emitted, 100);
+			int late = atk_pair_marker_in(e, &p, &emitted, 100);
 
 			sum += emitted;
 			if (!late)
 				break;
 		}
 	}
-	close_pair(&p);
+	atk_pair_close(&p);
 	if (ret)
 		return ret;
 	e->why[0] = '\0';
@@ -230,9 +141,9 @@ static int vn07(struct atk_env *e)
 	for (size_t k = 0; k < COUNT(pieces); k++) {
 		struct drv_seg s[16];
 		uint8_t frame[256];
-		struct pair p;
+		struct atk_pair p;
 		unsigned n = 0, others = 0;
-		int ret = open_pair(e, &p, false);
+		int ret = atk_pair_open(e, &p, false);
 
 		if (ret)
 			return ret;
@@ -240,9 +151,9 @@ static int vn07(struct atk_env *e)
 		struct drv_net_buf *b = &q->bufs[q->spare[q->n_spare - 1]];
 		uint32_t at = 0;
 
-		ret = marker(e, &p, NULL);
+		ret = atk_pair_marker(e, &p, NULL);
 		memset(b->p, 0, 12);
-		drv_frame_make(frame, mac_peer, mac_atk, 5, 200);
+		drv_frame_make(frame, atk_peer_mac, atk_mac, 5, 200);
 		memcpy(b->p + 12, frame, 200);
 		for (; n < pieces[k]; n++, at += 12 / pieces[k])
 			s[n] = (struct drv_seg){ b->gpa + at, 12 / pieces[k] };
@@ -252,8 +163,8 @@ static int vn07(struct atk_env *e)
 		if (!ret && drv_ring_add(&q->ring, s, n, 0, b) < 0)
 			ret = atk_fail(e, "ring full");
 		if (!ret)
-			ret = marker(e, &p, &others);
-		close_pair(&p);
+			ret = atk_pair_marker(e, &p, &others);
+		atk_pair_close(&p);
 		if (ret)
 			return ret;
 		ATK_CHECK(e, others == 1, "header in %u pieces: frame lost", pieces[k]);
@@ -264,25 +175,25 @@ static int vn07(struct atk_env *e)
 static int vn08(struct atk_env *e)
 {
 	static const uint32_t len[] = { 1, 11, 12, 13, 14, 20, 25 };
-	struct pair p;
+	struct atk_pair p;
 	unsigned others = 0;
-	int ret = open_pair(e, &p, false);
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL);
+	ret = atk_pair_marker(e, &p, NULL);
 	for (size_t i = 0; !ret && i < COUNT(len); i++) {
 		struct drv_net_queue *q = &p.a.tx[0];
 		struct drv_net_buf *b = &q->bufs[q->spare[--q->n_spare]];
 		struct drv_seg s = { b->gpa, len[i] };
 
 		memset(b->p, 0, 64);
-		memcpy(b->p + 12, mac_peer, 6);
+		memcpy(b->p + 12, atk_peer_mac, 6);
 		drv_ring_add(&q->ring, &s, 1, 0, b);
 	}
 	if (!ret)
-		ret = marker(e, &p, &others);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, &others);
+	atk_pair_close(&p);
 	if (ret)
 		return ret;
 	ATK_CHECK(e, others == 0, "%u runts passed", others);
@@ -293,19 +204,19 @@ static int vn10(struct atk_env *e)
 {
 	const struct virtio_net_hdr_v1 h = { .flags = 0xf8 };
 	uint8_t frame[128];
-	struct pair p;
+	struct atk_pair p;
 	unsigned others = 0;
-	int ret = open_pair(e, &p, false);
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL);
-	drv_frame_make(frame, mac_peer, mac_atk, 6, sizeof(frame));
+	ret = atk_pair_marker(e, &p, NULL);
+	drv_frame_make(frame, atk_peer_mac, atk_mac, 6, sizeof(frame));
 	if (!ret && drv_net_send(&p.a, 0, &h, frame, sizeof(frame)))
 		ret = atk_fail(e, "ring full");
 	if (!ret)
-		ret = marker(e, &p, &others);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, &others);
+	atk_pair_close(&p);
 	if (ret)
 		return ret;
 	ATK_CHECK(e, others == 1, "unknown flag bits: frame lost");
@@ -332,24 +243,24 @@ static int vn11_data_valid(struct atk_env *e)
 	const struct virtio_net_hdr_v1 h = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
 	unsigned others = 0;
 	uint8_t frame[128];
-	struct pair p;
-	int ret = open_pair(e, &p, false);
+	struct atk_pair p;
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL);
-	drv_frame_make(frame, mac_peer, mac_atk, 1, sizeof(frame));
+	ret = atk_pair_marker(e, &p, NULL);
+	drv_frame_make(frame, atk_peer_mac, atk_mac, 1, sizeof(frame));
 	if (!ret && drv_net_send(&p.a, 0, &h, frame, sizeof(frame)))
 		ret = atk_fail(e, "transmit ring full");
 	if (!ret)
-		ret = marker(e, &p, &others);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, &others);
+	atk_pair_close(&p);
 	ATK_CHECK(e, ret || others == 1, "%u frames passed", others);
 	return ret;
 }
 
-static int ctrl_err(
-	struct atk_env *e, struct pair *p, uint8_t cls, uint8_t cmd, const void *data, uint32_t len)
+static int ctrl_err(struct atk_env *e, struct atk_pair *p, uint8_t cls, uint8_t cmd,
+	const void *data, uint32_t len)
 {
 	int ack = drv_net_ctrl(&p->a, cls, cmd, data, len, ATK_REPLY_MS);
 
@@ -359,23 +270,23 @@ static int ctrl_err(
 }
 
 /* Run fn with a control queue; honest frames pass before and after. */
-static int with_ctrl(struct atk_env *e, int (*fn)(struct atk_env *e, struct pair *p))
+static int with_ctrl(struct atk_env *e, int (*fn)(struct atk_env *e, struct atk_pair *p))
 {
-	struct pair p;
-	int ret = open_pair(e, &p, true);
+	struct atk_pair p;
+	int ret = atk_pair_open(e, &p, true);
 
 	if (ret)
 		return ret;
-	ret = p.a.has_ctrl ? marker(e, &p, NULL) : atk_fail(e, "no control queue");
+	ret = p.a.has_ctrl ? atk_pair_marker(e, &p, NULL) : atk_fail(e, "no control queue");
 	if (!ret)
 		ret = fn(e, &p);
 	if (!ret)
-		ret = marker(e, &p, NULL);
-	close_pair(&p);
+		ret = atk_pair_marker(e, &p, NULL);
+	atk_pair_close(&p);
 	return ret;
 }
 
-static int unknown_commands(struct atk_env *e, struct pair *p)
+static int unknown_commands(struct atk_env *e, struct atk_pair *p)
 {
 	int ret = ctrl_err(e, p, 0xff, 0xff, "x", 1);
 
@@ -384,7 +295,7 @@ static int unknown_commands(struct atk_env *e, struct pair *p)
 	return ret ? ret : ctrl_err(e, p, VIRTIO_NET_CTRL_RX, 0xff, "x", 1);
 }
 
-static int mac_tables(struct atk_env *e, struct pair *p)
+static int mac_tables(struct atk_env *e, struct atk_pair *p)
 {
 	uint8_t t[32] = { 0xff, 0xff, 0xff, 0xff };
 	int ret = 0;
@@ -397,7 +308,7 @@ static int mac_tables(struct atk_env *e, struct pair *p)
 	return ret;
 }
 
-static int pair_counts(struct atk_env *e, struct pair *p)
+static int pair_counts(struct atk_env *e, struct atk_pair *p)
 {
 	const uint16_t n[] = { 0, (uint16_t)(p->a.max_pairs + 1), 0x8001, 0xffff };
 	int ret = 0;
@@ -407,7 +318,7 @@ static int pair_counts(struct atk_env *e, struct pair *p)
 	return ret;
 }
 
-static int offloads(struct atk_env *e, struct pair *p)
+static int offloads(struct atk_env *e, struct atk_pair *p)
 {
 	const uint64_t v[] = { UINT64_MAX, DRV_BIT(VIRTIO_NET_F_GUEST_TSO4),
 		DRV_BIT(VIRTIO_NET_F_GUEST_UFO), DRV_BIT(40) };
@@ -452,7 +363,7 @@ static int from_both(struct atk_env *e, struct drv_net *peer, unsigned each)
 	uint8_t frame[128];
 
 	for (unsigned i = 0; i < 2 * each; i++) {
-		drv_frame_make(frame, mac_atk, mac_peer, 7000 + i, sizeof(frame));
+		drv_frame_make(frame, atk_mac, atk_peer_mac, 7000 + i, sizeof(frame));
 		ATK_CHECK(e, !drv_net_send(peer, i & 1, NULL, frame, sizeof(frame)), "ring full");
 	}
 	drv_net_flush(peer, 1);
@@ -471,7 +382,8 @@ static int fewer_pairs(struct atk_env *e, struct drv_net *a, struct drv_net *pee
 	uint8_t frame[128];
 	int ret;
 
-	drv_frame_make(frame, mac_peer, mac_atk, 1, sizeof(frame)); // tells the switch who is where
+	drv_frame_make(
+		frame, atk_peer_mac, atk_mac, 1, sizeof(frame)); // tells the switch who is where
 	ATK_CHECK(e, !drv_net_send(a, 0, NULL, frame, sizeof(frame)), "ring full");
 	drv_net_flush(a, 0);
 	drv_net_wait(peer, 0, ATK_REPLY_MS);
@@ -533,7 +445,7 @@ static int vn19(struct atk_env *e)
 	return with_ctrl(e, offloads);
 }
 
-static int tail(struct atk_env *e, struct pair *p)
+static int tail(struct atk_env *e, struct atk_pair *p)
 {
 	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
 	struct drv_net_queue *q = &p->b.rx[0];
@@ -542,7 +454,7 @@ static int tail(struct atk_env *e, struct pair *p)
 
 	for (uint32_t i = 0; i < q->ring.size; i++)
 		memset(q->bufs[i].p, 0x5a, p->b.buf_len);
-	drv_frame_make(frame, mac_peer, mac_atk, 9, sizeof(frame));
+	drv_frame_make(frame, atk_peer_mac, atk_mac, 9, sizeof(frame));
 	ATK_CHECK(e, !drv_net_send(&p->a, 0, NULL, frame, sizeof(frame)), "ring full");
 	drv_net_flush(&p->a, 0);
 	while (!drv_ring_poll(&q->ring, &u))
@@ -557,15 +469,15 @@ static int tail(struct atk_env *e, struct pair *p)
 
 static int vn24(struct atk_env *e)
 {
-	struct pair p;
-	int ret = open_pair(e, &p, false);
+	struct atk_pair p;
+	int ret = atk_pair_open(e, &p, false);
 
 	if (ret)
 		return ret;
-	ret = marker(e, &p, NULL);
+	ret = atk_pair_marker(e, &p, NULL);
 	if (!ret)
 		ret = tail(e, &p);
-	close_pair(&p);
+	atk_pair_close(&p);
 	return ret;
 }
 
