@@ -176,20 +176,47 @@ static unsigned open_all(struct odp_worker *w, const struct odp_place *place,
 	return kept;
 }
 
-static void track(
+/*
+ * Returns, as a bitmap, the packets that were to be translated from now on and cannot be: they must
+ * go no further, or they would leave with an address that nobody outside may see.
+ */
+static uint32_t track(
 	struct odp_worker *w, const struct odp_act_ct *a, struct odp_ct_pkt *out, unsigned n)
 {
 	struct odp_ct *ct = w->dp->ct;
 	uint64_t now_ms = odp_track_now_ms(w);
 	struct odp_ct_nat_conf nat;
 	struct odp_ct_commit c;
+	uint32_t lost = 0;
 
 	odp_ct_track(ct, w->idx, out, n, now_ms);
 	if (!(a->flags & ODP_CT_A_COMMIT))
-		return;
+		return 0;
 	commit_of(a, &c, &nat);
-	for (unsigned i = 0; i < n; i++)
-		(void)odp_ct_commit(ct, w->idx, &out[i], &c, now_ms); // out says how it went
+	for (unsigned i = 0; i < n; i++) {
+		int ret = odp_ct_commit(ct, w->idx, &out[i], &c, now_ms); // out says it, too
+
+		if (ret < 0 && ret != -EINVAL && c.nat)
+			lost |= 1u << i;
+	}
+	return lost;
+}
+
+static unsigned drop_lost(struct odp_pw *in, uint32_t lost, struct rte_mbuf **pkts, unsigned n,
+	struct odp_at *at, struct odp_ct_pkt *out)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (lost & 1u << i) {
+			odp_drop_one(in, ODP_DROP_NO_NAT, pkts[i]);
+			continue;
+		}
+		pkts[kept] = pkts[i];
+		at[kept] = at[i];
+		out[kept++] = out[i];
+	}
+	return kept;
 }
 
 /* Show a packet to the helper of its connection, wherever its bytes are. */
@@ -219,7 +246,10 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 
 	(void)odp_track_enter(w);
 	n = open_all(w, place, pkts, n, at, out);
-	track(w, a, out, n);
+	uint32_t lost = track(w, a, out, n);
+
+	if (unlikely(lost))
+		n = drop_lost(place->from.in, lost, pkts, n, at, out);
 	for (unsigned i = 0; i < n; i++) {
 		if (unlikely(out[i].helper))
 			help(w, pkts[i], &at[i], &out[i]);
@@ -282,7 +312,10 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
 		odp_drop(d->at.from.in, ODP_DROP_MALFORMED, d->d.frags, d->d.n);
 		return false;
 	}
-	track(w, a, out, 1);
+	if (track(w, a, out, 1)) {
+		odp_drop(d->at.from.in, ODP_DROP_NO_NAT, d->d.frags, d->d.n);
+		return false;
+	}
 	if (!(a->flags & ODP_CT_A_NAT))
 		out->state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
 	else if (out->nat.what && !translate_all(w, d, out))

@@ -57,6 +57,7 @@ struct odp_worker; // one per worker thread
 	X(TTL, "time to live over")                                          \
 	X(METER, "too much for a meter")                                     \
 	X(ACL, "a security rule says drop")                                  \
+	X(NO_NAT, "no address and port left to translate to")                \
 	X(SPOOF, "source address that is not the port's")                    \
 	X(NO_ROUTE, "no route to the destination")                           \
 	X(FRAG_MALFORMED, "fragment whose lengths or headers cannot be")     \

@@ -211,6 +211,23 @@ static void translated(void **state)
 	assert_memory_equal(ip + 12, "\x0a\x00\x00\x02\x0a\x00\x00\x01\x00\x08\x00\x07", 12);
 }
 
+/* One port for two hosts: the second one's packets do not leave with an address of the inside. */
+static void no_port_left(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64];
+	uint16_t n;
+
+	assert_int_equal(flow(r, "in_port(1)" IP, "ct(commit,nat(src=99.1.2.3:5000-5000)),2"), 0);
+	n = udp(f, 1, 2, 7, 8);
+	assert_int_equal(pass(r, 1, f, n), 1u << 2);
+	n = udp(f, 3, 2, 7, 8);
+	assert_int_equal(pass(r, 1, f, n), 0);
+	assert_int_equal(drops(r, ODP_DROP_NO_NAT), 1);
+	n = udp(f, 1, 2, 7, 8);
+	assert_int_equal(pass(r, 1, f, n), 1u << 2);
+}
+
 static void ct_refused(void **state)
 {
 	static const char *const lists[] = { "ct(mark=0x1)", "ct(commit,helper=tftp)",
@@ -498,6 +515,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(stateful),
 		T(translated),
+		T(no_port_left),
 		T(ct_refused),
 		T(hashes),
 		T(meters),
