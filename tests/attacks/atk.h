@@ -107,7 +107,7 @@ struct atk_group {
 };
 extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vu_postcopy_rows, atk_vs_rows,
 	atk_vs_long_rows, atk_vp_rows, atk_vn_rows, atk_vn_steer_rows, atk_vb_rows, atk_ov_rows,
-	atk_ov_tables_rows;
+	atk_ov_ct_rows, atk_ov_tables_rows;
 
 /* Run one row and judge it; print its line. What run() answered, or negative. */
 int atk_judge(struct atk_env *e, const struct atk_row *row, struct atk_victim *v);
@@ -115,10 +115,11 @@ int atk_judge(struct atk_env *e, const struct atk_row *row, struct atk_victim *v
 int atk_victim_goes_on(struct atk_env *e, struct atk_victim *v, const struct atk_victim_stats *was);
 
 /*
- * Fill what the switch keeps once it was needed: flows and addresses of the attacker's port.
- * Everything is forgotten again when this returns.
+ * Fill what the switch keeps once it was needed: flows and addresses of the attacker's port, and
+ * connections. Everything is forgotten again when these return.
  */
 int atk_ov_warm(struct atk_env *e);
+int atk_ov_ct_warm(struct atk_env *e);
 
 /* Functions of the daemon that rows may abuse. */
 #define ATK_BLK "atk-blk"

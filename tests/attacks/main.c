@@ -41,7 +41,7 @@ static const char config_form[] =
 
 static const struct atk_group *const groups[] = { &atk_vu_rows, &atk_vu_life_rows,
 	&atk_vu_postcopy_rows, &atk_vs_rows, &atk_vs_long_rows, &atk_vp_rows, &atk_vn_rows,
-	&atk_vn_steer_rows, &atk_vb_rows, &atk_ov_rows, &atk_ov_tables_rows };
+	&atk_vn_steer_rows, &atk_vb_rows, &atk_ov_rows, &atk_ov_ct_rows, &atk_ov_tables_rows };
 
 static const char *const functions[] = { ATK_BLK, ATK_NET };
 
@@ -62,7 +62,7 @@ static void warm_up(struct atk_env *e, struct atk_victim *v)
 		for (size_t i = 0; i < COUNT(functions); i++)
 			if (atk_function_works(e, functions[i]))
 				fprintf(stderr, "attacks: before the start: %s\n", e->why);
-	if (atk_ov_warm(e))
+	if (atk_ov_warm(e) || atk_ov_ct_warm(e))
 		fprintf(stderr, "attacks: before the start: %s\n", e->why);
 	atk_victim_stats(v, &was);
 	if (atk_victim_goes_on(e, v, &was))

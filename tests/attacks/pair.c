@@ -63,7 +63,10 @@ int atk_pair_marker_in(struct atk_env *e, struct atk_pair *p, unsigned *others, 
 	unsigned n = 0;
 
 	drv_frame_make(frame, atk_peer_mac, atk_mac, seq, 128);
-	ATK_CHECK(e, !drv_net_send(&p->a, 0, NULL, frame, 128), "transmit ring full");
+	while (drv_net_send(&p->a, 0, NULL, frame, 128)) { // behind whatever was sent
+		drv_net_flush(&p->a, 0);
+		ATK_CHECK(e, dpu_now_ns() < end, "transmit ring full");
+	}
 	drv_net_flush(&p->a, 0);
 	while (dpu_now_ns() < end) {
 		int len = drv_net_recv(&p->b, 0, NULL, frame, sizeof(frame));
