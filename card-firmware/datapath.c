@@ -121,7 +121,10 @@ static void on_upcall(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i < UPCALL_ROUNDS; i++)
 		if (odp_upcall_poll(d->card->dp) == 0)
 			return;
-	event_active(d->upcall, EV_READ, 0); // more: after the other events
+	// More: after the other events. An event that activates itself would be run again before
+	// libevent looks at any other.
+	event_active(d->upcall, EV_READ, 0);
+	event_base_loopcontinue(d->card->loop);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

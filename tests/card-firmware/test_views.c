@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What operators see of the switch at work: the busiest flows, and what workers spend cycles on. */
+/*
+ * What operators see of the switch at work, and that they see it: the busiest flows, what workers
+ * spend cycles on, a control thread that packets do not keep to themselves.
+ */
 #include "test.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "card_env.h"
 #include "dpu_log.h"
+#include "fake_port.h"
 #include "flow.h"
 #include "rpc.h"
+#include "upcall.h"
 
 static struct card card;
 static struct card_error err;
@@ -19,7 +25,7 @@ static int setup(void **state)
 	(void)state;
 	dpu_log_level_set(DPU_LOG_ERR);
 	card.opt = (struct card_options){
-		.name = "views", .mem_mib = 64, .mbufs = 2047, .socket_dir = "/tmp"
+		.name = "views", .mem_mib = 96, .mbufs = 16383, .socket_dir = "/tmp"
 	};
 	return card_env_open(&card);
 }
@@ -193,6 +199,93 @@ static void steps_let_others_in(void **state)
 	event_base_loop(card.loop, EVLOOP_ONCE);
 }
 
+/* ---- upcalls ---- */
+
+#define PORTS 36u // whose rings together hold more than control takes in two turns
+
+static unsigned waiting(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t no = 0; no < card.dp->port_top; no++) {
+		struct odp_port *p = odp_port_by_no(card.dp, no);
+
+		n += p ? rte_ring_count(p->upcalls) : 0;
+	}
+	return n;
+}
+
+static void miss(struct odp_worker *w, struct odp_port *port)
+{
+	struct odp_from from = { .in = odp_pw(w, odp_port_no(port)) };
+	struct rte_mbuf *m;
+
+	for (unsigned i = 0; i < UPCALL_RING - 1; i++) {
+		m = rte_pktmbuf_alloc(card.pool);
+		assert_non_null(m);
+		fake_frame((uint8_t *)rte_pktmbuf_append(m, 64), 2, (uint8_t)(i % 8), 0);
+		odp_upcall_put(w, &from, ODP_UPCALL_MISS, &m, 1);
+	}
+}
+
+/* Somebody who speaks up while control is at it, and how many packets wait when he is heard. */
+struct other {
+	int fd[2];
+	int left; // -1: not heard yet
+};
+
+static void speak(evutil_socket_t fd, short what, void *arg)
+{
+	struct other *o = arg;
+
+	(void)fd;
+	(void)what;
+	assert_int_equal(write(o->fd[1], "x", 1), 1);
+}
+
+static void hear(evutil_socket_t fd, short what, void *arg)
+{
+	struct other *o = arg;
+	char c;
+
+	(void)what;
+	assert_int_equal(read(fd, &c, 1), 1);
+	o->left = (int)waiting();
+}
+
+/* However many packets wait for a decision, others have their turn before the last of them. */
+static void upcalls_let_others_in(void **state)
+{
+	static struct fake_port port[PORTS];
+	struct odp_worker *w = card.dp->worker[0];
+	struct other o = { .left = -1 };
+	struct event *speaks, *heard;
+	char name[16];
+
+	(void)state;
+	assert_int_equal(pipe(o.fd), 0);
+	speaks = event_new(card.loop, -1, 0, speak, &o);
+	heard = event_new(card.loop, o.fd[0], EV_READ, hear, &o);
+	assert_true(speaks && heard && event_add(heard, NULL) == 0);
+	for (unsigned i = 0; i < PORTS; i++) {
+		(void)snprintf(name, sizeof(name), "p%u", i);
+		fake_port_add(&port[i], card.dp, NULL, name);
+		miss(w, port[i].port);
+	}
+	assert_int_equal(waiting(), PORTS * (UPCALL_RING - 1));
+	odp_upcall_signal(w);
+	event_active(speaks, EV_READ, 0); // before control looks at its packets
+	while (waiting() || o.left < 0)
+		event_base_loop(card.loop, EVLOOP_ONCE);
+	assert_true(o.left > 0);
+	for (unsigned i = 0; i < PORTS; i++)
+		fake_port_del(&port[i], NULL);
+	event_free(speaks);
+	event_free(heard);
+	close(o.fd[0]);
+	close(o.fd[1]);
+}
+
 /* ---- worker_perf ---- */
 
 static double real(const json_t *o, const char *group, const char *member)
@@ -246,6 +339,7 @@ int main(void)
 		cmocka_unit_test(results_are_kept),
 		cmocka_unit_test(steps_let_others_in),
 		cmocka_unit_test(cycles_and_shares),
+		cmocka_unit_test(upcalls_let_others_in),
 	};
 
 	return cmocka_run_group_tests_name("views", tests, setup, teardown);
