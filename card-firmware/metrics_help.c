@@ -104,7 +104,14 @@ static const struct help {
 #define X(name, text) { "conntrack", #name, "Connection tracking: " text, NULL },
 	ODP_CT_COUNTERS(X)
 #undef X
-		{ "conntrack", "connections", "Connections tracked", NULL },
+#define X(name, text) \
+	{ "conntrack", "fragments_" #name, "In front of connection tracking: " text, NULL },
+		ODP_FRAG_COUNTERS(X)
+#undef X
+			{ "conntrack", "fragments_waiting", "Datagrams that are not whole yet",
+				NULL },
+	{ "conntrack", "fragments_bytes", "Memory that they hold", NULL },
+	{ "conntrack", "connections", "Connections tracked", NULL },
 	{ "conntrack", "capacity", "Connections that the table has room for", NULL },
 	{ "conntrack", "memory_bytes", "Memory of the connection table", NULL },
 	{ "conntrack", "saves", "Files of connections written for the next start", NULL },

@@ -356,6 +356,18 @@ static json_t *states_json(const struct odp_ct_stats *s)
 	return all;
 }
 
+static void put_fragments(struct card *c, json_t *o, json_t *now)
+{
+	struct odp_frag_stats s;
+
+	odp_fragment_stats(c->dp, &s);
+#define X(name, text) put(o, "fragments_" #name, s.name);
+	ODP_FRAG_COUNTERS(X)
+#undef X
+	put(now, "fragments_waiting", s.contexts);
+	put(now, "fragments_bytes", s.bytes);
+}
+
 json_t *card_ct_stats_json(struct card *c)
 {
 	struct odp_ct *ct = odp_conntrack(c->dp);
@@ -378,6 +390,7 @@ json_t *card_ct_stats_json(struct card *c)
 	put(now, "saved_connections", k.saved_connections);
 	put(now, "saved_bytes", k.saved_bytes);
 	put(now, "save_step_max_us", k.step_max_us);
+	put_fragments(c, o, now);
 	json_object_set_new(o, "now", now);
 	json_object_set_new(o, "states", states_json(&s));
 	return o;
