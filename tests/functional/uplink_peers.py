@@ -7,6 +7,10 @@
     transfer ADDR PORT N   send N random bytes and fetch N back; fails unless both sums agree
     watch IFACE MTU FILE   until SIGTERM: judge frames that arrive on IFACE; the verdict goes to FILE
     datagram ADDR PORT N   one UDP datagram of N bytes
+    echo PORT              answer every UDP datagram with what was in it
+    ask ADDR PORT N TIMES  send N bytes to an echo, again and again; fails unless they come back
+    ping ADDR N TIMES      the same with echo requests that carry N bytes
+    overlap ADDR           two IPv4 fragments of which one begins within the other
     broadcast ADDR PORT    one of 1 byte to everybody
     make FILE N            a capture of N frames (0: none) between two addresses
     compare A B            two captures hold the same frames
@@ -165,6 +169,54 @@ def datagram(address, port, count):
     sock.sendto(os.urandom(int(count)), (address, int(port)))
 
 
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def echo(port):
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", int(port)))
+    while True:
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(data, peer)
+
+
+def ask(address, port, count, times):
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(20)
+    sock.connect((address, int(port)))
+    for turn in range(int(times)):
+        data = random.Random(turn).randbytes(int(count))
+        sock.send(data)
+        if sock.recv(65536) != data:
+            sys.exit(f"{count} bytes came back as others")
+
+
+def ping(address, count, times):
+    six = ":" in address
+    protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+    sock = socket.socket(family(address), socket.SOCK_RAW, protocol)
+    sock.settimeout(20)
+    for turn in range(int(times)):
+        rest = struct.pack("!HH", os.getpid() & 0xFFFF, turn) + random.Random(turn).randbytes(int(count))
+        kind = bytes([128 if six else 8, 0])
+        sock.sendto(kind + struct.pack("!H", 0xFFFF ^ fold(kind + rest)) + rest, (address, 0))
+        while True:
+            packet = sock.recv(65536)
+            answer = packet if six else packet[(packet[0] & 15) * 4:]
+            if answer[0] == (129 if six else 0) and answer[4:] == rest:
+                break
+
+
+def overlap(address):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    for offset, flags in ((0, 0x2000), (8, 0)):
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 77, flags | offset // 8, 64, 17, 0, bytes(4),
+                           socket.inet_aton(address))
+        sock.sendto(head + bytes(16), (address, 0))
+
+
 def broadcast(address, port):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -211,5 +263,5 @@ def counters():
 
 if __name__ == "__main__":
     commands = {f.__name__: f for f in (
-        serve, transfer, watch, datagram, broadcast, make, compare, counters)}
+        serve, transfer, watch, datagram, echo, ask, ping, overlap, broadcast, make, compare, counters)}
     commands[sys.argv[1]](*sys.argv[2:])
