@@ -331,6 +331,85 @@ static void translated(void **state)
 	rig_close(&r);
 }
 
+/* ---- errors about pieces ---- */
+
+#define QUOTED 200u // bytes of the packet that an error is about
+
+/* A router's answer to a frame: it is too big. Returns the bytes. */
+static unsigned too_big(uint8_t *f, const uint8_t *about, bool v6, uint8_t to)
+{
+	const struct dgram d = { v6, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, 7, to };
+	unsigned hdr;
+	uint8_t *l4;
+	uint16_t sum;
+
+	memset(f, 0, 14);
+	dg_put16(f + 12, v6 ? 0x86dd : 0x0800);
+	hdr = dg_ip(f + 14, &d, 8 + QUOTED);
+	if (!v6) {
+		sum = rte_ipv4_cksum((const struct rte_ipv4_hdr *)(f + 14));
+		memcpy(f + 24, &sum, 2);
+	}
+	l4 = f + 14 + hdr;
+	memset(l4, 0, 8);
+	l4[0] = v6 ? 2 : 3;
+	l4[1] = v6 ? 0 : 4;
+	dg_put16(l4 + 6, 1400);
+	memcpy(l4 + 8, about + 14, QUOTED);
+	sum = (uint16_t)~dg_sum(f + 14, v6, d.proto, l4, 8 + QUOTED);
+	memcpy(l4 + 2, &sum, 2);
+	return 14 + hdr + 8 + QUOTED;
+}
+
+/* About the first piece: it belongs to the connection and goes home. About a later one: invalid. */
+static void errors_of(bool v6)
+{
+	const struct dgram d = v6 ? udp6 : udp4;
+	unsigned l3 = v6 ? 54 : 34, len[3];
+	static struct frames sent;
+	uint8_t err[3][400];
+	static struct rig r;
+
+	rig_open(&r, 1);
+	policy(&r, v6, v6 ? ",nat(src=[fd00::9]:5000)" : ",nat(src=10.0.0.9:5000)");
+	flow(&r,
+		v6 ? "recirc_id(0x1),in_port(2),ct_state(+rel+trk-inv),eth_type(0x86dd)"
+		   : "recirc_id(0x1),in_port(2),ct_state(+rel+trk-inv),eth_type(0x0800)",
+		"1");
+	flow(&r,
+		v6 ? "recirc_id(0x1),in_port(2),ct_state(+inv+trk),eth_type(0x86dd)"
+		   : "recirc_id(0x1),in_port(2),ct_state(+inv+trk),eth_type(0x0800)",
+		"drop");
+	dg_cut(&sent, &d);
+	push_all(&r.a, &d);
+	run(&r);
+	assert_int_equal(r.b.n_out, 3);
+	for (unsigned i = 0; i < 3; i++)
+		len[i] = too_big(err[i], rte_pktmbuf_mtod(r.b.out[i], uint8_t *), v6, 9);
+	fake_port_reset(&r.b);
+	for (unsigned i = 0; i < 3; i++)
+		fake_port_push(&r.b, pool, err[i], len[i]);
+	run(&r);
+	assert_int_equal(drops(&r.b, ODP_DROP_FLOW_DROP), 2);
+	assert_int_equal(r.a.n_out, 1);
+	const uint8_t *got = rte_pktmbuf_mtod(r.a.out[0], const uint8_t *);
+	uint8_t home[16];
+
+	dg_addr(home, v6, 1);
+	assert_memory_equal(got + (v6 ? 38 : 30), home, v6 ? 16 : 4);
+	assert_int_equal(dg_sum(got + 14, v6, got[v6 ? 20 : 23], got + l3, 8 + QUOTED), 0xffff);
+	// What it quotes is what had been sent, to the last bit.
+	assert_memory_equal(got + l3 + 8, sent.f[0].b + 14, QUOTED);
+	rig_close(&r);
+}
+
+static void errors_about_pieces(void **state)
+{
+	(void)state;
+	errors_of(false);
+	errors_of(true);
+}
+
 /* ---- all at once ---- */
 
 /* More pieces are let go in one burst than can recirculate at once. */
@@ -619,6 +698,7 @@ static void no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(errors_about_pieces),
 		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(own_kind),
 		cmocka_unit_test(two_workers),
