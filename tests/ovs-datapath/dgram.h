@@ -36,6 +36,8 @@ struct frames {
 	} f[DG_PIECES];
 };
 
+static const uint8_t dg_macs[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
+
 static inline void dg_put16(uint8_t *p, unsigned v)
 {
 	p[0] = (uint8_t)(v >> 8);
@@ -118,10 +120,7 @@ static inline void dg_frame(struct frames *out, const struct dgram *d, const uin
 	uint8_t *f = out->f[out->n].b, *ip = f + 14;
 	unsigned hdr;
 
-	memset(f, 0, 14);
-	f[0] = f[6] = 2;
-	f[5] = 2;
-	f[11] = 1;
+	memcpy(f, dg_macs, sizeof(dg_macs));
 	dg_put16(f + 12, d->v6 ? 0x86dd : 0x0800);
 	hdr = dg_ip(ip, d, len);
 	if (d->v6) {
@@ -168,6 +167,7 @@ static inline void dg_judge(struct rte_mbuf **m, unsigned n, const struct dgram 
 		unsigned len = m[i]->pkt_len - 14 - hdr, off;
 
 		assert_int_equal(m[i]->nb_segs, 1);
+		assert_memory_equal(f - 14, dg_macs, sizeof(dg_macs));
 		memcpy(ip, f, want->v6 ? 40 : 20);
 		off = want->v6 ? dg_get16(f + 42) & 0xfff8 : (dg_get16(f + 6) & 0x1fff) * 8;
 		assert_true(off + len <= size);

@@ -338,6 +338,7 @@ static void translated(void **state)
 /* A router's answer to a frame: it is too big. Returns the bytes. */
 static unsigned too_big(uint8_t *f, const uint8_t *about, bool v6, uint8_t to)
 {
+	static const uint8_t ports[4] = { 5000 >> 8, 5000 & 0xff, 0, 53 }; // even where none are
 	const struct dgram d = { v6, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, 7, to };
 	unsigned hdr;
 	uint8_t *l4;
@@ -356,6 +357,7 @@ static unsigned too_big(uint8_t *f, const uint8_t *about, bool v6, uint8_t to)
 	l4[1] = v6 ? 0 : 4;
 	dg_put16(l4 + 6, 1400);
 	memcpy(l4 + 8, about + 14, QUOTED);
+	memcpy(l4 + 8 + (v6 ? 48 : 20), ports, 4);
 	sum = (uint16_t)~dg_sum(f + 14, v6, d.proto, l4, 8 + QUOTED);
 	memcpy(l4 + 2, &sum, 2);
 	return 14 + hdr + 8 + QUOTED;
@@ -462,6 +464,22 @@ static void own_kind(void **state)
 	run(&r);
 	assert_int_equal(r.b.n_out, 1);
 	assert_int_equal(drops(&r.a, ODP_DROP_FLOW_DROP), 2);
+	rig_close(&r);
+}
+
+/* Pieces on their way to different zones are of different datagrams. */
+static void zones_apart(void **state)
+{
+	static struct rig r;
+
+	(void)state;
+	rig_open(&r, 1);
+	flow(&r, "recirc_id(0),in_port(1),eth_type(0x0800),ipv4(frag=first)", "ct(zone=5),2");
+	flow(&r, "recirc_id(0),in_port(1),eth_type(0x0800),ipv4(frag=later)", "ct(zone=6),2");
+	push_all(&r.a, &udp4);
+	run(&r);
+	assert_int_equal(r.b.n_out, 0);
+	assert_int_equal(frags(&r).contexts, 2);
 	rig_close(&r);
 }
 
@@ -673,9 +691,10 @@ static void missed(void **state)
 	rig_close(&r);
 }
 
-/* Without the memory to hold them they are what they were: invalid. */
+/* Without the memory to hold them they are invalid, all of them. */
 static void no_memory(void **state)
 {
+	const struct dgram echo = { false, IPPROTO_ICMP, 1, 2, 77, 0, false, 7, 4000, 1480 };
 	static struct rig r;
 
 	(void)state;
@@ -684,7 +703,7 @@ static void no_memory(void **state)
 	flow(&r, "recirc_id(0x1),ct_state(+inv+trk),eth_type(0x0800)", "drop");
 	odp_hold_destroy(r.w[0]->hold);
 	r.w[0]->hold = NULL;
-	push_all(&r.a, &udp4);
+	push_all(&r.a, &echo); // whose first piece could be a whole
 	run(&r);
 	assert_int_equal(drops(&r.a, ODP_DROP_FLOW_DROP), 3);
 	for (long k = 0; k < 6; k++) {
@@ -701,6 +720,7 @@ int main(void)
 		cmocka_unit_test(errors_about_pieces),
 		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(own_kind),
+		cmocka_unit_test(zones_apart),
 		cmocka_unit_test(two_workers),
 		cmocka_unit_test(shares),
 		cmocka_unit_test(port_goes),
