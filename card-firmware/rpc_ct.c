@@ -254,9 +254,7 @@ int card_call_ct_default_limit(
 	int ret = get_table(c, &ct, e);
 
 	(void)result;
-	if (!ret)
-		odp_ct_limit_default(ct, (uint32_t)card_arg_uint(params, "limit", 0));
-	return ret;
+	return ret ? ret : odp_ct_limit_default(ct, (uint32_t)card_arg_uint(params, "limit", 0));
 }
 
 /* ---- timeouts ---- */

@@ -92,7 +92,7 @@ struct ct_zone {
 };
 #define CT_ZONE_DEFAULT UINT32_MAX
 
-/* Half-open connections of a zone that has a limit: which one to give up. */
+/* Half-open connections of a zone that has a limit, or of all others: which one to give up. */
 struct ct_sample {
 	struct ct_sample *older; // owned: smaller, and workers may still be looking at it
 	uint32_t mask;
@@ -144,6 +144,8 @@ struct odp_ct {
 	_Alignas(CT_LINE) _Atomic uint32_t sweep_at;
 	_Atomic uint32_t n_expects, n_anchors;
 	_Atomic uint32_t default_limit;
+	_Atomic uint32_t default_mask; // of places in `shared` that are one zone's
+	_Atomic(struct ct_sample *) shared; // owned; of zones without a limit of their own; or NULL
 	_Atomic bool hurry; // control waits for epochs, and has no turns of its own
 };
 
@@ -325,7 +327,7 @@ bool odp_ct_kill(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c);
 int odp_ct_admit(struct odp_ct *ct, struct ct_worker *w, uint16_t zone);
 /* A half-open connection joins those that may go for its zone. */
 void odp_ct_sample(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c);
-void odp_ct_samples_free(struct ct_zone *z);
+void odp_ct_samples_free(struct ct_sample *s);
 struct ct_worker *odp_ct_control_begin(struct odp_ct *ct);
 void odp_ct_control_end(struct odp_ct *ct);
 

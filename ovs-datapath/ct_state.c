@@ -87,13 +87,19 @@ unsigned odp_ct_zone_policy_get(const struct odp_ct *ct, uint16_t zone)
  * Twice as many places as connections: half of them are empty, so that each finds one. A sample
  * that was made stays, for workers may be looking at it; a larger one comes before it.
  */
-static int sample_make(struct ct_zone *z, uint32_t limit)
+static uint32_t sample_size(uint32_t limit, uint32_t max)
 {
-	struct ct_sample *old = atomic_load_explicit(&z->sample, memory_order_relaxed), *s;
 	uint32_t n = 32;
 
-	while (n / 2 < limit && n < SAMPLE_MAX)
+	while (n / 2 < limit && n < max)
 		n <<= 1;
+	return n;
+}
+
+static int sample_make(_Atomic(struct ct_sample *) *to, uint32_t n)
+{
+	struct ct_sample *old = atomic_load_explicit(to, memory_order_relaxed), *s;
+
 	if (old && old->mask >= n - 1)
 		return 0;
 	s = dpu_calloc(1, sizeof(*s) + n * sizeof(s->at[0]));
@@ -106,13 +112,13 @@ static int sample_make(struct ct_zone *z, uint32_t limit)
 		CT_SET(s->at[i].life, CT_GET(old->at[i].life));
 	}
 	// Release: pairs with the acquire in odp_ct_admit() and odp_ct_sample().
-	atomic_store_explicit(&z->sample, s, memory_order_release);
+	atomic_store_explicit(to, s, memory_order_release);
 	return 0;
 }
 
-void odp_ct_samples_free(struct ct_zone *z)
+void odp_ct_samples_free(struct ct_sample *s)
 {
-	struct ct_sample *s = atomic_load_explicit(&z->sample, memory_order_relaxed), *older;
+	struct ct_sample *older;
 
 	for (; s; s = older) {
 		older = s->older;
@@ -126,7 +132,7 @@ int odp_ct_limit_set(struct odp_ct *ct, uint16_t zone, uint32_t limit)
 
 	if (limit == CT_ZONE_DEFAULT)
 		limit--;
-	if (limit != ODP_CT_NO_LIMIT && sample_make(z, limit) < 0)
+	if (limit != ODP_CT_NO_LIMIT && sample_make(&z->sample, sample_size(limit, SAMPLE_MAX)) < 0)
 		return -ENOMEM;
 	CT_SET(z->limit, limit);
 	return 0;
@@ -137,9 +143,16 @@ void odp_ct_limit_del(struct odp_ct *ct, uint16_t zone)
 	CT_SET(ct->zones[zone].limit, CT_ZONE_DEFAULT);
 }
 
-void odp_ct_limit_default(struct odp_ct *ct, uint32_t limit)
+/* One sample for all: a zone's connections are in as many places of it as one of its own had. */
+int odp_ct_limit_default(struct odp_ct *ct, uint32_t limit)
 {
+	uint32_t max = sample_size(ct->max / 2, UINT32_MAX / 2);
+
+	if (limit != ODP_CT_NO_LIMIT && sample_make(&ct->shared, max) < 0)
+		return -ENOMEM;
+	CT_SET(ct->default_mask, sample_size(limit, max < SAMPLE_MAX ? max : SAMPLE_MAX) - 1);
 	CT_SET(ct->default_limit, limit);
+	return 0;
 }
 
 uint32_t odp_ct_limit_default_get(const struct odp_ct *ct)

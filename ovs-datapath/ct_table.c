@@ -460,18 +460,46 @@ static bool evict_any(struct odp_ct *ct, struct ct_worker *w)
 	return true;
 }
 
-static bool evict_zone(struct odp_ct *ct, struct ct_worker *w, struct ct_sample *s)
+/* The places of a sample where a zone's half-open connections are. */
+struct places {
+	struct ct_sample *s; // NULL: nowhere
+	uint32_t from, mask;
+};
+
+static struct places places_of(const struct odp_ct *ct, uint16_t zone)
 {
+	const struct ct_zone *z = &ct->zones[zone];
+	bool own = CT_GET(z->limit) != CT_ZONE_DEFAULT;
+	// Acquire: pairs with the release in sample_make().
+	struct ct_sample *s = atomic_load_explicit(
+		own ? &z->sample : &ct->shared, memory_order_acquire);
+
+	return (struct places){ .s = s,
+		.from = own ? 0 : zone * 0x9e3779b1u,
+		.mask = !s    ? 0
+			: own ? s->mask
+			      : CT_GET(ct->default_mask) };
+}
+
+static uint32_t place(const struct places *p, uint32_t i)
+{
+	return (p->from + (i & p->mask)) & p->s->mask;
+}
+
+static bool evict_zone(
+	struct odp_ct *ct, struct ct_worker *w, const struct places *p, uint16_t zone)
+{
+	const struct ct_sample *s = p->s;
 	struct odp_conn *worst = NULL;
 
 	for (unsigned i = 0; i < ZONE_PROBES; i++) {
-		uint32_t at = (uint32_t)ct_random(w) & s->mask, idx = CT_GET(s->at[at].idx);
+		uint32_t at = place(p, (uint32_t)ct_random(w)), idx = CT_GET(s->at[at].idx);
 
 		if (idx == 0)
 			continue;
 		struct odp_conn *c = &ct->conns[idx - 1];
 
-		if (ct_life_no(c) == CT_GET(s->at[at].life) && may_go(c) &&
+		if (ct_life_no(c) == CT_GET(s->at[at].life) && may_go(c) && c->key0.zone == zone &&
 			(!worst || (int32_t)(CT_GET(c->expires) - CT_GET(worst->expires)) < 0))
 			worst = c;
 	}
@@ -489,10 +517,9 @@ int odp_ct_admit(struct odp_ct *ct, struct ct_worker *w, uint16_t zone)
 	if (limit == CT_ZONE_DEFAULT)
 		limit = CT_GET(ct->default_limit);
 	if (limit != ODP_CT_NO_LIMIT && CT_GET(z->count) >= limit) {
-		// Acquire: pairs with the release in odp_ct_limit_set().
-		struct ct_sample *s = atomic_load_explicit(&z->sample, memory_order_acquire);
+		struct places p = places_of(ct, zone);
 
-		if (!s || !evict_zone(ct, w, s)) {
+		if (!p.s || !evict_zone(ct, w, &p, zone)) {
 			dpu_counter_add(&w->n.limited, 1);
 			return -EDQUOT;
 		}
@@ -504,15 +531,17 @@ int odp_ct_admit(struct odp_ct *ct, struct ct_worker *w, uint16_t zone)
 
 void odp_ct_sample(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c)
 {
-	struct ct_sample *s = atomic_load_explicit(
-		&ct->zones[c->key0.zone].sample, memory_order_acquire);
+	struct places p = places_of(ct, c->key0.zone);
+	struct ct_sample *s = p.s;
+	uint32_t at = 0;
 
 	if (!s)
 		return;
-	uint32_t at = (uint32_t)ct_random(w) & s->mask;
+	uint32_t first = (uint32_t)ct_random(w);
 
 	// Where one is that cannot go any more. What is forgotten here can never make room.
-	for (unsigned i = 0; i < PROBES; i++, at = (at + 1) & s->mask) {
+	for (unsigned i = 0; i < PROBES; i++) {
+		at = place(&p, first + i);
 		uint32_t idx = CT_GET(s->at[at].idx);
 
 		if (idx == 0 || ct_life_no(&ct->conns[idx - 1]) != CT_GET(s->at[at].life) ||
@@ -594,7 +623,9 @@ void odp_ct_destroy(struct odp_ct *ct)
 	if (!ct)
 		return;
 	for (unsigned i = 0; ct->zones && i < CT_ZONES; i++)
-		odp_ct_samples_free(&ct->zones[i]);
+		odp_ct_samples_free(
+			atomic_load_explicit(&ct->zones[i].sample, memory_order_relaxed));
+	odp_ct_samples_free(atomic_load_explicit(&ct->shared, memory_order_relaxed));
 	free(ct->timeout_ms);
 	free(ct->zones);
 	free(ct->workers);

@@ -308,10 +308,13 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 /* ---- zones and timeouts: control thread ---- */
 
 #define ODP_CT_NO_LIMIT 0u
-/* At most `limit` connections in a zone; existing ones stay. Allocates. 0, -ENOMEM. */
+/*
+ * At most `limit` connections in a zone, or in each that has no limit of its own; existing ones
+ * stay. Half-open ones that come from now on make room. Allocates. 0, -ENOMEM.
+ */
 int odp_ct_limit_set(struct odp_ct *ct, uint16_t zone, uint32_t limit);
 void odp_ct_limit_del(struct odp_ct *ct, uint16_t zone); // the default holds again
-void odp_ct_limit_default(struct odp_ct *ct, uint32_t limit);
+int odp_ct_limit_default(struct odp_ct *ct, uint32_t limit);
 uint32_t odp_ct_limit_default_get(const struct odp_ct *ct);
 struct odp_ct_limit {
 	uint32_t limit, count;

@@ -335,9 +335,11 @@ static void zone_limits(void **state)
 	struct odp_ct_limit l;
 
 	(void)state;
-	odp_ct_limit_default(ct, 3);
-	for (unsigned i = 0; i < 3; i++)
+	assert_int_equal(odp_ct_limit_default(ct, 3), 0);
+	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(ct_make(ct, ct_udp(&a, i, 10, 2, 20, 1), 1), 0);
+		assert_int_equal(ct_see(ct, ct_udp(&b, 2, 20, i, 10, 1), 1), EST | RPL);
+	}
 	assert_int_equal(ct_make(ct, ct_udp(&a, 9, 10, 2, 20, 1), 1), -EDQUOT);
 	assert_int_equal(a.p.state, INV);
 	assert_int_equal(odp_ct_limit_set(ct, 1, 5), 0);
@@ -358,15 +360,14 @@ static void zone_limits(void **state)
 }
 
 /* One zone is flooded: half-open connections make room for each other, answered ones stay. */
-static void zone_flood(void **state)
+static void zone_flood_of(struct odp_ct *ct)
 {
-	struct odp_ct *ct = ct_table(4096, 1);
 	struct ct_p a, b;
 	struct odp_ct_limit l;
 	struct odp_ct_stats s;
 
-	(void)state;
-	assert_int_equal(odp_ct_limit_set(ct, 1, 100), 0);
+	for (unsigned i = 0; i < 90; i++) // half open in another zone: they stay
+		assert_int_equal(ct_make(ct, ct_udp(&a, i, 10, 2, 20, 3), 1), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		assert_int_equal(ct_make(ct, ct_udp(&a, i, 10, 2, 20, 1), 1), 0);
 		assert_int_equal(ct_see(ct, ct_udp(&b, 2, 20, i, 10, 1), 1), EST | RPL);
@@ -384,6 +385,33 @@ static void zone_flood(void **state)
 	assert_true(s.evicted > 9000);
 	for (unsigned i = 0; i < 50; i++)
 		assert_int_equal(ct_see(ct, ct_udp(&b, 2, 20, i, 10, 1), 1), EST | RPL);
+	odp_ct_limit_get(ct, 3, &l);
+	assert_int_equal(l.count, 90);
+	odp_ct_destroy(ct);
+}
+
+static void zone_flood(void **state)
+{
+	struct odp_ct *ct = ct_table(4096, 1);
+
+	(void)state;
+	assert_int_equal(odp_ct_limit_set(ct, 1, 100), 0);
+	zone_flood_of(ct);
+}
+
+/* A limit that nobody gave the zone is no reason to refuse what would have made room. */
+static void default_flood(void **state)
+{
+	struct odp_ct *ct = ct_table(512, 1); // both zones' places overlap
+
+	(void)state;
+	assert_int_equal(odp_ct_limit_default(ct, 100), 0);
+	zone_flood_of(ct);
+	// Of any size, as many as the table has and more.
+	ct = ct_table(64, 1);
+	assert_int_equal(odp_ct_limit_default(ct, UINT32_MAX), 0);
+	assert_int_equal(odp_ct_limit_default(ct, 1), 0);
+	assert_int_equal(odp_ct_limit_default(ct, 0), 0);
 	odp_ct_destroy(ct);
 }
 
@@ -493,6 +521,8 @@ static void allocation_fails(void **state)
 	assert_int_equal(k, 7);
 	dpu_alloc_fail_after(0);
 	assert_int_equal(odp_ct_limit_set(ct, 1, 10), -ENOMEM);
+	dpu_alloc_fail_after(0);
+	assert_int_equal(odp_ct_limit_default(ct, 10), -ENOMEM);
 	odp_ct_destroy(ct);
 	odp_ct_destroy(NULL);
 	conf.max_conns = 0;
@@ -517,6 +547,7 @@ int main(void)
 		cmocka_unit_test(zones_are_apart),
 		cmocka_unit_test(zone_limits),
 		cmocka_unit_test(zone_flood),
+		cmocka_unit_test(default_flood),
 		cmocka_unit_test(table_flood),
 		cmocka_unit_test(table_full_of_answered),
 		cmocka_unit_test(expectations),
