@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -122,10 +123,18 @@ struct ct_worker {
 } __attribute__((aligned(CT_LINE)));
 #define CT_OFFLINE UINT64_MAX
 
+struct ct_mem {
+	void *mem; // owned
+	size_t size;
+};
+
 struct odp_ct {
 	/* Fixed. */
-	struct odp_conn *conns; // owned
-	struct ct_bucket *buckets; // owned
+	struct odp_conn *conns; // in conn_mem
+	struct ct_bucket *buckets; // in bucket_mem
+	struct ct_mem conn_mem, bucket_mem;
+	pthread_t filler; // while `fills`
+	bool fills;
 	struct ct_zone *zones; // owned
 	_Atomic uint32_t (*line)[2]; // owned; by connection and direction: ct_helper.c
 	_Atomic uint32_t (*timeout_ms)[ODP_CT_STATE_COUNT]; // owned, ODP_CT_POLICIES
@@ -146,6 +155,7 @@ struct odp_ct {
 	_Atomic uint32_t default_limit;
 	_Atomic uint32_t default_mask; // of places in `shared` that are one zone's
 	_Atomic(struct ct_sample *) shared; // owned; of zones without a limit of their own; or NULL
+	_Atomic bool fill_stop;
 	_Atomic bool hurry; // control waits for epochs, and has no turns of its own
 };
 
@@ -330,6 +340,15 @@ void odp_ct_sample(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c);
 void odp_ct_samples_free(struct ct_sample *s);
 struct ct_worker *odp_ct_control_begin(struct odp_ct *ct);
 void odp_ct_control_end(struct odp_ct *ct);
+
+/* ---- memory (ct_mem.c): control thread ---- */
+
+/* Zeroed memory, aligned to a line, whose pages are not there yet. 0, -ENOMEM. */
+int odp_ct_mem_get(struct ct_mem *m, size_t n, size_t size, void **out);
+void odp_ct_mem_put(struct ct_mem *m);
+/* Have the pages of both come, at once or behind our back; and stop that. */
+void odp_ct_mem_fill(struct odp_ct *ct);
+void odp_ct_mem_fill_end(struct odp_ct *ct);
 
 /* ---- the rest ---- */
 

@@ -598,8 +598,12 @@ int odp_ct_create(const struct odp_ct_conf *conf, struct odp_ct **out)
 	ct->tcp_liberal = conf->tcp_liberal;
 	ct->max_expects = conf->max_expects ? conf->max_expects : 1024;
 	CT_SET(ct->epoch, 3);
-	ct->buckets = dpu_aligned_calloc(CT_LINE, n, sizeof(*ct->buckets));
-	ct->conns = dpu_aligned_calloc(CT_LINE, ct->max, sizeof(*ct->conns));
+	void *buckets = NULL, *conns = NULL;
+
+	(void)odp_ct_mem_get(&ct->bucket_mem, n, sizeof(*ct->buckets), &buckets);
+	(void)odp_ct_mem_get(&ct->conn_mem, ct->max, sizeof(*ct->conns), &conns);
+	ct->buckets = buckets;
+	ct->conns = conns;
 	ct->workers = dpu_aligned_calloc(CT_LINE, ct->n_workers, sizeof(*ct->workers));
 	ct->zones = dpu_calloc(CT_ZONES, sizeof(*ct->zones));
 	ct->line = dpu_calloc(ct->max, sizeof(*ct->line)); // pages come with helped connections
@@ -614,6 +618,7 @@ int odp_ct_create(const struct odp_ct_conf *conf, struct odp_ct **out)
 	for (unsigned i = 0; i < ODP_CT_POLICIES; i++)
 		odp_ct_policy_reset(ct, i);
 	workers_init(ct, conf);
+	odp_ct_mem_fill(ct);
 	*out = ct;
 	return 0;
 }
@@ -622,6 +627,7 @@ void odp_ct_destroy(struct odp_ct *ct)
 {
 	if (!ct)
 		return;
+	odp_ct_mem_fill_end(ct);
 	for (unsigned i = 0; ct->zones && i < CT_ZONES; i++)
 		odp_ct_samples_free(
 			atomic_load_explicit(&ct->zones[i].sample, memory_order_relaxed));
@@ -630,8 +636,8 @@ void odp_ct_destroy(struct odp_ct *ct)
 	free(ct->zones);
 	free(ct->workers);
 	free(ct->line);
-	free(ct->conns);
-	free(ct->buckets);
+	odp_ct_mem_put(&ct->conn_mem);
+	odp_ct_mem_put(&ct->bucket_mem);
 	free(ct);
 }
 

@@ -135,7 +135,7 @@ const char *odp_ct_state_proto(enum odp_ct_state s);
 /* ---- life: control thread ---- */
 
 struct odp_ct_conf {
-	uint32_t max_conns; // up to 2^26; about 230 bytes each, taken at the start
+	uint32_t max_conns; // up to 2^26; about 230 bytes each
 	unsigned n_workers; // up to 255
 	uint64_t seed[2]; // random and secret: keys of all hashes
 	bool tcp_strict; // no connection is picked up in mid-stream
@@ -143,7 +143,10 @@ struct odp_ct_conf {
 	uint32_t max_expects; // 0: 1024
 };
 
-/* 0, -EINVAL, -ENOMEM. All memory is touched, so that no packet waits for a page. */
+/*
+ * 0, -EINVAL, -ENOMEM. A thread of its own has the kernel bring the pages of a large table, while
+ * it is used already: nearly no packet waits for one.
+ */
 int odp_ct_create(const struct odp_ct_conf *conf, struct odp_ct **out);
 void odp_ct_destroy(struct odp_ct *ct);
 

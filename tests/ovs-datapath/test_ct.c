@@ -3,8 +3,15 @@
 #include "test.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <rte_common.h>
 
 #include "ct_pkts.h"
+#include "ct_priv.h"
 #include "dpu_alloc.h"
 
 #define NEW (ODP_CS_TRK | ODP_CS_NEW)
@@ -502,6 +509,58 @@ static void expectations(void **state)
 	odp_ct_destroy(ct);
 }
 
+/* Are all pages of a table's memory there? */
+static bool is_there(const struct ct_mem *m)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = m->size / page - 1, in = 0;
+	uint8_t *from = RTE_PTR_ALIGN_CEIL(m->mem, page);
+	unsigned char *vec = calloc(1, n);
+
+	assert_non_null(vec);
+	assert_int_equal(mincore(from, n * page, vec), 0);
+	for (size_t i = 0; i < n; i++)
+		in += vec[i] & 1;
+	free(vec);
+	return in == n;
+}
+
+static bool can_populate(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool can = p != MAP_FAILED && madvise(p, 4096, MADV_POPULATE_WRITE) == 0;
+
+	(void)munmap(p, 4096);
+	return can;
+}
+
+/* A large table is used before its pages are there, and may go before they are. */
+static void pages(void **state)
+{
+	struct ct_p a, b;
+
+	(void)state;
+	if (!can_populate()) {
+		print_message("this kernel has no MADV_POPULATE_WRITE\n");
+		skip();
+	}
+	struct odp_ct *ct = ct_table(4096, 1); // too small for a thread
+
+	assert_false(ct->fills);
+	assert_true(is_there(&ct->conn_mem));
+	odp_ct_destroy(ct);
+	ct = ct_table(65536, 1);
+	assert_true(ct->fills);
+	for (unsigned i = 0; i < 60000; i++)
+		assert_int_equal(ct_make(ct, ct_udp(&a, i, 10, 2, 20, 1), 1), 0);
+	while (!is_there(&ct->conn_mem) || !is_there(&ct->bucket_mem))
+		sched_yield();
+	for (unsigned i = 0; i < 60000; i++)
+		assert_int_equal(ct_see(ct, ct_udp(&b, 2, 20, i, 10, 1), 1), EST | RPL);
+	odp_ct_destroy(ct);
+	for (unsigned i = 0; i < 20; i++)
+		odp_ct_destroy(ct_table(65536, 1));
+}
+
 static void allocation_fails(void **state)
 {
 	struct odp_ct_conf conf = { .max_conns = 64, .n_workers = 1, .seed = { 1, 2 } };
@@ -551,6 +610,7 @@ int main(void)
 		cmocka_unit_test(table_flood),
 		cmocka_unit_test(table_full_of_answered),
 		cmocka_unit_test(expectations),
+		cmocka_unit_test(pages),
 		cmocka_unit_test(allocation_fails),
 	};
 
