@@ -151,6 +151,112 @@ static int call(const char *path, const char *method, const json_t *params, json
 	return *answer ? 0 : -EBADMSG;
 }
 
+/* ---- calls in parts ---- */
+
+static const struct card_param *param_of(const struct card_method *m, const char *name)
+{
+	for (unsigned i = 0; i < m->n_params; i++)
+		if (!strcmp(m->params[i].name, name))
+			return &m->params[i];
+	return NULL;
+}
+
+/* Add one part to what there is: arrays grow, numbers are sums. 0 or -ENOMEM. */
+static int join(json_t *sum, json_t *part)
+{
+	const char *name;
+	int ret = 0;
+	json_t *v;
+
+	json_object_foreach (part, name, v) {
+		json_t *have = json_object_get(sum, name);
+
+		if (json_is_array(v))
+			ret |= json_array_extend(have, v);
+		else
+			ret |= json_integer_set(
+				have, json_integer_value(have) + json_integer_value(v));
+	}
+	return ret ? -ENOMEM : 0;
+}
+
+/* Call until there is no next part; `params` is ours to change. As call(). */
+static int call_parts(
+	const char *path, const struct card_method *m, json_t *params, json_t **answer)
+{
+	const struct card_param *max = param_of(m, "max");
+	const json_t *given = json_object_get(params, "max");
+	json_int_t left = given ? json_integer_value(given) : max ? strtoll(max->def, NULL, 10) : 0;
+	json_t *sum = NULL, *part, *result, *next = json_integer(0);
+	int ret = 0;
+
+	while (next) {
+		if (json_object_set_new(params, "from", next) ||
+			(max && json_object_set_new(params, "max", json_integer(left))))
+			ret = -ENOMEM;
+		else
+			ret = call(path, m->name, params, &part);
+		if (ret)
+			break;
+		result = json_object_get(part, "result");
+		next = json_incref(json_object_get(result, "next"));
+		(void)json_object_del(result, "next");
+		left -= (json_int_t)json_array_size(json_object_get(result, "connections"));
+		if (!sum || !result) { // the first, or an error, which is the answer then
+			json_decref(sum);
+			sum = part;
+			continue;
+		}
+		ret = join(json_object_get(sum, "result"), result);
+		json_decref(part);
+		if (ret) {
+			json_decref(next);
+			break;
+		}
+	}
+	if (ret)
+		json_decref(sum);
+	else
+		*answer = sum;
+	return ret;
+}
+
+/*
+ * A result that is not ready says when to ask again, and for what. *answer: that of the last call.
+ */
+static int call_ready(const char *path, const char *method, json_t *params, json_t **answer)
+{
+	for (;;) {
+		int ret = call(path, method, params, answer);
+		json_t *result = json_object_get(*answer, "result"), *wait;
+
+		if (ret || !json_is_false(json_object_get(result, "ready")))
+			return ret;
+		wait = json_object_get(result, "wait_ms");
+		ret = json_object_set(params, "sample", json_object_get(result, "sample"));
+		if (!json_is_integer(wait) || ret)
+			return -EBADMSG;
+		poll(NULL, 0, (int)(json_integer_value(wait) & 0x1ffff));
+		json_decref(*answer);
+		*answer = NULL;
+	}
+}
+
+/* What can be done in parts is: the card has others to serve in between. */
+static int call_method(
+	const char *path, const struct card_method *m, json_t *params, json_t **answer)
+{
+	json_t *copy;
+	int ret;
+
+	if (!param_of(m, "from") || json_object_get(params, "from"))
+		return call_ready(path, m->name, params, answer);
+	copy = params ? json_copy(params) : json_object();
+	ret = copy ? call_parts(path, m, copy, answer) : -ENOMEM;
+	json_decref(copy);
+	return ret;
+}
+
 /* ---- commands ---- */
 
 static int report(const char *method, const json_t *error)
@@ -178,43 +284,22 @@ static const char *socket_path(char *buf, size_t size)
 	return buf;
 }
 
-/*
- * A result that is not ready says when to ask again, and for what. *answer: that of the last call.
- */
-static int call_ready(const char *path, const char *method, json_t *params, json_t **answer)
-{
-	for (;;) {
-		int ret = call(path, method, params, answer);
-		json_t *result = json_object_get(*answer, "result"), *wait;
-
-		if (ret || !json_is_false(json_object_get(result, "ready")))
-			return ret;
-		wait = json_object_get(result, "wait_ms");
-		ret = json_object_set(params, "sample", json_object_get(result, "sample"));
-		if (!json_is_integer(wait) || ret)
-			return -EBADMSG;
-		poll(NULL, 0, (int)(json_integer_value(wait) & 0x1ffff));
-		json_decref(*answer);
-		*answer = NULL;
-	}
-}
-
 static int run(const struct card_verb *v, json_t *params)
 {
-	const char *method = card_method_at(v->method)->name;
+	const struct card_method *m = card_method_at(v->method);
 	char buf[1024];
 	const char *path = socket_path(buf, sizeof(buf));
 	json_t *answer = NULL, *error;
 	int ret;
 
-	ret = call_ready(path, method, params, &answer);
+	ret = call_method(path, m, params, &answer);
 	if (ret) {
 		fprintf(stderr, "cardctl: %s: %s\n", path, strerror(-ret));
 		return EXIT_REFUSED;
 	}
 	error = json_object_get(answer, "error");
 	if (error) {
-		ret = report(method, error);
+		ret = report(m->name, error);
 	} else {
 		const json_t *result = json_object_get(answer, "result");
 

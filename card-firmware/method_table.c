@@ -474,6 +474,12 @@ static const struct card_param mac_flush[] = { P_NAME_OPT("port", "only what thi
 		.help = "only those with this original tuple, or part of one, as ovs-appctl " \
 			"dpctl/flush-conntrack takes it"                                      \
 	}
+#define P_FROM                                                                                   \
+	{                                                                                        \
+		.name = "from", .type = CARD_P_UINT, .max = UINT32_MAX,                          \
+		.help = "do about a millisecond's work only, beginning here (0: at the start); " \
+			"the result has \"next\" where there is more"                            \
+	}
 // NOLINTEND(bugprone-macro-parentheses)
 
 static const struct card_param ct_list[] = {
@@ -481,12 +487,12 @@ static const struct card_param ct_list[] = {
 	P_TUPLE,
 	{ .name = "max",
 		.type = CARD_P_UINT,
-		.min = 1,
 		.max = 65536,
 		.def = "4096",
 		.help = "connections listed at most" },
+	P_FROM,
 };
-static const struct card_param ct_flush[] = { P_ZONE(false, "only this zone"), P_TUPLE };
+static const struct card_param ct_flush[] = { P_ZONE(false, "only this zone"), P_TUPLE, P_FROM };
 static const struct card_param ct_zone_set[] = {
 	P_ZONE(true, "zone"),
 	P_LIMIT(false, "connections at most; 0: no limit"),

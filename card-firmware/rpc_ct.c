@@ -16,6 +16,11 @@
 #define TUPLE_TEXT 160
 #define DUMP_STEP 4096u // places of the table looked at in one call
 #define ANY_ZONE UINT64_MAX
+/* Of a call that says from where: about a millisecond. */
+#define PART_STEP 128u // places in one go, of which all may be listed
+#define PART_LISTED 128u
+#define PART_PLACES 8192u
+#define PART_FLUSH 2048u
 
 /* The table of the card, which is made for this if no flow needed it yet. */
 static int get_table(struct card *c, struct odp_ct **out, struct card_error *e)
@@ -123,10 +128,33 @@ static void walk(struct odp_ct *ct, struct list *l, bool to_the_end)
 			break;
 }
 
+/* The part from `from` on; as odp_ct_dump(). */
+static bool walk_part(struct odp_ct *ct, struct list *l, uint32_t *from)
+{
+	uint64_t now = now_ms();
+	bool more = true;
+
+	for (unsigned places = 0; more && places < PART_PLACES && !l->failed; places += PART_STEP) {
+		more = odp_ct_dump(ct, from, PART_STEP, now, list_conn, l);
+		if (json_array_size(l->out) >= PART_LISTED)
+			break;
+	}
+	return more;
+}
+
+/* "next", where there is more. Takes o. */
+static int part_result(json_t *o, bool more, uint32_t next, json_t **result)
+{
+	*result = o;
+	return o && (!more || !json_object_set_new(o, "next", json_integer(next))) ? 0 : -ENOMEM;
+}
+
 int card_call_ct_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	struct odp_ct *ct = odp_conntrack(c->dp);
-	bool tuple = card_arg_str(params, "tuple", NULL), some;
+	bool tuple = card_arg_str(params, "tuple", NULL), some, more = false;
+	uint64_t part = card_arg_uint(params, "from", UINT64_MAX);
+	uint32_t next = (uint32_t)part;
 	struct odp_ct_match match;
 	struct list l = { .match = &match, .left = card_arg_uint(params, "max", 4096) };
 	int ret = parse_match(params, &match, &some, e);
@@ -136,9 +164,12 @@ int card_call_ct_list(struct card *c, const json_t *params, json_t **result, str
 	l.out = json_array();
 	if (!l.out)
 		return -ENOMEM;
-	if (ct)
+	if (ct && part != UINT64_MAX)
+		more = walk_part(ct, &l, &next);
+	else if (ct)
 		walk(ct, &l, tuple);
-	if (ct && !l.left && !tuple) { // it stopped there: what was counted tells the rest
+	if (ct && !l.left && !tuple &&
+		part == UINT64_MAX) { // it stopped there: what was counted tells the rest
 		struct odp_ct_limit zone = { 0 };
 		struct odp_ct_stats all;
 
@@ -152,26 +183,30 @@ int card_call_ct_list(struct card *c, const json_t *params, json_t **result, str
 		json_decref(l.out);
 		return -ENOMEM;
 	}
-	*result = json_pack("{s:I, s:o}", "total", (json_int_t)l.total, "connections", l.out);
-	return *result ? 0 : -ENOMEM;
+	return part_result(
+		json_pack("{s:I, s:o}", "total", (json_int_t)l.total, "connections", l.out), more,
+		next, result);
 }
 
 int card_call_ct_flush(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	struct odp_ct *ct = odp_conntrack(c->dp);
+	uint64_t part = card_arg_uint(params, "from", UINT64_MAX);
+	bool tuple = card_arg_str(params, "tuple", NULL), some, more = false;
+	uint32_t next = (uint32_t)part;
 	struct odp_ct_match match;
 	unsigned n = 0;
-	bool some;
 	int ret = parse_match(params, &match, &some, e);
 
 	if (ret)
 		return ret;
-	if (ct && card_arg_str(params, "tuple", NULL))
+	if (ct && part != UINT64_MAX && !odp_ct_match_whole(&match))
+		more = odp_ct_flush_step(ct, &match, &next, PART_FLUSH, now_ms(), &n);
+	else if (ct && tuple)
 		n = odp_ct_flush_match(ct, &match, now_ms());
 	else if (ct)
 		n = odp_ct_flush(ct, some ? match.key.zone : ODP_CT_ALL_ZONES);
-	*result = json_pack("{s:i}", "deleted", (int)n);
-	return *result ? 0 : -ENOMEM;
+	return part_result(json_pack("{s:i}", "deleted", (int)n), more, next, result);
 }
 
 /* ---- zones ---- */

@@ -4,6 +4,10 @@
 
 #include <errno.h>
 
+#include "text.h"
+
+#define FLUSH_STEP 4096u // places looked at in one go
+
 static bool is_conn(const struct odp_conn *c)
 {
 	uint32_t f = atomic_load_explicit(&c->flags, memory_order_acquire);
@@ -61,25 +65,60 @@ bool odp_ct_dump(struct odp_ct *ct, uint32_t *at, unsigned budget, uint64_t now_
 	return i < n;
 }
 
-unsigned odp_ct_flush(struct odp_ct *ct, int zone)
+bool odp_ct_match_whole(const struct odp_ct_match *m)
+{
+	return odp_is_all((const uint8_t *)&m->mask, sizeof(m->mask), 0xff);
+}
+
+/* Of a tuple, connections alone; of a zone, expectations and mappings too. */
+static bool is_meant(
+	const struct odp_conn *c, const struct odp_ct_match *m, bool tuple, uint64_t now_ms)
+{
+	return ct_life(c) == CT_LIVE && (!tuple || (is_conn(c) && !ct_expired(c, now_ms))) &&
+	       odp_ct_match(m, &c->key0);
+}
+
+bool odp_ct_flush_step(struct odp_ct *ct, const struct odp_ct_match *m, uint32_t *at,
+	unsigned budget, uint64_t now_ms, unsigned *removed)
 {
 	struct ct_worker *w = odp_ct_control_begin(ct);
-	unsigned removed = 0;
+	uint32_t n = CT_GET(ct->n_fresh), i = *at;
+	struct odp_ct_key others = m->mask;
+	unsigned gone = 0;
 
-	for (uint32_t i = 0; i < CT_GET(ct->n_fresh); i++) {
+	others.zone = 0;
+	bool tuple = !odp_is_all((const uint8_t *)&others, sizeof(others), 0);
+
+	for (; i < n && budget; i++, budget--) {
 		struct odp_conn *c = &ct->conns[i];
 
-		if (ct_life(c) != CT_LIVE || (zone >= 0 && c->key0.zone != zone))
+		if (!is_meant(c, m, tuple, now_ms))
 			continue;
 		bool counts = is_conn(c);
 
 		if (odp_ct_kill(ct, w, c))
-			removed += counts;
-		if (i % 4096 == 0) // or the epoch would stand still for as long as this takes
-			odp_ct_quiescent(ct, ct->n_workers - 1);
+			gone += counts;
 	}
-	dpu_counter_add(&w->n.flushed, removed);
+	*at = i;
+	*removed += gone;
+	dpu_counter_add(&w->n.flushed, gone);
 	odp_ct_control_end(ct);
+	return i < n;
+}
+
+unsigned odp_ct_flush(struct odp_ct *ct, int zone)
+{
+	struct odp_ct_match m = { 0 };
+	unsigned removed = 0;
+	uint32_t at = 0;
+
+	if (zone >= 0) {
+		m.key.zone = (uint16_t)zone;
+		m.mask.zone = UINT16_MAX;
+	}
+	// In steps, or the epoch would stand still for as long as this takes
+	while (odp_ct_flush_step(ct, &m, &at, FLUSH_STEP, 0, &removed))
+		continue;
 	return removed;
 }
 
@@ -93,6 +132,18 @@ int odp_ct_flush_key(struct odp_ct *ct, const struct odp_ct_key *key)
 		dpu_counter_add(&w->n.flushed, 1);
 	odp_ct_control_end(ct);
 	return ret;
+}
+
+unsigned odp_ct_flush_match(struct odp_ct *ct, const struct odp_ct_match *m, uint64_t now_ms)
+{
+	unsigned removed = 0;
+	uint32_t at = 0;
+
+	if (odp_ct_match_whole(m))
+		return odp_ct_flush_key(ct, &m->key) == 0;
+	while (odp_ct_flush_step(ct, m, &at, FLUSH_STEP, now_ms, &removed))
+		continue;
+	return removed;
 }
 
 void odp_ct_stats(const struct odp_ct *ct, struct odp_ct_stats *out)

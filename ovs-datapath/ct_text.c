@@ -226,39 +226,3 @@ bool odp_ct_match(const struct odp_ct_match *m, const struct odp_ct_key *key)
 			return false;
 	return true;
 }
-
-/* ---- removing ---- */
-
-#define FLUSH_STEP 1024u // connections looked at before those that match are removed
-
-struct flush {
-	const struct odp_ct_match *m; // borrowed
-	unsigned n;
-	struct odp_ct_key keys[FLUSH_STEP];
-};
-
-static void pick(const struct odp_ct_info *i, void *arg)
-{
-	struct flush *f = arg;
-
-	if (odp_ct_match(f->m, &i->key[0]) && f->n < FLUSH_STEP)
-		f->keys[f->n++] = i->key[0];
-}
-
-unsigned odp_ct_flush_match(struct odp_ct *ct, const struct odp_ct_match *m, uint64_t now_ms)
-{
-	struct flush f = { .m = m };
-	unsigned removed = 0;
-	uint32_t at = 0;
-	bool more;
-
-	if (odp_is_all((const uint8_t *)&m->mask, sizeof(m->mask), 0xff))
-		return odp_ct_flush_key(ct, &m->key) == 0;
-	do {
-		f.n = 0;
-		more = odp_ct_dump(ct, &at, FLUSH_STEP, now_ms, pick, &f);
-		for (unsigned i = 0; i < f.n; i++)
-			removed += odp_ct_flush_key(ct, &f.keys[i]) == 0;
-	} while (more);
-	return removed;
-}

@@ -442,11 +442,20 @@ struct odp_ct_match {
  */
 int odp_ct_match_parse(const char *text, struct odp_ct_match *out, size_t *at);
 bool odp_ct_match(const struct odp_ct_match *m, const struct odp_ct_key *key);
+/* Does it name one connection, with its zone? */
+bool odp_ct_match_whole(const struct odp_ct_match *m);
 /*
  * Remove the connections that match; one whose whole tuple and zone are given is found in either
  * direction, and without going through the table. Returns the number. Control thread.
  */
 unsigned odp_ct_flush_match(struct odp_ct *ct, const struct odp_ct_match *m, uint64_t now_ms);
+/*
+ * The same in steps: look at up to `budget` places of the table from *at on (0: the start). Where
+ * nothing but a zone is named, or nothing at all, what had been expected and mappings go as well.
+ * *removed grows by the number of connections. False: that was the last. Control thread.
+ */
+bool odp_ct_flush_step(struct odp_ct *ct, const struct odp_ct_match *m, uint32_t *at,
+	unsigned budget, uint64_t now_ms, unsigned *removed);
 
 /* ---- hand-over: control thread ---- */
 
