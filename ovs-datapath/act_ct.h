@@ -12,14 +12,14 @@ int odp_act_ct_check(const struct odp_act_ct *a, uint16_t eth_type);
 /*
  * Track packets, commit their connections and translate them, as the action says.
  *
- *   at    where they are; fragments are taken, and go on from there once their datagram is whole
+ *   place where they are; fragments are taken, and go on from there once their datagram is whole
  *   pkts  n <= ODP_BURST, replaced where their bytes are shared and have to be written; those that
  *         are no good are dropped, the others close up
  *   out   what is known of each; `orig` may point into it
  *
  * Returns how many are left. Worker; control.
  */
-unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *at, struct rte_mbuf **pkts,
+unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct rte_mbuf **pkts,
 	unsigned n, struct odp_ct_pkt *out);
 /*
  * The same for a datagram in pieces: conntrack sees the whole once. Pieces that cannot be written
