@@ -390,7 +390,48 @@ static void run_hash(const struct run *r, struct batch *b, const struct odp_act 
 	}
 }
 
-/* And packets of which the connection table says the same. */
+/* Does anything in a list look at what the connection table said, before it says it anew? */
+static bool looks_at_ct(const struct odp_act *list, size_t len)
+{
+	ODP_ACTS_FOREACH(a, list, len)
+	{
+		switch (a->type) {
+		case ODP_ACT_CT:
+		case ODP_ACT_CT_CLEAR:
+			return false;
+		case ODP_ACT_OUTPUT:
+		case ODP_ACT_SET:
+		case ODP_ACT_PUSH_VLAN:
+		case ODP_ACT_POP_VLAN:
+		case ODP_ACT_METER:
+		case ODP_ACT_TRUNC:
+		case ODP_ACT_DROP:
+			break;
+		default:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Only looked up again, in the order in which they came. */
+static void recirc_tracked(const struct run *r, struct batch *b, const struct odp_act *a,
+	uint16_t zone, const struct odp_ct_pkt *p)
+{
+	struct odp_meta *meta = meta_of(r, b);
+	unsigned n;
+
+	for (unsigned i = 0; i < b->n; i += n) {
+		for (n = 1; i + n < b->n && odp_act_ct_same(&p[i], &p[i + n]); n++)
+			continue;
+		odp_act_ct_meta(meta, &p[i], zone);
+		odp_recirc(r->w, r->from, ((const struct odp_act_u32 *)a)->v, meta, &b->pkts[i], n);
+	}
+	b->sent = true;
+	b->n = 0;
+}
+
+/* Packets of which the connection table says the same go on together, where that makes odds. */
 static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a,
 	const struct odp_act *rest, size_t len)
 {
@@ -409,6 +450,15 @@ static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a
 			.from = *r->from,
 			.meta = b->meta },
 		b->pkts, b->n, p);
+	if (b->n > 0 && !looks_at_ct(rest, len)) {
+		odp_act_ct_meta(meta_of(r, b), &p[0], ct->zone);
+		run_list(r, b, rest, len);
+		return;
+	}
+	if (b->n > 0 && rest->type == ODP_ACT_RECIRC && rest->flags & ODP_ACT_F_LAST) {
+		recirc_tracked(r, b, rest, ct->zone, p);
+		return;
+	}
 	for (unsigned i = 0; i < b->n; i++)
 		at[i] = (uint8_t)i;
 	while (b->n > 0) {

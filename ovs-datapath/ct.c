@@ -137,12 +137,25 @@ static void track_error(
 	odp_ct_fill_error(ct, c, dir, p);
 }
 
+/* Where answers will be looked for: a commit comes once others of the burst were tracked. */
+static void prefetch_reply(const struct odp_ct *ct, const struct odp_ct_key *key)
+{
+	struct odp_ct_key reply;
+	uint64_t h;
+
+	odp_ct_key_reverse(key, &reply);
+	h = ct_hash(ct, &reply);
+	__builtin_prefetch(&ct->buckets[ct_bucket1(ct, h)], 1);
+	__builtin_prefetch(&ct->buckets[ct_bucket2(ct, h)], 1);
+}
+
 static void track_new(struct odp_ct *ct, struct ct_worker *w, struct odp_ct_pkt *p, uint64_t now_ms)
 {
 	if (odp_ct_proto_new(ct, p, NULL) == 0) {
 		invalid(w, p);
 		return;
 	}
+	prefetch_reply(ct, &p->key);
 	odp_ct_fill_none(p, ODP_CS_NEW);
 	if (CT_GET(ct->n_expects) && odp_ct_expected(ct, w, &p->key, now_ms))
 		p->state |= ODP_CS_REL;
