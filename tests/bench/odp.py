@@ -93,7 +93,7 @@ CASES = {
     "odp-vxlan-ct": case(pipes.Tunnel("vxlan", "conns 1000", 1000)),
     "odp-geneve-ct": case(pipes.Tunnel("geneve", "conns 1000", 1000)),
     "odp-flows-curve": odp_curves.curve(pipes.Megaflows("flows"), "flows"),
-    "odp-ct-curve": odp_curves.curve(pipes.Conntrack("conns"), "conns"),
+    "odp-ct-curve": odp_curves.curve(pipes.Conntrack("conns", 0, 1 << 21), "conns"),
     "odp-latency": odp_curves.latency(pipes.Pipeline("flows 1")),
     "odp-latency-10k": odp_curves.latency(pipes.Megaflows("flows 5000")),
     "odp-latency-ct": odp_curves.latency(pipes.Conntrack("conns 1000", 1000)),

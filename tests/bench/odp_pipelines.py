@@ -18,6 +18,7 @@ class Pipeline:
     tunnel = None  # or a kind of tunnel
     setup = 0  # connections to open first
     flush = False  # connections before each sample
+    ct_conns = None  # of our card, when the default is too few; Open vSwitch allows 3 million
     options = {}  # of Open vSwitch
 
     def __init__(self, command):
@@ -73,9 +74,10 @@ class Conntrack(Pipeline):
     """
     zones = {"a": 1, "b": 2}
 
-    def __init__(self, command, setup=0):
+    def __init__(self, command, setup=0, ct_conns=None):
         super().__init__(command)
         self.setup = setup
+        self.ct_conns = ct_conns or self.ct_conns
 
     def openflow(self, ports):
         rules = ["table=1,priority=1,actions=drop", "table=2,priority=1,actions=drop"]
@@ -113,6 +115,7 @@ class Conntrack(Pipeline):
 class NewConnections(Conntrack):
     """Six packets for each connection, from SYN to the last ACK."""
     flush = True  # between samples: what has ended lingers
+    ct_conns = 1 << 21
 
 
 HERE, THERE = "10.9.0.1", "10.9.0.2"

@@ -80,6 +80,7 @@ class Rig:
     def open_connections(self, n):
         self.resume()
         done = self.load(f"setup {n}")["done"]
+        self.load(f"conns {n} {1000 * benchlib.SECONDS}")  # both learn what to do with them
         self.pause()
         if done < n * 0.999:
             raise RuntimeError(f"{done} of {n} connections open")
@@ -120,7 +121,8 @@ class Ours(Rig):
         # Flows without anything new come with the configuration: one process for a thousand of them
         calls += [{"method": "flow_add", "params": {"flow": key, "actions": actions}}
                   for key, actions in self.pipeline.plain({name: name for name in self.names})]
-        self.run.card(calls, huge, str(benchlib.BACKEND_CPU))
+        more = ["--ct-conns", str(self.pipeline.ct_conns)] if self.pipeline.ct_conns else []
+        self.run.card(calls, huge, str(benchlib.BACKEND_CPU), more)
         for path in self.sockets:
             benchlib.wait_for(lambda p=path: os.path.exists(p), f"socket {path}")
 
