@@ -103,4 +103,6 @@ void odp_recirc_done(struct odp_recirc_queue *q, unsigned n)
 		q->first_group = (q->first_group + 1) % ODP_RECIRC_PKTS;
 		q->n_groups--;
 	}
+	if (q->n == 0) // the places that were used last are at hand, the whole ring is not
+		q->first = q->first_group = 0;
 }
