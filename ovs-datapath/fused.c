@@ -282,12 +282,12 @@ void odp_fused_view(struct odp_fused *t, const struct odp_view *v)
 }
 
 /* What packets of one connection have in common, whatever flows look at besides. */
-static inline uint64_t conn_of(const struct fused_key *k)
+static inline uint64_t conn_of(const struct odp_kw *k)
 {
 	uint32_t ports;
 
-	memcpy(&ports, &k->w[5], sizeof(ports));
-	return odp_mix(k->w[4] ^ k->more[1] ^ ports, k->more[0] ^ k->more[2] ^ 0x9e3779b97f4a7c15);
+	memcpy(&ports, &k->w[ODP_KEY_L4_WORD], sizeof(ports));
+	return odp_mix(k->w[4] ^ k->w[6] ^ ports, k->w[5] ^ k->w[7] ^ 0x9e3779b97f4a7c15);
 }
 
 static bool is_among(const uint64_t *conns, unsigned n, uint64_t conn)
@@ -305,10 +305,9 @@ static inline void read_keys(struct odp_fused *t, const struct odp_seed *seed, u
 {
 	for (unsigned i = 0; i < n; i++) {
 		hash[i] = 0;
-		if (!read_words(pkts[i], in_port, &t->any, &t->kw))
+		if (!read_words(pkts[i], in_port, &t->any, &t->kw[i]))
 			continue;
-		fused_key_of(t->kw.w, &t->key[i]);
-		hash[i] = fused_hash(seed, &t->key[i]);
+		hash[i] = fused_hash(seed, t->kw[i].w);
 		rte_prefetch0(&t->bucket[hash[i] & (t->n_buckets - 1)]);
 	}
 }
@@ -334,8 +333,8 @@ static inline void find_entries(
 	for (unsigned i = 0; i < n; i++) {
 		if (!entry[i])
 			continue;
-		if (unlikely(!fused_same(entry[i], &t->key[i])))
-			entry[i] = odp_fused_find(t, &t->key[i], hash[i]);
+		if (unlikely(!fused_same(entry[i], t->kw[i].w)))
+			entry[i] = odp_fused_find(t, t->kw[i].w, hash[i]);
 		if (!entry[i] || (i > 0 && entry[i] == entry[i - 1]))
 			continue;
 		for (unsigned c = 0; c < entry[i]->n_cts; c++)
@@ -368,10 +367,10 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 			end++;
 		// None is to overtake one of its connection that goes the whole way
 		if (entry[i] &&
-			(likely(n_slow == 0) || !is_among(slow, n_slow, conn_of(&t->key[i]))))
+			(likely(n_slow == 0) || !is_among(slow, n_slow, conn_of(&t->kw[i]))))
 			took = use(w, v, entry[i], hash[i], from, &pkts[i], end - i, bytes);
 		if (i + took < end && hash[i])
-			slow[n_slow++] = conn_of(&t->key[i]);
+			slow[n_slow++] = conn_of(&t->kw[i]);
 		for (i += took; i < end; i++)
 			pkts[left++] = pkts[i];
 	}
@@ -395,19 +394,17 @@ void odp_fused_note(
 	struct odp_fused *t = w->fused;
 	struct fused_note *n = &t->note[t->n_notes];
 	struct fused_vain *vain;
-	struct fused_key key;
 	uint64_t masked[FUSED_WORDS];
 
 	if (t->n_notes == FUSED_NOTES)
 		return;
-	if (!read_words(m, in_port, &all, &t->kw))
+	if (!read_words(m, in_port, &all, &t->kw[0]))
 		return;
-	memcpy(n->w, t->kw.w, sizeof(n->w));
-	n->vlan_tpid = tpid_of(&t->kw);
+	memcpy(n->w, t->kw[0].w, sizeof(n->w));
+	n->vlan_tpid = tpid_of(&t->kw[0]);
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
 		masked[i] = n->w[i] & t->any.w[i];
-	fused_key_of(masked, &key);
-	n->hash = fused_hash(&v->seed, &key);
+	n->hash = fused_hash(&v->seed, masked);
 	vain = &t->vain[n->hash % FUSED_VAIN];
 	if (vain->hash == n->hash && vain->left > 0)
 		vain->left--;

@@ -238,15 +238,14 @@ static void make(
 	struct maker k = { .w = w, .v = v, .e = &e };
 	struct odp_fused *t = w->fused;
 	uint64_t masked[FUSED_WORDS];
-	struct fused_key key;
 
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
 		masked[i] = n->w[i] & t->any.w[i];
-	fused_key_of(masked, &key);
-	if (odp_fused_find(t, &key, n->hash))
+	if (odp_fused_find(t, masked, n->hash))
 		return;
-	memcpy(e.key, key.w, sizeof(e.key));
-	memcpy(e.more, key.more, sizeof(e.more));
+	memcpy(e.key, masked, 5 * sizeof(masked[0]));
+	e.key[5] = masked[ODP_KEY_L4_WORD];
+	memcpy(e.more, masked + 5, sizeof(e.more));
 	begin(&k, n);
 	while (!k.done) {
 		if (step(&k))

@@ -13,12 +13,6 @@
 #define FUSED_CTS 3u
 #define FUSED_METERS 2u
 
-/* Words 0 to 4 and 8; of IPv6 addresses there are three more. */
-struct fused_key {
-	uint64_t w[6];
-	uint64_t more[3];
-};
-
 #define FUSED_F_V6 1u
 #define FUSED_F_UDP 2u
 #define FUSED_F_EDITS 4u
@@ -28,7 +22,7 @@ struct fused_key {
 
 /* Cache lines in the order in which packets need them; the fourth and fifth seldom. */
 struct fused_entry {
-	uint64_t key[6]; // masked by odp_fused.any
+	uint64_t key[6]; // words 0 to 4 and 8, masked by odp_fused.any
 	uint64_t epoch; // odp.epoch when everything was compared last
 	uint32_t view_gen;
 	uint32_t out; // port; of a free entry, the next one
@@ -43,7 +37,7 @@ struct fused_entry {
 	struct odp_ct_ref ct[FUSED_CTS];
 	struct odp_rewrite rw;
 
-	uint64_t more[3]; // of the key
+	uint64_t more[3]; // words 5 to 7, of IPv6
 	uint64_t serial[FUSED_STEPS]; // of the flows' action lists
 	uint32_t gen[FUSED_STEPS]; // of the flows
 	uint32_t meter[FUSED_METERS];
@@ -94,38 +88,36 @@ struct odp_fused {
 	unsigned n_notes;
 	struct fused_note note[FUSED_NOTES];
 	struct fused_vain vain[FUSED_VAIN]; // by hash
-	struct odp_kw kw; // scratch; words behind layer 4 are zero
-	struct fused_key key[ODP_BURST];
+	struct odp_kw kw[ODP_BURST]; // scratch; words behind layer 4 are zero
 
 	/* Written by the worker, read by control; and the other way round. */
 	_Atomic uint32_t n_used; // entries that were ever used: the first ones
 	_Atomic uint32_t n_ready; // entries whose memory is there
 };
 
-static inline void fused_key_of(const uint64_t *w, struct fused_key *k)
+/* Of FUSED_WORDS masked words. */
+static inline uint32_t fused_hash(const struct odp_seed *seed, const uint64_t *w)
 {
-	memcpy(k->w, w, 5 * sizeof(*w));
-	k->w[5] = w[ODP_KEY_L4_WORD];
-	memcpy(k->more, w + 5, sizeof(k->more));
+	uint64_t h = odp_mix(seed->start ^ w[0], seed->mul ^ w[1]);
+
+	h = odp_mix(h ^ w[2], seed->mul ^ w[3]);
+	h = odp_mix(h ^ w[4], seed->mul ^ w[ODP_KEY_L4_WORD]);
+	if (unlikely((w[5] | w[6] | w[7]) != 0)) {
+		h = odp_mix(h ^ w[5], seed->mul ^ w[6]);
+		h = odp_mix(h ^ w[7], seed->mul);
+	}
+	h = odp_mix(h, seed->mul);
+	return (uint32_t)h ? (uint32_t)h : 1;
 }
 
-static inline uint32_t fused_hash(const struct odp_seed *seed, const struct fused_key *k)
+static inline bool fused_same(const struct fused_entry *e, const uint64_t *w)
 {
-	uint32_t h = odp_words_hash(seed, k->w, 6);
+	uint64_t diff = e->key[5] ^ w[ODP_KEY_L4_WORD];
 
-	if (unlikely((k->more[0] | k->more[1] | k->more[2]) != 0))
-		h ^= odp_words_hash(seed, k->more, 3);
-	return h ? h : 1;
-}
-
-static inline bool fused_same(const struct fused_entry *e, const struct fused_key *k)
-{
-	uint64_t diff = 0;
-
-	for (unsigned i = 0; i < 6; i++)
-		diff |= e->key[i] ^ k->w[i];
+	for (unsigned i = 0; i < 5; i++)
+		diff |= e->key[i] ^ w[i];
 	for (unsigned i = 0; unlikely(e->flags & FUSED_F_V6) && i < 3; i++)
-		diff |= e->more[i] ^ k->more[i];
+		diff |= e->more[i] ^ w[5 + i];
 	return diff == 0;
 }
 
@@ -143,7 +135,7 @@ static inline struct fused_entry *odp_fused_guess(const struct odp_fused *t, uin
 /* Make keys as this view wants them. */
 void odp_fused_view(struct odp_fused *t, const struct odp_view *v);
 /* The entry of a masked key; NULL: none. */
-struct fused_entry *odp_fused_find(struct odp_fused *t, const struct fused_key *k, uint32_t hash);
+struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint32_t hash);
 /* Keep an entry, whose key has none. Another one may have to go. */
 void odp_fused_put(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);
 void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e, uint32_t hash);

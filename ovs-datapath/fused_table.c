@@ -73,12 +73,12 @@ void odp_fused_tick(struct odp_fused *t, uint64_t n_conns)
 
 /* ---- lookup ---- */
 
-struct fused_entry *odp_fused_find(struct odp_fused *t, const struct fused_key *k, uint32_t hash)
+struct fused_entry *odp_fused_find(struct odp_fused *t, const uint64_t *w, uint32_t hash)
 {
 	const struct fused_bucket *b = &t->bucket[hash & (t->n_buckets - 1)];
 
 	for (unsigned i = 0; i < FUSED_WAYS; i++)
-		if (b->hash[i] == hash && fused_same(&t->entry[b->idx[i]], k))
+		if (b->hash[i] == hash && fused_same(&t->entry[b->idx[i]], w))
 			return &t->entry[b->idx[i]];
 	return NULL;
 }
