@@ -353,12 +353,410 @@ static void silence(void **state)
 	net_down(&n);
 }
 
+/* ---- VXLAN between the two, id 5, each way ---- */
+
+static void vxlan_up(struct net *n)
+{
+	net_up(n, ODP_TNL_VXLAN);
+	flow(&n->a, "in_port(2)", "set(tunnel(tun_id=5,dst=192.0.2.2)),3");
+	flow(&n->b, "in_port(3),tunnel(tun_id=0x5,src=192.0.2.1)", "2");
+	say(&n->a, 100);
+	settle(n);
+	heard(&n->b, 1, 100);
+}
+
+/* The last frame on the wire, changed: b gets it once more. */
+static void again(struct net *n, unsigned off, uint8_t value)
+{
+	uint8_t *p = rte_pktmbuf_mtod(n->last, uint8_t *);
+	uint8_t was = p[off];
+	uint16_t sum = odp_get16(p + 24);
+
+	p[off] = value;
+	if (off >= 14 && off < 34) {
+		odp_put16(p + 24, 0);
+		odp_put16(p + 24, (uint16_t)~odp_fold(odp_sum(p + 14, 20, 0)));
+	}
+	fake_port_push(&n->b.up, pool, p, n->last->pkt_len);
+	p[off] = was;
+	odp_put16(p + 24, sum);
+	settle(n);
+}
+
+static const struct hostile {
+	const char *name;
+	uint8_t off, value;
+	bool at_tunnel; // counted there, else at the uplink
+	enum odp_drop why;
+} hostiles[] = {
+	{ "UDP port of nobody", 37, 1, false, ODP_DROP_UNDERLAY },
+	{ "no UDP", 23, 99, false, ODP_DROP_UNDERLAY },
+	{ "address of nobody", 33, 9, false, ODP_DROP_UNDERLAY },
+	{ "fragment", 20, 0x20, false, ODP_DROP_TNL_FRAGMENT },
+	{ "no VNI", 42, 0, true, ODP_DROP_TNL_PROTO },
+	{ "VNI of no flow", 48, 9, true, ODP_DROP_TNL_MISS },
+	{ "UDP length", 38, 0xff, true, ODP_DROP_TNL_HEADER },
+	{ "checksum", 40, 1, true, ODP_DROP_TNL_CSUM },
+	{ "congestion", 15, 3, true, ODP_DROP_TNL_ECN },
+};
+
+static void hostile(void **state)
+{
+	const struct hostile *t = *state;
+	static struct net n;
+	const struct odp_port *at;
+
+	vxlan_up(&n);
+	at = t->at_tunnel ? n.b.tun : n.b.up.port;
+	again(&n, t->off, t->value);
+	again(&n, t->off, t->value);
+	heard(&n.b, 0, 0);
+	assert_int_equal(drops(at, t->why), 2);
+	assert_int_equal(all_drops(&n.b), 2);
+	again(&n, 0, 2); // as it was
+	heard(&n.b, 1, 100);
+	net_down(&n);
+}
+
+static void count_tunnel(const struct odp_flow_info *f, void *arg)
+{
+	*(unsigned *)arg += !strcmp(f->origin, "tunnel");
+}
+
+static unsigned tunnel_flows(struct side *s)
+{
+	unsigned n = 0;
+
+	odp_flow_foreach(s->dp, count_tunnel, &n);
+	return n;
+}
+
+/* Flows that a tunnel made go with the tunnel, the address and the interface. */
+static void gone(void **state)
+{
+	static struct net n;
+	struct odp_ul *ul;
+
+	(void)state;
+	for (unsigned what = 0; what < 3; what++) {
+		vxlan_up(&n);
+		ul = odp_underlay(n.b.dp);
+		assert_int_equal(tunnel_flows(&n.b), 1);
+		if (what == 0)
+			odp_port_del(n.b.tun);
+		else if (what == 1)
+			assert_int_equal(odp_ul_addr_del(ul, &n.b.ip), 0);
+		else
+			assert_int_equal(odp_ul_if_del(ul, UP, 0), 0);
+		assert_int_equal(tunnel_flows(&n.b), 0);
+		say(&n.a, 100);
+		settle(&n);
+		assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), what < 2);
+		assert_int_equal(n.b.vm.n_out, what == 2); // a frame like any other
+		net_down(&n);
+	}
+}
+
+/* The sender's tunnel goes while packets wait, and with packets on the way to control. */
+static void gone_while_waiting(void **state)
+{
+	static struct net n;
+	struct odp_ul_stats st;
+
+	(void)state;
+	net_up(&n, ODP_TNL_VXLAN);
+	flow(&n.a, "in_port(2)", "set(tunnel(tun_id=5,dst=192.0.2.77)),3");
+	say(&n.a, 100);
+	settle(&n);
+	say(&n.a, 100);
+	assert_int_equal(odp_worker_turn(n.a.w), 1);
+	odp_port_del(n.a.tun);
+	settle(&n);
+	odp_ul_stats(odp_underlay(n.a.dp), &st);
+	assert_int_equal(st.waiting + st.paths + st.neighs, 0);
+	assert_int_equal(all_drops(&n.a), 2);
+	net_down(&n);
+}
+
+/* What changes below a tunnel the next packet sees. */
+static void path_changes(void **state)
+{
+	static const uint8_t other[6] = { 2, 0xee, 0, 0, 0, 9 };
+	static struct net n;
+	struct odp_ul_route r = { .prefix_len = 32 };
+	struct odp_ul *ul;
+	struct odp_ip gw = v4(9);
+
+	(void)state;
+	vxlan_up(&n);
+	ul = odp_underlay(n.a.dp);
+	assert_int_equal(odp_ul_neigh_set(ul, UP, 0, &n.b.ip, other), 0);
+	say(&n.a, 100);
+	settle(&n);
+	assert_memory_equal(rte_pktmbuf_mtod(n.last, void *), other, 6);
+	assert_int_equal(odp_ul_neigh_set(ul, UP, 0, &gw, (uint8_t[6]){ 2, 7 }), 0);
+	r.net = n.b.ip;
+	r.gw = gw;
+	r.port = UP;
+	assert_int_equal(odp_ul_route_add(ul, &r), 0);
+	say(&n.a, 100);
+	settle(&n);
+	assert_int_equal(rte_pktmbuf_mtod(n.last, uint8_t *)[1], 7);
+	odp_ul_pmtu_set(ul, &n.b.ip, 1400);
+	fake_port_reset(&n.a.vm);
+	say(&n.a, 1400 - 50 - 28 + 1);
+	say(&n.a, 1400 - 50 - 28);
+	unsigned before = n.carried;
+
+	settle(&n);
+	assert_int_equal(n.carried, before + 1);
+	assert_int_equal(drops(n.a.vm.port, ODP_DROP_MTU), 1);
+	assert_int_equal(n.a.vm.n_out, 1); // its sender is told
+	assert_int_equal(odp_get16(rte_pktmbuf_mtod(n.a.vm.out[0], uint8_t *) + 40), 1350);
+	net_down(&n);
+}
+
+/* As many destinations as there may be; unused ones make room. */
+static void many(void **state)
+{
+	static struct net n;
+	char text[64];
+
+	(void)state;
+	vxlan_up(&n);
+	for (unsigned i = 1; i < ODP_TNL_DESTS_MAX + 3; i++) {
+		snprintf(text, sizeof(text), "set(tunnel(tun_id=%u,dst=192.0.2.2)),3", i + 100);
+		flow(&n.a, "in_port(2)", text);
+		say(&n.a, 10);
+		settle(&n);
+	}
+	assert_int_equal(drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
+	odp_tick(n.a.dp);
+	fake_now_ns += 11 * SEC;
+	odp_tick(n.a.dp);
+	say(&n.a, 10);
+	settle(&n);
+	assert_int_equal(drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
+	net_down(&n);
+}
+
+/* What is known of the tunnel goes along; it says nothing of where answers go. */
+static void later(void **state)
+{
+	static struct net n;
+
+	(void)state;
+	net_up(&n, ODP_TNL_GENEVE);
+	flow(&n.a, "in_port(2)",
+		"set(tunnel(tun_id=5,dst=192.0.2.2,geneve({class=0x1,type=0x2,len=4,0x7}))),3");
+	flow(&n.b, "in_port(3)", "recirc(0x1)");
+	flow(&n.b, "recirc_id(0x1),in_port(3)", "set(skb_mark(0x1)),recirc(0x2)");
+	flow(&n.b,
+		"recirc_id(0x2),in_port(3),skb_mark(0x1),tunnel(tun_id=0x5,src=192.0.2.1,"
+		"geneve({class=0x1,type=0x2,len=4,0x7}))",
+		"2");
+	for (unsigned i = 0; i < 3; i++)
+		say(&n.a, 100);
+	settle(&n);
+	heard(&n.b, 3, 100);
+	flow(&n.b, "in_port(3)", "3");
+	say(&n.a, 100);
+	settle(&n);
+	assert_int_equal(drops(n.b.tun, ODP_DROP_TNL_DST), 1);
+	net_down(&n);
+}
+
+/* ---- headers that come with the flow ---- */
+
+#define HEADERS                                    \
+	"02ff0000000202ff000000010800"             \
+	"450000000000400040110000c0000201c0000202" \
+	"000012b500000000"                         \
+	"0800000000000500"
+
+/* A list with the headers, as digits, where it says HEX. */
+static void with_headers(char *out, size_t size, const char *list, const char *hex)
+{
+	const char *at = strstr(list, "HEX");
+
+	if (at)
+		snprintf(out, size, "%.*s%s%s", (int)(at - list), list, hex, at + 3);
+	else
+		snprintf(out, size, "%s", list);
+}
+
+static void pushed(void **state)
+{
+	static const char *const lists[] = {
+		"tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1))",
+		"clone(tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1)),1)",
+		"set(skb_mark(0x1)),clone(tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),"
+		"out_port(1)))",
+	};
+	static struct net n;
+	struct odp_port_stats st;
+	char hex[128], text[512];
+
+	(void)state;
+	memcpy(hex, HEADERS, sizeof(HEADERS));
+	for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
+		net_up(&n, ODP_TNL_VXLAN);
+		flow(&n.b, "in_port(3),tunnel(tun_id=0x5,src=192.0.2.1,ttl=64,flags(df|key))", "2");
+		with_headers(text, sizeof(text), lists[i], hex);
+		flow(&n.a, "in_port(2)", text);
+		say(&n.a, 100);
+		say(&n.a, 100);
+		settle(&n);
+		heard(&n.b, 2, 100);
+		assert_true(odp_get16(rte_pktmbuf_mtod(n.last, uint8_t *) + 34) >= 0xc000);
+		odp_port_stats(n.a.tun, &st);
+		assert_int_equal(st.tx_packets, 2);
+		assert_int_equal(all_drops(&n.a) + all_drops(&n.b), 0);
+		odp_port_del(n.a.tun);
+		say(&n.a, 100); // the flow has gone with it
+		odp_worker_turn(n.a.w);
+		odp_upcall_poll(n.a.dp);
+		net_down(&n);
+	}
+}
+
+static void refused(void **state)
+{
+	static const struct {
+		const char *list;
+		int ret;
+	} bad[] = {
+		{ "tnl_push(tnl_port(3),header(size=50,type=5,data(HEX)),out_port(1))", -EINVAL },
+		{ "tnl_push(tnl_port(2),header(size=50,type=4,data(HEX)),out_port(1))", -ENODEV },
+		{ "tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(9))", -ENODEV },
+		{ "tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(3))", -EINVAL },
+		{ "tnl_push(tnl_port(3),header(size=51,type=4,data(HEX00)),out_port(1))", -EINVAL },
+		{ "tnl_push(tnl_port(3),header(size=4,type=4,data(01020304)),out_port(1))",
+			-EINVAL },
+		{ "tnl_pop(2)", -ENODEV },
+		{ "tnl_pop(9)", -ENODEV },
+	};
+	static const char good[] =
+		"tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1))";
+	static struct net n;
+	char hex[128], text[512];
+	struct odp_key k, m;
+	size_t at;
+
+	(void)state;
+	net_up(&n, ODP_TNL_VXLAN);
+	memcpy(hex, HEADERS, sizeof(HEADERS));
+	assert_int_equal(odp_key_parse(n.a.dp, "in_port(2)", &k, &m, &at), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+		with_headers(text, sizeof(text), bad[i].list, hex);
+		assert_int_equal(fake_put(n.a.dp, &k, &m, text, true, NULL), bad[i].ret);
+	}
+	// Every byte of the headers: refused, or a template.
+	for (unsigned i = 0; i < 100; i++) {
+		char c = hex[i];
+
+		hex[i] = c == 'f' ? '0' : 'f';
+		with_headers(text, sizeof(text), good, hex);
+		int ret = fake_put(n.a.dp, &k, &m, text, true, NULL);
+
+		assert_true(ret == 0 || ret == -EINVAL);
+		if (ret == 0)
+			say(&n.a, 100);
+		odp_worker_turn(n.a.w);
+		fake_port_reset(&n.a.up);
+		hex[i] = c;
+	}
+	net_down(&n);
+}
+
+/* ---- one uplink for tunnels and the switch ---- */
+
+static void arp(struct side *s, uint8_t from, uint8_t host)
+{
+	uint8_t f[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0xaa, 0, 0, 0, from, 8, 6, 0, 1, 8,
+		0, 6, 4, 0, 1, 2, 0xaa, 0, 0, 0, from, 192, 0, 2, from, 0, 0, 0, 0, 0, 0, 192, 0, 2,
+		host };
+
+	fake_port_push(&s->up, pool, f, sizeof(f));
+	while (odp_worker_turn(s->w) + odp_upcall_poll(s->dp) > 0)
+		;
+}
+
+/* Requests for an address of ours are answered, whatever the switch has learned. */
+static void shared_uplink(void **state)
+{
+	static struct net n;
+	uint8_t f[64];
+
+	(void)state;
+	net_up(&n, ODP_TNL_VXLAN);
+	for (unsigned i = 0; i < 3; i++) {
+		arp(&n.b, 50, 60); // for somebody else: the guest hears it
+		assert_int_equal(n.b.up.n_out, 0);
+		assert_int_equal(n.b.vm.n_out, 1);
+		fake_port_reset(&n.b.vm);
+		arp(&n.b, 50, 2);
+		assert_int_equal(n.b.up.n_out, 1);
+		assert_int_equal(n.b.vm.n_out, 0);
+		fake_port_reset(&n.b.up);
+		// A broadcast of something else, from the same one: flows are for that alone.
+		(void)fake_frame(f, 1, 50, 0);
+		memset(f, 0xff, 6);
+		memcpy(f + 6, (uint8_t[6]){ 2, 0xaa, 0, 0, 0, 50 }, 6);
+		fake_port_push(&n.b.up, pool, f, 60);
+		while (odp_worker_turn(n.b.w) + odp_upcall_poll(n.b.dp) > 0)
+			;
+		assert_int_equal(n.b.vm.n_out, 1);
+		fake_port_reset(&n.b.vm);
+	}
+	net_down(&n);
+}
+
+/* An inner GSO frame leaves in segments that fit. */
+static void gso(void **state)
+{
+	static struct net n;
+	uint8_t f[2048];
+	struct rte_mbuf *m;
+	uint32_t at = 0;
+
+	(void)state;
+	vxlan_up(&n);
+	fake_port_push(&n.a.vm, pool, f, udp_frame(f, 1900));
+	m = n.a.vm.in[0];
+	m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_UDP_SEG;
+	m->l2_len = 14;
+	m->l3_len = 20;
+	m->l4_len = 8;
+	m->tso_segsz = 600;
+	odp_put16(rte_pktmbuf_mtod(m, uint8_t *) + 40, odp_fold(odp_sum(f + 26, 8, 17 + 1908)));
+	settle(&n);
+	assert_int_equal(n.b.vm.n_out, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		const uint8_t *p = rte_pktmbuf_mtod(n.b.vm.out[i], uint8_t *);
+		uint32_t len = n.b.vm.out[i]->pkt_len - 42;
+
+		assert_int_equal(
+			odp_fold(odp_sum(p + 34, 8 + len, odp_sum(p + 26, 8, 17 + 8 + len))),
+			0xffff);
+		assert_memory_equal(p + 42, f + 42 + at, len);
+		at += len;
+	}
+	assert_int_equal(at, 1900);
+	net_down(&n);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(nowhere), cmocka_unit_test(silence) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(nowhere), cmocka_unit_test(silence),
+		cmocka_unit_test(gone), cmocka_unit_test(gone_while_waiting),
+		cmocka_unit_test(path_changes), cmocka_unit_test(many), cmocka_unit_test(later),
+		cmocka_unit_test(pushed), cmocka_unit_test(refused),
+		cmocka_unit_test(shared_uplink), cmocka_unit_test(gso) };
 	int failed = 0;
 
 	pool = fake_eal(4095);
 	RUN_ROWS(rows, through, failed);
+	RUN_ROWS(hostiles, hostile, failed);
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
