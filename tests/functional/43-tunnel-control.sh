@@ -46,7 +46,7 @@ picture()
 	done
 }
 
-out5=vx0
+out5='set(tunnel(tun_id=0x5,dst=192.0.2.2)),vx0'
 in5='tunnel(tun_id=0x5,src=192.0.2.2,dst=192.0.2.1),in_port(vx0)'
 
 start || fail "cardd does not start"
