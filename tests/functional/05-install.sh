@@ -46,7 +46,7 @@ prefix=$(meson introspect "$build" --buildoptions |
 at=$dir/root$prefix
 for file in bin/cardd bin/cardctl share/man/man1/cardd.1 share/man/man1/cardctl.1 \
 	share/man/man5/outboard-config.5 share/bash-completion/completions/cardctl \
-	share/doc/outboard/examples/card.json lib/systemd/system/outboard-cardd@.service; do
+	share/doc/outboard/examples/card.json share/doc/outboard/examples/overlay.json lib/systemd/system/outboard-cardd@.service; do
 	[ -f "$at/$file" ] || fail "$file is not installed"
 done
 
@@ -59,25 +59,32 @@ for word in stats_get net_delete shutdown cpumask; do
 	if grep -q "$word" "$dir/page"; then fail "outboard-config(5): $word"; fi
 done
 
-echo "# the example"
+echo "# the examples"
 mkdir "$dir/images"
-sed 's/net_af_packet0,iface=eth1/net_null0/' "$at/share/doc/outboard/examples/card.json" >"$dir/card.json"
-chmod 600 "$dir/card.json"
 mkfifo "$dir/out"
-"$at/bin/cardd" --name example --config "$dir/card.json" --volume-dir "$dir/images" \
-	--socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 --mbufs 4095 >"$dir/out" 2>"$dir/err" &
-pid=$!
-line=
-read -r line <"$dir/out" || :
-[ "$line" = ready ] || fail "cardd does not start with the example"
-for what in "uplink list" "net list" "volume list" "disk list" "flow list" "mac list"; do
-	# shellcheck disable=SC2086 # two words
-	"$at/bin/cardctl" --socket "$dir/rpc" $what >"$dir/list" || fail "cardctl $what"
-	[ "$(wc -l <"$dir/list")" -gt 1 ] || fail "cardctl $what: nothing there"
-done
-kill "$pid"
-wait "$pid" || fail "cardd ended with $?"
-pid=
+# example NAME COMMAND...: a card starts with it, and each command lists something
+example()
+{
+	sed 's/net_af_packet0,iface=eth1/net_null0/' "$at/share/doc/outboard/examples/$1.json" >"$dir/card.json"
+	chmod 600 "$dir/card.json"
+	"$at/bin/cardd" --name example --config "$dir/card.json" --volume-dir "$dir/images" \
+		--socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 --mbufs 4095 >"$dir/out" 2>"$dir/err" &
+	pid=$!
+	line=
+	read -r line <"$dir/out" || :
+	[ "$line" = ready ] || fail "cardd does not start with $1.json"
+	shift
+	for what; do
+		# shellcheck disable=SC2086 # two words
+		"$at/bin/cardctl" --socket "$dir/rpc" $what >"$dir/list" || fail "cardctl $what"
+		[ "$(wc -l <"$dir/list")" -gt 1 ] || fail "cardctl $what: nothing there"
+	done
+	kill "$pid"
+	wait "$pid" || fail "cardd ended with $?"
+	pid=
+}
+example card "uplink list" "net list" "volume list" "disk list" "flow list" "mac list"
+example overlay "uplink list" "tunnel list" "underlay show" "net list" "flow list"
 
 echo "# the unit"
 unit="$at/lib/systemd/system/outboard-cardd@.service"
