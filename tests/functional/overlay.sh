@@ -105,7 +105,7 @@ ovs_start()
 	nsenter -t "$1" -n ovsdb-server --remote="punix:$ovs/db.sock" --no-chdir --pidfile="$ovs/db.pid" \
 		-vconsole:off "$ovs/conf.db" 2>"$ovs/db.err" &
 	pids="$pids $!"
-	wait_for "no ovsdb-server: $(cat "$ovs/db.err")" test -S "$ovs/db.sock"
+	wait_for "no ovsdb-server" test -S "$ovs/db.sock"
 	ovs_vsctl --no-wait init
 	nsenter -t "$1" -n ovs-vswitchd "unix:$ovs/db.sock" --no-chdir --pidfile="$ovs/v.pid" \
 		--disable-system -vconsole:off 2>"$ovs/v.err" &
