@@ -228,6 +228,33 @@ static void no_port_left(void **state)
 	assert_int_equal(pass(r, 1, f, n), 1u << 2);
 }
 
+/* A packet is dropped when nothing became of it; of its copies nobody misses one. */
+static void copies_are_not_missed(void **state)
+{
+	static const struct {
+		const char *actions;
+		unsigned out, dropped;
+	} lists[] = { { "clone(set(skb_mark(1))),2", 1u << 2, 0 },
+		{ "2,clone(set(skb_mark(1)))", 1u << 2, 0 },
+		{ "clone(clone(set(skb_mark(1))),2),3", 1u << 2 | 1u << 3, 0 },
+		{ "sample(sample=100%,actions(set(skb_mark(1)))),2", 1u << 2, 0 },
+		{ "clone(set(skb_mark(1)))", 0, 1 }, { "set(skb_mark(1))", 0, 1 } };
+	struct rig *r = *state;
+	uint8_t f[64];
+	uint16_t n = udp(f, 1, 2, 7, 8);
+
+	for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
+		uint64_t was = drops(r, ODP_DROP_FLOW_DROP);
+
+		assert_int_equal(flow(r, "in_port(1)" IP, lists[i].actions), 0);
+		assert_int_equal(pass(r, 1, f, n), lists[i].out);
+		if (drops(r, ODP_DROP_FLOW_DROP) - was != lists[i].dropped)
+			print_message("%s\n", lists[i].actions);
+		assert_int_equal(drops(r, ODP_DROP_FLOW_DROP) - was, lists[i].dropped);
+		odp_flow_flush(r->dp, NULL);
+	}
+}
+
 static void ct_refused(void **state)
 {
 	static const char *const lists[] = { "ct(mark=0x1)", "ct(commit,helper=tftp)",
@@ -516,6 +543,7 @@ int main(void)
 		T(stateful),
 		T(translated),
 		T(no_port_left),
+		T(copies_are_not_missed),
 		T(ct_refused),
 		T(hashes),
 		T(meters),
