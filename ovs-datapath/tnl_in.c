@@ -6,7 +6,7 @@
 #include "recirc.h"
 #include "tnl_out.h"
 
-static enum odp_drop reason(int err)
+enum odp_drop odp_tnl_pop_reason(int err)
 {
 	switch (err) {
 	case -ENOENT:
@@ -82,7 +82,7 @@ void odp_tnl_input(struct odp_worker *w, const struct odp_from *from, uint32_t v
 			&pkts[i], &pw->port->tnl->end, w->dp->conf.pool, &key, &inner);
 
 		if (unlikely(ret < 0)) {
-			dpu_counter_add(&pw->drops[reason(ret)], 1);
+			dpu_counter_add(&pw->drops[odp_tnl_pop_reason(ret)], 1);
 			rte_pktmbuf_free(pkts[i]);
 			continue;
 		}

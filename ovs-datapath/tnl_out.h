@@ -45,6 +45,9 @@ void odp_tnl_output(struct odp_worker *w, const struct odp_from *from, const str
 void odp_tnl_input(struct odp_worker *w, const struct odp_from *from, uint32_t vport,
 	struct rte_mbuf **pkts, unsigned n);
 
+/* Why odp_tnl_pop() failed, for whoever counts it. Pure. */
+enum odp_drop odp_tnl_pop_reason(int err);
+
 /* A packet that odp_tnl_output() gave to the control thread, with its head. Control thread. */
 void odp_tnl_upcall(struct odp *dp, struct rte_mbuf *m);
 /* One that waited for a path that is ready now, or in vain; as struct odp_ul_conf says. */

@@ -20,6 +20,9 @@
 #include "extract.h"
 #include "flow.h"
 #include "key_text.h"
+#include "pmtu.h"
+#include "tnl_dest.h"
+#include "tnl_out.h"
 #include "track.h"
 #include "worker.h"
 
@@ -185,11 +188,40 @@ static void say_key(struct trace *t, enum odp_trace_step step, const struct at *
 
 static void run_list(struct trace *t, struct at *at, const struct odp_act *list, size_t len);
 
+/* What is known of the destination at this moment; nobody is asked. */
+static void into_tunnel(struct trace *t, struct at *at, const struct odp_port *p)
+{
+	const struct odp_tnl_dest *d;
+
+	at->sent = true;
+	if (!at->meta->tnl_set) {
+		drop(t, at, ODP_DROP_TNL_DST);
+		return;
+	}
+	d = odp_tnl_dest_find(t->dp, p->no, &at->meta->key.tnl);
+	if (!d || !odp_tnl_dest_current(d) || d->verdict == ODP_TNL_WAIT)
+		say(t, ODP_TRACE_OUTPUT, at, "tunnel %s, %" PRIu32 " bytes: the way is to be found",
+			p->name, at->m->pkt_len);
+	else if (d->verdict == ODP_TNL_DROP)
+		drop(t, at, d->why);
+	else
+		say(t, ODP_TRACE_OUTPUT, at,
+			"tunnel %s, %" PRIu32 " bytes and %u of outer headers, by port %" PRIu32
+			"%s",
+			p->name, at->m->pkt_len, d->tmpl.len, d->out,
+			odp_pmtu_exceeds(at->m, d->inner_mtu) ? ", longer than the path's MTU"
+							      : "");
+}
+
 static void output(struct trace *t, struct at *at, uint32_t no)
 {
 	struct odp_port *p = odp_port_by_no(t->dp, no);
 	struct odp_port_caps caps = { 0 };
 
+	if (p && p->tnl) {
+		into_tunnel(t, at, p);
+		return;
+	}
 	if (p)
 		p->conf.ops->caps(p->conf.drv, &caps);
 	if (!caps.up) {
@@ -230,6 +262,7 @@ static bool set_meta(struct at *at, const struct odp_act_set *s)
 	case ODP_SET_TUNNEL:
 		to = (uint8_t *)&k->tnl;
 		at->meta->map |= ODP_KEY_TNL_BITS;
+		at->meta->tnl_set = 1;
 		break;
 	default:
 		return false;
@@ -251,7 +284,8 @@ static void change(struct trace *t, struct at *at, const struct odp_act *a)
 		drop(t, at, ODP_DROP_MALFORMED);
 }
 
-static void recirc(struct trace *t, struct at *at, uint32_t recirc_id)
+/* A copy that is looked up next, with the metadata of now; NULL: it was said why not. */
+static struct waiting *wait_for_lookup(struct trace *t, struct at *at)
 {
 	struct waiting *to = &t->queue[(t->first + t->n) % WAITING_MAX];
 
@@ -259,18 +293,71 @@ static void recirc(struct trace *t, struct at *at, uint32_t recirc_id)
 	if (at->meta->depth >= ODP_RECIRC_DEPTH || t->n == WAITING_MAX) {
 		say(t, ODP_TRACE_DROP, at, "%s: %s", odp_drop_name(ODP_DROP_RECIRC_DEPTH),
 			odp_drop_text(ODP_DROP_RECIRC_DEPTH));
-		return;
+		return NULL;
 	}
 	to->m = rte_pktmbuf_copy(at->m, t->dp->conf.pool, 0, UINT32_MAX);
 	if (!to->m) {
 		say(t, ODP_TRACE_DROP, at, "out of memory while tracing");
-		return;
+		return NULL;
 	}
 	to->meta = *at->meta;
 	to->meta.depth++;
-	to->meta.key.recirc_id = recirc_id;
 	t->n++;
+	return to;
+}
+
+static void recirc(struct trace *t, struct at *at, uint32_t recirc_id)
+{
+	struct waiting *to = wait_for_lookup(t, at);
+
+	if (!to)
+		return;
+	to->meta.key.recirc_id = recirc_id;
 	say(t, ODP_TRACE_NOTE, at, "looked up again as recirc_id(%#" PRIx32 ")", recirc_id);
+}
+
+static void tnl_pop(struct trace *t, struct at *at, uint32_t no)
+{
+	const struct odp_port *p = odp_port_by_no(t->dp, no);
+	struct waiting *to = wait_for_lookup(t, at);
+	uint32_t depth = at->meta->depth + 1;
+	struct odp_tnl_key key;
+	struct odp_key_tnl tnl;
+	uint16_t inner;
+	int ret;
+
+	if (!to || !p || !p->tnl)
+		return;
+	ret = odp_tnl_pop(&to->m, &p->tnl->end, t->dp->conf.pool, &key, &inner);
+	if (ret < 0) {
+		rte_pktmbuf_free(to->m);
+		t->n--;
+		drop(t, at, odp_tnl_pop_reason(ret));
+		return;
+	}
+	memset(&to->meta, 0, sizeof(to->meta));
+	to->meta.depth = depth;
+	to->meta.key.in_port = no;
+	odp_tnl_to_flow(&key, &tnl);
+	odp_meta_tnl(&to->meta, &tnl);
+	to->meta.packet_type = inner == ODP_INNER_ETH ? 0 : ODP_PACKET_TYPE(inner);
+	say(t, ODP_TRACE_NOTE, at, "out of tunnel %s, %" PRIu32 " bytes: looked up again", p->name,
+		to->m->pkt_len);
+}
+
+static void tnl_push(struct trace *t, struct at *at, const struct odp_act_tnl_push *p)
+{
+	struct odp_tnl_tx tx = { .pool = t->dp->conf.pool };
+	const struct odp_tnl_tmpl *tmpl = odp_acts_tmpl(p);
+
+	if (odp_tnl_push(&at->m, tmpl, &tx, 0) < 0) {
+		drop(t, at, ODP_DROP_MTU);
+		return;
+	}
+	say(t, ODP_TRACE_NOTE, at, "%u bytes of outer headers on, the source port made of the flow",
+		tmpl->len);
+	if (p->h.flags & ODP_ACT_F_LAST)
+		output(t, at, p->out_port);
 }
 
 /* On a copy: what happens inside stays inside. */
@@ -434,6 +521,12 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 	case ODP_ACT_RECIRC:
 		recirc(t, at, v);
 		break;
+	case ODP_ACT_TNL_POP:
+		tnl_pop(t, at, v);
+		break;
+	case ODP_ACT_TNL_PUSH:
+		tnl_push(t, at, (const struct odp_act_tnl_push *)a);
+		break;
 	case ODP_ACT_CLONE:
 		list = odp_act_list(a, &len);
 		nested(t, at, "a copy", list, len);
@@ -501,7 +594,7 @@ static void no_flow(struct trace *t, struct at *at, const struct odp_key *key)
 	size_t len;
 
 	if (at->meta->depth > 0 || key->recirc_id) {
-		drop(t, at, ODP_DROP_RECIRC_MISS);
+		drop(t, at, key->recirc_id ? ODP_DROP_RECIRC_MISS : ODP_DROP_TNL_MISS);
 		return;
 	}
 	say(t, ODP_TRACE_NOTE, at, "no flow: the learning switch decides");
