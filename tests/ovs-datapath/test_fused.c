@@ -743,12 +743,51 @@ static void same_as_step_by_step(void **state)
 	dpu_clock_set(NULL);
 }
 
+/* A connection with a helper: what it announces once it is established is seen on both. */
+static void helper_sees_all(void **state)
+{
+	static const char text[] = "PORT 10,0,0,1,8,0\r\n";
+	struct peer to[2] = { { 0x0a000002, 80 }, { 0x0a000001, 1000 } };
+	struct conn c = { .tcp = true, .port = 1000, .seq = { 1000, 5000 } };
+	struct both b;
+	uint8_t f[256];
+
+	(void)state;
+	both_open(&b);
+	put(&b, "recirc_id(0)," IP4, "ct(zone=1),recirc(1)");
+	put(&b, "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1,helper=ftp),2");
+	put(&b, "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2");
+	put(&b, "recirc_id(1),in_port(2),eth_type(0x0800)," EST, "1");
+	for (unsigned n = 0; n < 20; n++) {
+		unsigned from = n == 1 || (n > 2 && n % 2 == 0);
+		unsigned flags = n == 0 ? SYN : n == 1 ? SYN | ACK : ACK;
+		unsigned data = n == 19 ? sizeof(text) - 1 : 0;
+		size_t len = frame(f, &c, from, &to[from], flags, data, 0);
+
+		memcpy(f + len - data, text, data);
+		for (unsigned i = 0; i < 2; i++)
+			fake_port_push(&b.s[i].port[from], pool, f, len);
+		c.seq[from] += data + (n < 2);
+		c.ack[!from] = c.seq[from];
+		turns(&b);
+		compare_out(&b);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct odp_ct_stats s;
+
+		odp_ct_stats(odp_conntrack(b.s[i].dp), &s);
+		assert_int_equal(s.announced, 1);
+	}
+	both_close(&b);
+}
+
 int main(void)
 {
+	const struct CMUnitTest tests[] = { cmocka_unit_test(helper_sees_all) };
 	int failed = 0;
 
 	dpu_log_level_set(DPU_LOG_ERR);
 	pool = fake_eal(8191);
 	RUN_ROWS(pipelines, same_as_step_by_step, failed);
-	return failed;
+	return failed | cmocka_run_group_tests(tests, NULL, NULL);
 }
