@@ -591,7 +591,7 @@ static void traced(void **state)
 	vxlan_up(&n);
 	odp_port_stats(n.b.tun, &was);
 	assert_int_equal(odp_trace(n.b.dp, &k, rte_pktmbuf_mtod(n.last, uint8_t *), n.last->pkt_len,
-				 note, &t),
+				 0, note, &t),
 		0);
 	assert_int_equal(t.in, 1);
 	assert_int_equal(t.out, 1);
