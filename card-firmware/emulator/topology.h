@@ -13,7 +13,7 @@
 
 #define EMU_NAME_SIZE 24
 #define EMU_TEXT_SIZE 512
-#define EMU_LIST_MAX 64 // cards, guests, functions of a card, ...
+#define EMU_LIST_MAX 256 // cards, guests, functions of a card, ...
 
 enum emu_volume_kind { EMU_VOL_FILE, EMU_VOL_RAM, EMU_VOL_NULL };
 
