@@ -212,12 +212,15 @@ translation()
 # What a guest of 1500 sends into a tunnel over 1500: it is told once, and cuts its segments later itself.
 big_packets()
 {
+	all=0
 	for card in card1 card2; do
 		n=${card#card}
 		counters $card
-		eval "mtu=\$a${n}_MTU"
-		[ "$mtu" -gt 0 ] || fail "no packet of a$n was too long: this tests nothing"
+		eval "all=\$((all + a${n}_MTU))"
 	done
+	# One of them is enough: who has learned it tells the other by its MSS.
+	[ "$all" -gt 0 ] || fail "no packet of network A was too long: this tests nothing"
+	echo "too long for the tunnel: $all packets, whose sender was told"
 }
 
 # one_pass THIRD-NETWORK PID
