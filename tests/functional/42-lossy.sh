@@ -105,8 +105,8 @@ def state(port):
 
 def opened():
     """An answer came: the handshake is over for everybody. Nobody closes before the last byte is back."""
-    sock = socket.create_connection(("10.45.0.2", 5001), 40)
-    sock.settimeout(40)
+    sock = socket.create_connection(("10.45.0.2", 5001), 130)
+    sock.settimeout(120)
     sock.sendall(b"x")
     assert sock.recv(1) == b"x"
     return sock

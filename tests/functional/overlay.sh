@@ -114,6 +114,9 @@ ovs_start()
 		ovs_vsctl --timeout=30 add-br $bridge -- set bridge $bridge datapath_type=netdev
 	done
 	ovs_vsctl --timeout=30 add-port phy "$2"
+	# The kernel sees what comes by IFACE as well, and would answer ARP for the addresses of "phy" with another
+	# MAC address: who hears it last sends to the kernel.
+	within "$1" sh -c "echo 8 >/proc/sys/net/ipv4/conf/$2/arp_ignore"
 	within "$1" ip link set phy up
 	within "$1" ip link set tun up
 }
