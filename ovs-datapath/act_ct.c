@@ -89,6 +89,42 @@ static void commit_of(
 
 /* ---- packets ---- */
 
+static bool was_translated(const struct odp_meta *meta, uint16_t zone)
+{
+	return meta && meta->key.ct_zone == zone &&
+	       meta->key.ct_state & (ODP_CS_SNAT | ODP_CS_DNAT);
+}
+
+const struct odp_ct_was *odp_act_ct_was(
+	const struct odp_meta *meta, uint16_t zone, uint8_t l3, struct odp_ct_was *was)
+{
+	struct odp_ct_key *o = &was->orig;
+
+	if (!was_translated(meta, zone))
+		return NULL;
+	const struct odp_key *k = &meta->key;
+
+	*was = (struct odp_ct_was){ .state = (uint8_t)k->ct_state };
+	o->zone = zone;
+	o->l3 = l3;
+	o->proto = k->ct_orig_proto;
+	if (l3 == 4) {
+		memcpy(o->src, &k->ct_orig4.src, 4);
+		memcpy(o->dst, &k->ct_orig4.dst, 4);
+	} else {
+		memcpy(o->src, k->ct_orig6.src, 16);
+		memcpy(o->dst, k->ct_orig6.dst, 16);
+	}
+	if (o->proto == IPPROTO_ICMP || o->proto == IPPROTO_ICMPV6) {
+		o->dport.b[0] = (uint8_t)dpu_be16_get(k->ct_orig_tp_src);
+		o->dport.b[1] = (uint8_t)dpu_be16_get(k->ct_orig_tp_dst);
+	} else {
+		o->sport = k->ct_orig_tp_src;
+		o->dport = k->ct_orig_tp_dst;
+	}
+	return was;
+}
+
 /* False: no IP packet. What has no good layer 4 header is tracked all the same, as invalid. */
 static bool fill(struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)
 {
@@ -136,6 +172,10 @@ static bool translate(struct rte_mbuf *m, const struct odp_at *at, const struct 
 static void finish(struct rte_mbuf *m, const struct odp_at *at, const struct odp_act_ct *a,
 	struct odp_ct_pkt *p)
 {
+	if (unlikely(p->was)) {
+		p->was = NULL; // it is, and stays so
+		return;
+	}
 	if (!(a->flags & ODP_CT_A_NAT))
 		p->state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
 	else if (!translate(m, at, p))
@@ -152,9 +192,10 @@ static bool is_alone(struct odp_worker *w, const struct odp_place *place, const 
 	return !odp_hold_in(w, m, place);
 }
 
-/* Headers in one piece, and ours to write where they may have to be. */
+/* Headers in one piece, and ours to write where they may have to be. They may point to *was. */
 static unsigned open_all(struct odp_worker *w, const struct odp_place *place,
-	struct rte_mbuf **pkts, unsigned n, struct odp_at *at, struct odp_ct_pkt *out)
+	struct rte_mbuf **pkts, unsigned n, struct odp_at *at, struct odp_ct_was *was,
+	struct odp_ct_pkt *out)
 {
 	struct odp_pw *in = place->from.in;
 	const struct odp_act_ct *a = place->ct;
@@ -173,6 +214,9 @@ static unsigned open_all(struct odp_worker *w, const struct odp_place *place,
 		else if (is_alone(w, place, &at[kept], m, &out[kept]))
 			pkts[kept++] = m;
 	}
+	if (unlikely(was_translated(place->meta, a->zone)))
+		for (unsigned i = 0; i < kept; i++)
+			out[i].was = odp_act_ct_was(place->meta, a->zone, out[i].key.l3, was);
 	return kept;
 }
 
@@ -243,9 +287,10 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 {
 	const struct odp_act_ct *a = place->ct;
 	struct odp_at at[ODP_BURST];
+	struct odp_ct_was was;
 
 	(void)odp_track_enter(w);
-	n = open_all(w, place, pkts, n, at, out);
+	n = open_all(w, place, pkts, n, at, &was, out);
 	uint32_t lost = track(w, a, out, n);
 
 	if (unlikely(lost))
@@ -305,6 +350,7 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
 		.data_len = d->d.hdr_len,
 		.pkt_len = d->d.len };
 	const struct odp_act_ct *a = d->at.ct;
+	struct odp_ct_was was;
 	struct odp_at at;
 
 	(void)odp_track_enter(w);
@@ -312,11 +358,14 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
 		odp_drop(d->at.from.in, ODP_DROP_MALFORMED, d->d.frags, d->d.n);
 		return false;
 	}
+	out->was = odp_act_ct_was(d->at.meta, a->zone, out->key.l3, &was);
 	if (track(w, a, out, 1)) {
 		odp_drop(d->at.from.in, ODP_DROP_NO_NAT, d->d.frags, d->d.n);
 		return false;
 	}
-	if (!(a->flags & ODP_CT_A_NAT))
+	if (out->was)
+		out->was = NULL; // translated, and stays so
+	else if (!(a->flags & ODP_CT_A_NAT))
 		out->state &= (uint8_t) ~(ODP_CS_SNAT | ODP_CS_DNAT);
 	else if (out->nat.what && !translate_all(w, d, out))
 		out->state = ODP_CS_TRK | ODP_CS_INV;
@@ -335,6 +384,7 @@ static void would_commit(const struct odp_act_ct *a, struct odp_ct_pkt *p)
 	commit_of(a, &c, &nat);
 	if (c.force && p->state & ODP_CS_RPL) {
 		odp_ct_clear(p);
+		p->was = NULL;
 		p->state = ODP_CS_TRK | ODP_CS_NEW;
 	}
 	p->mark = (p->mark & ~c.mark_mask) | (c.mark & c.mark_mask);
@@ -342,9 +392,10 @@ static void would_commit(const struct odp_act_ct *a, struct odp_ct_pkt *p)
 		p->label[i] = (p->label[i] & ~c.label_mask[i]) | (c.label[i] & c.label_mask[i]);
 }
 
-int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, unsigned how, struct rte_mbuf **m,
-	uint64_t now_ms, struct odp_ct_pkt *out)
+int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, const struct odp_meta *meta,
+	unsigned how, struct rte_mbuf **m, uint64_t now_ms, struct odp_ct_pkt *out)
 {
+	struct odp_ct_was was;
 	struct odp_at at;
 
 	*m = odp_edit_open(*m, dp->conf.pool);
@@ -354,6 +405,7 @@ int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, unsigned how, s
 		return -EINVAL;
 	if (at.frag)
 		return -EAGAIN;
+	out->was = odp_act_ct_was(meta, a->zone, out->key.l3, &was);
 	odp_ct_would(dp->ct, out, how, now_ms);
 	if (a->flags & ODP_CT_A_COMMIT)
 		would_commit(a, out);

@@ -32,6 +32,7 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
  * connection is, and nothing else changes. What a commit of a new connection would be
  * refused for (limits, clashes), and which address and port it would get, is not foreseen.
  *
+ *   meta of the packet; NULL: it has just come in
  *   how  ODP_CT_BY_KEY, ODP_CT_AS_NEW
  *   *m   replaced where its bytes are shared; NULL: no memory
  *   out  what would be known of it then
@@ -39,8 +40,15 @@ bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_p
  * 0, -ENOMEM, -EINVAL (no IP packet: it would be dropped) or -EAGAIN (a fragment: it would wait for
  * its datagram). Inside the table, in control.
  */
-int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, unsigned how, struct rte_mbuf **m,
-	uint64_t now_ms, struct odp_ct_pkt *out);
+int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, const struct odp_meta *meta,
+	unsigned how, struct rte_mbuf **m, uint64_t now_ms, struct odp_ct_pkt *out);
+
+/*
+ * What metadata says of a packet that was translated in `zone`, for a further ct in it: *was, or
+ * NULL when it was not. The packet has the IP version `l3`.
+ */
+const struct odp_ct_was *odp_act_ct_was(
+	const struct odp_meta *meta, uint16_t zone, uint8_t l3, struct odp_ct_was *was);
 
 /* Would the metadata of both be the same? */
 bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);

@@ -390,13 +390,17 @@ static void run_hash(const struct run *r, struct batch *b, const struct odp_act 
 	}
 }
 
-/* Does anything in a list look at what the connection table said, before it says it anew? */
-static bool looks_at_ct(const struct odp_act *list, size_t len)
+/*
+ * Does anything in a list look at what the connection table said of `zone`, before it says it anew?
+ * The same zone does: what was translated stays with its connection.
+ */
+static bool looks_at_ct(uint16_t zone, const struct odp_act *list, size_t len)
 {
 	ODP_ACTS_FOREACH(a, list, len)
 	{
 		switch (a->type) {
 		case ODP_ACT_CT:
+			return ((const struct odp_act_ct *)a)->zone == zone;
 		case ODP_ACT_CT_CLEAR:
 			return false;
 		case ODP_ACT_OUTPUT:
@@ -450,7 +454,7 @@ static void run_ct(const struct run *r, struct batch *b, const struct odp_act *a
 			.from = *r->from,
 			.meta = b->meta },
 		b->pkts, b->n, p);
-	if (b->n > 0 && !looks_at_ct(rest, len)) {
+	if (b->n > 0 && !looks_at_ct(ct->zone, rest, len)) {
 		odp_act_ct_meta(meta_of(r, b), &p[0], ct->zone);
 		run_list(r, b, rest, len);
 		return;

@@ -99,6 +99,40 @@ void odp_ct_set_state(const struct odp_conn *c, unsigned dir, struct odp_ct_pkt 
 			     (p->nat.what & ODP_NAT_DST ? ODP_CS_DNAT : 0));
 }
 
+/* ---- packets that were translated before ---- */
+
+static bool is_orig(const struct odp_ct_key *orig, const struct odp_ct_key *was)
+{
+	struct odp_ct_key k = *orig;
+
+	if (k.proto == IPPROTO_ICMP || k.proto == IPPROTO_ICMPV6)
+		k.sport = dpu_be16_put(0); // the identifier: metadata has none
+	return ct_key_eq(&k, was);
+}
+
+bool odp_ct_fill_was(const struct odp_ct *ct, struct odp_ct_pkt *p, uint64_t now_ms)
+{
+	const struct odp_ct_was *was = p->was;
+	unsigned dir = ODP_CT_ORIG;
+	struct odp_conn *c = odp_ct_seek_was(ct, p, now_ms, &dir);
+
+	p->was = NULL;
+	if (!c || (dir == ODP_CT_REPLY) != !!(was->state & ODP_CS_RPL))
+		return false;
+	if (odp_ct_icmp_is_error(&p->key)) {
+		odp_ct_fill_error(ct, c, dir, p);
+	} else {
+		p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
+		odp_ct_fill(ct, c, dir, p);
+		odp_ct_set_state(c, dir, p);
+	}
+	if (!(p->state & (ODP_CS_SNAT | ODP_CS_DNAT)) || !is_orig(p->orig, &was->orig))
+		return false;
+	p->nat.what = 0;
+	p->was = was;
+	return true;
+}
+
 /* ---- track ---- */
 
 static void invalid(struct ct_worker *w, struct odp_ct_pkt *p)
@@ -213,6 +247,8 @@ static void track_one(
 		invalid(w, p);
 		return;
 	}
+	if (p->was && odp_ct_fill_was(ct, p, now_ms))
+		return;
 	if (odp_ct_icmp_is_error(&p->key)) {
 		track_error(ct, w, p, now_ms);
 		return;
@@ -261,6 +297,8 @@ bool odp_ct_peek(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p, uint6
 
 	if (p->flags || odp_ct_icmp_is_error(&p->key))
 		return false;
+	if (p->was && odp_ct_fill_was(ct, p, now_ms))
+		return true;
 	c = odp_ct_find(ct, &ct->workers[worker], &p->key, ct_hash(ct, &p->key), now_ms, &dir);
 	if (!c)
 		return false;
@@ -452,8 +490,11 @@ int odp_ct_commit(struct odp_ct *ct, unsigned worker, struct odp_ct_pkt *p,
 		relabel(c, k);
 		p->ref.gen = atomic_load_explicit(&c->gen, memory_order_acquire);
 		odp_ct_fill(ct, c, p->dir, p);
+		if (p->was)
+			p->nat.what = 0;
 		return 0;
 	}
+	p->was = NULL;
 	for (unsigned i = 0; i < TRIES; i++) {
 		ret = make(ct, w, p, k, now_ms);
 		if (ret != -EAGAIN && ret != -EEXIST)

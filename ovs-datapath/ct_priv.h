@@ -325,6 +325,12 @@ int odp_ct_insert(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
 /* As odp_ct_find(), but what is over stays where it is. */
 struct odp_conn *odp_ct_seek(
 	const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t now_ms, unsigned *dir);
+/*
+ * Of a packet that was translated before, p->was: the connection that did it, and which way the
+ * packet goes; NULL: it is gone, or the packet is no longer as it was.
+ */
+struct odp_conn *odp_ct_seek_was(
+	const struct odp_ct *ct, const struct odp_ct_pkt *p, uint64_t now_ms, unsigned *dir);
 void odp_ct_withdraw(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
 /* A connection to fill, CT_TENTATIVE. NULL: none left. */
 struct odp_conn *odp_ct_alloc(struct odp_ct *ct, struct ct_worker *w);
@@ -381,5 +387,10 @@ void odp_ct_set_state(const struct odp_conn *c, unsigned dir, struct odp_ct_pkt 
 /* All of an ICMP error that goes the way `dir` of the connection that it is about. */
 void odp_ct_fill_error(
 	const struct odp_ct *ct, struct odp_conn *c, unsigned dir, struct odp_ct_pkt *p);
+/*
+ * All of a packet that was translated before, of the connection that did it. False: there is none,
+ * and p->was is NULL now.
+ */
+bool odp_ct_fill_was(const struct odp_ct *ct, struct odp_ct_pkt *p, uint64_t now_ms);
 /* All of a packet without a connection; state: with ODP_CS_TRK. */
 void odp_ct_fill_none(struct odp_ct_pkt *p, unsigned state);

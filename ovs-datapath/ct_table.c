@@ -77,6 +77,23 @@ struct odp_conn *odp_ct_seek(
 	return NULL;
 }
 
+/* A packet that was translated looks as one that its answer would be turned around. */
+struct odp_conn *odp_ct_seek_was(
+	const struct odp_ct *ct, const struct odp_ct_pkt *p, uint64_t now_ms, unsigned *dir)
+{
+	struct odp_ct_key back;
+	struct odp_conn *c;
+	size_t off;
+
+	if (!odp_ct_icmp_is_error(&p->key))
+		odp_ct_key_reverse(&p->key, &back);
+	else if (!odp_ct_icmp_inner(p, &back, &off)) // which goes against the error
+		return NULL;
+	c = odp_ct_seek(ct, &back, now_ms, dir);
+	*dir = !*dir;
+	return c && !(CT_GET(c->flags) & (CT_F_EXPECT | CT_F_ANCHOR)) ? c : NULL;
+}
+
 /* Words with this key but `mine`, of connections that live or are about to. */
 static bool others(const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t h, uint64_t mine)
 {

@@ -81,6 +81,10 @@ void odp_ct_would(const struct odp_ct *ct, struct odp_ct_pkt *p, unsigned how, u
 		odp_ct_fill_none(p, ODP_CS_INV);
 		return;
 	}
+	if (as_new)
+		p->was = NULL;
+	if (p->was && odp_ct_fill_was(ct, p, now_ms))
+		return;
 	if (odp_ct_icmp_is_error(&p->key) && !as_new) {
 		would_be_error(ct, p, now_ms);
 		return;

@@ -37,6 +37,19 @@ static bool changes_nothing(const struct odp_act_ct *a)
 							!memcmp(a->label_mask, none, sizeof(none)));
 }
 
+/* What was translated stays with its connection, which is asked for every packet already. */
+static bool stays(struct maker *k, const struct odp_ct_pkt *p, uint16_t zone)
+{
+	const struct fused_entry *e = k->e;
+
+	for (unsigned i = 0; i < e->n_cts; i++)
+		if (e->ct[i].conn == p->ref.conn && e->ct[i].gen == p->ref.gen) {
+			odp_act_ct_meta(&k->meta, p, zone);
+			return true;
+		}
+	return false;
+}
+
 static bool track(struct maker *k, const struct odp_act_ct *a)
 {
 	const struct odp_key *key = &k->meta.key;
@@ -47,17 +60,21 @@ static bool track(struct maker *k, const struct odp_act_ct *a)
 					.sport = key->tp_src,
 					.dport = key->tp_dst } };
 	struct fused_entry *e = k->e;
+	struct odp_ct_was was;
 
 	if (e->n_cts == FUSED_CTS || e->n_meters > 0 || !changes_nothing(a))
 		return false;
 	memcpy(p.key.src, v6 ? key->ipv6.src : (const uint8_t *)&key->ipv4.src, v6 ? 16 : 4);
 	memcpy(p.key.dst, v6 ? key->ipv6.dst : (const uint8_t *)&key->ipv4.dst, v6 ? 16 : 4);
+	p.was = odp_act_ct_was(&k->meta, a->zone, p.key.l3, &was);
 	if (!odp_ct_peek(k->w->dp->ct, k->w->idx, &p, odp_track_now_ms(k->w)))
 		return false;
 	if ((p.state & (ODP_CS_EST | ODP_CS_NEW | ODP_CS_INV)) != ODP_CS_EST)
 		return false;
 	if (p.helper)
 		return false; // it wants to see every packet
+	if (p.was)
+		return stays(k, &p, a->zone);
 	e->ct_grows[e->n_cts] = (int8_t)odp_rewrite_grows(&k->edits);
 	e->dirs |= (uint8_t)(p.dir << e->n_cts);
 	e->ct[e->n_cts++] = p.ref;

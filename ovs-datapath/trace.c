@@ -417,7 +417,7 @@ static void say_tracked(
 	if (odp_ct_ref_info(t->dp->ct, p->ref, odp_track_now_ms(t->dp->control), &info) &&
 		odp_ct_format(&info, 0, text, sizeof(text)) >= 0)
 		say(t, ODP_TRACE_NOTE, at, "connection %s", text);
-	if (p->state & (ODP_CS_SNAT | ODP_CS_DNAT))
+	if (p->state & (ODP_CS_SNAT | ODP_CS_DNAT) && p->nat.what)
 		say_translated(t, at, p);
 	else if (binds && !p->ref.conn && !(p->state & ODP_CS_INV))
 		say(t, ODP_TRACE_NOTE, at,
@@ -430,7 +430,8 @@ static void track(struct trace *t, struct at *at, const struct odp_act_ct *ct)
 		       (t->how & ODP_TRACE_CT_NEW ? ODP_CT_AS_NEW : 0);
 	struct odp_ct_pkt p;
 
-	switch (odp_act_ct_would(t->dp, ct, how, &at->m, odp_track_now_ms(t->dp->control), &p)) {
+	switch (odp_act_ct_would(
+		t->dp, ct, at->meta, how, &at->m, odp_track_now_ms(t->dp->control), &p)) {
 	case 0:
 		say_tracked(t, at, ct, &p);
 		odp_act_ct_meta(at->meta, &p, ct->zone);

@@ -72,9 +72,21 @@ struct odp_ct_nat {
 };
 enum { ODP_NAT_SRC = 1, ODP_NAT_DST = 2 };
 
+/* What is known of a packet that was translated in this zone, and not changed since. */
+struct odp_ct_was {
+	uint8_t state; // ODP_CS_* of then
+	struct odp_ct_key orig; // original tuple of then; of ICMP without an identifier
+};
+
 struct odp_ct_pkt {
 	/* in */
 	struct odp_ct_key key; // odp_ct_key_fill()
+	/*
+	 * Borrowed; NULL: not translated yet. Set to NULL when its connection is gone, or the
+	 * packet is another one's by now. Else it stays with the connection that has seen and
+	 * translated it: it is not counted again, and there is nothing to be written into it.
+	 */
+	const struct odp_ct_was *was;
 	const uint8_t *l4; // borrowed: layer 4 header on, contiguous; only read
 	uint16_t l4_len; // bytes there
 	uint16_t flags; // ODP_CT_BAD_CSUM ...

@@ -11,6 +11,7 @@
 
 #include "dpu_clock.h"
 #include "fake_port.h"
+#include "odp_ct.h"
 #include "odp_meter.h"
 
 #define N_PORTS 3u
@@ -209,6 +210,131 @@ static void translated(void **state)
 	assert_int_equal(pass(r, 2, f, n), 1u << 1);
 	ip = out(r, 1);
 	assert_memory_equal(ip + 12, "\x0a\x00\x00\x02\x0a\x00\x00\x01\x00\x08\x00\x07", 12);
+}
+
+/* A SYN, as udp() makes a datagram, and as long. */
+static uint16_t syn(uint8_t f[64], uint8_t src, uint8_t dst, uint16_t sport, uint16_t dport)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(void *)(f + 14);
+	uint16_t n = udp(f, src, dst, sport, dport), sum;
+
+	ip->next_proto_id = IPPROTO_TCP;
+	ip->hdr_checksum = 0;
+	sum = rte_ipv4_cksum(ip);
+	memcpy(&ip->hdr_checksum, &sum, 2);
+	memset(f + 38, 0, 16);
+	f[41] = 9; // of its sequence number
+	f[46] = 0x50;
+	f[47] = 2;
+	f[48] = 0xff; // window
+	sum = rte_ipv4_udptcp_cksum(ip, f + 34);
+	memcpy(f + 50, &sum, 2);
+	return n;
+}
+
+static struct odp_ct_stats conns(struct rig *r)
+{
+	struct odp_ct_stats s;
+
+	odp_ct_stats(odp_conntrack(r->dp), &s);
+	return s;
+}
+
+/*
+ * Until it is answered each packet is new, and is translated by the first ct already: behind it,
+ * and in the same list, it is no other connection's.
+ */
+static void translated_before_the_commit(void **state)
+{
+	static const struct {
+		const char *name, *range;
+		uint16_t (*make)(
+			uint8_t f[64], uint8_t src, uint8_t dst, uint16_t sport, uint16_t dport);
+		bool one_list;
+	} rows[] = { { "UDP", "5000-5009", udp, false }, { "SYN", "5100-5109", syn, false },
+		{ "UDP, one port", "5200-5200", udp, false },
+		{ "SYN, one port", "5300-5300", syn, false },
+		{ "UDP, one list", "5400-5409", udp, true },
+		{ "SYN, one list", "5500-5509", syn, true } };
+	struct rig *r = *state;
+	char commit[128], text[160];
+	uint8_t f[64], first[4];
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		print_message("%s\n", rows[i].name);
+		odp_flow_flush(r->dp, NULL);
+		snprintf(commit, sizeof(commit), "ct(commit,zone=5,nat(src=99.1.2.3:%s)),2",
+			rows[i].range);
+		snprintf(text, sizeof(text), "ct(zone=5,nat),%s",
+			rows[i].one_list ? commit : "recirc(0x1)");
+		assert_int_equal(flow(r, "recirc_id(0),in_port(1)" IP, text), 0);
+		assert_int_equal(
+			flow(r, "recirc_id(0x1),in_port(1),ct_state(+new+trk)" IP, commit), 0);
+		for (unsigned n = 0; n < 3; n++) {
+			uint16_t len = rows[i].make(f, (uint8_t)(10 + i), 2, 7, 8);
+
+			assert_int_equal(pass(r, 1, f, len), 1u << 2);
+			assert_memory_equal(out(r, 2) + 12, "\x63\x01\x02\x03", 4);
+			if (n == 0)
+				memcpy(first, out(r, 2) + 20, 4);
+			assert_memory_equal(out(r, 2) + 20, first, 4);
+		}
+		assert_int_equal(conns(r).conns, i + 1);
+		assert_int_equal(drops(r, ODP_DROP_NO_NAT), 0);
+	}
+}
+
+/* The same of two hosts whose packets come together: each has a connection of its own. */
+static void translated_in_one_burst(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64];
+
+	assert_int_equal(flow(r, "in_port(1)" IP,
+				 "ct(zone=5,nat),ct(commit,zone=5,nat(src=99.1.2.3:5000-5009)),2"),
+		0);
+	for (unsigned n = 0; n < 3; n++) {
+		uint8_t port[2];
+
+		fake_port_reset(&r->p[1]);
+		for (uint8_t host = 1; host <= 2; host++)
+			fake_port_push(&r->p[0], pool, f, udp(f, host, 9, 7, 8));
+		settle(r);
+		assert_int_equal(r->p[1].n_out, 2);
+		for (unsigned i = 0; i < 2; i++)
+			port[i] = rte_pktmbuf_mtod(r->p[1].out[i], const uint8_t *)[35];
+		assert_int_not_equal(port[0], port[1]);
+		assert_int_equal(conns(r).conns, 2);
+	}
+}
+
+/* What an answer is translated back to is the connection's still when it is tracked once more. */
+static void translated_back_and_tracked(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64], g[64];
+	uint16_t n = udp(f, 1, 2, 7, 8);
+
+	assert_int_equal(flow(r, "in_port(1)" IP, "ct(commit,nat(src=10.0.0.9:5000-5000)),2"), 0);
+	assert_int_equal(flow(r, "recirc_id(0),in_port(2)" IP, "ct(nat),recirc(0x1)"), 0);
+	assert_int_equal(
+		flow(r, "recirc_id(0x1),in_port(2),ct_state(+est+rpl+trk)" IP, "ct(nat),recirc(2)"),
+		0);
+	assert_int_equal(
+		flow(r,
+			"recirc_id(0x2),in_port(2),ct_state(+est+rpl+dnat+trk),"
+			"ct_tuple4(src=10.0.0.1,dst=10.0.0.2,proto=17,tp_src=7,tp_dst=8)" IP,
+			"ct,recirc(3)"),
+		0);
+	assert_int_equal(flow(r, "recirc_id(0x3),in_port(2),ct_state(+est+rpl+trk)" IP, "1"), 0);
+	assert_int_equal(pass(r, 1, f, n), 1u << 2);
+	(void)udp(g, 2, 9, 8, 5000);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pass(r, 2, g, n), 1u << 1);
+		assert_memory_equal(
+			out(r, 1) + 12, "\x0a\x00\x00\x02\x0a\x00\x00\x01\x00\x08\x00\x07", 12);
+	}
+	assert_int_equal(conns(r).conns, 1);
 }
 
 /* One port for two hosts: the second one's packets do not leave with an address of the inside. */
@@ -542,6 +668,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(stateful),
 		T(translated),
+		T(translated_before_the_commit),
+		T(translated_in_one_burst),
+		T(translated_back_and_tracked),
 		T(no_port_left),
 		T(copies_are_not_missed),
 		T(ct_refused),

@@ -108,6 +108,106 @@ static void destination(void **state)
 	odp_ct_destroy(ct);
 }
 
+static struct odp_ct_was was_of(const struct odp_ct_pkt *p)
+{
+	struct odp_ct_was was = { p->state, *p->orig };
+
+	if (p->orig->proto == 1)
+		was.orig.sport = dpu_be16_put(0);
+	return was;
+}
+
+/* Everybody who is asked about a packet that was translated says the same of it. */
+static unsigned see_again(struct odp_ct *ct, struct odp_ct_pkt *p, const struct odp_ct_was *was)
+{
+	struct odp_ct_pkt asked = *p, peeked = *p;
+
+	asked.was = peeked.was = p->was = was;
+	odp_ct_would(ct, &asked, 0, 2);
+	(void)ct_see(ct, p, 2);
+	assert_ptr_equal(asked.was, p->was);
+	assert_int_equal(asked.state, p->state);
+	assert_ptr_equal(asked.ref.conn, p->ref.conn);
+	if (p->was) {
+		assert_ptr_equal(p->was, was);
+		assert_int_equal(p->nat.what, 0);
+		assert_int_equal(asked.nat.what, 0);
+		assert_int_equal(p->dir, was->state & RPL ? ODP_CT_REPLY : ODP_CT_ORIG);
+	}
+	if (p->was && !(p->state & ODP_CS_REL)) {
+		assert_true(odp_ct_peek(ct, 0, &peeked, 2));
+		assert_int_equal(peeked.state, p->state);
+		assert_int_equal(peeked.nat.what, 0);
+	}
+	return p->state;
+}
+
+/* A packet that its connection has translated is that connection's in the same zone. */
+static void translated_before(void **state)
+{
+	struct odp_ct *ct = ct_table(64, 1);
+	struct odp_ct_nat_conf n = nat_conf(ODP_NAT_SRC, POOL, POOL, 0, 0);
+	struct odp_ct_commit c = { .nat = &n, .mark = 7, .mark_mask = UINT32_MAX };
+	struct odp_ct_info i;
+	struct odp_ct_was was, other;
+	struct ct_p a, b, e;
+
+	(void)state;
+	assert_int_equal(make_nat(ct, ct_udp(&a, 1, 5000, 2, 53, 3), &n), 0);
+	was = was_of(&a.p);
+	assert_int_equal(see_again(ct, ct_udp(&b, POOL, 5000, 2, 53, 3), &was), NEW | SNAT);
+	assert_ptr_equal(b.p.was, &was);
+	assert_int_equal(odp_ct_commit(ct, 0, &b.p, &c, 2), 0);
+	assert_ptr_equal(b.p.ref.conn, a.p.ref.conn);
+	assert_int_equal(b.p.state, NEW | SNAT);
+	assert_int_equal(b.p.nat.what, 0);
+	assert_int_equal(b.p.mark, 7);
+	assert_true(odp_ct_ref_info(ct, a.p.ref, 2, &i));
+	assert_int_equal(i.packets[0], 1); // it was counted when it was translated
+	// Changed since, or another one's: looked up as it is
+	assert_int_equal(see_again(ct, ct_udp(&b, POOL, 5000, 4, 53, 3), &was), NEW);
+	assert_null(b.p.was);
+	other = was;
+	other.orig.src[3]++;
+	assert_int_equal(see_again(ct, ct_udp(&b, POOL, 5000, 2, 53, 3), &other), NEW);
+	assert_null(b.p.was);
+	other = was;
+	other.state |= RPL;
+	assert_int_equal(see_again(ct, ct_udp(&b, POOL, 5000, 2, 53, 3), &other), NEW);
+	// An error about it, translated back
+	(void)ct_udp(&b, POOL, 5000, 2, 53, 3);
+	assert_int_equal(ct_see(ct, ct_icmp_error(&e, 9, POOL, 3, 4, &b), 2),
+		ODP_CS_TRK | ODP_CS_REL | RPL | DNAT);
+	was = was_of(&e.p);
+	assert_int_equal(see_again(ct, ct_icmp_error(&e, 9, 1, 3, 4, &a), &was), was.state);
+	assert_ptr_equal(e.p.was, &was);
+	assert_int_equal(odp_ct_commit(ct, 0, &e.p, &c, 2), 0);
+	assert_int_equal(e.p.nat.what, 0);
+	// An answer, and one with which a new connection begins
+	assert_int_equal(ct_see(ct, ct_udp(&b, 2, 53, POOL, 5000, 3), 2), EST | RPL | DNAT);
+	was = was_of(&b.p);
+	assert_int_equal(see_again(ct, ct_udp(&b, 2, 53, 1, 5000, 3), &was), EST | RPL | DNAT);
+	assert_ptr_equal(b.p.was, &was);
+	c.force = true;
+	assert_int_equal(odp_ct_commit(ct, 0, &b.p, &c, 2), 0);
+	assert_null(b.p.was);
+	assert_int_equal(b.p.state, NEW | SNAT);
+	assert_int_equal(b.p.nat.what, ODP_NAT_SRC);
+	assert_false(odp_ct_ref_info(ct, a.p.ref, 2, &i));
+	// The first one is gone
+	assert_int_equal(see_again(ct, ct_udp(&b, POOL, 5000, 2, 53, 3), &was), NEW);
+	// An echo, whose identifier is another one outside
+	assert_int_equal(make_nat(ct, ct_icmp(&a, 1, 2, 8, 0, 77, 3), &n), 0);
+	assert_int_equal(make_nat(ct, ct_icmp(&a, 3, 2, 8, 0, 77, 3), &n), 0);
+	was = was_of(&a.p);
+	unsigned id = port(a.p.nat.sport);
+
+	assert_int_equal(see_again(ct, ct_icmp(&b, POOL, 2, 8, 0, id, 3), &was), NEW | SNAT);
+	assert_ptr_equal(b.p.ref.conn, a.p.ref.conn);
+	assert_int_equal(see_again(ct, ct_icmp(&b, POOL, 2, 8, 0, 77, 3), &was), NEW);
+	odp_ct_destroy(ct);
+}
+
 /* ATTACKS.md OV-24: two hosts, one identifier. */
 static void icmp_ids(void **state)
 {
@@ -467,6 +567,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(source),
 		cmocka_unit_test(destination),
+		cmocka_unit_test(translated_before),
 		cmocka_unit_test(icmp_ids),
 		cmocka_unit_test(exhausted),
 		cmocka_unit_test(tuples_that_overlap),

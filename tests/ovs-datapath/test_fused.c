@@ -488,6 +488,8 @@ static void compare_conns(struct both *b)
 #define IP4 "eth_type(0x0800)"
 #define IP6 "eth_type(0x86dd)"
 #define ANOTHER "set(eth(src=02:00:00:00:00:1a)),ct(zone=1),recirc(1)"
+#define COMMIT "ct(commit,zone=1)"
+#define SNAT "ct(commit,zone=1,nat(src=10.9.9.9))"
 #define VLAN(vid) "eth_type(0x8100),vlan(vid=" #vid "),encap(eth_type(0x0800))"
 
 static const struct pipeline {
@@ -502,28 +504,24 @@ static const struct pipeline {
 	{ "one zone", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", ANOTHER },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
 	{ "one zone, both families", false, true, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", ANOTHER },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", "drop" },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" },
 			{ "in_port(1)," IP6, "ct(zone=1),recirc(1)", ANOTHER },
 			{ "in_port(2)," IP6, "ct(zone=1),recirc(2)", "drop" },
-			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x86dd)," EST, "1", "drop" } } },
 	{ "edits", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", ANOTHER },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
 				"set(eth(src=02:00:00:00:00:0a,dst=02:00:00:00:00:0b)),"
 				"set(ipv4(tos=0x20/0xfc)),2",
@@ -546,17 +544,24 @@ static const struct pipeline {
 	{ "source translation", true, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
-				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, SNAT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
+	{ "source translation, tracked twice", true, false, false,
+		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
+			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, SNAT ",2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, SNAT ",recirc(3)", "2" },
+			{ "recirc_id(3),in_port(1),eth_type(0x0800)," EST, "2", "drop" },
+			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST,
+				"ct(zone=1,nat),recirc(4)", "ct(zone=1),recirc(4)" },
+			{ "recirc_id(4),in_port(2),eth_type(0x0800)," EST, "1", "drop" } } },
 	{ "rewrites merged", true, false, false,
 		{ { "in_port(1)," IP4,
 			  "set(ipv4(tos=0x4/0xfc)),dec_ttl(le_1(drop)),ct(zone=1,nat),recirc(1)",
 			  "ct(zone=1,nat),recirc(1)" },
 			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
-				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, SNAT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800),ipv4(proto=6)," EST,
 				"set(tcp(dst=8080)),set(eth(dst=02:00:00:00:00:0c)),dec_ttl(le_1("
 				"drop))"
@@ -577,8 +582,7 @@ static const struct pipeline {
 		{ { "in_port(1)," IP6, "dec_ttl(le_1(drop)),ct(zone=1),recirc(1)",
 			  "ct(zone=1),recirc(1)" },
 			{ "in_port(2)," IP6, "ct(zone=1),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x86dd)," EST,
 				"set(ipv6(src=fd00::7,label=0x12/0xff)),dec_ttl(le_1(drop)),"
 				"set(ipv6(tclass=0x10/0xf0)),"
@@ -589,15 +593,13 @@ static const struct pipeline {
 				"set(ipv6(label=0x1)),1" },
 			{ "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", NULL },
 			{ "recirc_id(2),in_port(2),eth_type(0x0800)," EST, "1", NULL } } },
 	{ "tags on and off", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "push_vlan(vid=3,pcp=2),recirc(2)", "drop" },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
 				"push_vlan(vid=9,pcp=1),dec_ttl(le_1(drop)),push_vlan(tpid=0x88a8,"
 				"vid="
@@ -618,8 +620,7 @@ static const struct pipeline {
 	{ "hash", true, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1,nat),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "ct(zone=1,nat),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW,
-				"ct(commit,zone=1,nat(src=10.9.9.9)),2", NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, SNAT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST,
 				"set(ipv4(dst=10.0.0.3)),hash(l4(5)),recirc(3)",
 				"hash(sym_l4(1)),recirc(3)" },
@@ -635,8 +636,7 @@ static const struct pipeline {
 	{ "meters", false, false, false,
 		{ { "in_port(1)," IP4, "ct(zone=1),recirc(1)", NULL },
 			{ "in_port(2)," IP4, "ct(zone=1),recirc(2)", NULL },
-			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, "ct(commit,zone=1),2",
-				NULL },
+			{ "recirc_id(1),in_port(1),eth_type(0x0800)," NEW, COMMIT ",2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800)," EST, "2", NULL },
 			{ "recirc_id(1),in_port(1),eth_type(0x0800),ipv4(proto=6),"
 			  "tcp(src=0x28/0x3f)," EST,

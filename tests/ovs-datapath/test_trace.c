@@ -181,7 +181,7 @@ static const struct ct_row {
 	bool there, replied; // the connection
 	unsigned how;
 	const char *packet;
-	const char *says[6];
+	const char *says[7];
 } ct_rows[] = {
 	{ "no connection", false, false, 0, UDP,
 		{ "0.0 note: connection tracking in zone 5: +new+trk\n",
@@ -197,7 +197,9 @@ static const struct ct_row {
 			"reply=(src=10.0.0.2,dst=10.0.9.9,sport=53,dport=700),zone=5,mark=7",
 			"0.0 note: translated to src=10.0.9.9,dst=10.0.0.2,sport=700,dport=53\n",
 			"ct_mark(0x7)", "ipv4(src=10.0.9.9,dst=10.0.0.2,proto=17,",
-			"1.0 output: p2" } },
+			"1.0 note: connection tracking in zone 5: +new+trk+snat\n"
+			"1.0 note: connection udp,orig=(src=10.0.0.1,",
+			"mark=7\n1.0 output: p2" } },
 	{ "it was answered", true, true, 0, UDP,
 		{ "0.0 note: connection tracking in zone 5: +est+trk+snat\n", "udp(src=700,dst=53)",
 			"1.0 output: p2" } },
