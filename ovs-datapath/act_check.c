@@ -183,7 +183,7 @@ static bool push_fits(uint16_t push, enum odp_tnl_type type)
 	case ODP_TNL_GENEVE:
 		return push == ODP_PUSH_GENEVE;
 	case ODP_TNL_GRE:
-		return push == ODP_PUSH_GRE;
+		return push == ODP_PUSH_GRE || push == ODP_PUSH_IP6GRE;
 	default:
 		return push == ODP_PUSH_VXLAN;
 	}
@@ -203,7 +203,8 @@ static int check_push(struct check *c, const struct odp_act *a, struct form *f)
 	if (!v || !odp_port_by_no(c->dp, p->out_port))
 		return -ENODEV;
 	if (vport_of(c, p->out_port) || !push_fits(p->tnl_type, v->end.type) ||
-		odp_tnl_tmpl_of(v->end.type, p->hdr, p->hdr_len, &t) < 0)
+		odp_tnl_tmpl_of(v->end.type, p->hdr, p->hdr_len, &t) < 0 ||
+		(p->tnl_type == ODP_PUSH_IP6GRE && t.family != 6))
 		return -EINVAL;
 	c->parts++;
 	c->pushes++;

@@ -49,30 +49,6 @@ static bool port_end(struct parse *p, uint32_t *port)
 	return false;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Pairs of hexadecimal digits up to something else; bytes are counted, `max` of them written. */
-static size_t hex(struct odp_in *in, uint8_t *out, size_t max)
-{
-	size_t n = 0;
-
-	for (;; in->at += 2, n++) {
-		int high = nibble(in->text[in->at]);
-		int low = high < 0 ? -1 : nibble(in->text[in->at + 1]);
-
-		if (low < 0)
-			return n;
-		if (n < max)
-			out[n] = (uint8_t)(high << 4 | low);
-	}
-}
-
 /* Fields by name, in any order, up to the bracket that closes. */
 struct part {
 	const char *name; // with its '='
@@ -170,7 +146,7 @@ static bool userspace(struct parse *p)
 	if (!odp_in_take(in, "pid=") || !number(in, ",)", UINT32_MAX, &pid))
 		return false;
 	if (odp_in_take(in, ",userdata(")) {
-		n = hex(in, data, sizeof(data));
+		n = odp_in_hex(in, data, sizeof(data));
 		if (n > sizeof(data) || !odp_in_take(in, ")"))
 			return false;
 	}
@@ -334,24 +310,23 @@ static bool tnl_push(struct parse *p)
 {
 	struct odp_in *in = &p->in;
 	uint8_t hdr[ODP_TNL_HDR_MAX];
-	uint32_t tnl_port, out_port, size, type;
+	uint32_t tnl_port, out_port;
+	uint16_t type;
+	size_t len;
 
-	if (!odp_in_take(in, "tnl_port(") || !port_end(p, &tnl_port) ||
-		!odp_in_take(in, ",header(size=") || !number(in, ",", sizeof(hdr), &size) ||
-		!odp_in_take(in, ",type=") || !number(in, ",", UINT16_MAX, &type) ||
-		!odp_in_take(in, ",data(") || hex(in, hdr, sizeof(hdr)) != size ||
-		!odp_in_take(in, ")),out_port(") || !port_end(p, &out_port) ||
-		!odp_in_take(in, ")"))
+	if (!odp_in_take(in, "tnl_port(") || !port_end(p, &tnl_port) || !odp_in_take(in, ",") ||
+		!odp_in_push(in, &type, hdr, &len) || !odp_in_take(in, ",out_port(") ||
+		!port_end(p, &out_port) || !odp_in_take(in, ")"))
 		return false;
-	struct odp_act_tnl_push *a = odp_actbuf_add(p->out, ODP_ACT_TNL_PUSH, sizeof(*a) + size);
+	struct odp_act_tnl_push *a = odp_actbuf_add(p->out, ODP_ACT_TNL_PUSH, sizeof(*a) + len);
 
 	if (!a)
 		return false;
 	a->tnl_port = tnl_port;
 	a->out_port = out_port;
-	a->tnl_type = (uint16_t)type;
-	a->hdr_len = (uint16_t)size;
-	memcpy(a->hdr, hdr, size);
+	a->tnl_type = type;
+	a->hdr_len = (uint16_t)len;
+	memcpy(a->hdr, hdr, len);
 	return true;
 }
 
@@ -366,12 +341,12 @@ static bool label(struct odp_in *in, uint8_t out[16])
 	memset(out, 0, 16);
 	if (!odp_in_take(in, "0x"))
 		return false;
-	for (start = in->at; nibble(in->text[in->at]) >= 0; in->at++, n++) {
+	for (start = in->at; odp_digit(in->text[in->at]) >= 0; in->at++, n++) {
 		if (out[0] >> 4)
 			return false; // does not fit
 		for (unsigned i = 0; i < 15; i++)
 			out[i] = (uint8_t)(out[i] << 4 | out[i + 1] >> 4);
-		out[15] = (uint8_t)(out[15] << 4 | nibble(in->text[in->at]));
+		out[15] = (uint8_t)(out[15] << 4 | odp_digit(in->text[in->at]));
 	}
 	return in->at > start;
 }

@@ -47,12 +47,6 @@ static void put_outputs(struct fmt *f, const struct odp_act *a)
 	}
 }
 
-static void put_hex(struct odp_out *o, const uint8_t *b, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		odp_out_put(o, "%02x", b[i]);
-}
-
 static void put_userspace(struct odp_out *o, const struct odp_act *a)
 {
 	const struct odp_act_userspace *u = (const struct odp_act_userspace *)a;
@@ -60,7 +54,7 @@ static void put_userspace(struct odp_out *o, const struct odp_act *a)
 	odp_out_put(o, "userspace(pid=%" PRIu32, u->pid);
 	if (u->data_len > 0) {
 		odp_out_put(o, ",userdata(");
-		put_hex(o, u->data, u->data_len);
+		odp_out_hex(o, u->data, u->data_len);
 		odp_out_put(o, ")");
 	}
 	odp_out_put(o, ")");
@@ -169,7 +163,7 @@ static void put_label(struct odp_out *o, const uint8_t label[16])
 	while (i < 15 && label[i] == 0)
 		i++;
 	odp_out_put(o, "0x%x", label[i]);
-	put_hex(o, label + i + 1, 15 - i);
+	odp_out_hex(o, label + i + 1, 15 - i);
 }
 
 static void put_nat_address(struct odp_out *o, uint16_t family, const uint8_t *a)
@@ -276,9 +270,9 @@ static void put_tnl_push(struct fmt *f, const struct odp_act *a)
 
 	odp_out_put(&f->o, "tnl_push(tnl_port(");
 	put_port(f, t->tnl_port);
-	odp_out_put(&f->o, "),header(size=%u,type=%u,data(", t->hdr_len, t->tnl_type);
-	put_hex(&f->o, t->hdr, t->hdr_len);
-	odp_out_put(&f->o, ")),out_port(");
+	odp_out_put(&f->o, "),");
+	odp_out_push(&f->o, t->tnl_type, t->hdr, t->hdr_len);
+	odp_out_put(&f->o, ",out_port(");
 	put_port(f, t->out_port);
 	odp_out_put(&f->o, "))");
 }

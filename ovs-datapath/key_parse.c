@@ -45,15 +45,6 @@ static bool number(struct parse *p, const struct odp_key_number *n)
 	return true;
 }
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* A number of n bytes: hexadecimal behind "0x", or 0. */
 static bool hex(struct odp_in *in, uint8_t *out, size_t n)
 {
@@ -62,7 +53,7 @@ static bool hex(struct odp_in *in, uint8_t *out, size_t n)
 	const char *s = in->text + in->at;
 
 	memset(out, 0, n);
-	while (digit(s[digits]) >= 0)
+	while (odp_digit(s[digits]) >= 0)
 		digits++;
 	if (digits == 0 || digits > 2 * n || (!prefixed && (digits > 1 || *s != '0'))) {
 		in->at = start;
@@ -71,7 +62,7 @@ static bool hex(struct odp_in *in, uint8_t *out, size_t n)
 	for (size_t i = 0; i < digits; i++) {
 		size_t at = digits - 1 - i; // from the right
 
-		out[n - 1 - at / 2] |= (uint8_t)((unsigned)digit(s[i]) << at % 2 * 4);
+		out[n - 1 - at / 2] |= (uint8_t)((unsigned)odp_digit(s[i]) << at % 2 * 4);
 	}
 	in->at += digits;
 	return true;
@@ -177,20 +168,19 @@ static bool group(struct parse *p, const struct odp_field *fields)
 /* ---- tunnel ---- */
 
 /* "class=..,type=..,len=..[,0x..[/0x..]]}" */
-static bool option(struct parse *p)
+static bool option(struct odp_in *in, struct odp_key_tnl *k, struct odp_key_tnl *m)
 {
-	struct odp_key_tnl *k = &p->key->tnl, *m = &p->mask->tnl;
 	uint32_t class, class_mask, type, type_mask, len, len_mask;
 	size_t at = k->opts_len, start;
 
-	if (!named(&p->in, "class", 0xffff, &class, &class_mask) || !odp_in_take(&p->in, ",") ||
-		!named(&p->in, "type", 0xff, &type, &type_mask) || !odp_in_take(&p->in, ","))
+	if (!named(in, "class", 0xffff, &class, &class_mask) || !odp_in_take(in, ",") ||
+		!named(in, "type", 0xff, &type, &type_mask) || !odp_in_take(in, ","))
 		return false;
-	start = p->in.at;
-	if (!named(&p->in, "len", 124, &len, &len_mask))
+	start = in->at;
+	if (!named(in, "len", 124, &len, &len_mask))
 		return false;
 	if (len % 4 != 0 || len_mask != 124 || len + 4 > ODP_TNL_OPTS - at) {
-		p->in.at = start;
+		in->at = start;
 		return false;
 	}
 	const uint8_t key[4] = { (uint8_t)(class >> 8), (uint8_t) class, (uint8_t)type,
@@ -201,19 +191,17 @@ static bool option(struct parse *p)
 	memcpy(k->opts + at, key, 4);
 	memcpy(m->opts + at, mask, 4);
 	k->opts_len = (uint8_t)(at + 4 + len);
-	if (odp_in_take(&p->in, ",") &&
-		!hex_masked(&p->in, k->opts + at + 4, m->opts + at + 4, len))
+	if (odp_in_take(in, ",") && !hex_masked(in, k->opts + at + 4, m->opts + at + 4, len))
 		return false;
-	return odp_in_take(&p->in, "}");
+	return odp_in_take(in, "}");
 }
 
-static bool options(struct parse *p)
+bool odp_in_options(struct odp_in *in, struct odp_key_tnl *key, struct odp_key_tnl *mask)
 {
-	p->mask->tnl.opts_len = 0xff;
-	while (odp_in_take(&p->in, "{"))
-		if (!option(p))
+	while (odp_in_take(in, "{"))
+		if (!option(in, key, mask))
 			return false;
-	return odp_in_take(&p->in, ")");
+	return odp_in_take(in, ")");
 }
 
 /* In decimal, too, as nobody needs to match on parts of it then. */
@@ -264,8 +252,10 @@ static bool tnl_item(struct parse *p)
 		return group(p, odp_gbp_fields) && odp_in_take(&p->in, ")");
 	if (odp_in_take(&p->in, "vxlan(gpe("))
 		return group(p, odp_gpe_fields) && odp_in_take(&p->in, ")");
-	if (p->mask->tnl.opts_len == 0 && odp_in_take(&p->in, "geneve("))
-		return options(p);
+	if (p->mask->tnl.opts_len == 0 && odp_in_take(&p->in, "geneve(")) {
+		p->mask->tnl.opts_len = 0xff;
+		return odp_in_options(&p->in, &p->key->tnl, &p->mask->tnl);
+	}
 	if (odp_in_take(&p->in, "flags(")) {
 		if (!flags(&p->in, &odp_key_tnl_flags, &k, &m))
 			return false;

@@ -102,53 +102,56 @@ static void put_number(struct text *t, unsigned which)
 }
 
 /* A number of any length, without leading zeros; 0 alone, as OVS has it. */
-static void put_hex(struct text *t, const uint8_t *b, size_t n)
+static void put_hex(struct odp_out *o, const uint8_t *b, size_t n)
 {
 	while (n > 1 && *b == 0) {
 		b++;
 		n--;
 	}
-	odp_out_put(&t->o, "%#x", n ? *b : 0u);
+	odp_out_put(o, "%#x", n ? *b : 0u);
 	for (size_t i = 1; i < n; i++)
-		odp_out_put(&t->o, "%02x", b[i]);
+		odp_out_put(o, "%02x", b[i]);
 }
 
 /* ---- tunnel ---- */
 
-static void put_option(struct text *t, const uint8_t *k, const uint8_t *m, size_t data)
+static void put_option(struct odp_out *o, const uint8_t *k, const uint8_t *m, size_t data)
 {
-	odp_out_put(&t->o, "{class=%#" PRIx32, odp_field_uint(k, 2));
+	odp_out_put(o, "{class=%#" PRIx32, odp_field_uint(k, 2));
 	if (odp_field_uint(m, 2) != 0xffff)
-		odp_out_put(&t->o, "/%#" PRIx32, odp_field_uint(m, 2));
-	odp_out_put(&t->o, ",type=%#x", k[2]);
+		odp_out_put(o, "/%#" PRIx32, odp_field_uint(m, 2));
+	odp_out_put(o, ",type=%#x", k[2]);
 	if (m[2] != 0xff)
-		odp_out_put(&t->o, "/%#x", m[2]);
-	odp_out_put(&t->o, ",len=%zu", data);
+		odp_out_put(o, "/%#x", m[2]);
+	odp_out_put(o, ",len=%zu", data);
 	if (!odp_is_all(m + 4, data, 0)) {
-		odp_out_put(&t->o, ",");
-		put_hex(t, k + 4, data);
+		odp_out_put(o, ",");
+		put_hex(o, k + 4, data);
 		if (!odp_is_all(m + 4, data, 0xff)) {
-			odp_out_put(&t->o, "/");
-			put_hex(t, m + 4, data);
+			odp_out_put(o, "/");
+			put_hex(o, m + 4, data);
 		}
 	}
-	odp_out_put(&t->o, "}");
+	odp_out_put(o, "}");
+}
+
+void odp_out_options(struct odp_out *o, const uint8_t *key, const uint8_t *mask, size_t len)
+{
+	for (size_t at = 0; at + 4 <= len;) {
+		size_t data = (key[at + 3] & 31u) * 4;
+
+		if (data > len - at - 4)
+			break;
+		put_option(o, key + at, mask + at, data);
+		at += 4 + data;
+	}
 }
 
 /* odp_key_check() has seen to it that the options are whole. */
 static void put_options(struct text *t, const char *sep)
 {
-	size_t len = t->key->tnl.opts_len;
-
 	odp_out_put(&t->o, "%sgeneve(", sep);
-	for (size_t at = 0; at + 4 <= len;) {
-		size_t data = (t->key->tnl.opts[at + 3] & 31u) * 4;
-
-		if (data > len - at - 4)
-			break;
-		put_option(t, t->key->tnl.opts + at, t->mask->tnl.opts + at, data);
-		at += 4 + data;
-	}
+	odp_out_options(&t->o, t->key->tnl.opts, t->mask->tnl.opts, t->key->tnl.opts_len);
 	odp_out_put(&t->o, ")");
 }
 
@@ -354,10 +357,10 @@ static void put_metadata(struct text *t)
 	put_number(t, N_CT_MARK);
 	if (!odp_is_all(m->ct_label, 16, 0)) {
 		item(t, "ct_label");
-		put_hex(t, k->ct_label, 16);
+		put_hex(&t->o, k->ct_label, 16);
 		if (!odp_is_all(m->ct_label, 16, 0xff)) {
 			odp_out_put(&t->o, "/");
-			put_hex(t, m->ct_label, 16);
+			put_hex(&t->o, m->ct_label, 16);
 		}
 		odp_out_put(&t->o, ")");
 	}

@@ -25,6 +25,12 @@ void odp_out_put(struct odp_out *o, const char *fmt, ...)
 		o->len += (size_t)n;
 }
 
+void odp_out_hex(struct odp_out *o, const uint8_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		odp_out_put(o, "%02x", b[i]);
+}
+
 int odp_out_finish(const struct odp_out *o)
 {
 	return o->len < o->size ? (int)o->len : -ENOSPC;
@@ -249,6 +255,29 @@ bool odp_in_field(struct odp_in *in, const struct odp_field *f, void *key, void 
 		return false;
 	}
 	return true;
+}
+
+int odp_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+size_t odp_in_hex(struct odp_in *in, uint8_t *out, size_t max)
+{
+	size_t n = 0;
+
+	for (;; in->at += 2, n++) {
+		int high = odp_digit(in->text[in->at]);
+		int low = high < 0 ? -1 : odp_digit(in->text[in->at + 1]);
+
+		if (low < 0)
+			return n;
+		if (n < max)
+			out[n] = (uint8_t)(high << 4 | low);
+	}
 }
 
 bool odp_port_of(struct odp *dp, const char *w, uint32_t *out)

@@ -39,8 +39,13 @@ void odp_out_fields(
 	struct odp_out *o, const struct odp_field *f, const void *key, const void *mask);
 /* Has one of the fields a mask? */
 bool odp_fields_any(const struct odp_field *f, const void *mask);
+void odp_out_hex(struct odp_out *o, const uint8_t *b, size_t n);
 /* "tunnel(..)" of what an action sets. */
 void odp_out_tunnel(struct odp_out *o, const struct odp_key_tnl *tnl);
+/* "{class=..,type=..,len=..,0x..}.." of Geneve options; what does not fit `len` is left out. */
+void odp_out_options(struct odp_out *o, const uint8_t *key, const uint8_t *mask, size_t len);
+/* "header(..)" of what an action puts on. */
+void odp_out_push(struct odp_out *o, uint16_t type, const uint8_t *hdr, size_t len);
 /* Length, or -ENOSPC. */
 int odp_out_finish(const struct odp_out *o);
 
@@ -66,6 +71,15 @@ bool odp_in_named(struct odp_in *in, const struct odp_field *fields, void *key, 
 bool odp_in_fields(struct odp_in *in, const struct odp_field *fields, void *key, void *mask);
 /* "value[/mask])" in host order; with `dp` a port, by number or name. */
 bool odp_in_uint(struct odp_in *in, struct odp *dp, uint32_t *value, uint32_t *mask);
+
+/* What a hexadecimal digit stands for; -1: it is none. */
+int odp_digit(char c);
+/* Pairs of hexadecimal digits up to something else; bytes are counted, `max` of them written. */
+size_t odp_in_hex(struct odp_in *in, uint8_t *out, size_t max);
+/* Geneve options up to the bracket that closes, behind those of `key`. */
+bool odp_in_options(struct odp_in *in, struct odp_key_tnl *key, struct odp_key_tnl *mask);
+/* "header(..)"; hdr has room for ODP_TNL_HDR_MAX bytes. */
+bool odp_in_push(struct odp_in *in, uint16_t *type, uint8_t *hdr, size_t *len);
 
 /* What follows "tunnel(", with the bracket that closes; there has to be an address in it. */
 bool odp_in_tunnel(struct odp_in *in, struct odp_key_tnl *out);

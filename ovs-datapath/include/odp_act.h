@@ -204,7 +204,8 @@ struct odp_act_ct {
 	uint8_t nat_min[16], nat_max[16]; // wire order; IPv4 in the first 4
 };
 
-enum { ODP_PUSH_GRE = 3, ODP_PUSH_VXLAN = 4, ODP_PUSH_GENEVE = 5 }; // enum ovs_vport_type
+/* enum ovs_vport_type. GRE over IPv6 may have either of its two. */
+enum { ODP_PUSH_GRE = 3, ODP_PUSH_VXLAN = 4, ODP_PUSH_GENEVE = 5, ODP_PUSH_IP6GRE = 109 };
 
 /*
  * Outer headers on: then the rest of the list has the packet, or, when nothing there sends it

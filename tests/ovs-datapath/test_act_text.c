@@ -9,6 +9,25 @@
 
 static struct odp *dp;
 
+#define PUSH(size, type, headers) \
+	"tnl_push(tnl_port(6),header(size=" size ",type=" type "," headers "),out_port(1))"
+#define MACS "dst=f8:bc:12:44:34:b6,src=f8:bc:12:46:58:e0"
+#define OVER4(proto)                                                               \
+	"eth(" MACS ",dl_type=0x0800),ipv4(src=1.1.2.88,dst=1.1.2.92,proto=" proto \
+	",tos=0,ttl=64,frag=0x4000),"
+#define OVER6(proto)                                                                     \
+	"eth(" MACS                                                                      \
+	",dl_type=0x86dd),ipv6(src=2001:cafe::88,dst=2001:cafe::92,label=0,proto=" proto \
+	",tclass=0x0,hlimit=64),"
+#define UDP(port, csum) "udp(src=0,dst=" port ",csum=" csum "),"
+#define VXLAN4(flags_vni) OVER4("17") UDP("4789", "0x0") "vxlan(" flags_vni ")"
+#define GENEVE4(in) OVER4("17") UDP("6081", "0x0") "geneve(" in ")"
+#define OPTION "{class=0xffff,type=0x80,len=4,0xa}"
+
+/* The same headers as bytes. */
+#define ETH4 "f8bc124434b6f8bc124658e00800"
+#define IP4_UDP "450000000000400040110000010102580101025c"
+
 static const struct row {
 	const char *name, *text, *printed; // printed NULL: as given
 	int err_at; // -1: readable
@@ -73,6 +92,115 @@ static const struct row {
 	{ "tunnels",
 		"tnl_pop(2),tnl_push(tnl_port(1),header(size=4,type=4,data(00010aff)),out_port(2))",
 		NULL, -1 },
+	// From tests/odp.at of Open vSwitch.
+	{ "push of GRE",
+		PUSH("42", "3", OVER4("47") "gre((flags=0x2000,proto=0x6558),key=0x1e241)"), NULL,
+		-1 },
+	{ "push of GRE with a sum",
+		PUSH("46", "3",
+			OVER4("47") "gre((flags=0xa000,proto=0x6558),csum=0x0,key=0x1e241)"),
+		NULL, -1 },
+	{ "push of VXLAN", PUSH("50", "4", VXLAN4("flags=0x8000000,vni=0x1c7")), NULL, -1 },
+	{ "push of Geneve", PUSH("50", "5", GENEVE4("oam,vni=0x1c7")), NULL, -1 },
+	{ "push of Geneve with an option",
+		PUSH("58", "5", GENEVE4("crit,vni=0x1c7,options(" OPTION ")")), NULL, -1 },
+	{ "push of Geneve with a sum",
+		PUSH("50", "5", OVER4("17") UDP("6081", "0xffff") "geneve(vni=0x1c7)"), NULL, -1 },
+	{ "push of GRE over IPv6",
+		PUSH("62", "109", OVER6("47") "gre((flags=0x2000,proto=0x6558),key=0x1e241)"), NULL,
+		-1 },
+	{ "push of GRE with a sum over IPv6",
+		PUSH("66", "109",
+			OVER6("47") "gre((flags=0xa000,proto=0x6558),csum=0x0,key=0x1e241)"),
+		NULL, -1 },
+	{ "push of VXLAN over IPv6",
+		PUSH("70", "4", OVER6("17") UDP("4789", "0x0") "vxlan(flags=0x8000000,vni=0x1c7)"),
+		NULL, -1 },
+	{ "push of Geneve over IPv6",
+		PUSH("70", "5", OVER6("17") UDP("6081", "0x0") "geneve(oam,vni=0x1c7)"), NULL, -1 },
+	{ "push of Geneve with an option over IPv6",
+		PUSH("78", "5",
+			OVER6("17") UDP("6081", "0x0") "geneve(crit,vni=0x1c7,options(" OPTION
+						       "))"),
+		NULL, -1 },
+	{ "push of Geneve with a sum over IPv6",
+		PUSH("70", "5", OVER6("17") UDP("6081", "0xffff") "geneve(vni=0x1c7)"), NULL, -1 },
+	// And others.
+	{ "push of everything in IPv4",
+		PUSH("50", "4",
+			"eth(" MACS ",dl_type=0x0800),ipv4(src=1.1.2.88,dst=1.1.2.92,proto=255,"
+			"tos=0xff,ttl=0,frag=0x0),udp(src=65535,dst=1,csum=0x1234),"
+			"vxlan(flags=0xffffffff,vni=0xffffff)"),
+		NULL, -1 },
+	{ "push of everything in IPv6",
+		PUSH("70", "5",
+			"eth(" MACS ",dl_type=0x86dd),ipv6(src=::,dst=ff02::1,label=1048575,"
+			"proto=17,tclass=0xab,hlimit=255),udp(src=1,dst=2,csum=0x3),"
+			"geneve(oam,crit,vni=0x0)"),
+		NULL, -1 },
+	{ "push of several options",
+		PUSH("74", "5",
+			GENEVE4("vni=0x1,options({class=0,type=0,len=0}"
+				"{class=0x102,type=0x3,len=8,0xa0000000b}{class=0x1,type=0x2,"
+				"len=4,0})")),
+		NULL, -1 },
+	{ "push of bare GRE", PUSH("38", "3", OVER4("47") "gre((flags=0x0,proto=0x6558))"), NULL,
+		-1 },
+	{ "push of all of GRE",
+		PUSH("50", "3",
+			OVER4("47") "gre((flags=0xb000,proto=0x800),csum=0x1,key=0x2,seq=0x3)"),
+		NULL, -1 },
+	{ "push of numbers in decimal", PUSH("0x32", "0x4", VXLAN4("flags=134217728,vni=455")),
+		PUSH("50", "4", VXLAN4("flags=0x8000000,vni=0x1c7")), -1 },
+	{ "push of digits",
+		PUSH("50", "4", "data(" ETH4 IP4_UDP "000012b500000000080000000001c700)"),
+		PUSH("50", "4", VXLAN4("flags=0x8000000,vni=0x1c7")), -1 },
+	{ "push of digits with what is filled in",
+		PUSH("50", "4",
+			"data(" ETH4 "451201341234400040119abc010102580101025c"
+			"000012b500780000080000000001c700)"),
+		PUSH("50", "4",
+			"eth(" MACS ",dl_type=0x0800),ipv4(src=1.1.2.88,dst=1.1.2.92,proto=17,"
+			"tos=0x12,ttl=64,frag=0x4000)," UDP(
+				"4789", "0x0") "vxlan(flags=0x8000000,vni=0x1c7)"),
+		-1 },
+	{ "push of a tag",
+		PUSH("54", "4",
+			"data(f8bc124434b6f8bc124658e0810000050800" IP4_UDP
+			"000012b500000000080000000001c700)"),
+		NULL, -1 },
+	{ "push of IPv4 options",
+		PUSH("50", "4",
+			"data(" ETH4 "460000000000400040110000010102580101025c"
+			"000012b500000000080000000001c700)"),
+		NULL, -1 },
+	{ "push of a reserved byte",
+		PUSH("50", "4", "data(" ETH4 IP4_UDP "000012b500000000080000000001c701)"), NULL,
+		-1 },
+	{ "push of a byte too many",
+		PUSH("51", "4", "data(" ETH4 IP4_UDP "000012b500000000080000000001c70000)"), NULL,
+		-1 },
+	{ "push of a byte too few",
+		PUSH("49", "4", "data(" ETH4 IP4_UDP "000012b500000000080000000001c7)"), NULL, -1 },
+	{ "push of Geneve around IP",
+		PUSH("50", "5",
+			"data(" ETH4 IP4_UDP "000017c10000000000000800"
+			"0001c700)"),
+		NULL, -1 },
+	{ "push of half an option",
+		PUSH("54", "5",
+			"data(" ETH4 IP4_UDP "000017c10000000001006558"
+			"0001c700ffff8001)"),
+		NULL, -1 },
+	{ "push of a reserved bit of an option",
+		PUSH("54", "5",
+			"data(" ETH4 IP4_UDP "000017c10000000001006558"
+			"0001c700ffff8020)"),
+		NULL, -1 },
+	{ "push of another type",
+		PUSH("50", "7", "data(" ETH4 IP4_UDP "000012b500000000080000000001c700)"), NULL,
+		-1 },
+	{ "push of nothing", PUSH("0", "4", "data()"), NULL, -1 },
 	{ "into a tunnel", "set(tunnel(tun_id=5,dst=10.0.0.2)),1",
 		"set(tunnel(tun_id=0x5,dst=10.0.0.2)),1", -1 },
 	{ "into a tunnel, with everything",
@@ -82,6 +210,32 @@ static const struct row {
 		NULL, -1 },
 	{ "into a tunnel over IPv6", "set(tunnel(tun_id=0x5,ipv6_src=fd00::1,ipv6_dst=fd00::2))",
 		NULL, -1 },
+	{ "push, other size", PUSH("51", "4", VXLAN4("flags=0x8000000,vni=0x1c7")), "", 33 },
+	{ "push, no size", PUSH("513", "4", VXLAN4("flags=0x8000000,vni=0x1c7")), "", 33 },
+	{ "push, other type", PUSH("50", "5", VXLAN4("flags=0x8000000,vni=0x1c7")), "", 202 },
+	{ "push, digits missing", PUSH("2", "4", "data(00)"), "", 49 },
+	{ "push, digits too many", PUSH("1", "4", "data(0000)"), "", 51 },
+	{ "push, no IP", PUSH("50", "4", "eth(" MACS ",dl_type=0x0806),"), "", 107 },
+	{ "push, other IP", PUSH("50", "4", "eth(" MACS ",dl_type=0x0800),ipv6(src=::"), "", 107 },
+	{ "push, long VNI", PUSH("50", "4", VXLAN4("flags=0,vni=0x1000000")), "", 220 },
+	{ "push, long label",
+		PUSH("70", "4", "eth(" MACS ",dl_type=0x86dd),ipv6(src=::1,dst=::2,label=1048576,"),
+		"", 134 },
+	{ "push, long word",
+		PUSH("50", "4",
+			"eth(dst=0000000000000000000000000000000000000000000000000"
+			"0000000000000000000,"),
+		"", 51 },
+	{ "push, masked option",
+		PUSH("58", "5", GENEVE4("vni=1,options({class=0,type=0,len=4,0x1/0x1})")), "",
+		214 },
+	{ "push, option without data",
+		PUSH("58", "5", GENEVE4("vni=1,options({class=0,type=0,len=4})")), "", 214 },
+	{ "push, GRE without its key",
+		PUSH("42", "3", OVER4("47") "gre((flags=0x2000,proto=0x6558))"), "", 204 },
+	{ "push, GRE with a key too many",
+		PUSH("42", "3", OVER4("47") "gre((flags=0x0,proto=0x6558),key=0x1)"), "", 201 },
+	{ "push, cut short", "tnl_push(tnl_port(6),header(size=50,type=4,eth(dst=", "", 51 },
 	{ "into no tunnel", "set(tunnel())", "", 12 },
 	{ "unknown port", "1,nobody", "", 2 },
 	{ "drop and more", "drop,1", "", 4 },

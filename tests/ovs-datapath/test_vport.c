@@ -119,6 +119,42 @@ static void no_flood(void **state)
 	odp_destroy(dp);
 }
 
+/* GRE over IPv6 is a type of its own in Open vSwitch's text. */
+static void push_types(void **state)
+{
+#define HEADERS(size, type, ip)                                        \
+	"tnl_push(tnl_port(2),header(size=" size ",type=" type         \
+	",eth(dst=02:00:00:00:00:02,src=02:00:00:00:00:01,dl_type=" ip \
+	",gre((flags=0x0,proto=0x6558))),out_port(1))"
+#define IPV4 "0x0800),ipv4(src=1.0.0.1,dst=1.0.0.2,proto=47,tos=0,ttl=64,frag=0x4000)"
+#define IPV6 "0x86dd),ipv6(src=fd::1,dst=fd::2,label=0,proto=47,tclass=0x0,hlimit=64)"
+	static const struct {
+		const char *list;
+		int ret;
+	} rows[] = {
+		{ HEADERS("38", "3", IPV4), 0 },
+		{ HEADERS("38", "109", IPV4), -EINVAL },
+		{ HEADERS("58", "109", IPV6), 0 },
+		{ HEADERS("58", "3", IPV6), 0 },
+	};
+	struct odp *dp = datapath();
+	struct odp_tnl_conf c = { .name = "gre0", .type = ODP_TNL_GRE };
+	struct odp_key k, m;
+	struct odp_port *p;
+	struct fake_port f;
+	size_t at;
+
+	(void)state;
+	fake_port_add(&f, dp, NULL, "p1");
+	assert_int_equal(odp_tnl_add(dp, &c, &p), 0);
+	assert_int_equal(odp_port_no(p), 2);
+	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		assert_int_equal(fake_put(dp, &k, &m, rows[i].list, true, NULL), rows[i].ret);
+	fake_port_del(&f, NULL);
+	odp_destroy(dp);
+}
+
 static void count_if(const struct odp_ul_if_info *i, void *arg)
 {
 	assert_int_equal(i->mac[5], 1);
@@ -162,7 +198,8 @@ static void interfaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(info), cmocka_unit_test(collisions),
-		cmocka_unit_test(no_flood), cmocka_unit_test(interfaces) };
+		cmocka_unit_test(no_flood), cmocka_unit_test(push_types),
+		cmocka_unit_test(interfaces) };
 
 	pool = fake_eal(2047);
 	return cmocka_run_group_tests(tests, NULL, NULL);
