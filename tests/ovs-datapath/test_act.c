@@ -308,6 +308,35 @@ static void translated_in_one_burst(void **state)
 	}
 }
 
+/* What was cleared, changed or is asked of another zone is looked up as it is by then. */
+static void translated_and_forgotten(void **state)
+{
+	static const char *const between[] = { "ct_clear,ct(commit,zone=5)", "ct(commit,zone=6)",
+		"ct(zone=7),ct(commit,zone=5)", "set(udp(src=99)),ct(commit,zone=5)",
+		"set(ipv4(dst=10.0.0.7)),ct(commit,zone=5,nat(src=99.1.2.3:6000-6009))" };
+	struct rig *r = *state;
+	char text[160];
+	uint8_t f[64];
+
+	for (unsigned i = 0; i < ARRAY_LEN(between); i++) {
+		print_message("%s\n", between[i]);
+		odp_flow_flush(r->dp, NULL);
+		if (odp_conntrack(r->dp))
+			(void)odp_ct_flush(odp_conntrack(r->dp), ODP_CT_ALL_ZONES);
+		snprintf(text, sizeof(text),
+			"ct(commit,zone=5,nat(src=99.1.2.3:5000-5009)),%s,recirc(0x1)", between[i]);
+		assert_int_equal(flow(r, "recirc_id(0),in_port(1)" IP ",ipv4(proto=17)", text), 0);
+		assert_int_equal(
+			flow(r, "recirc_id(0x1),in_port(1),ct_state(+new+trk-inv)" IP, "2"), 0);
+		assert_int_equal(
+			flow(r, "recirc_id(0x1),in_port(1),ct_state(+inv+trk)" IP, "3"), 0);
+		// The tuple outside is one that answers are awaited to: nobody else may have it
+		assert_int_equal(
+			pass(r, 1, f, udp(f, 1, 2, 7, 8)), 1u << (i == 0 || i == 2 ? 3 : 2));
+		assert_int_equal(conns(r).conns, i == 0 || i == 2 ? 1 : 2);
+	}
+}
+
 /* What an answer is translated back to is the connection's still when it is tracked once more. */
 static void translated_back_and_tracked(void **state)
 {
@@ -670,6 +699,7 @@ int main(void)
 		T(translated),
 		T(translated_before_the_commit),
 		T(translated_in_one_burst),
+		T(translated_and_forgotten),
 		T(translated_back_and_tracked),
 		T(no_port_left),
 		T(copies_are_not_missed),
