@@ -6,6 +6,7 @@
 
 #include "dp.h"
 #include "fake_port.h"
+#include "odp_tnl.h"
 #include "sw_offload.h"
 
 #define HEAD 256u
@@ -95,6 +96,11 @@ static bool points_there(const struct rte_mbuf *m)
 
 enum where { SAME, OTHER }; // worker of p2; p3 is always like p1
 
+#define INTO_TUNNEL                                                                        \
+	"tnl_push(tnl_port(4),header(size=50,type=4,eth(dst=02:00:00:00:00:02,"            \
+	"src=02:00:00:00:00:01,dl_type=0x0800),ipv4(src=192.0.2.1,dst=192.0.2.2,proto=17," \
+	"tos=0,ttl=64,frag=0x4000),udp(src=0,dst=4789,csum=0x0),"                          \
+	"vxlan(flags=0x8000000,vni=0x5)),out_port(2))"
 #define TAKES .up = true, .mtu = 9000, .csum = true, .multi_seg = true
 static const struct row {
 	const char *name;
@@ -128,6 +134,12 @@ static const struct row {
 		{ 1, 0 }, 58, -1 },
 	{ "with a tag, after a clone", { TAKES, .lent = true }, "3,push_vlan(vid=5,pcp=0),2", SAME,
 		0, { false, true }, { 1, 1 }, 58, -1 },
+	{ "into a tunnel", { TAKES, .lent = true }, INTO_TUNNEL, SAME, 0, { false }, { 1, 0 }, 104,
+		-1 },
+	{ "into a tunnel as a GSO frame", { TAKES, .lent = true, .tso4 = true }, INTO_TUNNEL, SAME,
+		MSS, { false }, { 4, 0 }, 104, -1 },
+	{ "into a tunnel, and to a port", { TAKES, .lent = true }, "3," INTO_TUNNEL, SAME, 0,
+		{ false, true }, { 1, 1 }, 104, -1 },
 	{ "and a copy for the control thread", { TAKES, .lent = true }, "2,userspace", SAME, 0,
 		{ true }, { 1, 0 }, 0, -1 },
 	{ "longer than the MTU",
@@ -150,6 +162,8 @@ static void sw_open(struct sw *s, enum where where)
 {
 	static const char *const names[] = { NULL, "p1", "p2", "p3" };
 	struct odp_conf conf = { .n_workers = 2, .pool = pool };
+	struct odp_tnl_conf tun = { .name = "tun", .type = ODP_TNL_VXLAN };
+	struct odp_port *p;
 
 	s->before = rte_mempool_in_use_count(pool);
 	info.free_cb = never;
@@ -162,6 +176,8 @@ static void sw_open(struct sw *s, enum where where)
 		s->p[i].caps = (struct odp_port_caps){ TAKES, .lent = true, .tso4 = true };
 		odp_port_caps_changed(s->p[i].port);
 	}
+	assert_int_equal(odp_tnl_add(s->dp, &tun, &p), 0);
+	assert_int_equal(odp_port_no(p), 4);
 }
 
 static void sw_close(struct sw *s, enum where where)
@@ -260,6 +276,11 @@ static void to_other_port(struct sw *s)
 	put_flow(s, "2");
 }
 
+static void into_tunnel(struct sw *s)
+{
+	put_flow(s, INTO_TUNNEL);
+}
+
 static void no_flow(struct sw *s)
 {
 	(void)s;
@@ -273,6 +294,7 @@ static const struct empty {
 } empties[] = {
 	{ "pool empty: another worker", hand_over, OTHER, 2 },
 	{ "pool empty: a port that says nothing", to_other_port, SAME, 2 },
+	{ "pool empty: a tunnel", into_tunnel, SAME, 1 },
 	{ "pool empty: a miss", no_flow, SAME, 1 },
 };
 
