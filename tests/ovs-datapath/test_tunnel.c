@@ -3,228 +3,12 @@
  * Tunnels from end to end: two datapaths whose uplinks are joined, a guest behind each, and what
  * they say to one another.
  */
-#include "test.h"
+#include "tnl_net.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "dpu_clock.h"
-#include "fake_port.h"
-#include "inet.h"
-#include "odp_tnl.h"
-#include "sw_offload.h"
 #include "tnl_dest.h"
-
-#define MS 1000000ull
-#define SEC (1000 * MS)
-
-static struct rte_mempool *pool;
-
-enum { UP = 1, VM = 2, TUN = 3 };
-
-/* One card: port 1 is the uplink, 2 a guest, 3 the tunnel. */
-struct side {
-	struct odp *dp;
-	struct odp_worker *w;
-	struct fake_port up, vm;
-	struct odp_port *tun;
-	uint8_t mac[6];
-	struct odp_ip ip;
-};
-
-struct net {
-	struct side a, b;
-	unsigned before; // packets in use
-	unsigned carried; // frames over the wire
-	struct rte_mbuf *last; // a copy of the last one but for neighbours' messages; owned
-};
-
-static struct odp_ip v4(uint8_t host)
-{
-	return (struct odp_ip){ .family = 4, .a = { 192, 0, 2, host } };
-}
-
-static struct odp_ip v6(uint8_t host)
-{
-	return (struct odp_ip){ .family = 6, .a = { 0x20, 1, 0xd, 0xb8, [15] = host } };
-}
-
-static void flow(struct side *s, const char *key, const char *actions)
-{
-	struct odp_key k, m;
-	size_t at;
-
-	assert_int_equal(odp_key_parse(s->dp, key, &k, &m, &at), 0);
-	assert_int_equal(fake_put(s->dp, &k, &m, actions, true, NULL), 0);
-}
-
-static void side_up(struct side *s, uint8_t host, const struct odp_tnl_conf *tun)
-{
-	struct odp_conf conf = { .n_workers = 1, .pool = pool };
-	struct odp_ip ip6 = v6(host);
-	struct odp_ul *ul;
-
-	assert_int_equal(odp_create(&conf, &s->dp), 0);
-	s->w = odp_worker(s->dp, 0);
-	fake_port_add(&s->up, s->dp, s->w, "up");
-	fake_port_add(&s->vm, s->dp, s->w, "vm");
-	s->up.caps.mtu = 9000;
-	odp_port_caps_changed(s->up.port);
-	assert_int_equal(odp_tnl_add(s->dp, tun, &s->tun), 0);
-	assert_int_equal(odp_port_no(s->tun), TUN);
-	ul = odp_underlay(s->dp);
-	memcpy(s->mac, (uint8_t[6]){ 2, 0xff, 0, 0, 0, host }, 6);
-	s->ip = v4(host);
-	assert_int_equal(odp_ul_if_set(ul, UP, 0, s->mac, 1550), 0);
-	assert_int_equal(odp_ul_addr_add(ul, UP, 0, &s->ip, 24), 0);
-	assert_int_equal(odp_ul_addr_add(ul, UP, 0, &ip6, 64), 0);
-}
-
-static void side_down(struct side *s)
-{
-	fake_port_del(&s->up, s->w);
-	fake_port_del(&s->vm, s->w);
-	odp_destroy(s->dp);
-}
-
-static void net_up(struct net *n, enum odp_tnl_type type)
-{
-	struct odp_tnl_conf tun = { .name = "tun", .type = type };
-
-	memset(n, 0, sizeof(*n));
-	dpu_clock_set(fake_clock);
-	n->before = rte_mempool_in_use_count(pool);
-	side_up(&n->a, 1, &tun);
-	side_up(&n->b, 2, &tun);
-}
-
-static void net_down(struct net *n)
-{
-	rte_pktmbuf_free(n->last);
-	side_down(&n->a);
-	side_down(&n->b);
-	assert_int_equal(rte_mempool_in_use_count(pool), n->before);
-}
-
-static bool is_neighbours(const struct rte_mbuf *m)
-{
-	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint16_t type = odp_get16(p + 12);
-
-	return type == 0x806 || (type == 0x86dd && p[20] == 58 && (p[54] == 135 || p[54] == 136));
-}
-
-/* What one side sent the other one receives, as a wire would have it: requests done. */
-static unsigned carry(struct net *n, struct side *from, struct side *to)
-{
-	unsigned sent = from->up.n_out;
-
-	for (unsigned i = 0; i < sent; i++) {
-		struct rte_mbuf *m = odp_linearize(from->up.out[i], pool);
-
-		assert_non_null(m);
-		if (m->ol_flags & ODP_F_L4_CSUM)
-			assert_int_equal(odp_csum_complete(m), 0);
-		if (!is_neighbours(m)) {
-			rte_pktmbuf_free(n->last);
-			n->last = odp_copy(m, pool);
-		}
-		fake_port_push(&to->up, pool, rte_pktmbuf_mtod(m, void *), m->pkt_len);
-		rte_pktmbuf_free(m);
-		n->carried++;
-	}
-	from->up.n_out = 0;
-	return sent;
-}
-
-/* Until nobody has anything to say. */
-static void settle(struct net *n)
-{
-	unsigned moved;
-
-	do {
-		moved = odp_worker_turn(n->a.w) + odp_upcall_poll(n->a.dp);
-		moved += odp_worker_turn(n->b.w) + odp_upcall_poll(n->b.dp);
-		moved += carry(n, &n->a, &n->b) + carry(n, &n->b, &n->a);
-	} while (moved > 0);
-}
-
-static void pass_time(struct net *n, uint64_t ns)
-{
-	for (uint64_t step; ns > 0; ns -= step) {
-		step = RTE_MIN(ns, 100 * MS);
-		fake_now_ns += step;
-		odp_underlay_tick(n->a.dp);
-		odp_underlay_tick(n->b.dp);
-		settle(n);
-	}
-}
-
-/* UDP from 10.0.0.1 to 10.0.0.2 of `len` bytes of payload, sums right. */
-static size_t udp_frame(uint8_t *f, uint32_t len)
-{
-	uint8_t *ip = f + 14, *udp = ip + 20;
-
-	memset(f, 0, 42);
-	memcpy(f, (uint8_t[12]){ 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 }, 12);
-	odp_put16(f + 12, 0x800);
-	ip[0] = 0x45;
-	odp_put16(ip + 2, 28 + len);
-	ip[6] = 0x40;
-	ip[8] = 64;
-	ip[9] = 17;
-	memcpy(ip + 12, (uint8_t[8]){ 10, 0, 0, 1, 10, 0, 0, 2 }, 8);
-	odp_put16(ip + 10, (uint16_t)~odp_fold(odp_sum(ip, 20, 0)));
-	odp_put16(udp, 1000);
-	odp_put16(udp + 2, 2000);
-	odp_put16(udp + 4, 8 + len);
-	for (uint32_t i = 0; i < len; i++)
-		udp[8 + i] = (uint8_t)(i * 7);
-	odp_put16(
-		udp + 6, (uint16_t)~odp_fold(odp_sum(udp, 8 + len, odp_sum(ip + 12, 8, 25 + len))));
-	return 42 + len;
-}
-
-static void say(struct side *s, uint32_t len)
-{
-	uint8_t f[2048];
-
-	fake_port_push(&s->vm, pool, f, udp_frame(f, len));
-}
-
-/* The guest got this many frames since the last time, each with this payload. */
-static void heard(struct side *s, unsigned n, uint32_t len)
-{
-	uint8_t f[2048];
-	size_t size = udp_frame(f, len);
-
-	assert_int_equal(s->vm.n_out, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(s->vm.out[i]->pkt_len, size);
-		assert_memory_equal(rte_pktmbuf_mtod(s->vm.out[i], void *), f, size);
-	}
-	fake_port_reset(&s->vm);
-}
-
-static uint64_t drops(const struct odp_port *p, enum odp_drop why)
-{
-	struct odp_port_stats st;
-
-	odp_port_stats(p, &st);
-	return st.drops[why];
-}
-
-static uint64_t all_drops(struct side *s)
-{
-	struct odp_stats st;
-	uint64_t n = 0;
-
-	odp_stats(s->dp, &st);
-	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
-		n += st.drops[i];
-	return n;
-}
 
 /* ---- one after the other, for each format ---- */
 
@@ -351,17 +135,6 @@ static void silence(void **state)
 	pass_time(&n, 200 * MS);
 	assert_true(n.carried > carried); // it is asked again
 	net_down(&n);
-}
-
-/* VXLAN from a to b, id 5; the way is known. */
-static void vxlan_up(struct net *n)
-{
-	net_up(n, ODP_TNL_VXLAN);
-	flow(&n->a, "in_port(2)", "set(tunnel(tun_id=5,dst=192.0.2.2)),3");
-	flow(&n->b, "in_port(3),tunnel(tun_id=0x5,src=192.0.2.1)", "2");
-	say(&n->a, 100);
-	settle(n);
-	heard(&n->b, 1, 100);
 }
 
 /* The last frame on the wire, changed: b gets it once more. */
@@ -749,47 +522,13 @@ static void shared_uplink(void **state)
 	net_down(&n);
 }
 
-/* An inner GSO frame leaves in segments that fit. */
-static void gso(void **state)
-{
-	static struct net n;
-	uint8_t f[2048];
-	struct rte_mbuf *m;
-	uint32_t at = 0;
-
-	(void)state;
-	vxlan_up(&n);
-	fake_port_push(&n.a.vm, pool, f, udp_frame(f, 1900));
-	m = n.a.vm.in[0];
-	m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_UDP_SEG;
-	m->l2_len = 14;
-	m->l3_len = 20;
-	m->l4_len = 8;
-	m->tso_segsz = 600;
-	odp_put16(rte_pktmbuf_mtod(m, uint8_t *) + 40, odp_fold(odp_sum(f + 26, 8, 17 + 1908)));
-	settle(&n);
-	assert_int_equal(n.b.vm.n_out, 4);
-	for (unsigned i = 0; i < 4; i++) {
-		const uint8_t *p = rte_pktmbuf_mtod(n.b.vm.out[i], uint8_t *);
-		uint32_t len = n.b.vm.out[i]->pkt_len - 42;
-
-		assert_int_equal(
-			odp_fold(odp_sum(p + 34, 8 + len, odp_sum(p + 26, 8, 17 + 8 + len))),
-			0xffff);
-		assert_memory_equal(p + 42, f + 42 + at, len);
-		at += len;
-	}
-	assert_int_equal(at, 1900);
-	net_down(&n);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(nowhere), cmocka_unit_test(silence),
 		cmocka_unit_test(gone), cmocka_unit_test(gone_while_waiting),
 		cmocka_unit_test(path_changes), cmocka_unit_test(many), cmocka_unit_test(later),
 		cmocka_unit_test(pushed), cmocka_unit_test(refused),
-		cmocka_unit_test(shared_uplink), cmocka_unit_test(gso), cmocka_unit_test(traced) };
+		cmocka_unit_test(shared_uplink), cmocka_unit_test(traced) };
 	int failed = 0;
 
 	pool = fake_eal(4095);
