@@ -323,7 +323,8 @@ static int check_pkt_len(
 	size_t head = sizeof(struct odp_act_u32), left = a->len - head;
 	const struct odp_act *in = odp_act_end(a, head);
 
-	if (a->len < head || depth == ODP_ACT_DEPTH_MAX)
+	if (a->len < head || depth == ODP_ACT_DEPTH_MAX ||
+		((const struct odp_act_u32 *)a)->v > UINT16_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < 2; i++) {
 		if (!whole(in, left) || in->type != ODP_ACT_LIST || in->len % 8)

@@ -317,12 +317,34 @@ static void too_much(void **state)
 	odp_actbuf_fini(&a);
 }
 
+/* What a provider made and text has no number for is refused. */
+static void no_such_length(void **state)
+{
+	struct odp_actbuf a = { 0 };
+	struct odp_key k, m;
+	size_t at;
+
+	(void)state;
+	assert_int_equal(odp_key_parse(dp, "in_port(1)", &k, &m, &at), 0);
+	assert_int_equal(
+		odp_actions_parse(dp, "check_pkt_len(size=65535,gt(1),le(2))", &a, &at), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(odp_flow_put(dp, &k, &m, odp_actbuf_list(&a), a.len, true,
+					 "operator", NULL),
+			i == 0 ? 0 : -EINVAL);
+		((struct odp_act_u32 *)a.mem)->v++;
+	}
+	odp_flow_flush(dp, NULL);
+	odp_actbuf_fini(&a);
+}
+
 int main(void)
 {
 	struct odp_conf conf = { .n_workers = 1, .pool = fake_eal(1023) };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ports_by_name),
 		cmocka_unit_test(too_much),
+		cmocka_unit_test(no_such_length),
 	};
 	static struct fake_port p[2];
 	int failed = 0;
