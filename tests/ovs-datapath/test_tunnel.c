@@ -400,8 +400,8 @@ static void pushed(void **state)
 	static const char *const lists[] = {
 		"tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1))",
 		"clone(tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1)),1)",
-		"set(skb_mark(0x1)),clone(tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),"
-		"out_port(1)))",
+		("set(skb_mark(0x1)),clone(tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),"
+		 "out_port(1)))"),
 	};
 	static struct net n;
 	struct odp_port_stats st;
