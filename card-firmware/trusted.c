@@ -124,7 +124,7 @@ int card_file_open_trusted(
 
 long card_file_read_trusted(int dir_fd, const char *path, char **out, struct card_error *e)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int fd = card_file_open_trusted(dir_fd, path, CARD_STORE_BYTES_MAX, &st, e);
 	long ret;
 

@@ -443,7 +443,8 @@ static int ov25_fn(struct atk_env *e, struct atk_pair *p)
 
 		memset(text, '9', sizeof(text));
 		memcpy(text, begins[i], strlen(begins[i]));
-		memcpy(text + sizeof(text) - 2, "\r\n", 2);
+		text[sizeof(text) - 2] = '\r';
+		text[sizeof(text) - 1] = '\n';
 		struct pkt k;
 		uint8_t *t = tcp(&k, &(struct seg){ .sport = 21,
 					     .seq = 1001,

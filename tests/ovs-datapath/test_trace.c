@@ -185,20 +185,20 @@ static const struct ct_row {
 } ct_rows[] = {
 	{ "no connection", false, false, 0, UDP,
 		{ "0.0 note: connection tracking in zone 5: +new+trk\n",
-			"1.0 key: "
-			"ct_state(+new-est-rel-rpl-inv+trk-snat-dnat),ct_zone(0x5),recirc_id",
-			"1.0 note: not translated here: address and port are chosen with the "
-			"commit\n",
+			("1.0 key: "
+			 "ct_state(+new-est-rel-rpl-inv+trk-snat-dnat),ct_zone(0x5),recirc_id"),
+			("1.0 note: not translated here: address and port are chosen with the "
+			 "commit\n"),
 			"1.0 output: p2" } },
 	{ "its first direction", true, false, 0, UDP,
 		{ "0.0 note: connection tracking in zone 5: +new+trk+snat\n",
-			"0.0 note: connection "
-			"udp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=53),"
-			"reply=(src=10.0.0.2,dst=10.0.9.9,sport=53,dport=700),zone=5,mark=7",
+			("0.0 note: connection "
+			 "udp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=1,dport=53),"
+			 "reply=(src=10.0.0.2,dst=10.0.9.9,sport=53,dport=700),zone=5,mark=7"),
 			"0.0 note: translated to src=10.0.9.9,dst=10.0.0.2,sport=700,dport=53\n",
 			"ct_mark(0x7)", "ipv4(src=10.0.9.9,dst=10.0.0.2,proto=17,",
-			"1.0 note: connection tracking in zone 5: +new+trk+snat\n"
-			"1.0 note: connection udp,orig=(src=10.0.0.1,",
+			("1.0 note: connection tracking in zone 5: +new+trk+snat\n"
+			 "1.0 note: connection udp,orig=(src=10.0.0.1,"),
 			"mark=7\n1.0 output: p2" } },
 	{ "it was answered", true, true, 0, UDP,
 		{ "0.0 note: connection tracking in zone 5: +est+trk+snat\n", "udp(src=700,dst=53)",
