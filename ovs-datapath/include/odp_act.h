@@ -39,7 +39,7 @@ enum odp_act_type {
 	ODP_ACT_CLONE, // a list: on a copy
 	ODP_ACT_SAMPLE, // struct odp_act_u32: probability of UINT32_MAX; a list: on a copy
 	ODP_ACT_METER, // struct odp_act_u32: meter
-	ODP_ACT_CHECK_PKT_LEN, // struct odp_act_u32: up to 65535 bytes; ODP_ACT_LIST: longer, or not
+	ODP_ACT_CHECK_PKT_LEN, // struct odp_act_u32: up to 65535 bytes; ODP_ACT_LIST: longer, not
 	ODP_ACT_LIST, // a list; in ODP_ACT_CHECK_PKT_LEN only
 	ODP_ACT_TRUNC, // struct odp_act_u32: bytes that the next output keeps
 	ODP_ACT_DEC_TTL, // a list: for packets whose time has come
