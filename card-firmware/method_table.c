@@ -351,7 +351,7 @@ static const struct card_param underlay_address_add[] = {
 	P_UNDERLAY_VLAN,
 	{ .name = "mtu",
 		.type = CARD_P_UINT,
-		.min = 576,
+		.min = 1280,
 		.max = 65535,
 		.help = "largest outer packet in bytes; the uplink's when not given" },
 };

@@ -16,7 +16,7 @@
 #include "rpc_schema.h"
 
 #define VLAN_TAGGED 0x1000u // of the datapath's TCI: there is a tag
-#define MTU_MIN6 1280u // RFC 8200, section 5
+#define MTU_MIN 1280u // odp_ul_if_set(): RFC 8200, section 5
 
 /* ---- where: an uplink, or a VLAN on it ---- */
 
@@ -135,6 +135,8 @@ static int choose_if(const struct place *p, const json_t *params, const struct o
 	if (out->mtu > p->view.caps.mtu)
 		return card_fail(e, -EINVAL, "mtu: %u is more than the %u of %s", out->mtu,
 			p->view.caps.mtu, p->uplink);
+	if (out->mtu < MTU_MIN)
+		return card_fail(e, -EINVAL, "mtu: %u, a tunnel needs %u", out->mtu, MTU_MIN);
 	if (has && memcmp(has->mac, out->mac, 6) != 0) {
 		card_mac_format(has->mac, text);
 		return card_fail(e, -EEXIST, "mac: addresses of %s have %s", p->uplink, text);
@@ -190,8 +192,6 @@ int card_call_underlay_address_add(
 	ret = choose_if(&p, params, there ? &has : NULL, &want, e);
 	if (ret)
 		return ret;
-	if (other.ip.family == 6 && want.mtu < MTU_MIN6)
-		return card_fail(e, -EINVAL, "mtu: IPv6 needs %u", MTU_MIN6);
 	odp_ul_addr_foreach(odp_underlay(c->dp), match_addr, &other);
 	if (!other.n)
 		return add_address(c, &p, &want, &other.ip, len, !there, e);

@@ -139,7 +139,7 @@ refused 1 'addresses of up1 have 02:00:00:00:00:0a' underlay address add up1 198
 	mac=02:00:00:00:00:0b
 refused 1 'addresses of up1 have 1400' underlay address add up1 198.51.100.3/24 vlan=7 mtu=1300
 refused 1 'more than the 1500' underlay address add up1 203.0.113.1/24 mtu=9000
-refused 1 'IPv6 needs 1280' underlay address add up1 2001:db8:1::1/64 mtu=1000
+refused 1 'not between 1280' underlay address add up1 2001:db8:1::1/64 mtu=1000
 refused 1 'unicast' underlay address add up1 203.0.113.1/24 mac=01:00:5e:00:00:01
 refused 1 'none of the card' underlay address delete 192.0.2.77
 refused 1 'none of the card' underlay address delete 192.0.2.1/25

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What operators set and see of tunnels and of the underlay. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "card_env.h"
+#include "device.h"
+#include "dpu_log.h"
+#include "rpc.h"
+
+static struct card card;
+static struct card_error err;
+
+static int setup(void **state)
+{
+	(void)state;
+	dpu_log_level_set(DPU_LOG_ERR);
+	card.opt = (struct card_options){
+		.name = "overlay", .mem_mib = 96, .mbufs = 16383, .socket_dir = "/tmp"
+	};
+	return card_env_open(&card);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	card_env_close(&card);
+	return 0;
+}
+
+/* Make a call; params as JSON with ' for ". */
+static int call(const char *method, const char *params, json_t **result)
+{
+	char text[512];
+	json_t *p;
+	int ret;
+
+	(void)snprintf(text, sizeof(text), "%s", params);
+	for (char *at = text; *at; at++)
+		if (*at == '\'')
+			*at = '"';
+	p = json_loads(text, 0, NULL);
+	assert_non_null(p);
+	ret = card_rpc_dispatch(&card, method, p, result, &err);
+	json_decref(p);
+	return ret;
+}
+
+static void done(const char *method, const char *params)
+{
+	json_t *result;
+
+	assert_int_equal(call(method, params, &result), 0);
+	json_decref(result);
+}
+
+static void refused(const char *method, const char *params, int want, const char *says)
+{
+	json_t *result;
+
+	assert_int_equal(call(method, params, &result), want);
+	assert_null(result);
+	if (!strstr(err.text, says))
+		fail_msg("\"%s\" does not say \"%s\"", err.text, says);
+}
+
+/* A refusal names the parameter that is wrong, and leaves no interface behind. */
+static void mtu_of_an_interface(void **state)
+{
+	json_t *result;
+
+	(void)state;
+	done("uplink_create", "{'name':'up','devargs':'net_null0,no-rx=1','mtu':1400}");
+	done("uplink_create", "{'name':'low','devargs':'net_null1,no-rx=1','mtu':1279}");
+	refused("underlay_address_add", "{'uplink':'up','address':'192.0.2.1/24','mtu':1279}",
+		CARD_RPC_PARAMS, "mtu: 1279 is not between 1280");
+	refused("underlay_address_add", "{'uplink':'up','address':'192.0.2.1/24','mtu':1401}",
+		-EINVAL, "mtu: 1401 is more than the 1400 of up");
+	refused("underlay_address_add", "{'uplink':'low','address':'192.0.2.1/24'}", -EINVAL,
+		"mtu: 1279, a tunnel needs 1280");
+	refused("underlay_address_add", "{'uplink':'low','address':'2001:db8::1/64'}", -EINVAL,
+		"mtu: 1279, a tunnel needs 1280");
+	assert_int_equal(call("underlay_show", "{}", &result), 0);
+	assert_int_equal(json_array_size(json_object_get(result, "interfaces")), 0);
+	json_decref(result);
+	done("underlay_address_add", "{'uplink':'up','address':'192.0.2.1/24','mtu':1280}");
+	done("uplink_delete", "{'name':'low'}");
+	done("uplink_delete", "{'name':'up'}");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mtu_of_an_interface),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
