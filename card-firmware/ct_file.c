@@ -66,6 +66,7 @@ int card_ct_write(struct card_ct_writer *w, struct odp_ct *ct, bool still)
 struct reader {
 	int fd;
 	uint64_t left; // bytes of the file, as it was when it was opened
+	struct odp_ct_import checked; // the frames so far
 	uint8_t frame[ODP_CT_FRAME_MAX];
 };
 
@@ -105,56 +106,53 @@ static int next(struct reader *r)
 	return ret ? ret : len;
 }
 
-/* All frames, as they come. ct: where to, or NULL to check them only. */
-static int go_through(struct reader *r, struct odp_ct *ct, struct odp_ct_import *im)
+/* All frames, as they come. ct: where to, or NULL, and `im` with it, to check them only. */
+static int go_through(struct reader *r, uint64_t bytes, struct odp_ct *ct, struct odp_ct_import *im)
 {
-	struct odp_ct_import checked = { 0 };
 	int len;
 
+	r->left = bytes;
+	r->checked = (struct odp_ct_import){ 0 };
 	while ((len = next(r)) > 0) {
-		int ret = odp_ct_import_check(&checked, r->frame, (size_t)len);
+		int ret = odp_ct_import_check(&r->checked, r->frame, (size_t)len);
 
 		if (ret >= 0 && ct) {
-			uint64_t wall = card_wall_ms(), then = checked.stamp.wall_ms;
+			uint64_t wall = card_wall_ms(), then = r->checked.stamp.wall_ms;
 
 			// A clock that was set back makes nothing older.
 			uint64_t age = wall > then ? wall - then : 0;
 
 			im->age_ms = (uint32_t)(age < AGE_MAX_MS ? age : AGE_MAX_MS);
-			im->loose = !checked.stamp.still;
+			im->loose = !r->checked.stamp.still;
 			ret = odp_ct_import(ct, im, r->frame, (size_t)len, now_ms());
 		}
 		if (ret < 0)
 			return ret;
 	}
-	if (!ct)
-		*im = checked;
-	return len < 0 ? len : checked.complete ? 0 : -EBADMSG;
+	return len < 0 ? len : r->checked.complete ? 0 : -EBADMSG;
 }
 
 static int take(struct card *c, struct reader *r, uint64_t bytes, struct card_ct_taken *out,
 	struct card_error *e)
 {
-	struct odp_ct_import all = { 0 }, im = { 0 };
+	struct odp_ct_import im = { 0 };
 	struct odp_ct *ct;
-	int ret;
+	int ret = go_through(r, bytes, NULL, NULL);
+	uint64_t all = r->checked.n;
 
-	r->left = bytes;
-	ret = go_through(r, NULL, &all);
-	if (!ret && all.n) {
+	if (!ret && all) {
 		ret = odp_conntrack_get(c->dp, &ct);
 		if (!ret && lseek(r->fd, 0, SEEK_SET) < 0)
 			ret = -errno;
-		r->left = bytes;
 		if (!ret)
-			ret = go_through(r, ct, &im);
+			ret = go_through(r, bytes, ct, &im);
 	}
-	*out = (struct card_ct_taken){ .connections = im.n,
-		.left_out = all.n > im.n ? all.n - im.n : 0,
-		.age_ms = im.age_ms };
+	*out = (struct card_ct_taken){
+		.connections = im.n, .left_out = all > im.n ? all - im.n : 0, .age_ms = im.age_ms
+	};
 	if (ret == -EBADMSG)
 		return card_fail(e, ret, "not connections, cut short or corrupt (at frame %u)",
-			all.complete ? im.seq : all.seq);
+			r->checked.seq);
 	if (ret == -EPROTONOSUPPORT)
 		return card_fail(e, ret, "written by another version");
 	return ret ? card_fail(e, ret, "%s", strerror(-ret)) : 0;

@@ -214,6 +214,29 @@ static void spoilt(void **state)
 	free(bytes);
 }
 
+/* Whoever is refused a file is told which frame of it is wrong. */
+static void says_which_frame(void **state)
+{
+	struct card_ct_taken taken;
+	uint8_t *bytes;
+	size_t len = make_file(&bytes, true), at = 0;
+	char says[32];
+
+	(void)state;
+	for (unsigned frame = 0; at < len; frame++) {
+		bytes[at + ODP_CT_FRAME_HDR] ^= 1; // an address of its first connection
+		put_file(bytes, len);
+		assert_int_equal(card_ct_take(&card, AT_FDCWD, path, &taken, &err), -EBADMSG);
+		(void)snprintf(says, sizeof(says), "(at frame %u)", frame);
+		if (!strstr(err.text, says))
+			fail_msg("\"%s\" does not say \"%s\"", err.text, says);
+		bytes[at + ODP_CT_FRAME_HDR] ^= 1;
+		at += (size_t)odp_ct_frame_len(bytes + at);
+	}
+	assert_int_equal(count(), 0);
+	free(bytes);
+}
+
 /* Not a file that only we could have written. */
 static void not_ours(void **state)
 {
@@ -323,7 +346,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_there), cmocka_unit_test(comes_back),
-		cmocka_unit_test(grows_old), cmocka_unit_test(spoilt), cmocka_unit_test(not_ours),
+		cmocka_unit_test(grows_old), cmocka_unit_test(spoilt),
+		cmocka_unit_test(says_which_frame), cmocka_unit_test(not_ours),
 		cmocka_unit_test(cannot_be_written),
 		cmocka_unit_test(written_while_it_runs), // polling ends with it
 	};
