@@ -153,14 +153,6 @@ static int call(const char *path, const char *method, const json_t *params, json
 
 /* ---- calls in parts ---- */
 
-static const struct card_param *param_of(const struct card_method *m, const char *name)
-{
-	for (unsigned i = 0; i < m->n_params; i++)
-		if (!strcmp(m->params[i].name, name))
-			return &m->params[i];
-	return NULL;
-}
-
 /* Add one part to what there is: arrays grow, numbers are sums. 0 or -ENOMEM. */
 static int join(json_t *sum, json_t *part)
 {
@@ -184,7 +176,7 @@ static int join(json_t *sum, json_t *part)
 static int call_parts(
 	const char *path, const struct card_method *m, json_t *params, json_t **answer)
 {
-	const struct card_param *max = param_of(m, "max");
+	const struct card_param *max = card_method_param(m, "max");
 	const json_t *given = json_object_get(params, "max");
 	json_int_t left = given ? json_integer_value(given) : max ? strtoll(max->def, NULL, 10) : 0;
 	json_t *sum = NULL, *part, *result, *next = json_integer(0);
@@ -234,11 +226,14 @@ static int call_ready(const char *path, const char *method, json_t *params, json
 			return ret;
 		wait = json_object_get(result, "wait_ms");
 		ret = json_object_set(params, "sample", json_object_get(result, "sample"));
-		if (!json_is_integer(wait) || ret)
-			return -EBADMSG;
-		poll(NULL, 0, (int)(json_integer_value(wait) & 0x1ffff));
+		if (json_is_integer(wait) && !ret)
+			poll(NULL, 0, (int)(json_integer_value(wait) & 0x1ffff));
+		else
+			ret = -EBADMSG;
 		json_decref(*answer);
 		*answer = NULL;
+		if (ret)
+			return ret;
 	}
 }
 
@@ -249,7 +244,7 @@ static int call_method(
 	json_t *copy;
 	int ret;
 
-	if (!param_of(m, "from") || json_object_get(params, "from"))
+	if (!card_method_param(m, "from") || json_object_get(params, "from"))
 		return call_ready(path, m->name, params, answer);
 	copy = params ? json_copy(params) : json_object();
 	ret = copy ? call_parts(path, m, copy, answer) : -ENOMEM;
