@@ -26,6 +26,7 @@
 #define STATE "state.json"
 #define STATE_NEW "state.json.new"
 #define STATE_VERSION 1
+#define REPLAY_PASSES 4 // an uplink, its address, a route by it, a flow: nothing hangs deeper
 
 struct card_store {
 	int dir; // owned; locked
@@ -287,7 +288,7 @@ static bool replay_one(struct card *c, const json_t *call, struct card_error *e)
 	return !ret;
 }
 
-/* Once more what failed; how many calls of it did not now. */
+/* Once more what failed; how many calls of it did not now. The others have a new reason. */
 static size_t replay_failed(struct card *c)
 {
 	json_t *failed = c->store->degraded;
@@ -295,7 +296,10 @@ static size_t replay_failed(struct card *c)
 	size_t n = 0;
 
 	for (size_t i = 0; i < json_array_size(failed);) {
-		if (!replay_one(c, json_object_get(json_array_get(failed, i), "call"), &e)) {
+		json_t *f = json_array_get(failed, i);
+
+		if (!replay_one(c, json_object_get(f, "call"), &e)) {
+			json_object_set_new(f, "reason", json_string(e.text));
 			i++;
 			continue;
 		}
@@ -320,8 +324,9 @@ static void replay(struct card *c)
 		if (!replay_one(c, call, &e))
 			json_array_append_new(
 				failed, json_pack("{s:s, s:O}", "reason", e.text, "call", call));
-	while (json_array_size(failed) && replay_failed(c))
-		;
+	for (unsigned n = 0; n < REPLAY_PASSES && json_array_size(failed); n++)
+		if (replay_failed(c) == 0)
+			break;
 	json_array_foreach (failed, i, f)
 		dpu_warn("store: object not restored", "method=%s reason=\"%s\"",
 			card_call_method(json_object_get(f, "call"))->name,

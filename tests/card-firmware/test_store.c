@@ -358,6 +358,59 @@ static void degraded_object_is_remembered(void **state)
 	card_store_close(&c);
 }
 
+static void assert_reason(const struct card *c, size_t i, const char *want)
+{
+	const json_t *d = json_array_get(card_store_degraded(c), i);
+
+	assert_non_null(strstr(json_string_value(json_object_get(d, "reason")), want));
+}
+
+#define FLOW_A "{\"method\":\"flow_add\",\"params\":{\"flow\":\"a\",\"actions\":\"1\"}}"
+
+/* What is in its way now is told, not what was when it was tried first. */
+static void reason_of_the_last_attempt(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	spit(state_path, "{\"version\":1,\"card\":\"c1\",\"calls\":[" FLOW_A
+			 ",{\"method\":\"net_create\",\"params\":{\"name\":\"n\"}}]}");
+	fake_calls.needs[CARD_M_flow_add] = card_method_find("net_create");
+	fake_calls.ret[CARD_M_flow_add] = -ENOSPC;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 1);
+	assert_reason(&c, 0, strerror(ENOSPC));
+	card_store_close(&c);
+}
+
+/* Each call behind what it needs, as far as objects can hang on one another; then no more. */
+static void attempts_are_bounded(void **state)
+{
+	static const enum card_method_id chain[] = { CARD_M_flow_add, CARD_M_mac_set,
+		CARD_M_underlay_neighbour_set, CARD_M_underlay_route_add,
+		CARD_M_underlay_address_add, CARD_M_uplink_create };
+	struct card c = card_with_store();
+
+	(void)state;
+	spit(state_path,
+		"{\"version\":1,\"card\":\"c1\",\"calls\":[" FLOW_A
+		",{\"method\":\"mac_set\",\"params\":{" MAC ",\"port\":\"p\"}}"
+		",{\"method\":\"underlay_neighbour_set\",\"params\":{\"address\":\"192.0.2.2\"," MAC
+		",\"uplink\":\"up\"}}"
+		",{\"method\":\"underlay_route_add\",\"params\":{\"net\":\"0.0.0.0/0\","
+		"\"uplink\":\"up\"}}"
+		",{\"method\":\"underlay_address_add\",\"params\":" ADDRESS(
+			"192.0.2.1/24") "}"
+					",{\"method\":\"uplink_create\",\"params\":{\"name\":"
+					"\"up\",\"devargs\":\"d\"}}]}");
+	for (unsigned i = 0; i + 1 < ARRAY_LEN(chain); i++)
+		fake_calls.needs[chain[i]] = card_method_at(chain[i + 1]);
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(fake_calls.n[CARD_M_underlay_route_add], 1 + 2);
+	assert_int_equal(fake_calls.n[CARD_M_flow_add], 1 + 4);
+	card_store_close(&c);
+}
+
 /* One that could not be restored is made with other parameters: those are kept, in its place. */
 static void degraded_object_is_made_anew(void **state)
 {
@@ -649,6 +702,8 @@ int main(void)
 		cmocka_unit_test_setup(configured_port_takes_its_flows_along, fresh),
 		cmocka_unit_test_setup(update_of_a_configured_object, fresh),
 		cmocka_unit_test_setup(degraded_object_is_remembered, fresh),
+		cmocka_unit_test_setup(reason_of_the_last_attempt, fresh),
+		cmocka_unit_test_setup(attempts_are_bounded, fresh),
 		cmocka_unit_test_setup(degraded_object_is_made_anew, fresh),
 		cmocka_unit_test_setup(degraded_change_is_remembered, fresh),
 		cmocka_unit_test_setup(degraded_object_can_be_deleted, fresh),

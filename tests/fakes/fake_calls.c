@@ -19,8 +19,9 @@ static int count(enum card_method_id id, const json_t *params)
 	json_decref(fake_calls.last);
 	fake_calls.last = params ? json_deep_copy(params) : json_object();
 	fake_calls.last_id = id;
-	if (fake_calls.needs[id] && !fake_calls.n[fake_calls.needs[id] - card_method_at(0)])
+	if (fake_calls.needs[id] && !fake_calls.done[fake_calls.needs[id] - card_method_at(0)])
 		return -ENODEV;
+	fake_calls.done[id] += fake_calls.ret[id] == 0;
 	return fake_calls.ret[id];
 }
 

@@ -5,9 +5,9 @@
 #include "rpc.h"
 
 struct fake_calls {
-	unsigned n[CARD_METHOD_COUNT];
+	unsigned n[CARD_METHOD_COUNT], done[CARD_METHOD_COUNT]; // calls, and those without error
 	int ret[CARD_METHOD_COUNT]; // what the handler answers
-	/* Its calls fail with -ENODEV until this one has been called; NULL: none. */
+	/* Its calls fail with -ENODEV until this one has been done; NULL: none. */
 	const struct card_method *needs[CARD_METHOD_COUNT];
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do
