@@ -36,6 +36,7 @@ struct card_ct_keep {
 	struct card *card; // borrowed: owns us
 	struct event *timer; // owned; NULL: nothing is written
 	bool writing; // w.fd is open
+	bool empty; // the last file that was written has no connections
 	struct card_ct_keep_stats n;
 	struct card_ct_writer w;
 };
@@ -122,6 +123,7 @@ static void end(struct card_ct_keep *k, int ret)
 		return;
 	}
 	k->n.saves++;
+	k->empty = k->w.connections == 0;
 	k->n.saved_connections = k->w.connections;
 	k->n.saved_bytes = k->w.bytes;
 }
@@ -140,10 +142,29 @@ static int step(struct card_ct_keep *k, struct odp_ct *ct)
 	return ret;
 }
 
+static bool is_empty(const struct odp_ct *ct)
+{
+	struct odp_ct_stats s;
+
+	odp_ct_stats(ct, &s);
+	return s.conns + s.by_state[ODP_CT_EXPECTED] == 0;
+}
+
+/* The table, where there is something to write of it. */
+static struct odp_ct *to_write(struct card_ct_keep *k)
+{
+	struct odp_ct *ct = odp_conntrack(k->card->dp);
+
+	if (!ct || k->writing || !k->empty || !is_empty(ct))
+		return ct;
+	k->n.saves_skipped++;
+	return NULL;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct card_ct_keep *k = arg;
-	struct odp_ct *ct = odp_conntrack(k->card->dp);
+	struct odp_ct *ct = to_write(k);
 	int ret = ct ? step(k, ct) : 0;
 	const unsigned ms = ret > 0 ? STEP_MS : REST_MS;
 	const struct timeval later = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };

@@ -24,6 +24,7 @@ void card_ct_keep_stop(struct card *c);
 
 struct card_ct_keep_stats {
 	uint64_t saves, save_failures, load_refused; // files
+	uint64_t saves_skipped; // the table was as empty as the last file
 	uint64_t saved_connections, saved_bytes; // in the last file
 	uint64_t step_max_us; // longest step of writing
 };

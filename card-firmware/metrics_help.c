@@ -115,6 +115,7 @@ static const struct help {
 	{ "conntrack", "capacity", "Connections that the table has room for", NULL },
 	{ "conntrack", "memory_bytes", "Memory of the connection table", NULL },
 	{ "conntrack", "saves", "Files of connections written for the next start", NULL },
+	{ "conntrack", "saves_skipped", "Files not written: no connections, as in the last", NULL },
 	{ "conntrack", "save_failures", "Files of connections that could not be written", NULL },
 	{ "conntrack", "load_refused", "Files of connections refused at the start", NULL },
 	{ "conntrack", "saved_connections", "Connections in the last file", NULL },

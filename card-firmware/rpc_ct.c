@@ -415,6 +415,7 @@ json_t *card_ct_stats_json(struct card *c)
 	ODP_CT_COUNTERS(X)
 #undef X
 	put(o, "saves", k.saves);
+	put(o, "saves_skipped", k.saves_skipped);
 	put(o, "save_failures", k.save_failures);
 	put(o, "load_refused", k.load_refused);
 	put(now, "connections", s.conns);

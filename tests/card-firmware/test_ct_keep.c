@@ -321,6 +321,65 @@ static void written_while_it_runs(void **state)
 	assert_int_equal(taken.connections + taken.left_out, 0);
 }
 
+static int make_due(const struct event_base *base, const struct event *ev, void *arg)
+{
+	(void)base;
+	(void)arg;
+	if (event_get_callback_arg(ev) == card.ct_keep)
+		event_active((struct event *)(uintptr_t)ev, EV_TIMEOUT, 0);
+	return 0;
+}
+
+/* The time of the next file has come; run until it is written, or found to be as the last one. */
+static void next_file(void)
+{
+	struct card_ct_keep_stats s;
+	uint64_t before;
+
+	card_ct_keep_stats(&card, &s);
+	before = s.saves + s.saves_skipped;
+	do {
+		event_base_foreach_event(card.loop, make_due, NULL);
+		event_base_loop(card.loop, EVLOOP_NONBLOCK);
+		card_ct_keep_stats(&card, &s);
+	} while (s.saves + s.saves_skipped == before);
+	assert_int_equal(s.save_failures, 0);
+}
+
+/* A table that stays empty is written once. */
+static void nothing_to_write(void **state)
+{
+	struct card_ct_keep_stats s;
+	struct stat first, st;
+
+	(void)state;
+	unlink(path);
+	odp_ct_flush(table(), ODP_CT_ALL_ZONES);
+	keep_open();
+	next_file();
+	assert_int_equal(saves(), 1);
+	assert_int_equal(stat(path, &first), 0);
+	for (unsigned i = 0; i < 3; i++)
+		next_file();
+	assert_int_equal(saves(), 1);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_ino, first.st_ino);
+	fill();
+	next_file();
+	assert_int_equal(saves(), 2);
+	odp_ct_flush(table(), ODP_CT_ALL_ZONES);
+	next_file(); // what was there is gone: that is to be written, too
+	assert_int_equal(saves(), 3);
+	card_ct_keep_stats(&card, &s);
+	assert_int_equal(s.saved_connections, 0);
+	next_file();
+	assert_int_equal(saves(), 3);
+	card_ct_keep_stop(&card);
+	assert_int_equal(saves(), 4); // the last one, in any case
+	card_store_close(&card);
+	card_ct_keep_free(&card);
+}
+
 /* A file that cannot be written costs no more than itself. */
 static void cannot_be_written(void **state)
 {
@@ -348,7 +407,7 @@ int main(void)
 		cmocka_unit_test(nothing_there), cmocka_unit_test(comes_back),
 		cmocka_unit_test(grows_old), cmocka_unit_test(spoilt),
 		cmocka_unit_test(says_which_frame), cmocka_unit_test(not_ours),
-		cmocka_unit_test(cannot_be_written),
+		cmocka_unit_test(nothing_to_write), cmocka_unit_test(cannot_be_written),
 		cmocka_unit_test(written_while_it_runs), // polling ends with it
 	};
 
