@@ -28,14 +28,15 @@ static int write_file(struct card_ct_writer *w, struct odp_ct *ct)
 int card_call_ct_export(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const char *path = card_arg_str(params, "path", "");
+	struct odp_ct *ct = odp_conntrack(c->dp);
 	struct card_ct_writer *w;
-	struct odp_ct *ct;
 	int ret = absolute(path, e);
 
 	if (ret)
 		return ret;
-	ret = odp_conntrack_get(c->dp, &ct);
-	w = ret ? NULL : dpu_calloc(1, sizeof(*w));
+	if (!ct)
+		return card_fail(e, -ENOENT, "no connections are tracked yet");
+	w = dpu_calloc(1, sizeof(*w));
 	if (!w)
 		return card_fail(e, -ENOMEM, "out of memory");
 	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "card_env.h"
 #include "ct_pkts.h"
@@ -96,6 +97,9 @@ static void before_a_table(void **state)
 	assert_int_equal(number(call("ct_flush", "{'tuple':'ct_nw_proto=6'}", 0), "deleted"), 0);
 	assert_int_equal(number(call("ct_zone_list", "{}", 0), "default_limit"), 0);
 	done("ct_timeout_reset", "{'policy':0}");
+	refused("ct_export", "{'path':'/tmp/outboard-no-connections'}", -ENOENT,
+		"no connections are tracked yet");
+	assert_int_equal(access("/tmp/outboard-no-connections", F_OK), -1);
 	refused("ct_zone_reset", "{'zone':1}", -ENOENT, "zone");
 	json_t *t = call("ct_timeout_list", "{}", 0);
 
