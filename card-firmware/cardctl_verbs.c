@@ -79,7 +79,7 @@ static const struct card_verb verbs[] = {
 		.more = "address" },
 	{ "underlay", "address delete", SENDS(underlay_address_delete), KEY("address") },
 	{ "underlay", "route add", SENDS(underlay_route_add), KEY("net"),
-		.more = "gateway uplink" },
+		.more = "uplink gateway" },
 	{ "underlay", "route delete", SENDS(underlay_route_delete), KEY("net") },
 	{ "underlay", "neighbour set", SENDS(underlay_neighbour_set), KEY("address"),
 		.more = "mac uplink" },

@@ -359,9 +359,9 @@ static const struct card_param underlay_address_delete[] = { P_ADDRESS(
 	"address", true, 2, ADDRESS_LEN + 4, "address of ours, with or without a length") };
 static const struct card_param underlay_route_add[] = {
 	P_ADDRESS("net", true, 4, ADDRESS_LEN + 4, "network, as 198.51.100.0/24"),
+	P_UPLINK,
 	P_ADDRESS("gateway", false, 2, ADDRESS_LEN,
 		"neighbour that takes the packets; none: they are all neighbours"),
-	P_UPLINK,
 	P_UNDERLAY_VLAN,
 };
 static const struct card_param underlay_route_delete[] = { P_ADDRESS(

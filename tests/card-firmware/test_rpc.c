@@ -22,6 +22,22 @@ static unsigned count_operands(const struct card_verb *v)
 	return n;
 }
 
+/* An operand that may be left out is behind those that may not: else it could not be left out. */
+static bool operands_in_order(const struct card_verb *v)
+{
+	const struct card_param *p;
+	bool optional = false;
+
+	for (unsigned n = 0; (p = card_verb_operand(v, n)); n++) {
+		bool required = n ? p->required : v->key_required;
+
+		if (required && optional)
+			return false;
+		optional |= !required;
+	}
+	return true;
+}
+
 /* The key, and each word of the others. */
 static unsigned operands_said(const struct card_verb *v)
 {
@@ -60,6 +76,7 @@ static void tables(void **state)
 		m = card_method_at(v->method);
 		assert_true(!v->key || card_method_param(m, v->key));
 		assert_int_equal(count_operands(v), operands_said(v));
+		assert_true(operands_in_order(v));
 		assert_true(!v->fixed_name || card_method_param(m, v->fixed_name));
 		assert_ptr_equal(card_verb_find(v->object, v->verb), v);
 	}

@@ -111,7 +111,7 @@ make_underlay()
 	ctl underlay address add up0 2001:DB8::1/64
 	ctl underlay address add up1 198.51.100.1/24 vlan=7 mac=02:00:00:00:00:0A mtu=1400
 	ctl underlay address add up1 198.51.100.9/24 vlan=7
-	ctl underlay route add 0.0.0.0/0 192.0.2.254 up0
+	ctl underlay route add 0.0.0.0/0 up0 192.0.2.254
 	ctl underlay route add 10.9.0.0/16 uplink=up1 vlan=7
 	ctl underlay neighbour set 192.0.2.2 02:00:00:00:00:02 up0
 }
@@ -143,11 +143,11 @@ refused 1 'not between 1280' underlay address add up1 2001:db8:1::1/64 mtu=1000
 refused 1 'unicast' underlay address add up1 203.0.113.1/24 mac=01:00:5e:00:00:01
 refused 1 'none of the card' underlay address delete 192.0.2.77
 refused 1 'none of the card' underlay address delete 192.0.2.1/25
-refused 1 'another family' underlay route add 10.0.0.0/8 2001:db8::2 up0
-refused 1 'behind the length' underlay route add 10.0.0.1/8 192.0.2.254 up0
-refused 1 'has a route by 192.0.2.254 on up0' underlay route add 0.0.0.0/0 192.0.2.253 up0
-refused 1 'of an address' underlay route add 192.0.2.0/24 192.0.2.254 up0
-refused 1 'has no address there' underlay route add 10.0.0.0/8 198.51.100.2 up1
+refused 1 'another family' underlay route add 10.0.0.0/8 up0 2001:db8::2
+refused 1 'behind the length' underlay route add 10.0.0.1/8 up0 192.0.2.254
+refused 1 'has a route by 192.0.2.254 on up0' underlay route add 0.0.0.0/0 up0 192.0.2.253
+refused 1 'of an address' underlay route add 192.0.2.0/24 up0 192.0.2.254
+refused 1 'has no address there' underlay route add 10.0.0.0/8 up1 198.51.100.2
 refused 1 'has no route' underlay route delete 10.0.0.0/8
 refused 1 'goes with it' underlay route delete 192.0.2.0/24
 refused 1 'has no address there' underlay neighbour set 198.51.100.2 02:00:00:00:00:03 up1
@@ -244,7 +244,7 @@ has 'vx0' tunnel list
 has 'tun_id=0x5' flow list origin=operator
 ctl underlay address add c0 203.0.113.1/24
 ctl underlay neighbour set 203.0.113.2 02:00:00:00:00:02 c0
-ctl underlay route add 10.0.0.0/8 203.0.113.2 c0
+ctl underlay route add 10.0.0.0/8 c0 203.0.113.2
 stop
 start || fail "cardd does not start without the uplink"
 has 'c0: no such uplink' card info
@@ -268,7 +268,7 @@ PY
 stop
 
 # Help and completion know commands of two words.
-"$cardctl" underlay route add --help | grep -q '^Usage: cardctl underlay route add net \[gateway\] uplink' ||
+"$cardctl" underlay route add --help | grep -q '^Usage: cardctl underlay route add net uplink \[gateway\]' ||
 	fail "help of a command of two words"
 "$cardctl" underlay --help | grep -q 'neighbour delete' || fail "help of an object"
 if command -v bash >/dev/null; then
@@ -277,7 +277,7 @@ if command -v bash >/dev/null; then
 		echo \${COMPREPLY[*]}; COMP_WORDS=(cardctl underlay route add ''); COMP_CWORD=4; _cardctl 2>/dev/null
 		echo \${COMPREPLY[*]}; COMP_WORDS=(cardctl underlay ''); COMP_CWORD=2; _cardctl 2>/dev/null
 		echo \${COMPREPLY[*]}")
-	[ "$(echo "$words" | tr '\n' '|')" = "add delete|net= gateway= uplink= vlan=|address route neighbour show stats|" ] ||
+	[ "$(echo "$words" | tr '\n' '|')" = "add delete|net= uplink= gateway= vlan=|address route neighbour show stats|" ] ||
 		fail "completion: $words"
 fi
 
