@@ -100,24 +100,37 @@ struct list {
 	bool failed;
 };
 
+/* NULL: out of memory. */
+static json_t *options_json(const struct odp_tnl_conf *conf)
+{
+	json_t *options = json_array();
+	char text[16];
+
+	for (unsigned i = 0; i < conf->n_known; i++) {
+		snprintf(text, sizeof(text), "0x%04x:0x%02x", conf->known[i].class,
+			conf->known[i].type);
+		if (json_array_append_new(options, json_string(text))) {
+			json_decref(options);
+			return NULL;
+		}
+	}
+	return options;
+}
+
+/* NULL: out of memory. */
 static json_t *tunnel_json(const struct card_tunnel_view *v)
 {
-	char local[CARD_IP_TEXT], text[16];
-	json_t *options = json_array(), *o;
+	json_t *options = options_json(&v->conf);
+	char local[CARD_IP_TEXT];
 
+	if (!options)
+		return NULL;
 	card_ip_format(&v->conf.local, local);
-	o = json_pack("{s:s, s:I, s:s, s:s*, s:i, s:b, s:b, s:O}", "name", odp_port_name(v->port),
-		"port", (json_int_t)odp_port_no(v->port), "type", odp_tnl_type_name(v->conf.type),
-		"local", local[0] ? local : NULL, "udp_port", (int)v->conf.udp_port, "zero_csum6",
-		(int)v->conf.zero_csum6, "take_oam", (int)v->conf.take_oam, "known_options",
-		options);
-	for (unsigned i = 0; i < v->conf.n_known; i++) {
-		snprintf(text, sizeof(text), "0x%04x:0x%02x", v->conf.known[i].class,
-			v->conf.known[i].type);
-		json_array_append_new(options, json_string(text));
-	}
-	json_decref(options);
-	return o;
+	return json_pack("{s:s, s:I, s:s, s:s*, s:i, s:b, s:b, s:o}", "name",
+		odp_port_name(v->port), "port", (json_int_t)odp_port_no(v->port), "type",
+		odp_tnl_type_name(v->conf.type), "local", local[0] ? local : NULL, "udp_port",
+		(int)v->conf.udp_port, "zero_csum6", (int)v->conf.zero_csum6, "take_oam",
+		(int)v->conf.take_oam, "known_options", options);
 }
 
 static bool list_tunnel(const struct card_tunnel_view *v, void *arg)

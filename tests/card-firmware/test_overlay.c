@@ -91,10 +91,43 @@ static void mtu_of_an_interface(void **state)
 	done("uplink_delete", "{'name':'up'}");
 }
 
+static unsigned allocations_left;
+
+static void *scarce(size_t size)
+{
+	return allocations_left && allocations_left-- ? malloc(size) : NULL;
+}
+
+/* Each allocation fails once: a list is whole, or there is none. */
+static void tunnels_without_memory(void **state)
+{
+	json_t *result, *whole;
+	int ret = -ENOMEM;
+
+	(void)state;
+	done("tunnel_create", "{'name':'gn','type':'geneve','local':'192.0.2.1',"
+			      "'known_options':['0x0102:0x80','0x0103:0x81']}");
+	assert_int_equal(call("tunnel_list", "{}", &whole), 0);
+	for (unsigned n = 0; ret; n++) {
+		assert_true(n < 1000);
+		result = NULL;
+		allocations_left = n;
+		json_set_alloc_funcs(scarce, free);
+		ret = card_call_tunnel_list(&card, NULL, &result, &err);
+		json_set_alloc_funcs(malloc, free);
+		assert_true(ret == 0 || ret == -ENOMEM);
+	}
+	assert_true(json_equal(result, whole));
+	json_decref(result);
+	json_decref(whole);
+	done("tunnel_delete", "{'name':'gn'}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mtu_of_an_interface),
+		cmocka_unit_test(tunnels_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
