@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group OV: packets that lie to the switch, header by header. */
+/* docs/attacks.md group OV: packets that lie to the switch, header by header. */
 #include "ov.h"
 
 #include <stdio.h>

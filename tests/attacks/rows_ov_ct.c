@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group OV: connections, their translation, and fragments, past stateful flows. */
+/* docs/attacks.md group OV: connections, their translation, and fragments, past stateful flows. */
 #include "ov.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group OV: what makes the switch's tables grow. */
+/* docs/attacks.md group OV: what makes the switch's tables grow. */
 #include "ov.h"
 
 #include <stdio.h>

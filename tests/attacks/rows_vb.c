@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VB: virtio-blk requests. */
+/* docs/attacks.md group VB: virtio-blk requests. */
 #include "atk.h"
 
 #include <signal.h>

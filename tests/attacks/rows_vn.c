@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VN: virtio-net headers and the control queue. */
+/* docs/attacks.md group VN: virtio-net headers and the control queue. */
 #include "atk.h"
 
 #include <string.h>

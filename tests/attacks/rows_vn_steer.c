@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VN: what steers packets to receive queues, and what delays calls for them. */
+/* docs/attacks.md group VN: what steers packets to receive queues, and what delays their calls. */
 #include "atk.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VS: split rings that no driver would write. */
+/* docs/attacks.md group VS: split rings that no driver would write. */
 #include "atk.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VS: legal requests that would like to have the worker for themselves. */
+/* docs/attacks.md group VS: legal requests that would like to have the worker for themselves. */
 #include "atk.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VU, single messages: what a hostile front-end may put into one of them. */
+/* docs/attacks.md group VU, single messages: what a hostile front-end may put into one of them. */
 #include "atk.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ATTACKS.md group VU, sessions: messages in any order, and front-ends that end at any point. */
+/* docs/attacks.md group VU, sessions: messages in any order, front-ends that end at any point. */
 #include "atk.h"
 
 #include <signal.h>

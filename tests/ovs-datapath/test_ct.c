@@ -422,7 +422,7 @@ static void default_flood(void **state)
 	odp_ct_destroy(ct);
 }
 
-/* ATTACKS.md OV-20: the table is flooded. */
+/* docs/attacks.md OV-20: the table is flooded. */
 static void table_flood(void **state)
 {
 	struct odp_ct *ct = ct_table(2048, 1);

@@ -208,7 +208,7 @@ static void translated_before(void **state)
 	odp_ct_destroy(ct);
 }
 
-/* ATTACKS.md OV-24: two hosts, one identifier. */
+/* docs/attacks.md OV-24: two hosts, one identifier. */
 static void icmp_ids(void **state)
 {
 	struct odp_ct *ct = ct_table(64, 1);
@@ -230,7 +230,7 @@ static void icmp_ids(void **state)
 	odp_ct_destroy(ct);
 }
 
-/* ATTACKS.md OV-26: all ports taken; what is there goes on. */
+/* docs/attacks.md OV-26: all ports taken; what is there goes on. */
 static void exhausted(void **state)
 {
 	struct odp_ct *ct = ct_table(1024, 1);

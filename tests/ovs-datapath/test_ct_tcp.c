@@ -247,7 +247,7 @@ static void open_it(struct odp_ct *ct)
 			0);
 }
 
-/* ATTACKS.md OV-21: RST at every offset of the window and around it, in both directions. */
+/* docs/attacks.md OV-21: RST at every offset of the window and around it, in both directions. */
 static void rst_everywhere(void **state)
 {
 	struct odp_ct *ct = ct_table(64, 1);
@@ -269,7 +269,7 @@ static void rst_everywhere(void **state)
 	odp_ct_destroy(ct);
 }
 
-/* ATTACKS.md OV-22: headers that lie. */
+/* docs/attacks.md OV-22: headers that lie. */
 static void headers(void **state)
 {
 	struct odp_ct *ct = ct_table(64, 1);

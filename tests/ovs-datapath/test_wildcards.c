@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * No flow is wider than the decision it was made of (ATTACKS.md OV-17; CVE-2020-35498 and
+ * No flow is wider than the decision it was made of (docs/attacks.md OV-17; CVE-2020-35498 and
  * CVE-2023-1668 were such flows in Open vSwitch).
  *
  * Hostile frames are decided on, one by one, under many sets of operator's flows. For each, bits of
