@@ -60,7 +60,9 @@ static int parse_options(struct program *p, int argc, char **argv)
 		{ "metrics-port", DPU_OPT_UINT, &o->metrics_port, "PORT",
 			"OpenMetrics on this loopback port (0: none)", 0, 65535 },
 		{ "spin-us", DPU_OPT_UINT, &o->spin_us, "N",
-			"poll this long without work before sleeping, in us (50)", 0, 1000000 },
+			"poll this long without work before sleeping, in us, and as long again as "
+			"there was work before, 5 ms at most (50; 0: neither)",
+			0, 1000000 },
 		{ "hugepages", DPU_OPT_FLAG, &o->hugepages, NULL,
 			"use hugepages; without it, ordinary memory", 0, 0 },
 		{ "log-level", DPU_OPT_STR, &o->log_level, "LEVEL", "err, warn, info or debug", 0,

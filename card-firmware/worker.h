@@ -52,7 +52,11 @@ struct card_worker_stats {
 
 struct card_workers_conf {
 	unsigned n; // workers; their lcores are EAL's worker lcores in order
-	unsigned spin_us; // how long a worker polls without finding anything before it sleeps
+	/*
+	 * How long a worker polls without finding anything before it sleeps. Behind that it polls
+	 * as long again as it worked since the last sleep, 5 ms at most. 0: neither.
+	 */
+	unsigned spin_us;
 };
 
 struct card_workers;
