@@ -55,8 +55,3 @@ void card_net_format(const struct odp_ip *ip, unsigned prefix_len, char out[CARD
 	card_ip_format(ip, out);
 	snprintf(out + strlen(out), 5, "/%u", prefix_len & 0xffu);
 }
-
-bool card_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
-{
-	return a->family == b->family && memcmp(a->a, b->a, sizeof(a->a)) == 0;
-}

@@ -15,5 +15,3 @@ void card_ip_format(const struct odp_ip *ip, char out[CARD_IP_TEXT]);
 /* "192.0.2.1/24": the length must be there. 0, or -EINVAL and nothing is written. */
 int card_net_parse(const char *text, struct odp_ip *ip, unsigned *prefix_len);
 void card_net_format(const struct odp_ip *ip, unsigned prefix_len, char out[CARD_NET_TEXT]);
-
-bool card_ip_eq(const struct odp_ip *a, const struct odp_ip *b);

@@ -37,7 +37,7 @@ bool card_tunnel_exists(struct card *c, const char *name)
 
 static bool same(const struct odp_tnl_conf *a, const struct odp_tnl_conf *b)
 {
-	if (a->type != b->type || a->udp_port != b->udp_port || !card_ip_eq(&a->local, &b->local) ||
+	if (a->type != b->type || a->udp_port != b->udp_port || !odp_ip_eq(&a->local, &b->local) ||
 		a->zero_csum6 != b->zero_csum6 || a->take_oam != b->take_oam ||
 		a->n_known != b->n_known)
 		return false;

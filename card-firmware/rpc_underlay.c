@@ -91,7 +91,7 @@ static void match_addr(const struct odp_ul_addr_info *a, void *arg)
 {
 	struct find_addr *f = arg;
 
-	if ((f->ip.family && !card_ip_eq(&f->ip, &a->ip)) ||
+	if ((f->ip.family && !odp_ip_eq(&f->ip, &a->ip)) ||
 		(f->place && !is_at(f->place, a->port, a->vlan)))
 		return;
 	f->found = *a;
@@ -265,7 +265,7 @@ static void match_route(const struct odp_ul_route *r, void *arg)
 {
 	struct find_route *f = arg;
 
-	if (!card_ip_eq(&r->net, &f->want.net) || r->prefix_len != f->want.prefix_len)
+	if (!odp_ip_eq(&r->net, &f->want.net) || r->prefix_len != f->want.prefix_len)
 		return;
 	f->found = *r;
 	f->is_there = true;
@@ -278,7 +278,7 @@ static int route_exists(struct card *c, const struct find_route *f, struct card_
 
 	if (has->connected)
 		return card_fail(e, -EEXIST, "net: is that of an address of the card");
-	if (has->port == want->port && has->vlan == want->vlan && card_ip_eq(&has->gw, &want->gw))
+	if (has->port == want->port && has->vlan == want->vlan && odp_ip_eq(&has->gw, &want->gw))
 		return 0;
 	card_ip_format(&has->gw, gateway);
 	return card_fail(e, -EEXIST, "net: has a route by %s%s%s", gateway,

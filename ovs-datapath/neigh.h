@@ -63,11 +63,6 @@ struct odp_ul {
 	struct odp_ul_stats stats;
 };
 
-static inline bool odp_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
-{
-	return a->family == b->family && memcmp(a->a, b->a, sizeof(a->a)) == 0;
-}
-
 /* ---- neigh.c ---- */
 
 /* The neighbour, new if need be, and one reference to it: index + 1; 0: no place left. */

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 struct odp_ul;
 
@@ -16,6 +17,11 @@ struct odp_ip {
 	uint8_t family; // 4, 6; 0: none
 	uint8_t a[16];
 };
+
+static inline bool odp_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
+{
+	return a->family == b->family && memcmp(a->a, b->a, sizeof(a->a)) == 0;
+}
 
 struct odp_ul_stats {
 	uint64_t bad; // ARP and ND that contradict themselves

@@ -82,8 +82,8 @@ static void no_family(void **state)
 	(void)state;
 	card_ip_format(&none, text);
 	assert_string_equal(text, "");
-	assert_true(card_ip_eq(&four, &four));
-	assert_false(card_ip_eq(&four, &six));
+	assert_true(odp_ip_eq(&four, &four));
+	assert_false(odp_ip_eq(&four, &six));
 }
 
 int main(void)
