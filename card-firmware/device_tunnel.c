@@ -12,14 +12,6 @@
 #include "dpu_log.h"
 #include "rpc_schema.h"
 
-/* Of a tunnel for which none is given. */
-static const uint16_t udp_ports[ODP_TNL_TYPES] = {
-	[ODP_TNL_VXLAN] = 4789,
-	[ODP_TNL_VXLAN_GBP] = 4789,
-	[ODP_TNL_VXLAN_GPE] = 4790,
-	[ODP_TNL_GENEVE] = 6081,
-};
-
 /* The tunnel of this name and what it was made with; NULL: none. */
 static struct odp_port *find(struct card *c, const char *name, struct odp_tnl_conf *conf)
 {
@@ -72,7 +64,7 @@ int card_tunnel_create(struct card *c, const struct odp_tnl_conf *conf, struct c
 	if (ret)
 		return ret;
 	if (!want.udp_port)
-		want.udp_port = udp_ports[want.type];
+		want.udp_port = odp_tnl_udp_port(want.type);
 	port = find(c, conf->name, &has);
 	if (port && same(&has, &want))
 		return 0;

@@ -29,6 +29,11 @@ const char *odp_tnl_type_name(enum odp_tnl_type type)
 	return (unsigned)type < ODP_TNL_TYPES ? types[type].name : "?";
 }
 
+uint16_t odp_tnl_udp_port(enum odp_tnl_type type)
+{
+	return (unsigned)type < ODP_TNL_TYPES ? types[type].udp_port : 0;
+}
+
 /* ---- the port without queues ---- */
 
 static uint16_t no_rx(void *drv, uint16_t rxq, struct rte_mbuf **pkts, uint16_t n)

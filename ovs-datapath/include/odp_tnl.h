@@ -35,7 +35,7 @@ struct odp_tnl_conf {
 	const char *name; // copied; unique among ports
 	enum odp_tnl_type type;
 	struct odp_ip local; // family 0: any address of ours, of either family
-	uint16_t udp_port; // 0: the protocol's own, 4789, 4790 (GPE), 6081; GRE: must be 0
+	uint16_t udp_port; // 0: odp_tnl_udp_port(); GRE: must be 0
 	bool zero_csum6; // UDP over IPv6 without a checksum is taken (RFC 6935, section 5)
 	bool take_oam; // Geneve: control packets are taken
 	uint8_t n_known;
@@ -54,6 +54,8 @@ int odp_tnl_add(struct odp *dp, const struct odp_tnl_conf *conf, struct odp_port
 bool odp_tnl_info(const struct odp_port *port, struct odp_tnl_conf *out);
 /* "vxlan", "vxlan-gbp", "vxlan-gpe", "geneve", "gre": the kind of such a port, too. */
 const char *odp_tnl_type_name(enum odp_tnl_type type);
+/* The UDP port of a tunnel that is given none; GRE: 0. Any thread. */
+uint16_t odp_tnl_udp_port(enum odp_tnl_type type);
 
 /* The datapath's underlay. Never NULL. Control thread. */
 struct odp_ul *odp_underlay(struct odp *dp);
