@@ -215,7 +215,6 @@ void card_datapath_pause(struct card *c)
 {
 	struct card_datapath *d = c->datapath;
 
-	card_top_stop(c);
 	while (d->n_polled) {
 		struct turn *t = &d->turn[--d->n_polled];
 

@@ -18,9 +18,6 @@ void card_datapath_pause(struct card *c);
 /* All ports are gone. */
 void card_datapath_stop(struct card *c);
 
-/* Ends what flow_top measures: before the switch goes. rpc_top.c. */
-void card_top_stop(struct card *c);
-
 /*
  * On worker w: a receive queue whose driver never kicks came (1) or went (-1). While there are any
  * the worker sleeps in naps only.

@@ -48,6 +48,9 @@ int card_ct_canon(const struct card_method *m, json_t *params, struct card_error
 bool card_volume_keeps_itself(
 	const struct card *c, const struct card_method *m, const json_t *params);
 
+/* Ends what flow_top measures; the switch is there until then. rpc_top.c. */
+void card_top_stop(struct card *c);
+
 enum card_run {
 	CARD_RUN_KEEP, // an operator's call: kept in the store
 	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)

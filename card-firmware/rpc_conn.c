@@ -425,6 +425,7 @@ void card_rpc_stop(struct card *c)
 	struct client *cl, *next;
 	struct stat st;
 
+	card_top_stop(c);
 	if (!rpc)
 		return;
 	event_free(rpc->accept);

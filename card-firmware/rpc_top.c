@@ -13,7 +13,6 @@
 
 #include <event2/event.h>
 
-#include "datapath.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
 #include "rpc_schema.h"

@@ -9,6 +9,7 @@
 #include "datapath.h"
 #include "eal.h"
 #include "loop.h"
+#include "rpc.h"
 
 /* c->opt is set, the rest zero. 0, or non-zero: a part does not start. */
 static inline int card_env_open(struct card *c)
@@ -29,6 +30,7 @@ static inline int card_env_open(struct card *c)
 
 static inline void card_env_close(struct card *c)
 {
+	card_top_stop(c);
 	card_inventory_fini(c);
 	card_datapath_stop(c);
 	card_workers_stop(c->workers);

@@ -63,6 +63,11 @@ int card_switch_canon(
 	return fake_calls.canon_ret;
 }
 
+void card_top_stop(struct card *c)
+{
+	(void)c;
+}
+
 bool card_volume_keeps_itself(
 	const struct card *c, const struct card_method *m, const json_t *params)
 {
