@@ -13,7 +13,6 @@
 #include "rpc_schema.h"
 #include "trusted.h"
 
-#define RECORD_BYTES 216u
 #define AGE_MAX_MS 2000000000u // nothing is kept for longer
 
 uint64_t card_wall_ms(void)
@@ -31,21 +30,6 @@ static uint64_t now_ms(void)
 
 /* ---- out ---- */
 
-static int write_all(int fd, const uint8_t *at, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int card_ct_write(struct card_ct_writer *w, struct odp_ct *ct, bool still)
 {
 	const struct odp_ct_stamp stamp = { .wall_ms = card_wall_ms(), .still = still };
@@ -53,12 +37,22 @@ int card_ct_write(struct card_ct_writer *w, struct odp_ct *ct, bool still)
 
 	if (len <= 0)
 		return len;
-	ret = write_all(w->fd, w->frame, (size_t)len);
+	ret = card_file_write_all(w->fd, w->frame, (size_t)len);
 	if (ret)
 		return ret;
 	w->bytes += (uint64_t)len;
-	w->connections += ((unsigned)len - ODP_CT_FRAME_HDR) / RECORD_BYTES;
+	w->connections += ((unsigned)len - ODP_CT_FRAME_HDR) / ODP_CT_RECORD_BYTES;
 	return 1;
+}
+
+int card_ct_write_all(struct card_ct_writer *w, struct odp_ct *ct, bool still)
+{
+	int ret;
+
+	do
+		ret = card_ct_write(w, ct, still);
+	while (ret > 0);
+	return !ret && fdatasync(w->fd) ? -errno : ret;
 }
 
 /* ---- in ---- */
@@ -162,7 +156,7 @@ int card_ct_take(struct card *c, int dir_fd, const char *path, struct card_ct_ta
 	struct card_error *e)
 {
 	// Twice what a full table takes, in frames that are nearly empty or not.
-	uint64_t size_max = (1u << 20) + c->opt.ct_conns * RECORD_BYTES * 2;
+	uint64_t size_max = (1u << 20) + c->opt.ct_conns * ODP_CT_RECORD_BYTES * 2;
 	struct stat st;
 	struct reader *r;
 	int fd = card_file_open_trusted(dir_fd, path, size_max, &st, e), ret;

@@ -22,6 +22,9 @@ struct card_ct_writer {
  */
 int card_ct_write(struct card_ct_writer *w, struct odp_ct *ct, bool still);
 
+/* From there to the end, and make it stable. 0, or the errno of write(2) or fdatasync(2). */
+int card_ct_write_all(struct card_ct_writer *w, struct odp_ct *ct, bool still);
+
 struct card_ct_taken {
 	uint64_t connections, left_out; // left out: over, there already, or no room
 	uint64_t age_ms; // of the last frame

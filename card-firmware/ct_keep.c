@@ -201,14 +201,8 @@ static void write_last(struct card_ct_keep *k, struct odp_ct *ct)
 		close(k->w.fd);
 	k->writing = false;
 	ret = begin(k);
-	while (!ret) {
-		ret = card_ct_write(&k->w, ct, true);
-		if (ret <= 0)
-			break;
-		ret = 0;
-	}
-	if (!ret && fdatasync(k->w.fd))
-		ret = -errno;
+	if (!ret)
+		ret = card_ct_write_all(&k->w, ct, true);
 	end(k, ret);
 	if (!ret)
 		dpu_info("conntrack: connections kept", "n=%llu bytes=%llu",

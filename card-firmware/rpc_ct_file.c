@@ -16,15 +16,6 @@ static int absolute(const char *path, struct card_error *e)
 	return path[0] == '/' ? 0 : card_fail(e, -EINVAL, "path: must be absolute");
 }
 
-static int write_file(struct card_ct_writer *w, struct odp_ct *ct)
-{
-	int ret = 1;
-
-	while (ret > 0)
-		ret = card_ct_write(w, ct, false);
-	return !ret && fdatasync(w->fd) ? -errno : ret;
-}
-
 int card_call_ct_export(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const char *path = card_arg_str(params, "path", "");
@@ -44,7 +35,7 @@ int card_call_ct_export(struct card *c, const json_t *params, json_t **result, s
 		ret = card_fail(e, -errno, "path: %s", strerror(errno));
 		goto out;
 	}
-	ret = write_file(w, ct);
+	ret = card_ct_write_all(w, ct, false);
 	if (close(w->fd) && !ret)
 		ret = -errno;
 	if (ret) {

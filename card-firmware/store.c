@@ -37,21 +37,6 @@ struct card_store {
 
 /* ---- to disk ---- */
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Write `calls` to STATE_NEW and make it stable. What stood there is replaced, not written into. */
 static int write_next(struct card *c, const json_t *calls)
 {
@@ -73,7 +58,7 @@ static int write_next(struct card *c, const json_t *calls)
 		ret = -errno;
 		goto out;
 	}
-	ret = write_all(fd, text, strlen(text));
+	ret = card_file_write_all(fd, text, strlen(text));
 	if (!ret && fsync(fd))
 		ret = -errno;
 	if (close(fd) && !ret)

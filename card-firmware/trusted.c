@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reads files that only we or root could have written, whole and while nobody writes to them. */
+/* Reads files that only we or root could have written, while nobody writes to them; writes ours. */
 #include "trusted.h"
 
 #include <errno.h>
@@ -133,4 +133,21 @@ long card_file_read_trusted(int dir_fd, const char *path, char **out, struct car
 	ret = read_whole(fd, &st, out, e);
 	close(fd);
 	return ret;
+}
+
+int card_file_write_all(int fd, const void *bytes, size_t len)
+{
+	const char *at = bytes;
+
+	while (len) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
 }

@@ -30,3 +30,5 @@ long card_file_read_trusted(int dir_fd, const char *path, char **out, struct car
  */
 int card_file_open_trusted(
 	int dir_fd, const char *path, uint64_t size_max, struct stat *st, struct card_error *e);
+/* All of these bytes, from where the file stands. 0, or the errno of write(2). */
+int card_file_write_all(int fd, const void *bytes, size_t len);

@@ -44,7 +44,7 @@ struct record {
 	dpu_le64 label[2], packets[2], bytes[2];
 	dpu_le32 proto[8];
 };
-static_assert(sizeof(struct record) == 216, "record of a connection");
+static_assert(sizeof(struct record) == ODP_CT_RECORD_BYTES, "record of a connection");
 
 #define RECORDS ((ODP_CT_FRAME_MAX - sizeof(struct frame_hdr)) / sizeof(struct record))
 #define FLAGS                                                                             \
