@@ -67,14 +67,29 @@ void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c)
 			&m->flags, 1u << CT_F_EXPECTS_SHIFT, memory_order_relaxed);
 }
 
+/* One that is over, is this master's own, or has none any more makes way for another. */
+static void make_way(struct odp_ct *ct, struct ct_worker *w, const struct odp_conn *m,
+	const struct odp_ct_key *key, uint64_t now_ms)
+{
+	unsigned dir;
+	struct odp_conn *c = odp_ct_find(ct, w, key, ct_hash(ct, key), now_ms, &dir);
+	const struct odp_conn *of = c ? odp_ct_master(ct, c) : NULL;
+
+	if (c && (!of || of == m))
+		(void)odp_ct_kill(ct, w, c);
+}
+
 int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	const struct odp_ct_expect *e, uint64_t now_ms)
 {
 	struct ct_worker *w = &ct->workers[worker];
 	struct odp_conn *m = master.conn;
+	struct odp_ct_key key;
 
 	if (!m || ct_life(m) != CT_LIVE || ct_life_no(m) != master.gen >> 32)
 		return -ENOENT;
+	odp_ct_expect_key(&e->key, false, &key);
+	make_way(ct, w, m, &key, now_ms);
 	if (atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed) >= ct->max_expects) {
 		atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
 		return -ENOSPC;
@@ -89,8 +104,7 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	uint32_t ms = e->timeout_ms ? e->timeout_ms
 				    : CT_GET(ct->timeout_ms[ct_policy(m)][ODP_CT_EXPECTED]);
 
-	odp_ct_expect_key(&e->key, false, &c->key0);
-	c->key1 = c->key0;
+	c->key0 = c->key1 = key;
 	CT_SET(c->st, ODP_CT_EXPECTED);
 	CT_SET(c->expires,
 		(uint32_t)now_ms + (ms < ODP_CT_TIMEOUT_MAX_MS ? ms : ODP_CT_TIMEOUT_MAX_MS));

@@ -314,8 +314,8 @@ struct odp_ct_expect {
 };
 /*
  * The next connection with this tuple is related to that of `master` and starts with its mark and
- * label. 0, -ENOENT (the master is gone), -EEXIST, -ENOSPC (the table, expectations in all or of
- * this master).
+ * label; announced again, it is waited for anew. 0, -ENOENT (the master is gone), -EEXIST (another
+ * connection that lives expects it), -ENOSPC (the table, expectations in all or of this master).
  */
 int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 	const struct odp_ct_expect *e, uint64_t now_ms);

@@ -489,7 +489,6 @@ static void expectations(void **state)
 	x.key = d.p.key;
 	memset(x.key.src, 0, 16); // from anybody
 	assert_int_equal(odp_ct_expect(ct, 0, a.p.ref, &x, 1), 0);
-	assert_int_equal(odp_ct_expect(ct, 0, a.p.ref, &x, 1), -EEXIST);
 	assert_int_equal(conns(ct), 1);
 	assert_int_equal(ct_see(ct, &d.p, 2), NEW | REL);
 	assert_int_equal(odp_ct_commit(ct, 0, &d.p, &plain, 2), 0);
@@ -506,6 +505,51 @@ static void expectations(void **state)
 	assert_int_equal(odp_ct_expect(ct, 0, a.p.ref, &x, 3), -ENOENT);
 	assert_int_equal(ct_see(ct, &d.p, 3), EST | REL);
 	assert_memory_equal(d.p.orig, &d.p.key, sizeof(d.p.key));
+	odp_ct_destroy(ct);
+}
+
+/* What is announced is there already, from the master 10.0.0.(first). */
+static const struct announced {
+	const char *name;
+	unsigned first, second; // masters
+	uint32_t timeout_ms; // of what is there
+	bool gone; // the first master
+	int ret;
+} announced_rows[] = {
+	{ "announced again", 1, 1, 1000, false, 0 },
+	{ "its time is over, and nobody swept", 1, 2, 50, false, 0 },
+	{ "its master is gone", 1, 2, 1000, true, 0 },
+	{ "another one's", 1, 2, 1000, false, -EEXIST },
+};
+
+static void announced(void **state)
+{
+	const struct announced *r = *state;
+	struct odp_ct *ct = ct_table(64, 1);
+	struct odp_ct_expect x = { .timeout_ms = r->timeout_ms };
+	struct odp_ct_stats s;
+	struct ct_p a, b, d;
+
+	assert_int_equal(ct_make(ct, ct_udp(&a, r->first, 10, 9, 21, 0), 1), 0);
+	ct_udp(&d, 8, 20, 9, 3000, 0);
+	x.key = d.p.key;
+	assert_int_equal(odp_ct_expect(ct, 0, a.p.ref, &x, 1), 0);
+	if (r->gone)
+		assert_int_equal(odp_ct_flush_key(ct, &a.p.key), 0);
+	ct_udp(&b, r->second, 10, 9, 21, 0);
+	ct_see(ct, &b.p, 100);
+	if (r->second != r->first)
+		assert_int_equal(odp_ct_commit(ct, 0, &b.p, &plain, 100), 0);
+	x.timeout_ms = 1000;
+	assert_int_equal(odp_ct_expect(ct, 0, b.p.ref, &x, 100), r->ret);
+	odp_ct_stats(ct, &s);
+	assert_int_equal(s.by_state[ODP_CT_EXPECTED], 1);
+	assert_int_equal(CT_GET(ct->n_expects), 1);
+	// It lasts from now on, and there is one.
+	assert_int_equal(ct_see(ct, &d.p, r->ret ? 1000 : 1099), NEW | REL);
+	assert_int_equal(odp_ct_commit(ct, 0, &d.p, &plain, 1000), 0);
+	assert_memory_equal(d.p.orig, r->ret ? &a.p.key : &b.p.key, sizeof(a.p.key));
+	assert_int_equal(CT_GET(ct->n_expects), 0);
 	odp_ct_destroy(ct);
 }
 
@@ -613,6 +657,8 @@ int main(void)
 		cmocka_unit_test(pages),
 		cmocka_unit_test(allocation_fails),
 	};
+	int failed = 0;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(announced_rows, announced, failed);
+	return failed | cmocka_run_group_tests(tests, NULL, NULL);
 }
