@@ -120,7 +120,7 @@ static bool asks_for_us(const struct odp_ul *ul, const struct odp_key *key)
 
 /*
  * All packets like this one, to one tunnel end: whoever they are from, for this address of ours,
- * and no pieces.
+ * with no tag behind the interface's, and no pieces.
  */
 static int install(struct odp *dp, const struct odp_key *key, uint32_t vport)
 {
@@ -135,6 +135,7 @@ static int install(struct odp *dp, const struct odp_key *key, uint32_t vport)
 	m.in_port = m.recirc_id = UINT32_MAX;
 	memset(m.eth_dst, 0xff, sizeof(m.eth_dst));
 	m.vlan_tci = dpu_be16_put(tci ? 0x1fff : 0xffff);
+	m.cvlan_tci = dpu_be16_put(tci ? 0xffff : 0);
 	m.eth_type = dpu_be16_put(0xffff);
 	m.ip_proto = m.ip_frag = 0xff;
 	if (v4)

@@ -190,6 +190,41 @@ static void hostile(void **state)
 	net_down(&n);
 }
 
+/* The last frame on the wire behind `n_tags` tags, the first of VLAN 100: b gets it once more. */
+static void tagged(struct net *n, unsigned n_tags)
+{
+	static const uint8_t tag[2][4] = { { 0x81, 0, 0, 100 }, { 0x81, 0, 0, 5 } };
+	const uint8_t *p = rte_pktmbuf_mtod(n->last, const uint8_t *);
+	uint8_t f[2048];
+	size_t len = 12;
+
+	memcpy(f, p, 12);
+	for (unsigned i = 0; i < n_tags; i++, len += 4)
+		memcpy(f + len, tag[i], 4);
+	memcpy(f + len, p + 12, n->last->pkt_len - 12);
+	fake_port_push(&n->b.up, pool, f, len + n->last->pkt_len - 12);
+	settle(n);
+}
+
+/* An interface on a VLAN takes what has its tag and no other one, whatever came before. */
+static void two_tags(void **state)
+{
+	static struct net n;
+
+	(void)state;
+	vxlan_up(&n);
+	assert_int_equal(odp_ul_if_set(odp_underlay(n.b.dp), UP, 0x1000 | 100, n.b.mac, 1550), 0);
+	tagged(&n, 2);
+	heard(&n.b, 0, 0);
+	assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), 1);
+	tagged(&n, 1);
+	heard(&n.b, 1, 100);
+	tagged(&n, 2);
+	heard(&n.b, 0, 0);
+	assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), 2);
+	net_down(&n);
+}
+
 static void count_tunnel(const struct odp_flow_info *f, void *arg)
 {
 	*(unsigned *)arg += !strcmp(f->origin, "tunnel");
@@ -528,7 +563,8 @@ int main(void)
 		cmocka_unit_test(gone), cmocka_unit_test(gone_while_waiting),
 		cmocka_unit_test(path_changes), cmocka_unit_test(many), cmocka_unit_test(later),
 		cmocka_unit_test(pushed), cmocka_unit_test(refused),
-		cmocka_unit_test(shared_uplink), cmocka_unit_test(traced) };
+		cmocka_unit_test(shared_uplink), cmocka_unit_test(two_tags),
+		cmocka_unit_test(traced) };
 	int failed = 0;
 
 	pool = fake_eal(4095);
