@@ -6,7 +6,8 @@
  *
  * A helper of TCP gets whole lines. Where a line begins is followed by sequence numbers, in both
  * directions: otherwise whoever makes the other side send text of his could have a segment begin in
- * the middle of it. A line that does not lie in one segment is not seen.
+ * the middle of it. A line that does not lie in one segment is not seen; nor is the first one of a
+ * connection that had begun before it was helped.
  */
 #include "ct_helper.h"
 
@@ -62,10 +63,12 @@ bool odp_ct_helper_fits(unsigned helper, uint8_t proto)
 
 /* ---- TCP, line by line ---- */
 
+/* Behind a SYN begins a line. Anywhere else that is not known until one ends: no segment is next. */
 void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c)
 {
 	for (unsigned dir = 0; dir < 2; dir++)
-		CT_SET(ct->line[ct_idx(ct, c)][dir], CT_GET(c->tcp[dir].end));
+		CT_SET(ct->line[ct_idx(ct, c)][dir],
+			CT_GET(c->tcp[dir].end) - !odp_ct_tcp_unspoken(CT_GET(c->st), dir));
 }
 
 static uint32_t be32(const uint8_t *p)
@@ -115,6 +118,10 @@ void odp_ct_help(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	if (!p->helper || p->helper >= N_HELPERS || !c || p->state & ODP_CS_INV || hdr < 20 ||
 		hdr > l->len || p->key.proto != IPPROTO_TCP || p->l4_total < hdr)
 		return;
+	if (odp_ct_tcp_loose(CT_GET(c->st))) { // anybody's guess is in window
+		odp_ct_helper_begin(ct, c);
+		return;
+	}
 	_Atomic uint32_t *begin = &ct->line[ct_idx(ct, c)][p->dir];
 	uint32_t seq = be32(l->l4 + 4), n = p->l4_total - (uint32_t)hdr;
 

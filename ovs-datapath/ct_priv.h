@@ -295,6 +295,10 @@ bool odp_ct_tcp_word_ok(uint32_t st);
  * side was seen its windows are learned from what comes. Handshakes stay as they are.
  */
 uint32_t odp_ct_tcp_loosen(uint32_t st);
+/* It is still so: windows hold nobody back. */
+bool odp_ct_tcp_loose(uint32_t st);
+/* Of what this side sends no byte was acknowledged but its SYN, if that. */
+bool odp_ct_tcp_unspoken(uint32_t st, unsigned dir);
 
 /*
  * Change the word of a state from `old` to `new`, count states, tell caches of a first reply.
@@ -372,7 +376,7 @@ void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_
 	struct odp_ct_info *out);
 /* May this helper have a connection of this protocol? */
 bool odp_ct_helper_fits(unsigned helper, uint8_t proto);
-/* A helped connection that is not published yet: its next lines begin where it stands. */
+/* A helped connection that goes on with a packet that was not helped yet: where lines begin. */
 void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c);
 /*
  * The master of `c`, an expectation, has one more. False: it has too many, and this one is not

@@ -109,6 +109,16 @@ uint32_t odp_ct_tcp_loosen(uint32_t st)
 	return half(st, 0) >= H_OPEN && half(st, 1) >= H_OPEN ? st | LOOSE_ANY : st;
 }
 
+bool odp_ct_tcp_loose(uint32_t st)
+{
+	return st & LOOSE_ANY;
+}
+
+bool odp_ct_tcp_unspoken(uint32_t st, unsigned dir)
+{
+	return half(st, dir) <= H_SYN;
+}
+
 /* ---- headers ---- */
 
 /* The combinations that a sender may choose; PSH, ECE and CWR stand with any. */

@@ -245,37 +245,110 @@ static void greedy(void **state)
 	odp_ct_destroy(f.ct);
 }
 
-/* Handed over: the next process reads on where a line begins, and the places are counted. */
-static void handed_over(void **state)
+/* Another process goes on. Returns the connections that it took. */
+static uint64_t hand_over(struct ftp *f, bool loose)
 {
-	const struct odp_ct_stamp stamp = { .still = true };
+	const struct odp_ct_stamp stamp = { .still = !loose };
 	uint8_t *buf = malloc(ODP_CT_FRAME_MAX);
-	struct odp_ct_import im = { 0 };
-	struct ftp f = control();
+	struct odp_ct_import im = { .loose = loose };
 	struct odp_ct *to = ct_table(256, 1);
-	struct odp_ct_stats s;
-	char text[64];
 	uint64_t at = 0;
 	int len;
 
-	(void)state;
 	assert_non_null(buf);
-	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
-	while ((len = odp_ct_export(f.ct, &at, &stamp, 1, buf, ODP_CT_FRAME_MAX)) > 0)
+	while ((len = odp_ct_export(f->ct, &at, &stamp, 1, buf, ODP_CT_FRAME_MAX)) > 0)
 		assert_true(odp_ct_import(to, &im, buf, (size_t)len, 1) >= 0);
-	assert_int_equal(im.n, 2);
-	odp_ct_destroy(f.ct);
-	f.ct = to;
+	odp_ct_destroy(f->ct);
+	f->ct = to;
+	free(buf);
+	return im.n;
+}
+
+/* Handed over: the next process reads on behind the next line, and the places are counted. */
+static void handed_over(void **state)
+{
+	struct ftp f = control();
+	struct odp_ct_stats s;
+	char text[64];
+
+	(void)state;
+	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
+	assert_int_equal(hand_over(&f, false), 2);
 	assert_int_equal(opens(&f, 2, 1, 2048), NEW_REL);
+	say(&f, 0, "NOOP\r\n");
 	for (unsigned i = 0; i < 20; i++) {
 		(void)snprintf(text, sizeof(text), "PORT 10,0,0,1,9,%u\r\n", i);
 		say(&f, 0, text);
 	}
 	assert_int_equal(opens(&f, 2, 1, 2304), NEW_REL);
-	odp_ct_stats(to, &s);
+	odp_ct_stats(f.ct, &s);
 	assert_int_equal(s.by_state[ODP_CT_EXPECTED], 8);
-	odp_ct_destroy(to);
-	free(buf);
+	odp_ct_destroy(f.ct);
+}
+
+/* Nobody knows where a line begins in what goes on: not before one has ended. */
+static void within_a_line(void **state)
+{
+	(void)state;
+	for (unsigned side = 0; side < 2; side++) {
+		const char *ask = side ? "227 ok (10,0,0,2,8,0)\r\n" : "PORT 10,0,0,1,8,0\r\n";
+		struct ftp f = control();
+
+		say(&f, side, "the first half of ");
+		assert_int_equal(hand_over(&f, false), 1);
+		say(&f, side, ask);
+		assert_int_equal(opens(&f, 2 - side, 1 + side, 2048), NEW);
+		say(&f, side, ask);
+		assert_int_equal(opens(&f, 2 - side, 1 + side, 2048), NEW_REL);
+		odp_ct_destroy(f.ct);
+	}
+}
+
+/* Picked up in mid-stream: the same for both sides. */
+static void picked_up(void **state)
+{
+	struct ftp f = { .ct = ct_table(256, 1), .seq = { 1000, 5000 } };
+
+	(void)state;
+	segment(&f, 0, FL_ACK, "the first half of ", true);
+	assert_int_not_equal(f.last.helper, 0);
+	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
+	assert_int_equal(opens(&f, 2, 1, 2048), NEW);
+	say(&f, 1, "227 ok (10,0,0,2,8,0)\r\n");
+	assert_int_equal(opens(&f, 1, 2, 2048), NEW);
+	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
+	assert_int_equal(opens(&f, 2, 1, 2048), NEW_REL);
+	say(&f, 1, "227 ok (10,0,0,2,8,0)\r\n");
+	assert_int_equal(opens(&f, 1, 2, 2048), NEW_REL);
+	odp_ct_destroy(f.ct);
+}
+
+/*
+ * Until both sides were heard anybody's segment is taken: what it says opens nothing. It went on by
+ * `far` bytes meanwhile.
+ */
+static void loose_after(uint32_t far)
+{
+	struct ftp f = control();
+
+	assert_int_equal(hand_over(&f, true), 1);
+	f.seq[0] += far;
+	f.seq[1] += far;
+	say(&f, 0, "NOOP\r\n");
+	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
+	assert_int_equal(opens(&f, 2, 1, 2048), NEW);
+	say(&f, 1, "200 ok\r\n");
+	say(&f, 0, "NOOP\r\n");
+	say(&f, 0, "PORT 10,0,0,1,8,0\r\n");
+	assert_int_equal(opens(&f, 2, 1, 2048), NEW_REL);
+	odp_ct_destroy(f.ct);
+}
+
+static void loose(void **state)
+{
+	(void)state;
+	loose_after(1000);
+	loose_after(3000000000u);
 }
 
 /* Who gets none: what is translated, what is no TCP, what was expected itself. */
@@ -317,6 +390,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(greedy),
 		cmocka_unit_test(handed_over),
+		cmocka_unit_test(within_a_line),
+		cmocka_unit_test(picked_up),
+		cmocka_unit_test(loose),
 		cmocka_unit_test(no_helper),
 	};
 	int failed = 0;
