@@ -166,7 +166,7 @@ static void dropped(
 	const struct odp_frags *f, const struct frag_key *key, enum odp_drop why, unsigned n)
 {
 	if (n > 0 && f->conf.dropped)
-		f->conf.dropped(f->conf.arg, key->source, why, n);
+		f->conf.dropped(f->conf.arg, key->source, key->zone, why, n);
 }
 
 /* ---- accounts ---- */

@@ -32,8 +32,8 @@ struct odp_frag_conf {
 	uint32_t bytes; // of memory held, contexts included; 0: 8 MiB
 	unsigned source_percent; // of both, for one source; 0: 25
 	unsigned timeout4_ms, timeout6_ms; // 0: 15 s (RFC 791, 3.2), 60 s (RFC 8200, 4.5)
-	/* n packets of a source were freed; may be NULL. */
-	void (*dropped)(void *arg, uint64_t source, enum odp_drop why, unsigned n);
+	/* n packets of a source, in a zone, were freed; may be NULL. */
+	void (*dropped)(void *arg, uint64_t source, uint32_t zone, enum odp_drop why, unsigned n);
 	void *arg;
 };
 

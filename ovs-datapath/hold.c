@@ -21,12 +21,19 @@ struct odp_hold {
 	struct odp_whole whole[ODP_WHOLES + 1]; // one more, into which the next is put
 };
 
-static void dropped(void *arg, uint64_t source, enum odp_drop why, unsigned n)
+/* High half of a zone in here: ports that had a number one after the other. */
+static uint32_t serial_of(const struct odp_pw *pw)
+{
+	return pw->port->serial << 16;
+}
+
+/* Those of a port that is gone are nobody's any more. */
+static void dropped(void *arg, uint64_t source, uint32_t zone, enum odp_drop why, unsigned n)
 {
 	struct odp_hold *h = arg;
 	struct odp_pw *pw = odp_pw(h->w, (uint32_t)(source >> 32));
 
-	if (pw)
+	if (pw && serial_of(pw) == (zone & 0xffff0000))
 		dpu_counter_add(&pw->drops[why], n);
 }
 
@@ -84,7 +91,7 @@ static uint32_t zone_of(const struct odp_worker *w, uint64_t source, const struc
 {
 	const struct odp_pw *pw = odp_pw(w, (uint32_t)(source >> 32));
 
-	return (pw ? pw->port->serial << 16 : 0) | at->ct->zone;
+	return (pw ? serial_of(pw) : 0) | at->ct->zone;
 }
 
 bool odp_hold_in(struct odp_worker *w, struct rte_mbuf *m, const struct odp_place *at)

@@ -198,7 +198,8 @@ void odp_port_del(struct odp_port *port)
 	struct odp_port_stats s;
 
 	atomic_store_explicit(&dp->port[port->no], NULL, memory_order_release);
-	// Workers have let go of theirs with its queues
+	// Workers have let go of theirs with its queues. A tunnel has none: what came out of it
+	// waits there until it times out, and is no later port's (hold.c).
 	odp_hold_forget(dp->control, port->no);
 	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
 		atomic_store_explicit(&dp->worker[w]->pw[port->no], NULL, memory_order_release);

@@ -597,6 +597,11 @@ static void number_again(void **state)
 	run(&r);
 	assert_int_equal(frags(&r).contexts, 2);
 	assert_int_equal(r.b.n_out, 0);
+	// Nor are they its drops: it began one datagram of the two.
+	fake_now_ns += 16 * SEC;
+	run(&r);
+	assert_int_equal(frags(&r).timeouts, 2);
+	assert_int_equal(drops(&r.a, ODP_DROP_FRAG_TIMEOUT), 1);
 	rig_close(&r);
 }
 
