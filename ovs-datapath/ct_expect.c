@@ -49,19 +49,26 @@ bool odp_ct_expect_count(struct odp_ct *ct, const struct odp_conn *c)
 	struct odp_conn *m = master_of(ct, c);
 	uint32_t f = m ? CT_GET(m->flags) : 0;
 
+	if (atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed) >= ct->max_expects)
+		goto err_count;
 	do {
 		if ((f >> CT_F_EXPECTS_SHIFT & 0xff) >= CT_MASTER_EXPECTS)
-			return false;
+			goto err_count;
 	} while (m && !atomic_compare_exchange_weak_explicit(&m->flags, &f,
 			      f + (1u << CT_F_EXPECTS_SHIFT), memory_order_relaxed,
 			      memory_order_relaxed));
 	return true;
+
+err_count:
+	atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
+	return false;
 }
 
 void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c)
 {
 	struct odp_conn *m = master_of(ct, c);
 
+	atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
 	if (m)
 		atomic_fetch_sub_explicit(
 			&m->flags, 1u << CT_F_EXPECTS_SHIFT, memory_order_relaxed);
@@ -90,15 +97,11 @@ int odp_ct_expect(struct odp_ct *ct, unsigned worker, struct odp_ct_ref master,
 		return -ENOENT;
 	odp_ct_expect_key(&e->key, false, &key);
 	make_way(ct, w, m, &key, now_ms);
-	if (atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed) >= ct->max_expects) {
-		atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
-		return -ENOSPC;
-	}
 	struct odp_conn *c = odp_ct_alloc(ct, w);
 	int ret = -ENOSPC;
 
 	if (!c)
-		goto err_count;
+		return ret;
 	uint32_t flags = CT_F_EXPECT | CT_F_RELATED | (CT_GET(m->flags) & CT_F_LABEL) |
 			 ct_policy(m) << CT_F_POLICY_SHIFT;
 	uint32_t ms = e->timeout_ms ? e->timeout_ms
@@ -125,7 +128,5 @@ err_counted:
 	odp_ct_expect_uncount(ct, c);
 err_conn:
 	odp_ct_unalloc(ct, w, c);
-err_count:
-	atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
 	return ret == -EAGAIN ? -EEXIST : ret;
 }

@@ -379,8 +379,8 @@ bool odp_ct_helper_fits(unsigned helper, uint8_t proto);
 /* A helped connection that goes on with a packet that was not helped yet: where lines begin. */
 void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c);
 /*
- * The master of `c`, an expectation, has one more. False: it has too many, and this one is not
- * counted. A master that is gone has any number.
+ * There is one more expectation, `c`, and its master has it. False: there are too many, or it has,
+ * and this one is not counted. A master that is gone has any number.
  */
 bool odp_ct_expect_count(struct odp_ct *ct, const struct odp_conn *c);
 void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c);

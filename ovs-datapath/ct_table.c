@@ -432,14 +432,12 @@ bool odp_ct_kill(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *c)
 	odp_ct_withdraw(ct, c, ODP_CT_ORIG);
 	if (!(f & CT_F_EXPECT))
 		odp_ct_withdraw(ct, c, ODP_CT_REPLY);
-	if (f & CT_F_EXPECT) {
-		atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
+	if (f & CT_F_EXPECT)
 		odp_ct_expect_uncount(ct, c);
-	} else if (f & CT_F_ANCHOR) {
+	else if (f & CT_F_ANCHOR)
 		atomic_fetch_sub_explicit(&ct->n_anchors, 1, memory_order_relaxed);
-	} else {
+	else
 		atomic_fetch_sub_explicit(&ct->zones[c->key0.zone].count, 1, memory_order_relaxed);
-	}
 	if (f & CT_F_MAPPED) {
 		struct odp_conn *a = &ct->conns[CT_GET(c->link)];
 

@@ -345,7 +345,10 @@ static void record_get(const struct odp_ct *ct, const struct record *r, uint64_t
 	}
 }
 
-/* One checked record into the table; false: it is there already, over, or there is no room. */
+/*
+ * One checked record into the table; false: it is there already, over, there is no room, or it is an
+ * expectation beyond those that there may be.
+ */
 static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_import *im,
 	const struct record *r, uint64_t now_ms)
 {
@@ -365,11 +368,9 @@ static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_imp
 		goto err_counted;
 	if (!(flags & CT_F_EXPECT) && odp_ct_insert(ct, c, ODP_CT_REPLY) < 0)
 		goto err_orig;
-	if (flags & CT_F_EXPECT)
-		atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed);
-	else if (flags & CT_F_ANCHOR)
+	if (flags & CT_F_ANCHOR)
 		atomic_fetch_add_explicit(&ct->n_anchors, 1, memory_order_relaxed);
-	else
+	else if (!(flags & CT_F_EXPECT))
 		atomic_fetch_add_explicit(&ct->zones[c->key0.zone].count, 1, memory_order_relaxed);
 	if (flags & CT_F_MAPPED)
 		atomic_fetch_add_explicit(

@@ -265,6 +265,37 @@ static void many_frames(void **state)
 	odp_ct_destroy(small);
 }
 
+/* No more expectations than there may be here: the rest is left out, and one that goes makes room. */
+static void expectations_fit(void **state)
+{
+	struct odp_ct_conf conf = {
+		.max_conns = 64, .n_workers = 1, .seed = { 1, 3 }, .max_expects = 2
+	};
+	struct odp_ct *ct = ct_table(64, 1), *to;
+	struct odp_ct_expect x = { 0 };
+	struct odp_ct_stats st;
+	struct stream s;
+	struct ct_p a, b;
+
+	(void)state;
+	assert_int_equal(odp_ct_create(&conf, &to), 0);
+	odp_ct_online(to, 0);
+	assert_int_equal(ct_make(ct, ct_udp(&a, 1, 500, 6, 53, 1), 1), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		x.key = ct_udp(&b, 6, 20, 1, 3000 + i, 1)->key;
+		assert_int_equal(odp_ct_expect(ct, 0, a.p.ref, &x, 1), 0);
+	}
+	out(ct, &s, 1);
+	assert_int_equal(in(to, &s, 1), 1 + 2);
+	odp_ct_stats(to, &st);
+	assert_int_equal(st.by_state[ODP_CT_EXPECTED], 2);
+	odp_ct_flush(to, ODP_CT_ALL_ZONES);
+	assert_int_equal(in(to, &s, 1), 1 + 2);
+	drop(&s);
+	odp_ct_destroy(ct);
+	odp_ct_destroy(to);
+}
+
 /* A call looks at so many places and no more: frames without connections come of it. */
 static void small_steps(void **state)
 {
@@ -517,6 +548,7 @@ int main(void)
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(nothing_to_take),
 		cmocka_unit_test(many_frames),
+		cmocka_unit_test(expectations_fit),
 		cmocka_unit_test(small_steps),
 		cmocka_unit_test(older),
 		cmocka_unit_test(half_open_stays),
