@@ -137,12 +137,8 @@ void odp_hold_next(struct odp_worker *w)
 
 void odp_hold_turn(struct odp_worker *w)
 {
-	if (!w->tracks)
-		w->now_ms = 0;
 	odp_frag_expire(w->hold->frags, odp_track_now_ms(w) * 1000000, EXPIRE_TURN);
 	w->holds = odp_frag_waiting(w->hold->frags) > 0;
-	if (!w->tracks)
-		w->now_ms = 0;
 }
 
 void odp_hold_forget(struct odp_worker *w, uint32_t port)

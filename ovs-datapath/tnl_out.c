@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #include "dpu_alloc.h"
-#include "dpu_clock.h"
 #include "extract.h"
 #include "pmtu.h"
 #include "tnl_dest.h"
+#include "track.h"
 #include "tx.h"
 #include "upcall.h"
 
@@ -68,8 +68,8 @@ static void too_long(
 	const struct odp_port *in = from->in->port;
 	struct rte_mbuf *answer;
 
-	if (!in->tnl &&
-		odp_pmtu_answer(w->tnl->pmtu, m, inner_mtu, in->no, dpu_now_ns(), &answer) == 0)
+	if (!in->tnl && odp_pmtu_answer(w->tnl->pmtu, m, inner_mtu, in->no,
+				odp_track_now_ms(w) * 1000000, &answer) == 0)
 		odp_out(w, from->in, from->rxq, answer);
 	odp_drop_one(from->in, ODP_DROP_MTU, m);
 }

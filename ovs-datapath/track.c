@@ -63,7 +63,6 @@ void odp_track_read_clock(struct odp_worker *w)
 
 void odp_track_turn(struct odp_worker *w)
 {
-	w->now_ms = 0;
 	odp_ct_quiescent(w->dp->ct, w->idx);
 	(void)odp_ct_sweep(w->dp->ct, w->idx, SWEEP_TURN, odp_track_now_ms(w));
 }

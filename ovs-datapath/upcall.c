@@ -329,6 +329,7 @@ unsigned odp_upcall_poll(struct odp *dp)
 	uint32_t idle = 0, no = dp->upcall_cursor;
 	unsigned total = 0;
 
+	dp->control->now_ms = 0;
 	// The flag before the rings: what is put in after we looked comes with a new signal.
 	(void)atomic_exchange_explicit(&dp->upcall_flag, false, memory_order_acq_rel);
 	while (total < POLL_MAX && idle < dp->port_top) {

@@ -227,5 +227,6 @@ void odp_tnls_tick(struct odp *dp, uint64_t now_ns)
 
 void odp_underlay_tick(struct odp *dp)
 {
+	dp->control->now_ms = 0; // what waited may go on
 	odp_ul_tick(dp->tnls->ul, dpu_now_ns());
 }

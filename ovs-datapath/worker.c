@@ -503,6 +503,7 @@ unsigned odp_worker_turn(struct odp_worker *w)
 	const struct odp_view *v = atomic_load_explicit(&w->dp->view, memory_order_acquire);
 	unsigned n = 0;
 
+	w->now_ms = 0;
 	if (unlikely(!odp_emc_fits(w->emc, v)))
 		forget(w, v);
 	if (unlikely(w->tracks))

@@ -323,6 +323,39 @@ static void path_changes(void **state)
 	net_down(&n);
 }
 
+static unsigned n_looks;
+
+static uint64_t counted_clock(void)
+{
+	n_looks++;
+	return fake_now_ns;
+}
+
+/* Whoever is told that packets are too long is told at the turn's time: the clock is read once. */
+static void told_in_a_turn(void **state)
+{
+	static struct net n;
+
+	(void)state;
+	vxlan_up(&n);
+	odp_ul_pmtu_set(odp_underlay(n.a.dp), &n.b.ip, 1400);
+	say(&n.a, 1400);
+	settle(&n); // the way with its new MTU is known
+	dpu_clock_set(counted_clock);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		fake_now_ns += SEC;
+		fake_port_reset(&n.a.vm);
+		n_looks = 0;
+		for (unsigned i = 0; i < 30; i++)
+			say(&n.a, 1400);
+		odp_worker_turn(n.a.w);
+		assert_int_equal(n.a.vm.n_out, 20); // a second's share, in each
+		assert_int_equal(n_looks, 1);
+	}
+	assert_int_equal(drops(n.a.vm.port, ODP_DROP_MTU), 1 + 3 * 30);
+	net_down(&n);
+}
+
 /* As many destinations as there may be; unused ones make room. */
 static void many(void **state)
 {
@@ -561,10 +594,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(nowhere), cmocka_unit_test(silence),
 		cmocka_unit_test(gone), cmocka_unit_test(gone_while_waiting),
-		cmocka_unit_test(path_changes), cmocka_unit_test(many), cmocka_unit_test(later),
-		cmocka_unit_test(pushed), cmocka_unit_test(refused),
-		cmocka_unit_test(shared_uplink), cmocka_unit_test(two_tags),
-		cmocka_unit_test(traced) };
+		cmocka_unit_test(path_changes), cmocka_unit_test(told_in_a_turn),
+		cmocka_unit_test(many), cmocka_unit_test(later), cmocka_unit_test(pushed),
+		cmocka_unit_test(refused), cmocka_unit_test(shared_uplink),
+		cmocka_unit_test(two_tags), cmocka_unit_test(traced) };
 	int failed = 0;
 
 	pool = fake_eal(4095);
