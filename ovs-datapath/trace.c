@@ -72,9 +72,14 @@ static void say(
 	t->fn(&l, t->arg);
 }
 
-static void drop(struct trace *t, struct at *at, enum odp_drop why)
+static void say_drop(struct trace *t, const struct at *at, enum odp_drop why)
 {
 	say(t, ODP_TRACE_DROP, at, "%s: %s", odp_drop_name(why), odp_drop_text(why));
+}
+
+static void drop(struct trace *t, struct at *at, enum odp_drop why)
+{
+	say_drop(t, at, why);
 	rte_pktmbuf_free(at->m);
 	at->m = NULL;
 }
@@ -291,8 +296,7 @@ static struct waiting *wait_for_lookup(struct trace *t, struct at *at)
 
 	at->sent = true;
 	if (at->meta->depth >= ODP_RECIRC_DEPTH || t->n == WAITING_MAX) {
-		say(t, ODP_TRACE_DROP, at, "%s: %s", odp_drop_name(ODP_DROP_RECIRC_DEPTH),
-			odp_drop_text(ODP_DROP_RECIRC_DEPTH));
+		say_drop(t, at, ODP_DROP_RECIRC_DEPTH);
 		return NULL;
 	}
 	to->m = rte_pktmbuf_copy(at->m, t->dp->conf.pool, 0, UINT32_MAX);
@@ -316,23 +320,30 @@ static void recirc(struct trace *t, struct at *at, uint32_t recirc_id)
 	say(t, ODP_TRACE_NOTE, at, "looked up again as recirc_id(%#" PRIx32 ")", recirc_id);
 }
 
+/* Of a copy: what is behind it in the list sees the packet as it is. */
 static void tnl_pop(struct trace *t, struct at *at, uint32_t no)
 {
 	const struct odp_port *p = odp_port_by_no(t->dp, no);
-	struct waiting *to = wait_for_lookup(t, at);
+	struct waiting *to;
 	uint32_t depth = at->meta->depth + 1;
 	struct odp_tnl_key key;
 	struct odp_key_tnl tnl;
 	uint16_t inner;
 	int ret;
 
-	if (!to || !p || !p->tnl)
+	if (!p || !p->tnl) {
+		at->sent = true;
+		say_drop(t, at, ODP_DROP_PORT_GONE);
+		return;
+	}
+	to = wait_for_lookup(t, at);
+	if (!to)
 		return;
 	ret = odp_tnl_pop(&to->m, &p->tnl->end, t->dp->conf.pool, &key, &inner);
 	if (ret < 0) {
 		rte_pktmbuf_free(to->m);
 		t->n--;
-		drop(t, at, odp_tnl_pop_reason(ret));
+		say_drop(t, at, odp_tnl_pop_reason(ret));
 		return;
 	}
 	memset(&to->meta, 0, sizeof(to->meta));
@@ -349,9 +360,25 @@ static void tnl_push(struct trace *t, struct at *at, const struct odp_act_tnl_pu
 {
 	struct odp_tnl_tx tx = { .pool = t->dp->conf.pool };
 	const struct odp_tnl_tmpl *tmpl = odp_acts_tmpl(p);
+	const struct odp_port *out = odp_port_by_no(t->dp, p->out_port);
+	struct odp_port_caps caps = { 0 };
+	int ret;
 
-	if (odp_tnl_push(&at->m, tmpl, &tx, 0) < 0) {
+	if (!out) {
+		drop(t, at, ODP_DROP_PORT_GONE);
+		return;
+	}
+	out->conf.ops->caps(out->conf.drv, &caps);
+	if (odp_pmtu_exceeds(at->m, odp_tnl_inner_mtu_over(tmpl, caps.mtu))) {
 		drop(t, at, ODP_DROP_MTU);
+		return;
+	}
+	ret = odp_tnl_push(&at->m, tmpl, &tx, 0);
+	if (ret < 0) {
+		drop(t, at,
+			ret == -EMSGSIZE ? ODP_DROP_MTU
+			: ret == -ENOMEM ? ODP_DROP_NO_MBUF
+					 : ODP_DROP_CSUM);
 		return;
 	}
 	say(t, ODP_TRACE_NOTE, at, "%u bytes of outer headers on, the source port made of the flow",

@@ -498,6 +498,66 @@ static void pushed(void **state)
 	}
 }
 
+static void all_text(const struct odp_trace_line *l, void *arg)
+{
+	char *text = arg;
+	size_t at = strlen(text);
+
+	if (l->step != ODP_TRACE_KEY && l->step != ODP_TRACE_FLOW && l->step != ODP_TRACE_ACTIONS)
+		snprintf(text + at, 1024 - at, "%s: %s\n", odp_trace_step_name(l->step), l->text);
+}
+
+/* What a worker does with a packet that is too long, or that has no outer headers. */
+static const struct trace_row {
+	const char *name, *list; // from the guest of a
+	uint32_t len;
+	const char *told[2]; // one behind the other; NULL: nothing more
+	unsigned vm, up; // frames that a worker sends there
+	enum odp_drop why;
+	bool at_tunnel; // counted there, else at the guest
+} trace_rows[] = {
+	{ "as long as may be", "tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1))",
+		1422, { "50 bytes of outer headers", "output: up (port 1), 1514 bytes\n" }, 0, 1,
+		ODP_DROP_COUNT, false },
+	{ "too long", "tnl_push(tnl_port(3),header(size=50,type=4,data(HEX)),out_port(1))", 1423,
+		{ "drop: MTU", NULL }, 1, 0, ODP_DROP_MTU, false },
+	{ "nothing to take off, and on", "tnl_pop(3),2", 100,
+		{ "drop: TNL_OTHER", "output: vm (port 2), 142 bytes\n" }, 1, 0, ODP_DROP_TNL_OTHER,
+		true },
+	{ "nothing to take off", "2,tnl_pop(3)", 100,
+		{ "output: vm (port 2), 142 bytes\n", "drop: TNL_OTHER" }, 1, 0, ODP_DROP_TNL_OTHER,
+		true },
+};
+
+static void traced_as_run(void **state)
+{
+	const struct trace_row *t = *state;
+	struct odp_key k = { .in_port = VM };
+	static struct net n;
+	char list[512], text[1024] = "", *at = text;
+	uint8_t f[2048];
+
+	net_up(&n, ODP_TNL_VXLAN);
+	n.a.up.caps.mtu = 1500;
+	odp_port_caps_changed(n.a.up.port);
+	with_headers(list, sizeof(list), t->list, HEADERS);
+	flow(&n.a, "in_port(2)", list);
+	assert_int_equal(odp_trace(n.a.dp, &k, f, udp_frame(f, t->len), 0, all_text, text), 0);
+	for (unsigned i = 0; i < 2 && t->told[i]; i++) {
+		at = strstr(at, t->told[i]);
+		assert_non_null(at);
+		at += strlen(t->told[i]);
+	}
+	say(&n.a, t->len);
+	odp_worker_turn(n.a.w);
+	assert_int_equal(n.a.vm.n_out, t->vm);
+	assert_int_equal(n.a.up.n_out, t->up);
+	if (t->why != ODP_DROP_COUNT)
+		assert_int_equal(drops(t->at_tunnel ? n.a.tun : n.a.vm.port, t->why), 1);
+	fake_port_reset(&n.a.up);
+	net_down(&n);
+}
+
 static void refused(void **state)
 {
 	static const struct {
@@ -603,5 +663,6 @@ int main(void)
 	pool = fake_eal(4095);
 	RUN_ROWS(rows, through, failed);
 	RUN_ROWS(hostiles, hostile, failed);
+	RUN_ROWS(trace_rows, traced_as_run, failed);
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
