@@ -218,7 +218,7 @@ void odp_tnl_dests_drop(struct odp *dp, uint32_t vport)
 
 		for (; d; d = next) {
 			next = atomic_load_explicit(&d->next, memory_order_relaxed);
-			if (vport == ODP_PORT_NONE || d->vport == vport)
+			if (d->vport == vport)
 				drop(dp, d);
 		}
 	}

@@ -72,6 +72,6 @@ int odp_tnl_dest_get(struct odp *dp, const struct odp_port *vport, const struct 
 /* The same of one that is there; asks nothing of the underlay. -ENOENT, -ENOMEM. */
 int odp_tnl_dest_renew(struct odp *dp, const struct odp_port *vport, const struct odp_key_tnl *key,
 	struct odp_tnl_dest **out);
-/* All of a tunnel port; ODP_PORT_NONE: of every one. */
+/* All of a tunnel port. */
 void odp_tnl_dests_drop(struct odp *dp, uint32_t vport);
 void odp_tnl_dests_age(struct odp *dp, uint64_t now_ns);
