@@ -9,22 +9,19 @@
 #include <string.h>
 #include <strings.h>
 
-struct text {
-	const uint8_t *at;
-	size_t left;
-};
+#include "dpu_cur.h"
 
-static int peek(const struct text *t)
+/* The next byte, which stays; -1: none. */
+static int peek(const struct dpu_cur *t)
 {
 	return t->left ? *t->at : -1;
 }
 
-static bool take(struct text *t, int c)
+static bool take(struct dpu_cur *t, int c)
 {
 	if (peek(t) != c)
 		return false;
-	t->at++;
-	t->left--;
+	dpu_cur_skip(t, 1);
 	return true;
 }
 
@@ -34,40 +31,36 @@ static bool is_digit(int c)
 }
 
 /* Up to five digits, at most `max`. */
-static bool number(struct text *t, unsigned max, unsigned *out)
+static bool number(struct dpu_cur *t, unsigned max, unsigned *out)
 {
 	unsigned n = 0;
 
 	*out = 0;
-	for (; n < 5 && is_digit(peek(t)); n++) {
-		*out = *out * 10 + (unsigned)(peek(t) - '0');
-		t->at++;
-		t->left--;
-	}
+	for (; n < 5 && is_digit(peek(t)); n++)
+		*out = *out * 10 + dpu_cur_u8(t) - '0';
 	return n > 0 && !is_digit(peek(t)) && *out <= max;
 }
 
-static bool word(struct text *t, const char *w)
+static bool word(struct dpu_cur *t, const char *w)
 {
 	size_t n = strlen(w);
 
 	if (t->left < n || strncasecmp((const char *)t->at, w, n) != 0)
 		return false;
-	t->at += n;
-	t->left -= n;
+	dpu_cur_skip(t, n);
 	return true;
 }
 
-static bool at_end(const struct text *t)
+static bool at_end(const struct dpu_cur *t)
 {
-	struct text rest = *t;
+	struct dpu_cur rest = *t;
 
 	(void)take(&rest, '\r');
 	return take(&rest, '\n') && rest.left == 0;
 }
 
 /* h1,h2,h3,h4,p1,p2: RFC 959, section 4.1.2. */
-static bool host_port(struct text *t, struct ct_ftp_ask *out)
+static bool host_port(struct dpu_cur *t, struct ct_ftp_ask *out)
 {
 	unsigned v[6];
 
@@ -83,7 +76,7 @@ static bool host_port(struct text *t, struct ct_ftp_ask *out)
 }
 
 /* Up to the delimiter, which is taken. */
-static bool address(struct text *t, int delimiter, unsigned family, struct ct_ftp_ask *out)
+static bool address(struct dpu_cur *t, int delimiter, unsigned family, struct ct_ftp_ask *out)
 {
 	char text[INET6_ADDRSTRLEN];
 	size_t n = 0;
@@ -91,8 +84,7 @@ static bool address(struct text *t, int delimiter, unsigned family, struct ct_ft
 	while (peek(t) != delimiter) {
 		if (peek(t) < 0 || n + 1 == sizeof(text))
 			return false;
-		text[n++] = (char)peek(t);
-		(void)take(t, peek(t));
+		text[n++] = (char)dpu_cur_u8(t);
 	}
 	text[n] = '\0';
 	out->l3 = family == 1 ? 4 : 6;
@@ -102,14 +94,14 @@ static bool address(struct text *t, int delimiter, unsigned family, struct ct_ft
 }
 
 /* The delimiter is any printable character that no number has: RFC 2428, section 2. */
-static bool delimiter(struct text *t, int *out)
+static bool delimiter(struct dpu_cur *t, int *out)
 {
 	*out = peek(t);
 	return *out >= 33 && *out <= 126 && !is_digit(*out) && take(t, *out);
 }
 
 /* |1|10.0.0.1|1024|: RFC 2428, section 2. */
-static bool extended_port(struct text *t, struct ct_ftp_ask *out)
+static bool extended_port(struct dpu_cur *t, struct ct_ftp_ask *out)
 {
 	unsigned family, port;
 	int d;
@@ -123,14 +115,14 @@ static bool extended_port(struct text *t, struct ct_ftp_ask *out)
 }
 
 /* Some text, then (|||1024|): RFC 2428, section 3. */
-static bool extended_passive(struct text *t, struct ct_ftp_ask *out)
+static bool extended_passive(struct dpu_cur *t, struct ct_ftp_ask *out)
 {
 	unsigned port;
 	int d;
 
 	memset(out, 0, sizeof(*out));
 	while (t->left && !take(t, '('))
-		(void)take(t, peek(t));
+		dpu_cur_skip(t, 1);
 	if (!delimiter(t, &d) || !take(t, d) || !take(t, d) || !number(t, 65535, &port) ||
 		!take(t, d) || !take(t, ')'))
 		return false;
@@ -139,16 +131,16 @@ static bool extended_passive(struct text *t, struct ct_ftp_ask *out)
 }
 
 /* Some text, which may have brackets around the numbers: RFC 959, section 4.2. */
-static bool passive(struct text *t, struct ct_ftp_ask *out)
+static bool passive(struct dpu_cur *t, struct ct_ftp_ask *out)
 {
 	while (t->left && !is_digit(peek(t)))
-		(void)take(t, peek(t));
+		dpu_cur_skip(t, 1);
 	return host_port(t, out);
 }
 
 bool odp_ct_ftp_line(bool from_server, const uint8_t *line, size_t len, struct ct_ftp_ask *out)
 {
-	struct text t = { line, len };
+	struct dpu_cur t = dpu_cur_init(line, len);
 
 	if (len == 0 || line[len - 1] != '\n')
 		return false;

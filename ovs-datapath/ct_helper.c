@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "ct_ftp.h"
+#include "dpu_cur.h"
 
 #define LINES_MAX 8u // of one segment
 #define PORT_MIN 1024u // services live below: nobody opens these for others
@@ -71,14 +72,6 @@ void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c)
 			CT_GET(c->tcp[dir].end) - !odp_ct_tcp_unspoken(CT_GET(c->st), dir));
 }
 
-static uint32_t be32(const uint8_t *p)
-{
-	dpu_be32 v;
-
-	memcpy(&v, p, sizeof(v));
-	return dpu_be32_get(v);
-}
-
 static void expect(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	const struct odp_ct_key *key, uint64_t now_ms)
 {
@@ -112,27 +105,39 @@ static void lines(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p
 void odp_ct_help(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	const struct odp_ct_payload *l, uint64_t now_ms)
 {
-	size_t hdr = l->len < 20 ? 0 : (l->l4[12] >> 4) * 4u;
+	struct dpu_cur in = dpu_cur_init(l->l4, l->len);
 	const struct odp_conn *c = p->ref.conn;
 
-	if (!p->helper || p->helper >= N_HELPERS || !c || p->state & ODP_CS_INV || hdr < 20 ||
-		hdr > l->len || p->key.proto != IPPROTO_TCP || p->l4_total < hdr)
+	if (!p->helper || p->helper >= N_HELPERS || !c || p->state & ODP_CS_INV ||
+		p->key.proto != IPPROTO_TCP)
+		return;
+	dpu_cur_skip(&in, 4);
+	uint32_t seq = dpu_cur_be32(&in);
+
+	dpu_cur_skip(&in, 4);
+	uint32_t hdr = (dpu_cur_u8(&in) >> 4) * 4u;
+	unsigned flags = dpu_cur_u8(&in);
+
+	if (hdr < 20 || p->l4_total < hdr)
+		return;
+	dpu_cur_skip(&in, hdr - 14);
+	if (in.bad)
 		return;
 	if (odp_ct_tcp_loose(CT_GET(c->st))) { // anybody's guess is in window
 		odp_ct_helper_begin(ct, c);
 		return;
 	}
 	_Atomic uint32_t *begin = &ct->line[ct_idx(ct, c)][p->dir];
-	uint32_t seq = be32(l->l4 + 4), n = p->l4_total - (uint32_t)hdr;
+	uint32_t n = p->l4_total - hdr;
 
-	if (l->l4[13] & 0x02) { // SYN
+	if (flags & 0x02) { // SYN
 		CT_SET(*begin, seq + 1);
 		return;
 	}
 	if (n == 0)
 		return;
 	if (seq == CT_GET(*begin))
-		lines(ct, worker, p, l->l4 + hdr, l->len - hdr < n ? l->len - hdr : n, now_ms);
+		lines(ct, worker, p, in.at, in.left < n ? in.left : n, now_ms);
 	if (l->last == '\n' && (int32_t)(seq + n - CT_GET(*begin)) > 0)
 		CT_SET(*begin, seq + n);
 }
