@@ -131,7 +131,8 @@ void odp_ct_help(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	uint32_t n = p->l4_total - hdr;
 
 	if (flags & 0x02) { // SYN
-		CT_SET(*begin, seq + 1);
+		if (odp_ct_tcp_unspoken(CT_GET(c->st), p->dir))
+			CT_SET(*begin, seq + 1);
 		return;
 	}
 	if (n == 0)

@@ -351,6 +351,20 @@ static void loose(void **state)
 	loose_after(3000000000u);
 }
 
+/* A SYN in mid-stream, which passes for the peer to answer, begins no line. */
+static void syn_within(void **state)
+{
+	struct ftp f = control();
+
+	(void)state;
+	say(&f, 1, "200 you said: ");
+	f.seq[1]--;
+	segment(&f, 1, FL_SYN, "", false);
+	say(&f, 1, "227 ok (10,0,0,2,4,1)\r\n");
+	assert_int_equal(opens(&f, 1, 2, 1025), NEW);
+	odp_ct_destroy(f.ct);
+}
+
 /* Who gets none: what is translated, what is no TCP, what was expected itself. */
 static void no_helper(void **state)
 {
@@ -393,6 +407,7 @@ int main(void)
 		cmocka_unit_test(within_a_line),
 		cmocka_unit_test(picked_up),
 		cmocka_unit_test(loose),
+		cmocka_unit_test(syn_within),
 		cmocka_unit_test(no_helper),
 	};
 	int failed = 0;
