@@ -4,6 +4,7 @@
  * every packet carries the tag that its receiver asked for (section 8.5).
  */
 #include "ct_priv.h"
+#include "inet.h"
 
 #define CHUNKS_MAX 16u // looked at in one packet
 
@@ -69,14 +70,6 @@ struct sctp {
 	bool reflected; // T bit: the tag is the receiver's own
 };
 
-static uint32_t be32(const uint8_t *p)
-{
-	dpu_be32 v;
-
-	memcpy(&v, p, sizeof(v));
-	return dpu_be32_get(v);
-}
-
 static bool sctp_read(const struct odp_ct_pkt *p, struct sctp *s)
 {
 	size_t at = 12;
@@ -84,9 +77,9 @@ static bool sctp_read(const struct odp_ct_pkt *p, struct sctp *s)
 	*s = (struct sctp){ .ev = EV_DATA };
 	if (p->l4_len < 16)
 		return false;
-	s->vtag = be32(p->l4 + 4);
+	s->vtag = odp_get32(p->l4 + 4);
 	for (unsigned n = 0; n < CHUNKS_MAX && p->l4_len - at >= 4; n++) {
-		size_t len = (size_t)p->l4[at + 2] << 8 | p->l4[at + 3];
+		size_t len = odp_get16(p->l4 + at + 2);
 		enum event ev = (enum event)event_of[p->l4[at]];
 
 		if (len < 4 || len > p->l4_total - at)
@@ -99,7 +92,7 @@ static bool sctp_read(const struct odp_ct_pkt *p, struct sctp *s)
 		if (ev == EV_INIT || ev == EV_INIT_ACK) {
 			if (len < 20 || p->l4_len - at < 20)
 				return false;
-			s->init_tag = be32(p->l4 + at + 4);
+			s->init_tag = odp_get32(p->l4 + at + 4);
 			if (s->init_tag == 0) // section 3.3.2
 				return false;
 		}

@@ -17,6 +17,7 @@
  * within the largest window that the acknowledging side ever offered.
  */
 #include "ct_priv.h"
+#include "inet.h"
 
 #define FIN 0x01u
 #define SYN 0x02u
@@ -140,14 +141,6 @@ static bool flags_ok(unsigned flags)
 	}
 }
 
-static uint32_t be32(const uint8_t *p)
-{
-	dpu_be32 v;
-
-	memcpy(&v, p, sizeof(v));
-	return dpu_be32_get(v);
-}
-
 static bool seg_read(const struct odp_ct_pkt *p, struct seg *s)
 {
 	if (p->l4_len < 20)
@@ -156,9 +149,9 @@ static bool seg_read(const struct odp_ct_pkt *p, struct seg *s)
 	s->flags = p->l4[13] & 0x3f;
 	if (s->hdr_len < 20 || s->hdr_len > p->l4_total || !flags_ok(s->flags))
 		return false;
-	s->seq = be32(p->l4 + 4);
-	s->ack = be32(p->l4 + 8);
-	s->win = (uint32_t)p->l4[14] << 8 | p->l4[15];
+	s->seq = odp_get32(p->l4 + 4);
+	s->ack = odp_get32(p->l4 + 8);
+	s->win = odp_get16(p->l4 + 14);
 	s->len = p->l4_total - s->hdr_len;
 	s->end = s->seq + s->len + !!(s->flags & SYN) + !!(s->flags & FIN);
 	return true;
