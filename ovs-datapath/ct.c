@@ -17,19 +17,6 @@ struct look {
 
 /* ---- output ---- */
 
-struct odp_conn *odp_ct_master(const struct odp_ct *ct, const struct odp_conn *c)
-{
-	if (!(CT_GET(c->flags) & CT_F_RELATED))
-		return NULL;
-	uint32_t idx = CT_GET(c->link);
-
-	if (idx >= ct->max)
-		return NULL;
-	struct odp_conn *m = &ct->conns[idx];
-
-	return ct_life(m) == CT_LIVE && ct_life_no(m) == CT_GET(c->link_life) ? m : NULL;
-}
-
 static void fill_nat(const struct odp_conn *c, uint32_t flags, unsigned dir, struct odp_ct_nat *nat)
 {
 	const struct odp_ct_key *in = ct_conn_key(c, dir), *back = ct_conn_key(c, !dir);
@@ -59,7 +46,7 @@ void odp_ct_fill(const struct odp_ct *ct, struct odp_conn *c, unsigned dir, stru
 	p->orig = &c->key0;
 	p->helper = (uint8_t)((flags & CT_F_HELPER) >> CT_F_HELPER_SHIFT);
 	if (flags & CT_F_RELATED) {
-		struct odp_conn *m = odp_ct_master(ct, c);
+		const struct odp_conn *m = ct_linked(ct, c);
 
 		if (m)
 			p->orig = &m->key0;

@@ -29,24 +29,15 @@ struct odp_conn *odp_ct_expected(
 		odp_ct_expect_key(key, any, &k);
 		struct odp_conn *c = odp_ct_find(ct, w, &k, ct_hash(ct, &k), now_ms, &dir);
 
-		if (c && odp_ct_master(ct, c))
+		if (c && ct_linked(ct, c))
 			return c;
 	}
 	return NULL;
 }
 
-static struct odp_conn *master_of(struct odp_ct *ct, const struct odp_conn *c)
-{
-	uint32_t idx = CT_GET(c->link);
-
-	return idx < ct->max && ct_life_no(&ct->conns[idx]) == CT_GET(c->link_life)
-		       ? &ct->conns[idx]
-		       : NULL;
-}
-
 bool odp_ct_expect_count(struct odp_ct *ct, const struct odp_conn *c)
 {
-	struct odp_conn *m = master_of(ct, c);
+	struct odp_conn *m = ct_linked(ct, c);
 	uint32_t f = m ? CT_GET(m->flags) : 0;
 
 	if (atomic_fetch_add_explicit(&ct->n_expects, 1, memory_order_relaxed) >= ct->max_expects)
@@ -66,7 +57,7 @@ err_count:
 
 void odp_ct_expect_uncount(struct odp_ct *ct, const struct odp_conn *c)
 {
-	struct odp_conn *m = master_of(ct, c);
+	struct odp_conn *m = ct_linked(ct, c);
 
 	atomic_fetch_sub_explicit(&ct->n_expects, 1, memory_order_relaxed);
 	if (m)
@@ -80,7 +71,7 @@ static void make_way(struct odp_ct *ct, struct ct_worker *w, const struct odp_co
 {
 	unsigned dir;
 	struct odp_conn *c = odp_ct_find(ct, w, key, ct_hash(ct, key), now_ms, &dir);
-	const struct odp_conn *of = c ? odp_ct_master(ct, c) : NULL;
+	const struct odp_conn *of = c ? ct_linked(ct, c) : NULL;
 
 	if (c && (!of || of == m))
 		(void)odp_ct_kill(ct, w, c);

@@ -38,7 +38,7 @@ void odp_ct_info_read(
 		out->packets[i] = CT_GET(c->packets[i]);
 		out->bytes[i] = CT_GET(c->bytes[i]);
 	}
-	const struct odp_conn *m = odp_ct_master(ct, c);
+	const struct odp_conn *m = flags & CT_F_RELATED ? ct_linked(ct, c) : NULL;
 
 	if (m)
 		out->master = m->key0;

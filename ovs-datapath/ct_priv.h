@@ -227,6 +227,15 @@ static inline uint32_t ct_life_no(const struct odp_conn *c)
 	return (uint32_t)(atomic_load_explicit(&c->gen, memory_order_acquire) >> 32);
 }
 
+/* What `link` names, as the flags say, while that lives; NULL. */
+static inline struct odp_conn *ct_linked(const struct odp_ct *ct, const struct odp_conn *c)
+{
+	uint32_t idx = CT_GET(c->link);
+	struct odp_conn *to = idx < ct->max ? &ct->conns[idx] : NULL;
+
+	return to && ct_life(to) == CT_LIVE && ct_life_no(to) == CT_GET(c->link_life) ? to : NULL;
+}
+
 static inline unsigned ct_policy(const struct odp_conn *c)
 {
 	return CT_GET(c->flags) >> CT_F_POLICY_SHIFT;
@@ -370,8 +379,6 @@ void odp_ct_expect_key(const struct odp_ct_key *key, bool any_src, struct odp_ct
 /* The expectation that a new connection answers to; NULL. */
 struct odp_conn *odp_ct_expected(
 	struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_key *key, uint64_t now_ms);
-/* Master of a related connection, while it lives. */
-struct odp_conn *odp_ct_master(const struct odp_ct *ct, const struct odp_conn *c);
 void odp_ct_info_read(const struct odp_ct *ct, const struct odp_conn *c, uint64_t now_ms,
 	struct odp_ct_info *out);
 /* May this helper have a connection of this protocol? */

@@ -16,7 +16,7 @@ static bool is_expected(const struct odp_ct *ct, const struct odp_ct_key *key, u
 		odp_ct_expect_key(key, any, &k);
 		const struct odp_conn *c = odp_ct_seek(ct, &k, now_ms, &dir);
 
-		if (c && odp_ct_master(ct, c))
+		if (c && ct_linked(ct, c))
 			return true;
 	}
 	return false;

@@ -104,24 +104,12 @@ static void key_put(const struct odp_ct_key *k, struct wire_key *out)
 	out->proto = k->proto;
 }
 
-/* What a connection refers to, while that lives. */
-static const struct odp_conn *referred(const struct odp_ct *ct, const struct odp_conn *c)
-{
-	uint32_t idx = CT_GET(c->link);
-
-	if (!(CT_GET(c->flags) & (CT_F_RELATED | CT_F_MAPPED)) || idx >= ct->max)
-		return NULL;
-	const struct odp_conn *m = &ct->conns[idx];
-
-	return ct_life(m) == CT_LIVE && ct_life_no(m) == CT_GET(c->link_life) ? m : NULL;
-}
-
 static void record_put(
 	const struct odp_ct *ct, const struct odp_conn *c, uint64_t now_ms, struct record *r)
 {
 	uint32_t flags = CT_GET(c->flags);
 	int32_t left = (int32_t)(CT_GET(c->expires) - (uint32_t)now_ms);
-	const struct odp_conn *m = referred(ct, c);
+	const struct odp_conn *m = flags & (CT_F_RELATED | CT_F_MAPPED) ? ct_linked(ct, c) : NULL;
 
 	memset(r, 0, sizeof(*r));
 	key_put(&c->key0, &r->key[0]);
