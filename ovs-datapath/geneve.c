@@ -7,8 +7,6 @@
 #define GENEVE_LEN 8
 #define OPT_LEN 4 // of an option's header
 
-#define GENEVE_O 0x80u // second byte: control packet
-#define GENEVE_C 0x40u // ... critical options present
 #define OPT_CRITICAL 0x80u // in an option's type
 
 #define VNI_MAX 0xffffffu
@@ -61,9 +59,9 @@ int odp_geneve_decode(struct dpu_cur *in, struct odp_tnl_key *key, uint16_t *inn
 		return -EBADMSG;
 	key->id = vni;
 	key->flags |= ODP_TNL_F_KEY;
-	if (flags & GENEVE_O)
+	if (flags & ODP_GENEVE_O)
 		key->flags |= ODP_TNL_F_OAM;
-	if (critical || (flags & GENEVE_C))
+	if (critical || (flags & ODP_GENEVE_C))
 		key->flags |= ODP_TNL_F_CRIT;
 	key->opts_len = (uint8_t)len;
 	memcpy(key->opts, opts, len);
@@ -84,7 +82,8 @@ int odp_geneve_encode(const struct odp_tnl_key *key, uint16_t inner, uint8_t *ou
 	if (size < GENEVE_LEN + len)
 		return -ENOSPC;
 	out[0] = (uint8_t)(len / 4);
-	out[1] = (uint8_t)((key->flags & ODP_TNL_F_OAM ? GENEVE_O : 0) | (critical ? GENEVE_C : 0));
+	out[1] = (uint8_t)((key->flags & ODP_TNL_F_OAM ? ODP_GENEVE_O : 0) |
+			   (critical ? ODP_GENEVE_C : 0));
 	memcpy(out + 2, &type, sizeof(type));
 	memcpy(out + 4, &vni, sizeof(vni));
 	memcpy(out + GENEVE_LEN, key->opts, len);

@@ -32,6 +32,8 @@
 #define ODP_GBP_APPLIED 0x08u
 
 #define ODP_TNL_OPTS_MAX 252u // Geneve: 6 bits of words
+#define ODP_GENEVE_O 0x80u // second byte of Geneve's header: control packet
+#define ODP_GENEVE_C 0x40u // ... critical options present
 
 /* What lies inside, as Ethertypes. */
 #define ODP_INNER_ETH 0x6558u

@@ -6,16 +6,15 @@
  */
 #include "fields.h"
 
+#include "dpu_cur.h"
 #include "inet.h"
+#include "tnl.h"
 
 #define TNL_TEXT_MAX 4096u // 63 options without data are the longest: 2 KiB
 
 #define GRE_LEN 4u
 #define VXLAN_LEN 8u
 #define GENEVE_LEN 8u
-#define GENEVE_O 0x80u
-#define GENEVE_C 0x40u
-#define INNER_ETH 0x6558u
 
 /* Behind the IPv6 header, while it is text: what its first word is made of. */
 #define V6_TCLASS ODP_IPV6_LEN
@@ -100,23 +99,11 @@ static bool is_gre(uint16_t type)
 
 /* ---- writing ---- */
 
-/* Headers of which the first `at` bytes are written. */
+/* Headers, and where what was read of them goes. */
 struct from {
 	struct odp_out *o;
-	const uint8_t *hdr;
-	size_t len, at;
+	struct dpu_cur in;
 };
-
-/* The next n bytes; NULL: there are fewer. */
-static const uint8_t *take(struct from *f, size_t n)
-{
-	const uint8_t *b = f->hdr + f->at;
-
-	if (f->len - f->at < n)
-		return NULL;
-	f->at += n;
-	return b;
-}
 
 static void out_parts(struct odp_out *o, const struct part *p, const uint8_t *b)
 {
@@ -132,7 +119,7 @@ static void out_parts(struct odp_out *o, const struct part *p, const uint8_t *b)
 /* "name(..)" of a header of n bytes. */
 static bool out_header(struct from *f, const char *name, const struct part *p, size_t n)
 {
-	const uint8_t *b = take(f, n);
+	const uint8_t *b = dpu_cur_take(&f->in, n);
 
 	if (!b)
 		return false;
@@ -144,7 +131,7 @@ static bool out_header(struct from *f, const char *name, const struct part *p, s
 
 static bool out_ipv6(struct from *f)
 {
-	const uint8_t *b = take(f, ODP_IPV6_LEN);
+	const uint8_t *b = dpu_cur_take(&f->in, ODP_IPV6_LEN);
 	uint8_t text[V6_TEXT_LEN];
 
 	if (!b)
@@ -160,15 +147,15 @@ static bool out_ipv6(struct from *f)
 
 static bool out_geneve(struct from *f)
 {
-	const uint8_t *b = take(f, GENEVE_LEN), *opts;
+	const uint8_t *b = dpu_cur_take(&f->in, GENEVE_LEN), *opts;
 	uint8_t mask[ODP_TNL_OPTS];
 	size_t len = b ? (b[0] & 0x3fu) * 4 : 0;
 
-	opts = b ? take(f, len) : NULL;
+	opts = b ? dpu_cur_take(&f->in, len) : NULL;
 	if (!opts)
 		return false;
-	odp_out_put(
-		f->o, "geneve(%s%s", b[1] & GENEVE_O ? "oam," : "", b[1] & GENEVE_C ? "crit," : "");
+	odp_out_put(f->o, "geneve(%s%s", b[1] & ODP_GENEVE_O ? "oam," : "",
+		b[1] & ODP_GENEVE_C ? "crit," : "");
 	out_parts(f->o, geneve_parts, b);
 	if (len > 0) {
 		memset(mask, 0xff, len);
@@ -182,7 +169,7 @@ static bool out_geneve(struct from *f)
 
 static bool out_gre(struct from *f)
 {
-	const uint8_t *b = take(f, GRE_LEN), *word;
+	const uint8_t *b = dpu_cur_take(&f->in, GRE_LEN), *word;
 
 	if (!b)
 		return false;
@@ -192,7 +179,7 @@ static bool out_gre(struct from *f)
 	for (unsigned i = 0; i < N_GRE_WORDS; i++) {
 		if (!(odp_get16(b) & gre_words[i].flag))
 			continue;
-		word = take(f, 4);
+		word = dpu_cur_take(&f->in, 4);
 		if (!word)
 			return false;
 		odp_out_put(f->o, ",");
@@ -217,7 +204,7 @@ static bool out_tunnel(struct from *f, uint16_t type)
 /* "eth(..),..": false when there are no words for it. */
 static bool out_headers(struct odp_out *o, uint16_t type, const uint8_t *hdr, size_t len)
 {
-	struct from f = { .o = o, .hdr = hdr, .len = len };
+	struct from f = { .o = o, .in = dpu_cur_init(hdr, len) };
 	uint16_t eth_type;
 	bool ok;
 
@@ -230,7 +217,7 @@ static bool out_headers(struct odp_out *o, uint16_t type, const uint8_t *hdr, si
 	else
 		ok = eth_type == ODP_ETH_IPV6 && out_ipv6(&f);
 	odp_out_put(o, ",");
-	return ok && out_tunnel(&f, type) && f.at == len;
+	return ok && out_tunnel(&f, type) && f.in.left == 0;
 }
 
 /* ---- reading ---- */
@@ -303,9 +290,9 @@ static size_t in_geneve(struct odp_in *in, uint8_t *b)
 {
 	if (!odp_in_take(in, "geneve("))
 		return 0;
-	b[1] |= odp_in_take(in, "oam,") ? GENEVE_O : 0;
-	b[1] |= odp_in_take(in, "crit,") ? GENEVE_C : 0;
-	odp_put16(b + 2, INNER_ETH);
+	b[1] |= odp_in_take(in, "oam,") ? ODP_GENEVE_O : 0;
+	b[1] |= odp_in_take(in, "crit,") ? ODP_GENEVE_C : 0;
+	odp_put16(b + 2, ODP_INNER_ETH);
 	if (!in_parts(in, geneve_parts, b) || !in_options(in, b) || !odp_in_take(in, ")"))
 		return 0;
 	return GENEVE_LEN + (size_t)b[0] * 4;
