@@ -15,7 +15,6 @@
 #include "bridge.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -186,10 +185,7 @@ static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
  */
 static bool of_neighbours(const struct odp_bridge *b, const struct odp_key *key)
 {
-	uint16_t type = dpu_be16_get(key->eth_type);
-
-	return odp_ul_on_port(b->dp->tnls->ul, key->in_port) &&
-	       (type == 0x0806 || (type == 0x86dd && key->ip_proto == IPPROTO_ICMPV6));
+	return odp_ul_is_neighbours(key) && odp_ul_on_port(b->dp->tnls->ul, key->in_port);
 }
 
 /* What every flow of ours matches; and there, so much that it is no such message. */

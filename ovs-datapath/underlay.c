@@ -145,6 +145,14 @@ const uint8_t *odp_ul_if_mac(const struct odp_ul *ul, uint32_t port, uint16_t vl
 	return NULL;
 }
 
+bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port)
+{
+	for (unsigned i = 0; i < ODP_UL_IFS; i++)
+		if (ul->ifs[i].used && ul->ifs[i].port == port)
+			return true;
+	return false;
+}
+
 bool odp_ul_if_has(const struct odp_ul *ul, unsigned iface, const struct odp_ip *ip)
 {
 	for (unsigned i = 0; i < ODP_UL_ADDRS; i++)

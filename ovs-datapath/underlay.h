@@ -106,6 +106,8 @@ int odp_ul_wait(struct odp_ul *ul, struct odp_ul_path *path, struct rte_mbuf *m)
  */
 int odp_ul_rx(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
 
+/* There is an interface on this port. */
+bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port);
 /* The MAC address that we have there; NULL: no such interface. */
 const uint8_t *odp_ul_if_mac(const struct odp_ul *ul, uint32_t port, uint16_t vlan);
 

@@ -78,14 +78,6 @@ void odp_ul_port_deleted(struct odp_ul *ul, uint32_t port)
 		(void)odp_ul_if_del(ul, port, on.vlan[i]);
 }
 
-bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port)
-{
-	struct on_port on = { .port = port };
-
-	odp_ul_if_foreach(ul, note, &on);
-	return on.n > 0;
-}
-
 /* ---- what misses ---- */
 
 static struct odp_ip dst_of(const struct odp_key *key)
@@ -99,21 +91,16 @@ static struct odp_ip dst_of(const struct odp_key *key)
 	return ip;
 }
 
-static bool is_nd(const struct odp_key *key)
-{
-	return dpu_be16_get(key->eth_type) == ODP_ETH_IPV6 && key->ip_proto == IPPROTO_ICMPV6;
-}
-
 /* ARP or ND about an address of ours. */
 static bool asks_for_us(const struct odp_ul *ul, const struct odp_key *key)
 {
 	struct odp_ip ip = { .family = 4 };
 
-	if (is_nd(key)) {
+	if (dpu_be16_get(key->eth_type) == ODP_ETH_ARP) {
+		memcpy(ip.a, &key->arp.tpa, 4);
+	} else {
 		ip.family = 6;
 		memcpy(ip.a, key->nd.target, 16);
-	} else {
-		memcpy(ip.a, &key->arp.tpa, 4);
 	}
 	return odp_ul_addr_is_ours(ul, &ip);
 }
@@ -199,7 +186,7 @@ enum odp_ul_miss odp_ul_miss(
 
 	if (!mac)
 		return ODP_UL_PASS;
-	if (dpu_be16_get(key->eth_type) == ODP_ETH_ARP || is_nd(key)) {
+	if (odp_ul_is_neighbours(key)) {
 		ret = odp_ul_rx(ul, port->no, m);
 		if (ret < 0) {
 			odp_drop_one(in, ODP_DROP_MALFORMED, m);

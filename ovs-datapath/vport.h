@@ -5,7 +5,10 @@
  */
 #pragma once
 
+#include <netinet/in.h>
+
 #include "dp.h"
+#include "inet.h"
 #include "tnl.h"
 #include "underlay.h"
 
@@ -33,10 +36,16 @@ void odp_tnls_tick(struct odp *dp, uint64_t now_ns);
 
 /* The underlay, over the ports of this datapath. 0, -ENOMEM. */
 int odp_ul_over_ports(struct odp *dp, struct odp_ul **out);
+/* What neighbours say to each other may be among these: ARP, and ICMPv6 of any kind. */
+static inline bool odp_ul_is_neighbours(const struct odp_key *key)
+{
+	uint16_t type = dpu_be16_get(key->eth_type);
+
+	return type == ODP_ETH_ARP || (type == ODP_ETH_IPV6 && key->ip_proto == IPPROTO_ICMPV6);
+}
+
 /* Its interfaces on a port go. */
 void odp_ul_port_deleted(struct odp_ul *ul, uint32_t port);
-/* There is one on this port. */
-bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port);
 
 enum odp_ul_miss {
 	ODP_UL_PASS, // not for the underlay, or not for it alone
