@@ -273,9 +273,10 @@ ctl net delete g0
 ctl disk delete d0
 ctl volume delete n0
 stop
-start --metrics-port 29187 || fail "cardd does not start with metrics"
+port=$(free_port)
+start --metrics-port "$port" || fail "cardd does not start with metrics"
 if ctl card config | grep -q '"g0"\|"d0"\|"n0"'; then fail "a deleted object came back"; fi
-python3 - 29187 <<'PY' || fail "metrics"
+python3 - "$port" <<'PY' || fail "metrics"
 import http.client, sys
 h = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
 h.request("GET", "/metrics")

@@ -188,14 +188,20 @@ cmp "$dir/config-before" "$dir/config-after" || fail "creating again changed the
 # So does a card that is killed, when the spare takes over.
 stop
 start --supervise || fail "cardd does not start under a supervisor"
-until ctl card info 2>/dev/null | grep -q 'spare: yes'; do
+has_spare()
+{
 	kill -0 "$pid" || fail "the supervisor ended"
-done
+	ctl card info 2>/dev/null | grep -q 'spare: yes'
+}
+wait_for "no spare card" has_spare
 front=$(ctl --json card info | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 kill -9 "$front"
-until ctl card info 2>/dev/null | grep 'pid: ' | grep -qv "pid: $front\$"; do
+took_over()
+{
 	kill -0 "$pid" || fail "the supervisor ended with its card"
-done
+	ctl card info 2>/dev/null | grep 'pid: ' | grep -qv "pid: $front\$"
+}
+wait_for "the spare does not take over" took_over
 has 'degraded: none' card info
 picture >"$dir/after"
 cmp "$dir/before" "$dir/after" || fail "the spare is different: $(diff "$dir/before" "$dir/after")"
@@ -255,8 +261,9 @@ has 'degraded: none' card info
 stop
 
 # Metrics.
-start --config "$dir/card.json" --metrics-port 29188 || fail "cardd does not start with metrics"
-python3 - 29188 <<'PY' || fail "metrics"
+port=$(free_port)
+start --config "$dir/card.json" --metrics-port "$port" || fail "cardd does not start with metrics"
+python3 - "$port" <<'PY' || fail "metrics"
 import http.client, sys
 h = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
 h.request("GET", "/metrics")

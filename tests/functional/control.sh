@@ -4,6 +4,9 @@
 # theirs; $options is what every start has; $pid is the running card, or nothing.
 # shellcheck disable=SC2154 # the caller's
 
+# shellcheck source=/dev/null
+. "$(dirname "$0")/common.sh"
+
 fail()
 {
 	echo "FAIL: $*"
@@ -35,6 +38,13 @@ stop()
 ctl()
 {
 	"$cardctl" --socket "$dir/rpc" "$@"
+}
+
+# free_port: of TCP on the loopback interface
+free_port()
+{
+	python3 -c 'import socket
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 }
 
 # refused STATUS TEXT COMMAND...: the command fails like this.

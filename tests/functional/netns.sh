@@ -2,11 +2,8 @@
 # shellcheck shell=sh
 # Sourced by tests that need a network namespace of their own. They have fail().
 
-skip()
-{
-	echo "SKIP: $*"
-	exit 77
-}
+# shellcheck source=/dev/null
+. "$(dirname "$0")/common.sh"
 
 # netns_enter SCRIPT BUILD MODE PROGRAM...: the script again in a new namespace, unless MODE is --inside;
 # skips what cannot be had. Behind it: $dir, which goes at the end, and with it the processes in $pids.
@@ -37,18 +34,6 @@ netns_leave()
 		kill -9 "$p" 2>/dev/null || :
 	done
 	rm -rf "$dir"
-}
-
-# wait_for WHAT COMMAND...: until the command succeeds, for 20 s; fails with what did not come true
-wait_for()
-{
-	what=$1 tries=0
-	shift
-	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 400 ] || fail "$what"
-		sleep 0.05
-	done
 }
 
 # netns_far NAME ADDRESS MAC: a namespace behind a veth pair, whose near end is NAME0; no IPv6 on either.
