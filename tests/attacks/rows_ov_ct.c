@@ -430,6 +430,8 @@ static void note_payload(struct atk_pair *p, const uint8_t *f, uint32_t len)
 	w->same = len >= w->len && !memcmp(f, w->sent, w->len);
 }
 
+static const char conntrack[] = "{\"object\": \"conntrack\"}";
+
 /* Nobody looks into payload: it passes as it is, and no connection is expected for its sake. */
 static int ov25_fn(struct atk_env *e, struct atk_pair *p)
 {
@@ -437,7 +439,9 @@ static int ov25_fn(struct atk_env *e, struct atk_pair *p)
 		"INVITE sip:", "EPRT |1|" };
 	char text[320];
 	int ret = open_conn(e, p, 21);
+	unsigned long was = ov_counter(e, conntrack, "announced");
 
+	ATK_CHECK(e, ret || ov_counter(e, conntrack, "created") > 0, "no counters");
 	for (unsigned i = 0; !ret && i < COUNT(begins); i++) {
 		struct payload w = { 0 };
 
@@ -462,6 +466,7 @@ static int ov25_fn(struct atk_env *e, struct atk_pair *p)
 		p->seen = NULL;
 		ATK_CHECK(e, ret || w.same, "payload was changed");
 	}
+	ATK_CHECK(e, ret || ov_counter(e, conntrack, "announced") == was, "payload announces");
 	return ret ? ret : conn_lives(e, p, 21);
 }
 
@@ -495,12 +500,12 @@ static int ov26(struct atk_env *e)
 
 /* ---- OV-27 to OV-30: fragments ---- */
 
-static void note_later(struct atk_pair *p, const uint8_t *f, uint32_t len)
+static void note_fragment(struct atk_pair *p, const uint8_t *f, uint32_t len)
 {
-	*(unsigned *)p->arg += len > 34 && ((f[20] & 0x1f) | f[21]) != 0;
+	*(unsigned *)p->arg += len > 34 && ((f[20] & 0x3f) | f[21]) != 0;
 }
 
-/* A fragment of datagram `id`; off in bytes. */
+/* A fragment of datagram `id`, whose UDP header says 2000 bytes; off in bytes. */
 static void fragment(struct pkt *k, unsigned id, unsigned off, unsigned len, bool more)
 {
 	pkt_eth(k, atk_peer_mac, atk_mac, 0x800);
@@ -516,6 +521,11 @@ static void fragment(struct pkt *k, unsigned id, unsigned off, unsigned len, boo
 		pkt_put16(at + 2, 53);
 		pkt_put16(at + 4, 2000);
 	}
+}
+
+static void honest_fragment(struct pkt *k, unsigned i)
+{
+	fragment(k, 0xfff0, i * 1000, 1000, i == 0);
 }
 
 /* Overlapping, twice, empty, first one missing, the end moved, longer than a datagram can be. */
@@ -534,15 +544,15 @@ static void lying_fragment(struct pkt *k, unsigned i)
 		f[i % COUNT(f)].len, f[i % COUNT(f)].more);
 }
 
-static int no_later(
-	struct atk_env *e, struct atk_pair *p, unsigned n, void (*make)(struct pkt *k, unsigned i))
+static int count_fragments(struct atk_env *e, struct atk_pair *p, unsigned want, unsigned n,
+	void (*make)(struct pkt *k, unsigned i))
 {
-	unsigned later = 0, got;
+	unsigned fragments = 0, got;
 	struct pkt k;
 	int ret = 0;
 
-	p->seen = note_later;
-	p->arg = &later;
+	p->seen = note_fragment;
+	p->arg = &fragments;
 	for (unsigned i = 0; !ret && i < n; i++) {
 		make(&k, i);
 		ret = ov_send(e, p, &k);
@@ -552,13 +562,15 @@ static int no_later(
 	if (!ret)
 		ret = ov_passed(e, p, &got);
 	p->seen = NULL;
-	ATK_CHECK(e, ret || later == 0, "%u later fragments passed", later);
+	ATK_CHECK(e, ret || fragments == want, "%u fragments passed, not %u", fragments, want);
 	return ret;
 }
 
 static int ov27_fn(struct atk_env *e, struct atk_pair *p)
 {
-	return no_later(e, p, 16 * 8, lying_fragment);
+	int ret = count_fragments(e, p, 2, 2, honest_fragment);
+
+	return ret ? ret : count_fragments(e, p, 0, 16 * 8, lying_fragment);
 }
 
 static int ov27(struct atk_env *e)
@@ -577,7 +589,7 @@ static int ov29_fn(struct atk_env *e, struct atk_pair *p)
 	int ret = open_conn(e, p, 40000);
 
 	for (unsigned i = 0; !ret && i < 10; i++) {
-		ret = no_later(e, p, atk_times(e, 10000), incomplete);
+		ret = count_fragments(e, p, 0, atk_times(e, 10000), incomplete);
 		if (!ret)
 			ret = conn_lives(e, p, 40000);
 	}

@@ -214,7 +214,8 @@ static int ov19(struct atk_env *e)
 static int ov33_fn(struct atk_env *e, struct atk_pair *p)
 {
 	static const uint8_t victims[2][6] = { { 2, 0, 0, 0xee, 0, 1 }, { 2, 0, 0, 0xee, 0, 2 } };
-	char *reply;
+	char *reply = NULL;
+	unsigned learned = 0;
 	struct pkt k;
 	int ret = 0;
 
@@ -228,14 +229,13 @@ static int ov33_fn(struct atk_env *e, struct atk_pair *p)
 	}
 	if (!ret)
 		ret = storm(e, p, atk_times(e, 1000000));
-	if (!ret && atk_daemon_ask(e->d, "mac_list", "{}", &reply) == 0) {
-		unsigned learned = 0;
-
-		for (const char *at = reply; (at = strstr(at, "\"" ATK_NET "\"")); at++)
-			learned++;
-		free(reply);
-		ATK_CHECK(e, learned > 100 && learned <= 1024, "%u addresses of one port", learned);
-	}
+	if (!ret && atk_daemon_ask(e->d, "mac_list", "{}", &reply))
+		ret = atk_fail(e, "no answer");
+	for (const char *at = reply; at && (at = strstr(at, "\"" ATK_NET "\"")); at++)
+		learned++;
+	free(reply);
+	ATK_CHECK(
+		e, ret || (learned > 100 && learned <= 1024), "%u addresses of one port", learned);
 	return ret ? ret : quota_returns(e, p);
 }
 
