@@ -2,6 +2,10 @@
 /* A card without control socket and store: loop, EAL, workers, switch, inventory. */
 #pragma once
 
+#include "test.h"
+
+#include <stdio.h>
+
 #include <event2/event.h>
 #include <rte_mempool.h>
 
@@ -37,4 +41,25 @@ static inline void card_env_close(struct card *c)
 	rte_mempool_free(c->pool);
 	event_base_free(c->loop);
 	card_eal_stop();
+}
+
+/*
+ * Make a call that returns `want`; params as JSON with ' for ". The result, which is the caller's,
+ * or NULL with *e.
+ */
+static inline json_t *card_env_call(
+	struct card *c, const char *method, const char *params, int want, struct card_error *e)
+{
+	json_t *result, *p;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%s", params);
+	for (char *at = text; *at; at++)
+		if (*at == '\'')
+			*at = '"';
+	p = json_loads(text, 0, NULL);
+	assert_non_null(p);
+	assert_int_equal(card_rpc_dispatch(c, method, p, &result, e), want);
+	json_decref(p);
+	return result;
 }

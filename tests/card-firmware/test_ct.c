@@ -33,21 +33,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Make a call; params as JSON with ' for ". The result, or NULL with err. */
 static json_t *call(const char *method, const char *params, int want)
 {
-	json_t *result, *p;
-	char text[512];
-
-	(void)snprintf(text, sizeof(text), "%s", params);
-	for (char *at = text; *at; at++)
-		if (*at == '\'')
-			*at = '"';
-	p = json_loads(text, 0, NULL);
-	assert_non_null(p);
-	assert_int_equal(card_rpc_dispatch(&card, method, p, &result, &err), want);
-	json_decref(p);
-	return result;
+	return card_env_call(&card, method, params, want, &err);
 }
 
 static void done(const char *method, const char *params)

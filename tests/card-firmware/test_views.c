@@ -14,7 +14,6 @@
 #include "dpu_log.h"
 #include "fake_port.h"
 #include "flow.h"
-#include "rpc.h"
 #include "upcall.h"
 
 static struct card card;
@@ -37,21 +36,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Make a call; params as JSON with ' for ". The result, or NULL with err. */
 static json_t *call(const char *method, const char *params, int want)
 {
-	json_t *result, *p;
-	char text[512];
-
-	(void)snprintf(text, sizeof(text), "%s", params);
-	for (char *at = text; *at; at++)
-		if (*at == '\'')
-			*at = '"';
-	p = json_loads(text, 0, NULL);
-	assert_non_null(p);
-	assert_int_equal(card_rpc_dispatch(&card, method, p, &result, &err), want);
-	json_decref(p);
-	return result;
+	return card_env_call(&card, method, params, want, &err);
 }
 
 static json_int_t number(const json_t *o, const char *member)
