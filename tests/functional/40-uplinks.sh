@@ -9,36 +9,19 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
-netns_enter "$0" "$build" "${2:-}" ss
-
-fail()
-{
-	echo "FAIL: $*"
-	for card in one two; do
-		[ ! -S "$dir/$card.rpc" ] || ctl $card port stats || :
-	done
-	tail -n 30 "$dir"/*.err 2>/dev/null
-	exit 1
-}
+netns_enter "$0" "$build" "${2:-}" ethtool ss
+# shellcheck disable=SC2034 # for fail
+shown='one port stats,two port stats'
 
 # start NAME: a card that remembers what it is told; its process id in $NAME
 start()
 {
-	rm -f "$dir/$1.ready"
-	mkfifo "$dir/$1.ready"
-	# What a killed card leaves behind goes with the rest.
-	TMPDIR=$dir "$cardd" --name "$1" --state-dir "$dir/$1" --socket-dir "$dir/s-$1" \
-		--rpc-socket "$dir/$1.rpc" --mem-mib 96 --mbufs 8191 >"$dir/$1.ready" 2>>"$dir/$1.err" &
-	eval "$1=$!"
-	pids="$pids $!"
-	line=
-	read -r line <"$dir/$1.ready" || :
-	[ "$line" = ready ] || fail "card $1 does not start"
+	card_start "$1" --state-dir "$dir/$1"
+	eval "$1=$card"
 }
 
 ctl()
@@ -66,12 +49,6 @@ link_is()
 until_link()
 {
 	wait_for "card $1: link of $2 is not: up=$3" link_is "$@"
-}
-
-# counters CARD: sets NAME_rx, NAME_tx, NAME_drops, NAME_REASON for every port
-counters()
-{
-	eval "$(ctl "$1" --json port stats | python3 "$peers" counters)"
 }
 
 # Every transfer is over to its last acknowledgement: no packet of one is on its way.
@@ -115,33 +92,12 @@ packets()
 print(json.load(sys.stdin)[0]['stats64']['$2']['packets'])"
 }
 
-# The far end: a namespace behind a veth pair. No request of it may be answered by a short cut.
-unshare -n sleep infinity &
-far=$!
-pids="$pids $far"
-is_far()
-{
-	[ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]
-}
-wait_for "no namespace for the far end" is_far
-quiet_kernel='echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
-	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-sh -c "$quiet_kernel"
-far sh -c "$quiet_kernel"
-ip link set lo up
-ip link add near0 type veth peer name far0
-ip link set far0 netns "$far"
-# A wire carries finished packets: what the far end leaves to its network card it has to do itself.
-if command -v ethtool >/dev/null; then
-	far ethtool -K far0 tx off tso off gso off gro off >/dev/null 2>&1 || :
-else
-	skip "no ethtool"
-fi
-ip link set near0 up
-far ip link set lo up
-far ip link set far0 up
-far ip addr add 10.40.0.2/24 dev far0
+# No request of the far end may be answered by a short cut.
+namespace far
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+far sh -c 'echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore'
+wire near0 "$far" far0
+address "$far" far0 10.40.0.2/24
 # Not through far(): what is to be killed is the server, not a shell that waits for it.
 nsenter -t "$far" -n python3 "$peers" serve 5001 &
 pids="$pids $!"
@@ -208,12 +164,8 @@ grep -q 'File exists' "$dir/reply" || ctl one uplink create bad devargs=net_tap0
 python3 "$peers" transfer 10.40.0.2 5001 100000 || fail "after refused uplinks"
 
 # 4. AF_XDP, where it is to be had.
-ip link add xnear type veth peer name xfar
-ip link set xnear up
-ip link set xfar netns "$far"
-far ip link set xfar up
-far ethtool -K xfar tx off tso off gso off gro off >/dev/null 2>&1 || :
-far ip addr add 10.41.0.2/24 dev xfar
+wire xnear "$far" xfar
+address "$far" xfar 10.41.0.2/24
 ctl one uplink delete wire
 if ctl one uplink create xdp devargs=net_af_xdp0,iface=xnear 2>"$dir/reply"; then
 	ip addr add 10.41.0.1/24 dev obtap0

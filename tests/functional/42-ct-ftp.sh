@@ -8,37 +8,16 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
+# shellcheck disable=SC2034 # for fail
+shown='ct list,ct stats,flow list'
 
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	ctl ct list || :
-	ctl ct stats || :
-	ctl flow list || :
-	tail -n 20 "$dir/err"
-	exit 1
-}
-
-counters()
-{
-	eval "$(ctl --json port stats | python3 "$peers" counters)"
-}
-
-netns_far client 10.42.0.1 02:00:00:00:00:01
-client=$far_pid
-netns_far server 10.42.0.2 02:00:00:00:00:02
-server=$far_pid
+host client 10.42.0.1/24 02:00:00:00:00:01
+host server 10.42.0.2/24 02:00:00:00:00:02
 
 # As much of a server as RFC 959 and RFC 2428 want for one file.
 cat >"$dir/server.py" <<'PY'
@@ -73,18 +52,13 @@ while True:
         else:
             say({"USER": "230 welcome", "QUIT": "221 bye"}.get(word, "200 ok"))
 PY
-mkfifo "$dir/server" "$dir/ready"
+mkfifo "$dir/server"
 nsenter -t "$server" -n python3 "$dir/server.py" >"$dir/server" &
 pids="$pids $!"
 line=
 read -r line <"$dir/server" || :
 [ "$line" = ready ] || fail "no server"
-TMPDIR=$dir "$cardd" --name ftp --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-	--mbufs 8191 --ct-conns 4096 >"$dir/ready" 2>"$dir/err" &
-pids="$pids $!"
-line=
-read -r line <"$dir/ready" || :
-[ "$line" = ready ] || fail "cardd does not start"
+card_start ftp --ct-conns 4096
 ctl uplink create inside devargs=net_af_packet0,iface=client0
 ctl uplink create outside devargs=net_af_packet1,iface=server0
 

@@ -8,27 +8,12 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
-
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	ctl ct list || :
-	ctl ct stats || :
-	ctl flow list || :
-	cat "$dir/client.out" 2>/dev/null || :
-	tail -n 20 "$dir/err"
-	exit 1
-}
+# shellcheck disable=SC2034 # for fail
+shown='ct list,ct stats,flow list'
 
 # number EXPRESSION COMMAND...: a Python expression of the command's result r
 number()
@@ -40,10 +25,8 @@ r = json.load(sys.stdin)
 print(eval(sys.argv[1]))' "$expression"
 }
 
-netns_far client 10.42.0.1 02:00:00:00:00:01
-client=$far_pid
-netns_far server 10.42.0.2 02:00:00:00:00:02
-server=$far_pid
+host client 10.42.0.1/24 02:00:00:00:00:01
+host server 10.42.0.2/24 02:00:00:00:00:02
 nsenter -t "$server" -n ip neigh add 10.42.0.9 lladdr 02:00:00:00:00:01 dev eth0
 
 # The server sends everything back. A client writes how many bytes came back as they were into a file,
@@ -97,15 +80,7 @@ second_port=0
 # start [OPTION]...
 start()
 {
-	rm -f "$dir/ready"
-	mkfifo "$dir/ready"
-	TMPDIR=$dir "$cardd" --name stateful --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-		--mbufs 8191 --ct-conns 4096 --state-dir "$dir/state" "$@" >"$dir/ready" 2>>"$dir/err" &
-	card=$!
-	pids="$pids $card"
-	line=
-	read -r line <"$dir/ready" || :
-	[ "$line" = ready ] || fail "cardd does not start"
+	card_start stateful --ct-conns 4096 --state-dir "$dir/state" "$@"
 }
 stop()
 {
@@ -169,7 +144,7 @@ stop
 start
 goes_on "restarted in order"
 [ "$(number 'r["conntrack"][0]["imported"]' ct stats)" -ge 1 ] || fail "nothing was taken over"
-grep -q 'conntrack: connections taken over' "$dir/err" || fail "the log does not say so"
+grep -q 'conntrack: connections taken over' "$dir/stateful.err" || fail "the log does not say so"
 [ "$(stat -c %a "$dir/state/conntrack")" = 600 ] || fail "the file is not private"
 
 # What is new gets the other port, and then there is none.
@@ -212,7 +187,7 @@ PY
 start
 [ "$(number 'r["conntrack"][0]["load_refused"]' ct stats)" -eq 1 ] || fail "a spoilt file was taken"
 [ "$(number 'r["total"]' ct list 5)" -eq 0 ] || fail "connections of a spoilt file"
-grep -q 'conntrack: file refused.*corrupt' "$dir/err" || fail "the log does not say why"
+grep -q 'conntrack: file refused.*corrupt' "$dir/stateful.err" || fail "the log does not say why"
 chmod 666 "$dir/moved"
 if ctl ct import "$dir/moved" >"$dir/reply" 2>&1; then fail "a file that anybody can write to"; fi
 grep -q 'must not be writable' "$dir/reply" || fail "refused with: $(cat "$dir/reply")"

@@ -9,31 +9,14 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 # Both sides together: 1 - 0.837 * 0.837 = 0.3.
 loss=16.3 reorder=12
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
-# shellcheck source=/dev/null
-. "$here/overlay.sh"
-
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	for what in 'ct list' 'ct stats' 'flow list' 'port stats'; do
-		# shellcheck disable=SC2086 # words
-		ctl $what || :
-	done
-	tail -n 20 "$dir/err"
-	exit 1
-}
+# shellcheck disable=SC2034 # for fail
+shown='ct list,ct stats,flow list,port stats'
 
 # side NAME ADDRESS SEED: a namespace with that address, a bad wire, an uplink of the card
 side()
@@ -50,21 +33,12 @@ side()
 	pids="$pids $!"
 }
 
-sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-ip link set lo up
 side client 10.45.0.1/24 1
 side server 10.45.0.2/24 2
 nsenter -t "$server" -n python3 "$here/overlay_peers.py" mirror 5001 &
 pids="$pids $!"
 
-mkfifo "$dir/ready"
-TMPDIR=$dir "$cardd" --name lossy --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-	--mbufs 8191 --ct-conns 4096 >"$dir/ready" 2>"$dir/err" &
-pids="$pids $!"
-line=
-read -r line <"$dir/ready" || :
-[ "$line" = ready ] || fail "cardd does not start"
+card_start lossy --ct-conns 4096
 ctl uplink create client devargs=net_af_packet0,iface=client
 ctl uplink create server devargs=net_af_packet1,iface=server
 
@@ -79,7 +53,7 @@ done
 ctl flow add "recirc_id(0x1),in_port(client),ct_state(+new-inv+trk),$ip4" \
 	'actions=ct(commit,zone=5),server' >/dev/null
 
-nsenter -t "$client" -n python3 - "$here" "$build/card-firmware/cardctl" "$dir/rpc" <<'PY' ||
+nsenter -t "$client" -n python3 - "$here" "$build/card-firmware/cardctl" "$rpc" <<'PY' ||
 import json, os, re, socket, struct, subprocess, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from uplink_peers import fold

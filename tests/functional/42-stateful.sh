@@ -8,63 +8,21 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
+# shellcheck disable=SC2034 # for fail
+shown='ct list,flow list,port stats'
 
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	ctl ct list || :
-	ctl flow list || :
-	ctl port stats || :
-	tail -n 20 "$dir/err"
-	exit 1
-}
-
-counters()
-{
-	eval "$(ctl --json port stats | python3 "$peers" counters)"
-}
-
-# The far end: a namespace behind a veth pair.
-unshare -n sleep infinity &
-far=$!
-pids=$far
-is_far()
-{
-	[ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]
-}
-wait_for "no namespace for the far end" is_far
-quiet_kernel='echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-sh -c "$quiet_kernel"
-nsenter -t "$far" -n sh -c "$quiet_kernel"
-ip link set lo up
-ip link add near0 type veth peer name far0
-ip link set far0 netns "$far"
-nsenter -t "$far" -n ethtool -K far0 tx off tso off gso off gro off >/dev/null 2>&1 || :
-ip link set near0 up
-nsenter -t "$far" -n ip link set far0 up
-nsenter -t "$far" -n ip addr add 10.42.0.2/24 dev far0
+namespace far
+wire near0 "$far" far0
+address "$far" far0 10.42.0.2/24
 nsenter -t "$far" -n python3 "$peers" serve 5001 &
 pids="$pids $!"
 
-mkfifo "$dir/ready"
-TMPDIR=$dir "$cardd" --name stateful --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-	--mbufs 8191 --ct-conns 4096 >"$dir/ready" 2>"$dir/err" &
-pids="$pids $!"
-line=
-read -r line <"$dir/ready" || :
-[ "$line" = ready ] || fail "cardd does not start"
+card_start stateful --ct-conns 4096
 ctl uplink create tap devargs=net_tap0,iface=obct0
 ctl uplink create wire devargs=net_af_packet0,iface=near0
 ip addr add 10.42.0.1/24 dev obct0
@@ -81,7 +39,7 @@ ctl flow add "recirc_id(0x1),in_port(wire),ct_state(-new+est+trk),$ip4" actions=
 ctl flow add "recirc_id(0x1),in_port(wire),ct_state(-est+trk),$ip4" actions=drop >/dev/null
 
 timeout 60 python3 "$peers" transfer 10.42.0.2 5001 1048576 || fail "a connection that may be opened"
-timeout 60 python3 - "$build/card-firmware/cardctl" "$dir/rpc" <<'PY' || fail "it is not in the list as it should"
+timeout 60 python3 - "$build/card-firmware/cardctl" "$rpc" <<'PY' || fail "it is not in the list as it should"
 import json, re, socket, subprocess, sys, time
 s = socket.create_connection(("10.42.0.2", 5001))
 want = re.compile(r"tcp,orig=\(src=10\.42\.0\.1,dst=10\.42\.0\.2,sport=%d,dport=5001\),reply=\(src=10\.42\.0\.2,"

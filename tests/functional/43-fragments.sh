@@ -8,67 +8,22 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 peers=$here/uplink_peers.py
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
+# shellcheck disable=SC2034 # for fail
+shown='ct list,flow list,port stats'
 
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	ctl ct list || :
-	ctl flow list || :
-	ctl port stats || :
-	tail -n 20 "$dir/err"
-	exit 1
-}
-
-counters()
-{
-	eval "$(ctl --json port stats | python3 "$peers" counters)"
-}
-
-# The far end: a namespace behind a veth pair.
-unshare -n sleep infinity &
-far=$!
-pids=$far
-is_far()
-{
-	[ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]
-}
-wait_for "no namespace for the far end" is_far
-# No router solicitations, no duplicate address detection: addresses are there at once.
-quiet_kernel='for n in all default; do
-	echo 0 >/proc/sys/net/ipv6/conf/$n/accept_dad
-	echo 0 >/proc/sys/net/ipv6/conf/$n/router_solicitations
-done'
-sh -c "$quiet_kernel"
-nsenter -t "$far" -n sh -c "$quiet_kernel"
-ip link set lo up
-ip link add near0 type veth peer name far0
-ip link set far0 netns "$far"
-nsenter -t "$far" -n ethtool -K far0 tx off tso off gso off gro off >/dev/null 2>&1 || :
-ip link set near0 up
-nsenter -t "$far" -n ip link set far0 up
-nsenter -t "$far" -n ip addr add 10.42.0.2/24 dev far0
-nsenter -t "$far" -n ip -6 addr add fd42::2/64 dev far0 nodad
+namespace far
+wire near0 "$far" far0
+address "$far" far0 10.42.0.2/24
+address "$far" far0 fd42::2/64
 nsenter -t "$far" -n python3 "$peers" echo 5002 &
 pids="$pids $!"
 
-mkfifo "$dir/ready"
-TMPDIR=$dir "$cardd" --name fragments --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-	--mbufs 8191 --ct-conns 4096 >"$dir/ready" 2>"$dir/err" &
-pids="$pids $!"
-line=
-read -r line <"$dir/ready" || :
-[ "$line" = ready ] || fail "cardd does not start"
+card_start fragments --ct-conns 4096
 ctl uplink create tap devargs=net_tap0,iface=obfr0
 # Not the packet socket's driver: it has the kernel put fragments together, and takes no whole.
 ctl uplink create wire devargs=net_tap1,iface=obfr1
@@ -77,8 +32,8 @@ ip link set near0 master bridge0
 ip link set obfr1 mtu 1500 master bridge0
 ip link set bridge0 up
 ip link set obfr0 mtu 1500 addr 02:00:00:00:42:01
-ip addr add 10.42.0.1/24 dev obfr0
-ip -6 addr add fd42::1/64 dev obfr0 nodad
+address $$ obfr0 10.42.0.1/24
+address $$ obfr0 fd42::1/64
 # Who is known over there by these addresses is here.
 nsenter -t "$far" -n ip neigh add 10.42.0.77 lladdr 02:00:00:00:42:01 dev far0
 nsenter -t "$far" -n ip neigh add fd42::77 lladdr 02:00:00:00:42:01 dev far0

@@ -10,45 +10,14 @@ set -eu
 
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
-cardd=$build/card-firmware/cardd
 
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool tshark
+# shellcheck disable=SC2034 # for fail
+shown='tunnel list,underlay show,flow list,port stats'
 # shellcheck source=/dev/null
 . "$here/overlay.sh"
-
-ctl()
-{
-	"$build/card-firmware/cardctl" --socket "$dir/rpc" "$@"
-}
-
-fail()
-{
-	echo "FAIL: $*"
-	for what in 'tunnel list' 'underlay show' 'flow list' 'port stats'; do
-		# shellcheck disable=SC2086 # words
-		ctl $what || :
-	done
-	tail -n 20 "$dir/err"
-	exit 1
-}
-
-counters()
-{
-	eval "$(ctl --json port stats | python3 "$here/uplink_peers.py" counters)"
-}
-
-card_start()
-{
-	mkfifo "$dir/ready"
-	TMPDIR=$dir "$cardd" --name tunnels --socket-dir "$dir/s" --rpc-socket "$dir/rpc" --mem-mib 96 \
-		--mbufs 8191 >"$dir/ready" 2>"$dir/err" &
-	pids="$pids $!"
-	line=
-	read -r line <"$dir/ready" || :
-	[ "$line" = ready ] || fail "cardd does not start"
-}
 
 # flows REMOTE [SENT [MATCHED]]: network 5 is the TAP's and that tunnel end's; SENT and MATCHED go with
 # the tunnel's key
@@ -177,9 +146,6 @@ ovs_hosts()
 	ovs-ofctl add-flow tun "in_port=local,actions=${2}output:end"
 }
 
-ip link set lo up
-sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-	echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
 namespace far
 wire near0 "$far" far0
 address "$far" far0 192.0.2.2/24
@@ -187,7 +153,7 @@ address "$far" far0 2001:db8::2/64
 nsenter -t "$far" -n python3 "$here/uplink_peers.py" serve 5001 &
 pids="$pids $!"
 
-card_start
+card_start tunnels
 ctl uplink create tap devargs=net_tap0,iface=obt0
 ctl uplink create wire0 devargs=net_af_packet0,iface=near0
 ip addr add 10.43.0.1/24 dev obt0

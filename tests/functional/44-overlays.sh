@@ -8,13 +8,11 @@
 # shellcheck disable=SC2154 # counters become variables by name
 set -eu
 
-# shellcheck source=/dev/null
-. "$(dirname "$0")/lab.sh"
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=/dev/null
 . "$here/netns.sh"
 # shellcheck source=/dev/null
-. "$here/overlay.sh"
+. "$here/lab.sh"
 outside_ip=198.51.100.1
 gateway_mac=02:00:00:00:00:fe
 
@@ -47,7 +45,6 @@ counters()
 # A switch between the cards and the third hosts' namespaces; another namespace is the outside.
 make_underlay()
 {
-	ip link set lo up
 	ip link add underlay type bridge
 	ip link set underlay up
 	for name in outside vxlan; do

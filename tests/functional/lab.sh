@@ -3,16 +3,13 @@
 # Sourced by tests that need guests. Each script calls itself again inside the emulator: the part after
 # lab_run sees $OUTBOARD_DIR, card-emulator and cardctl.
 
+# shellcheck source=/dev/null
+. "$(dirname "$0")/common.sh"
+
 fail()
 {
 	echo "FAIL: $*" >&2
 	exit 1
-}
-
-skip()
-{
-	echo "SKIP: $*"
-	exit 77
 }
 
 # lab_run TOPOLOGY SCRIPT [ARG...]: run "SCRIPT --inside ARG..." in the emulator. Does not return.

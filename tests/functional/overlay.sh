@@ -1,59 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 # Sourced by tests whose tunnels end in a network namespace: in the kernel's own device, or in a stock Open
-# vSwitch with its userspace datapath. They have fail(), wait_for(), $dir and $pids.
+# vSwitch with its userspace datapath. They have netns.sh.
 # shellcheck disable=SC2154 # the caller's
-
-# namespace NAME: a new network namespace; $NAME is the process to enter it by
-namespace()
-{
-	unshare -n sleep infinity &
-	eval "$1=$!"
-	pids="$pids $!"
-	wait_for "no namespace $1" is_other $!
-	within $! sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-		echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-	within $! ip link set lo up
-}
-
-is_other()
-{
-	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
-}
-
-# within PID COMMAND...: in that process's network namespace
-within()
-{
-	inside_of=$1
-	shift
-	nsenter -t "$inside_of" -n "$@"
-}
-
-# wire HERE PID THERE: a veth pair, its other end in that namespace. What an end leaves to its network
-# card it has to do itself: a wire carries finished packets. Far apart indexes keep the packet sockets of
-# cards with neighbouring process ids from meeting in one fanout group, which DPDK names by both.
-wire()
-{
-	wires=$((${wires:-0} + 1))
-	ip link add "$1" index $((wires * 512)) type veth peer name "$3"
-	ip link set "$3" netns "$2"
-	within "$2" ethtool -K "$3" tx off tso off gso off gro off >/dev/null 2>&1 || :
-	ethtool -K "$1" tx off tso off gso off gro off >/dev/null 2>&1 || :
-	ip link set "$1" up
-	within "$2" ip link set "$3" up
-}
-
-# address PID IFACE ADDRESS/N: of either family, usable at once
-address()
-{
-	case $3 in
-	*:*)
-		within "$1" sh -c "echo 0 >/proc/sys/net/ipv6/conf/$2/disable_ipv6"
-		within "$1" ip addr add "$3" dev "$2" nodad
-		;;
-	*) within "$1" ip addr add "$3" dev "$2" ;;
-	esac
-}
 
 # kernel_has TYPE: whether the kernel makes such tunnel devices
 kernel_has()
@@ -138,7 +87,6 @@ ovs_tunnel()
 # record_start NAME PID IFACE: into $dir/NAME.pcap
 record_start()
 {
-	within "$2" true
 	nsenter -t "$2" -n python3 "$here/overlay_peers.py" record "$3" "$dir/$1.pcap" &
 	eval "record_$1=$!"
 	pids="$pids $!"
