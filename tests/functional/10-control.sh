@@ -5,42 +5,22 @@
 # Usage: 10-control.sh BUILD-DIR
 set -eu
 
-build=${1:-build}
 here=$(dirname "$0")
-cardd=$build/card-firmware/cardd
-cardctl=$build/card-firmware/cardctl
-vdrv=$build/tests/driver/vdrv
-for program in "$cardd" "$cardctl" "$vdrv"; do
-	[ -x "$program" ] || {
-		echo "skip: $program is not built"
-		exit 77
-	}
-done
-command -v python3 >/dev/null || {
-	echo "skip: no python3"
-	exit 77
-}
+# shellcheck source=tests/functional/control.sh
+. "$here/control.sh"
+control_env "${1:-build}" tests/driver/vdrv
+vdrv=${1:-build}/tests/driver/vdrv
+options="--state-dir $dir/state"
 
-dir=$(mktemp -d)
-pid=
 loop=
 load=
 cleanup()
 {
-	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
 	[ -z "$load" ] || kill -9 "$load" 2>/dev/null || :
 	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || :
-	rm -rf "$dir"
+	control_leave
 }
 trap cleanup EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# shellcheck disable=SC2034 # for control.sh
-options="--state-dir $dir/state"
-# shellcheck source=/dev/null
-. "$here/control.sh"
 
 clients()
 {

@@ -5,35 +5,10 @@
 # Usage: 42-conntrack.sh BUILD-DIR
 set -eu
 
-build=${1:-build}
-cardd=$build/card-firmware/cardd
-cardctl=$build/card-firmware/cardctl
-for program in "$cardd" "$cardctl"; do
-	[ -x "$program" ] || {
-		echo "SKIP: $program is not built"
-		exit 77
-	}
-done
-command -v python3 >/dev/null || {
-	echo "SKIP: no python3"
-	exit 77
-}
-
-dir=$(mktemp -d)
-pid=''
-cleanup()
-{
-	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# shellcheck disable=SC2034 # for control.sh
-options="--ct-conns 4096"
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/control.sh
 . "$(dirname "$0")/control.sh"
+control_env "${1:-build}"
+options="--ct-conns 4096"
 
 # got EXPRESSION WANT COMMAND...: a Python expression of the command's result r
 got()
@@ -45,15 +20,6 @@ got()
 r = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2]))' "$dir/reply" "$expression")
 	[ "$value" = "$want" ] || fail "cardctl $*: $expression is $value instead of $want"
-}
-
-# refused TEXT COMMAND...
-refused()
-{
-	text=$1
-	shift
-	if ctl "$@" >"$dir/reply" 2>&1; then fail "cardctl $*: not refused"; fi
-	grep -q -- "$text" "$dir/reply" || fail "cardctl $*: no '$text' in: $(cat "$dir/reply")"
 }
 
 settings()
@@ -82,11 +48,11 @@ got 'sum(c["method"] == "ct_timeout_set" for c in r)' 2 card config
 got 'r["deleted"]' 0 ct flush
 got 'r["deleted"]' 0 ct flush ct_nw_src=10.0.0.1,ct_nw_proto=6 zone=5
 got 'r["total"]' 0 ct list 5 tuple=ct_ipv6_dst=::1 max=1
-refused 'cannot read "x" at byte 10' ct flush ct_nw_src=x
-refused 'no such state' ct timeout-set 2 state=tcp_open timeout_ms=1
-refused 'limit' ct zone-set 5
-refused 'zone' ct zone-set 65536 limit=1
-refused 'no settings' ct zone-reset 6
+refused 1 'cannot read "x" at byte 10' ct flush ct_nw_src=x
+refused 1 'no such state' ct timeout-set 2 state=tcp_open timeout_ms=1
+refused 1 'limit' ct zone-set 5
+refused 1 'zone' ct zone-set 65536 limit=1
+refused 1 'no settings' ct zone-reset 6
 ctl ct zone-list | grep -q '^ *5 .* 10 .* 2$' || fail "the table of zones: $(ctl ct zone-list)"
 ctl ct timeout-list 2 | grep -q '^udp_first *7000 *60000$' || fail "the table of timeouts"
 ctl ct stats | grep -q 'state tcp_established' || fail "connections by state: $(ctl ct stats)"

@@ -5,37 +5,10 @@
 # Usage: 43-tunnel-control.sh BUILD-DIR
 set -eu
 
-build=${1:-build}
-here=$(dirname "$0")
-cardd=$build/card-firmware/cardd
-cardctl=$build/card-firmware/cardctl
-for program in "$cardd" "$cardctl"; do
-	[ -x "$program" ] || {
-		echo "skip: $program is not built"
-		exit 77
-	}
-done
-command -v python3 >/dev/null || {
-	echo "skip: no python3"
-	exit 77
-}
-
-dir=$(mktemp -d)
-pid=
-cleanup()
-{
-	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# shellcheck disable=SC2034 # for control.sh
+# shellcheck source=tests/functional/control.sh
+. "$(dirname "$0")/control.sh"
+control_env "${1:-build}"
 options="--state-dir $dir/state"
-# shellcheck source=/dev/null
-. "$here/control.sh"
 
 # What an operator sees of all of it.
 picture()

@@ -1,11 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# Sourced by tests of the control socket that start one cardd again and again. $cardd, $cardctl and $dir are
-# theirs; $options is what every start has; $pid is the running card, or nothing.
+# Sourced by tests of the control socket that start one cardd again and again: control_env first. $options is
+# theirs, what every start has.
 # shellcheck disable=SC2154 # the caller's
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/common.sh
 . "$(dirname "$0")/common.sh"
+
+# control_env BUILD [PROGRAM]...: skips what cannot be had, of the build folder also these programs. Behind it:
+# $cardd, $cardctl; $dir, which goes at the end; $pid, the running card, or nothing.
+control_env()
+{
+	build_dir=$1
+	cardd=$1/card-firmware/cardd
+	cardctl=$1/card-firmware/cardctl
+	shift
+	for program in card-firmware/cardd card-firmware/cardctl "$@"; do
+		[ -x "$build_dir/$program" ] || skip "$program is not built"
+	done
+	command -v python3 >/dev/null || skip "no python3"
+	dir=$(mktemp -d)
+	pid=
+	trap control_leave EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+control_leave()
+{
+	[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || :
+	rm -rf "$dir"
+}
 
 fail()
 {
