@@ -11,10 +11,9 @@ build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
 peers=$here/uplink_peers.py
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool ss
-# shellcheck disable=SC2034 # for fail
 shown='one port stats,two port stats'
 
 # start NAME: a card that remembers what it is told; its process id in $NAME

@@ -9,10 +9,9 @@ set -eu
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
-# shellcheck disable=SC2034 # for fail
 shown='ct list,ct stats,flow list'
 
 # number EXPRESSION COMMAND...: a Python expression of the command's result r

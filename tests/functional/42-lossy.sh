@@ -12,10 +12,9 @@ here=$(dirname "$(realpath "$0")")
 # Both sides together: 1 - 0.837 * 0.837 = 0.3.
 loss=16.3 reorder=12
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
-# shellcheck disable=SC2034 # for fail
 shown='ct list,ct stats,flow list,port stats'
 
 # side NAME ADDRESS SEED: a namespace with that address, a bad wire, an uplink of the card

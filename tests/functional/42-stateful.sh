@@ -10,10 +10,9 @@ build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
 peers=$here/uplink_peers.py
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool
-# shellcheck disable=SC2034 # for fail
 shown='ct list,flow list,port stats'
 
 namespace far

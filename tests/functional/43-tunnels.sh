@@ -11,12 +11,11 @@ set -eu
 build=$(realpath "${1:-build}")
 here=$(dirname "$(realpath "$0")")
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 netns_enter "$0" "$build" "${2:-}" ethtool tshark
-# shellcheck disable=SC2034 # for fail
 shown='tunnel list,underlay show,flow list,port stats'
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/overlay.sh
 . "$here/overlay.sh"
 
 # flows REMOTE [SENT [MATCHED]]: network 5 is the TAP's and that tunnel end's; SENT and MATCHED go with

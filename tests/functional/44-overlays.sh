@@ -9,7 +9,7 @@
 set -eu
 
 here=$(dirname "$(realpath "$0")")
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
 # shellcheck source=/dev/null
 . "$here/lab.sh"

@@ -3,7 +3,7 @@
 # Sourced by tests that need guests. Each script calls itself again inside the emulator: the part after
 # lab_run sees $OUTBOARD_DIR, card-emulator and cardctl.
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/common.sh
 . "$(dirname "$0")/common.sh"
 
 fail()

@@ -3,7 +3,7 @@
 # Sourced by tests that run cards between network namespaces: $build and $here are theirs.
 # shellcheck disable=SC2154 # the caller's
 
-# shellcheck source=/dev/null
+# shellcheck source=tests/functional/common.sh
 . "$(dirname "$0")/common.sh"
 
 # netns_enter SCRIPT BUILD MODE PROGRAM...: the script again in a new namespace, unless MODE is --inside;
