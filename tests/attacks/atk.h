@@ -155,6 +155,8 @@ struct atk_pair {
 /* Both sessions are open and an honest frame has passed; nobody is told of others yet. */
 int atk_pair_open(struct atk_env *e, struct atk_pair *p, bool ctrl);
 void atk_pair_close(struct atk_pair *p);
+/* The switch knows where the peer is: nothing that is sent there is flooded to the victim. */
+int atk_pair_announce(struct atk_env *e, struct atk_pair *p);
 /* An honest frame passes; *others counts frames of the attacker that arrived before it. */
 int atk_pair_marker_in(struct atk_env *e, struct atk_pair *p, unsigned *others, unsigned ms);
 int atk_pair_marker(struct atk_env *e, struct atk_pair *p, unsigned *others);

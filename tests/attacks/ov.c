@@ -19,24 +19,6 @@ int ov_flow_add(struct atk_env *e, const char *flow, const char *actions)
 	return ret;
 }
 
-/* The switch knows where the peer is: nothing that is sent there is flooded to the victim. */
-static int announce(struct atk_env *e, struct atk_pair *p)
-{
-	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
-	uint8_t frame[2048];
-	int len = 0;
-
-	drv_frame_make(frame, atk_mac, atk_peer_mac, 1, 60);
-	ATK_CHECK(e, !drv_net_send(&p->b, 0, NULL, frame, 60), "transmit ring full");
-	drv_net_flush(&p->b, 0);
-	while (len == 0 && dpu_now_ns() < end) {
-		drv_net_wait(&p->a, 0, 20);
-		len = drv_net_recv(&p->a, 0, NULL, frame, sizeof(frame));
-	}
-	ATK_CHECK(e, len > 0, "nothing comes from the peer");
-	return 0;
-}
-
 int ov_with(struct atk_env *e, const struct ov_policy *flows, unsigned n,
 	int (*fn)(struct atk_env *e, struct atk_pair *p))
 {
@@ -45,7 +27,7 @@ int ov_with(struct atk_env *e, const struct ov_policy *flows, unsigned n,
 
 	if (ret)
 		return ret;
-	ret = announce(e, &p);
+	ret = atk_pair_announce(e, &p);
 	for (unsigned i = 0; !ret && i < n; i++)
 		if (ov_flow_add(e, flows[i].flow, flows[i].actions))
 			ret = atk_fail(e, "no flow %s", flows[i].flow);
@@ -70,6 +52,14 @@ int ov_send(struct atk_env *e, struct atk_pair *p, const struct pkt *k)
 		ATK_CHECK(e, dpu_now_ns() < end, "transmit ring full");
 	}
 	return 0;
+}
+
+void ov_drain(struct atk_pair *p)
+{
+	uint8_t frame[2048];
+
+	while (drv_net_recv(&p->b, 0, NULL, frame, sizeof(frame)) != 0)
+		;
 }
 
 int ov_passed(struct atk_env *e, struct atk_pair *p, unsigned *n)

@@ -22,6 +22,8 @@ int ov_flow_add(struct atk_env *e, const char *flow, const char *actions);
 int ov_with(struct atk_env *e, const struct ov_policy *flows, unsigned n,
 	int (*fn)(struct atk_env *e, struct atk_pair *p));
 int ov_send(struct atk_env *e, struct atk_pair *p, const struct pkt *k);
+/* Take what has come to the peer so far, whatever it is. */
+void ov_drain(struct atk_pair *p);
 /*
  * How many of the frames sent so far have passed. What the control thread decides on comes later
  * than what has a flow: it has answered questions first.

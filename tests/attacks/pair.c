@@ -56,6 +56,23 @@ int atk_pair_open(struct atk_env *e, struct atk_pair *p, bool ctrl)
 	return ret;
 }
 
+int atk_pair_announce(struct atk_env *e, struct atk_pair *p)
+{
+	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
+	uint8_t frame[2048];
+	int len = 0;
+
+	drv_frame_make(frame, atk_mac, atk_peer_mac, 1, 60);
+	ATK_CHECK(e, !drv_net_send(&p->b, 0, NULL, frame, 60), "transmit ring full");
+	drv_net_flush(&p->b, 0);
+	while (len == 0 && dpu_now_ns() < end) {
+		drv_net_wait(&p->a, 0, 20);
+		len = drv_net_recv(&p->a, 0, NULL, frame, sizeof(frame));
+	}
+	ATK_CHECK(e, len > 0, "nothing comes from the peer");
+	return 0;
+}
+
 int atk_pair_marker_in(struct atk_env *e, struct atk_pair *p, unsigned *others, unsigned ms)
 {
 	uint64_t end = dpu_now_ns() + ms * 1000000ULL, got, seq = ++p->seq;

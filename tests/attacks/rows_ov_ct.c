@@ -189,7 +189,6 @@ static int conn_lives(struct atk_env *e, struct atk_pair *p, unsigned sport)
 
 static int syn_flood(struct atk_env *e, struct atk_pair *p, unsigned n)
 {
-	uint8_t frame[2048];
 	struct pkt k;
 	int ret = 0;
 
@@ -199,8 +198,8 @@ static int syn_flood(struct atk_env *e, struct atk_pair *p, unsigned n)
 				.seq = i,
 				.flags = SYN });
 		ret = ov_send(e, p, &k);
-		while (i % 64 == 63 && drv_net_recv(&p->b, 0, NULL, frame, sizeof(frame)) != 0)
-			;
+		if (i % 64 == 63)
+			ov_drain(p);
 	}
 	return ret ? ret : settle(e, p);
 }

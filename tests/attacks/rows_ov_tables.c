@@ -108,14 +108,6 @@ static void any_addresses(struct pkt *k, unsigned i)
 	pkt_add(k, 46);
 }
 
-static void drain(struct drv_net *n)
-{
-	uint8_t frame[2048];
-
-	while (drv_net_recv(n, 0, NULL, frame, sizeof(frame)) != 0)
-		;
-}
-
 /*
  * What the port's quota of set-ups has in debts is paid: a frame from an address that nobody knows
  * passes, and the marker behind it.
@@ -147,7 +139,7 @@ static int storm(struct atk_env *e, struct atk_pair *p, unsigned n)
 		any_addresses(&k, i);
 		ret = ov_send(e, p, &k);
 		if (i % 64 == 63)
-			drain(&p->b);
+			ov_drain(p);
 	}
 	drv_net_flush(&p->a, 0);
 	return ret;
@@ -176,7 +168,7 @@ static int first_packet(struct atk_env *e, struct atk_pair *p, const uint8_t add
 				*ns = dpu_now_ns() - since;
 				return 0;
 			}
-		drain(&p->b);
+		ov_drain(p);
 	}
 	return atk_fail(e, "the first packet of another port never comes");
 }

@@ -7,6 +7,7 @@
 #include "dpu_clock.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
 /* TCP over IPv4, enough of it for a header to ask for segmentation. */
 static void tcp_frame(uint8_t *f, uint32_t len)
 {
@@ -105,13 +106,9 @@ static int vn04_bound(struct atk_env *e)
 
 	if (ret)
 		return ret;
-	// The switch learns where the peer is, so that the burst is not flooded to the victim
-	drv_frame_make(frame, atk_mac, atk_peer_mac, 1, 60);
-	drv_net_send(&p.b, 0, NULL, frame, 60);
-	drv_net_flush(&p.b, 0);
-	if (drv_net_recv(&p.a, 0, NULL, frame, sizeof(frame)) == 0)
-		drv_net_wait(&p.a, 0, ATK_REPLY_MS);
-	ret = atk_pair_marker(e, &p, NULL);
+	ret = atk_pair_announce(e, &p);
+	if (!ret)
+		ret = atk_pair_marker(e, &p, NULL);
 	tcp_frame(frame, len);
 	for (unsigned i = 0; !ret && i < 8; i++) {
 		if (drv_net_send(&p.a, 0, &h, frame, len))

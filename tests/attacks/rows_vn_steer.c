@@ -15,8 +15,6 @@
 #define PAIRS 2
 #define LEN 60
 
-static const uint8_t mac_atk[6] = { 2, 0, 0, 0xdd, 0, 1 }, mac_peer[6] = { 2, 0, 0, 0xdd, 0, 2 };
-
 struct ends {
 	struct drv_net a, peer; // the attacker with two pairs, and who sends to it
 	uint64_t seq;
@@ -28,7 +26,7 @@ static int passes(struct atk_env *e, struct ends *s, unsigned ms)
 	uint64_t end = dpu_now_ns() + ms * 1000000ULL, seq = 0;
 	uint8_t frame[2048];
 
-	drv_frame_make(frame, mac_atk, mac_peer, ++s->seq, LEN);
+	drv_frame_make(frame, atk_mac, atk_peer_mac, ++s->seq, LEN);
 	ATK_CHECK(e, !drv_net_send(&s->peer, 0, NULL, frame, LEN), "transmit ring full");
 	drv_net_flush(&s->peer, 0);
 	for (unsigned pair = 0; dpu_now_ns() < end; pair = (pair + 1) % PAIRS) {
@@ -165,7 +163,7 @@ static int pairs_under_rss(struct atk_env *e, struct ends *s)
 		ret = answers(e, s, VIRTIO_NET_ERR, counts[i], 4);
 	if (ret)
 		return ret;
-	drv_frame_make(frame, mac_atk, mac_peer, 1, LEN);
+	drv_frame_make(frame, atk_mac, atk_peer_mac, 1, LEN);
 	ATK_CHECK(e, !drv_net_send(&s->peer, 0, NULL, frame, LEN), "transmit ring full");
 	drv_net_flush(&s->peer, 0);
 	for (uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL; dpu_now_ns() < end;) {
@@ -189,8 +187,8 @@ static int many_flows(struct atk_env *e, struct ends *s)
 	uint8_t frame[LEN] = { 0 };
 	unsigned n = atk_times(e, 100000);
 
-	memcpy(frame, mac_peer, 6);
-	memcpy(frame + 6, mac_atk, 6);
+	memcpy(frame, atk_peer_mac, 6);
+	memcpy(frame + 6, atk_mac, 6);
 	frame[12] = 8;
 	frame[14] = 0x45;
 	frame[23] = 17;
