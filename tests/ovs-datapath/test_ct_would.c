@@ -6,17 +6,15 @@
 #include <string.h>
 
 #include "ct_pkts.h"
+#include "hostile.h"
 
 #define PACKETS 60000u
 
-static uint64_t seed = 88172645463325252ull;
+static struct hostile rng = { .state = 88172645463325252ull };
 
 static unsigned pick(unsigned n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed >> 33) % n;
+	return hostile_below(&rng, n);
 }
 
 /* Few hosts and ports, so that packets meet connections; numbers that mostly fit a window. */
