@@ -134,6 +134,14 @@ void fake_port_del(struct fake_port *f, struct odp_worker *w)
 	fake_port_reset(f);
 }
 
+uint64_t fake_port_drops(const struct odp_port *p, enum odp_drop why)
+{
+	struct odp_port_stats s;
+
+	odp_port_stats(p, &s);
+	return s.drops[why];
+}
+
 void fake_port_push(struct fake_port *f, struct rte_mempool *pool, const void *frame, size_t len)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);

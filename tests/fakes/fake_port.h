@@ -31,6 +31,9 @@ void fake_port_add(struct fake_port *f, struct odp *dp, struct odp_worker *w, co
 void fake_port_reset(struct fake_port *f);
 void fake_port_del(struct fake_port *f, struct odp_worker *w);
 
+/* Packets dropped at a port for this reason, since the start. */
+uint64_t fake_port_drops(const struct odp_port *p, enum odp_drop why);
+
 /* Queue a frame of `len` bytes for reception. */
 void fake_port_push(struct fake_port *f, struct rte_mempool *pool, const void *frame, size_t len);
 

@@ -110,14 +110,6 @@ static void expect(struct fake_port *p, const struct dgram *want)
 	fake_port_reset(p);
 }
 
-static uint64_t drops(const struct fake_port *p, enum odp_drop why)
-{
-	struct odp_port_stats s;
-
-	odp_port_stats(p->port, &s);
-	return s.drops[why];
-}
-
 static struct odp_frag_stats frags(const struct rig *r)
 {
 	struct odp_frag_stats s;
@@ -261,7 +253,7 @@ static void misfit_of(const struct misfit *t, bool v6)
 	assert_int_equal(r.b.n_out, 0);
 	waiting = frags(&r).contexts;
 	if (t->why == ODP_DROP_FRAG_TIMEOUT)
-		assert_int_equal(drops(&r.a, t->why), 0);
+		assert_int_equal(fake_port_drops(r.a.port, t->why), 0);
 	fake_now_ns += (v6 ? 60 : 15) * SEC - 1000000;
 	run(&r);
 	assert_int_equal(frags(&r).contexts, waiting);
@@ -269,7 +261,7 @@ static void misfit_of(const struct misfit *t, bool v6)
 	run(&r);
 	assert_int_equal(frags(&r).contexts, 0);
 	assert_int_equal(frags(&r).bytes, 0);
-	assert_int_equal(drops(&r.a, t->why), t->drops);
+	assert_int_equal(fake_port_drops(r.a.port, t->why), t->drops);
 	assert_int_equal(r.b.n_out, 0);
 	assert_int_equal(rte_mempool_in_use_count(pool), r.before);
 	rig_close(&r);
@@ -395,7 +387,7 @@ static void errors_of(bool v6)
 	for (unsigned i = 0; i < 3; i++)
 		fake_port_push(&r.b, pool, err[i], len[i]);
 	run(&r);
-	assert_int_equal(drops(&r.b, ODP_DROP_FLOW_DROP), 2);
+	assert_int_equal(fake_port_drops(r.b.port, ODP_DROP_FLOW_DROP), 2);
 	assert_int_equal(r.a.n_out, 1);
 	const uint8_t *got = rte_pktmbuf_mtod(r.a.out[0], const uint8_t *);
 	uint8_t home[16];
@@ -445,7 +437,7 @@ static void many_at_once(void **state)
 	for (unsigned i = 0; i < 12; i++)
 		dg_judge(&r.b.out[i * 39], 39, &d[i]);
 	fake_port_reset(&r.b);
-	assert_int_equal(drops(&r.a, ODP_DROP_RECIRC_FULL), 0);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_RECIRC_FULL), 0);
 	assert_int_equal(frags(&r).datagrams, 24); // each twice: for commit, too
 	rig_close(&r);
 }
@@ -466,7 +458,7 @@ static void own_kind(void **state)
 	push_all(&r.a, &udp4);
 	run(&r);
 	assert_int_equal(r.b.n_out, 1);
-	assert_int_equal(drops(&r.a, ODP_DROP_FLOW_DROP), 2);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_FLOW_DROP), 2);
 	rig_close(&r);
 }
 
@@ -514,8 +506,8 @@ static void two_workers(void **state)
 	assert_int_equal(r.a.n_out + r.b.n_out, 0);
 	fake_now_ns += 16 * SEC;
 	run(&r);
-	assert_int_equal(drops(&r.a, ODP_DROP_FRAG_TIMEOUT), 2);
-	assert_int_equal(drops(&r.b, ODP_DROP_FRAG_TIMEOUT), 1);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_FRAG_TIMEOUT), 2);
+	assert_int_equal(fake_port_drops(r.b.port, ODP_DROP_FRAG_TIMEOUT), 1);
 	assert_int_equal(rte_mempool_in_use_count(pool), r.before);
 	rig_close(&r);
 }
@@ -542,12 +534,12 @@ static void shares(void **state)
 		run(&r);
 		fake_port_reset(&r.b);
 	}
-	assert_true(drops(&r.b, ODP_DROP_FRAG_LIMIT) > 2000);
+	assert_true(fake_port_drops(r.b.port, ODP_DROP_FRAG_LIMIT) > 2000);
 	assert_true(rte_mempool_in_use_count(pool) < 2048);
 	push(&r.a, &f, 2);
 	run(&r);
 	expect(&r.b, &udp4);
-	assert_int_equal(drops(&r.a, ODP_DROP_FRAG_LIMIT), 0);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_FRAG_LIMIT), 0);
 	rig_close(&r);
 }
 
@@ -713,7 +705,7 @@ static void no_memory(void **state)
 	r.w[0]->hold = NULL;
 	push_all(&r.a, &echo); // whose first piece could be a whole
 	run(&r);
-	assert_int_equal(drops(&r.a, ODP_DROP_FLOW_DROP), 3);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_FLOW_DROP), 3);
 	for (long k = 0; k < 6; k++) {
 		dpu_alloc_fail_after(k);
 		assert_int_equal(odp_hold_create(r.w[0], &r.w[0]->hold), -ENOMEM);

@@ -71,14 +71,6 @@ static struct rte_mbuf *packet(uint8_t dst, uint8_t tag)
 	return m;
 }
 
-static uint64_t drops(const struct setup *s, enum odp_drop why)
-{
-	struct odp_port_stats st;
-
-	odp_port_stats(s->p1.port, &st);
-	return st.drops[why];
-}
-
 /* Same metadata or not, one call or many: they come out in the order in which they went in. */
 static void in_order(void **state)
 {
@@ -161,7 +153,7 @@ static void without_ethernet(void **state)
 	}
 	odp_upcall_poll(s.dp);
 	assert_int_equal(s.p2.n_out, 2); // from port 2
-	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 2);
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_MISS), 2);
 	odp_stats(s.dp, &st);
 	assert_int_equal(st.misses, 2);
 
@@ -174,7 +166,7 @@ static void without_ethernet(void **state)
 	odp_worker_turn(s.w);
 	assert_int_equal(s.p2.n_out, 3);
 	assert_int_equal(s.p2.out[2]->pkt_len, 60);
-	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 2);
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_MISS), 2);
 	teardown(&s);
 }
 
@@ -208,7 +200,7 @@ static void miss_keeps_metadata(void **state)
 	assert_int_equal(odp_upcall_poll(s.dp), 2);
 	odp_worker_turn(s.w); // what control sent
 	assert_int_equal(s.p2.n_out, 1);
-	assert_int_equal(drops(&s, ODP_DROP_RECIRC_MISS), 1);
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_MISS), 1);
 	teardown(&s);
 }
 
@@ -225,7 +217,7 @@ static void bounds(void **state)
 	from = (struct odp_from){ .in = s.from.in, .meta = &deep };
 	m[0] = packet(2, 0);
 	odp_recirc(s.w, &from, 5, NULL, m, 1);
-	assert_int_equal(drops(&s, ODP_DROP_RECIRC_DEPTH), 1);
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_DEPTH), 1);
 	assert_int_equal(s.w->recirc->n, 0);
 	// All that fits, over the end of the ring, and then some.
 	for (unsigned round = 0; round < 3; round++) {
@@ -238,7 +230,7 @@ static void bounds(void **state)
 		odp_lanes_flush(s.w);
 		assert_int_equal(s.p2.n_out, (round + 1) * ODP_RECIRC_PKTS);
 	}
-	assert_int_equal(drops(&s, ODP_DROP_RECIRC_FULL),
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_FULL),
 		3 * ((ODP_RECIRC_PKTS / 25 + 1) * 25 - ODP_RECIRC_PKTS));
 	teardown(&s);
 }

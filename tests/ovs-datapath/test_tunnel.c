@@ -89,20 +89,20 @@ static void nowhere(void **state)
 	say(&n.a, 100);
 	say(&n.a, 100);
 	settle(&n);
-	assert_int_equal(drops(vm, ODP_DROP_TNL_ROUTE), 2);
+	assert_int_equal(fake_port_drops(vm, ODP_DROP_TNL_ROUTE), 2);
 	flow(&n.a, "in_port(2)", "3");
 	say(&n.a, 100);
 	settle(&n);
-	assert_int_equal(drops(vm, ODP_DROP_TNL_DST), 1);
+	assert_int_equal(fake_port_drops(vm, ODP_DROP_TNL_DST), 1);
 	flow(&n.a, "in_port(2)", "set(tunnel(tun_id=5,dst=224.0.0.1)),3");
 	say(&n.a, 100);
 	say(&n.a, 100);
 	settle(&n);
-	assert_int_equal(drops(vm, ODP_DROP_TNL_DST), 3);
+	assert_int_equal(fake_port_drops(vm, ODP_DROP_TNL_DST), 3);
 	flow(&n.a, "in_port(2)", "set(tunnel(tun_id=0x1000000,dst=192.0.2.2)),3");
 	say(&n.a, 100);
 	settle(&n);
-	assert_int_equal(drops(vm, ODP_DROP_TNL_KEY), 1);
+	assert_int_equal(fake_port_drops(vm, ODP_DROP_TNL_KEY), 1);
 	net_down(&n);
 }
 
@@ -129,7 +129,7 @@ static void silence(void **state)
 	say(&n.a, 100); // and a worker that nothing has changed
 	settle(&n);
 	assert_int_equal(n.carried, carried);
-	assert_int_equal(drops(n.a.vm.port, ODP_DROP_TNL_NEIGH), 2 + 1);
+	assert_int_equal(fake_port_drops(n.a.vm.port, ODP_DROP_TNL_NEIGH), 2 + 1);
 	pass_time(&n, 30 * SEC);
 	say(&n.a, 100);
 	pass_time(&n, 200 * MS);
@@ -183,7 +183,7 @@ static void hostile(void **state)
 	again(&n, t->off, t->value);
 	again(&n, t->off, t->value);
 	heard(&n.b, 0, 0);
-	assert_int_equal(drops(at, t->why), 2);
+	assert_int_equal(fake_port_drops(at, t->why), 2);
 	assert_int_equal(all_drops(&n.b), 2);
 	again(&n, 0, 2); // as it was
 	heard(&n.b, 1, 100);
@@ -258,7 +258,7 @@ static void gone(void **state)
 		assert_int_equal(tunnel_flows(&n.b), 0);
 		say(&n.a, 100);
 		settle(&n);
-		assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), what < 2);
+		assert_int_equal(fake_port_drops(n.b.up.port, ODP_DROP_UNDERLAY), what < 2);
 		assert_int_equal(n.b.vm.n_out, what == 2); // a frame like any other
 		net_down(&n);
 	}
@@ -317,7 +317,7 @@ static void path_changes(void **state)
 
 	settle(&n);
 	assert_int_equal(n.carried, before + 1);
-	assert_int_equal(drops(n.a.vm.port, ODP_DROP_MTU), 1);
+	assert_int_equal(fake_port_drops(n.a.vm.port, ODP_DROP_MTU), 1);
 	assert_int_equal(n.a.vm.n_out, 1); // its sender is told
 	assert_int_equal(odp_get16(rte_pktmbuf_mtod(n.a.vm.out[0], uint8_t *) + 40), 1350);
 	net_down(&n);
@@ -370,13 +370,13 @@ static void many(void **state)
 		say(&n.a, 10);
 		settle(&n);
 	}
-	assert_int_equal(drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
+	assert_int_equal(fake_port_drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
 	odp_tick(n.a.dp);
 	fake_now_ns += 11 * SEC;
 	odp_tick(n.a.dp);
 	say(&n.a, 10);
 	settle(&n);
-	assert_int_equal(drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
+	assert_int_equal(fake_port_drops(n.a.vm.port, ODP_DROP_TNL_FULL), 3);
 	net_down(&n);
 }
 
@@ -401,7 +401,7 @@ static void later(void **state)
 	flow(&n.b, "in_port(3)", "3");
 	say(&n.a, 100);
 	settle(&n);
-	assert_int_equal(drops(n.b.tun, ODP_DROP_TNL_DST), 1);
+	assert_int_equal(fake_port_drops(n.b.tun, ODP_DROP_TNL_DST), 1);
 	net_down(&n);
 }
 

@@ -203,14 +203,6 @@ static inline void heard(struct side *s, unsigned n, uint32_t len)
 	fake_port_reset(&s->vm);
 }
 
-static inline uint64_t drops(const struct odp_port *p, enum odp_drop why)
-{
-	struct odp_port_stats st;
-
-	odp_port_stats(p, &st);
-	return st.drops[why];
-}
-
 static inline uint64_t all_drops(struct side *s)
 {
 	struct odp_stats st;
