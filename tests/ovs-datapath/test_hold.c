@@ -593,7 +593,7 @@ static void number_again(void **state)
 	fake_now_ns += 16 * SEC;
 	run(&r);
 	assert_int_equal(frags(&r).timeouts, 2);
-	assert_int_equal(drops(&r.a, ODP_DROP_FRAG_TIMEOUT), 1);
+	assert_int_equal(fake_port_drops(r.a.port, ODP_DROP_FRAG_TIMEOUT), 1);
 	rig_close(&r);
 }
 
