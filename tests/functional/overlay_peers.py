@@ -24,7 +24,7 @@ import sys
 import time
 import urllib.request
 
-from uplink_peers import fold
+from uplink_peers import capture, fold, packet_socket
 
 PATIENCE_S = 20
 IP_MTU_DISCOVER, DONT, PROBE = 10, 0, 3  # PROBE: forbid fragments, whatever is known of the path
@@ -99,13 +99,6 @@ def mirror(port):
                 sock.sendall(data)
 
 
-def packet_socket(iface):
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-    sock.bind((iface, 3))
-    return sock
-
-
 def lossy(one, other, loss, reorder, seed):
     """ARP always passes: it is not what is looked at."""
     rng = random.Random(int(seed))
@@ -140,21 +133,9 @@ def lossy(one, other, loss, reorder, seed):
 
 
 def record(iface, path):
-    sock = packet_socket(iface)
-    sock.settimeout(0.2)
-    stopped = []
-    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     with open(path, "wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        with open(path + ".started", "wb"):
-            pass
-        while True:
-            try:
-                frame = sock.recv(1 << 16)
-            except (socket.timeout, TimeoutError):
-                if stopped:
-                    break
-                continue
+        for frame, _ in capture(iface, path + ".started"):
             out.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
 
 

@@ -2,24 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two overlay networks with the same addresses, as flows of two cards.
 
-    calls CARD TYPE     what card 1 or 2 is told, as the "calls" of a topology or a configuration file
-    flows CARD TYPE     the flows alone, one a line: flow, a blank, actions
+    flows CARD TYPE     the flows of card 1 or 2, one a line: flow, a blank, actions
     topology            two cards with the VXLAN calls, two guests on each
 
-Guest 1 of each network is on card 1, guest 2 on card 2, and a third host sits behind a tunnel end that is
-nobody's card. Ping and TCP port 8080 may be opened by everybody within a network, card 1 translates for those
-who go outside, and from outside port 8443 leads to guest 1 of network A. Everything else is dropped.
+Guest 1 of each network is on card 1, guest 2 on card 2. Over VXLAN network A has a third host, behind a
+tunnel end that is nobody's card. Ping and TCP port 8080 may be opened by everybody within a network, card 1
+translates for those who go outside, and from outside port 8443 leads to guest 1 of network A. Everything else
+is dropped.
 """
 import json
 import sys
 
 CARDS = {1: "192.0.2.1", 2: "192.0.2.2"}
-THIRD = {"vxlan": "192.0.2.3", "geneve": "192.0.2.4"}
+THIRD = "192.0.2.3"
 GATEWAY = "02:00:00:00:00:fe"  # the guests' next hop, whoever they are
 OUTER_SELF, OUTER_PEER = "02:00:00:00:01:01", "02:00:00:00:01:02"  # on the wire to the outside
 NETWORKS = {
-    "a": {"id": 10, "third": "vxlan", "outside": "203.0.113.1", "recirc": 0x10},
-    "b": {"id": 11, "third": "geneve", "outside": "203.0.113.2", "recirc": 0x20},
+    "a": {"id": 10, "outside": "203.0.113.1", "recirc": 0x10},
+    "b": {"id": 11, "outside": "203.0.113.2", "recirc": 0x20},
 }
 OPTION = {"vxlan": "", "geneve": "geneve({class=0x102,type=0x80,len=4,0x%08x}),"}
 IP4 = "eth_type(0x0800)"
@@ -45,9 +45,12 @@ class Card:
         option = OPTION[self.kind] % net["id"] if OPTION[self.kind] else ""
         return f"set(tunnel(tun_id={net['id']:#x},dst={where},ttl=64,{option}flags(df|csum|key))),tun"
 
+    def has_third(self, net):
+        return net is NETWORKS["a"] and self.kind == "vxlan"
+
     def ends(self, net):
         """Who else has hosts of the network."""
-        return [CARDS[self.peer]] + ([THIRD[self.kind]] if net["third"] == self.kind else [])
+        return [CARDS[self.peer]] + ([THIRD] if self.has_third(net) else [])
 
     def out_of(self, net, end):
         option = OPTION[self.kind] % net["id"] if OPTION[self.kind] else ""
@@ -74,8 +77,8 @@ class Card:
             self.add(forward, port, IP4, DENY)
         self.add(forward, "tun", f"{IP4},ipv4(dst=10.0.0.{self.number})", guest)
         self.add(forward, guest, f"{IP4},ipv4(dst=10.0.0.{self.peer})", self.into(net, CARDS[self.peer]))
-        if net["third"] == self.kind:
-            self.add(forward, guest, f"{IP4},ipv4(dst=10.0.0.3)", self.into(net, THIRD[self.kind]))
+        if self.has_third(net):
+            self.add(forward, guest, f"{IP4},ipv4(dst=10.0.0.3)", self.into(net, THIRD))
         if self.number == 1:
             self.gateway(name)
         else:
@@ -119,18 +122,11 @@ class Card:
         return self.flows
 
 
-def make_calls(number, kind):
-    tunnel = {"name": "tun", "type": kind}
-    if kind == "geneve":
-        tunnel["known_options"] = ["0x0102:0x80"]
+def make_calls(number):
     calls = [("underlay_address_add", {"uplink": "up0", "address": CARDS[number] + "/24"}),
-             ("tunnel_create", tunnel)]
-    calls += [("flow_add", {"flow": f, "actions": a}) for f, a in Card(number, kind).rules()]
+             ("tunnel_create", {"name": "tun", "type": "vxlan"})]
+    calls += [("flow_add", {"flow": f, "actions": a}) for f, a in Card(number, "vxlan").rules()]
     return [{"method": m, "params": p} for m, p in calls]
-
-
-def calls(number, kind):
-    print(json.dumps(make_calls(int(number), kind), indent=1))
 
 
 def flows(number, kind):
@@ -147,12 +143,12 @@ def topology():
         nets = [f"{n}{number}" for n in NETWORKS]
         cards.append({"name": f"card{number}", "uplinks": uplinks,
                       "functions": [{"name": n, "kind": "net", "mac": mac(n[0], number)} for n in nets],
-                      "calls": make_calls(number, "vxlan")})
+                      "calls": make_calls(number)})
         guests += [{"name": n, "mem_mib": 192, "ip": f"10.0.0.{number}/24", "nic": f"card{number}/{n}"}
                    for n in nets]
     print(json.dumps({"name": "two-networks", "cards": cards, "guests": guests}, indent=1))
 
 
 if __name__ == "__main__":
-    commands = {f.__name__: f for f in (calls, flows, topology)}
+    commands = {f.__name__: f for f in (flows, topology)}
     commands[sys.argv[1]](*sys.argv[2:])

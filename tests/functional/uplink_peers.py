@@ -134,23 +134,32 @@ def judge(frame, mtu):
     return None
 
 
-def watch(iface, mtu, path):
+def packet_socket(iface):
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
     sock.bind((iface, 3))
+    return sock
+
+
+def capture(iface, started):
+    """Every frame there, and its address, until SIGTERM came and nothing is left; the file appears first."""
+    sock = packet_socket(iface)
     sock.settimeout(0.2)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
-    verdict = {"frames": 0}
-    with open(path + ".started", "w", encoding="ascii"):
+    with open(started, "wb"):
         pass
     while True:
         try:
-            frame, address = sock.recvfrom(1 << 16)
+            yield sock.recvfrom(1 << 16)
         except (socket.timeout, TimeoutError):
             if stopped:
-                break
-            continue
+                return
+
+
+def watch(iface, mtu, path):
+    verdict = {"frames": 0}
+    for frame, address in capture(iface, path + ".started"):
         if address[2] == socket.PACKET_OUTGOING:
             continue
         verdict["frames"] += 1
