@@ -46,7 +46,8 @@ prefix=$(meson introspect "$build" --buildoptions |
 at=$dir/root$prefix
 for file in bin/cardd bin/cardctl share/man/man1/cardd.1 share/man/man1/cardctl.1 \
 	share/man/man5/outboard-config.5 share/bash-completion/completions/cardctl \
-	share/doc/outboard/examples/card.json share/doc/outboard/examples/overlay.json lib/systemd/system/outboard-cardd@.service; do
+	share/doc/outboard/examples/card.json share/doc/outboard/examples/overlay.json \
+	lib/systemd/system/outboard-cardd@.service; do
 	[ -f "$at/$file" ] || fail "$file is not installed"
 done
 
@@ -104,7 +105,9 @@ unset PREFIX
 clean_make install BUILD="$build" >"$dir/make" 2>&1 || fail "make -n install: $(cat "$dir/make")"
 if grep -q 'prefix=' "$dir/make"; then fail "make install changes a prefix that nobody asked for"; fi
 clean_make install BUILD="$build" PREFIX=/opt/outboard >"$dir/make" 2>&1 || fail "make -n install PREFIX"
-grep -q 'configure .*-Dprefix=/opt/outboard' "$dir/make" || fail "make install ignores PREFIX: $(cat "$dir/make")"
-PREFIX=/opt/other env -u MAKEFLAGS -u MAKEOVERRIDES make -n install BUILD="$build" >"$dir/make" 2>&1 || fail "PREFIX make -n install"
+grep -q 'configure .*-Dprefix=/opt/outboard' "$dir/make" ||
+	fail "make install ignores PREFIX: $(cat "$dir/make")"
+PREFIX=/opt/other env -u MAKEFLAGS -u MAKEOVERRIDES make -n install BUILD="$build" >"$dir/make" 2>&1 ||
+	fail "PREFIX make -n install"
 grep -q 'configure .*-Dprefix=/opt/other' "$dir/make" || fail "make install ignores PREFIX of the environment"
 echo "PASS"

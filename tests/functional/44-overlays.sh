@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two cards, four guests, two networks with the same addresses, rules with connection tracking, translation
 # to and from the outside: over VXLAN, where the third host of a network is behind the kernel's own device,
-# then over Geneve with an option that names the network. What the rules allow arrives unchanged, the rest is dropped where the
-# counters say, and a killed card is back.
+# then over Geneve with an option that names the network. What the rules allow arrives unchanged, the rest
+# is dropped where the counters say, and a killed card is back.
 # Usage: 44-overlays.sh BUILD-DIR (root: network namespaces and packet sockets)
 # shellcheck disable=SC2154 # counters become variables by name
 set -eu
@@ -101,7 +101,8 @@ third_vxlan()
 # Without IPv6: what a guest asks its link for nobody allows, and it would count among the drops.
 prepare_guest()
 {
-	in_guest "$1" "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && arp -s 10.0.0.254 $gateway_mac && ip route add default via 10.0.0.254 &&
+	in_guest "$1" "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 &&
+		arp -s 10.0.0.254 $gateway_mac && ip route add default via 10.0.0.254 &&
 		mkdir -p /tmp/www && cd /tmp/www && echo $1 >name && head -c 1048576 /dev/urandom >data &&
 		httpd -p 8080 -h /tmp/www && httpd -p 9090 -h /tmp/www" || fail "guest $1"
 }
@@ -152,7 +153,8 @@ apart()
 	for g in "$2"1 "$2"2; do
 		eval "before_$g=\$(received $g)"
 	done
-	in_guest "$1"1 'ping -c 20 -i 0.05 -w 20 10.0.0.2 >/dev/null && timeout 20 wget -q -O /dev/null http://10.0.0.2:8080/data' ||
+	in_guest "$1"1 'ping -c 20 -i 0.05 -w 20 10.0.0.2 >/dev/null &&
+		timeout 20 wget -q -O /dev/null http://10.0.0.2:8080/data' ||
 		fail "$1: traffic of one network"
 	for g in "$2"1 "$2"2; do
 		eval "before=\$before_$g"
@@ -203,7 +205,8 @@ translation()
 	tracked card1 21 "orig=\(src=10.0.0.1,dst=$outside_ip,.*dport=8080.*reply=\(src=$outside_ip,dst=203.0.113.2,"
 	[ "$(at "$outside" fetch http://203.0.113.1:8443/data | sha256sum)" = \
 		"$(sum_of a1)" ] || fail "the port that leads to a1"
-	tracked card1 20 "orig=\(src=$outside_ip,dst=203.0.113.1,.*dport=8443.*reply=\(src=10.0.0.1,dst=$outside_ip,sport=8080"
+	to_a1="reply=\(src=10.0.0.1,dst=$outside_ip,sport=8080"
+	tracked card1 20 "orig=\(src=$outside_ip,dst=203.0.113.1,.*dport=8443.*$to_a1"
 	silent outside card1 out at "$outside" try \
 		http://203.0.113.1:8080/name
 	echo "translation: three guests out, one port in, 1 MiB each"
@@ -254,7 +257,8 @@ intruder_dropped()
 restart_card()
 {
 	in_guest a1 'ping -i 0.2 -c 300 10.0.0.2 >/tmp/ping 2>&1 &'
-	in_guest a1 'n=0; until grep -q seq=2 /tmp/ping; do n=$((n + 1)); [ $n -lt 200 ] || exit 1; usleep 100000; done' ||
+	in_guest a1 'n=0; until grep -q seq=2 /tmp/ping; do
+			n=$((n + 1)); [ $n -lt 200 ] || exit 1; usleep 100000; done' ||
 		fail "no ping before the restart"
 	card-emulator --kill card2
 	card-emulator --wait
