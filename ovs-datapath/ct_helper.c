@@ -64,7 +64,7 @@ bool odp_ct_helper_fits(unsigned helper, uint8_t proto)
 
 /* ---- TCP, line by line ---- */
 
-/* Behind a SYN begins a line. Anywhere else that is not known until one ends: no segment is next. */
+/* Behind a SYN begins a line. Elsewhere nobody knows until one ends: no segment is the next. */
 void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c)
 {
 	for (unsigned dir = 0; dir < 2; dir++)

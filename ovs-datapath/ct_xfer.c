@@ -334,8 +334,8 @@ static void record_get(const struct odp_ct *ct, const struct record *r, uint64_t
 }
 
 /*
- * One checked record into the table; false: it is there already, over, there is no room, or it is an
- * expectation beyond those that there may be.
+ * One checked record into the table; false: it is there already, over, there is no room, or it is
+ * an expectation beyond those that there may be.
  */
 static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_import *im,
 	const struct record *r, uint64_t now_ms)

@@ -265,7 +265,7 @@ static void many_frames(void **state)
 	odp_ct_destroy(small);
 }
 
-/* No more expectations than there may be here: the rest is left out, and one that goes makes room. */
+/* No more expectations than there may be here: the rest is left out. */
 static void expectations_fit(void **state)
 {
 	struct odp_ct_conf conf = {
