@@ -216,12 +216,12 @@ static void two_tags(void **state)
 	assert_int_equal(odp_ul_if_set(odp_underlay(n.b.dp), UP, 0x1000 | 100, n.b.mac, 1550), 0);
 	tagged(&n, 2);
 	heard(&n.b, 0, 0);
-	assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), 1);
+	assert_int_equal(fake_port_drops(n.b.up.port, ODP_DROP_UNDERLAY), 1);
 	tagged(&n, 1);
 	heard(&n.b, 1, 100);
 	tagged(&n, 2);
 	heard(&n.b, 0, 0);
-	assert_int_equal(drops(n.b.up.port, ODP_DROP_UNDERLAY), 2);
+	assert_int_equal(fake_port_drops(n.b.up.port, ODP_DROP_UNDERLAY), 2);
 	net_down(&n);
 }
 
@@ -352,7 +352,7 @@ static void told_in_a_turn(void **state)
 		assert_int_equal(n.a.vm.n_out, 20); // a second's share, in each
 		assert_int_equal(n_looks, 1);
 	}
-	assert_int_equal(drops(n.a.vm.port, ODP_DROP_MTU), 1 + 3 * 30);
+	assert_int_equal(fake_port_drops(n.a.vm.port, ODP_DROP_MTU), 1 + 3 * 30);
 	net_down(&n);
 }
 
@@ -553,7 +553,7 @@ static void traced_as_run(void **state)
 	assert_int_equal(n.a.vm.n_out, t->vm);
 	assert_int_equal(n.a.up.n_out, t->up);
 	if (t->why != ODP_DROP_COUNT)
-		assert_int_equal(drops(t->at_tunnel ? n.a.tun : n.a.vm.port, t->why), 1);
+		assert_int_equal(fake_port_drops(t->at_tunnel ? n.a.tun : n.a.vm.port, t->why), 1);
 	fake_port_reset(&n.a.up);
 	net_down(&n);
 }
