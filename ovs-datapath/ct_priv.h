@@ -231,9 +231,12 @@ static inline uint32_t ct_life_no(const struct odp_conn *c)
 static inline struct odp_conn *ct_linked(const struct odp_ct *ct, const struct odp_conn *c)
 {
 	uint32_t idx = CT_GET(c->link);
-	struct odp_conn *to = idx < ct->max ? &ct->conns[idx] : NULL;
 
-	return to && ct_life(to) == CT_LIVE && ct_life_no(to) == CT_GET(c->link_life) ? to : NULL;
+	if (idx >= ct->max)
+		return NULL;
+	struct odp_conn *to = &ct->conns[idx];
+
+	return ct_life(to) == CT_LIVE && ct_life_no(to) == CT_GET(c->link_life) ? to : NULL;
 }
 
 static inline unsigned ct_policy(const struct odp_conn *c)
