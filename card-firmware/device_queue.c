@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <rte_common.h>
+
 #include "datapath.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
@@ -177,7 +179,7 @@ static bool blk_arm(void *arg)
 {
 	struct card_chan *ch = arg;
 
-	if (ch->chan_fd < 0 && vol_chan_inflight(ch->chan))
+	if (vol_chan_inflight(ch->chan) && vol_chan_wait_us(ch->chan) == 0)
 		return false;
 	return vho_dev_queue_arm(vho_blk_dev(ch->blk), ch->queue);
 }
@@ -208,9 +210,11 @@ static unsigned blk_nap_us(void *arg)
 {
 	struct card_chan *ch = arg;
 
-	if (ch->kick_fd < 0)
-		return CARD_KICKLESS_NAP_US;
-	return vol_chan_inflight(ch->chan) ? STUCK_NAP_US : 0;
+	unsigned us = ch->kick_fd < 0 ? CARD_KICKLESS_NAP_US : STUCK_NAP_US;
+
+	if (vol_chan_inflight(ch->chan))
+		return RTE_MIN(us, vol_chan_wait_us(ch->chan));
+	return ch->kick_fd < 0 ? us : 0;
 }
 
 static unsigned orphan_poll(void *arg)
@@ -325,7 +329,7 @@ static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
 
 	if (!ch)
 		return -ENOMEM;
-	ret = vol_chan_open(f->vol->vol, &ch->chan);
+	ret = vol_chan_open(f->vol->vol, NULL, &ch->chan);
 	if (ret) {
 		free(ch);
 		return ret;

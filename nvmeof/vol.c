@@ -138,10 +138,10 @@ void vol_stats(const struct vol *cv, struct vol_stats *out)
 	pthread_mutex_unlock(&v->lock);
 }
 
-int vol_chan_open(struct vol *v, struct vol_chan **out)
+int vol_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct vol_chan *c;
-	int ret = v->ops->chan_open(v, &c);
+	int ret = v->ops->chan_open(v, group, &c);
 
 	if (ret < 0)
 		return ret;
@@ -263,6 +263,13 @@ unsigned vol_chan_poll(struct vol_chan *c)
 int vol_chan_fd(const struct vol_chan *c)
 {
 	return c->v->ops->fd ? c->v->ops->fd(c) : -1;
+}
+
+unsigned vol_chan_wait_us(const struct vol_chan *c)
+{
+	if (c->v->ops->wait_us)
+		return c->v->ops->wait_us(c);
+	return c->v->ops->fd ? VOL_WAIT_FD : 0;
 }
 
 unsigned vol_chan_inflight(const struct vol_chan *c)

@@ -56,7 +56,7 @@ struct vol_file_chan {
 	uint32_t bounce_free; // bit i: buffer i is free
 };
 
-int vol_file_chan_open(struct vol *v, struct vol_chan **out);
+int vol_file_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out);
 void vol_file_chan_close(struct vol_chan *c);
 void vol_file_submit(struct vol_chan *c, struct vol_io *io);
 unsigned vol_file_kick(struct vol_chan *c);

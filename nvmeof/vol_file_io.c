@@ -483,11 +483,12 @@ int vol_file_fd(const struct vol_chan *c)
 	return ((const struct vol_file_chan *)c)->ring.ring_fd;
 }
 
-int vol_file_chan_open(struct vol *v, struct vol_chan **out)
+int vol_file_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct vol_file_chan *fc = dpu_calloc(1, sizeof(*fc));
 	int ret;
 
+	(void)group;
 	if (!fc)
 		return -ENOMEM;
 	fc->f = (struct vol_file *)v;

@@ -20,9 +20,10 @@ static int null_resize(struct vol *v, uint64_t size)
 	return 0;
 }
 
-static int null_chan_open(struct vol *v, struct vol_chan **out)
+static int null_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	(void)v;
+	(void)group;
 	*out = dpu_calloc(1, sizeof(**out));
 	return *out ? 0 : -ENOMEM;
 }

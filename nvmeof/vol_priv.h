@@ -11,7 +11,7 @@ struct vol_ops {
 	const char *kind;
 	void (*close)(struct vol *v); // free v; no channel is open
 	int (*resize)(struct vol *v, uint64_t size); // NULL: -ENOTSUP. vol.c publishes the size
-	int (*chan_open)(struct vol *v, struct vol_chan **out);
+	int (*chan_open)(struct vol *v, struct nof_group *group, struct vol_chan **out);
 	void (*chan_close)(struct vol_chan *c);
 	/* io passed every check of vol.c. Answer through vol_io_end(). */
 	void (*submit)(struct vol_chan *c, struct vol_io *io);
@@ -21,6 +21,7 @@ struct vol_ops {
 	unsigned (*kick)(struct vol_chan *c); // NULL: submit answers
 	unsigned (*poll)(struct vol_chan *c); // NULL: submit answers
 	int (*fd)(const struct vol_chan *c); // NULL: none
+	unsigned (*wait_us)(const struct vol_chan *c); // NULL: VOL_WAIT_FD with an fd, else 0
 	/* Ask the media. 0, or -ENODATA: it has none, or does not say. NULL: it has none. */
 	int (*wear)(struct vol *v, struct vol_wear *out);
 };

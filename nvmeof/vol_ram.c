@@ -175,11 +175,12 @@ static int ram_resize(struct vol *v, uint64_t size)
 	return ret;
 }
 
-static int ram_chan_open(struct vol *v, struct vol_chan **out)
+static int ram_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct ram_chan *rc = dpu_calloc(1, sizeof(*rc));
 
 	(void)v;
+	(void)group;
 	if (!rc)
 		return -ENOMEM;
 	rc->tail = &rc->head;

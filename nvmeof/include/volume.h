@@ -20,6 +20,7 @@
 
 struct vol;
 struct vol_chan;
+struct nof_group;
 
 enum vol_op { VOL_READ, VOL_WRITE, VOL_FLUSH, VOL_DISCARD, VOL_WRITE_ZEROES };
 
@@ -138,8 +139,12 @@ void vol_stats(const struct vol *v, struct vol_stats *out);
 
 /* ---- I/O: the worker that owns the channel ---- */
 
-/* Open and close on the control thread while the worker does not use it. 0 or -errno. */
-int vol_chan_open(struct vol *v, struct vol_chan **out);
+/*
+ * Open and close on the control thread while the worker does not use it. `group` is the worker's
+ * (borrowed: outlives the channel); NULL does for volumes that need none: null, ram, file. 0 or
+ * -errno.
+ */
+int vol_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out);
 void vol_chan_close(struct vol_chan *c); // nothing in flight
 
 /*
@@ -170,5 +175,11 @@ unsigned vol_chan_poll(struct vol_chan *c);
  * EINTR instead, which is as good a reason to poll the channel.
  */
 int vol_chan_fd(const struct vol_chan *c);
+/*
+ * How long the worker may sleep while something is in flight, us. 0: not at all, the channel wants
+ * to be polled; VOL_WAIT_FD: until vol_chan_fd() signals.
+ */
+#define VOL_WAIT_FD UINT32_MAX
+unsigned vol_chan_wait_us(const struct vol_chan *c);
 /* Requests submitted and not answered. */
 unsigned vol_chan_inflight(const struct vol_chan *c);

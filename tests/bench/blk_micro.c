@@ -80,7 +80,7 @@ static void rig_open(struct rig *g, const struct layout *l, bool ram, bool write
 
 	*g = (struct rig){ .write = write };
 	if ((ram ? vol_ram_open(&rc, &g->vol) : vol_null_open(&nc, &g->vol)) < 0 ||
-		vol_chan_open(g->vol, &g->e.chan) < 0)
+		vol_chan_open(g->vol, NULL, &g->e.chan) < 0)
 		die("volume");
 	g->e.ops = card_blk_store_ops();
 	g->e.store = g->vol;

@@ -62,7 +62,7 @@ static void start(const struct kind *k, struct env *e)
 	make_dir(k->where, e->dir, sizeof(e->dir));
 	snprintf(e->path, sizeof(e->path), "%s/disk", e->dir);
 	assert_int_equal(open_kind(k, e, SIZE), 0);
-	assert_int_equal(vol_chan_open(e->v, &e->c), 0);
+	assert_int_equal(vol_chan_open(e->v, NULL, &e->c), 0);
 }
 
 static void stop(struct env *e)
@@ -299,7 +299,7 @@ static void open_survives_no_memory(void **state)
 		dpu_alloc_fail_after(n);
 		ret = open_kind(k, &e, SIZE);
 		if (ret == 0) {
-			ret = vol_chan_open(e.v, &e.c);
+			ret = vol_chan_open(e.v, NULL, &e.c);
 			if (ret == 0)
 				vol_chan_close(e.c);
 			vol_close(e.v);
@@ -347,7 +347,7 @@ static void ram_slices(void **state)
 	assert_non_null(buf);
 	memset(buf, 0x61, BIG);
 	assert_int_equal(vol_ram_open(&conf, &v), 0);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	vol_submit(c, &a.io);
 	for (uint64_t at = 0; at < BIG; at += K256) {
 		assert_int_equal(a.n_done, 0);
@@ -400,7 +400,7 @@ static void ram_shrinks_under_a_long_request(void **state)
 	(void)state;
 	memset(buf, 0x61, SIZE);
 	assert_int_equal(vol_ram_open(&conf, &v), 0);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	vol_submit(c, &a.io);
 	vol_chan_poll(c);
 	assert_int_equal(vol_resize(v, SIZE / 2), 0);
@@ -535,7 +535,7 @@ static void ram_past_the_caches(void **state)
 		struct vol *v;
 
 		assert_int_equal(vol_ram_open(&conf, &v), 0);
-		assert_int_equal(vol_chan_open(v, &c), 0);
+		assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 		for (unsigned round = 0; round < 400; round++) {
 			struct iovec io[N], parts[8];
 			const uint8_t *data[N];
@@ -601,7 +601,7 @@ static void ram_taken_beforehand(void **state)
 	assert_in_range(resident_mib(), had + 64 - SLACK, had + 64 + SLACK);
 	assert_int_equal(vol_resize(v, 128 * MIB), 0);
 	assert_in_range(resident_mib(), had + 128 - SLACK, had + 128 + SLACK);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(range(c, VOL_DISCARD, 0, 128 * MIB, true), 0);
 	assert_in_range(resident_mib(), 0, had + SLACK);
 	// It comes again in small pages: a block makes no worker clear a huge one.
@@ -622,8 +622,8 @@ static void stats_outlive_channels(void **state)
 
 	(void)state;
 	assert_int_equal(vol_null_open(&conf, &v), 0);
-	assert_int_equal(vol_chan_open(v, &a), 0);
-	assert_int_equal(vol_chan_open(v, &b), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &a), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &b), 0);
 	assert_int_equal(rw(a, VOL_WRITE, 0, buf, 512), 0);
 	assert_int_equal(rw(b, VOL_WRITE, 0, buf, 512), 0);
 	vol_chan_close(a);

@@ -124,7 +124,7 @@ static void read_only_writes_nothing(void **state)
 
 	vol_close(open_file(e->path, SIZE, true, false));
 	v = open_file(e->path, 0, true, true);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(rw(c, VOL_WRITE, 0, buf, 512), -EROFS);
 	assert_int_equal(range(c, VOL_DISCARD, 0, 512, false), -EROFS);
 	assert_int_equal(range(c, VOL_WRITE_ZEROES, 0, 512, true), -EROFS);
@@ -145,7 +145,7 @@ static void cut_file_fails_reads(void **state)
 		struct vol *v = open_file(e->path, SIZE, direct, false);
 		struct vol_chan *c;
 
-		assert_int_equal(vol_chan_open(v, &c), 0);
+		assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 		assert_int_equal(truncate(e->path, 8192 + 100), 0);
 		assert_int_equal(rw(c, VOL_READ, 0, buf, sizeof(buf)), -EIO);
 
@@ -186,7 +186,7 @@ static void many_segments(void **state)
 			w[i + (size_t)odd] = (uint8_t)(i * 7 + i / 512);
 		for (size_t i = 0; i < SEGS; i++)
 			iov[i] = (struct iovec){ w + odd + i * 512, 512 };
-		assert_int_equal(vol_chan_open(v, &c), 0);
+		assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 		assert_int_equal(run(c, &a), 0);
 		assert_int_equal(rw(c, VOL_READ, 0, r, len), 0);
 		assert_memory_equal(w + odd, r, len);
@@ -206,7 +206,7 @@ static void segments_must_sum_up(void **state)
 	struct answer a = { .io = { .op = VOL_READ, .len = 512, .iov = &iov, .n_iov = 1 } };
 	struct vol_chan *c;
 
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(run(c, &a), -EINVAL);
 	a.io.len = 2048;
 	assert_int_equal(run(c, &a), -EINVAL);
@@ -227,7 +227,7 @@ static void failed_flush_stays_failed(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(pipe(pipes), 0);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(range(c, VOL_FLUSH, 0, 0, false), 0);
 	assert_int_equal(dup2(pipes[0], fd), fd);
 	assert_int_equal(range(c, VOL_FLUSH, 0, 0, false), -EIO);
@@ -238,7 +238,7 @@ static void failed_flush_stays_failed(void **state)
 	vol_chan_close(c);
 	vol_close(v);
 	v = open_file(e->path, 0, true, false);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(range(c, VOL_FLUSH, 0, 0, false), 0);
 	vol_chan_close(c);
 	vol_close(v);
@@ -256,7 +256,7 @@ static void full_device_says_so(void **state)
 	int fd = fd_of(e->path, 0), keep = dup(fd), full = open("/dev/full", O_RDWR);
 	struct vol_chan *c;
 
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(dup2(full, fd), fd);
 	assert_int_equal(rw(c, VOL_WRITE, 0, buf, 4096), -ENOSPC);
 	assert_int_equal(dup2(keep, fd), fd);
@@ -287,7 +287,7 @@ static void full_file_system_recovers(void **state)
 	}
 	memset(buf, 0x3c, sizeof(buf));
 	v = open_file(path, SIZE, true, false);
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	for (uint64_t off = 0; off < SIZE && err == 0; off += sizeof(buf))
 		err = rw(c, VOL_WRITE, off, buf, sizeof(buf));
 	assert_int_equal(err, -ENOSPC);
@@ -313,7 +313,7 @@ static void deeper_than_the_ring(void **state)
 	struct vol *v = open_file(e->path, SIZE, true, false);
 	struct vol_chan *c;
 
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < N; i++) {
 			if (pass == 0)
@@ -350,7 +350,7 @@ static void ring_wakes_an_edge_triggered_epoll(void **state)
 	int ep = epoll_create1(EPOLL_CLOEXEC);
 	struct vol_chan *c;
 
-	assert_int_equal(vol_chan_open(v, &c), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), 0);
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, vol_chan_fd(c), &ev), 0);
 	for (int i = 0; i < 100; i++) {
 		struct iovec iov = { buf, 512 };

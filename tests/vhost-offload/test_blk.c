@@ -137,7 +137,7 @@ static void start(struct fixture *f, const struct layout *l, bool read_only, uin
 
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(vol_ram_open(&rc, &f->vol), 0);
-	assert_int_equal(vol_chan_open(f->vol, &f->e.chan), 0);
+	assert_int_equal(vol_chan_open(f->vol, NULL, &f->e.chan), 0);
 	f->disk = malloc(BYTES);
 	f->before = malloc(DATA_MAX);
 	assert_non_null(f->disk);

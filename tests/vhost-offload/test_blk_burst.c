@@ -54,7 +54,7 @@ static void start(struct fixture *f, const struct layout *l, const struct vho_bl
 
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(vol_ram_open(&rc, &f->vol), 0);
-	assert_int_equal(vol_chan_open(f->vol, &f->e.chan), 0);
+	assert_int_equal(vol_chan_open(f->vol, NULL, &f->e.chan), 0);
 	f->e.ops = ops;
 	f->e.store = f->vol;
 	f->e.ring_size = l->packed ? 251 : 256; // chains of three cross its end, at every place

@@ -95,7 +95,7 @@ static void start(struct fixture *f, const struct layout *l)
 	ops.at_once = at_once;
 	f->l = l;
 	assert_int_equal(vol_ram_open(&rc, &f->vol), 0);
-	assert_int_equal(vol_chan_open(f->vol, &f->e.chan), 0);
+	assert_int_equal(vol_chan_open(f->vol, NULL, &f->e.chan), 0);
 	f->e.ops = &ops;
 	f->e.store = f->vol;
 	f->e.ring_size = l->packed ? PACKED_SIZE : SPLIT_SIZE;

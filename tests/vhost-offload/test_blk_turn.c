@@ -151,7 +151,7 @@ static void long_reads_let_others_by(void **state)
 	struct vol *vol;
 
 	assert_int_equal(vol_ram_open(&rc, &vol), 0);
-	assert_int_equal(vol_chan_open(vol, &f.e.chan), 0);
+	assert_int_equal(vol_chan_open(vol, NULL, &f.e.chan), 0);
 	f.e.ops = card_blk_store_ops();
 	f.e.store = vol;
 	start(&f, *state);
