@@ -10,6 +10,8 @@
 #include "act_edit.h"
 #include "extract.h"
 #include "meter.h"
+#include "tnl_dest.h"
+#include "tnl_out.h"
 #include "track.h"
 #include "tx.h"
 
@@ -212,22 +214,59 @@ static __rte_noinline unsigned meters(struct odp_worker *w, const struct fused_e
 	return n;
 }
 
+/* Where packets go. */
+struct way {
+	struct odp_pw *to;
+	struct odp_tnl_dest *dest; // `to` is a tunnel port
+	struct odp_pw *uplink; // of the tunnel
+};
+
+/*
+ * Into a tunnel. What a destination comes to is not part of an entry, so a neighbour that moves, or
+ * another MTU, makes no work for connections; while it comes to nothing, packets go the whole way.
+ */
+static __rte_noinline bool tunnel_of(
+	struct odp_worker *w, const struct fused_entry *e, struct way *way, bool *dead)
+{
+	struct odp_tnl_dest *d = odp_tnl_dest_at(w->dp->tnls->dests, e->tnl.slot, e->tnl.serial);
+
+	*dead = !d;
+	if (!d || d->verdict != ODP_TNL_SEND || !odp_tnl_dest_current(d))
+		return false;
+	way->dest = d;
+	way->uplink = odp_pw(w, d->out);
+	return way->uplink;
+}
+
+/* False: not now; an entry that holds no more is gone. */
+static inline bool way_of(struct odp_worker *w, const struct odp_view *v, struct fused_entry *e,
+	uint32_t hash, struct way *way)
+{
+	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire);
+	bool dead;
+
+	way->to = odp_pw(w, e->out);
+	way->dest = NULL;
+	dead = !holds(v, e, epoch) || !way->to || !(odp_caps(way->to->port) & CAPS_UP);
+	if (likely(!dead) && (likely(!(e->flags & FUSED_F_TNL)) || tunnel_of(w, e, way, &dead)))
+		return true;
+	if (dead)
+		odp_fused_kill(w->fused, e, hash);
+	return false;
+}
+
 /* Packets of one entry, one behind the other. Returns how many were taken: the first ones. */
 static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused_entry *e,
 	uint32_t hash, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n,
 	uint64_t *bytes)
 {
-	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire);
 	struct odp_sums sums = { 0 };
 	struct rte_mbuf *out[ODP_BURST];
 	unsigned took = 0, left;
-	struct odp_pw *to;
+	struct way way;
 
-	to = odp_pw(w, e->out);
-	if (unlikely(!holds(v, e, epoch) || !to || !(odp_caps(to->port) & CAPS_UP))) {
-		odp_fused_kill(w->fused, e, hash);
+	if (unlikely(!way_of(w, v, e, hash, &way)))
 		return 0;
-	}
 	for (; took < n && likely(pass(w, e, pkts[took])); took++) {
 		odp_sums_add(&sums, pkts[took]);
 		out[took] = pkts[took];
@@ -243,13 +282,17 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	}
 	if (e->flags & FUSED_F_EDITS)
 		left = edit(w, e, from, out, left);
+	if (way.dest) {
+		odp_tnl_forward(w, from, way.to, way.dest, way.uplink, e->tnl.hash, out, left);
+		return took;
+	}
 	if (e->flags & FUSED_F_EDITS || left < took) {
 		sums = (struct odp_sums){ 0 };
 		for (unsigned i = 0; i < left; i++)
 			odp_sums_add(&sums, out[i]);
 	}
 	if (left > 0)
-		odp_out_all(w, to, from->rxq, out, &sums);
+		odp_out_all(w, way.to, from->rxq, out, &sums);
 	return took;
 }
 

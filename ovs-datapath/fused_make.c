@@ -16,6 +16,7 @@
 #include "act_ct.h"
 #include "act_hash.h"
 #include "classifier.h"
+#include "tnl_dest.h"
 #include "track.h"
 
 struct maker {
@@ -25,6 +26,7 @@ struct maker {
 	struct odp_meta meta; // with the packet words: all that the next lookup sees
 	struct odp_rewriter edits;
 	bool done; // the packet is where it goes
+	bool later; // it could not be made now, but soon
 };
 
 /* ---- connections ---- */
@@ -92,13 +94,18 @@ static bool track(struct maker *k, const struct odp_act_ct *a)
 static bool set_meta(struct maker *k, const struct odp_act_set *s)
 {
 	uint32_t *field, v, mask;
+	struct odp_key_tnl tnl;
 
+	if (s->field == ODP_SET_TUNNEL) {
+		memcpy(&tnl, s->value, sizeof(tnl));
+		odp_meta_tnl(&k->meta, &tnl);
+		k->meta.tnl_set = 1;
+		return true;
+	}
 	if (s->field == ODP_SET_PRIORITY)
 		field = &k->meta.key.skb_priority;
-	else if (s->field == ODP_SET_MARK)
-		field = &k->meta.key.skb_mark;
 	else
-		return false;
+		field = &k->meta.key.skb_mark;
 	memcpy(&v, s->value, sizeof(v));
 	memcpy(&mask, s->value + s->size, sizeof(mask));
 	*field = (*field & ~mask) | v;
@@ -138,13 +145,32 @@ static bool is_tunnel(const struct maker *k, uint32_t port)
 	return pw && pw->port->tnl;
 }
 
+/* As odp_tnl_output() does, which asks the control thread for what is not there. */
+static bool into_tunnel(struct maker *k)
+{
+	struct odp *dp = k->w->dp;
+	const struct odp_tnl_dest *d;
+
+	if (!k->meta.tnl_set || k->meta.key.tnl.family == 0)
+		return false;
+	d = odp_tnl_dest_find(dp, k->e->out, &k->meta.key.tnl);
+	k->later = !d || d->verdict == ODP_TNL_WAIT || !odp_tnl_dest_current(d);
+	if (k->later || d->verdict != ODP_TNL_SEND)
+		return false;
+	k->e->flags |= FUSED_F_TNL;
+	k->e->tnl = (struct fused_tnl){
+		.serial = d->serial, .slot = d->slot, .hash = odp_tnl_inner_hash(&k->meta.key)
+	};
+	return true;
+}
+
 static bool output(struct maker *k, const struct odp_act *a)
 {
 	if (odp_act_n_outputs(a) != 1 || !(a->flags & ODP_ACT_F_LAST))
 		return false;
 	k->e->out = ((const struct odp_act_output *)a)->port[0];
 	k->done = true;
-	return !is_tunnel(k, k->e->out);
+	return !is_tunnel(k, k->e->out) || into_tunnel(k);
 }
 
 /* ---- the way ---- */
@@ -267,7 +293,8 @@ static void make(
 	while (!k.done) {
 		if (step(&k))
 			continue;
-		tried_in_vain(t, n->hash);
+		if (!k.later)
+			tried_in_vain(t, n->hash);
 		return;
 	}
 	end(&k);

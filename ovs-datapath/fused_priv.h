@@ -17,10 +17,18 @@
 #define FUSED_F_UDP 2u
 #define FUSED_F_EDITS 4u
 #define FUSED_F_GROWS 8u // flows or connections see another length than what came in
+#define FUSED_F_TNL 16u // `out` is a tunnel port
 
 #define FUSED_LINE 64u // bytes of a cache line; where lines have 128, two come at once
 
-/* Cache lines in the order in which packets need them; the fourth and fifth seldom. */
+/* Where in a tunnel: a destination (tnl_dest.h), and what its source port comes from. */
+struct fused_tnl {
+	uint64_t serial;
+	uint32_t slot;
+	uint32_t hash; // odp_tnl_inner_hash() of what goes in
+};
+
+/* Cache lines in the order in which packets need them; the last two seldom. */
 struct fused_entry {
 	uint64_t key[6]; // words 0 to 4 and 8, masked by odp_fused.any
 	uint64_t epoch; // odp.epoch when everything was compared last
@@ -36,6 +44,7 @@ struct fused_entry {
 	uint32_t flow[FUSED_STEPS]; // numbers of the flows that were hit
 	struct odp_ct_ref ct[FUSED_CTS];
 	struct odp_rewrite rw;
+	struct fused_tnl tnl;
 
 	uint64_t more[3]; // words 5 to 7, of IPv6
 	uint64_t serial[FUSED_STEPS]; // of the flows' action lists

@@ -134,7 +134,17 @@ static void link_in(struct odp_tnl_dests *t, struct odp_tnl_dest *d)
 	atomic_store_explicit(
 		&d->next, atomic_load_explicit(head, memory_order_relaxed), memory_order_relaxed);
 	atomic_store_explicit(head, d, memory_order_release);
+	atomic_store_explicit(&t->slot[d->slot], d, memory_order_release);
 	t->n++;
+}
+
+/* A slot and a serial for one that takes nobody's place; there is room. */
+static void settle(struct odp_tnl_dests *t, struct odp_tnl_dest *d)
+{
+	while (atomic_load_explicit(&t->slot[t->next], memory_order_relaxed))
+		t->next = (t->next + 1) % ODP_TNL_DESTS_MAX;
+	d->slot = t->next;
+	d->serial = ++t->serial;
 }
 
 static void unlink_from(struct odp *dp, struct odp_tnl_dest *d)
@@ -147,6 +157,8 @@ static void unlink_from(struct odp *dp, struct odp_tnl_dest *d)
 	// Who is at it goes on from it: its own `next` stays.
 	atomic_store_explicit(
 		at, atomic_load_explicit(&d->next, memory_order_relaxed), memory_order_release);
+	if (atomic_load_explicit(&t->slot[d->slot], memory_order_relaxed) == d)
+		atomic_store_explicit(&t->slot[d->slot], NULL, memory_order_relaxed);
 	t->n--;
 	odp_defer(dp, d);
 }
@@ -171,6 +183,8 @@ int odp_tnl_dest_renew(struct odp *dp, const struct odp_port *vport, const struc
 		d = make(dp, vport, key, was->path);
 		if (!d)
 			return -ENOMEM;
+		d->slot = was->slot;
+		d->serial = was->serial;
 		d->used_ns = was->used_ns;
 		atomic_store_explicit(&d->used, 1, memory_order_relaxed);
 		link_in(dp->tnls->dests, d);
@@ -204,6 +218,7 @@ int odp_tnl_dest_get(struct odp *dp, const struct odp_port *vport, const struct 
 		return -ENOMEM;
 	}
 	atomic_store_explicit(&d->used, 1, memory_order_relaxed);
+	settle(dp->tnls->dests, d);
 	link_in(dp->tnls->dests, d);
 	*out = d;
 	return 0;

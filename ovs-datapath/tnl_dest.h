@@ -8,6 +8,9 @@
  * A destination never changes but for the atomics. It is unlinked first and freed when no worker
  * can see it any more; the path that it names is a place in the underlay that is never freed, and
  * whose generation says that it has become another path.
+ *
+ * Who sends the same way again and again keeps the slot and the serial of a destination instead of
+ * its fields: odp_tnl_dest_at().
  */
 #pragma once
 
@@ -28,6 +31,8 @@ struct odp_tnl_dest {
 	_Atomic(struct odp_tnl_dest *) next; // in its bucket
 	uint32_t hash;
 	uint32_t vport; // the tunnel port's number
+	uint32_t slot; // its place in odp_tnl_dests.slot
+	uint64_t serial; // no others had it but those in whose place this one came
 	struct odp_ul_path *path; // borrowed: the underlay's; with a reference. NULL: never changes
 	uint32_t gen; // of the path, when this was made
 	enum odp_tnl_verdict verdict;
@@ -43,13 +48,31 @@ struct odp_tnl_dest {
 };
 
 struct odp_tnl_dests {
+	/* Any worker. */
 	_Atomic(struct odp_tnl_dest *) bucket[ODP_TNL_DEST_BUCKETS];
-	unsigned n; // control thread
+	_Atomic(struct odp_tnl_dest *) slot[ODP_TNL_DESTS_MAX]; // the same ones
+
+	/* Control thread. */
+	unsigned n, next; // next: slot to try first
+	uint64_t serial; // of the last one
 };
 
 /* What there is; NULL: nothing. It may be out of date: odp_tnl_dest_current(). Any worker. */
 struct odp_tnl_dest *odp_tnl_dest_find(
 	const struct odp *dp, uint32_t vport, const struct odp_key_tnl *key);
+
+/*
+ * The destination that has this serial: of the same tunnel port and fields for as long as there is
+ * one, however often what they come to changes. NULL: it went. As above. Any worker.
+ */
+static inline struct odp_tnl_dest *odp_tnl_dest_at(
+	const struct odp_tnl_dests *t, uint32_t slot, uint64_t serial)
+{
+	// Acquire: pairs with the release in link_in()
+	struct odp_tnl_dest *d = atomic_load_explicit(&t->slot[slot], memory_order_acquire);
+
+	return d && d->serial == serial ? d : NULL;
+}
 
 static inline bool odp_tnl_dest_current(const struct odp_tnl_dest *d)
 {

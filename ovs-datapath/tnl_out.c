@@ -78,6 +78,7 @@ static void too_long(
 struct gather {
 	odp_tnl_sink_fn *sink;
 	void *arg;
+	const uint32_t *hash; // of them all; NULL: of each its own
 	unsigned n;
 	struct rte_mbuf *pkts[ODP_BURST];
 };
@@ -96,8 +97,9 @@ static bool put_on_one(struct odp_worker *w, const struct odp_from *from,
 	const struct odp_tnl_tmpl *t, struct gather *g, struct rte_mbuf *m)
 {
 	bool gso = m->ol_flags & ODP_F_GSO;
+	uint32_t hash = g->hash ? *g->hash : inner_hash(m);
 	struct odp_tnl_out o;
-	int ret = odp_tnl_out_init(&o, m, t, &w->tnl->tx, inner_hash(m));
+	int ret = odp_tnl_out_init(&o, m, t, &w->tnl->tx, hash);
 
 	if (ret < 0) {
 		odp_drop_one(from->in,
@@ -119,11 +121,10 @@ static bool put_on_one(struct odp_worker *w, const struct odp_from *from,
 	return ret == 0;
 }
 
-void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
+static void put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
 	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
-	odp_tnl_sink_fn *sink, void *arg)
+	struct gather *g)
 {
-	struct gather g = { .sink = sink, .arg = arg };
 	uint64_t packets = 0, bytes = 0;
 
 	n = odp_own_all(w, from->in, pkts, n);
@@ -132,14 +133,23 @@ void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct od
 
 		if (unlikely(odp_pmtu_exceeds(pkts[i], inner_mtu))) {
 			too_long(w, from, inner_mtu, pkts[i]);
-		} else if (put_on_one(w, from, t, &g, pkts[i])) {
+		} else if (put_on_one(w, from, t, g, pkts[i])) {
 			packets++;
 			bytes += len;
 		}
 	}
-	gather_flush(&g);
+	gather_flush(g);
 	dpu_counter_add(&vport->tx_packets, packets);
 	dpu_counter_add(&vport->tx_bytes, bytes);
+}
+
+void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
+	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
+	odp_tnl_sink_fn *sink, void *arg)
+{
+	struct gather g = { .sink = sink, .arg = arg };
+
+	put_on(w, from, vport, t, inner_mtu, pkts, n, &g);
 }
 
 /* ---- to a destination ---- */
@@ -158,6 +168,17 @@ static void to_uplink(void *arg, struct rte_mbuf **pkts, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		odp_sums_add(&s, pkts[i]);
 	odp_out_all(u->w, u->pw, u->rxq, pkts, &s);
+}
+
+void odp_tnl_forward(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
+	struct odp_tnl_dest *d, struct odp_pw *uplink, uint32_t hash, struct rte_mbuf **pkts,
+	unsigned n)
+{
+	struct uplink u = { w, uplink, from->rxq };
+	struct gather g = { .sink = to_uplink, .arg = &u, .hash = &hash };
+
+	odp_tnl_dest_use(d);
+	put_on(w, from, vport, &d->tmpl, d->inner_mtu, pkts, n, &g);
 }
 
 void odp_tnl_output(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,

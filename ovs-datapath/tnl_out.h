@@ -5,6 +5,8 @@
 #include "vport.h"
 #include "worker.h"
 
+struct odp_tnl_dest;
+
 /* What a worker has for it. */
 struct odp_tnl_worker {
 	struct odp_tnl_tx tx;
@@ -30,6 +32,19 @@ typedef void odp_tnl_sink_fn(void *arg, struct rte_mbuf **pkts, unsigned n);
 void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
 	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
 	odp_tnl_sink_fn *sink, void *arg);
+
+/*
+ * What odp_tnl_output() comes to for packets of one inner connection: nothing is looked up.
+ *
+ *   d       current, and one that sends
+ *   uplink  its `out`
+ *   hash    odp_tnl_inner_hash() of them all
+ *
+ * Worker.
+ */
+void odp_tnl_forward(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
+	struct odp_tnl_dest *d, struct odp_pw *uplink, uint32_t hash, struct rte_mbuf **pkts,
+	unsigned n);
 
 /*
  * Send n <= ODP_BURST packets, which become ours, where their metadata say through a tunnel port.
