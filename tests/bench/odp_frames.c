@@ -7,6 +7,10 @@
 #define SUBTABLES 20
 #define GROUPS 25 // flows with a megaflow in common: SUBTABLES * GROUPS of them for each port
 
+#define UDP 17
+#define VXLAN 4789
+#define GENEVE 6081
+
 #define FIN 0x01u
 #define SYN 0x02u
 #define ACK 0x10u
@@ -107,7 +111,7 @@ static void put_flow(uint8_t *f, enum frame_port p, uint32_t i)
 		10u << 24 | subtable << 16 | group << 8 | (member & 0xff),
 		(uint16_t)(1024 + (member >> 8)), 53 };
 
-	put_ip(f, p, &t, 50, 17);
+	put_ip(f, p, &t, 50, UDP);
 	put32(f + 38, 30u << 16); // no checksum, which says so
 }
 
@@ -197,6 +201,9 @@ bool frame_next(struct frame_gen *g, enum frame_port p, uint8_t *f)
 	uint32_t i;
 
 	if (p == FRAME_UPLINK) {
+		uint32_t port = get32(f + 34) & 0xffff;
+
+		g->encapsulated += f[23] == UDP && (port == VXLAN || port == GENEVE);
 		turn_back(f);
 		return true;
 	}

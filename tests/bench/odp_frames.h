@@ -27,6 +27,7 @@ struct frame_gen {
 	uint32_t next[2]; // of port a and b; SETUP and SHORT: [0] the next connection
 	uint64_t done; // connections that went through all their steps
 	uint32_t opened; // by SETUP, in all
+	uint64_t encapsulated; // what came to the uplink in VXLAN or Geneve, in all
 };
 
 /* Begin with the first flow; SETUP behind what it opened before, SHORT where it stood. */

@@ -7,6 +7,7 @@
  *   flows N MS | conns N MS     packets per second over N flows or connections
  *   setup N                     open connections until there are N
  *   short MS                    connections per second that begin and end
+ *   look N                      a frame of N connections as it comes to each port, in hexadecimal
  *   latency flows|conns N MS PPS   at that rate, percentiles in nanoseconds; of what was lost, how
  *                                   much found no room to be sent
  */
@@ -29,6 +30,7 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define BURST 32
 #define RING 256
+#define UPLINK_RING 512 // all that is on its way may be there
 #define WINDOW 224 // frames on the way from each port: never more than a ring holds
 #define SILENCE_NS 3000000 // nothing arrives for so long: nothing is on its way
 #define STUCK_NS 2000000000ULL
@@ -37,6 +39,7 @@ struct lane {
 	struct rte_mbuf *held[2 * RING]; // what the transmit ring did not yet take
 	unsigned n_held;
 	uint64_t rx, tx, unsent; // unsent: there was no room for, and for many before them
+	uint64_t odd; // not of the length that is sent
 };
 
 struct load {
@@ -50,15 +53,20 @@ struct load {
 
 /* ---- ports ---- */
 
+static uint16_t ring_size(unsigned p)
+{
+	return p == FRAME_UPLINK ? UPLINK_RING : RING;
+}
+
 static int port_open(struct load *l, uint16_t p)
 {
 	const struct rte_eth_conf conf = { 0 };
 	int ret = rte_eth_dev_configure(p, 1, 1, &conf);
 
 	if (!ret)
-		ret = rte_eth_rx_queue_setup(p, 0, RING, SOCKET_ID_ANY, NULL, l->pool);
+		ret = rte_eth_rx_queue_setup(p, 0, ring_size(p), SOCKET_ID_ANY, NULL, l->pool);
 	if (!ret)
-		ret = rte_eth_tx_queue_setup(p, 0, RING, SOCKET_ID_ANY, NULL);
+		ret = rte_eth_tx_queue_setup(p, 0, ring_size(p), SOCKET_ID_ANY, NULL);
 	if (!ret)
 		ret = rte_eth_dev_start(p);
 	if (!ret)
@@ -89,15 +97,15 @@ static void transmit(struct load *l, uint16_t p, struct rte_mbuf **pkts, unsigne
 	}
 }
 
-/* Frames that arrived go out again as the next ones. How many arrived. */
-static unsigned turn(struct load *l, uint16_t p)
+/* Frames that arrived go out again as the next ones. */
+static void answer(struct load *l, uint16_t p, struct rte_mbuf **pkts, unsigned n)
 {
-	struct rte_mbuf *pkts[BURST];
-	unsigned n = rte_eth_rx_burst(p, 0, pkts, BURST), out = 0;
+	unsigned out = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		drv_fetch_write(rte_pktmbuf_mtod(pkts[i], void *));
 	for (unsigned i = 0; i < n; i++) {
+		l->lane[p].odd += p != FRAME_UPLINK && pkts[i]->pkt_len != FRAME_LEN;
 		if (frame_next(&l->gen, p, rte_pktmbuf_mtod(pkts[i], uint8_t *)))
 			pkts[out++] = pkts[i];
 		else
@@ -106,6 +114,15 @@ static unsigned turn(struct load *l, uint16_t p)
 	l->lane[p].rx += n;
 	if (out || l->lane[p].n_held)
 		transmit(l, p, pkts, out);
+}
+
+/* How many arrived. */
+static unsigned turn(struct load *l, uint16_t p)
+{
+	struct rte_mbuf *pkts[BURST];
+	unsigned n = rte_eth_rx_burst(p, 0, pkts, BURST);
+
+	answer(l, p, pkts, n);
 	return n;
 }
 
@@ -191,18 +208,23 @@ static double rate(struct load *l, uint64_t ms)
 static void run_rate(struct load *l, enum frame_kind kind, uint32_t n, uint64_t ms)
 {
 	struct rusage before, after;
-	uint64_t lost;
+	uint64_t lost, outer, odd = l->lane[0].odd + l->lane[1].odd;
 	double r;
 
 	begin(l, kind, n);
 	rate(l, 200); // caches and what the back-end learns
 	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx;
 	getrusage(RUSAGE_SELF, &before);
+	outer = l->gen.encapsulated;
 	r = rate(l, ms);
+	outer = l->gen.encapsulated - outer;
 	getrusage(RUSAGE_SELF, &after);
 	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx - lost;
-	printf("{\"per_s\": %.0f, \"lost\": %ld, \"preempted\": %ld}\n", r,
-		(long)lost > 2L * WINDOW ? (long)lost : 0L, after.ru_nivcsw - before.ru_nivcsw);
+	odd = l->lane[0].odd + l->lane[1].odd - odd;
+	printf("{\"per_s\": %.0f, \"lost\": %ld, \"preempted\": %ld, \"outer_per_s\": %.0f, "
+	       "\"odd\": %lu}\n",
+		r, (long)lost > 2L * WINDOW ? (long)lost : 0L, after.ru_nivcsw - before.ru_nivcsw,
+		(double)outer * 1e3 / (double)ms, odd);
 }
 
 static void run_setup(struct load *l, uint32_t n)
@@ -215,6 +237,40 @@ static void run_setup(struct load *l, uint32_t n)
 			last = dpu_now_ns();
 	printf("{\"done\": %u, \"seconds\": %.3f}\n", l->gen.opened,
 		(double)(dpu_now_ns() - start) / 1e9);
+}
+
+static void print_hex(const struct rte_mbuf *m)
+{
+	const uint8_t *f = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	putchar('"');
+	for (unsigned i = 0; i < m->data_len; i++)
+		printf("%02x", f[i]);
+	putchar('"');
+}
+
+/* The first frame that arrives at each port, of those where one does. */
+static void run_look(struct load *l, uint32_t n)
+{
+	static const char *const name[FRAME_PORTS] = { "a", "b", "u" };
+	uint64_t start = dpu_now_ns();
+	bool seen[FRAME_PORTS] = { false };
+	unsigned n_seen = 0;
+
+	begin(l, FRAME_CONNS, n);
+	while (n_seen < l->n_ports && dpu_now_ns() - start < STUCK_NS)
+		for (uint16_t p = 0; p < l->n_ports; p++) {
+			struct rte_mbuf *pkts[BURST];
+			unsigned got = rte_eth_rx_burst(p, 0, pkts, BURST);
+
+			if (got && !seen[p]) {
+				printf("%s\"%s\": ", n_seen++ ? ", " : "{", name[p]);
+				print_hex(pkts[0]);
+				seen[p] = true;
+			}
+			answer(l, p, pkts, got);
+		}
+	puts(n_seen ? "}" : "{\"error\": \"nothing arrives\"}");
 }
 
 static unsigned take_stamped(struct load *l, uint16_t p)
@@ -304,6 +360,8 @@ static bool command(struct load *l, const char *line)
 		run_latency(l, strcmp(kind, "flows") ? FRAME_CONNS : FRAME_FLOWS, n, ms, pps);
 	else if (sscanf(line, "setup %u", &n) == 1)
 		run_setup(l, n);
+	else if (sscanf(line, "look %u", &n) == 1)
+		run_look(l, n);
 	else if (sscanf(line, "short %u", &ms) == 1)
 		run_rate(l, FRAME_SHORT, 0, ms);
 	else if (sscanf(line, "%15s %u %u", what, &n, &ms) == 3 &&
@@ -341,7 +399,8 @@ static int eal(const struct options *o)
 			"--vdev=net_virtio_user%u,path=%s,queues=1,queue_size=%d,mac=02:00:00:00:"
 			"00:0%u"
 			",mrg_rxbuf=0,in_order=1,vectorized=1%s%s",
-			i, o->ports.v[i], RING, i + 1, o->listening ? ",server=1" : "", o->ring);
+			i, o->ports.v[i], ring_size(i), i + 1, o->listening ? ",server=1" : "",
+			o->ring);
 	for (unsigned i = 0; i < 2 + o->ports.n; i++)
 		*at++ = text[i];
 	return rte_eal_init((int)(at - argv), argv);

@@ -28,9 +28,16 @@ class Pipeline:
         """Flows that both take as they are: pairs of key and actions. ports: how to call them."""
         return []
 
+    def calls(self):
+        """Of our card's configuration."""
+        return []
+
     def ours(self):
         """Commands of cardctl."""
         return []
+
+    def check(self, frames):
+        """What is wrong with frames as they arrived at each port. None: nothing."""
 
     def openflow(self, ports):
         return [f"in_port={ports['a']},actions=output:{ports['b']}",
@@ -118,10 +125,20 @@ class NewConnections(Conntrack):
     ct_conns = 1 << 21
 
 
+UDP_PORT = {"vxlan": 4789, "geneve": 6081}
+HEADER = {"vxlan": "0800000000006400", "geneve": "0000655800006400"}
 HERE, THERE = "10.9.0.1", "10.9.0.2"
 MAC_HERE, MAC_THERE = "02:00:00:00:09:01", "02:00:00:00:09:02"
-UDP_PORT = {"vxlan": 4789, "geneve": 6081}
 VNI = 100
+
+
+def octets(mac):
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def ip_sum(header):
+    total = sum(int.from_bytes(header[i:i + 2], "big") for i in range(0, len(header), 2))
+    return (total & 0xffff) + (total >> 16)
 
 
 class Tunnel(Conntrack):
@@ -151,28 +168,46 @@ class Tunnel(Conntrack):
             f"table=2,priority=8,ct_state=+trk+new,{SERVICE},dl_dst={MAC['b']},"
             f"actions=ct(commit,zone=2),output:{ports['b']}"]
 
-    def header(self):
-        """The outer headers as ovs-appctl dpctl writes them."""
-        inner = {"vxlan": f"vxlan(flags=0x8000000,vni={VNI:#x})", "geneve": f"geneve(vni={VNI:#x})"}
-        kind = {"vxlan": 4, "geneve": 5}[self.tunnel]
-        return (f"header(size=50,type={kind},eth(dst={MAC_THERE},src={MAC_HERE},dl_type=0x0800),"
-                f"ipv4(src={HERE},dst={THERE},proto=17,tos=0,ttl=64,frag=0x4000),"
-                f"udp(src=0,dst={UDP_PORT[self.tunnel]},csum=0x0),{inner[self.tunnel]})")
+    def calls(self):
+        """Of cardd's configuration: the underlay and the tunnel."""
+        return [
+            {"method": "underlay_address_add", "params": {"uplink": "u", "address": f"{HERE}/24",
+                                                          "mac": MAC_HERE}},
+            {"method": "underlay_neighbour_set", "params": {"uplink": "u", "address": THERE,
+                                                            "mac": MAC_THERE}},
+            {"method": "tunnel_create", "params": {"name": "tun", "type": self.tunnel}}]
 
     def ours(self):
-        out = f"tnl_push(tnl_port({self.tunnel}),{self.header()},out_port(u))"
-        tun = f"in_port({self.tunnel}),tunnel(tun_id={VNI:#x},src={THERE},dst={HERE})"
+        out = f"set(tunnel(tun_id={VNI:#x},src={HERE},dst={THERE},flags(df))),tun"
+        back = f"in_port(tun),tunnel(tun_id={VNI:#x},src={THERE},dst={HERE})"
         flows = [
-            (f"recirc_id(0),in_port(u),eth_type(0x0800),ipv4(dst={HERE},proto=17,frag=no),"
-             f"udp(dst={UDP_PORT[self.tunnel]})", f"tnl_pop({self.tunnel})"),
-            (f"recirc_id(0),{tun},{TCP}", "ct(zone=2),recirc(0x2)"),
+            (f"recirc_id(0),{back},{TCP}", "ct(zone=2),recirc(0x2)"),
             (f"recirc_id(0x1),in_port(a),ct_state(+new+trk),{TCP},tcp(dst=80)",
              f"ct(commit,zone=1),{out}"),
-            (f"recirc_id(0x2),{tun},ct_state(+new+trk),eth(dst={MAC['b']}),{TCP},tcp(dst=80)",
+            (f"recirc_id(0x2),{back},ct_state(+new+trk),eth(dst={MAC['b']}),{TCP},tcp(dst=80)",
              "ct(commit,zone=2),b")]
         for port in ("a", "b"):
             flows += [
                 (f"recirc_id(0),in_port({port}),{TCP}", "ct(zone=1),recirc(0x1)"),
                 (f"recirc_id(0x1),in_port({port}),ct_state(+est-inv+trk),{TCP}", out),
-                (f"recirc_id(0x2),{tun},ct_state(+est-inv+trk),eth(dst={MAC[port]}),{TCP}", port)]
+                (f"recirc_id(0x2),{back},ct_state(+est-inv+trk),eth(dst={MAC[port]}),{TCP}", port)]
         return add(flows)
+
+    def check(self, frames):
+        """Outer headers have the right addresses, lengths, sums and network; inside is what was sent."""
+        outer, inner = frames["u"][:50], frames["u"][50:]
+        ip, udp = outer[14:34], outer[34:42]
+        sport, dport, length = (int.from_bytes(udp[i:i + 2], "big") for i in (0, 2, 4))
+        tests = {
+            "outer MAC addresses": outer[:14] == octets(MAC_THERE) + octets(MAC_HERE) + b"\x08\0",
+            "outer IP header": ip[0] == 0x45 and ip[9] == 17 and ip_sum(ip) == 0xffff and
+            int.from_bytes(ip[2:4], "big") == len(frames["u"]) - 14,
+            "outer IP addresses": ip[12:] == ipaddress.ip_address(HERE).packed +
+            ipaddress.ip_address(THERE).packed,
+            "UDP": sport and dport == UDP_PORT[self.tunnel] and length == len(frames["u"]) - 34,
+            "network": outer[42:].hex() == HEADER[self.tunnel],
+            "inside": len(inner) == 64 and inner[12:14] == b"\x08\0" and inner[23] == 6 and
+            {inner[:6], inner[6:12]} == {octets(mac) for mac in MAC.values()},
+            **{f"what comes to {port}": len(frames[port]) == 64 and
+               frames[port][:6] == octets(MAC[port]) and frames[port][23] == 6 for port in MAC}}
+        return ", ".join(what for what, right in tests.items() if not right)

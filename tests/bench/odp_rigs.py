@@ -64,6 +64,7 @@ class Rig:
             self.flows()
             if pipeline.setup:
                 self.open_connections(pipeline.setup)
+            self.frames = self.look() if pipeline.tunnel else {}
         except NotYet:
             self.close()
             raise
@@ -76,6 +77,17 @@ class Rig:
 
     def pause(self):
         """Take no CPU time until resume()."""
+
+    def look(self):
+        """A frame as it arrives at each port; RuntimeError where it is not what it should be."""
+        self.resume()
+        frames = {name: bytes.fromhex(text) for name, text in
+                  self.load(f"look {self.pipeline.setup}").items()}
+        self.pause()
+        wrong = self.pipeline.check(frames)
+        if wrong:
+            raise RuntimeError(f"{wrong}: { {k: v.hex() for k, v in frames.items()} }")
+        return {name: frame.hex() for name, frame in frames.items()}
 
     def open_connections(self, n):
         self.resume()
@@ -96,10 +108,21 @@ class Rig:
         self.preempted.append(res["preempted"])
         if not res["per_s"]:
             raise RuntimeError("nothing passes")
+        if res["odd"] or self.pipeline.tunnel and res["outer_per_s"] < 0.99 * res["per_s"] - 1000:
+            raise RuntimeError(f"not all frames went through the tunnel: {res}")
         return res["per_s"] / 1e6
 
     def stages(self):
         """Where packets were decided and what they cost, as the back-end counts it."""
+
+    def tunnelled(self):
+        """What the back-end counted of its tunnel."""
+
+    def counted(self):
+        res = {"lost": self.lost, "preempted": self.preempted, "stages": self.stages()}
+        if self.pipeline.tunnel:
+            res.update(tunnel=self.tunnelled(), frames=self.frames)
+        return res
 
     def latency(self, pps):
         """Percentiles in microseconds at this rate."""
@@ -117,7 +140,11 @@ class Rig:
 class Ours(Rig):
     def start_backend(self, huge):
         calls = [{"method": "net_create", "params": {"name": name, "queue_pairs": 1,
-                  "mac": f"02:00:00:00:00:0{i + 1}"}} for i, name in enumerate(self.names)]
+                  "mac": f"02:00:00:00:00:0{i + 1}"}} for i, name in enumerate(self.names[:2])]
+        if self.pipeline.tunnel:  # both sides' uplinks are vhost ports of DPDK
+            calls.append({"method": "uplink_create", "params": {
+                "name": "u", "devargs": f"net_vhost0,iface={self.sockets[2]}"}})
+        calls += self.pipeline.calls()
         # Flows without anything new come with the configuration: one process for a thousand of them
         calls += [{"method": "flow_add", "params": {"flow": key, "actions": actions}}
                   for key, actions in self.pipeline.plain({name: name for name in self.names})]
@@ -132,12 +159,17 @@ class Ours(Rig):
                 self.run.ctl(*args)
             except RuntimeError as e:
                 raise NotYet(f"{' '.join(args)}: {e}") from e
+        if self.pipeline.tunnel:  # the card looks at its link some times a second
+            benchlib.wait_for(lambda: "link changed name=u up=1" in self.run.log("cardd"), "uplink")
 
     def flush(self):
         self.run.ctl("ct", "flush")
 
     def stages(self):
         return json.loads(self.run.ctl("--json", "worker", "list"))
+
+    def tunnelled(self):
+        return json.loads(self.run.ctl("--json", "tunnel", "stats"))
 
 
 class Peer(Rig):
@@ -180,6 +212,12 @@ class Peer(Rig):
         self.pause()
         return res
 
+    def tunnelled(self):
+        self.resume()
+        res = self.ovs.tunnelled()
+        self.pause()
+        return res
+
     def close(self):
         self.resume()
         super().close()
@@ -192,9 +230,7 @@ def rounds_of(pipeline, huge, order, n):
         for kind in order:
             rigs[kind] = kind(pipeline, huge)
         rounds = benchlib.paired(rigs[Ours].sample, rigs[Peer].sample, n)
-        return rounds, {kind.__name__.lower(): {"lost": rig.lost, "preempted": rig.preempted,
-                                               "stages": rig.stages()}
-                        for kind, rig in rigs.items()}
+        return rounds, {kind.__name__.lower(): rig.counted() for kind, rig in rigs.items()}
     finally:
         for rig in rigs.values():
             rig.close()
@@ -219,6 +255,6 @@ def peer_alone(name, pipeline, unit, huge, error):
     try:
         samples = [rig.sample() for _ in range(benchlib.ROUNDS)]
         return benchlib.not_yet(name, unit, samples, ovs.PEER, error, hugepages=huge,
-                                counted={"peer": {"lost": rig.lost, "stages": rig.stages()}})
+                                counted={"peer": rig.counted()})
     finally:
         rig.close()

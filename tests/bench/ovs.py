@@ -135,3 +135,9 @@ class Ovs:
         return {what.strip(): float(value)
                 for what, value in re.findall(r"^  ([^:]+): ([\d.]+)", text, re.M)
                 if float(value)}
+
+    def tunnelled(self):
+        """Packets of the flows that push or pop outer headers."""
+        return {what: sum(int(re.search(r"packets:(\d+)", line).group(1))
+                          for line in self.datapath_flows() if what in line)
+                for what in ("tnl_push", "tnl_pop")}

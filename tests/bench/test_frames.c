@@ -131,6 +131,28 @@ static void connections_end(void **state)
 	steps(FRAME_SHORT, flags, 6);
 }
 
+/* What arrives at the uplink goes back to who sent it, and counts when it came through a tunnel. */
+static void the_uplink_sends_back(void **state)
+{
+	static const uint8_t outer[] = { 2, 0, 0, 0, 9, 2, 2, 0, 0, 0, 9, 1, 8, 0, 0x45, 0, 0, 100,
+		0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 0xa7, 0xc1, 0x12, 0xb5 };
+	static const uint8_t back[] = { 2, 0, 0, 0, 9, 1, 2, 0, 0, 0, 9, 2, 8, 0, 0x45, 0, 0, 100,
+		0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 2, 10, 9, 0, 1, 0xa7, 0xc1, 0x12, 0xb5 };
+	struct frame_gen g = { 0 };
+	uint8_t f[FRAME_LEN];
+
+	(void)state;
+	frame_gen_start(&g, FRAME_CONNS, 1);
+	assert_false(frame_first(&g, FRAME_UPLINK, f));
+	memcpy(f, outer, sizeof(outer));
+	assert_true(frame_next(&g, FRAME_UPLINK, f));
+	assert_memory_equal(f, back, sizeof(back));
+	assert_int_equal(g.encapsulated, 1);
+	assert_true(frame_first(&g, FRAME_A, f)); // not from a tunnel
+	assert_true(frame_next(&g, FRAME_UPLINK, f));
+	assert_int_equal(g.encapsulated, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +160,7 @@ int main(void)
 		cmocka_unit_test(both_ends_name_a_connection_alike),
 		cmocka_unit_test(connections_open),
 		cmocka_unit_test(connections_end),
+		cmocka_unit_test(the_uplink_sends_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
