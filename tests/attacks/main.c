@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dpu_cli.h"
+#include "ov_tnl.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define RACE_S 2
@@ -41,7 +42,8 @@ static const char config_form[] =
 
 static const struct atk_group *const groups[] = { &atk_vu_rows, &atk_vu_life_rows,
 	&atk_vu_postcopy_rows, &atk_vs_rows, &atk_vs_long_rows, &atk_vp_rows, &atk_vn_rows,
-	&atk_vn_steer_rows, &atk_vb_rows, &atk_ov_rows, &atk_ov_ct_rows, &atk_ov_tables_rows };
+	&atk_vn_steer_rows, &atk_vb_rows, &atk_ov_rows, &atk_ov_ct_rows, &atk_ov_tables_rows,
+	&atk_ov_tnl_rows };
 
 static const char *const functions[] = { ATK_BLK, ATK_NET };
 
@@ -62,7 +64,7 @@ static void warm_up(struct atk_env *e, struct atk_victim *v)
 		for (size_t i = 0; i < COUNT(functions); i++)
 			if (atk_function_works(e, functions[i]))
 				fprintf(stderr, "attacks: before the start: %s\n", e->why);
-	if (atk_ov_warm(e) || atk_ov_ct_warm(e))
+	if (atk_ov_warm(e) || atk_ov_ct_warm(e) || tnl_warm(e))
 		fprintf(stderr, "attacks: before the start: %s\n", e->why);
 	atk_victim_stats(v, &was);
 	if (atk_victim_goes_on(e, v, &was))
@@ -112,7 +114,7 @@ static int run_all(struct atk_env *e, struct atk_victim *v, const struct dpu_opt
 static void clean(struct atk_daemon *d)
 {
 	static const char *const left[] = { "config", "rpc", "atk-blk", "atk-big", "atk-ro",
-		"vic-blk", "atk-net", "atk-peer", "vic-net0", "vic-net1", "atk-again" };
+		"vic-blk", "atk-net", "atk-peer", "vic-net0", "vic-net1", "atk-again", "atk-wire" };
 	char path[128];
 
 	for (size_t i = 0; i < COUNT(left); i++) {
