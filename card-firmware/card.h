@@ -150,8 +150,12 @@ struct card_uplink_conf {
 	const char *name;
 	const char *devargs; // DPDK device: vdev arguments or a PCI address
 	uint16_t n_queues, mtu;
+	enum odp_switched switched; // at first: card_uplink_set_switched()
 };
 int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, struct card_error *e);
+/* 0, -ENODEV with e->text. */
+int card_uplink_set_switched(
+	struct card *c, const char *name, enum odp_switched how, struct card_error *e);
 /* With its port, the flows that name it, and what the underlay has on it. */
 int card_uplink_delete(struct card *c, const char *name, struct card_error *e);
 

@@ -19,7 +19,8 @@
 #define VOLUME_COLUMNS \
 	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users " \
 	"FILE=driver_specific.uring.filename"
-#define UPLINK_COLUMNS "NAME=name PORT=port UP=up QUEUES=queues MTU=mtu DEVICE=devargs"
+#define UPLINK_COLUMNS \
+	"NAME=name PORT=port UP=up SWITCHED=switched QUEUES=queues MTU=mtu DEVICE=devargs"
 #define PORT_COLUMNS \
 	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets " \
 	"TX_BYTES=tx_bytes DROPS=drops"
@@ -63,6 +64,7 @@ static const struct card_verb verbs[] = {
 
 	{ "uplink", "create", SENDS(uplink_create), KEY("name") },
 	{ "uplink", "delete", SENDS(uplink_delete), KEY("name") },
+	{ "uplink", "set", SENDS(uplink_set), KEY("name") },
 	{ "uplink", "list", SENDS(uplink_list), .columns = UPLINK_COLUMNS },
 	{ "uplink", "show", SENDS(uplink_list), KEY("name"), .help = "Show one uplink" },
 	{ "uplink", "stats", STATS("uplink"), KEY_OPT("name"),

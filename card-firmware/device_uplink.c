@@ -119,9 +119,10 @@ static int uplink_open(struct card_uplink *u)
 		.mtu = u->conf.mtu,
 		.pool = c->pool,
 	};
-	struct odp_port_conf port_conf = {
-		.name = u->name, .kind = "uplink", .ops = odp_ethdev_ops()
-	};
+	struct odp_port_conf port_conf = { .name = u->name,
+		.kind = "uplink",
+		.switched = u->conf.switched,
+		.ops = odp_ethdev_ops() };
 	int ret = odp_ethdev_open(&dev_conf, &u->dev);
 
 	if (ret)
@@ -163,7 +164,8 @@ int card_uplink_get(
 
 static bool same(const struct card_uplink_conf *a, const struct card_uplink_conf *b)
 {
-	return a->n_queues == b->n_queues && a->mtu == b->mtu && !strcmp(a->devargs, b->devargs);
+	return a->n_queues == b->n_queues && a->mtu == b->mtu && a->switched == b->switched &&
+	       !strcmp(a->devargs, b->devargs);
 }
 
 int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, struct card_error *e)
@@ -199,6 +201,17 @@ int card_uplink_create(struct card *c, const struct card_uplink_conf *conf, stru
 	TAILQ_INSERT_TAIL(&c->inv->uplinks, u, link);
 	dpu_info("uplink: created", "name=%s device=%s queues=%u", u->name, u->devargs,
 		u->n_attached);
+	return 0;
+}
+
+int card_uplink_set_switched(
+	struct card *c, const char *name, enum odp_switched how, struct card_error *e)
+{
+	struct card_uplink *u = card_uplink_find(c, name);
+
+	if (!u)
+		return card_fail(e, -ENODEV, "%s: no such uplink", name);
+	odp_port_set_switched(u->port, how);
 	return 0;
 }
 

@@ -274,6 +274,16 @@ static const struct card_param net_set[] = {
 
 /* ---- switch ---- */
 
+// NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
+#define P_SWITCHED(req)                                                                         \
+	{                                                                                       \
+		.name = "switched", .type = CARD_P_STRING, .required = req, .min = 2, .max = 4, \
+		.def = (req) ? NULL : "auto",                                                   \
+		.help = "part of the learning switch: yes, no, or auto, while it has no "       \
+			"address of the underlay"                                               \
+	}
+// NOLINTEND(bugprone-macro-parentheses)
+
 static const struct card_param uplink_create[] = {
 	P_NAME("name", "name of the uplink and of its port"),
 	{ .name = "devargs",
@@ -293,7 +303,10 @@ static const struct card_param uplink_create[] = {
 		.min = 68,
 		.max = 65535,
 		.help = "largest layer-3 packet in bytes; the device's own when not given" },
+	P_SWITCHED(false),
 };
+static const struct card_param uplink_set[] = { P_NAME("name", "name of the uplink"),
+	P_SWITCHED(true) };
 
 #define ADDRESS_LEN 45 // of an IPv6 address in text
 // NOLINTBEGIN(bugprone-macro-parentheses): these make initialisers
@@ -627,6 +640,8 @@ static const struct card_method methods[] = {
 		.help = "Make a DPDK network device a port of the switch" },
 	ROW(uplink_delete), DELETES("uplink"), .key = "name", PARAMS(one_name),
 		.help = "Delete an uplink and its port" },
+	ROW(uplink_set), UPDATES("uplink"), .key = "name", PARAMS(uplink_set),
+		.help = "Say whether the learning switch floods to an uplink and learns there" },
 	ROW(uplink_list), .key = "name", PARAMS(opt_name), .help = "List uplinks" },
 	ROW(tunnel_create), CREATES("tunnel"), .key = "name", PARAMS(tunnel_create),
 		.help = "Make the end of tunnels a port of the switch: flows say where to, and in "

@@ -16,6 +16,21 @@
 
 /* ---- uplinks ---- */
 
+static int parse_switched(const json_t *params, enum odp_switched *out, struct card_error *e)
+{
+	static const char *const names[] = {
+		[ODP_SWITCHED_AUTO] = "auto", [ODP_SWITCHED_YES] = "yes", [ODP_SWITCHED_NO] = "no"
+	};
+	const char *text = card_arg_str(params, "switched", "auto");
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(text, names[i])) {
+			*out = (enum odp_switched)i;
+			return 0;
+		}
+	return card_fail(e, -EINVAL, "switched: %s is none of yes, no and auto", text);
+}
+
 int card_call_uplink_create(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
@@ -25,11 +40,23 @@ int card_call_uplink_create(
 		.n_queues = (uint16_t)card_arg_uint(params, "queues", 1),
 		.mtu = (uint16_t)card_arg_uint(params, "mtu", 0),
 	};
+	int ret;
 
 	(void)result;
 	if (!card_name_ok(conf.name))
 		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
-	return card_uplink_create(c, &conf, e);
+	ret = parse_switched(params, &conf.switched, e);
+	return ret ? ret : card_uplink_create(c, &conf, e);
+}
+
+int card_call_uplink_set(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	enum odp_switched how = ODP_SWITCHED_AUTO;
+	int ret = parse_switched(params, &how, e);
+
+	(void)result;
+	return ret ? ret : card_uplink_set_switched(c, card_arg_str(params, "name", ""), how, e);
 }
 
 int card_call_uplink_delete(
@@ -80,10 +107,11 @@ static bool list_uplink(const struct card_uplink_view *v, void *arg)
 
 	card_mac_format(v->mac, mac);
 	if (!l->only || !strcmp(l->only, v->conf.name))
-		append(l, json_pack("{s:s, s:s, s:i, s:i, s:b, s:I, s:s}", "name", v->conf.name,
-				  "devargs", v->conf.devargs, "queues", (int)v->conf.n_queues,
-				  "mtu", (int)v->caps.mtu, "up", (int)v->caps.up, "port",
-				  (json_int_t)odp_port_no(v->port), "mac", mac));
+		append(l, json_pack("{s:s, s:s, s:i, s:i, s:b, s:b, s:I, s:s}", "name",
+				  v->conf.name, "devargs", v->conf.devargs, "queues",
+				  (int)v->conf.n_queues, "mtu", (int)v->caps.mtu, "up",
+				  (int)v->caps.up, "switched", (int)odp_port_is_switched(v->port),
+				  "port", (json_int_t)odp_port_no(v->port), "mac", mac));
 	return !l->failed;
 }
 

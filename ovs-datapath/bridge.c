@@ -29,6 +29,7 @@
 
 #define TO_FLOOD UINT32_MAX
 #define TO_NOBODY (UINT32_MAX - 1)
+#define OUTSIDE (UINT32_MAX - 2) // what comes from a port that is no part of the switch
 
 struct mac {
 	LIST_ENTRY(mac) chain;
@@ -43,7 +44,7 @@ struct rec {
 	struct odp_addr src, dst;
 	struct odp_key key;
 	uint64_t id, created_ns;
-	uint32_t to; // port, TO_FLOOD, TO_NOBODY
+	uint32_t to; // port, TO_FLOOD, TO_NOBODY, OUTSIDE
 	uint32_t ports_epoch; // of the flood list
 };
 
@@ -134,6 +135,23 @@ static void mac_remove(struct odp_bridge *b, struct mac *m)
 	free(m);
 }
 
+/* ---- members ---- */
+
+/* Tunnels are no part of the switch: it knows of no destination behind them. */
+static bool belongs(const struct odp_bridge *b, const struct odp_port *p)
+{
+	if (p->tnl || p->conf.switched == ODP_SWITCHED_NO)
+		return false;
+	return p->conf.switched == ODP_SWITCHED_YES || !odp_ul_on_port(b->dp->tnls->ul, p->no);
+}
+
+static bool is_member(const struct odp_bridge *b, uint32_t port)
+{
+	const struct odp_port *p = odp_port_by_no(b->dp, port);
+
+	return p && p->switched;
+}
+
 /* ---- decisions ---- */
 
 static bool is_multicast(const uint8_t mac[6])
@@ -151,6 +169,8 @@ static bool is_link_local(const uint8_t mac[6])
 
 static uint32_t decide(struct odp_bridge *b, const struct odp_key *key)
 {
+	if (!is_member(b, key->in_port))
+		return OUTSIDE;
 	if (is_link_local(key->eth_dst))
 		return TO_NOBODY;
 	if (is_multicast(key->eth_dst))
@@ -160,7 +180,7 @@ static uint32_t decide(struct odp_bridge *b, const struct odp_key *key)
 
 	if (!m)
 		return TO_FLOOD;
-	return m->port == key->in_port ? TO_NOBODY : m->port;
+	return m->port == key->in_port || !is_member(b, m->port) ? TO_NOBODY : m->port;
 }
 
 /* The action list of a decision, in b->acts. 0, -ENOMEM, -E2BIG. */
@@ -169,13 +189,13 @@ static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
 	struct odp *dp = b->dp;
 
 	odp_actbuf_reset(&b->acts);
-	for (uint32_t no = 0; to != TO_NOBODY && no < dp->port_top; no++) {
-		const struct odp_port *p = odp_port_by_no(dp, no);
-
-		// Tunnels are no part of the switch: it knows of no destination behind them.
-		if (p && no != in_port && !p->tnl && (to == TO_FLOOD || to == no))
+	if (to == OUTSIDE)
+		odp_actbuf_u32(&b->acts, ODP_ACT_DROP, ODP_DROP_UNSWITCHED);
+	else if (to != TO_FLOOD && to != TO_NOBODY)
+		odp_actbuf_output(&b->acts, to);
+	for (uint32_t no = 0; to == TO_FLOOD && no < dp->port_top; no++)
+		if (no != in_port && is_member(b, no))
 			odp_actbuf_output(&b->acts, no);
-	}
 	return b->acts.err;
 }
 
@@ -188,7 +208,10 @@ static bool of_neighbours(const struct odp_bridge *b, const struct odp_key *key)
 	return odp_ul_is_neighbours(key) && odp_ul_on_port(b->dp->tnls->ul, key->in_port);
 }
 
-/* What every flow of ours matches; and there, so much that it is no such message. */
+/*
+ * What every flow of ours matches; and there, so much that it is no such message. Who sent it makes
+ * no difference where nobody learns.
+ */
 static struct odp_key mask_of_ours(const struct odp_bridge *b, const struct odp_key *key)
 {
 	struct odp_key m;
@@ -197,7 +220,8 @@ static struct odp_key mask_of_ours(const struct odp_bridge *b, const struct odp_
 	m.in_port = UINT32_MAX;
 	m.recirc_id = UINT32_MAX; // what recirculates has been decided on
 	memset(m.eth_dst, 0xff, sizeof(m.eth_dst));
-	memset(m.eth_src, 0xff, sizeof(m.eth_src));
+	if (is_member(b, key->in_port))
+		memset(m.eth_src, 0xff, sizeof(m.eth_src));
 	memset(&m.vlan_tci, 0xff, sizeof(m.vlan_tci));
 	if (odp_ul_on_port(b->dp->tnls->ul, key->in_port)) {
 		m.eth_type = dpu_be16_put(0xffff);
@@ -215,7 +239,8 @@ static struct odp_key key_of_ours(const struct odp_bridge *b, const struct odp_k
 	memset(&k, 0, sizeof(k));
 	k.in_port = key->in_port;
 	memcpy(k.eth_dst, key->eth_dst, sizeof(k.eth_dst));
-	memcpy(k.eth_src, key->eth_src, sizeof(k.eth_src));
+	if (m.eth_src[0])
+		memcpy(k.eth_src, key->eth_src, sizeof(k.eth_src));
 	k.vlan_tci = key->vlan_tci;
 	if (dpu_be16_get(m.eth_type))
 		k.eth_type = key->eth_type;
@@ -349,7 +374,7 @@ unsigned odp_bridge_learn(struct odp *dp, const struct odp_key *key, uint64_t no
 	struct mac *m = mac_find(b, &a);
 	unsigned n = 0;
 
-	if (is_multicast(key->eth_src) || (m && m->is_static))
+	if (is_multicast(key->eth_src) || (m && m->is_static) || !is_member(b, key->in_port))
 		return 0;
 	if (m && m->port == key->in_port) {
 		m->used_ns = now_ns;
@@ -408,6 +433,10 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 	struct odp_key mask = mask_of_ours(b, key);
 	struct odp_acts *acts;
 
+	if (!is_member(b, key->in_port)) {
+		odp_drop_one(in, ODP_DROP_UNSWITCHED, m);
+		return;
+	}
 	if (actions(b, key->in_port, decide(b, key)) < 0 ||
 		odp_acts_create(dp, key, &mask, odp_actbuf_list(&b->acts), b->acts.len, &acts) <
 			0) {
@@ -432,8 +461,10 @@ static void revalidate_all(struct odp_bridge *b)
 
 void odp_bridge_port_added(struct odp *dp, uint32_t port)
 {
-	(void)port; // every flood list grows, whoever it is
-	dp->bridge->ports_epoch++;
+	struct odp_port *p = odp_port_by_no(dp, port);
+
+	p->switched = belongs(dp->bridge, p);
+	dp->bridge->ports_epoch++; // every flood list grows, whoever it is
 	revalidate_all(dp->bridge);
 }
 
@@ -469,9 +500,21 @@ static void recs_delete_from(struct odp_bridge *b, uint32_t in_port)
 	}
 }
 
-void odp_bridge_flows_flush(struct odp *dp, uint32_t port)
+void odp_bridge_port_changed(struct odp *dp, uint32_t port)
 {
-	recs_delete_from(dp->bridge, port);
+	struct odp_bridge *b = dp->bridge;
+	struct odp_port *p = odp_port_by_no(dp, port);
+	bool was = p && p->switched;
+
+	recs_delete_from(b, port);
+	if (!p)
+		return;
+	p->switched = belongs(b, p);
+	if (p->switched == was)
+		return;
+	macs_flush(b, port, FLUSH_LEARNED);
+	b->ports_epoch++;
+	revalidate_all(b);
 }
 
 void odp_bridge_port_deleted(struct odp *dp, uint32_t port)

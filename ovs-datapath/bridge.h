@@ -27,8 +27,11 @@ void odp_bridge_forward(struct odp *dp, const struct odp_key *key, struct odp_pw
 /* A port came or is about to go (its flows and addresses go with it). */
 void odp_bridge_port_added(struct odp *dp, uint32_t port);
 void odp_bridge_port_deleted(struct odp *dp, uint32_t port);
-/* Decide anew on what comes in by a port. */
-void odp_bridge_flows_flush(struct odp *dp, uint32_t port);
+/*
+ * Interfaces or addresses of the underlay on a port changed, or what the operator says of it: it
+ * joins or leaves the switch if need be, and what comes in by it is decided on anew.
+ */
+void odp_bridge_port_changed(struct odp *dp, uint32_t port);
 /* Age addresses and flows. */
 void odp_bridge_tick(struct odp *dp, uint64_t now_ns);
 unsigned odp_bridge_n_macs(const struct odp *dp);

@@ -207,6 +207,7 @@ struct odp_port {
 	_Atomic uint32_t caps_seq;
 
 	/* Control thread. */
+	bool switched; // part of the learning switch
 	int32_t setup_tokens; // flow set-ups that this port may still cause
 	uint64_t setup_ns; // tokens were added at
 };

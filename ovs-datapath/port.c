@@ -246,6 +246,17 @@ struct odp_port *odp_port_by_name(struct odp *dp, const char *name)
 	return NULL;
 }
 
+void odp_port_set_switched(struct odp_port *port, enum odp_switched how)
+{
+	port->conf.switched = how;
+	odp_bridge_port_changed(port->dp, port->no);
+}
+
+bool odp_port_is_switched(const struct odp_port *port)
+{
+	return port->switched;
+}
+
 void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg)
 {
 	for (uint32_t no = 0; no < dp->port_top; no++) {

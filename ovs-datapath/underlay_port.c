@@ -40,7 +40,7 @@ static void changed(void *arg, uint32_t port)
 	struct odp *dp = arg;
 
 	(void)odp_flow_flush(dp, "tunnel");
-	odp_bridge_flows_flush(dp, port);
+	odp_bridge_port_changed(dp, port);
 }
 
 int odp_ul_over_ports(struct odp *dp, struct odp_ul **out)

@@ -37,6 +37,7 @@
 	X(net_list)                    \
 	X(uplink_create)               \
 	X(uplink_delete)               \
+	X(uplink_set)                  \
 	X(uplink_list)                 \
 	X(tunnel_create)               \
 	X(tunnel_delete)               \

@@ -80,7 +80,8 @@ struct odp_worker; // one per worker thread
 	X(TNL_ECN, "congestion mark on what does not know of such marks")    \
 	X(TNL_OTHER, "not for the tunnel that a flow gave it to")            \
 	X(TNL_MISS, "no flow for a packet out of a tunnel")                  \
-	X(UNDERLAY, "for an address of the underlay, and nobody wants it")
+	X(UNDERLAY, "for an address of the underlay, and nobody wants it")   \
+	X(UNSWITCHED, "no flow, and its port is no part of the switch")
 
 enum odp_drop {
 #define X(name, text) ODP_DROP_##name,
@@ -144,9 +145,18 @@ struct odp_port_ops {
 	void (*caps)(void *drv, struct odp_port_caps *out);
 };
 
+/*
+ * Is a port part of the learning switch? What a port outside sends meets flows, and the underlay
+ * where that has an interface, and is dropped else (UNSWITCHED); nothing is flooded to it. AUTO: a
+ * port is part of the switch while the underlay has no interface on it, so that what goes on
+ * between the hosts of an underlay is not told to tenants, nor the other way round.
+ */
+enum odp_switched { ODP_SWITCHED_AUTO, ODP_SWITCHED_YES, ODP_SWITCHED_NO };
+
 struct odp_port_conf {
 	const char *name; // copied; unique
 	const char *kind; // "vhost-net", "uplink": shown to operators; static storage
+	enum odp_switched switched;
 	uint16_t n_rxq, n_txq;
 	const struct odp_port_ops *ops; // borrowed
 	void *drv; // borrowed: outlives the port
@@ -231,6 +241,10 @@ const char *odp_port_name(const struct odp_port *port);
 struct odp_port *odp_port_by_name(struct odp *dp, const char *name);
 struct odp_port *odp_port_by_no(struct odp *dp, uint32_t no);
 void odp_port_stats(const struct odp_port *port, struct odp_port_stats *out);
+/* A port of this datapath that is no tunnel. Control thread. */
+void odp_port_set_switched(struct odp_port *port, enum odp_switched how);
+/* It is part of the learning switch now; tunnels never are. Control thread. */
+bool odp_port_is_switched(const struct odp_port *port);
 /* Call fn for every port in order of number. */
 void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg);
 /* Capabilities changed (features negotiated, link): the datapath reads them again. Any thread. */

@@ -13,7 +13,7 @@ options="--state-dir $dir/state"
 # What an operator sees of all of it.
 picture()
 {
-	for what in "tunnel list" "underlay show" "flow list origin=operator"; do
+	for what in "uplink list" "tunnel list" "underlay show" "flow list origin=operator"; do
 		# shellcheck disable=SC2086 # words
 		ctl --json $what | grep -v '"\(id\|idle_ms\)"' || fail "cardctl $what"
 	done
@@ -101,6 +101,30 @@ has 'conflicts 0' underlay stats --all
 own=$(ctl --json uplink show up0 | sed -n 's/.*"mac": "\(.*\)".*/\1/p')
 has "^up0 .*$own" underlay show
 
+# An uplink with an address is no part of the learning switch, unless an operator says otherwise.
+switched()
+{
+	[ "$(ctl --json uplink show "$1" | sed -n 's/.*"switched": \([a-z]*\).*/\1/p')" = "$2" ] ||
+		fail "$1: switched is not $2"
+}
+switched up0 false
+ctl uplink create up2 devargs=net_null2,no-rx=1
+ctl uplink create up2 devargs=net_null2,no-rx=1 switched=auto # the default
+switched up2 true
+ctl uplink create up3 devargs=net_null3,no-rx=1 switched=no
+switched up3 false
+ctl uplink set up0 switched=yes
+switched up0 true
+ctl uplink set up0 switched=auto
+switched up0 false
+ctl uplink set up1 switched=yes # kept
+refused 1 'exists with other parameters' uplink create up2 devargs=net_null2,no-rx=1 switched=yes
+refused 1 'none of yes, no and auto' uplink create up4 devargs=net_null4 switched=on
+refused 1 'none of yes, no and auto' uplink set up0 switched=off
+refused 1 'no such uplink' uplink set g0 switched=yes
+refused 2 'required' uplink set up0
+has '"switched": "yes"' card config
+
 refused 1 'no such uplink' underlay address add up9 203.0.113.1/24
 refused 1 'no such uplink' underlay address add g0 203.0.113.1/24
 refused 1 'and a length' underlay address add up0 203.0.113.1
@@ -152,6 +176,9 @@ ctl --json card config >"$dir/config-before"
 stop
 start || fail "cardd does not start again"
 has 'degraded: none' card info
+switched up0 false
+switched up1 true
+switched up3 false
 picture >"$dir/after"
 cmp "$dir/before" "$dir/after" || fail "the restart changed: $(diff "$dir/before" "$dir/after")"
 make_tunnels
@@ -187,6 +214,8 @@ lacks 'tun_id=0x5' flow list origin=operator
 lacks 'vx0' card config
 refused 1 'at byte' flow add 'in_port(vx0)' actions=drop
 ctl uplink delete up0
+ctl uplink delete up2
+ctl uplink delete up3
 lacks 'up0\|192.0.2' underlay show
 lacks 'up0' card config
 has '^up1 .* 7 ' underlay show

@@ -10,6 +10,7 @@
 
 #include "dpu_clock.h"
 #include "fake_port.h"
+#include "odp_tnl.h"
 
 #define N_PORTS 4
 
@@ -179,6 +180,94 @@ static void ov_33_limits_and_static(void **state)
 	assert_int_equal(odp_mac_del(r->dp, gw, 0), 0);
 	assert_int_equal(odp_mac_del(r->dp, gw, 0), -ENOENT);
 	assert_int_equal(send(r, 1, 0x77, 0xb, 0), 0xd);
+}
+
+static uint64_t unswitched(struct rig *r, unsigned i)
+{
+	return fake_port_drops(r->p[i].port, ODP_DROP_UNSWITCHED);
+}
+
+/* With an address of the underlay an uplink leaves the switch, unless the operator says otherwise. */
+static void underlay_is_outside(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0xff, 0, 0, 0, 1 };
+	struct rig *r = *state;
+	struct odp_ul *ul = odp_underlay(r->dp);
+	struct odp_stats s;
+
+	send(r, 0, 0xff, 0xa, 0); // the switch knows A behind the uplink
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x1);
+	assert_int_equal(odp_ul_if_set(ul, 1, 0, mac, 1500), 0);
+	assert_false(odp_port_is_switched(r->p[0].port));
+	// Nothing out of it: broadcast, unknown, known to tenants; and nothing is learned.
+	assert_int_equal(send(r, 0, 0xff, 0xa, 0), 0);
+	assert_int_equal(send(r, 0, 0xff, 0xc, 0), 0); // the same flow, whoever sends
+	assert_int_equal(send(r, 0, 0xb, 0xa, 0), 0);
+	assert_int_equal(unswitched(r, 0), 3);
+	odp_stats(r->dp, &s);
+	assert_int_equal(s.macs, 1);
+	assert_int_equal(s.misses, 4);
+	// Nothing into it: flooded, or to who was there.
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xc);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0xc);
+	// Whom an operator pins there is not reached through the switch either.
+	assert_int_equal(odp_mac_set(r->dp, (const uint8_t[6]){ 2, 0, 0, 0, 0, 0xd }, 0, 1), 0);
+	assert_int_equal(send(r, 1, 0xd, 0xb, 0), 0);
+
+	odp_port_set_switched(r->p[0].port, ODP_SWITCHED_YES);
+	assert_int_equal(send(r, 0, 0xff, 0xa, 0), 0xe);
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xd);
+	assert_int_equal(send(r, 1, 0xa, 0xb, 0), 0x1);
+	odp_port_set_switched(r->p[0].port, ODP_SWITCHED_AUTO);
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xc);
+	// A VLAN on it is as good an interface; the last one takes it back in.
+	assert_int_equal(odp_ul_if_set(ul, 1, 0x1007, mac, 1500), 0);
+	assert_int_equal(odp_ul_if_del(ul, 1, 0), 0);
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xc);
+	assert_int_equal(odp_ul_if_del(ul, 1, 0x1007), 0);
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xd);
+	assert_int_equal(send(r, 0, 0xff, 0xa, 0), 0xe);
+	odp_port_set_switched(r->p[0].port, ODP_SWITCHED_NO);
+	assert_int_equal(send(r, 1, 0xff, 0xb, 0), 0xc);
+	assert_int_equal(unswitched(r, 0), 3);
+}
+
+/* Flows say more than the switch. */
+static void flows_reach_what_is_outside(void **state)
+{
+	struct rig *r = *state;
+	struct odp_key k, m;
+	size_t at;
+
+	odp_port_set_switched(r->p[0].port, ODP_SWITCHED_NO);
+	assert_int_equal(odp_key_parse(r->dp, "in_port(1)", &k, &m, &at), 0);
+	assert_int_equal(fake_put(r->dp, &k, &m, "3", true, NULL), 0);
+	assert_int_equal(odp_key_parse(r->dp, "in_port(3)", &k, &m, &at), 0);
+	assert_int_equal(fake_put(r->dp, &k, &m, "1,2", true, NULL), 0);
+	assert_int_equal(send(r, 0, 0xff, 0xa, 0), 0x4);
+	assert_int_equal(send(r, 2, 0xff, 0xb, 0), 0x3);
+	assert_int_equal(unswitched(r, 0), 0);
+}
+
+/* Messages of neighbours meet no flow there: they are dropped one by one. */
+static void neighbours_stay_outside(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0xff, 0, 0, 0, 1 };
+	struct rig *r = *state;
+	uint8_t f[64];
+
+	assert_int_equal(odp_ul_if_set(odp_underlay(r->dp), 1, 0, mac, 1500), 0);
+	fake_frame(f, 0xff, 0xa, 0);
+	memset(f, 0xff, 6);
+	memcpy(f + 12, (const uint8_t[10]){ 8, 6, 0, 1, 8, 0, 6, 4, 0, 1 }, 10);
+	memcpy(f + 22, f + 6, 6);
+	memcpy(f + 28, (const uint8_t[4]){ 192, 0, 2, 9 }, 4);
+	for (unsigned i = 0; i < 3; i++)
+		fake_port_push(&r->p[0], r->pool, f, 60);
+	settle(r);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		assert_int_equal(r->p[i].n_out, 0);
+	assert_int_equal(unswitched(r, 0), 3);
 }
 
 static void ports_come_and_go(void **state)
@@ -406,7 +495,8 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = { T(floods_then_learns), T(vlans_are_apart),
 		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
-		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(ports_come_and_go),
+		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(underlay_is_outside),
+		T(flows_reach_what_is_outside), T(neighbours_stay_outside), T(ports_come_and_go),
 		T(operator_flows_win), T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
 		T(jumping_address_is_paid_for), T(bursts_stay_bursts), T(no_flow_is_too_wide) };
 
