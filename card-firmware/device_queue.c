@@ -273,7 +273,7 @@ static int blk_drain(struct card_worker *w, void *arg)
 	struct card_chan *ch = arg;
 
 	(void)w;
-	vol_chan_kick(ch->chan);
+	vol_chan_drain(ch->chan);
 	vho_blk_poll(ch->blk, ch->queue, ch->chan, 0);
 	return (int)(vho_blk_inflight(ch->blk, ch->queue) + vol_chan_inflight(ch->chan));
 }

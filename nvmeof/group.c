@@ -11,6 +11,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "vol_pool.h"
 
 #define RX_SIZE (128UL << 10)
 #define EVENTS 64
@@ -25,6 +26,7 @@ struct nof_group {
 	int epoll_fd, event_fd; // owned
 	size_t rx_size;
 	uint8_t *rx; // owned
+	struct vol_pool *pool; // owned
 	void *user; // the owner's
 
 	/* The group's thread. */
@@ -354,6 +356,11 @@ void *nof_group_user(const struct nof_group *g)
 	return g->user;
 }
 
+struct vol_pool *nof_group_pool(struct nof_group *g)
+{
+	return g->pool;
+}
+
 /* ---- life ---- */
 
 int nof_group_create(const struct nof_group_conf *conf, struct nof_group **out)
@@ -376,10 +383,13 @@ int nof_group_create(const struct nof_group_conf *conf, struct nof_group **out)
 		ret = -ENOMEM;
 		goto err_free;
 	}
+	ret = vol_pool_create(VOL_POOL_SUBS, VOL_POOL_BUFS, &g->pool);
+	if (ret)
+		goto err_rx;
 	g->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (g->epoll_fd < 0) {
 		ret = -errno;
-		goto err_rx;
+		goto err_pool;
 	}
 	g->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (g->event_fd < 0) {
@@ -397,6 +407,8 @@ err_event:
 	close(g->event_fd);
 err_epoll:
 	close(g->epoll_fd);
+err_pool:
+	vol_pool_destroy(g->pool);
 err_rx:
 	free(g->rx);
 err_free:
@@ -411,6 +423,7 @@ void nof_group_destroy(struct nof_group *g)
 	assert(g->n_conns == 0 && !atomic_load_explicit(&g->posted, memory_order_relaxed));
 	close(g->event_fd);
 	close(g->epoll_fd);
+	vol_pool_destroy(g->pool);
 	free(g->rx);
 	free(g);
 }

@@ -19,6 +19,7 @@
 #include <sys/queue.h>
 
 struct nof_group;
+struct vol_pool;
 
 /* ---- one socket; the first member of whatever a role makes of it ---- */
 
@@ -113,3 +114,5 @@ bool nof_group_busy(const struct nof_group *g);
 uint64_t nof_group_now(const struct nof_group *g);
 /* The shared receive buffer: valid until the turn ends. */
 uint8_t *nof_group_rx(struct nof_group *g, size_t *size);
+/* What the layers of its volumes share. */
+struct vol_pool *nof_group_pool(struct nof_group *g);

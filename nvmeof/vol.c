@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define AT_ONCE_BYTES (128U << 10) // of one transfer
+/* Requests, and about so many bytes, that had to wait and go down in one call. */
+#define LIMITED_RUN 32u
+#define LIMITED_BYTES (1U << 20)
 
 int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_t size,
 	uint32_t block_size)
@@ -56,6 +59,17 @@ int vol_resize(struct vol *v, uint64_t size)
 	ret = v->ops->resize(v, size);
 	atomic_store_explicit(&v->size, ret < 0 ? old : size, memory_order_release);
 	return ret;
+}
+
+void vol_limits_set(struct vol *v, const struct vol_limits *l)
+{
+	v->limits = *l;
+	vol_qos_set(&v->qos, l);
+}
+
+void vol_limits(const struct vol *v, struct vol_limits *out)
+{
+	*out = v->limits;
 }
 
 static void publish_wear(struct vol *v, const struct vol_wear *w)
@@ -125,6 +139,7 @@ static void add_counters(struct vol_stats *sum, const struct vol_counters *n)
 	sum->discards += dpu_counter_read(&n->discards);
 	sum->zeroes += dpu_counter_read(&n->zeroes);
 	sum->errors += dpu_counter_read(&n->errors);
+	sum->delayed += dpu_counter_read(&n->delayed);
 }
 
 void vol_stats(const struct vol *cv, struct vol_stats *out)
@@ -194,6 +209,44 @@ static int check(struct vol *v, const struct vol_io *io)
 	return 0;
 }
 
+/*
+ * Send down what waited, as the limits allow or all of it, and not too much in one call. The volume
+ * may have shrunk meanwhile.
+ */
+static unsigned run_limited(
+	struct vol_chan *c, struct vol_io *(*take)(struct vol_qos *q, struct vol_qos_chan *c))
+{
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	while (n < LIMITED_RUN && bytes < LIMITED_BYTES) {
+		struct vol_io *io = take(&c->v->qos, &c->qos);
+		int err;
+
+		if (!io)
+			break;
+		n++;
+		bytes += io->len;
+		err = check(c->v, io);
+		if (err < 0)
+			vol_io_end(c, io, err == -EINVAL ? -EIO : err);
+		else
+			c->v->ops->submit(c, io);
+	}
+	return n;
+}
+
+static void submit_limited(struct vol_chan *c, struct vol_io *io)
+{
+	bool first = !c->qos.head;
+
+	vol_qos_put(&c->qos, io);
+	if (first)
+		run_limited(c, vol_qos_take);
+	if (c->qos.head)
+		dpu_counter_add(&c->n.delayed, 1);
+}
+
 void vol_submit(struct vol_chan *c, struct vol_io *io)
 {
 	int err = check(c->v, io);
@@ -201,8 +254,18 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 	c->inflight++;
 	if (err < 0)
 		vol_io_end(c, io, err);
+	else if (__builtin_expect(vol_qos_limited(&c->v->qos) || c->qos.head, 0))
+		submit_limited(c, io);
 	else
 		c->v->ops->submit(c, io);
+}
+
+void vol_chan_drain(struct vol_chan *c)
+{
+	if (c->qos.head)
+		run_limited(c, vol_qos_force);
+	if (c->v->ops->kick)
+		c->v->ops->kick(c);
 }
 
 /* Bytes of the requests that write. */
@@ -223,7 +286,7 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 	uint64_t unaligned = v->block_size - 1, bytes = 0, written = 0;
 	unsigned n_writes = 0;
 
-	if (!v->ops->at_once || n > 64)
+	if (!v->ops->at_once || n > 64 || vol_qos_limited(&v->qos) || c->qos.head)
 		return false;
 	if (n < 64)
 		writes &= (1ULL << n) - 1;
@@ -252,12 +315,18 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 
 unsigned vol_chan_kick(struct vol_chan *c)
 {
-	return c->v->ops->kick ? c->v->ops->kick(c) : 0;
+	unsigned n = c->qos.head ? run_limited(c, vol_qos_take) : 0;
+
+	return c->v->ops->kick ? n + c->v->ops->kick(c) : n;
 }
 
 unsigned vol_chan_poll(struct vol_chan *c)
 {
-	return c->v->ops->poll ? c->v->ops->poll(c) : 0;
+	unsigned n = c->qos.head ? run_limited(c, vol_qos_take) : 0;
+
+	if (n > 0 && c->v->ops->kick)
+		n += c->v->ops->kick(c);
+	return c->v->ops->poll ? n + c->v->ops->poll(c) : n;
 }
 
 int vol_chan_fd(const struct vol_chan *c)
@@ -267,9 +336,16 @@ int vol_chan_fd(const struct vol_chan *c)
 
 unsigned vol_chan_wait_us(const struct vol_chan *c)
 {
+	unsigned us = c->v->ops->fd ? VOL_WAIT_FD : 0, limit;
+
 	if (c->v->ops->wait_us)
-		return c->v->ops->wait_us(c);
-	return c->v->ops->fd ? VOL_WAIT_FD : 0;
+		us = c->v->ops->wait_us(c);
+	if (!c->qos.head)
+		return us;
+	limit = vol_qos_wait_us(&c->v->qos, &c->qos);
+	if (us == 0 && c->qos.n == c->inflight) // nothing is below that wants to be polled
+		return limit;
+	return us < limit ? us : limit;
 }
 
 unsigned vol_chan_inflight(const struct vol_chan *c)

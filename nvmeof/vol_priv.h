@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "vol_qos.h"
 #include "volume.h"
 
 struct vol_ops {
@@ -27,7 +28,8 @@ struct vol_ops {
 };
 
 struct vol_counters {
-	dpu_counter reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
+	dpu_counter reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors,
+		delayed;
 };
 
 /* First member of every kind's volume. */
@@ -43,6 +45,8 @@ struct vol {
 	_Atomic uint64_t size;
 	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
 	bool wear_injected; // it was said, not read. Control thread
+	struct vol_limits limits; // the control thread's copy
+	struct vol_qos qos;
 	/* Set by any worker, never cleared: what a failed flush lost stays lost. */
 	_Atomic bool failed;
 
@@ -57,6 +61,7 @@ struct vol_chan {
 	struct vol *v; // borrowed: outlives its channels
 	struct vol_chan *next; // under v->lock
 	unsigned inflight; // the worker's
+	struct vol_qos_chan qos;
 	struct vol_counters n;
 };
 

@@ -76,6 +76,7 @@ struct vol_info {
 /* Summed over channels by vol_stats(). */
 struct vol_stats {
 	uint64_t reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
+	uint64_t delayed; // had to wait for the volume's limits
 };
 
 /* ---- open: control thread. Each fills *out, which vol_close() takes. ---- */
@@ -115,6 +116,25 @@ struct vol_file_conf {
  */
 int vol_file_open(const struct vol_file_conf *conf, struct vol **out);
 
+/*
+ * Layers: volumes on a lower one, which is borrowed: it outlives the layer, and nobody else opens
+ * channels of it. Their channels need a group.
+ */
+
+struct nof_key;
+
+struct vol_crypt_conf {
+	const char *name; // copied
+	struct vol *lower;
+	struct nof_key *key; // a reference is taken
+	uint32_t unit; // bytes, 512 or 4096, not below the lower's block size; the block size above
+};
+/*
+ * AES-256-XTS, unit by unit; the tweak is the unit's number. Zeros are written as what decrypts to
+ * them. What was discarded, or never written, reads as noise. 0, -EINVAL, -ENOMEM.
+ */
+int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out);
+
 /* No channel may be left open. NULL is accepted. */
 void vol_close(struct vol *v);
 
@@ -132,6 +152,19 @@ int vol_wear_set(struct vol *v, const struct vol_wear *w);
 void vol_wear_refresh(struct vol *v);
 /* Any thread, never waits: what is known of the wear. False: nothing. */
 bool vol_wear(const struct vol *v, struct vol_wear *out);
+
+/*
+ * At most so much a second, of all channels together; 0: no limit. `burst_ms`: as much as the rates
+ * give in that time may be taken at once by whoever took nothing for as long. Writing zeros counts
+ * as a write of so many bytes, discarding as an operation, a flush not at all. Control thread.
+ */
+struct vol_limits {
+	uint64_t rw_ios, r_ios, w_ios; // operations per second
+	uint64_t rw_bytes, r_bytes, w_bytes; // bytes per second
+	uint32_t burst_ms;
+};
+void vol_limits_set(struct vol *v, const struct vol_limits *l);
+void vol_limits(const struct vol *v, struct vol_limits *out);
 
 /* Any thread. */
 void vol_info(const struct vol *v, struct vol_info *out);
@@ -181,5 +214,10 @@ int vol_chan_fd(const struct vol_chan *c);
  */
 #define VOL_WAIT_FD UINT32_MAX
 unsigned vol_chan_wait_us(const struct vol_chan *c);
+/*
+ * Like vol_chan_kick(), for a channel that is about to be let go: what waits for the volume's limits
+ * goes down now, a part with each call, and is charged all the same.
+ */
+void vol_chan_drain(struct vol_chan *c);
 /* Requests submitted and not answered. */
 unsigned vol_chan_inflight(const struct vol_chan *c);

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Encryption above another volume, unit by unit. What is read is decrypted where it lies, after it
+ * came; what is written is encrypted into buffers of the group's pool, a buffer's worth at a time,
+ * since the guest's own pages must not change. Zeros are written as what decrypts to zeros.
+ *
+ * A worker has others to serve: one call of ours takes what the budget says through the cipher, the
+ * rest stands in a list until the next poll.
+ */
+#include "vol_layer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cipher.h"
+#include "dpu_alloc.h"
+
+#define SUBMIT_BUDGET (256u << 10) // bytes through the cipher in one submit
+#define POLL_BUDGET (1u << 20) // in one kick or poll
+#define UNIT_MAX 4096u
+
+struct vol_crypt {
+	struct vol_layer l;
+	struct nof_key *key; // owned reference
+	uint32_t unit; // also the block size
+};
+
+struct crypt_chan {
+	struct vol_layer_chan l;
+	struct nof_cipher *cipher; // owned
+	struct vol_fifo down; // reads and the like: nothing of them went down
+	struct vol_fifo reads; // came from below, not decrypted to their end
+	struct vol_fifo writes; // not encrypted to their end
+	uint32_t budget; // bytes that this call may still take through the cipher
+};
+
+/* In vol_io.priv while the request is ours. */
+struct crypt_io {
+	struct vol_io *next; // vol_fifo's
+	uint64_t pos; // bytes through the cipher
+	unsigned iov_at; // first segment that is not finished
+	size_t iov_off; // bytes of it that are
+	unsigned below; // requests that are below
+	int err; // the first one's
+};
+
+static_assert(sizeof(struct crypt_io) <= VOL_IO_PRIV, "fits the request");
+static_assert(offsetof(struct crypt_io, next) == 0, "where vol_fifo has it");
+
+static struct crypt_io *state(struct vol_io *io)
+{
+	return (struct crypt_io *)io->priv;
+}
+
+static struct vol_crypt *crypt(struct vol_chan *c)
+{
+	return (struct vol_crypt *)c->v;
+}
+
+static void read_done(struct vol_io *io, int err);
+static void passed_done(struct vol_io *io, int err);
+
+/* ---- the caller's segments ---- */
+
+static void skip(const struct vol_io *io, struct crypt_io *s, size_t n)
+{
+	s->iov_off += n;
+	while (s->iov_at < io->n_iov && s->iov_off == io->iov[s->iov_at].iov_len) {
+		s->iov_at++;
+		s->iov_off = 0;
+	}
+}
+
+enum way { GATHER, SCATTER };
+
+/* Copy n bytes between `b` and the segments at the current position, and step over them. */
+static void copy(const struct vol_io *io, struct crypt_io *s, uint8_t *b, size_t n, enum way w)
+{
+	while (n > 0) {
+		uint8_t *at = (uint8_t *)io->iov[s->iov_at].iov_base + s->iov_off;
+		size_t left = io->iov[s->iov_at].iov_len - s->iov_off, part = left < n ? left : n;
+
+		if (w == GATHER)
+			memcpy(b, at, part);
+		else
+			memcpy(at, b, part);
+		b += part;
+		n -= part;
+		skip(io, s, part);
+	}
+}
+
+/* Whole units that lie in one piece at the current position, at most n bytes. */
+static size_t run_of(const struct vol_io *io, const struct crypt_io *s, uint32_t unit, uint64_t n)
+{
+	size_t left = io->iov[s->iov_at].iov_len - s->iov_off;
+
+	return (left < n ? left : (size_t)n) & ~(size_t)(unit - 1);
+}
+
+static void spend(struct crypt_chan *cc, uint64_t n)
+{
+	cc->budget -= n < cc->budget ? (uint32_t)n : cc->budget;
+}
+
+static uint64_t unit_at(
+	const struct vol_crypt *v, const struct vol_io *io, const struct crypt_io *s)
+{
+	return (io->off + s->pos) / v->unit;
+}
+
+/* ---- reads: decrypt where it lies ---- */
+
+static int decrypt(struct crypt_chan *cc, struct vol_io *io, uint64_t n)
+{
+	const struct vol_crypt *v = crypt(&cc->l.c);
+	struct crypt_io *s = state(io);
+	uint8_t one[UNIT_MAX];
+	int ret = 0;
+
+	while (n > 0 && !ret) {
+		size_t run = run_of(io, s, v->unit, n);
+		uint64_t first = unit_at(v, io, s);
+
+		if (run > 0) {
+			uint8_t *p = (uint8_t *)io->iov[s->iov_at].iov_base + s->iov_off;
+
+			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, p, p, run);
+			skip(io, s, run);
+		} else { // it crosses segments
+			struct crypt_io back = *s;
+
+			run = v->unit;
+			copy(io, s, one, run, GATHER);
+			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, one, one, run);
+			copy(io, &back, one, run, SCATTER);
+		}
+		s->pos += run;
+		n -= run;
+	}
+	return ret;
+}
+
+/* ---- writes: encrypt into a buffer ---- */
+
+/* The next n bytes of the request, encrypted. */
+static int encrypt(struct crypt_chan *cc, struct vol_io *io, uint8_t *buf, size_t n)
+{
+	const struct vol_crypt *v = crypt(&cc->l.c);
+	struct crypt_io *s = state(io);
+	uint64_t first = unit_at(v, io, s);
+	int ret = 0;
+
+	s->pos += n;
+	if (io->op == VOL_WRITE_ZEROES) {
+		memset(buf, 0, n);
+		return nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, buf, buf, n);
+	}
+	while (n > 0 && !ret) {
+		size_t run = run_of(io, s, v->unit, n);
+
+		if (run > 0) {
+			const uint8_t *p = (const uint8_t *)io->iov[s->iov_at].iov_base +
+					   s->iov_off;
+
+			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, p, buf, run);
+			skip(io, s, run);
+		} else {
+			run = v->unit;
+			copy(io, s, buf, run, GATHER);
+			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, buf, buf, run);
+		}
+		buf += run;
+		n -= run;
+		first += run / v->unit;
+	}
+	return ret;
+}
+
+static void piece_done(struct vol_io *io, int err)
+{
+	struct vol_sub *sub = (struct vol_sub *)io;
+	struct vol_layer_chan *c = (struct vol_layer_chan *)sub->chan;
+	struct vol_io *up = sub->up;
+	struct crypt_io *s = state(up);
+
+	if (err && !s->err)
+		s->err = err;
+	// After an error nothing more goes down: the request ends when its pieces came back.
+	if (--s->below == 0 && s->pos == up->len)
+		vol_io_end(&c->c, up, s->err);
+	vol_pool_put(c->pool, sub);
+}
+
+/* Encrypt the next piece of the request and send it down. It may be answered when this returns. */
+static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub *sub, size_t n)
+{
+	struct crypt_io *s = state(io);
+	int ret;
+
+	sub->up = io;
+	sub->chan = &cc->l.c;
+	sub->iov[0] = (struct iovec){ sub->buf, n };
+	sub->io = (struct vol_io){
+		.op = VOL_WRITE,
+		.fua = io->fua || io->erase,
+		.off = io->off + s->pos,
+		.len = n,
+		.iov = sub->iov,
+		.n_iov = 1,
+		.done = piece_done,
+	};
+	ret = encrypt(cc, io, sub->buf, n);
+	spend(cc, n);
+	s->below++;
+	if (ret)
+		piece_done(&sub->io, ret);
+	else
+		vol_submit(cc->l.lower, &sub->io);
+}
+
+/* ---- the lists ---- */
+
+/* Reads, flushes and discards that have not gone down. */
+static void run_down(struct crypt_chan *cc)
+{
+	while (cc->down.head) {
+		struct vol_io *io = cc->down.head;
+		struct vol_sub *sub = vol_pool_get(cc->l.pool);
+
+		if (!sub) {
+			vol_pool_wait(cc->l.pool, &cc->l.waiter);
+			return;
+		}
+		vol_fifo_pop(&cc->down);
+		sub->up = io;
+		sub->chan = &cc->l.c;
+		sub->io = (struct vol_io){
+			.op = io->op,
+			.unmap = io->unmap,
+			.off = io->off,
+			.len = io->len,
+			.iov = io->iov,
+			.n_iov = io->n_iov,
+			.done = io->op == VOL_READ ? read_done : passed_done,
+		};
+		vol_submit(cc->l.lower, &sub->io);
+	}
+}
+
+static void run_reads(struct crypt_chan *cc)
+{
+	while (cc->reads.head && cc->budget > 0) {
+		struct vol_io *io = cc->reads.head;
+		struct crypt_io *s = state(io);
+		uint64_t n = (cc->budget + UNIT_MAX - 1) & ~(UNIT_MAX - 1); // whole units
+
+		if (n > io->len - s->pos)
+			n = io->len - s->pos;
+		s->err = decrypt(cc, io, n);
+		spend(cc, n);
+		if (s->err || s->pos == io->len) {
+			vol_fifo_pop(&cc->reads);
+			vol_io_end(&cc->l.c, io, s->err);
+		}
+	}
+}
+
+/* A request leaves the list before its last piece goes down, since that may answer it. */
+static void run_writes(struct crypt_chan *cc)
+{
+	while (cc->writes.head && cc->budget > 0) {
+		struct vol_io *io = cc->writes.head;
+		struct crypt_io *s = state(io);
+		uint64_t left = io->len - s->pos;
+		struct vol_sub *sub;
+
+		if (s->err) { // no more pieces: it ends when those below come back
+			vol_fifo_pop(&cc->writes);
+			s->pos = io->len;
+			if (s->below == 0)
+				vol_io_end(&cc->l.c, io, s->err);
+			continue;
+		}
+		sub = vol_pool_get_buf(cc->l.pool);
+		if (!sub) {
+			vol_pool_wait(cc->l.pool, &cc->l.waiter);
+			return;
+		}
+		if (left <= VOL_POOL_BUF_LEN)
+			vol_fifo_pop(&cc->writes);
+		write_piece(cc, io, sub, left < VOL_POOL_BUF_LEN ? left : VOL_POOL_BUF_LEN);
+	}
+}
+
+static void run(struct crypt_chan *cc, uint32_t budget)
+{
+	cc->budget = budget;
+	run_down(cc);
+	run_reads(cc);
+	run_writes(cc);
+}
+
+static void read_done(struct vol_io *io, int err)
+{
+	struct vol_sub *sub = (struct vol_sub *)io;
+	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
+	struct vol_io *up = sub->up;
+
+	vol_pool_put(cc->l.pool, sub);
+	if (err) {
+		vol_io_end(&cc->l.c, up, err);
+		return;
+	}
+	vol_fifo_put(&cc->reads, up);
+	run_reads(cc);
+}
+
+static void passed_done(struct vol_io *io, int err)
+{
+	struct vol_sub *sub = (struct vol_sub *)io;
+	struct vol_layer_chan *c = (struct vol_layer_chan *)sub->chan;
+	struct vol_io *up = sub->up;
+
+	vol_pool_put(c->pool, sub);
+	vol_io_end(&c->c, up, err);
+}
+
+/* Something came back to the pool: outside a turn of this channel, so it is pushed as well. */
+static void ready(struct vol_waiter *w)
+{
+	struct crypt_chan *cc = (struct crypt_chan *)(void *)((char *)w -
+							      offsetof(struct vol_layer_chan,
+								      waiter));
+
+	run(cc, SUBMIT_BUDGET);
+	(void)vol_chan_kick(cc->l.lower);
+}
+
+/* ---- the volume's interface ---- */
+
+static void crypt_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct crypt_chan *cc = (struct crypt_chan *)c;
+	struct crypt_io *s = state(io);
+
+	*s = (struct crypt_io){ 0 };
+	if ((io->op == VOL_READ || io->op == VOL_WRITE) && !vol_iov_sums(io)) {
+		vol_io_end(c, io, -EINVAL);
+		return;
+	}
+	if (io->op == VOL_READ || io->op == VOL_WRITE)
+		skip(io, s, 0);
+	if (io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES)
+		vol_fifo_put(&cc->writes, io);
+	else
+		vol_fifo_put(&cc->down, io);
+	if (!cc->l.waiter.waiting)
+		run(cc, SUBMIT_BUDGET);
+}
+
+static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *lower))
+{
+	unsigned n;
+
+	cc->budget = POLL_BUDGET;
+	n = below(cc->l.lower);
+	if (cc->reads.head || (!cc->l.waiter.waiting && (cc->writes.head || cc->down.head))) {
+		run(cc, cc->budget);
+		n += 1 + vol_chan_kick(cc->l.lower);
+	}
+	return n;
+}
+
+static unsigned crypt_kick(struct vol_chan *c)
+{
+	return turn((struct crypt_chan *)c, vol_chan_kick);
+}
+
+static unsigned crypt_poll(struct vol_chan *c)
+{
+	return turn((struct crypt_chan *)c, vol_chan_poll);
+}
+
+/* What waits for the pool is told; what waits for the cipher is polled. */
+static unsigned crypt_wait_us(const struct vol_chan *c)
+{
+	const struct crypt_chan *cc = (const struct crypt_chan *)c;
+
+	if (cc->reads.head || (!cc->l.waiter.waiting && (cc->writes.head || cc->down.head)))
+		return 0;
+	return vol_layer_wait_us(c);
+}
+
+static int crypt_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
+{
+	struct vol_crypt *vc = (struct vol_crypt *)v;
+	struct crypt_chan *cc = dpu_calloc(1, sizeof(*cc));
+	int ret;
+
+	if (!cc)
+		return -ENOMEM;
+	vol_fifo_init(&cc->down);
+	vol_fifo_init(&cc->reads);
+	vol_fifo_init(&cc->writes);
+	cc->l.waiter.ready = ready;
+	ret = nof_cipher_create(vc->key, vc->unit, &cc->cipher);
+	if (ret)
+		goto err_free;
+	ret = vol_layer_chan_init(&cc->l, &vc->l, group);
+	if (ret)
+		goto err_cipher;
+	*out = &cc->l.c;
+	return 0;
+
+err_cipher:
+	nof_cipher_destroy(cc->cipher);
+err_free:
+	free(cc);
+	return ret;
+}
+
+static void crypt_chan_close(struct vol_chan *c)
+{
+	struct crypt_chan *cc = (struct crypt_chan *)c;
+
+	vol_layer_chan_fini(&cc->l);
+	nof_cipher_destroy(cc->cipher);
+	free(cc);
+}
+
+static void crypt_close(struct vol *v)
+{
+	struct vol_crypt *vc = (struct vol_crypt *)v;
+
+	nof_key_put(vc->key);
+	vol_fini(v);
+	free(vc);
+}
+
+static const struct vol_ops crypt_ops = {
+	.kind = "crypt",
+	.close = crypt_close,
+	.resize = vol_layer_resize,
+	.chan_open = crypt_chan_open,
+	.chan_close = crypt_chan_close,
+	.submit = crypt_submit,
+	.kick = crypt_kick,
+	.poll = crypt_poll,
+	.fd = vol_layer_fd,
+	.wait_us = crypt_wait_us,
+	.wear = vol_layer_wear,
+};
+
+int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out)
+{
+	struct vol_crypt *vc;
+	int ret;
+
+	if (conf->unit != 512 && conf->unit != UNIT_MAX)
+		return -EINVAL;
+	vc = dpu_calloc(1, sizeof(*vc));
+	if (!vc)
+		return -ENOMEM;
+	ret = vol_layer_init(&vc->l, &crypt_ops, conf->name, conf->lower, conf->unit);
+	if (ret) {
+		free(vc);
+		return ret;
+	}
+	vc->unit = conf->unit;
+	vc->key = nof_key_get(conf->key);
+	vc->l.v.can_zero = !vc->l.v.read_only; // zeros are written, whatever is below
+	*out = &vc->l.v;
+	return 0;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What all layers share. */
+#include "vol_layer.h"
+
+#include <errno.h>
+
+#include "group.h"
+
+int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
+	struct vol *lower, uint32_t block_size)
+{
+	struct vol_info info;
+	int ret;
+
+	vol_info(lower, &info);
+	if (block_size < info.block_size)
+		return -EINVAL;
+	ret = vol_init(&l->v, ops, name, info.size - info.size % block_size, block_size);
+	if (ret)
+		return ret;
+	l->lower = lower;
+	l->v.opt_io_size = info.opt_io_size;
+	l->v.read_only = info.read_only;
+	l->v.can_discard = info.can_discard;
+	l->v.can_zero = info.can_zero;
+	l->v.can_erase = info.can_erase;
+	l->v.volatile_cache = info.volatile_cache;
+	return 0;
+}
+
+int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group)
+{
+	c->pool = nof_group_pool(group);
+	return vol_chan_open(l->lower, group, &c->lower);
+}
+
+void vol_layer_chan_fini(struct vol_layer_chan *c)
+{
+	vol_pool_forget(c->pool, &c->waiter);
+	vol_chan_close(c->lower);
+}
+
+int vol_layer_resize(struct vol *v, uint64_t size)
+{
+	return vol_resize(((struct vol_layer *)v)->lower, size);
+}
+
+unsigned vol_layer_kick(struct vol_chan *c)
+{
+	return vol_chan_kick(((struct vol_layer_chan *)c)->lower);
+}
+
+unsigned vol_layer_poll(struct vol_chan *c)
+{
+	return vol_chan_poll(((struct vol_layer_chan *)c)->lower);
+}
+
+int vol_layer_fd(const struct vol_chan *c)
+{
+	return vol_chan_fd(((const struct vol_layer_chan *)c)->lower);
+}
+
+unsigned vol_layer_wait_us(const struct vol_chan *c)
+{
+	return vol_chan_wait_us(((const struct vol_layer_chan *)c)->lower);
+}
+
+int vol_layer_wear(struct vol *v, struct vol_wear *out)
+{
+	return vol_wear(((struct vol_layer *)v)->lower, out) ? 0 : -ENODATA;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A volume on top of another one. Its channels have a channel of the lower volume each; a request
+ * goes down as one or more requests out of the group's pool (vol_pool.h).
+ */
+#pragma once
+
+#include "vol_pool.h"
+#include "vol_priv.h"
+
+/* First member of every layer's volume. */
+struct vol_layer {
+	struct vol v;
+	struct vol *lower; // borrowed: outlives this one, and nobody else opens channels of it
+};
+
+/* First member of every layer's channel. */
+struct vol_layer_chan {
+	struct vol_chan c;
+	struct vol_chan *lower; // owned
+	struct vol_pool *pool; // borrowed: the group's
+	struct vol_waiter waiter; // ready() is the layer's
+};
+
+/* Requests of a channel in order; linked through a pointer at the begin of each one's priv. */
+struct vol_fifo {
+	struct vol_io *head, **tail;
+};
+
+static inline struct vol_io **vol_fifo_next(struct vol_io *io)
+{
+	return (struct vol_io **)(void *)io->priv;
+}
+
+static inline void vol_fifo_init(struct vol_fifo *f)
+{
+	f->head = NULL;
+	f->tail = &f->head;
+}
+
+static inline void vol_fifo_put(struct vol_fifo *f, struct vol_io *io)
+{
+	*vol_fifo_next(io) = NULL;
+	*f->tail = io;
+	f->tail = vol_fifo_next(io);
+}
+
+static inline void vol_fifo_pop(struct vol_fifo *f)
+{
+	f->head = *vol_fifo_next(f->head);
+	if (!f->head)
+		f->tail = &f->head;
+}
+
+/* The segments of a read or write are as long as it is. */
+static inline bool vol_iov_sums(const struct vol_io *io)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < io->n_iov; i++) {
+		if (io->iov[i].iov_len > io->len - sum)
+			return false;
+		sum += io->iov[i].iov_len;
+	}
+	return sum == io->len;
+}
+
+/*
+ * Fill a layer's shared part: name, the lower one's size and features. `block_size` is the layer's:
+ * not below the lower one's; a size that is no multiple of it is cut. 0, or -EINVAL.
+ */
+int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
+	struct vol *lower, uint32_t block_size);
+
+/* Open and close what is below a channel. 0 or -errno. */
+int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group);
+void vol_layer_chan_fini(struct vol_layer_chan *c);
+
+/* For struct vol_ops, where a layer has nothing of its own to do. */
+int vol_layer_resize(struct vol *v, uint64_t size);
+unsigned vol_layer_kick(struct vol_chan *c);
+unsigned vol_layer_poll(struct vol_chan *c);
+int vol_layer_fd(const struct vol_chan *c);
+unsigned vol_layer_wait_us(const struct vol_chan *c);
+int vol_layer_wear(struct vol *v, struct vol_wear *out);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What layers need for a request while it is below them: a request of their own, and for those that
+ * must have a copy of the data a buffer. One pool for each group, shared by all volumes, so that an
+ * idle volume costs nothing. Whoever gets nothing waits in a line, and is asked in its turn when
+ * something came back; who still lacks something then stands at its end again.
+ *
+ * A pool is its group's thread's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "volume.h"
+
+#define VOL_POOL_SUBS 1024u
+#define VOL_POOL_BUFS 64u
+#define VOL_POOL_BUF_LEN (64u << 10)
+#define VOL_SUB_IOV 32u
+
+struct vol_pool;
+
+/* A request below another one. */
+struct vol_sub {
+	struct vol_io io; // goes down
+	struct vol_io *up; // borrowed: the request that it is a part of
+	struct vol_chan *chan; // borrowed: of the layer
+	void *buf; // of the pool, or NULL; whoever puts the sub puts it as well
+	struct vol_sub *next; // whoever holds it
+	uint64_t off; // within `up`, bytes
+	struct iovec iov[VOL_SUB_IOV];
+};
+
+/* In line for something to come back. The waiter's memory until ready() is called. */
+struct vol_waiter {
+	/* Try again. Called once, from whoever gave something back. */
+	void (*ready)(struct vol_waiter *w);
+	struct vol_waiter *next; // the pool's
+	bool waiting; // the pool's
+};
+
+/* 0, -ENOMEM. `bufs` <= 64 buffers; zero-filled memory in no core file. Control thread. */
+int vol_pool_create(unsigned subs, unsigned bufs, struct vol_pool **out);
+void vol_pool_destroy(struct vol_pool *p); // everything came back; NULL is accepted
+
+/*
+ * NULL: there is none, or somebody is in line; wait. Who is being told that something came back
+ * (`ready`) may take as much as there is.
+ */
+struct vol_sub *vol_pool_get(struct vol_pool *p);
+/* The same, with a buffer of VOL_POOL_BUF_LEN bytes, aligned to 4096. */
+struct vol_sub *vol_pool_get_buf(struct vol_pool *p);
+void vol_pool_put(struct vol_pool *p, struct vol_sub *s);
+
+void vol_pool_wait(struct vol_pool *p, struct vol_waiter *w); // no-op while it waits
+/* The channel of `w` goes. */
+void vol_pool_forget(struct vol_pool *p, struct vol_waiter *w);

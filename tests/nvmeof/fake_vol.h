@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A volume in memory that answers when the test says, in any order, and fails when it says: what
+ * layers stand on in their tests.
+ */
+#pragma once
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vol_priv.h"
+
+#define FAKE_QUEUE 4096u
+
+struct fake_vol {
+	struct vol v;
+	uint8_t *mem; // owned
+	struct vol_io *held[FAKE_QUEUE]; // not answered, in the order in which they came
+	unsigned n_held;
+	unsigned n_seen[VOL_WRITE_ZEROES + 1], n_fua;
+	uint64_t max_len; // longest transfer seen
+	bool at_once; // answer from submit
+	int err; // for the next ones
+};
+
+struct fake_chan {
+	struct vol_chan c;
+	struct fake_vol *f;
+};
+
+static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
+{
+	struct fake_vol *f = ((struct fake_chan *)c)->f;
+	uint8_t *p = f->mem + io->off;
+
+	if (!f->err && (io->op == VOL_READ || io->op == VOL_WRITE)) {
+		for (unsigned i = 0; i < io->n_iov; i++) {
+			if (io->op == VOL_READ)
+				memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
+			else
+				memcpy(p, io->iov[i].iov_base, io->iov[i].iov_len);
+			p += io->iov[i].iov_len;
+		}
+	} else if (!f->err && io->op != VOL_FLUSH) {
+		memset(p, 0, io->len);
+	}
+	vol_io_end(c, io, f->err);
+}
+
+static inline void fake_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct fake_vol *f = ((struct fake_chan *)c)->f;
+
+	f->n_seen[io->op]++;
+	f->n_fua += io->fua;
+	if (io->op != VOL_FLUSH && io->len > f->max_len)
+		f->max_len = io->len;
+	if (f->at_once) {
+		fake_answer(c, io);
+		return;
+	}
+	if (f->n_held == FAKE_QUEUE)
+		abort();
+	f->held[f->n_held++] = io;
+}
+
+/* Answer the one at `i` of those held. */
+static inline void fake_release(struct vol_chan *lower, struct fake_vol *f, unsigned i)
+{
+	struct vol_io *io = f->held[i];
+
+	memmove(f->held + i, f->held + i + 1, (--f->n_held - i) * sizeof(f->held[0]));
+	fake_answer(lower, io);
+}
+
+static inline int fake_chan_open(struct vol *v, struct nof_group *g, struct vol_chan **out)
+{
+	struct fake_chan *c = calloc(1, sizeof(*c));
+
+	(void)g;
+	if (!c)
+		return -ENOMEM;
+	c->f = (struct fake_vol *)v;
+	*out = &c->c;
+	return 0;
+}
+
+static inline void fake_chan_close(struct vol_chan *c)
+{
+	free(c);
+}
+
+static inline int fake_resize(struct vol *v, uint64_t size)
+{
+	(void)v;
+	(void)size;
+	return 0;
+}
+
+static inline void fake_close(struct vol *v)
+{
+	vol_fini(v);
+	free(((struct fake_vol *)v)->mem);
+	free(v);
+}
+
+static inline struct fake_vol *fake_open(uint64_t size, uint32_t block_size)
+{
+	static const struct vol_ops ops = {
+		.kind = "fake",
+		.close = fake_close,
+		.resize = fake_resize,
+		.chan_open = fake_chan_open,
+		.chan_close = fake_chan_close,
+		.submit = fake_submit,
+	};
+	struct fake_vol *f = calloc(1, sizeof(*f));
+
+	if (!f || vol_init(&f->v, &ops, "fake", size, block_size))
+		abort();
+	f->mem = calloc(1, size);
+	if (!f->mem)
+		abort();
+	f->v.can_discard = f->v.can_zero = f->v.can_erase = f->v.volatile_cache = true;
+	return f;
+}
