@@ -51,6 +51,7 @@ struct card {
 	struct rte_mempool *pool; // packets
 	unsigned n_workers; // as many as EAL has worker lcores
 	struct card_workers *workers; // owned
+	struct card_storage *storage; // owned: storage.c
 	struct odp *dp; // owned
 	struct card_datapath *datapath; // owned: datapath.c
 	struct card_inventory *inv; // owned: device.c

@@ -14,6 +14,7 @@
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
+#include "storage.h"
 
 #define BLK_BUDGET 32
 #define DRAIN_STEP_NS 200000L
@@ -325,17 +326,18 @@ static void chan_free(struct card_chan *ch)
 static int blk_start(struct card_function *f, unsigned idx, int kick_fd)
 {
 	struct card_chan *ch = dpu_calloc(1, sizeof(*ch));
+	struct card_worker *w = card_worker_of(f->card, f->first_worker, idx);
 	int ret;
 
 	if (!ch)
 		return -ENOMEM;
-	ret = vol_chan_open(f->vol->vol, NULL, &ch->chan);
+	ret = vol_chan_open(f->vol->vol, card_storage_group(f->card, w), &ch->chan);
 	if (ret) {
 		free(ch);
 		return ret;
 	}
 	ch->vol = f->vol;
-	ch->w = card_worker_of(f->card, f->first_worker, idx);
+	ch->w = w;
 	ch->blk = f->blk;
 	ch->queue = idx;
 	ch->kick_fd = kick_fd;

@@ -19,6 +19,7 @@
 #include "eal.h"
 #include "loop.h"
 #include "standby.h"
+#include "storage.h"
 #include "vho_device.h"
 
 /* Anonymous private memory and ELF headers: no mapping that is shared with a guest. */
@@ -148,6 +149,7 @@ static const struct module {
 	{ "eal", eal_start, eal_stop },
 	{ "packets", pool_start, pool_stop },
 	{ "workers", workers_start, workers_stop },
+	{ "storage", card_storage_start, card_storage_stop },
 	{ "datapath", card_datapath_start, card_datapath_stop },
 	{ "inventory", card_inventory_init, card_inventory_fini },
 	// Above: what needs no name in the file system and no guest. A spare waits here.

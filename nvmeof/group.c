@@ -27,6 +27,7 @@ struct nof_group {
 	size_t rx_size;
 	uint8_t *rx; // owned
 	struct vol_pool *pool; // owned
+	void (*wake)(void *user);
 	void *user; // the owner's
 
 	/* The group's thread. */
@@ -39,11 +40,18 @@ struct nof_group {
 	uint64_t used[WHEEL / 64]; // slots that have a timer, one bit each
 	uint64_t tick; // all timers before it have fired
 	struct nof_timer *next_timer; // where the walk over a slot goes on
-	unsigned n_conns;
+	unsigned n_conns, n_timers;
+	bool polled; // a poll is running
 
 	/* Pushed by any thread, taken by the group's: newest first. */
 	_Atomic(struct nof_msg *) posted;
 };
+
+static void wake(struct nof_group *g)
+{
+	if (!g->polled && g->wake)
+		g->wake(g->user);
+}
 
 /* ---- connections ---- */
 
@@ -107,6 +115,7 @@ void nof_conn_flush(struct nof_conn *c)
 		return;
 	c->flush = true;
 	TAILQ_INSERT_TAIL(&c->group->flush, c, flush_link);
+	wake(c->group);
 }
 
 void nof_conn_want_out(struct nof_conn *c, bool want)
@@ -141,6 +150,7 @@ void nof_timer_clear(struct nof_timer *t)
 	if (LIST_EMPTY(&g->wheel[slot]))
 		g->used[slot / 64] &= ~(1ULL << slot % 64);
 	t->group = NULL;
+	g->n_timers--;
 }
 
 void nof_timer_set(struct nof_group *g, struct nof_timer *t, uint64_t at_ns)
@@ -157,6 +167,8 @@ void nof_timer_set(struct nof_group *g, struct nof_timer *t, uint64_t at_ns)
 	t->group = g;
 	LIST_INSERT_HEAD(&g->wheel[slot], t, link);
 	g->used[slot / 64] |= 1ULL << slot % 64;
+	g->n_timers++;
+	wake(g);
 }
 
 /* The distance from `tick` to the first slot that has a timer, or WHEEL. */
@@ -298,6 +310,7 @@ unsigned nof_group_poll(struct nof_group *g)
 	unsigned n;
 
 	g->now_ns = dpu_now_ns();
+	g->polled = true;
 	n = run_posted(g);
 	for (c = TAILQ_FIRST(&g->busy); c; c = g->next_busy) {
 		g->next_busy = TAILQ_NEXT(c, busy_link);
@@ -318,6 +331,7 @@ unsigned nof_group_poll(struct nof_group *g)
 	}
 	if (g->now_ns / NOF_TICK_NS >= g->tick)
 		n += fire(g);
+	g->polled = false;
 	return n;
 }
 
@@ -333,6 +347,12 @@ bool nof_group_arm(struct nof_group *g)
 int nof_group_fd(const struct nof_group *g)
 {
 	return g->epoll_fd;
+}
+
+bool nof_group_empty(const struct nof_group *g)
+{
+	return g->n_conns == 0 && g->n_timers == 0 &&
+	       !atomic_load_explicit(&g->posted, memory_order_relaxed);
 }
 
 bool nof_group_busy(const struct nof_group *g)
@@ -372,6 +392,7 @@ int nof_group_create(const struct nof_group_conf *conf, struct nof_group **out)
 	if (!g)
 		return -ENOMEM;
 	g->rx_size = conf->rx_size ? conf->rx_size : RX_SIZE;
+	g->wake = conf->wake;
 	g->user = conf->user;
 	TAILQ_INIT(&g->busy);
 	TAILQ_INIT(&g->flush);

@@ -18,7 +18,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-struct nof_group;
+#include "nof_group.h"
+
 struct vol_pool;
 
 /* ---- one socket; the first member of whatever a role makes of it ---- */
@@ -80,35 +81,7 @@ struct nof_msg {
  */
 void nof_group_post(struct nof_group *g, struct nof_msg *m);
 
-/* ---- the group ---- */
-
-struct nof_group_conf {
-	size_t rx_size; // of the receive buffer that its connections share; 0: 128 KiB
-	void *user; // what nof_group_user() returns
-};
-
-/* 0, -ENOMEM, or the errno of epoll_create1(2), eventfd(2). */
-int nof_group_create(const struct nof_group_conf *conf, struct nof_group **out);
-/* No connection is in it any more and no message on its way. NULL is accepted. */
-void nof_group_destroy(struct nof_group *g);
-void *nof_group_user(const struct nof_group *g);
-
-/*
- * One round: messages, connections that flush, busy ones, those that epoll names, timers. Returns
- * how much was done. Epoll is asked now and then only while there are busy connections.
- */
-unsigned nof_group_poll(struct nof_group *g);
-
-/*
- * Before the thread sleeps: true when nothing waits. Afterwards nof_group_fd() becomes readable
- * when something comes; edge-triggered watching is enough.
- */
-bool nof_group_arm(struct nof_group *g);
-int nof_group_fd(const struct nof_group *g);
-/* When the next timer wants a poll, of dpu_now_ns(); UINT64_MAX: never. May be early. */
-uint64_t nof_group_deadline(const struct nof_group *g);
-/* A connection has something in flight. */
-bool nof_group_busy(const struct nof_group *g);
+/* ---- for whoever runs in a group ---- */
 
 /* The time at which this poll began. On the group's thread. */
 uint64_t nof_group_now(const struct nof_group *g);

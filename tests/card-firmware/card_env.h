@@ -14,6 +14,7 @@
 #include "eal.h"
 #include "loop.h"
 #include "rpc.h"
+#include "storage.h"
 
 /* c->opt is set, the rest zero. 0, or non-zero: a part does not start. */
 static inline int card_env_open(struct card *c)
@@ -27,7 +28,8 @@ static inline int card_env_open(struct card *c)
 		return -1;
 	card_loop_init(&c->vho_loop, c->loop);
 	conf.n = (unsigned)n;
-	if (card_workers_start(&conf, &c->workers) || card_datapath_start(c))
+	if (card_workers_start(&conf, &c->workers) || card_storage_start(c) ||
+		card_datapath_start(c))
 		return -1;
 	return card_inventory_init(c);
 }
@@ -37,6 +39,7 @@ static inline void card_env_close(struct card *c)
 	card_top_stop(c);
 	card_inventory_fini(c);
 	card_datapath_stop(c);
+	card_storage_stop(c);
 	card_workers_stop(c->workers);
 	rte_mempool_free(c->pool);
 	event_base_free(c->loop);

@@ -64,11 +64,12 @@ static void late_close(struct vol *v)
 	free(v);
 }
 
-static int late_chan_open(struct vol *v, struct vol_chan **out)
+static int late_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct late_chan *lc = dpu_calloc(1, sizeof(*lc));
 
 	(void)v;
+	(void)group;
 	*out = lc ? &lc->c : NULL;
 	return lc ? 0 : -ENOMEM;
 }

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Groups of connections on workers and on the event loop. */
+#include "storage.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "card.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "nof_group.h"
+
+#define ROUNDS 8 // polls of the control thread's group before other events get their turn
+
+struct seat {
+	struct card_poller poller;
+	struct card_watch watch; // of the group's descriptor
+	struct card_worker *w; // borrowed
+	struct nof_group *group; // owned
+};
+
+struct card_storage {
+	struct card *card; // borrowed: contains this
+	struct nof_group *control; // owned
+	struct event *readable, *deadline; // owned
+	unsigned n_seats;
+	struct seat seat[]; // one per worker
+};
+
+/* ---- worker ---- */
+
+static unsigned seat_poll(void *arg)
+{
+	struct seat *s = arg;
+
+	return nof_group_empty(s->group) ? 0 : nof_group_poll(s->group);
+}
+
+static bool seat_arm(void *arg)
+{
+	return nof_group_arm(((struct seat *)arg)->group);
+}
+
+static unsigned us_until(uint64_t deadline)
+{
+	uint64_t now = dpu_now_ns(), us;
+
+	if (deadline <= now)
+		return 1;
+	us = (deadline - now + 999) / 1000;
+	return us > UINT_MAX ? UINT_MAX : (unsigned)us;
+}
+
+static unsigned seat_nap_us(void *arg)
+{
+	uint64_t deadline = nof_group_deadline(((struct seat *)arg)->group);
+
+	return deadline == UINT64_MAX ? 0 : us_until(deadline);
+}
+
+/* With nothing in it a group costs three loads; with a timer it has to be asked how long. */
+static bool seat_may_park(void *arg)
+{
+	const struct seat *s = arg;
+
+	return !nof_group_empty(s->group) && !nof_group_busy(s->group) &&
+	       nof_group_deadline(s->group) == UINT64_MAX;
+}
+
+static void seat_ready(struct card_watch *watch)
+{
+	struct seat *s = (struct seat *)((char *)watch - offsetof(struct seat, watch));
+
+	card_worker_poller_wake(s->w, &s->poller);
+}
+
+static int seat_add(struct card_worker *w, void *arg)
+{
+	struct seat *s = arg;
+	int ret = card_worker_fd_watch(w, nof_group_fd(s->group), &s->watch);
+
+	return ret ? ret : card_worker_poller_add(w, &s->poller);
+}
+
+static int seat_del(struct card_worker *w, void *arg)
+{
+	struct seat *s = arg;
+
+	card_worker_poller_del(w, &s->poller);
+	card_worker_fd_del(w, nof_group_fd(s->group));
+	return 0;
+}
+
+static int seat_open(struct seat *s, struct card_worker *w)
+{
+	int ret = nof_group_create(&(struct nof_group_conf){ .user = s }, &s->group);
+
+	if (ret)
+		return ret;
+	s->w = w;
+	s->watch.ready = seat_ready;
+	s->poller = (struct card_poller){
+		.poll = seat_poll,
+		.arm = seat_arm,
+		.nap_us = seat_nap_us,
+		.may_park = seat_may_park,
+		.arg = s,
+	};
+	ret = card_worker_call(w, seat_add, s);
+	if (ret)
+		nof_group_destroy(s->group);
+	return ret;
+}
+
+static void seat_close(struct seat *s)
+{
+	card_worker_call(s->w, seat_del, s);
+	nof_group_destroy(s->group);
+}
+
+/* ---- event loop ---- */
+
+static void again(struct card_storage *s)
+{
+	event_active(s->readable, EV_READ, 0);
+	event_base_loopcontinue(s->card->loop);
+}
+
+static void on_group(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_storage *s = arg;
+	struct timeval tv;
+	uint64_t deadline;
+	unsigned us;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < ROUNDS; i++)
+		if (nof_group_poll(s->control) == 0)
+			break;
+	if (!nof_group_arm(s->control)) { // more: after the other events
+		again(s);
+		return;
+	}
+	deadline = nof_group_deadline(s->control);
+	if (deadline == UINT64_MAX) {
+		event_del(s->deadline);
+		return;
+	}
+	us = us_until(deadline);
+	tv = (struct timeval){ .tv_sec = us / 1000000, .tv_usec = us % 1000000 };
+	event_add(s->deadline, &tv);
+}
+
+static void wake(void *user)
+{
+	struct card_storage *s = user;
+
+	event_active(s->readable, EV_READ, 0);
+}
+
+static int control_open(struct card_storage *s)
+{
+	struct nof_group_conf conf = { .wake = wake, .user = s };
+	int ret = nof_group_create(&conf, &s->control);
+
+	if (ret)
+		return ret;
+	s->readable = event_new(
+		s->card->loop, nof_group_fd(s->control), EV_READ | EV_PERSIST, on_group, s);
+	s->deadline = event_new(s->card->loop, -1, 0, on_group, s);
+	if (!s->readable || !s->deadline || event_add(s->readable, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+int card_storage_start(struct card *c)
+{
+	unsigned n = card_workers_count(c->workers);
+	struct card_storage *s = dpu_calloc(1, sizeof(*s) + n * sizeof(s->seat[0]));
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	s->card = c;
+	c->storage = s;
+	ret = control_open(s);
+	for (unsigned i = 0; i < n && !ret; i++) {
+		ret = seat_open(&s->seat[i], card_worker_at(c->workers, i));
+		if (!ret)
+			s->n_seats++;
+	}
+	if (ret)
+		card_storage_stop(c);
+	return ret;
+}
+
+void card_storage_stop(struct card *c)
+{
+	struct card_storage *s = c->storage;
+
+	if (!s)
+		return;
+	while (s->n_seats)
+		seat_close(&s->seat[--s->n_seats]);
+	if (s->deadline)
+		event_free(s->deadline);
+	if (s->readable)
+		event_free(s->readable);
+	nof_group_destroy(s->control);
+	free(s);
+	c->storage = NULL;
+}
+
+struct nof_group *card_storage_group(struct card *c, const struct card_worker *w)
+{
+	return c->storage->seat[card_worker_idx(w)].group;
+}
+
+struct nof_group *card_storage_control(struct card *c)
+{
+	return c->storage->control;
+}

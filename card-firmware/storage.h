@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The groups of NVMe over Fabrics (nvmeof/, ADR-0015): one per worker, as one of its pollers, and
+ * one of the control thread, on its event loop.
+ */
+#pragma once
+
+struct card;
+struct card_worker;
+struct nof_group;
+
+/* Module: after the workers, before whatever opens a channel of a volume. 0 or -errno. */
+int card_storage_start(struct card *c);
+void card_storage_stop(struct card *c);
+
+/* The group of a worker; of the control thread. Borrowed: they live as long as the module. */
+struct nof_group *card_storage_group(struct card *c, const struct card_worker *w);
+struct nof_group *card_storage_control(struct card *c);
