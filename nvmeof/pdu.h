@@ -35,7 +35,8 @@ struct nof_pdu_shape {
 };
 
 /*
- * Check a common header: type, flags, HLEN, PDO and PLEN. 0 with *out filled in, or -EPROTO with *e.
+ * Check a common header: type, flags, HLEN, PDO and PLEN. 0 with *out filled in, or -EPROTO with
+ * *e.
  * The sums cannot overflow, whatever PLEN says. TCP 3.6.1.
  */
 int nof_pdu_check(const struct nof_ch *ch, const struct nof_pdu_rules *r, struct nof_pdu_shape *out,

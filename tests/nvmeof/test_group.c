@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Groups: who gets a turn when, timers on a clock moved by hand, messages, what may be taken out. */
+/* Groups: who gets a turn when, timers on a clock moved by hand, messages, removal in a turn. */
 #include "test.h"
 
 #include <errno.h>

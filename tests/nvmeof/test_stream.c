@@ -21,7 +21,7 @@ struct role {
 	int far;
 	uint8_t *store; // where data go
 	struct iovec iov[4];
-	unsigned headers, datas, bad_digests;
+	unsigned headers, bodies, bad_digests;
 	uint32_t len;
 	int err;
 	unsigned broken;
@@ -55,9 +55,9 @@ static int on_data(struct nof_stream *s, bool digest_ok)
 {
 	struct role *r = (struct role *)s;
 
-	r->datas++;
+	r->bodies++;
 	r->bad_digests += !digest_ok;
-	if (r->datas == 1 && r->store)
+	if (r->bodies == 1 && r->store)
 		memset(r->store, 0, r->len); // the second PDU has to write all of it again
 	return 0;
 }
@@ -179,7 +179,7 @@ static void receives(void **state)
 	while (nof_group_poll(r.g))
 		;
 	assert_int_equal(r.headers, 2);
-	assert_int_equal(r.datas, 2);
+	assert_int_equal(r.bodies, 2);
 	assert_int_equal(r.bad_digests, 0);
 	assert_int_equal(r.broken, 0);
 	pad = nof_pdu_begin(wire, NOF_PDU_C2H_DATA, t->dgst, 0, t->len);
@@ -204,7 +204,7 @@ static void a_wrong_data_digest_is_told(void **state)
 	assert_int_equal(write(r.far, wire, n), n);
 	while (nof_group_poll(r.g)) // without a sink, too, it is summed
 		;
-	assert_int_equal(r.datas, 2);
+	assert_int_equal(r.bodies, 2);
 	assert_int_equal(r.bad_digests, 1);
 	assert_int_equal(r.s.n.ddgst_errors, 1);
 	assert_int_equal(r.broken, 0);
