@@ -48,6 +48,11 @@ static void expect_head(struct nof_stream *s)
 
 void nof_stream_sink(struct nof_stream *s, const struct iovec *iov, unsigned n, size_t skip)
 {
+	while (n > 0 && skip >= iov->iov_len) {
+		skip -= iov->iov_len;
+		iov++;
+		n--;
+	}
 	s->sink = iov;
 	s->n_sink = n;
 	s->sink_skip = skip;

@@ -111,7 +111,10 @@ void nof_stream_fini(struct nof_stream *s);
 /* A larger ring; nothing is in the old one. 0 or -ENOMEM. Control thread. */
 int nof_stream_ring(struct nof_stream *s, uint32_t ring_size);
 
-/* In the header callback: where the data go; iov is borrowed until `data`. Sums to len at least. */
+/*
+ * In the header callback: where the data go, from skip bytes on; iov is borrowed until `data` and
+ * sums to skip and len at least.
+ */
 void nof_stream_sink(struct nof_stream *s, const struct iovec *iov, unsigned n, size_t skip);
 
 /*
