@@ -11,6 +11,7 @@ import net
 import odp_curves
 import odp_pipelines as pipes
 import odp_rigs
+import odp_tse
 import ovs
 
 PEER = ovs.PEER
@@ -92,6 +93,7 @@ CASES = {
     "odp-ct-new": case(pipes.NewConnections("short"), "Mconn/s"),
     "odp-vxlan-ct": case(pipes.Tunnel("vxlan", "conns 1000", 1000)),
     "odp-geneve-ct": case(pipes.Tunnel("geneve", "conns 1000", 1000)),
+    "odp-tse": odp_tse.case,
     "odp-flows-curve": odp_curves.curve(pipes.Megaflows("flows"), "flows"),
     "odp-ct-curve": odp_curves.curve(pipes.Conntrack("conns", 0, 1 << 21), "conns"),
     "odp-latency": odp_curves.latency(pipes.Pipeline("flows 1")),

@@ -170,6 +170,26 @@ bool frame_first(struct frame_gen *g, enum frame_port p, uint8_t *f)
 	return true;
 }
 
+/* `allowed` up to a bit counted from the left, which is another, and what follows from `any`. */
+static uint32_t differ(uint32_t allowed, unsigned bits, uint32_t bit, uint32_t any)
+{
+	uint32_t at = 1u << (bits - 1 - bit);
+
+	return ((allowed ^ at) & ~(at - 1)) | (any & (at - 1));
+}
+
+void frame_attack(uint32_t i, uint8_t *f)
+{
+	uint32_t any = (i ^ i >> 13) * 0x9e3779b1u, which = i % FRAME_MASKS;
+	const struct tuple t = { differ(0x0a630001, 32, which % 32, any), 0x0b000001,
+		(uint16_t)differ(12345, 16, which / 32 % 16, any >> 16),
+		(uint16_t)differ(80, 16, which / 512, any) };
+
+	memset(f, 0, FRAME_LEN);
+	put_ip(f, FRAME_A, &t, 50, UDP);
+	put32(f + 38, 30u << 16);
+}
+
 /* The step that answers the one with these flags. NULL: the connection is through. */
 static const struct step *step_after(enum frame_kind kind, enum frame_port p, uint8_t flags)
 {

@@ -5,6 +5,8 @@
  * one, the tunnel's uplink, which sends everything back. Commands come on stdin, one answer in JSON
  * for each goes to stdout:
  *   flows N MS | conns N MS     packets per second over N flows or connections
+ *   attack PORT PPS conns N MS  the same while a port (0: a) sends so many frames a second more, each
+ *                                 of which wants a mask of its own
  *   setup N                     open connections until there are N
  *   short MS                    connections per second that begin and end
  *   look N                      a frame of N connections as it comes to each port, in hexadecimal
@@ -49,6 +51,11 @@ struct load {
 	struct frame_gen gen;
 	struct drv_hist hist;
 	uint64_t since; // what was sent before does not count there
+	struct {
+		uint16_t port;
+		uint32_t pps, sent; // pps 0: nobody attacks
+		uint64_t start; // TSC
+	} attack;
 };
 
 /* ---- ports ---- */
@@ -187,6 +194,22 @@ static void begin(struct load *l, enum frame_kind kind, uint32_t n)
 			send_first(l, p);
 }
 
+/* What the attacker has to have sent by now, if it is not too far behind. */
+static void attack(struct load *l)
+{
+	double due = (double)(rte_rdtsc() - l->attack.start) / (double)rte_get_tsc_hz() *
+		     l->attack.pps;
+
+	for (unsigned i = 0; i < 4 && l->attack.sent < due; i++) {
+		struct rte_mbuf *m = frame_alloc(l);
+
+		if (!m)
+			return;
+		frame_attack(l->attack.sent++, rte_pktmbuf_mtod(m, uint8_t *));
+		transmit(l, l->attack.port, &m, 1);
+	}
+}
+
 /* ---- commands ---- */
 
 /* Frames received by a and b, or connections done, in `ms` milliseconds; per second. */
@@ -197,8 +220,11 @@ static double rate(struct load *l, uint64_t ms)
 		 now;
 
 	do {
-		for (unsigned i = 0; i < 64; i++)
+		for (unsigned i = 0; i < 64; i++) {
 			turn_all(l);
+			if (l->attack.pps)
+				attack(l);
+		}
 		now = dpu_now_ns();
 	} while (now - start < ms * 1000000);
 	was = (conns ? l->gen.done : l->lane[0].rx + l->lane[1].rx) - was;
@@ -237,6 +263,16 @@ static void run_setup(struct load *l, uint32_t n)
 			last = dpu_now_ns();
 	printf("{\"done\": %u, \"seconds\": %.3f}\n", l->gen.opened,
 		(double)(dpu_now_ns() - start) / 1e9);
+}
+
+static void run_attack(struct load *l, uint16_t port, uint32_t pps, uint32_t n, uint64_t ms)
+{
+	l->attack.port = port;
+	l->attack.pps = pps;
+	l->attack.sent = 0;
+	l->attack.start = rte_rdtsc();
+	run_rate(l, FRAME_CONNS, n, ms);
+	l->attack.pps = 0;
 }
 
 static void print_hex(const struct rte_mbuf *m)
@@ -354,12 +390,15 @@ static void run_latency(struct load *l, enum frame_kind kind, uint32_t n, uint64
 static bool command(struct load *l, const char *line)
 {
 	char what[16], kind[16];
-	unsigned n, ms, pps;
+	unsigned n, ms, pps, port;
 
 	if (sscanf(line, "latency %15s %u %u %u", kind, &n, &ms, &pps) == 4 && pps)
 		run_latency(l, strcmp(kind, "flows") ? FRAME_CONNS : FRAME_FLOWS, n, ms, pps);
 	else if (sscanf(line, "setup %u", &n) == 1)
 		run_setup(l, n);
+	else if (sscanf(line, "attack %u %u conns %u %u", &port, &pps, &n, &ms) == 4 &&
+		 port < l->n_ports)
+		run_attack(l, (uint16_t)port, pps, n, ms);
 	else if (sscanf(line, "look %u", &n) == 1)
 		run_look(l, n);
 	else if (sscanf(line, "short %u", &ms) == 1)

@@ -15,6 +15,7 @@ def add(flows):
 
 class Pipeline:
     """Plain forwarding; every other pipeline says what it has more."""
+    third = ()  # port: u, the uplink that sends everything back, or another guest
     tunnel = None  # or a kind of tunnel
     setup = 0  # connections to open first
     flush = False  # connections before each sample
@@ -147,6 +148,8 @@ class Tunnel(Conntrack):
     The load sends back whatever comes to the uplink: all that a sends goes out and in to b. A packet
     is tracked and encapsulated on its way out, decapsulated and tracked on its way in.
     """
+
+    third = ("u",)
 
     def __init__(self, kind, command, setup):
         super().__init__(command, setup)

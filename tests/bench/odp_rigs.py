@@ -56,7 +56,7 @@ class Rig:
         self.run = Run()
         self.pipeline = pipeline
         self.preempted = []  # how often others took the load's CPU, in each sample
-        self.names = ["a", "b"] + (["u"] if pipeline.tunnel else [])
+        self.names = ["a", "b", *pipeline.third]
         self.sockets = [self.run.path(name) for name in self.names]
         try:
             self.start_backend(huge)
@@ -140,7 +140,7 @@ class Rig:
 class Ours(Rig):
     def start_backend(self, huge):
         calls = [{"method": "net_create", "params": {"name": name, "queue_pairs": 1,
-                  "mac": f"02:00:00:00:00:0{i + 1}"}} for i, name in enumerate(self.names[:2])]
+                  "mac": f"02:00:00:00:00:0{i + 1}"}} for i, name in enumerate(self.names) if name != "u"]
         if self.pipeline.tunnel:  # both sides' uplinks are vhost ports of DPDK
             calls.append({"method": "uplink_create", "params": {
                 "name": "u", "devargs": f"net_vhost0,iface={self.sockets[2]}"}})
@@ -179,11 +179,10 @@ class Peer(Rig):
     def start_backend(self, huge):
         self.ovs = ovs.Ovs(self.run, huge, **{**self.options, **self.pipeline.options})
         self.ovs.bridge(ovs.BRIDGE)
-        bridges = [ovs.BRIDGE, ovs.BRIDGE, ovs.UNDERLAY]
         if self.pipeline.tunnel:
             self.ovs.underlay()
-        ports = {name: self.ovs.vhost(bridge, name, path)
-                 for name, bridge, path in zip(self.names, bridges, self.sockets)}
+        ports = {name: self.ovs.vhost(ovs.UNDERLAY if name == "u" else ovs.BRIDGE, name, path)
+                 for name, path in zip(self.names, self.sockets)}
         if self.pipeline.tunnel:
             ports["tun"] = self.ovs.tunnel(ovs.BRIDGE, "tun", self.pipeline.tunnel)
         self.ovs.flows(ovs.BRIDGE, self.pipeline.openflow(ports))

@@ -153,6 +153,32 @@ static void the_uplink_sends_back(void **state)
 	assert_int_equal(g.encapsulated, 1);
 }
 
+/* First bit in which a differs from b. */
+static unsigned first_bit(uint32_t a, uint32_t b)
+{
+	assert_int_not_equal(a, b);
+	return (unsigned)__builtin_clz(a ^ b);
+}
+
+static void an_attack_has_all_combinations(void **state)
+{
+	static bool seen[32][16][16];
+	uint8_t f[FRAME_LEN];
+
+	(void)state;
+	for (uint32_t i = 0; i < FRAME_MASKS; i++) {
+		frame_attack(i, f);
+		verify(f);
+		bool *s = &seen[first_bit(
+			(uint32_t)(f[26] << 24 | f[27] << 16 | f[28] << 8 | f[29]), 0x0a630001)]
+			       [first_bit((uint32_t)(f[34] << 8 | f[35]), 12345) - 16]
+			       [first_bit((uint32_t)(f[36] << 8 | f[37]), 80) - 16];
+
+		assert_false(*s);
+		*s = true;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +187,7 @@ int main(void)
 		cmocka_unit_test(connections_open),
 		cmocka_unit_test(connections_end),
 		cmocka_unit_test(the_uplink_sends_back),
+		cmocka_unit_test(an_attack_has_all_combinations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
