@@ -35,9 +35,9 @@ void frame_gen_start(struct frame_gen *g, enum frame_kind kind, uint32_t n);
 /* The first frame of a port at `f` (FRAME_LEN bytes). False: none is to be sent from there. */
 bool frame_first(struct frame_gen *g, enum frame_port p, uint8_t *f);
 /*
- * Frame i of one who wants as many masks as there can be, of those whom only UDP from 10.99.0.1, from
- * port 12345 or to port 80 is allowed: FRAME_MASKS packets in turn differ from these first in another
- * combination of bits, and behind them each time in something else.
+ * Frame i of one who wants as many masks as there can be, where only UDP from 10.99.0.1, from port
+ * 12345 or to port 80 is allowed: FRAME_MASKS packets in turn differ from these first in another
+ * combination of bits each, and behind those bits in whatever comes.
  */
 #define FRAME_MASKS (32 * 16 * 16)
 void frame_attack(uint32_t i, uint8_t *f);
