@@ -10,6 +10,7 @@
 #include "act_edit.h"
 #include "extract.h"
 #include "meter.h"
+#include "recirc.h"
 #include "tnl_dest.h"
 #include "tnl_out.h"
 #include "track.h"
@@ -342,14 +343,16 @@ static bool is_among(const uint64_t *conns, unsigned n, uint64_t conn)
 	return found;
 }
 
-/* Keys of all packets. A hash of 0: it goes the whole way. */
+/* Keys of all packets. A hash of 0: it goes the whole way. outer: what they came through; 0. */
 static inline void read_keys(struct odp_fused *t, const struct odp_seed *seed, uint32_t in_port,
-	struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
+	uint64_t outer, struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
 {
 	for (unsigned i = 0; i < n; i++) {
 		hash[i] = 0;
 		if (!read_words(pkts[i], in_port, &t->any, &t->kw[i]))
 			continue;
+		if (outer)
+			t->kw[i].w[0] = outer;
 		hash[i] = fused_hash(seed, t->kw[i].w);
 		rte_prefetch0(&t->bucket[hash[i] & (t->n_buckets - 1)]);
 	}
@@ -387,20 +390,35 @@ static inline void find_entries(
 	}
 }
 
-unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
-	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
+/* Connections of which packets go the whole way: none is to be overtaken. */
+struct slow {
+	uint64_t *conn;
+	unsigned *n, size;
+};
+
+static inline bool may_pass(const struct slow *s, const struct odp_kw *k)
+{
+	if (likely(*s->n == 0))
+		return true;
+	return *s->n < s->size && !is_among(s->conn, *s->n, conn_of(k));
+}
+
+/* When there is no more room, all go the whole way. */
+static inline void is_slow(const struct slow *s, const struct odp_kw *k)
+{
+	if (*s->n < s->size)
+		s->conn[(*s->n)++] = conn_of(k);
+}
+
+/* Forward what there are entries for; the others are left. t->kw and `hash` are there. */
+static inline unsigned forward(struct odp_worker *w, const struct odp_view *v,
+	const struct odp_from *from, const struct slow *s, const uint32_t *hash,
+	struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
 {
 	struct fused_entry *entry[ODP_BURST];
 	struct odp_fused *t = w->fused;
-	uint32_t hash[ODP_BURST];
-	uint64_t slow[ODP_BURST];
-	unsigned left = 0, n_slow = 0;
+	unsigned left = 0;
 
-	(void)odp_track_enter(w);
-	odp_fused_view(t, v);
-	if (t->n_entries == 0)
-		return n;
-	read_keys(t, &v->seed, from->in->port->no, pkts, n, hash);
 	find_entries(t, n, hash, entry);
 	for (unsigned i = 0, end; i < n; i = end) {
 		unsigned took = 0;
@@ -408,17 +426,56 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 		for (end = i + 1;
 			end < n && hash[i] && hash[end] == hash[i] && entry[end] == entry[i];)
 			end++;
-		// None is to overtake one of its connection that goes the whole way
-		if (entry[i] &&
-			(likely(n_slow == 0) || !is_among(slow, n_slow, conn_of(&t->kw[i]))))
+		if (entry[i] && may_pass(s, &t->kw[i]))
 			took = use(w, v, entry[i], hash[i], from, &pkts[i], end - i, bytes);
 		if (i + took < end && hash[i])
-			slow[n_slow++] = conn_of(&t->kw[i]);
+			is_slow(s, &t->kw[i]);
 		for (i += took; i < end; i++)
 			pkts[left++] = pkts[i];
 	}
 	dpu_counter_add(&w->fused_hits, n - left);
 	return left;
+}
+
+unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
+	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes)
+{
+	struct odp_fused *t = w->fused;
+	uint32_t hash[ODP_BURST];
+	uint64_t conn[ODP_BURST + 1]; // one more than can be: it is never full
+	unsigned n_slow = 0;
+	const struct slow slow = { conn, &n_slow, ODP_BURST + 1 };
+
+	(void)odp_track_enter(w);
+	odp_fused_view(t, v);
+	t->v = v;
+	if (t->n_entries == 0)
+		return n;
+	read_keys(t, &v->seed, from->in->port->no, 0, pkts, n, hash);
+	return forward(w, v, from, &slow, hash, pkts, n, bytes);
+}
+
+unsigned odp_fused_inner(
+	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
+{
+	struct odp_fused *t = w->fused;
+	const struct slow slow = { t->slow, &t->n_slow, FUSED_SLOW };
+	const struct odp_meta *meta = from->meta;
+	uint32_t hash[ODP_BURST];
+	uint64_t outer, bytes = 0;
+
+	if (!t->v || meta->depth > 0 || meta->packet_type || t->n_entries == 0)
+		return n;
+	if (w->recirc->n == 0)
+		t->n_slow = 0;
+	outer = odp_fused_outer(t, t->v, meta->key.in_port, &meta->key.tnl, false);
+	read_keys(t, &t->v->seed, meta->key.in_port, outer, pkts, n, hash);
+	if (outer)
+		return forward(w, t->v, from, &slow, hash, pkts, n, &bytes);
+	for (unsigned i = 0; i < n; i++)
+		if (hash[i])
+			is_slow(&slow, &t->kw[i]);
+	return n;
 }
 
 /* The tag's type: it is the only word behind layer 4 that packets of an entry may have. */
@@ -430,8 +487,8 @@ static uint16_t tpid_of(const struct odp_kw *kw)
 	return dpu_be16_get(key.vlan_tci) ? 0x8100 : 0;
 }
 
-void odp_fused_note(
-	struct odp_worker *w, const struct odp_view *v, uint32_t in_port, const struct rte_mbuf *m)
+void odp_fused_note(struct odp_worker *w, const struct odp_view *v, const struct odp_from *from,
+	const struct rte_mbuf *m)
 {
 	static const struct odp_kw all = { .w = { [0 ... ODP_KEY_WORDS - 1] = UINT64_MAX } };
 	struct odp_fused *t = w->fused;
@@ -439,12 +496,15 @@ void odp_fused_note(
 	struct fused_vain *vain;
 	uint64_t masked[FUSED_WORDS];
 
-	if (t->n_notes == FUSED_NOTES)
+	if (t->n_notes == FUSED_NOTES || (from->meta && from->meta->packet_type))
 		return;
-	if (!read_words(m, in_port, &all, &t->kw[0]))
+	if (!read_words(m, from->in->port->no, &all, &t->kw[0]))
 		return;
 	memcpy(n->w, t->kw[0].w, sizeof(n->w));
 	n->vlan_tpid = tpid_of(&t->kw[0]);
+	n->tnl.family = 0;
+	if (from->meta)
+		n->tnl = from->meta->key.tnl;
 	for (unsigned i = 0; i < FUSED_WORDS; i++)
 		masked[i] = n->w[i] & t->any.w[i];
 	n->hash = fused_hash(&v->seed, masked);

@@ -39,11 +39,25 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 	const struct odp_from *from, struct rte_mbuf **pkts, unsigned n, uint64_t *bytes);
 
 /*
- * A packet, just received and still whole, whose flow's actions recirculate it: it may be worth an
- * entry. Worker.
+ * The same of packets that came out of a tunnel, with one set of its fields, which from->meta has:
+ * none of them was looked up. The others are to be looked up again in this turn. Worker.
  */
-void odp_fused_note(
-	struct odp_worker *w, const struct odp_view *v, uint32_t in_port, const struct rte_mbuf *m);
+unsigned odp_fused_inner(
+	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n);
+
+/* Packets of this origin have not been looked up before but for what brought them here. */
+static inline bool odp_fused_is_first(const struct odp_from *from)
+{
+	// Out of a tunnel it is the first recirculation that they are on
+	return !from->meta || (from->in->port->tnl && from->meta->depth == 1);
+}
+
+/*
+ * A packet, just received or out of a tunnel, and still whole, whose flow's actions recirculate it:
+ * it may be worth an entry. Worker.
+ */
+void odp_fused_note(struct odp_worker *w, const struct odp_view *v, const struct odp_from *from,
+	const struct rte_mbuf *m);
 
 /* Make entries for what was noted in this turn, once its packets have gone. Worker. */
 void odp_fused_make(struct odp_worker *w, const struct odp_view *v);

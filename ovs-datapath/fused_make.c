@@ -251,6 +251,8 @@ static void begin(struct maker *k, const struct fused_note *n)
 	memcpy(k->meta.kw.w, n->w, sizeof(n->w));
 	if (n->vlan_tpid)
 		key->vlan_tpid = dpu_be16_put(n->vlan_tpid);
+	if (n->tnl.family)
+		odp_meta_tnl(&k->meta, &n->tnl);
 	v6 = dpu_be16_get(key->eth_type) == 0x86dd;
 	udp = key->ip_proto == IPPROTO_UDP;
 	tagged = dpu_be16_get(key->vlan_tci) & ODP_VLAN_PRESENT;
@@ -274,21 +276,35 @@ static void end(struct maker *k)
 		e->flags |= e->ct_grows[i] ? FUSED_F_GROWS : 0;
 }
 
+/* What packets like this one are found by, and its hash; 0: nothing yet, and not even if `make`. */
+static uint32_t key_of(struct odp_worker *w, const struct odp_view *v, const struct fused_note *n,
+	bool make, uint64_t key[FUSED_WORDS])
+{
+	struct odp_fused *t = w->fused;
+
+	for (unsigned i = 0; i < FUSED_WORDS; i++)
+		key[i] = n->w[i] & t->any.w[i];
+	if (n->tnl.family) {
+		struct odp_kw port = { .w = { n->w[0] } };
+
+		key[0] = odp_fused_outer(t, v, odp_kw_port(&port), &n->tnl, make);
+		if (!key[0])
+			return 0;
+	}
+	return fused_hash(&v->seed, key);
+}
+
 static void make(
 	struct odp_worker *w, const struct odp_view *v, const struct fused_note *n, uint64_t epoch)
 {
 	struct fused_entry e = { .epoch = epoch, .view_gen = v->gen };
 	struct maker k = { .w = w, .v = v, .e = &e };
 	struct odp_fused *t = w->fused;
-	uint64_t masked[FUSED_WORDS];
+	uint64_t key[FUSED_WORDS];
+	uint32_t hash = key_of(w, v, n, false, key);
 
-	for (unsigned i = 0; i < FUSED_WORDS; i++)
-		masked[i] = n->w[i] & t->any.w[i];
-	if (odp_fused_find(t, masked, n->hash))
+	if (hash && odp_fused_find(t, key, hash))
 		return;
-	memcpy(e.key, masked, 5 * sizeof(masked[0]));
-	e.key[5] = masked[ODP_KEY_L4_WORD];
-	memcpy(e.more, masked + 5, sizeof(e.more));
 	begin(&k, n);
 	while (!k.done) {
 		if (step(&k))
@@ -298,7 +314,11 @@ static void make(
 		return;
 	}
 	end(&k);
-	odp_fused_put(t, &e, n->hash);
+	hash = key_of(w, v, n, true, key);
+	memcpy(e.key, key, 5 * sizeof(key[0]));
+	e.key[5] = key[ODP_KEY_L4_WORD];
+	memcpy(e.more, key + 5, sizeof(e.more));
+	odp_fused_put(t, &e, hash);
 }
 
 void odp_fused_make(struct odp_worker *w, const struct odp_view *v)
@@ -307,7 +327,9 @@ void odp_fused_make(struct odp_worker *w, const struct odp_view *v)
 	uint64_t epoch = atomic_load_explicit(&w->dp->epoch, memory_order_acquire);
 	struct odp_fused *t = w->fused;
 
+	odp_fused_view(t, v); // or a worker that has just begun to fuse would not have seen it
 	for (unsigned i = 0; i < t->n_notes; i++)
 		make(w, v, &t->note[i], epoch);
 	t->n_notes = 0;
+	t->v = NULL; // the turn is over
 }

@@ -57,8 +57,25 @@ static_assert(offsetof(struct fused_entry, n_steps) == FUSED_LINE, "the key is a
 static_assert(offsetof(struct fused_entry, ct) + 2 * sizeof(struct odp_ct_ref) == 2 * FUSED_LINE,
 	"two connections are in the second line");
 
+/*
+ * What packets came through: a tunnel port with the tunnel's fields, as far as flows look at them.
+ * Its id stands in a key where others have port and recirculation. No id comes twice, so entries of
+ * one that had to go are found by nobody.
+ */
+#define FUSED_OUTER_WORDS (1 + ODP_KEY_WORDS - ODP_KEY_TNL_WORD)
+struct fused_outer {
+	uint64_t id; // 0: none
+	uint32_t view_gen; // of the masks
+	uint32_t hash;
+	uint64_t w[FUSED_OUTER_WORDS]; // the port, and words of the tunnel that the view names
+};
+#define FUSED_OUTERS 1024u
+#define FUSED_OUTER_WAYS 4u
+#define FUSED_OUTER_ID (1ull << 63) // no port and no recirculation is that
+
 #define FUSED_WAYS 8u
 #define FUSED_NOTES 16u // in one turn
+#define FUSED_SLOW 64u
 #define FUSED_NONE UINT32_MAX
 
 struct fused_bucket {
@@ -67,9 +84,10 @@ struct fused_bucket {
 } __rte_cache_aligned;
 
 struct fused_note {
-	uint32_t hash; // of the masked key
+	uint32_t hash; // of the masked key, for fused_vain
 	uint64_t w[FUSED_WORDS]; // of the packet, not masked
 	uint16_t vlan_tpid; // 0: no tag
+	struct odp_key_tnl tnl; // what it came through; family 0: no tunnel
 };
 
 /* A key for which no entry could be made: it is tried again, but less and less often. */
@@ -85,12 +103,17 @@ struct odp_fused {
 	/* Fixed. */
 	struct fused_bucket *bucket; // owned
 	struct fused_entry *entry; // in mem
+	struct fused_outer *outer; // owned; FUSED_OUTERS
 	void *mem; // owned
 	uint32_t n_buckets, size; // size: of entries
 
 	/* Only the worker. */
 	struct odp_kw any; // what tells packets apart: addresses and ports, and what flows look at
 	uint32_t view_gen; // of `any`
+	const struct odp_view *v; // of this turn; NULL: none yet
+	uint64_t outer_id; // of the last one
+	unsigned n_slow; // in this turn, of what came out of tunnels and is looked up again
+	uint64_t slow[FUSED_SLOW];
 	uint32_t n_entries;
 	uint32_t free; // first of those that were used once; FUSED_NONE
 	uint32_t victim; // way that makes room next
@@ -141,6 +164,12 @@ static inline struct fused_entry *odp_fused_guess(const struct odp_fused *t, uin
 	return NULL;
 }
 
+/*
+ * The id of what a packet came through, under the view that odp_fused_view() saw last; 0: it has
+ * none, and gets none unless `make`. in_port: the tunnel's.
+ */
+uint64_t odp_fused_outer(struct odp_fused *t, const struct odp_view *v, uint32_t in_port,
+	const struct odp_key_tnl *tnl, bool make);
 /* Make keys as this view wants them. */
 void odp_fused_view(struct odp_fused *t, const struct odp_view *v);
 /* The entry of a masked key; NULL: none. */

@@ -41,8 +41,9 @@ struct odp_fused *odp_fused_create(uint32_t n_conns)
 	t->free = FUSED_NONE;
 	t->bucket = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, t->n_buckets, sizeof(*t->bucket));
 	bytes = t->size * sizeof(*t->entry);
+	t->outer = dpu_calloc(FUSED_OUTERS, sizeof(*t->outer));
 	t->mem = dpu_calloc(1, bytes + HUGE_PAGE);
-	if (!t->bucket || !t->mem) {
+	if (!t->bucket || !t->outer || !t->mem) {
 		odp_fused_destroy(t);
 		return NULL;
 	}
@@ -57,6 +58,7 @@ void odp_fused_destroy(struct odp_fused *t)
 	if (!t)
 		return;
 	free(t->bucket);
+	free(t->outer);
 	free(t->mem);
 	free(t);
 }
@@ -160,4 +162,47 @@ void odp_fused_kill(struct odp_fused *t, const struct fused_entry *e, uint32_t h
 			t->free = idx;
 			return;
 		}
+}
+
+/* ---- what packets came through ---- */
+
+/* As far as the view looks. Returns how many words. */
+static unsigned outer_words(const struct odp_view *v, uint32_t in_port,
+	const struct odp_key_tnl *tnl, uint64_t w[FUSED_OUTER_WORDS])
+{
+	const uint8_t *from = (const uint8_t *)tnl;
+	unsigned n = 0;
+
+	w[n++] = in_port;
+	for (uint64_t left = v->map & ODP_KEY_TNL_BITS; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
+
+		memcpy(&w[n], from + 8 * (i - ODP_KEY_TNL_WORD), 8);
+		w[n++] &= v->any.w[i];
+	}
+	return n;
+}
+
+uint64_t odp_fused_outer(struct odp_fused *t, const struct odp_view *v, uint32_t in_port,
+	const struct odp_key_tnl *tnl, bool make)
+{
+	uint64_t w[FUSED_OUTER_WORDS];
+	unsigned n = outer_words(v, in_port, tnl, w);
+	uint32_t hash = odp_words_hash(&v->seed, w, n);
+	struct fused_outer
+		*set = &t->outer[hash % (FUSED_OUTERS / FUSED_OUTER_WAYS) * FUSED_OUTER_WAYS];
+	struct fused_outer *to;
+
+	for (struct fused_outer *o = set; o < set + FUSED_OUTER_WAYS; o++)
+		if (o->hash == hash && o->view_gen == t->view_gen && o->id &&
+			memcmp(o->w, w, n * sizeof(w[0])) == 0)
+			return o->id;
+	if (!make)
+		return 0;
+	to = set + ++t->outer_id % FUSED_OUTER_WAYS;
+	to->id = FUSED_OUTER_ID | t->outer_id;
+	to->view_gen = t->view_gen;
+	to->hash = hash;
+	memcpy(to->w, w, n * sizeof(w[0]));
+	return to->id;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "extract.h"
+#include "fused.h"
 #include "recirc.h"
 #include "tnl_out.h"
 
@@ -41,9 +42,13 @@ struct group {
 
 static void group_go(struct group *g)
 {
-	if (g->n > 0)
-		odp_recirc(g->w, &g->from, 0, NULL, g->pkts, g->n);
+	unsigned n = g->n;
+
 	g->n = 0;
+	if (n > 0 && g->w->fuses)
+		n = odp_fused_inner(g->w, &g->from, g->pkts, n);
+	if (n > 0)
+		odp_recirc(g->w, &g->from, 0, NULL, g->pkts, n);
 }
 
 static void group_add(

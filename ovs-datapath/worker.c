@@ -272,8 +272,8 @@ static inline uint64_t act_runs(struct odp_worker *w, const struct odp_view *v, 
 			&r->flow->acts, memory_order_acquire);
 
 		odp_flow_count_packets(w, r->flow, r->sums.n, r->sums.bytes);
-		if (unlikely(acts->tracks && w->fuses && !r->from->meta))
-			odp_fused_note(w, v, r->from->in->port->no, b->pkts[r->first]);
+		if (unlikely(acts->tracks && w->fuses && odp_fused_is_first(r->from)))
+			odp_fused_note(w, v, r->from, b->pkts[r->first]);
 		odp_acts_run(w, acts, r->from, &b->pkts[r->first], &r->sums);
 	}
 	return bytes;

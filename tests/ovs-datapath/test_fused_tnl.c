@@ -10,11 +10,15 @@
 #include "inet.h"
 
 #define TEXT 512u
-#define FLOWS 9u
+#define FLOWS 10u
 
 enum { UP = 2, TUN = 3 };
 
 static const uint8_t our_mac[6] = { 2, 0xff, 0, 0, 0, 1 };
+
+#define HERE "src=192.0.2.2,dst=192.0.2.1"
+#define HERE6 "ipv6_src=2001:db8::2,ipv6_dst=2001:db8::1"
+#define EDIT "set(eth(src=02:00:00:00:00:0a)),set(ipv4(tos=0x20/0xfc)),dec_ttl(le_1(drop)),"
 
 static const struct tunnel {
 	const char *name;
@@ -25,10 +29,47 @@ static const struct tunnel {
 	const char *back; // what the other end sends
 	const char *look, *more; // at what flows look, before conntrack and behind it
 	const char *edit; // of established connections
+	const char *whole; // from where packets go the whole way; NULL: from nowhere
 } tunnels[] = {
 	{ "vxlan", ODP_TNL_VXLAN, false, false, "tun_id=5,dst=192.0.2.2,flags(df)",
-		"tun_id=6,dst=192.0.2.2,flags(df)", "tun_id=5,src=192.0.2.2,dst=192.0.2.1",
-		"tun_id=0x5,src=192.0.2.2,dst=192.0.2.1", "tun_id=0x5,src=192.0.2.2", "" },
+		"tun_id=6,dst=192.0.2.2,flags(df)", "tun_id=5," HERE, "tun_id=0x5," HERE,
+		"tun_id=0x5,src=192.0.2.2", "" },
+	{ "vxlan, edits, a checksum and a time to live", ODP_TNL_VXLAN, false, false,
+		"tun_id=5,dst=192.0.2.2,tos=0x20,ttl=9,flags(csum)", "tun_id=5,dst=192.0.2.9",
+		"tun_id=5," HERE ",flags(csum)", "tun_id=0x5," HERE, "src=192.0.2.2,ttl=64", EDIT,
+		"src=192.0.2.2,ttl=9" },
+	{ "vxlan over IPv6, translation", ODP_TNL_VXLAN, true, true,
+		"tun_id=5,ipv6_dst=2001:db8::2,flags(csum)", "tun_id=7,ipv6_dst=2001:db8::2",
+		"tun_id=5," HERE6 ",flags(csum)", "tun_id=0x5," HERE6,
+		"ipv6_src=2001:db8::2,tos=0xb8,flags(+csum)", "" },
+	{ "vxlan with a policy", ODP_TNL_VXLAN_GBP, false, true,
+		"tun_id=1,dst=192.0.2.2,vxlan(gbp(id=9,flags=0x8))",
+		"tun_id=1,dst=192.0.2.2,vxlan(gbp(id=10))",
+		"tun_id=1," HERE ",vxlan(gbp(id=9,flags=0x8))", "tun_id=0x1,src=192.0.2.2",
+		"src=192.0.2.2,vxlan(gbp(id=9,flags=0x8))", EDIT },
+	{ "vxlan-gpe", ODP_TNL_VXLAN_GPE, false, false, "tun_id=1,dst=192.0.2.2,flags(df)",
+		"tun_id=2,dst=192.0.2.2", "tun_id=1," HERE ",vxlan(gpe(np=3,flags=0xc))",
+		"tun_id=0x1,src=192.0.2.2", "src=192.0.2.2,tp_src=50001", "" },
+	{ "geneve", ODP_TNL_GENEVE, false, false,
+		"tun_id=7,dst=192.0.2.2,geneve({class=0x102,type=0x1,len=4,0xdeadbeef})",
+		"tun_id=7,dst=192.0.2.2,geneve({class=0x102,type=0x1,len=4,0xdeadbef0})",
+		"tun_id=7," HERE ",geneve({class=0x102,type=0x1,len=4,0xdeadbeef}"
+		"{class=0x103,type=0x2,len=8,0x1122334455667788})",
+		"tun_id=0x7,src=192.0.2.2",
+		"src=192.0.2.2,geneve({class=0x102,type=0x1,len=4,0xdeadbeef}"
+		"{class=0x103,type=0x2,len=8,0x1122334455667788/0xff})",
+		"" },
+	{ "geneve over IPv6, an option that nobody looks at", ODP_TNL_GENEVE, true, false,
+		"tun_id=7,ipv6_dst=2001:db8::2", "tun_id=8,ipv6_dst=2001:db8::2,flags(csum)",
+		"tun_id=7," HERE6 ",geneve({class=0x102,type=0x1,len=4,0x1}),flags(csum)",
+		"tun_id=0x7,ipv6_src=2001:db8::2", "ipv6_src=2001:db8::2", EDIT },
+	{ "gre", ODP_TNL_GRE, false, true, "tun_id=7,dst=192.0.2.2,flags(df|key)",
+		"tun_id=7,dst=192.0.2.2,flags(csum|key)", "tun_id=7," HERE ",flags(key)",
+		"tun_id=0x7,src=192.0.2.2", "src=192.0.2.2,flags(+key)", "" },
+	{ "gre over IPv6, a checksum and no key", ODP_TNL_GRE, true, false,
+		"ipv6_dst=2001:db8::2,flags(csum)", "ipv6_dst=2001:db8::2,flags(key)",
+		"tun_id=0," HERE6 ",flags(csum)", "ipv6_src=2001:db8::2",
+		"ipv6_src=2001:db8::2,flags(-key)", "" },
 };
 
 static const struct tunnel *now; // the row that is run
@@ -193,6 +234,12 @@ static void flow_text(unsigned i, bool other, char flow[TEXT], char acts[TEXT])
 		snprintf(flow, TEXT, "recirc_id(2),in_port(3)," IP4 "," NEW);
 		snprintf(acts, TEXT, "drop");
 		break;
+	case 8:
+		if (!t->whole)
+			break;
+		snprintf(flow, TEXT, "recirc_id(2),in_port(3),tunnel(%s)," IP4 "," EST, t->whole);
+		snprintf(acts, TEXT, other ? "1" : "trunc(1000),1");
+		break;
 	default: // before others
 		snprintf(flow, TEXT,
 			"in_port(1),eth(src=02:00:00:00:00:01)," IP4 ",ipv4(tos=0x8/0xfc)");
@@ -206,7 +253,8 @@ static void flow_put(struct both *b, unsigned i, bool other)
 	char flow[TEXT], acts[TEXT];
 
 	flow_text(i, other, flow, acts);
-	put(b, flow, acts);
+	if (*flow)
+		put(b, flow, acts);
 }
 
 static void flow_del(struct both *b, unsigned i)
@@ -214,7 +262,8 @@ static void flow_del(struct both *b, unsigned i)
 	char flow[TEXT], acts[TEXT];
 
 	flow_text(i, false, flow, acts);
-	del(b, flow);
+	if (*flow)
+		del(b, flow);
 }
 
 static void install(struct both *b, struct world *w)
@@ -277,7 +326,7 @@ static void disturb(struct both *b, struct world *w)
 		interface(b, 1400 + draw(2) * 150);
 		break;
 	case 7:
-		path_mtu(b, draw(2) ? UINT16_MAX : b->outer + 40 + draw(40));
+		path_mtu(b, draw(2) ? UINT16_MAX : (now->v6 ? 140 : 110) + draw(50));
 		break;
 	case 8:
 		if (draw(2)) {
@@ -298,23 +347,6 @@ static void disturb(struct both *b, struct world *w)
 		tunnel_port(b, w);
 }
 
-static unsigned outer_len(void)
-{
-	struct odp_tnl_key key;
-	struct odp_tnl_tmpl t;
-	struct odp_key k, mask;
-	struct odp_tnl_link link = { .mtu = 0 };
-	char text[TEXT];
-	size_t at;
-
-	snprintf(text, sizeof(text), "in_port(3),tunnel(%s)", now->back);
-	assert_int_equal(odp_key_parse(NULL, text, &k, &mask, &at), 0);
-	odp_tnl_from_flow(&k.tnl, &key);
-	key.tp_dst = odp_tnl_udp_port(now->type);
-	assert_int_equal(odp_tnl_compose(now->type, &key, ODP_INNER_ETH, &link, 0, &t), 0);
-	return t.len;
-}
-
 static void open_all(struct both *b, struct world *w)
 {
 	dpu_clock_set(fake_clock);
@@ -322,7 +354,7 @@ static void open_all(struct both *b, struct world *w)
 	both_open(b, now->type);
 	b->polls = true;
 	b->wrap = wrap;
-	b->outer = outer_len();
+	b->outer = true;
 	*w = (struct world){ .tun = true, .addr = true };
 	interface(b, 1550);
 	address(b, true);
