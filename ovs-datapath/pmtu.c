@@ -286,7 +286,10 @@ static bool ours(const struct odp_ul *ul, const struct odp_tnl_demux *d, const u
 	if (v4 ? q[0] != 0x45 || !(q[6] & 0x40) || (odp_get16(q + 6) & 0x3fff) : q[0] >> 4 != 6)
 		return false;
 	if (proto == IPPROTO_UDP) {
-		if (odp_get16(q + l4) < ENTROPY_MIN || !odp_tnl_demux_has(d, odp_get16(q + l4 + 2)))
+		uint16_t port = odp_get16(q + l4 + 2);
+
+		// 0 would ask for GRE.
+		if (odp_get16(q + l4) < ENTROPY_MIN || port == 0 || !odp_tnl_demux_has(d, port))
 			return false;
 	} else if (proto != IPPROTO_GRE || !odp_tnl_demux_has(d, 0)) {
 		return false;
