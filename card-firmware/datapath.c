@@ -136,6 +136,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	odp_tick(d->card->dp);
 }
 
+/* Only while there is an underlay: a card without one is not woken for it. */
 static void on_fast_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct card_datapath *d = arg;
@@ -143,18 +144,32 @@ static void on_fast_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	odp_underlay_tick(d->card->dp);
+	if (odp_ul_is_idle(odp_underlay(d->card->dp)))
+		event_del(d->fast_tick);
+}
+
+void card_datapath_underlay_changed(struct card *c)
+{
+	static const struct timeval tenth = { .tv_usec = 100000 };
+	struct event *tick = c->datapath->fast_tick;
+
+	if (odp_ul_is_idle(odp_underlay(c->dp)) || event_pending(tick, EV_TIMEOUT, NULL))
+		return;
+	odp_underlay_tick(c->dp); // its clock stood still
+	if (event_add(tick, &tenth) < 0)
+		dpu_err("datapath: no timer for the underlay", "err=%d", ENOMEM);
 }
 
 static int events_add(struct card_datapath *d)
 {
-	static const struct timeval second = { .tv_sec = 1 }, tenth = { .tv_usec = 100000 };
+	static const struct timeval second = { .tv_sec = 1 };
 	struct event_base *base = d->card->loop;
 
 	d->upcall = event_new(base, d->upcall_fd, EV_READ | EV_PERSIST, on_upcall, d);
 	d->tick = event_new(base, -1, EV_PERSIST, on_tick, d);
 	d->fast_tick = event_new(base, -1, EV_PERSIST, on_fast_tick, d);
 	if (!d->upcall || !d->tick || !d->fast_tick || event_add(d->upcall, NULL) < 0 ||
-		event_add(d->tick, &second) < 0 || event_add(d->fast_tick, &tenth) < 0)
+		event_add(d->tick, &second) < 0)
 		return -ENOMEM;
 	return 0;
 }

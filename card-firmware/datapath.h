@@ -15,6 +15,8 @@ int card_datapath_start(struct card *c);
  * Workers poll no more: no packet goes in or out. For the end of the card; there is no way back.
  */
 void card_datapath_pause(struct card *c);
+/* Addresses of the underlay came: its clock runs while there are any. */
+void card_datapath_underlay_changed(struct card *c);
 /* All ports are gone. */
 void card_datapath_stop(struct card *c);
 

@@ -7,6 +7,7 @@
 
 #include "odp_ct.h"
 #include "odp_port.h"
+#include "odp_underlay.h"
 
 /* One row for every class that has the member. */
 static const struct help {
@@ -78,17 +79,12 @@ static const struct help {
 	{ "mac", "learned", "Addresses learned on the port", NULL },
 	{ "mac", "static", "Addresses that an operator pinned to the port", NULL },
 
-	{ "underlay", "bad", "ARP and ND messages that contradict themselves", NULL },
-	{ "underlay", "unknown", "ARP and ND messages of neighbours that no tunnel needs", NULL },
-	{ "underlay", "conflicts", "ARP and ND messages that claim an address of the card", NULL },
-	{ "underlay", "too_fast", "Changes of a neighbour's address too soon after the last",
-		NULL },
-	{ "underlay", "answered", "Requests for an address of the card answered", NULL },
-	{ "underlay", "unanswered", "Requests for an address of the card over the limit", NULL },
-	{ "underlay", "wait_dropped", "Packets dropped while they waited for a neighbour", NULL },
-	{ "underlay", "waiting", "Packets that wait for a neighbour", NULL },
-	{ "underlay", "neighbours", "Neighbours known or asked for", NULL },
-	{ "underlay", "paths", "Destinations that tunnels send to", NULL },
+/* clang-format off */
+#define X(name, text) { "underlay", #name, text, NULL },
+	ODP_UL_COUNTERS(X)
+	ODP_UL_GAUGES(X)
+#undef X
+	/* clang-format on */
 
 	{ "datapath worker", "fused_hits", "Packets that took the path of established connections",
 		NULL },

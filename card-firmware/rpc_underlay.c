@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "addr.h"
+#include "datapath.h"
 #include "rpc_schema.h"
 
 #define VLAN_TAGGED 0x1000u // of the datapath's TCI: there is a tag
@@ -157,8 +158,10 @@ static int add_address(struct card *c, const struct place *p, const struct odp_u
 	if (ret)
 		return card_fail(e, ret, "mac: not an address that an interface can have");
 	ret = odp_ul_addr_add(ul, p->port, p->tci, ip, len);
-	if (!ret)
+	if (!ret) {
+		card_datapath_underlay_changed(c);
 		return 0;
+	}
 	if (new_if)
 		odp_ul_if_del(ul, p->port, p->tci);
 	switch (ret) {
@@ -465,15 +468,21 @@ int card_call_underlay_show(
 
 json_t *card_underlay_stats_json(struct card *c)
 {
+	json_t *now = json_object(), *o = json_object();
 	struct odp_ul_stats s;
+	int failed = 0;
 
 	odp_ul_stats(odp_underlay(c->dp), &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:i, s:i, s:i}}", "bad",
-		(json_int_t)s.bad, "unknown", (json_int_t)s.unknown, "conflicts",
-		(json_int_t)s.conflicts, "too_fast", (json_int_t)s.too_fast, "answered",
-		(json_int_t)s.answered, "unanswered", (json_int_t)s.unanswered, "wait_dropped",
-		(json_int_t)s.wait_dropped, "now", "waiting", (int)s.waiting, "neighbours",
-		(int)s.neighs, "paths", (int)s.paths);
+#define X(name, text) failed |= json_object_set_new(o, #name, json_integer((json_int_t)s.name));
+	ODP_UL_COUNTERS(X)
+#undef X
+#define X(name, text) failed |= json_object_set_new(now, #name, json_integer((json_int_t)s.name));
+	ODP_UL_GAUGES(X)
+#undef X
+	if (!json_object_set_new(o, "now", now) && !failed)
+		return o;
+	json_decref(o);
+	return NULL;
 }
 
 /* ---- the store's spelling ---- */

@@ -210,7 +210,7 @@ uint16_t odp_neigh_get(struct odp_ul *ul, unsigned iface, const struct odp_ip *i
 		n->state = ODP_NEIGH_FAILED;
 		n->iface = iface;
 		n->ip = *ip;
-		ul->stats.neighs++;
+		ul->stats.neighbours++;
 	}
 	if (!n)
 		return 0;
@@ -226,7 +226,7 @@ void odp_neigh_put(struct odp_ul *ul, uint16_t neigh)
 		return;
 	odp_neigh_drop_waiting(ul, n, NULL);
 	memset(n, 0, sizeof(*n));
-	ul->stats.neighs--;
+	ul->stats.neighbours--;
 }
 
 void odp_neigh_lost(struct odp_ul *ul, struct rte_mbuf *m)

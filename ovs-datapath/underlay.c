@@ -64,6 +64,14 @@ void odp_ul_stats(const struct odp_ul *ul, struct odp_ul_stats *out)
 	*out = ul->stats;
 }
 
+bool odp_ul_is_idle(const struct odp_ul *ul)
+{
+	for (unsigned i = 0; i < ODP_UL_IFS; i++)
+		if (ul->ifs[i].used)
+			return false;
+	return true;
+}
+
 void odp_ul_if_foreach(
 	const struct odp_ul *ul, void (*fn)(const struct odp_ul_if_info *i, void *arg), void *arg)
 {

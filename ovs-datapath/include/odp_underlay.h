@@ -23,14 +23,25 @@ static inline bool odp_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
 	return a->family == b->family && memcmp(a->a, b->a, sizeof(a->a)) == 0;
 }
 
+/* What is counted, and what there is now. X(name, text for the operator) */
+#define ODP_UL_COUNTERS(X)                                                      \
+	X(bad, "ARP and ND messages that contradict themselves")                \
+	X(unknown, "ARP and ND messages of neighbours that no tunnel needs")    \
+	X(conflicts, "ARP and ND messages that claim an address of the card")   \
+	X(too_fast, "Changes of a neighbour's address too soon after the last") \
+	X(answered, "Requests for an address of the card answered")             \
+	X(unanswered, "Requests for an address of the card over the limit")     \
+	X(wait_dropped, "Packets dropped while they waited for a neighbour")
+#define ODP_UL_GAUGES(X)                                \
+	X(waiting, "Packets that wait for a neighbour") \
+	X(neighbours, "Neighbours known or asked for")  \
+	X(paths, "Destinations that tunnels send to")
+
 struct odp_ul_stats {
-	uint64_t bad; // ARP and ND that contradict themselves
-	uint64_t unknown; // from neighbours that nobody needs
-	uint64_t conflicts; // that claim an address of ours
-	uint64_t too_fast; // changes of a neighbour's address within a second of the last
-	uint64_t answered, unanswered; // requests for us; those over the limit
-	uint64_t wait_dropped;
-	unsigned waiting, neighs, paths;
+#define X(name, text) uint64_t name;
+	ODP_UL_COUNTERS(X)
+	ODP_UL_GAUGES(X)
+#undef X
 };
 void odp_ul_stats(const struct odp_ul *ul, struct odp_ul_stats *out);
 
@@ -49,6 +60,8 @@ struct odp_ul_if_info {
 	uint16_t vlan, mtu;
 	uint8_t mac[6];
 };
+/* No interface: nothing that time could change. */
+bool odp_ul_is_idle(const struct odp_ul *ul);
 void odp_ul_if_foreach(
 	const struct odp_ul *ul, void (*fn)(const struct odp_ul_if_info *i, void *arg), void *arg);
 

@@ -71,6 +71,33 @@ static void mtu_of_an_interface(void **state)
 	done("uplink_delete", "{'name':'up'}");
 }
 
+static int timers(void)
+{
+	return event_base_get_num_events(card.loop, EVENT_BASE_COUNT_ADDED);
+}
+
+/* A card without an address of the underlay is not woken ten times a second. */
+static void clock_runs_with_an_address(void **state)
+{
+	int before;
+
+	(void)state;
+	done("uplink_create", "{'name':'up','devargs':'net_null0,no-rx=1'}");
+	before = timers();
+	done("underlay_address_add", "{'uplink':'up','address':'192.0.2.1/24'}");
+	done("underlay_address_add", "{'uplink':'up','address':'192.0.2.2/24'}");
+	assert_int_equal(timers(), before + 1);
+	done("underlay_address_delete", "{'address':'192.0.2.1'}");
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(event_base_loop(card.loop, EVLOOP_ONCE), 0);
+	assert_int_equal(timers(), before + 1);
+	done("underlay_address_delete", "{'address':'192.0.2.2'}");
+	for (unsigned i = 0; i < 100 && timers() != before; i++)
+		assert_int_equal(event_base_loop(card.loop, EVLOOP_ONCE), 0);
+	assert_int_equal(timers(), before);
+	done("uplink_delete", "{'name':'up'}");
+}
+
 static unsigned allocations_left;
 
 static void *scarce(size_t size)
@@ -106,6 +133,7 @@ static void tunnels_without_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(clock_runs_with_an_address), // first: no clock runs yet
 		cmocka_unit_test(mtu_of_an_interface),
 		cmocka_unit_test(tunnels_without_memory),
 	};

@@ -187,7 +187,7 @@ static uint64_t unswitched(struct rig *r, unsigned i)
 	return fake_port_drops(r->p[i].port, ODP_DROP_UNSWITCHED);
 }
 
-/* With an address of the underlay an uplink leaves the switch, unless the operator says otherwise. */
+/* With an address of the underlay an uplink leaves the switch, unless an operator objects. */
 static void underlay_is_outside(void **state)
 {
 	static const uint8_t mac[6] = { 2, 0xff, 0, 0, 0, 1 };

@@ -267,7 +267,7 @@ static void strangers(void **state)
 		assert_int_equal(deliver(&a, NULL), !(i & 1));
 	}
 	odp_ul_stats(a.ul, &s);
-	assert_int_equal(s.neighs, 0);
+	assert_int_equal(s.neighbours, 0);
 	assert_int_equal(s.unknown, 200);
 
 	struct odp_ul_path *p = get(&a, ip_of(t->family, 2));

@@ -280,7 +280,7 @@ static void gone_while_waiting(void **state)
 	odp_port_del(n.a.tun);
 	settle(&n);
 	odp_ul_stats(odp_underlay(n.a.dp), &st);
-	assert_int_equal(st.waiting + st.paths + st.neighs, 0);
+	assert_int_equal(st.waiting + st.paths + st.neighbours, 0);
 	assert_int_equal(all_drops(&n.a), 2);
 	net_down(&n);
 }
