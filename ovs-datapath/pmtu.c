@@ -8,9 +8,9 @@
 
 #include "dpu_alloc.h"
 #include "inet.h"
+#include "limit.h"
 #include "sw_offload.h"
 
-#define SOURCES 1024u
 #define HDR_MAX 256u // bytes in which headers are looked for
 #define EXT_MAX 8u
 
@@ -47,16 +47,9 @@ bool odp_pmtu_exceeds(const struct rte_mbuf *m, uint32_t inner_mtu)
 
 /* ---- telling ---- */
 
-/* Tokens come back with time; a full bucket holds a second's. */
-struct tokens {
-	uint64_t at_ns; // when it was last looked at
-	uint64_t have_ns; // one costs 1 s / rate
-};
-
 struct odp_pmtu {
 	struct odp_pmtu_conf conf;
-	struct tokens all;
-	struct tokens sources[SOURCES];
+	struct odp_limit limit;
 };
 
 int odp_pmtu_create(const struct odp_pmtu_conf *conf, struct odp_pmtu **out)
@@ -66,13 +59,8 @@ int odp_pmtu_create(const struct odp_pmtu_conf *conf, struct odp_pmtu **out)
 	if (!p)
 		return -ENOMEM;
 	p->conf = *conf;
-	if (!p->conf.source_per_s)
-		p->conf.source_per_s = 20;
-	if (!p->conf.total_per_s)
-		p->conf.total_per_s = 1000;
-	p->all.have_ns = 1000000000;
-	for (unsigned i = 0; i < SOURCES; i++)
-		p->sources[i].have_ns = 1000000000;
+	p->limit.source_per_s = conf->source_per_s ? conf->source_per_s : 20;
+	p->limit.total_per_s = conf->total_per_s ? conf->total_per_s : 1000;
 	*out = p;
 	return 0;
 }
@@ -80,27 +68,6 @@ int odp_pmtu_create(const struct odp_pmtu_conf *conf, struct odp_pmtu **out)
 void odp_pmtu_destroy(struct odp_pmtu *p)
 {
 	free(p);
-}
-
-static bool full_enough(struct tokens *t, unsigned per_s, uint64_t now_ns)
-{
-	uint64_t gone = now_ns > t->at_ns ? now_ns - t->at_ns : 0;
-
-	t->at_ns = now_ns;
-	t->have_ns = RTE_MIN(t->have_ns + RTE_MIN(gone, 1000000000ull), 1000000000ull);
-	return t->have_ns >= 1000000000ull / per_s;
-}
-
-static bool may_tell(struct odp_pmtu *p, uint64_t source, uint64_t now_ns)
-{
-	struct tokens *t = &p->sources[source % SOURCES];
-	bool one = full_enough(t, p->conf.source_per_s, now_ns);
-
-	if (!full_enough(&p->all, p->conf.total_per_s, now_ns) || !one)
-		return false;
-	t->have_ns -= 1000000000ull / p->conf.source_per_s;
-	p->all.have_ns -= 1000000000ull / p->conf.total_per_s;
-	return true;
 }
 
 static bool nobody4(const uint8_t *a)
@@ -259,7 +226,7 @@ int odp_pmtu_answer(struct odp_pmtu *p, const struct rte_mbuf *m, uint32_t inner
 		return ret;
 	if ((b[0] | b[6]) & 1)
 		return -EPERM;
-	if (!may_tell(p, source, now_ns))
+	if (odp_limit_take(&p->limit, (uint32_t)source, now_ns) != ODP_LIMIT_OK)
 		return -EBUSY;
 	mtu = inner_mtu > l3 - ODP_ETH_LEN ? inner_mtu - (uint32_t)(l3 - ODP_ETH_LEN) : 0;
 	mtu = RTE_MAX(mtu, type == ODP_ETH_IPV4 ? 68u : ODP_PMTU_MIN6);
