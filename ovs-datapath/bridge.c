@@ -149,7 +149,7 @@ static bool is_member(const struct odp_bridge *b, uint32_t port)
 {
 	const struct odp_port *p = odp_port_by_no(b->dp, port);
 
-	return p && p->switched;
+	return p && odp_port_is_switched(p);
 }
 
 /* ---- decisions ---- */
@@ -463,7 +463,7 @@ void odp_bridge_port_added(struct odp *dp, uint32_t port)
 {
 	struct odp_port *p = odp_port_by_no(dp, port);
 
-	p->switched = belongs(dp->bridge, p);
+	atomic_store_explicit(&p->switched, belongs(dp->bridge, p), memory_order_relaxed);
 	dp->bridge->ports_epoch++; // every flood list grows, whoever it is
 	revalidate_all(dp->bridge);
 }
@@ -504,13 +504,13 @@ void odp_bridge_port_changed(struct odp *dp, uint32_t port)
 {
 	struct odp_bridge *b = dp->bridge;
 	struct odp_port *p = odp_port_by_no(dp, port);
-	bool was = p && p->switched;
+	bool was = p && odp_port_is_switched(p);
 
 	recs_delete_from(b, port);
 	if (!p)
 		return;
-	p->switched = belongs(b, p);
-	if (p->switched == was)
+	atomic_store_explicit(&p->switched, belongs(b, p), memory_order_relaxed);
+	if (odp_port_is_switched(p) == was)
 		return;
 	macs_flush(b, port, FLUSH_LEARNED);
 	b->ports_epoch++;

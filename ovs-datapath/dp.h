@@ -45,6 +45,7 @@ struct odp_burst;
 struct odp_recirc_queue;
 struct odp_tnls;
 struct odp_tnl_worker;
+struct odp_ul_rings;
 struct odp_vport;
 
 /* ---- flows ---- */
@@ -205,9 +206,12 @@ struct odp_port {
 	/* Any thread. */
 	_Atomic uint64_t caps; // packed: caps_pack()
 	_Atomic uint32_t caps_seq;
+	_Atomic bool switched; // relaxed: part of the learning switch
+
+	/* Any worker. */
+	_Atomic(struct odp_ul_rings *) rings; // owned; NULL: no interface was here yet
 
 	/* Control thread. */
-	bool switched; // part of the learning switch
 	int32_t setup_tokens; // flow set-ups that this port may still cause
 	uint64_t setup_ns; // tokens were added at
 };

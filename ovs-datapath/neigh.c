@@ -18,19 +18,9 @@
 #define SOLICITS_MAX 3u
 #define FAILED_NS (5 * SECOND_NS) // before it is asked for again
 #define CHANGE_NS SECOND_NS // between two changes of an address
-#define ANSWERS_MAX 1000u // in a second
 
-#define ARP_LEN 28u
-#define ARP_REQUEST 1u
-#define ARP_REPLY 2u
-
-#define ND_NS 135u
-#define ND_NA 136u
-#define ND_LEN 24u
 #define ND_OPT_SLLA 1u
 #define ND_OPT_TLLA 2u
-#define NA_SOLICITED 0x40u
-#define NA_OVERRIDE 0x20u
 
 enum event {
 	EV_USE, // a packet wants to go there
@@ -89,28 +79,30 @@ static void send_frame(struct odp_ul *ul, const struct odp_ul_if *f, const uint8
 	ul->conf.send(ul->conf.arg, f->port, m);
 }
 
+/* Ethernet, IPv4, and how long their addresses are. */
+static const uint8_t arp_fixed[6] = { 0, 1, 8, 0, 6, 4 };
+
 static void send_arp(struct odp_ul *ul, const struct odp_ul_if *f, unsigned op, const uint8_t *dst,
 	const uint8_t *spa, const uint8_t *tpa)
 {
-	static const uint8_t fixed[6] = { 0, 1, 8, 0, 6, 4 };
-	uint8_t arp[ARP_LEN] = { 0 };
+	uint8_t arp[ODP_ARP_LEN] = { 0 };
 
-	memcpy(arp, fixed, sizeof(fixed));
+	memcpy(arp, arp_fixed, sizeof(arp_fixed));
 	odp_put16(arp + 6, op);
 	memcpy(arp + 8, f->mac, 6);
 	memcpy(arp + 14, spa, 4);
-	if (op == ARP_REPLY)
+	if (op == ODP_ARP_REPLY)
 		memcpy(arp + 18, dst, 6);
 	memcpy(arp + 24, tpa, 4);
-	send_frame(ul, f, dst, ODP_ETH_ARP, arp, ARP_LEN);
+	send_frame(ul, f, dst, ODP_ETH_ARP, arp, ODP_ARP_LEN);
 }
 
 static void send_nd(struct odp_ul *ul, const struct odp_ul_if *f, const uint8_t mac[6],
 	uint8_t type, uint8_t flags, const uint8_t *src, const uint8_t *dst, const uint8_t *target)
 {
-	uint8_t p[ODP_IPV6_LEN + ND_LEN + 8] = { 0x60 };
+	uint8_t p[ODP_IPV6_LEN + ODP_ND_LEN + 8] = { 0x60 };
 	uint8_t *nd = p + ODP_IPV6_LEN;
-	unsigned len = ND_LEN + 8;
+	unsigned len = ODP_ND_LEN + 8;
 
 	odp_put16(p + 4, len);
 	p[6] = IPPROTO_ICMPV6;
@@ -120,7 +112,7 @@ static void send_nd(struct odp_ul *ul, const struct odp_ul_if *f, const uint8_t 
 	nd[0] = type;
 	nd[4] = flags;
 	memcpy(nd + 8, target, 16);
-	nd[24] = type == ND_NS ? ND_OPT_SLLA : ND_OPT_TLLA;
+	nd[24] = type == ODP_ND_NS ? ND_OPT_SLLA : ND_OPT_TLLA;
 	nd[25] = 1;
 	memcpy(nd + 26, f->mac, 6);
 	odp_put16(nd + 2,
@@ -139,7 +131,7 @@ static void solicit(struct odp_ul *ul, const struct odp_neigh *n)
 	if (!src)
 		return;
 	if (n->ip.family == 4) {
-		send_arp(ul, f, ARP_REQUEST, known ? n->mac : all, src->a, n->ip.a);
+		send_arp(ul, f, ODP_ARP_REQUEST, known ? n->mac : all, src->a, n->ip.a);
 		return;
 	}
 	uint8_t group[16] = { 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff };
@@ -147,10 +139,27 @@ static void solicit(struct odp_ul *ul, const struct odp_neigh *n)
 
 	memcpy(group + 13, n->ip.a + 13, 3);
 	memcpy(mac + 3, n->ip.a + 13, 3);
-	send_nd(ul, f, known ? n->mac : mac, ND_NS, 0, src->a, known ? n->ip.a : group, n->ip.a);
+	send_nd(ul, f, known ? n->mac : mac, ODP_ND_NS, 0, src->a, known ? n->ip.a : group,
+		n->ip.a);
 }
 
 /* ---- the machine ---- */
+
+void odp_neigh_mark(struct odp_ul *ul, struct odp_neigh *n)
+{
+	unsigned want = 0;
+
+	if (n->state != ODP_NEIGH_NONE)
+		want |= 1u << ODP_UL_NEEDED;
+	if (n->state == ODP_NEIGH_INCOMPLETE || n->state == ODP_NEIGH_PROBE)
+		want |= 1u << ODP_UL_ASKED;
+	if (n->state == ODP_NEIGH_PROBE)
+		want |= 1u << ODP_UL_CONFIRMS;
+	for (unsigned i = 0; i < ODP_UL_MARKS; i++)
+		if ((want ^ n->marks) & 1u << i)
+			odp_ul_mark(ul, (enum odp_ul_mark)i, n->slot, want & 1u << i ? 1 : -1);
+	n->marks = (uint8_t)want;
+}
 
 static void entered(struct odp_ul *ul, struct odp_neigh *n)
 {
@@ -179,6 +188,7 @@ static void event(struct odp_ul *ul, struct odp_neigh *n, enum event ev)
 
 	if (next != ODP_NEIGH_NONE && !n->is_static) {
 		n->state = next;
+		odp_neigh_mark(ul, n); // before the question goes out
 		entered(ul, n);
 	}
 	odp_ul_neigh_changed(ul, n);
@@ -210,6 +220,9 @@ uint16_t odp_neigh_get(struct odp_ul *ul, unsigned iface, const struct odp_ip *i
 		n->state = ODP_NEIGH_FAILED;
 		n->iface = iface;
 		n->ip = *ip;
+		n->slot = (uint16_t)odp_ul_slot(ul, ul->ifs[iface].port, ul->ifs[iface].vlan, ip->a,
+			ip->family == 4 ? 4 : 16);
+		odp_neigh_mark(ul, n);
 		ul->stats.neighbours++;
 	}
 	if (!n)
@@ -225,6 +238,8 @@ void odp_neigh_put(struct odp_ul *ul, uint16_t neigh)
 	if (--n->refs > 0 || n->is_static)
 		return;
 	odp_neigh_drop_waiting(ul, n, NULL);
+	n->state = ODP_NEIGH_NONE;
+	odp_neigh_mark(ul, n);
 	memset(n, 0, sizeof(*n));
 	ul->stats.neighbours--;
 }
@@ -316,24 +331,38 @@ static void learn(struct odp_ul *ul, struct odp_neigh *n, const uint8_t mac[6], 
 
 /* ---- frames of others ---- */
 
-static bool unicast_mac(const uint8_t *mac)
+bool odp_mac_is_unicast(const uint8_t *mac)
 {
 	static const uint8_t none[6];
 
 	return !(mac[0] & 1) && memcmp(mac, none, 6) != 0;
 }
 
-static bool may_answer(struct odp_ul *ul)
+bool odp_arp_is_sound(const uint8_t *arp, const uint8_t *eth)
 {
-	if (ul->now_ns >= ul->answer_until_ns) {
-		ul->answer_until_ns = ul->now_ns + SECOND_NS;
-		ul->answers = 0;
-	}
-	if (ul->answers >= ANSWERS_MAX) {
+	unsigned op = odp_get16(arp + 6);
+
+	return memcmp(arp, arp_fixed, sizeof(arp_fixed)) == 0 &&
+	       (op == ODP_ARP_REQUEST || op == ODP_ARP_REPLY) && odp_mac_is_unicast(arp + 8) &&
+	       memcmp(arp + 8, eth + 6, 6) == 0;
+}
+
+bool odp_nd_is_sound(const uint8_t *eth, const uint8_t *ip, const uint8_t *nd, uint32_t len)
+{
+	return ip[0] >> 4 == 6 && ip[7] == 255 && nd[1] == 0 && nd[8] != 0xff &&
+	       odp_mac_is_unicast(eth + 6) &&
+	       odp_fold(odp_sum(ip + 8, 32, odp_sum(nd, len, IPPROTO_ICMPV6 + len))) == 0xffff;
+}
+
+/* Strangers, however many, take nothing from what neighbours that we need may ask. */
+static bool may_answer(struct odp_ul *ul, unsigned iface, const struct odp_ip *who)
+{
+	bool known = odp_neigh_find(ul, iface, who);
+
+	if (odp_limit_take(&ul->answers[known], odp_ul_hash(ul, who), ul->now_ns) != ODP_LIMIT_OK) {
 		ul->stats.unanswered++;
 		return false;
 	}
-	ul->answers++;
 	ul->stats.answered++;
 	return true;
 }
@@ -365,16 +394,13 @@ static void heard(
 
 static int rx_arp(struct odp_ul *ul, unsigned iface, const uint8_t *eth, struct dpu_cur *in)
 {
-	static const uint8_t fixed[6] = { 0, 1, 8, 0, 6, 4 };
 	const struct odp_ul_if *f = &ul->ifs[iface];
-	const uint8_t *arp = dpu_cur_take(in, ARP_LEN);
-	unsigned op = arp ? odp_get16(arp + 6) : 0;
+	const uint8_t *arp = dpu_cur_take(in, ODP_ARP_LEN);
 
-	if (!arp || memcmp(arp, fixed, sizeof(fixed)) != 0 ||
-		(op != ARP_REQUEST && op != ARP_REPLY) || !unicast_mac(arp + 8) ||
-		memcmp(arp + 8, eth + 6, 6) != 0)
+	if (!arp || !odp_arp_is_sound(arp, eth))
 		return bad(ul);
 
+	unsigned op = odp_get16(arp + 6);
 	struct odp_ip spa = ip_of(4, arp + 14), tpa = ip_of(4, arp + 24);
 	bool for_us = odp_ul_if_has(ul, iface, &tpa);
 
@@ -384,9 +410,9 @@ static int rx_arp(struct odp_ul *ul, unsigned iface, const uint8_t *eth, struct 
 	}
 	if (odp_get32(spa.a) != 0)
 		heard(ul, iface, &spa, arp + 8,
-			op == ARP_REPLY && for_us && memcmp(eth, f->mac, 6) == 0);
-	if (op == ARP_REQUEST && for_us && may_answer(ul))
-		send_arp(ul, f, ARP_REPLY, arp + 8, tpa.a, spa.a);
+			op == ODP_ARP_REPLY && for_us && memcmp(eth, f->mac, 6) == 0);
+	if (op == ODP_ARP_REQUEST && for_us && may_answer(ul, iface, &spa))
+		send_arp(ul, f, ODP_ARP_REPLY, arp + 8, tpa.a, spa.a);
 	return 1;
 }
 
@@ -403,7 +429,7 @@ static int nd_options(struct dpu_cur *in, uint8_t type, const uint8_t **mac)
 		if (t == type && len == 1)
 			*mac = body;
 	}
-	return *mac && !unicast_mac(*mac) ? -EBADMSG : 0;
+	return *mac && !odp_mac_is_unicast(*mac) ? -EBADMSG : 0;
 }
 
 static int rx_ns(struct odp_ul *ul, unsigned iface, const uint8_t *eth, const uint8_t *ip,
@@ -426,12 +452,13 @@ static int rx_ns(struct odp_ul *ul, unsigned iface, const uint8_t *eth, const ui
 	}
 	if (slla)
 		heard(ul, iface, &src, slla, false);
-	if (!odp_ul_if_has(ul, iface, &target) || !may_answer(ul))
+	if (!odp_ul_if_has(ul, iface, &target) || !may_answer(ul, iface, &src))
 		return 1;
 	if (probe) // somebody wants an address that is ours: all are told
-		send_nd(ul, f, all_mac, ND_NA, NA_OVERRIDE, target.a, all_nodes, target.a);
+		send_nd(ul, f, all_mac, ODP_ND_NA, ODP_NA_OVERRIDE, target.a, all_nodes, target.a);
 	else
-		send_nd(ul, f, mac, ND_NA, NA_SOLICITED | NA_OVERRIDE, target.a, src.a, target.a);
+		send_nd(ul, f, mac, ODP_ND_NA, ODP_NA_SOLICITED | ODP_NA_OVERRIDE, target.a, src.a,
+			target.a);
 	return 1;
 }
 
@@ -442,7 +469,7 @@ static int rx_na(struct odp_ul *ul, unsigned iface, const uint8_t *ip, const uin
 	uint8_t flags = nd[4];
 	struct odp_neigh *n;
 
-	if (dst.a[0] == 0xff && (flags & NA_SOLICITED))
+	if (dst.a[0] == 0xff && (flags & ODP_NA_SOLICITED))
 		return bad(ul);
 	if (odp_ul_addr_is_ours(ul, &target)) {
 		ul->stats.conflicts++;
@@ -459,10 +486,10 @@ static int rx_na(struct odp_ul *ul, unsigned iface, const uint8_t *ip, const uin
 	if (!tlla && !has)
 		return 1;
 	// Without O another address is not taken over.
-	if (tlla && has && !(flags & NA_OVERRIDE) && memcmp(tlla, n->mac, 6) != 0)
+	if (tlla && has && !(flags & ODP_NA_OVERRIDE) && memcmp(tlla, n->mac, 6) != 0)
 		return 1;
 	learn(ul, n, tlla ? tlla : n->mac,
-		(flags & NA_SOLICITED) && odp_ul_if_has(ul, iface, &dst));
+		(flags & ODP_NA_SOLICITED) && odp_ul_if_has(ul, iface, &dst));
 	return 1;
 }
 
@@ -475,18 +502,17 @@ static int rx_ipv6(struct odp_ul *ul, unsigned iface, const uint8_t *eth, struct
 
 	if (!ip || ip[0] >> 4 != 6 || ip[6] != IPPROTO_ICMPV6 || in->left < 1)
 		return 0;
-	if (in->at[0] != ND_NS && in->at[0] != ND_NA)
+	if (in->at[0] != ODP_ND_NS && in->at[0] != ODP_ND_NA)
 		return 0;
 	len = odp_get16(ip + 4);
-	if (len > in->left || len < ND_LEN || ip[7] != 255 || in->at[1] != 0 ||
-		odp_fold(odp_sum(ip + 8, 32, odp_sum(in->at, len, IPPROTO_ICMPV6 + len))) != 0xffff)
+	if (len > in->left || len < ODP_ND_LEN || !odp_nd_is_sound(eth, ip, in->at, len))
 		return bad(ul);
 	in->left = len;
-	nd = dpu_cur_take(in, ND_LEN);
-	if (!nd || nd[8] == 0xff || !unicast_mac(eth + 6) ||
-		nd_options(in, nd[0] == ND_NS ? ND_OPT_SLLA : ND_OPT_TLLA, &mac) < 0)
+	nd = dpu_cur_take(in, ODP_ND_LEN);
+	if (!nd || nd_options(in, nd[0] == ODP_ND_NS ? ND_OPT_SLLA : ND_OPT_TLLA, &mac) < 0)
 		return bad(ul);
-	return nd[0] == ND_NS ? rx_ns(ul, iface, eth, ip, nd, mac) : rx_na(ul, iface, ip, nd, mac);
+	return nd[0] == ODP_ND_NS ? rx_ns(ul, iface, eth, ip, nd, mac)
+				  : rx_na(ul, iface, ip, nd, mac);
 }
 
 int odp_ul_rx(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m)

@@ -10,6 +10,7 @@
 #include "flow.h"
 #include "hold.h"
 #include "tx.h"
+#include "underlay_gate.h"
 #include "vport.h"
 
 /* A flood reaches every port but one within one action list. */
@@ -112,6 +113,7 @@ static void port_free(struct odp_port *p)
 	for (uint16_t q = 0; p->txq && q < p->conf.n_txq; q++)
 		odp_ring_destroy(p->txq[q].ring);
 	odp_ring_destroy(p->upcalls);
+	odp_ul_rings_destroy(atomic_load_explicit(&p->rings, memory_order_relaxed));
 	free(p->tnl);
 	free(p->pw);
 	free(p->txq);
@@ -254,7 +256,7 @@ void odp_port_set_switched(struct odp_port *port, enum odp_switched how)
 
 bool odp_port_is_switched(const struct odp_port *port)
 {
-	return port->switched;
+	return atomic_load_explicit(&port->switched, memory_order_relaxed);
 }
 
 void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg)

@@ -11,6 +11,7 @@
 #include "tnl_dest.h"
 #include "track.h"
 #include "tx.h"
+#include "underlay_gate.h"
 #include "upcall.h"
 
 struct odp_tnl_worker *odp_tnl_worker_create(struct odp *dp, unsigned idx)
@@ -23,8 +24,9 @@ struct odp_tnl_worker *odp_tnl_worker_create(struct odp *dp, unsigned idx)
 	t->tx.pool = dp->conf.pool;
 	// Ids of one worker's packets are not those of another's at about the same time.
 	t->tx.ip_id = (uint16_t)(dp->seed.start + idx * 0x9e37u);
-	if (odp_pmtu_create(&conf, &t->pmtu) < 0) {
-		free(t);
+	t->gate = odp_ul_gate_create();
+	if (!t->gate || odp_pmtu_create(&conf, &t->pmtu) < 0) {
+		odp_tnl_worker_destroy(t);
 		return NULL;
 	}
 	return t;
@@ -35,6 +37,7 @@ void odp_tnl_worker_destroy(struct odp_tnl_worker *t)
 	if (!t)
 		return;
 	odp_pmtu_destroy(t->pmtu);
+	odp_ul_gate_destroy(t->gate);
 	free(t);
 }
 

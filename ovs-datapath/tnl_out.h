@@ -11,6 +11,7 @@ struct odp_tnl_dest;
 struct odp_tnl_worker {
 	struct odp_tnl_tx tx;
 	struct odp_pmtu *pmtu; // owned
+	struct odp_ul_gate *gate; // owned
 };
 
 /* NULL: no memory. */

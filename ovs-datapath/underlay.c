@@ -9,6 +9,11 @@
 #include "inet.h"
 #include "neigh.h"
 
+#define ANSWERS_SOURCE 100u // in a second
+#define ANSWERS_ALL 1000u
+#define ANSWERS_KNOWN 4000u
+#define ECHOES_SOURCE 100u // in a second
+#define ECHOES_ALL 1000u
 #define PMTU_AGE_NS (600ull * 1000000000) // RFC 1191, section 6.3; RFC 8201, section 4
 
 int odp_ul_create(const struct odp_ul_conf *conf, uint64_t now_ns, struct odp_ul **out)
@@ -18,7 +23,14 @@ int odp_ul_create(const struct odp_ul_conf *conf, uint64_t now_ns, struct odp_ul
 	if (!ul)
 		return -ENOMEM;
 	ul->conf = *conf;
+	ul->conf.seed.mul |= 1;
 	ul->now_ns = now_ns;
+	for (unsigned known = 0; known < 2; known++) {
+		ul->answers[known].source_per_s = ANSWERS_SOURCE;
+		ul->answers[known].total_per_s = known ? ANSWERS_KNOWN : ANSWERS_ALL;
+	}
+	ul->echoes.source_per_s = ECHOES_SOURCE;
+	ul->echoes.total_per_s = ECHOES_ALL;
 	if (!ul->conf.paths_max)
 		ul->conf.paths_max = 4096;
 	if (!ul->conf.neighs_max)
@@ -121,8 +133,7 @@ static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned len)
 	       (len % 8 == 0 || ((a[len / 8] ^ b[len / 8]) & mask) == 0);
 }
 
-/* A unicast address that a host may have, all bits of it in place. */
-static bool unicast(const struct odp_ip *ip)
+bool odp_ip_is_unicast(const struct odp_ip *ip)
 {
 	static const uint8_t zero[16];
 
@@ -194,6 +205,20 @@ const struct odp_ip *odp_ul_src_for(
 			any = &a->ip;
 	}
 	return any;
+}
+
+/* Workers are told of an address of ours, and of its interface's MAC address. */
+static void mark_addr(struct odp_ul *ul, const struct odp_ul_addr *a, int by)
+{
+	const struct odp_ul_if *f = &ul->ifs[a->iface];
+	size_t n = a->ip.family == 4 ? 4 : 16;
+
+	odp_ul_mark(ul, ODP_UL_OURS, odp_ul_slot(ul, f->port, f->vlan, a->ip.a, n), by);
+}
+
+static void mark_mac(struct odp_ul *ul, const struct odp_ul_if *f, int by)
+{
+	odp_ul_mark(ul, ODP_UL_OUR_MAC, odp_ul_slot(ul, f->port, f->vlan, f->mac, 6), by);
 }
 
 /* ---- paths ---- */
@@ -325,7 +350,7 @@ int odp_ul_path_get(struct odp_ul *ul, const struct odp_ip *dst, const struct od
 	struct odp_ul_path *p;
 	uint16_t idx;
 
-	if (!unicast(dst) || (src->family && src->family != dst->family))
+	if (!odp_ip_is_unicast(dst) || (src->family && src->family != dst->family))
 		return -EINVAL;
 	for (idx = *head; idx; idx = p->next) {
 		p = &ul->paths[idx - 1];
@@ -481,11 +506,14 @@ int odp_ul_if_set(
 			f = &ul->ifs[i];
 	if (!f)
 		return -ENOSPC;
+	if (f->used)
+		mark_mac(ul, f, -1);
 	f->used = true;
 	f->port = port;
 	f->vlan = vlan;
 	f->mtu = mtu;
 	memcpy(f->mac, mac, 6);
+	mark_mac(ul, f, 1);
 	update_all(ul);
 	changed(ul, port);
 	return 0;
@@ -508,9 +536,12 @@ int odp_ul_if_del(struct odp_ul *ul, uint32_t port, uint16_t vlan)
 
 	if (!f)
 		return -ENOENT;
-	for (unsigned i = 0; i < ODP_UL_ADDRS; i++)
-		if (ul->addrs[i].iface == idx)
-			memset(&ul->addrs[i], 0, sizeof(ul->addrs[i]));
+	for (unsigned i = 0; i < ODP_UL_ADDRS; i++) {
+		if (!ul->addrs[i].ip.family || ul->addrs[i].iface != idx)
+			continue;
+		mark_addr(ul, &ul->addrs[i], -1);
+		memset(&ul->addrs[i], 0, sizeof(ul->addrs[i]));
+	}
 	routes_drop(ul, port, vlan);
 	for (unsigned i = 0; i < ul->conf.neighs_max; i++) {
 		struct odp_neigh *n = &ul->neighs[i];
@@ -521,6 +552,7 @@ int odp_ul_if_del(struct odp_ul *ul, uint32_t port, uint16_t vlan)
 			odp_neigh_put(ul, (uint16_t)(i + 1));
 		}
 	}
+	mark_mac(ul, f, -1);
 	memset(f, 0, sizeof(*f));
 	update_all(ul);
 	changed(ul, port);
@@ -566,7 +598,7 @@ int odp_ul_addr_add(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struc
 	unsigned iface, i = 0;
 	int ret;
 
-	if (!unicast(ip) || prefix_len > bits_of(ip->family))
+	if (!odp_ip_is_unicast(ip) || prefix_len > bits_of(ip->family))
 		return -EINVAL;
 	if (!if_find(ul, port, vlan, &iface))
 		return -ENODEV;
@@ -582,6 +614,7 @@ int odp_ul_addr_add(struct odp_ul *ul, uint32_t port, uint16_t vlan, const struc
 	if (ret < 0 && ret != -EEXIST)
 		return ret;
 	ul->addrs[i] = (struct odp_ul_addr){ *ip, prefix_len, iface };
+	mark_addr(ul, &ul->addrs[i], 1);
 	update_all(ul);
 	changed(ul, port);
 	return 0;
@@ -615,6 +648,7 @@ int odp_ul_addr_del(struct odp_ul *ul, const struct odp_ip *ip)
 	if (i == ODP_UL_ADDRS)
 		return -ENOENT;
 	gone = ul->addrs[i];
+	mark_addr(ul, &gone, -1);
 	memset(&ul->addrs[i], 0, sizeof(ul->addrs[i]));
 	(void)clip(&net, gone.prefix_len);
 	for (i = 0; i < ODP_UL_ADDRS; i++) {
@@ -639,7 +673,7 @@ int odp_ul_route_add(struct odp_ul *ul, const struct odp_ul_route *route)
 
 	if (r.net.family == 0 || r.prefix_len > bits_of(r.net.family) ||
 		!clip(&r.net, r.prefix_len) ||
-		(r.gw.family && (r.gw.family != r.net.family || !unicast(&r.gw))))
+		(r.gw.family && (r.gw.family != r.net.family || !odp_ip_is_unicast(&r.gw))))
 		return -EINVAL;
 	if (!if_find(ul, r.port, r.vlan, &iface))
 		return -ENODEV;
@@ -673,7 +707,7 @@ int odp_ul_neigh_set(struct odp_ul *ul, uint32_t port, uint16_t vlan, const stru
 	struct odp_neigh *n;
 	uint16_t idx;
 
-	if (!unicast(ip) || (mac[0] & 1))
+	if (!odp_ip_is_unicast(ip) || (mac[0] & 1))
 		return -EINVAL;
 	if (!if_find(ul, port, vlan, &iface))
 		return -ENODEV;
@@ -687,6 +721,7 @@ int odp_ul_neigh_set(struct odp_ul *ul, uint32_t port, uint16_t vlan, const stru
 	}
 	n->is_static = true;
 	n->state = ODP_NEIGH_REACHABLE;
+	odp_neigh_mark(ul, n);
 	memcpy(n->mac, mac, 6);
 	odp_ul_neigh_changed(ul, n);
 	return 0;
@@ -701,6 +736,7 @@ int odp_ul_neigh_del(struct odp_ul *ul, const struct odp_ip *ip)
 			continue;
 		n->is_static = false;
 		n->state = ODP_NEIGH_STALE;
+		odp_neigh_mark(ul, n);
 		n->refs++;
 		odp_neigh_put(ul, (uint16_t)(i + 1));
 		return 0;

@@ -21,6 +21,7 @@
 
 #include <rte_mbuf.h>
 
+#include "key.h"
 #include "odp_underlay.h"
 #include "tnl.h"
 
@@ -64,6 +65,7 @@ static inline void odp_ul_path_use(struct odp_ul_path *p)
 
 struct odp_ul_conf {
 	struct rte_mempool *pool; // borrowed
+	struct odp_seed seed; // of hashes that nobody outside is to foresee
 	void *arg;
 	/* A frame of ours to an uplink. It becomes the callee's. */
 	void (*send)(void *arg, uint32_t port, struct rte_mbuf *m);
@@ -105,6 +107,13 @@ int odp_ul_wait(struct odp_ul *ul, struct odp_ul_path *path, struct rte_mbuf *m)
  * else; -EBADMSG: ARP or ND that is to be dropped. It stays the caller's.
  */
 int odp_ul_rx(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
+
+/*
+ * A packet for our MAC address that an uplink received. True: it asks an address of ours for an
+ * echo, and has been answered unless many have; its sums are right. False: something else. It stays
+ * the caller's.
+ */
+bool odp_ul_echo(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
 
 /* There is an interface on this port. */
 bool odp_ul_on_port(const struct odp_ul *ul, uint32_t port);

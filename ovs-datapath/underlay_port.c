@@ -6,6 +6,7 @@
 #include "pmtu.h"
 #include "tnl_out.h"
 #include "tx.h"
+#include "underlay_gate.h"
 
 #include <netinet/in.h>
 
@@ -38,7 +39,10 @@ static void lost(void *arg, struct rte_mbuf *m)
 static void changed(void *arg, uint32_t port)
 {
 	struct odp *dp = arg;
+	struct odp_port *p = odp_port_by_no(dp, port);
 
+	if (p)
+		odp_ul_rings_open(p);
 	(void)odp_flow_flush(dp, "tunnel");
 	odp_bridge_port_changed(dp, port);
 }
@@ -46,6 +50,7 @@ static void changed(void *arg, uint32_t port)
 int odp_ul_over_ports(struct odp *dp, struct odp_ul **out)
 {
 	const struct odp_ul_conf conf = { .pool = dp->conf.pool,
+		.seed = dp->seed,
 		.arg = dp,
 		.send = send_frame,
 		.ready = ready,
@@ -155,7 +160,7 @@ static enum odp_ul_miss for_us(
 	const struct odp_tnl_vport *v;
 	struct odp_ip dst;
 
-	if (odp_pmtu_learn(t->ul, t->demux, m) > 0) {
+	if (odp_pmtu_learn(t->ul, t->demux, m) > 0 || odp_ul_echo(t->ul, in->port->no, m)) {
 		rte_pktmbuf_free(m);
 		return ODP_UL_DONE;
 	}
@@ -193,7 +198,7 @@ enum odp_ul_miss odp_ul_miss(
 			return ODP_UL_DONE;
 		}
 		// What many hear is for the others, too, if it does not ask for us.
-		if (ret > 0 && (ours || asks_for_us(ul, key))) {
+		if (ret > 0 && (ours || asks_for_us(ul, key) || !odp_port_is_switched(port))) {
 			rte_pktmbuf_free(m);
 			return ODP_UL_DONE;
 		}

@@ -13,6 +13,7 @@
 #include "tnl_out.h"
 #include "track.h"
 #include "tx.h"
+#include "underlay_gate.h"
 
 #define POLL_MAX 512u // packets in one call
 #define PORT_TURN 8u // packets of one port before the next one's
@@ -93,6 +94,8 @@ static void enqueue(
 void odp_upcall_put(struct odp_worker *w, const struct odp_from *from, enum odp_upcall kind,
 	struct rte_mbuf **pkts, unsigned n)
 {
+	if (kind == ODP_UPCALL_MISS && !from->meta)
+		n = odp_ul_gate(w, from, pkts, n);
 	n = odp_own_all(w, from->in, pkts, n);
 	if (from->meta)
 		n = meta_prepend_all(w, from, from->meta, pkts, n);
@@ -323,6 +326,18 @@ static void handle(struct odp *dp, struct odp_port *port, struct rte_mbuf *m, ui
 	run_actions(w, f, &from, m);
 }
 
+/* Its neighbours' messages are not behind the rest. */
+static unsigned port_turn(struct odp *dp, struct odp_port *port, uint64_t now_ns)
+{
+	struct rte_mbuf *pkts[2 * PORT_TURN];
+	unsigned n = odp_ul_rings_take(port, pkts, PORT_TURN);
+
+	n += rte_ring_sc_dequeue_burst(port->upcalls, (void **)(pkts + n), 2 * PORT_TURN - n, NULL);
+	for (unsigned i = 0; i < n; i++)
+		handle(dp, port, pkts[i], now_ns);
+	return n;
+}
+
 unsigned odp_upcall_poll(struct odp *dp)
 {
 	uint64_t now_ns = dpu_now_ns();
@@ -335,14 +350,9 @@ unsigned odp_upcall_poll(struct odp *dp)
 	while (total < POLL_MAX && idle < dp->port_top) {
 		no = no + 1 < dp->port_top ? no + 1 : 0;
 		struct odp_port *port = odp_port_by_no(dp, no);
-		struct rte_mbuf *pkts[PORT_TURN];
-		unsigned n = port ? rte_ring_sc_dequeue_burst(
-					    port->upcalls, (void **)pkts, PORT_TURN, NULL)
-				  : 0;
+		unsigned n = port ? port_turn(dp, port, now_ns) : 0;
 
 		idle = n ? 0 : idle + 1;
-		for (unsigned i = 0; i < n; i++)
-			handle(dp, port, pkts[i], now_ns);
 		total += n;
 	}
 	dp->upcall_cursor = no;

@@ -81,7 +81,8 @@ struct odp_worker; // one per worker thread
 	X(TNL_OTHER, "not for the tunnel that a flow gave it to")            \
 	X(TNL_MISS, "no flow for a packet out of a tunnel")                  \
 	X(UNDERLAY, "for an address of the underlay, and nobody wants it")   \
-	X(UNSWITCHED, "no flow, and its port is no part of the switch")
+	X(UNSWITCHED, "no flow, and its port is no part of the switch")      \
+	X(NEIGH_LIMIT, "too many ARP and ND messages of one host, or in all")
 
 enum odp_drop {
 #define X(name, text) ODP_DROP_##name,

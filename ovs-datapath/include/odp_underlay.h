@@ -31,6 +31,8 @@ static inline bool odp_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
 	X(too_fast, "Changes of a neighbour's address too soon after the last") \
 	X(answered, "Requests for an address of the card answered")             \
 	X(unanswered, "Requests for an address of the card over the limit")     \
+	X(echoes, "Echo requests answered")                                     \
+	X(echo_limited, "Echo requests over the limit")                         \
 	X(wait_dropped, "Packets dropped while they waited for a neighbour")
 #define ODP_UL_GAUGES(X)                                \
 	X(waiting, "Packets that wait for a neighbour") \

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ARP and ND from uplinks: sorted and limited by workers. */
+#include "underlay_gate.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "dpu_alloc.h"
+#include "inet.h"
+#include "neigh.h"
+#include "track.h"
+#include "tnl_out.h"
+#include "tx.h"
+#include "upcall.h"
+
+#define KNOWN_SOURCE 100u // in a second, of a worker
+#define KNOWN_ALL 4000u
+#define QUESTIONS_SOURCE 100u
+#define QUESTIONS_ALL 1000u
+
+#define OPT_TLLA 2u
+
+static const unsigned ring_size[ODP_UL_CLASSES] = { 64, 256, 64 };
+
+/* ---- what workers know ---- */
+
+unsigned odp_ul_slot(const struct odp_ul *ul, uint32_t port, uint16_t vlan, const void *a, size_t n)
+{
+	uint64_t w[3] = { (uint64_t)n << 48 | (uint64_t)port << 16 | (vlan & 0xfff) };
+
+	memcpy(w + 1, a, n);
+	return odp_words_hash(&ul->conf.seed, w, 3) % ODP_UL_SLOTS;
+}
+
+void odp_ul_mark(struct odp_ul *ul, enum odp_ul_mark mark, unsigned slot, int by)
+{
+	_Atomic uint16_t *n = &ul->marks.n[mark][slot];
+
+	atomic_store_explicit(n, (uint16_t)(atomic_load_explicit(n, memory_order_relaxed) + by),
+		memory_order_relaxed);
+}
+
+/* Where a message came in. */
+struct where {
+	const struct odp_ul *ul;
+	uint32_t port;
+	uint16_t vlan;
+};
+
+static bool marked(const struct where *at, enum odp_ul_mark mark, const void *a, size_t n)
+{
+	unsigned slot = odp_ul_slot(at->ul, at->port, at->vlan, a, n);
+
+	return atomic_load_explicit(&at->ul->marks.n[mark][slot], memory_order_relaxed) > 0;
+}
+
+/* ---- what a message is ---- */
+
+/* It is from `who` and asks for, or speaks of, `about`. */
+static enum odp_ul_class by_marks(
+	const struct where *at, const void *who, const void *about, size_t n, uint32_t *source)
+{
+	*source = odp_ul_slot(at->ul, at->port, at->vlan, who, n);
+	if (marked(at, ODP_UL_NEEDED, who, n))
+		return ODP_UL_KNOWN;
+	if (marked(at, ODP_UL_OURS, about, n) || marked(at, ODP_UL_OURS, who, n))
+		return ODP_UL_QUESTION;
+	return ODP_UL_OTHERS;
+}
+
+static enum odp_ul_class classify_arp(
+	const struct where *at, const uint8_t *eth, struct dpu_cur *in, uint32_t *source)
+{
+	const uint8_t *arp = dpu_cur_take(in, ODP_ARP_LEN);
+
+	if (!arp)
+		return ODP_UL_NONE;
+	if (odp_get16(arp + 6) == ODP_ARP_REPLY && odp_arp_is_sound(arp, eth) &&
+		marked(at, ODP_UL_OUR_MAC, eth, 6) && marked(at, ODP_UL_OURS, arp + 24, 4) &&
+		marked(at, ODP_UL_ASKED, arp + 14, 4))
+		return ODP_UL_ANSWER;
+	return by_marks(at, arp + 14, arp + 24, 4, source);
+}
+
+/* It ends the question: an address where we have none to confirm, or one that overrides. */
+static bool ends_question(const struct where *at, const uint8_t *nd, uint32_t len)
+{
+	if (len == ODP_ND_LEN)
+		return marked(at, ODP_UL_CONFIRMS, nd + 8, 16);
+	return len == ODP_ND_LEN + 8 && (nd[4] & ODP_NA_OVERRIDE) && nd[24] == OPT_TLLA &&
+	       nd[25] == 1 && odp_mac_is_unicast(nd + 26) && marked(at, ODP_UL_ASKED, nd + 8, 16);
+}
+
+static enum odp_ul_class classify_ipv6(
+	const struct where *at, const uint8_t *eth, struct dpu_cur *in, uint32_t *source)
+{
+	const uint8_t *ip = dpu_cur_take(in, ODP_IPV6_LEN), *nd = in->at;
+	uint32_t len;
+
+	if (!ip || ip[6] != IPPROTO_ICMPV6 || in->left < 1)
+		return ODP_UL_NONE;
+	len = odp_get16(ip + 4);
+	if ((nd[0] != ODP_ND_NS && nd[0] != ODP_ND_NA) || len < ODP_ND_LEN || len > in->left)
+		return eth[0] & 1 ? ODP_UL_OTHERS : ODP_UL_NONE;
+	if (nd[0] == ODP_ND_NS)
+		return by_marks(at, ip + 8, nd + 8, 16, source);
+	if ((nd[4] & ODP_NA_SOLICITED) && marked(at, ODP_UL_OUR_MAC, eth, 6) &&
+		marked(at, ODP_UL_OURS, ip + 24, 16) && ends_question(at, nd, len) &&
+		odp_nd_is_sound(eth, ip, nd, len))
+		return ODP_UL_ANSWER;
+	return by_marks(at, nd + 8, nd + 8, 16, source);
+}
+
+enum odp_ul_class odp_ul_classify(
+	const struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m, uint32_t *source)
+{
+	struct dpu_cur in = dpu_cur_init(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	struct where at = { .ul = ul, .port = port };
+	const uint8_t *eth = dpu_cur_take(&in, 12);
+	uint16_t type = dpu_cur_be16(&in);
+
+	*source = 0;
+	if (type == ODP_ETH_VLAN) {
+		at.vlan = dpu_cur_be16(&in) & 0xfff;
+		type = dpu_cur_be16(&in);
+	}
+	if (in.bad)
+		return ODP_UL_NONE;
+	return type == ODP_ETH_ARP    ? classify_arp(&at, eth, &in, source)
+	       : type == ODP_ETH_IPV6 ? classify_ipv6(&at, eth, &in, source)
+				      : ODP_UL_NONE;
+}
+
+/* ---- workers ---- */
+
+struct odp_ul_gate *odp_ul_gate_create(void)
+{
+	struct odp_ul_gate *g = dpu_calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	for (unsigned c = 0; c < ODP_UL_CLASSES; c++) {
+		bool known = c == ODP_UL_KNOWN;
+
+		g->limit[c].source_per_s = known ? KNOWN_SOURCE : QUESTIONS_SOURCE;
+		g->limit[c].total_per_s = known ? KNOWN_ALL : QUESTIONS_ALL;
+	}
+	return g;
+}
+
+void odp_ul_gate_destroy(struct odp_ul_gate *g)
+{
+	free(g);
+}
+
+static void put(struct odp_worker *w, struct odp_pw *in, struct rte_ring *r, struct rte_mbuf *m)
+{
+	m = odp_own(m, w->dp->conf.pool);
+	if (!m) {
+		dpu_counter_add(&in->drops[ODP_DROP_NO_MBUF], 1);
+		return;
+	}
+	m->hash.usr = ODP_UPCALL_MISS;
+	if (rte_ring_mp_enqueue(r, m) < 0) {
+		odp_drop_one(in, ODP_DROP_NEIGH_LIMIT, m);
+		return;
+	}
+	dpu_counter_add(&w->upcalls, 1);
+	w->upcalled = true;
+}
+
+unsigned odp_ul_gate(
+	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
+{
+	struct odp_pw *in = from->in;
+	const struct odp_port *port = in->port;
+	struct odp_ul_rings *rings = atomic_load_explicit(&port->rings, memory_order_acquire);
+	uint64_t now_ns = odp_track_now_ms(w) * 1000000;
+	unsigned kept = 0;
+	uint32_t source;
+
+	if (!rings)
+		return n;
+	for (unsigned i = 0; i < n; i++) {
+		enum odp_ul_class c = odp_ul_classify(w->dp->tnls->ul, port->no, pkts[i], &source);
+
+		if (c == ODP_UL_NONE || (c == ODP_UL_OTHERS && atomic_load_explicit(&port->switched,
+								       memory_order_relaxed)))
+			pkts[kept++] = pkts[i];
+		else if (c == ODP_UL_OTHERS)
+			odp_drop_one(in, ODP_DROP_UNSWITCHED, pkts[i]);
+		else if (c != ODP_UL_ANSWER &&
+			 odp_limit_take(&w->tnl->gate->limit[c], source, now_ns) != ODP_LIMIT_OK)
+			odp_drop_one(in, ODP_DROP_NEIGH_LIMIT, pkts[i]);
+		else
+			put(w, in, rings->ring[c], pkts[i]);
+	}
+	return kept;
+}
+
+/* ---- rings ---- */
+
+void odp_ul_rings_open(struct odp_port *port)
+{
+	struct odp_ul_rings *r;
+
+	if (atomic_load_explicit(&port->rings, memory_order_relaxed))
+		return;
+	r = dpu_calloc(1, sizeof(*r));
+	if (!r)
+		return;
+	for (unsigned c = 0; c < ODP_UL_CLASSES; c++) {
+		r->ring[c] = odp_ring_create(ring_size[c], RING_F_SC_DEQ);
+		if (!r->ring[c]) {
+			odp_ul_rings_destroy(r);
+			return;
+		}
+	}
+	atomic_store_explicit(&port->rings, r, memory_order_release);
+}
+
+void odp_ul_rings_destroy(struct odp_ul_rings *r)
+{
+	for (unsigned c = 0; r && c < ODP_UL_CLASSES; c++)
+		odp_ring_destroy(r->ring[c]);
+	free(r);
+}
+
+unsigned odp_ul_rings_take(const struct odp_port *port, struct rte_mbuf **pkts, unsigned max)
+{
+	const struct odp_ul_rings *r = atomic_load_explicit(&port->rings, memory_order_relaxed);
+	unsigned n = 0;
+
+	for (unsigned c = 0; r && c < ODP_UL_CLASSES && n < max; c++)
+		n += rte_ring_sc_dequeue_burst(r->ring[c], (void **)(pkts + n), max - n, NULL);
+	return n;
+}
