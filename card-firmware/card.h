@@ -41,6 +41,7 @@ struct card_options {
 };
 
 struct card_volume; // a named volume
+struct card_task; // a call that is made in steps
 struct card_function; // a virtio function with its transport: a NIC on a switch port, or a disk
 struct card_uplink; // an ethdev on a switch port
 
@@ -57,6 +58,7 @@ struct card {
 	struct card_inventory *inv; // owned: device.c
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned
+	struct card_task *task; // owned: rpc.c; NULL: no call takes steps now
 	struct card_metrics *metrics; // owned
 	struct card_ct_keep *ct_keep; // owned: ct_keep.c; NULL without a state directory
 	struct card_top *top; // owned: rpc_top.c; NULL: nobody has asked yet

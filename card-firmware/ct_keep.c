@@ -97,7 +97,8 @@ static int begin(struct card_ct_keep *k)
 	k->w.fd = openat(dir, FILE_NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (k->w.fd < 0)
 		return -errno;
-	k->w.at = k->w.bytes = k->w.connections = 0;
+	k->w.at = k->w.bytes = k->w.connections = k->w.flushed = 0;
+	k->w.stable = k->w.ended = false;
 	k->writing = true;
 	return 0;
 }
@@ -201,8 +202,9 @@ static void write_last(struct card_ct_keep *k, struct odp_ct *ct)
 		close(k->w.fd);
 	k->writing = false;
 	ret = begin(k);
-	if (!ret)
-		ret = card_ct_write_all(&k->w, ct, true);
+	k->w.stable = true;
+	while (ret >= 0 && (ret = card_ct_write(&k->w, ct, true)) > 0)
+		;
 	end(k, ret);
 	if (!ret)
 		dpu_info("conntrack: connections kept", "n=%llu bytes=%llu",

@@ -143,6 +143,7 @@ static const struct help {
 	{ "rpc", "requests", "Requests", NULL },
 	{ "rpc", "errors", "Requests answered with an error", NULL },
 	{ "rpc", "parse_errors", "Messages that were not JSON", NULL },
+	{ "rpc", "cancelled", "Calls in steps whose client left before their end", NULL },
 	{ "metrics", "cut_full", "Connections cut to make room for another", NULL },
 	{ "metrics", "cut_late", "Connections cut for taking too long", NULL },
 	{ "metrics", "requests", "Pages of metrics served", NULL },

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
 #include "store.h"
@@ -85,7 +86,21 @@ out:
 	return ret;
 }
 
-int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,
+/* What it came to, once it has come to its end. */
+static int call_end(const struct card_method *m, int ret, json_t **result, struct card_error *e)
+{
+	if (!ret)
+		return 0;
+	json_decref(*result);
+	*result = NULL;
+	if (!e->text[0])
+		card_fail(e, ret, "%s: %s", m->name, strerror(-ret));
+	card_error_clean(e);
+	return ret;
+}
+
+/* As card_rpc_run(), or CARD_RPC_LATER. */
+static int call_begin(struct card *c, const struct card_method *m, const json_t *params,
 	enum card_run run, json_t **result, struct card_error *e)
 {
 	int ret;
@@ -102,13 +117,38 @@ int card_rpc_run(struct card *c, const struct card_method *m, const json_t *para
 		ret = run_kept(c, m, params, result, e);
 	else
 		ret = card_calls[m - card_method_at(0)](c, params, result, e);
-	if (ret) {
-		json_decref(*result);
-		*result = NULL;
-		if (!e->text[0])
-			card_fail(e, ret, "%s: %s", m->name, strerror(-ret));
-		card_error_clean(e);
-	}
+	return ret == CARD_RPC_LATER ? ret : call_end(m, ret, result, e);
+}
+
+static void task_end(struct card *c)
+{
+	struct card_task *t = c->task;
+
+	c->task = NULL;
+	if (t)
+		t->destroy(t);
+}
+
+/* The call that c->task makes goes on: as call_begin(). */
+static int call_step(
+	struct card *c, const struct card_method *m, json_t **result, struct card_error *e)
+{
+	int ret = c->stopping ? card_fail(e, CARD_RPC_BUSY, "the card is shutting down")
+			      : c->task->step(c->task, result, e);
+
+	if (ret == CARD_RPC_LATER)
+		return ret;
+	task_end(c);
+	return call_end(m, ret, result, e);
+}
+
+int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,
+	enum card_run run, json_t **result, struct card_error *e)
+{
+	int ret = call_begin(c, m, params, run, result, e);
+
+	while (ret == CARD_RPC_LATER)
+		ret = call_step(c, m, result, e);
 	return ret;
 }
 
@@ -181,59 +221,79 @@ static int check_request(const json_t *req, struct card_error *e)
 	return known_members(req, e) ? 0 : CARD_RPC_REQUEST;
 }
 
-/* New reference, or NULL for a notification. */
-static json_t *answer_one(struct card *c, const json_t *req)
+/* New reference, or NULL for a notification. Takes `result`. */
+static json_t *answer_object(
+	struct card *c, const json_t *req, int ret, json_t *result, const struct card_error *e)
 {
-	struct card_error e = { "" };
-	json_t *result = NULL, *id;
-	const char *method;
-	int ret = check_request(req, &e);
+	const char *method = json_string_value(json_object_get(req, "method"));
+	json_t *id = json_object_get(req, "id");
 
-	if (ret) {
-		card_rpc_count(c, 1, 1, 0);
-		id = json_object_get(req, "id");
-		if (!json_is_string(id) && !json_is_number(id))
-			id = NULL;
-		return error_object(json_incref(id), ret, e.text, NULL);
-	}
-	method = json_string_value(json_object_get(req, "method"));
-	ret = card_rpc_dispatch(c, method, json_object_get(req, "params"), &result, &e);
 	card_rpc_count(c, 1, ret != 0, 0);
 	if (ret)
 		dpu_debug("rpc: call failed", "method=%.64s code=%d reason=\"%s\"", method, ret,
-			e.text);
-	id = json_object_get(req, "id");
+			e->text);
 	if (!id) {
 		json_decref(result);
 		return NULL;
 	}
 	json_incref(id);
 	if (ret)
-		return error_object(id, ret, e.text, error_data(ret, method));
+		return error_object(id, ret, e->text, error_data(ret, method));
 	return json_pack("{s:s, s:o, s:o}", "jsonrpc", "2.0", "id", id, "result",
 		result ? result : json_true());
 }
 
-static json_t *answer_batch(struct card *c, const json_t *batch)
+static json_t *refusal(struct card *c, const json_t *req, int ret, const struct card_error *e)
 {
-	size_t n = json_array_size(batch);
-	json_t *all;
+	json_t *id = json_object_get(req, "id");
 
-	if (n == 0 || n > CARD_RPC_BATCH_MAX) {
-		card_rpc_count(c, 1, 1, 0);
-		return error_object(NULL, CARD_RPC_REQUEST, "a batch holds 1 to 64 requests", NULL);
-	}
-	all = json_array();
-	for (size_t i = 0; i < n; i++) {
-		json_t *one = answer_one(c, json_array_get(batch, i));
+	card_rpc_count(c, 1, 1, 0);
+	if (!json_is_string(id) && !json_is_number(id))
+		id = NULL;
+	return error_object(json_incref(id), ret, e->text, NULL);
+}
 
-		if (one)
-			json_array_append_new(all, one);
+struct card_message {
+	struct card *card; // borrowed
+	json_t *req; // owned: a request or a batch
+	json_t *answers; // owned: a list of those that there are
+	size_t at; // request of the batch
+	const struct card_method *waits; // for c->task, which makes this call; NULL: it does not
+};
+
+static const json_t *request_at(const struct card_message *m, size_t idx)
+{
+	if (json_is_array(m->req))
+		return json_array_get(m->req, idx);
+	return idx ? NULL : m->req;
+}
+
+/* The request of which it is the turn. CARD_RPC_LATER, or 0 and *answer: as answer_object(). */
+static int answer_one(struct card_message *m, const json_t *req, json_t **answer)
+{
+	const char *method = json_string_value(json_object_get(req, "method"));
+	struct card_error e = { "" };
+	json_t *result = NULL;
+	int ret;
+
+	if (m->waits) {
+		ret = call_step(m->card, m->waits, &result, &e);
+	} else {
+		ret = check_request(req, &e);
+		if (ret) {
+			*answer = refusal(m->card, req, ret, &e);
+			return 0;
+		}
+		m->waits = card_method_find(method);
+		ret = m->waits ? call_begin(m->card, m->waits, json_object_get(req, "params"),
+					 CARD_RUN_KEEP, &result, &e)
+			       : card_fail(&e, CARD_RPC_METHOD, "%.64s: no such method", method);
 	}
-	if (json_array_size(all))
-		return all;
-	json_decref(all);
-	return NULL;
+	if (ret == CARD_RPC_LATER)
+		return ret;
+	m->waits = NULL;
+	*answer = answer_object(m->card, req, ret, result, &e);
+	return 0;
 }
 
 static char *to_text(json_t *answer)
@@ -244,16 +304,71 @@ static char *to_text(json_t *answer)
 	return text;
 }
 
+bool card_message_step(struct card_message *m, char **text)
+{
+	const json_t *req;
+
+	*text = NULL;
+	for (; (req = request_at(m, m->at)); m->at++) {
+		json_t *one;
+
+		if (answer_one(m, req, &one) == CARD_RPC_LATER)
+			return true;
+		if (one)
+			json_array_append_new(m->answers, one);
+	}
+	if (json_array_size(m->answers))
+		*text = to_text(json_incref(
+			json_is_array(m->req) ? m->answers : json_array_get(m->answers, 0)));
+	return false;
+}
+
+void card_message_destroy(struct card_message *m)
+{
+	if (!m)
+		return;
+	if (m->waits)
+		task_end(m->card);
+	json_decref(m->req);
+	json_decref(m->answers);
+	free(m);
+}
+
+/* Takes `req`, a request or a batch of a size that may be. As card_rpc_answer(). */
+static char *answer_message(struct card *c, json_t *req, struct card_message **later)
+{
+	struct card_message *m = dpu_calloc(1, sizeof(*m));
+	char *text = NULL;
+	bool more;
+
+	if (!m) {
+		json_decref(req);
+		return NULL;
+	}
+	*m = (struct card_message){ .card = c, .req = req, .answers = json_array() };
+	do
+		more = card_message_step(m, &text);
+	while (more && !later);
+	if (!more)
+		card_message_destroy(m);
+	if (later)
+		*later = more ? m : NULL;
+	return text;
+}
+
 char *card_rpc_error_text(int code, const char *text)
 {
 	return to_text(error_object(NULL, code, text, NULL));
 }
 
-char *card_rpc_answer(struct card *c, const char *msg, size_t len)
+char *card_rpc_answer(struct card *c, const char *msg, size_t len, struct card_message **later)
 {
 	json_error_t je;
-	json_t *req = json_loadb(msg, len, JSON_REJECT_DUPLICATES, &je), *answer;
+	json_t *req = json_loadb(msg, len, JSON_REJECT_DUPLICATES, &je);
+	size_t n = json_array_size(req);
 
+	if (later)
+		*later = NULL;
 	if (!req) {
 		bool duplicate = json_error_code(&je) == json_error_duplicate_key;
 		struct card_error e;
@@ -262,7 +377,10 @@ char *card_rpc_answer(struct card *c, const char *msg, size_t len)
 		card_fail(&e, 0, "%.120s", je.text);
 		return card_rpc_error_text(duplicate ? CARD_RPC_REQUEST : CARD_RPC_PARSE, e.text);
 	}
-	answer = json_is_array(req) ? answer_batch(c, req) : answer_one(c, req);
-	json_decref(req);
-	return to_text(answer);
+	if (json_is_array(req) && (n == 0 || n > CARD_RPC_BATCH_MAX)) {
+		json_decref(req);
+		card_rpc_count(c, 1, 1, 0);
+		return card_rpc_error_text(CARD_RPC_REQUEST, "a batch holds 1 to 64 requests");
+	}
+	return answer_message(c, req, later);
 }

@@ -7,10 +7,23 @@
 /*
  * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On
  * success 0 and *result a new reference (left NULL: true). On failure a negative errno with
- * e->text. Control thread.
+ * e->text. CARD_RPC_LATER: c->task goes on with it; not of a method that the store keeps. Control
+ * thread.
  */
+#define CARD_RPC_LATER 1
 typedef int (*card_call_fn)(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e);
+
+/*
+ * A call that takes too long to be made at once. Its steps are made between the control thread's
+ * other events. A card has one at a time, in c->task, which who wants to begin another looks at.
+ */
+struct card_task {
+	/* The next step. CARD_RPC_LATER: there is more; else as a handler. */
+	int (*step)(struct card_task *t, json_t **result, struct card_error *e);
+	/* Free it; what was not done to its end is undone. */
+	void (*destroy)(struct card_task *t);
+};
 
 /* Indexed by enum card_method_id: rpc_table.c. */
 extern const card_call_fn card_calls[CARD_METHOD_COUNT];
@@ -56,17 +69,27 @@ enum card_run {
 	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)
 };
 
-/* card_rpc_dispatch() with a say in what is kept. */
+/* card_rpc_dispatch() with a say in what is kept. A task is run to its end. */
 int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,
 	enum card_run run, json_t **result, struct card_error *e);
 
 #define CARD_RPC_BATCH_MAX 64
 
+struct card_message; // a message with a call that is answered later
+
 /*
  * Answer one message: a request object or a batch. Returns the answer as text (free() it), or NULL
- * when there is none to give (notifications) or no memory.
+ * when there is none to give (notifications) or no memory. *later: NULL, or the message, when one
+ * of its calls takes steps: then there is no answer yet. later: NULL: make all steps now.
  */
-char *card_rpc_answer(struct card *c, const char *msg, size_t len);
+char *card_rpc_answer(struct card *c, const char *msg, size_t len, struct card_message **later);
+/*
+ * One step of the call that the message waits for, and the calls behind it. True: there is more.
+ * False: *text is the answer, as above.
+ */
+bool card_message_step(struct card_message *m, char **text);
+/* Its task with it, which is then undone. NULL: nothing. */
+void card_message_destroy(struct card_message *m);
 /* An answer that is an error without a request id. */
 char *card_rpc_error_text(int code, const char *text);
 
@@ -86,7 +109,7 @@ enum card_frame_result card_frame_scan(
 
 struct card_rpc_stats {
 	uint64_t accepted, accept_failed, refused_uid, refused_full, evicted, timeouts, oversize;
-	uint64_t requests, errors, parse_errors;
+	uint64_t requests, errors, parse_errors, cancelled;
 };
 /* The socket's counters; zeros when it is not open. */
 void card_rpc_stats(const struct card *c, struct card_rpc_stats *out);

@@ -11,6 +11,7 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,8 @@ struct client {
 	struct card_rpc *rpc; // borrowed: outlives the client
 	struct bufferevent *bev; // owned, with the socket
 	struct event *deadline; // owned
+	struct card_message *later; // owned: is being answered; NULL: none
+	struct event *step; // owned; pending while there is one
 	struct card_frame frame;
 	size_t seen; // bytes of the input buffer that the frame has looked at
 	bool closing; // close once the answers are out
@@ -78,8 +81,11 @@ static void client_destroy(struct client *cl)
 {
 	TAILQ_REMOVE(&cl->rpc->clients, cl, link);
 	cl->rpc->n_clients--;
-	if (cl->deadline)
-		event_free(cl->deadline);
+	if (cl->later)
+		cl->rpc->stats.cancelled++;
+	card_message_destroy(cl->later);
+	event_free(cl->step);
+	event_free(cl->deadline);
 	bufferevent_free(cl->bev);
 	free(cl);
 }
@@ -108,13 +114,21 @@ static void send_text(struct client *cl, char *text)
 	free(text);
 }
 
-/* Answer the message that fills the first `len` bytes of the input. */
+/* After all other events; false: no memory. */
+static bool step_soon(struct client *cl)
+{
+	static const struct timeval at_once;
+
+	return event_add(cl->step, &at_once) == 0;
+}
+
+/* Answer the message that fills the first `len` bytes of the input, or begin to. */
 static void answer(struct client *cl, struct evbuffer *in, size_t len)
 {
 	const char *msg = (const char *)evbuffer_pullup(in, (ev_ssize_t)len);
 
 	if (msg)
-		send_text(cl, card_rpc_answer(cl->rpc->card, msg, len));
+		send_text(cl, card_rpc_answer(cl->rpc->card, msg, len, &cl->later));
 	evbuffer_drain(in, len);
 }
 
@@ -183,6 +197,12 @@ static void on_read(struct bufferevent *bev, void *arg)
 		cl->seen = 0;
 		event_del(cl->deadline);
 		answer(cl, in, len);
+		if (cl->later) { // goes on in on_step()
+			bufferevent_disable(bev, EV_READ);
+			if (!step_soon(cl))
+				client_destroy(cl);
+			return;
+		}
 	}
 	if (cl->frame.started && !event_pending(cl->deadline, EV_TIMEOUT, NULL))
 		event_add(cl->deadline, &deadline);
@@ -200,10 +220,41 @@ static void on_written(struct bufferevent *bev, void *arg)
 		client_destroy(cl);
 		return;
 	}
-	if (!(bufferevent_get_enabled(bev) & EV_READ)) {
+	if (!cl->later && !(bufferevent_get_enabled(bev) & EV_READ)) {
 		bufferevent_enable(bev, EV_READ);
 		on_read(bev, cl);
 	}
+}
+
+/* Both ways are closed. One that only says no more waits for its answers: half-closed. */
+static bool is_gone(const struct client *cl)
+{
+	struct pollfd p = { .fd = bufferevent_getfd(cl->bev) };
+
+	return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
+}
+
+static void on_step(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *cl = arg;
+	char *text;
+
+	(void)fd;
+	(void)what;
+	if (is_gone(cl)) {
+		client_destroy(cl);
+		return;
+	}
+	if (card_message_step(cl->later, &text)) {
+		if (!step_soon(cl))
+			client_destroy(cl);
+		return;
+	}
+	card_message_destroy(cl->later);
+	cl->later = NULL;
+	send_text(cl, text);
+	bufferevent_enable(cl->bev, EV_READ);
+	on_read(cl->bev, cl);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -241,7 +292,8 @@ static int client_create(struct card_rpc *rpc, int fd)
 	if (!cl->bev)
 		goto err_client;
 	cl->deadline = evtimer_new(rpc->card->loop, on_deadline, cl);
-	if (!cl->deadline)
+	cl->step = evtimer_new(rpc->card->loop, on_step, cl);
+	if (!cl->deadline || !cl->step)
 		goto err_bev;
 	bufferevent_setcb(cl->bev, on_read, on_written, on_event, cl);
 	bufferevent_setwatermark(cl->bev, EV_READ, 0, MSG_MAX + 1);
@@ -253,6 +305,10 @@ static int client_create(struct card_rpc *rpc, int fd)
 	return 0;
 
 err_bev:
+	if (cl->deadline)
+		event_free(cl->deadline);
+	if (cl->step)
+		event_free(cl->step);
 	bufferevent_free(cl->bev); // closes fd
 	free(cl);
 	return -ECANCELED;
@@ -269,7 +325,7 @@ static bool evict(struct card_rpc *rpc)
 	struct client *cl;
 
 	TAILQ_FOREACH (cl, &rpc->clients, link) {
-		if (!waiting_out(cl)) {
+		if (!waiting_out(cl) && !cl->later) {
 			rpc->stats.evicted++;
 			client_destroy(cl);
 			return true;

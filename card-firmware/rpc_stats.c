@@ -363,6 +363,7 @@ static json_t *rpc_json(struct card *c)
 	put(o, "requests", s.requests);
 	put(o, "errors", s.errors);
 	put(o, "parse_errors", s.parse_errors);
+	put(o, "cancelled", s.cancelled);
 	return o;
 }
 

@@ -190,7 +190,7 @@ static void answer(void **state)
 {
 	const struct answer_case *t = *state;
 	struct card c = { 0 };
-	char *text = card_rpc_answer(&c, t->request, strlen(t->request));
+	char *text = card_rpc_answer(&c, t->request, strlen(t->request), NULL);
 	json_t *a, *error;
 
 	fake_calls_reset();
@@ -226,7 +226,7 @@ static void batches(void **state)
 			json_array_append_new(batch, json_loads(one, 0, NULL));
 		text = json_dumps(batch, JSON_COMPACT);
 		fake_calls_reset();
-		out = card_rpc_answer(&c, text, strlen(text));
+		out = card_rpc_answer(&c, text, strlen(text), NULL);
 		a = json_loads(out, 0, NULL);
 		if (n <= CARD_RPC_BATCH_MAX) {
 			assert_int_equal(json_array_size(a), n);
@@ -253,7 +253,7 @@ static void errors_carry_errno(void **state)
 	(void)state;
 	fake_calls_reset();
 	fake_calls.ret[CARD_M_net_delete] = -EBUSY;
-	text = card_rpc_answer(&c, req, strlen(req));
+	text = card_rpc_answer(&c, req, strlen(req), NULL);
 	a = json_loads(text, 0, NULL);
 	error = json_object_get(a, "error");
 	assert_int_equal(json_integer_value(json_object_get(error, "code")), -EBUSY);
@@ -294,7 +294,7 @@ static char *said(const char *request)
 	dpu_log_level_set(DPU_LOG_DEBUG);
 	fflush(stderr);
 	dup2(fileno(log), STDERR_FILENO);
-	answer = card_rpc_answer(&c, request, strlen(request));
+	answer = card_rpc_answer(&c, request, strlen(request), NULL);
 	fflush(stderr);
 	dup2(keep, STDERR_FILENO);
 	close(keep);

@@ -50,13 +50,21 @@ static void turn(void)
 		event_base_loop(card.loop, EVLOOP_NONBLOCK);
 }
 
-static int dial(void)
+/* Taken by the daemon in the next round. */
+static int dial_only(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	memcpy(sa.sun_path, path, strlen(path));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+static int dial(void)
+{
+	int fd = dial_only();
+
 	turn();
 	return fd;
 }
@@ -263,6 +271,177 @@ static void slow_reader_is_held_back(void **state)
 	assert_alive();
 }
 
+/* ---- calls in steps ---- */
+
+static const char export_call[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ct_export\","
+				  "\"params\":{\"path\":\"/x\"}}";
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+/* Ready events once: a step is made, and what has come is read or written. */
+static void one_round(void)
+{
+	event_base_loop(card.loop, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+}
+
+/* The loop until so many steps have been made, in all. */
+static void until_step(unsigned n)
+{
+	while (fake_calls.stepped < n)
+		one_round();
+	assert_int_equal(fake_calls.stepped, n);
+}
+
+static void assert_reads(int fd, const char *want)
+{
+	char buf[1024];
+	ssize_t n = drain(fd, buf, sizeof(buf) - 1);
+
+	assert_true(n > 0);
+	buf[n] = '\0';
+	if (!strstr(buf, want))
+		fail_msg("\"%s\" does not say \"%s\"", buf, want);
+}
+
+static void assert_silent(int fd)
+{
+	char buf[64];
+
+	assert_int_equal(drain(fd, buf, sizeof(buf)), 0);
+}
+
+/* Between two steps others are answered; who asked waits, also with what it asked behind that. */
+static void steps_between_others(void **state)
+{
+	int asks = dial(), other = dial();
+	unsigned answered = 0;
+
+	(void)state;
+	fake_calls.steps[CARD_M_ct_export] = 100;
+	say(asks, export_call);
+	say(asks, info);
+	until_step(1);
+	say(other, export_call); // one at a time
+	one_round();
+	one_round();
+	assert_reads(other, "EBUSY");
+	for (; card.task; answered++) {
+		unsigned before = fake_calls.stepped;
+
+		assert_silent(asks);
+		say(other, info);
+		one_round(); // is read
+		one_round(); // is answered
+		assert_in_range(fake_calls.stepped - before, 0, 2);
+		assert_reads(other, "card_info");
+	}
+	assert_int_equal(fake_calls.stepped, 100);
+	assert_in_range(answered, 48, 50);
+	turn();
+	assert_reads(asks, "\"id\":7,\"result\":\"stepped\"}\n{\"jsonrpc\":\"2.0\",\"id\":1");
+	assert_int_equal(fake_calls.undone, 0);
+	close(asks);
+	close(other);
+}
+
+/* In a batch each in its turn, and a failure is one answer. */
+static void steps_in_a_batch(void **state)
+{
+	char text[512];
+	int fd = dial();
+
+	(void)state;
+	fake_calls.steps[CARD_M_ct_export] = 5;
+	fake_calls.ret[CARD_M_ct_export] = -EIO;
+	fake_calls.steps[CARD_M_ct_list] = 3;
+	snprintf(text, sizeof(text),
+		"[%s,%s,{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"ct_list\"},"
+		"{\"jsonrpc\":\"2.0\",\"method\":\"ct_list\"}]",
+		info, export_call);
+	say(fd, text);
+	until_step(1);
+	assert_silent(fd);
+	until_step(11);
+	turn();
+	assert_reads(fd, "\"id\":1,\"result\":\"card_info\"},{\"jsonrpc\":\"2.0\",\"id\":7,"
+			 "\"error\":{\"code\":-5");
+	assert_int_equal(fake_calls.n[CARD_M_ct_list], 2);
+	say(fd, info);
+	turn();
+	assert_reads(fd, "card_info");
+	close(fd);
+}
+
+/* Whoever only says no more is answered; whoever leaves takes its call along. */
+static void leaving_cancels(void **state)
+{
+	struct card_rpc_stats s;
+	int fd = dial();
+
+	(void)state;
+	fake_calls.steps[CARD_M_ct_export] = 10;
+	say(fd, export_call);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	until_step(10);
+	turn();
+	assert_reads(fd, "stepped");
+	close(fd);
+	fd = dial();
+	say(fd, export_call);
+	until_step(14);
+	close(fd);
+	turn();
+	assert_int_equal(fake_calls.stepped, 14);
+	assert_int_equal(fake_calls.undone, 1);
+	assert_null(card.task);
+	card_rpc_stats(&card, &s);
+	assert_int_equal(s.cancelled, 1);
+	assert_alive();
+}
+
+/* It is not taken for one who is silent, and its end with the card is said. */
+static void steps_hold_their_place(void **state)
+{
+	static int fds[100];
+	int fd = dial();
+
+	(void)state;
+	fake_calls.steps[CARD_M_ct_export] = UINT32_MAX;
+	say(fd, export_call);
+	until_step(1);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = dial_only();
+		one_round();
+	}
+	assert_non_null(card.task);
+	card.stopping = true;
+	turn();
+	assert_reads(fd, "shutting down");
+	assert_int_equal(fake_calls.undone, 1);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	close(fd);
+}
+
+/* The socket closes in the middle of it. */
+static void steps_end_with_the_socket(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	fake_calls.steps[CARD_M_ct_export] = 10;
+	say(fd, export_call);
+	until_step(2);
+	card_rpc_stop(&card);
+	assert_int_equal(fake_calls.undone, 1);
+	assert_null(card.task);
+	close(fd);
+	assert_int_equal(card_rpc_start(&card), 0);
+}
+
 /* JR-11 */
 static void descriptors_do_not_stay(void **state)
 {
@@ -386,6 +565,11 @@ int main(void)
 		TEST(client_leaves_in_mid_response),
 		TEST(half_closed_is_answered),
 		TEST(slow_reader_is_held_back),
+		TEST(steps_between_others),
+		TEST(steps_in_a_batch),
+		TEST(leaving_cancels),
+		TEST(steps_hold_their_place),
+		TEST(steps_end_with_the_socket),
 		TEST(descriptors_do_not_stay),
 		TEST(no_descriptor_left),
 		TEST(socket_is_private),

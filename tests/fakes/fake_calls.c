@@ -2,6 +2,7 @@
 #include "fake_calls.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct fake_calls fake_calls;
@@ -10,6 +11,41 @@ void fake_calls_reset(void)
 {
 	json_decref(fake_calls.last);
 	memset(&fake_calls, 0, sizeof(fake_calls));
+}
+
+struct task {
+	struct card_task task; // first: it is this
+	unsigned left;
+	int ret;
+};
+
+static int task_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct task *x = (struct task *)t;
+
+	(void)e;
+	fake_calls.stepped++;
+	if (--x->left)
+		return CARD_RPC_LATER;
+	*result = json_string("stepped");
+	return x->ret;
+}
+
+static void task_destroy(struct card_task *t)
+{
+	fake_calls.undone += ((struct task *)t)->left != 0;
+	free(t);
+}
+
+static int task_begin(struct card *c, unsigned steps, int ret)
+{
+	struct task *x = c->task ? NULL : calloc(1, sizeof(*x));
+
+	if (!x)
+		return -EBUSY;
+	*x = (struct task){ { task_step, task_destroy }, steps, ret };
+	c->task = &x->task;
+	return CARD_RPC_LATER;
 }
 
 static int count(enum card_method_id id, const json_t *params)
@@ -29,10 +65,13 @@ static int count(enum card_method_id id, const json_t *params)
 	static int fake_##name(                                                              \
 		struct card *c, const json_t *params, json_t **result, struct card_error *e) \
 	{                                                                                    \
-		(void)c;                                                                     \
+		int ret = count(CARD_M_##name, params);                                      \
+                                                                                             \
 		(void)e;                                                                     \
+		if (fake_calls.steps[CARD_M_##name])                                         \
+			return task_begin(c, fake_calls.steps[CARD_M_##name], ret);          \
 		*result = json_string(#name);                                                \
-		return count(CARD_M_##name, params);                                         \
+		return ret;                                                                  \
 	}
 CARD_METHODS(X)
 #undef X

@@ -9,6 +9,9 @@ struct fake_calls {
 	int ret[CARD_METHOD_COUNT]; // what the handler answers
 	/* Its calls fail with -ENODEV until this one has been done; NULL: none. */
 	const struct card_method *needs[CARD_METHOD_COUNT];
+	unsigned
+		steps[CARD_METHOD_COUNT]; // more that a call takes, one at a time; 0: it is no task
+	unsigned stepped, undone; // steps made; tasks that were destroyed before their end
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do
 	unsigned changes; // calls with other parameters than the one before
