@@ -35,6 +35,8 @@ struct card_options {
 	uint64_t metrics_port; // loopback HTTP, 0: none
 	uint64_t spin_us;
 	bool hugepages; // use them; otherwise ordinary memory
+	const char
+		*key_file; // key-encryption key of encrypted volumes' keys, or NULL: there are none
 	const char *log_level;
 	uint64_t standby_fd; // our end of the supervisor's socket pair; 0: there is none
 	struct dpu_opt_list *eal; // further EAL arguments, as given
@@ -97,24 +99,44 @@ struct card_error {
 
 struct card_volume_conf {
 	const char *name;
-	enum card_volume_kind { CARD_VOL_NULL, CARD_VOL_RAM, CARD_VOL_FILE } kind;
+	enum card_volume_kind { CARD_VOL_NULL, CARD_VOL_RAM, CARD_VOL_FILE, CARD_VOL_CRYPT } kind;
 	uint32_t block_size;
 	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
 	const char *path; // file
 	bool read_only, direct; // file
 	const char *uuid; // NULL: one made from the names of card and volume
 	bool prealloc; // ram: take its memory now
+	const char *base; // crypt: the volume below, which nobody else uses meanwhile
+	const char *key; // crypt: name of a key
 };
 #define CARD_UUID_TEXT 37
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
+int card_volume_limits_set(
+	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e);
 /*
  * Say that a volume's media is worn so; all 0: as it is. Disks that offer LIFETIME answer so from
  * now on; whether one offers it was settled when it was made.
  */
 int card_volume_wear_set(
 	struct card *c, const char *name, const struct vol_wear *wear, struct card_error *e);
+
+/* ---- device_key.c: keys of encrypted volumes ---- */
+
+/* In hexadecimal digits, and a NUL. */
+#define CARD_WRAPPED_TEXT (2 * 93 + 1)
+/*
+ * The wrapped form of a key: a new one, or the one whose two halves are given (64 hexadecimal
+ * digits each). -ENOTSUP: cardd was started without a key file.
+ */
+int card_key_wrap(struct card *c, const char *name, const char *key, const char *key2,
+	char out[CARD_WRAPPED_TEXT], struct card_error *e);
+int card_key_create(struct card *c, const char *name, const char *wrapped, struct card_error *e);
+/* -EBUSY while a volume uses it. What it encrypted cannot be read any more. */
+int card_key_delete(struct card *c, const char *name, struct card_error *e);
+void card_key_foreach(
+	const struct card *c, bool (*fn)(const char *name, unsigned users, void *a), void *a);
 
 struct card_blk_conf {
 	const char *name; // also the socket's file name under socket_dir
@@ -172,8 +194,9 @@ struct card_volume_view {
 	struct card_volume_conf conf;
 	struct vol_info info;
 	struct vol_stats stats;
+	struct vol_limits limits;
 	const char *uuid; // borrowed
-	unsigned users; // functions that hold it
+	unsigned users; // functions and volumes that hold it
 	bool block_dev; // CARD_VOL_FILE: on a block device, not on a plain file
 };
 struct card_function_view {

@@ -78,6 +78,7 @@ int card_inventory_init(struct card *c)
 	if (!inv)
 		return -ENOMEM;
 	TAILQ_INIT(&inv->volumes);
+	TAILQ_INIT(&inv->keys);
 	TAILQ_INIT(&inv->functions);
 	TAILQ_INIT(&inv->uplinks);
 	TAILQ_INIT(&inv->orphans);
@@ -107,6 +108,7 @@ void card_inventory_fini(struct card *c)
 	}
 	while (!TAILQ_EMPTY(&inv->volumes))
 		card_volume_delete(c, TAILQ_LAST(&inv->volumes, card_volumes)->name, &e);
+	card_keys_fini(c);
 	free(inv);
 	c->inv = NULL;
 }
@@ -124,6 +126,7 @@ void card_volume_foreach(
 
 		vol_info(vol->vol, &v.info);
 		vol_stats(vol->vol, &v.stats);
+		vol_limits(vol->vol, &v.limits);
 		if (!fn(&v, a))
 			return;
 	}

@@ -26,11 +26,22 @@ struct card_volume {
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
+	char *base_name, *key_name; // owned; NULL: none
 	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
-	unsigned users; // disks
+	struct card_volume *base; // borrowed: counts us among its users; NULL: nothing is below
+	struct card_key *key; // borrowed: the same; NULL: none
+	unsigned users; // disks, and volumes above
 	unsigned orphans; // channels that wait for answers
 	bool block_dev; // a file volume on a block device
+};
+
+struct card_key {
+	TAILQ_ENTRY(card_key) link;
+	char name[CARD_NAME_MAX + 1];
+	char wrapped[CARD_WRAPPED_TEXT];
+	struct nof_key *key; // owned reference
+	unsigned users; // volumes
 };
 
 /* One running queue of a disk. */
@@ -105,12 +116,15 @@ struct card_uplink {
 };
 
 TAILQ_HEAD(card_volumes, card_volume);
+TAILQ_HEAD(card_keys, card_key);
 TAILQ_HEAD(card_functions, card_function);
 TAILQ_HEAD(card_uplinks, card_uplink);
 TAILQ_HEAD(card_chans, card_chan);
 
 struct card_inventory {
 	struct card_volumes volumes;
+	struct card_keys keys;
+	struct nof_key_provider *provider; // owned; NULL: no key has been asked for
 	struct card_functions functions;
 	struct card_uplinks uplinks;
 	struct card_chans orphans;
@@ -121,6 +135,9 @@ struct card_inventory {
 };
 
 struct card_volume *card_volume_find(struct card *c, const char *name);
+struct card_key *card_key_find(struct card *c, const char *name);
+/* Forgets every key; no volume uses one. */
+void card_keys_fini(struct card *c);
 struct card_function *card_function_find(struct card *c, const char *name);
 struct card_uplink *card_uplink_find(struct card *c, const char *name);
 

@@ -27,17 +27,23 @@ struct card_volume *card_volume_find(struct card *c, const char *name)
 	return NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
 /*
  * The size of a file volume is that of its file: num_blocks only says how large to make one that is
  * not there, and so makes no difference once it is.
  */
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {
-	return a->kind == b->kind && a->block_size == b->block_size &&
+	return a->kind == b->kind &&
+	       (a->block_size == b->block_size || (a->kind == CARD_VOL_CRYPT && !b->block_size)) &&
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE) &&
 	       a->read_only == b->read_only && a->direct == b->direct &&
-	       a->prealloc == b->prealloc &&
-	       !strcmp(a->path ? a->path : "", b->path ? b->path : "");
+	       a->prealloc == b->prealloc && same_text(a->path, b->path) &&
+	       same_text(a->base, b->base) && same_text(a->key, b->key);
 }
 
 /* ---- identifiers ---- */
@@ -147,6 +153,40 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 	return ret;
 }
 
+/*
+ * The one below is ours alone from here on: what a guest or another volume wrote to it directly
+ * would be noise above.
+ */
+static int open_crypt(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	struct card_volume *base = card_volume_find(c, v->conf.base);
+	struct card_key *key = card_key_find(c, v->conf.key);
+	struct vol_crypt_conf conf = { .name = v->name };
+	int ret;
+
+	if (!base)
+		return card_fail(e, -ENODEV, "base_bdev_name: %s: no such volume", v->conf.base);
+	if (!key)
+		return card_fail(e, -ENODEV, "key_name: %s: no such key", v->conf.key);
+	if (base->users || base->orphans)
+		return card_fail(e, -EBUSY, "base_bdev_name: %s: in use", base->name);
+	if (!v->conf.block_size)
+		v->conf.block_size = base->conf.block_size;
+	if (v->conf.block_size < base->conf.block_size)
+		return card_fail(e, -EINVAL, "block_size: smaller than that of %s", base->name);
+	conf.lower = base->vol;
+	conf.key = key->key;
+	conf.unit = v->conf.block_size;
+	ret = vol_crypt_open(&conf, &v->vol);
+	if (ret)
+		return ret;
+	v->base = base;
+	v->key = key;
+	base->users++;
+	key->users++;
+	return 0;
+}
+
 static int open_volume(struct card *c, struct card_volume *v, struct card_error *e)
 {
 	const struct card_volume_conf *conf = &v->conf;
@@ -162,6 +202,8 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 			&v->vol);
 	case CARD_VOL_FILE:
 		return open_file(c, v, e);
+	case CARD_VOL_CRYPT:
+		return open_crypt(c, v, e);
 	}
 	return -EINVAL;
 }
@@ -170,8 +212,11 @@ static int check(const struct card_volume_conf *conf, struct card_error *e)
 {
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: not a valid name");
-	if (conf->block_size != 512 && conf->block_size != 4096)
+	if (conf->block_size != 512 && conf->block_size != 4096 &&
+		(conf->kind != CARD_VOL_CRYPT || conf->block_size))
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
+	if (conf->kind == CARD_VOL_CRYPT)
+		return conf->base && conf->key ? 0 : card_fail(e, -EINVAL, "base or key: missing");
 	if (conf->num_blocks > INT64_MAX / conf->block_size)
 		return card_fail(e, -EINVAL, "num_blocks: too large");
 	if (conf->kind != CARD_VOL_FILE && conf->num_blocks == 0)
@@ -196,8 +241,22 @@ static void on_wear(void *arg)
 static void volume_free(struct card_volume *v)
 {
 	vol_close(v->vol);
+	if (v->base)
+		v->base->users--;
+	if (v->key)
+		v->key->users--;
 	free(v->path);
+	free(v->base_name);
+	free(v->key_name);
 	free(v);
+}
+
+/* An optional string: ours, and as the configuration has it. */
+static int copy_text(const char *text, char **owned, const char **conf)
+{
+	*owned = text ? strdup(text) : NULL;
+	*conf = *owned;
+	return text && !*owned ? -ENOMEM : 0;
 }
 
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e)
@@ -224,17 +283,15 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 		return card_fail(e, -ENOMEM, "out of memory");
 	memcpy(v->name, conf->name, strlen(conf->name));
 	memcpy(v->uuid, uuid, sizeof(uuid));
-	if (conf->path) {
-		v->path = strdup(conf->path);
-		if (!v->path) {
-			free(v);
-			return card_fail(e, -ENOMEM, "out of memory");
-		}
-	}
 	v->conf = *conf;
 	v->conf.name = v->name;
-	v->conf.path = v->path;
 	v->conf.uuid = v->uuid;
+	if (copy_text(conf->path, &v->path, &v->conf.path) ||
+		copy_text(conf->base, &v->base_name, &v->conf.base) ||
+		copy_text(conf->key, &v->key_name, &v->conf.key)) {
+		volume_free(v);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
 	e->text[0] = 0;
 	ret = open_volume(c, v, e);
 	if (ret) {
@@ -256,10 +313,33 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	card_orphans_reap(c, 0);
 	if (v->users || v->orphans)
-		return card_fail(e, -EBUSY, "%s: in use by %u disks", name, v->users + v->orphans);
+		return card_fail(e, -EBUSY, "%s: in use by %u disks or volumes", name,
+			v->users + v->orphans);
 	TAILQ_REMOVE(&c->inv->volumes, v, link);
 	dpu_info("volume: deleted", "name=%s", v->name);
 	volume_free(v);
+	return 0;
+}
+
+/* The volume above this one, or NULL. */
+static const struct card_volume *held_by(struct card *c, const struct card_volume *v)
+{
+	const struct card_volume *above;
+
+	TAILQ_FOREACH (above, &c->inv->volumes, link)
+		if (above->base == v)
+			return above;
+	return NULL;
+}
+
+int card_volume_limits_set(
+	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	vol_limits_set(v->vol, l);
 	return 0;
 }
 
@@ -273,6 +353,9 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	if (num_blocks == 0 || num_blocks > INT64_MAX / v->conf.block_size)
 		return card_fail(e, -EINVAL, "num_blocks: out of range");
+	if (held_by(c, v))
+		return card_fail(e, -EBUSY, "%s: is below %s, which has its size", name,
+			held_by(c, v)->name);
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", name, strerror(-ret));

@@ -159,6 +159,58 @@ static const struct card_param iostat[] = {
 	P_COMPAT("reset_mode", CARD_P_STRING, "none only: counters never go back"),
 };
 
+static const struct card_param crypto_create[] = {
+	P_NAME("name", "name of the volume"),
+	P_NAME("base_bdev_name", "the volume below, which nobody else may use"),
+	P_NAME("key_name", "the key"),
+	P_BLOCK_SIZE(false),
+	P_UUID,
+};
+
+#define P_RATE(param, text)                                                   \
+	{                                                                     \
+		.name = param, .type = CARD_P_UINT, .max = UINT64_C(1) << 40, \
+		.help = text ", 0: no limit; as it is when not given"         \
+	}
+
+static const struct card_param qos_limit[] = {
+	P_NAME("name", "name of the volume"),
+	P_RATE("rw_ios_per_sec", "operations per second"),
+	P_RATE("r_ios_per_sec", "reads per second"),
+	P_RATE("w_ios_per_sec", "writes per second"),
+	P_RATE("rw_mbytes_per_sec", "MiB per second"),
+	P_RATE("r_mbytes_per_sec", "MiB read per second"),
+	P_RATE("w_mbytes_per_sec", "MiB written per second"),
+	{ .name = "burst_ms",
+		.type = CARD_P_UINT,
+		.max = 60000,
+		.help = "what the rates give in this time may be taken at once, 0 at first" },
+};
+
+static const struct card_param key_create[] = {
+	P_NAME("name", "name of the key"),
+	{ .name = "cipher",
+		.type = CARD_P_STRING,
+		.max = 16,
+		.def = "AES_XTS",
+		.help = "AES_XTS, with keys of 256 bits" },
+	{ .name = "key",
+		.type = CARD_P_STRING,
+		.min = 64,
+		.max = 64,
+		.help = "first half in hexadecimal digits; better none: a new one is made" },
+	{ .name = "key2", .type = CARD_P_STRING, .min = 64, .max = 64, .help = "second half" },
+	{ .name = "wrapped",
+		.type = CARD_P_STRING,
+		.min = 186,
+		.max = 186,
+		.help = "the key as config_get shows it, wrapped by the same key file" },
+	P_COMPAT("tweak_mode", CARD_P_STRING, "SIMPLE_LBA only: the tweak is the block's number"),
+};
+
+static const struct card_param key_destroy[] = { P_NAME("key_name", "name of the key") };
+static const struct card_param keys_get[] = { P_NAME_OPT("key_name", "only this one") };
+
 static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
 
 static const struct card_param set_wear[] = {
@@ -613,6 +665,19 @@ static const struct card_method methods[] = {
 		.help = "The same as bdev_uring_create, under SPDK's other name for it" },
 	ROW(bdev_aio_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
 		.help = "The same as bdev_uring_delete" },
+	ROW(bdev_crypto_create), CREATES("volume"), .key = "name", PARAMS(crypto_create),
+		.help = "Make a volume that encrypts another one" },
+	ROW(bdev_crypto_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
+		.help = "Delete an encrypted volume; the one below stays" },
+	ROW(bdev_set_qos_limit), UPDATES("volume"), .key = "name", PARAMS(qos_limit),
+		.canonical = true,
+		.help = "Limit what a volume does in a second, for reads, writes and both" },
+	ROW(accel_crypto_key_create), CREATES("key"), .key = "name", PARAMS(key_create),
+		.canonical = true,
+		.help = "Make a key for encrypted volumes; only its wrapped form is kept" },
+	ROW(accel_crypto_key_destroy), DELETES("key"), .key = "key_name", PARAMS(key_destroy),
+		.help = "Forget a key for good: what it encrypted cannot be read any more" },
+	ROW(accel_crypto_keys_get), .key = "key_name", PARAMS(keys_get), .help = "List keys" },
 	ROW(volume_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
 		.help = "Delete a volume of any kind" },
 	ROW(volume_resize), UPDATES("volume"), .key = "name", PARAMS(volume_resize),

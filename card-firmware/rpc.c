@@ -35,6 +35,8 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 			json_object_del(kept, m->params[i].name);
 	ret = card_volume_canon(c, m, kept, e);
 	if (!ret)
+		ret = card_key_canon(c, m, kept, e);
+	if (!ret)
 		ret = card_switch_canon(c, m, kept, e);
 	*out = (struct kept){ .params = kept };
 	if (!ret)
@@ -53,7 +55,7 @@ static int make_call(struct card *c, const struct card_method *m, const json_t *
 
 	if (kept->unreadable)
 		return 0;
-	ret = card_calls[m - card_method_at(0)](c, params, result, e);
+	ret = card_calls[m - card_method_at(0)](c, m->canonical ? kept->params : params, result, e);
 	if ((ret == -ENODEV || ret == -ENOENT) && m->keep == CARD_KEEP_DELETE &&
 		card_store_is_degraded(c, m, kept->params))
 		return 0; // it exists in the store only

@@ -35,10 +35,17 @@ CARD_METHODS(X)
 #undef X
 
 /*
- * Give a volume without a name the one that its creation will choose, so that the store has it. 0
- * or -ENOMEM. rpc_volume.c.
+ * Give a volume without a name the one that its creation will choose, and limits that are not given
+ * the values that they have, so that the store has them. 0 or -ENOMEM. rpc_volume.c.
  */
 int card_volume_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
+/*
+ * Put the wrapped form of a key, one that is made now or the one that is given, in the place of the
+ * key itself. 0, -EINVAL, -ENOTSUP, -ENOMEM. rpc_key.c.
+ */
+int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
 /*

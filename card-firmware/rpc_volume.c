@@ -3,6 +3,7 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,6 +46,8 @@ static const char *kind_name(enum card_volume_kind k)
 		return "memory";
 	case CARD_VOL_FILE:
 		return "file";
+	case CARD_VOL_CRYPT:
+		return "crypt";
 	}
 	return "?";
 }
@@ -78,12 +81,82 @@ static void pick_name(struct card *c, char out[CARD_NAME_SIZE])
 	}
 }
 
+/* ---- limits ---- */
+
+#define MIB 20 // SPDK's megabytes are these
+
+/* How struct vol_limits and the call's parameters go together. */
+static const struct limit {
+	const char *name;
+	size_t at;
+	unsigned shift;
+} limits[] = {
+	{ "rw_ios_per_sec", offsetof(struct vol_limits, rw_ios), 0 },
+	{ "r_ios_per_sec", offsetof(struct vol_limits, r_ios), 0 },
+	{ "w_ios_per_sec", offsetof(struct vol_limits, w_ios), 0 },
+	{ "rw_mbytes_per_sec", offsetof(struct vol_limits, rw_bytes), MIB },
+	{ "r_mbytes_per_sec", offsetof(struct vol_limits, r_bytes), MIB },
+	{ "w_mbytes_per_sec", offsetof(struct vol_limits, w_bytes), MIB },
+};
+#define N_LIMITS (sizeof(limits) / sizeof(limits[0]))
+
+static uint64_t *limit_of(struct vol_limits *l, const struct limit *row)
+{
+	return (uint64_t *)(void *)((char *)l + row->at);
+}
+
+static void limits_from(const json_t *params, struct vol_limits *l)
+{
+	for (size_t i = 0; i < N_LIMITS; i++) {
+		uint64_t *at = limit_of(l, &limits[i]);
+
+		*at = card_arg_uint(params, limits[i].name, *at >> limits[i].shift)
+		      << limits[i].shift;
+	}
+	l->burst_ms = (uint32_t)card_arg_uint(params, "burst_ms", l->burst_ms);
+}
+
+/* Into a JSON object. 0 or -ENOMEM. */
+static int limits_into(json_t *out, struct vol_limits l)
+{
+	int failed = 0;
+
+	for (size_t i = 0; i < N_LIMITS; i++)
+		failed |= json_object_set_new(out, limits[i].name,
+			json_integer((json_int_t)(*limit_of(&l, &limits[i]) >> limits[i].shift)));
+	failed |= json_object_set_new(out, "burst_ms", json_integer(l.burst_ms));
+	return failed ? -ENOMEM : 0;
+}
+
+/* What is not given stays: the store has all of it. */
+static int canon_limits(struct card *c, json_t *params, struct card_error *e)
+{
+	struct find f = { .name = card_arg_str(params, "name", "") };
+	int ret = find_volume(c, &f, e);
+
+	if (ret)
+		return ret;
+	limits_from(params, &f.view.limits);
+	return limits_into(params, f.view.limits);
+}
+
+int card_call_bdev_set_qos_limit(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct vol_limits l = { 0 };
+
+	(void)result;
+	limits_from(params, &l);
+	return card_volume_limits_set(c, card_arg_str(params, "name", ""), &l, e);
+}
+
 int card_volume_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
 	char picked[CARD_NAME_SIZE];
 
-	(void)e;
+	if (m == card_method_at(CARD_M_bdev_set_qos_limit))
+		return canon_limits(c, params, e);
 	if (m != card_method_at(CARD_M_bdev_malloc_create) || json_object_get(params, "name"))
 		return 0;
 	pick_name(c, picked);
@@ -98,7 +171,8 @@ static int create(
 
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
-	if (conf->block_size != 512 && conf->block_size != 4096)
+	if (conf->block_size != 512 && conf->block_size != 4096 &&
+		(conf->kind != CARD_VOL_CRYPT || conf->block_size))
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
 	ret = card_volume_create(c, conf, e);
 	if (!ret)
@@ -175,8 +249,6 @@ int card_call_bdev_aio_create(
 	return card_call_bdev_uring_create(c, params, result, e);
 }
 
-/* ---- delete, resize ---- */
-
 static int delete_kind(
 	struct card *c, enum card_volume_kind kind, const json_t *params, struct card_error *e)
 {
@@ -190,6 +262,30 @@ static int delete_kind(
 			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
 	return card_volume_delete(c, f.name, e);
 }
+
+int card_call_bdev_crypto_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct card_volume_conf conf = {
+		.name = card_arg_str(params, "name", ""),
+		.kind = CARD_VOL_CRYPT,
+		.block_size = (uint32_t)card_arg_uint(params, "block_size", 0),
+		.base = card_arg_str(params, "base_bdev_name", ""),
+		.key = card_arg_str(params, "key_name", ""),
+		.uuid = card_arg_str(params, "uuid", NULL),
+	};
+
+	return create(c, &conf, result, e);
+}
+
+int card_call_bdev_crypto_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return delete_kind(c, CARD_VOL_CRYPT, params, e);
+}
+
+/* ---- delete, resize ---- */
 
 int card_call_bdev_null_delete(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -316,10 +412,24 @@ static json_t *wear(const struct vol_wear *w)
 
 static json_t *driver_specific(const struct card_volume_view *v)
 {
+	if (v->conf.kind == CARD_VOL_CRYPT)
+		return json_pack("{s:{s:s, s:s}}", "crypto", "base_bdev_name", v->conf.base,
+			"key_name", v->conf.key);
 	if (v->conf.kind != CARD_VOL_FILE)
 		return json_object();
 	return json_pack(
 		"{s:{s:s, s:b}}", "uring", "filename", v->conf.path, "direct", (int)v->conf.direct);
+}
+
+static json_t *rate_limits(const struct card_volume_view *v)
+{
+	json_t *out = json_object();
+
+	if (out && limits_into(out, v->limits)) {
+		json_decref(out);
+		return NULL;
+	}
+	return out;
 }
 
 static bool list_volume(const struct card_volume_view *v, void *arg)
@@ -328,25 +438,23 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		[CARD_VOL_NULL] = "Null disk",
 		[CARD_VOL_RAM] = "Malloc disk",
 		[CARD_VOL_FILE] = "URING bdev",
+		[CARD_VOL_CRYPT] = "crypto",
 	};
 	struct list *l = arg;
 
 	if (wanted(l, v->conf.name))
-		append(l,
-			json_pack(
-				"{s:s, s:[], s:s, s:s, s:s, s:b, s:{s:i, s:i, s:i, s:i}, s:I, s:I, "
-				"s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
-				"name", v->conf.name, "aliases", "product_name",
-				product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
-				v->uuid, "zoned", 0, "assigned_rate_limits", "rw_ios_per_sec", 0,
-				"rw_mbytes_per_sec", 0, "r_mbytes_per_sec", 0, "w_mbytes_per_sec",
-				0, "block_size", (json_int_t)v->info.block_size, "num_blocks",
-				(json_int_t)(v->info.size / v->info.block_size), "size_mib",
-				(json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
-				"users", (int)v->users, "read_only", (int)v->info.read_only,
-				"failed", (int)v->info.failed, "supported_io_types",
-				io_types(&v->info), "wear", wear(&v->info.wear), "driver_specific",
-				driver_specific(v)));
+		append(l, json_pack("{s:s, s:[], s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
+				    "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
+				  "name", v->conf.name, "aliases", "product_name",
+				  product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
+				  v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
+				  "block_size", (json_int_t)v->info.block_size, "num_blocks",
+				  (json_int_t)(v->info.size / v->info.block_size), "size_mib",
+				  (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
+				  "users", (int)v->users, "read_only", (int)v->info.read_only,
+				  "failed", (int)v->info.failed, "supported_io_types",
+				  io_types(&v->info), "wear", wear(&v->info.wear),
+				  "driver_specific", driver_specific(v)));
 	return !l->failed;
 }
 
@@ -379,13 +487,14 @@ static bool list_iostat(const struct card_volume_view *v, void *arg)
 	const struct vol_stats *s = &v->stats;
 
 	if (wanted(l, v->conf.name))
-		append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 				  v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
 				  "num_read_ops", (json_int_t)s->reads, "bytes_written",
 				  (json_int_t)s->write_bytes, "num_write_ops",
 				  (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
 				  "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
-				  (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors));
+				  (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors,
+				  "num_delayed_ops", (json_int_t)s->delayed));
 	return !l->failed;
 }
 

@@ -116,10 +116,12 @@ static int seat_open(struct seat *s, struct card_worker *w)
 	return ret;
 }
 
-static void seat_close(struct seat *s)
+/* With requests unanswered a group stays: the kernel may still write to what it holds. */
+static void seat_close(struct seat *s, bool unanswered)
 {
 	card_worker_call(s->w, seat_del, s);
-	nof_group_destroy(s->group);
+	if (!unanswered)
+		nof_group_destroy(s->group);
 }
 
 /* ---- event loop ---- */
@@ -206,7 +208,7 @@ void card_storage_stop(struct card *c)
 	if (!s)
 		return;
 	while (s->n_seats)
-		seat_close(&s->seat[--s->n_seats]);
+		seat_close(&s->seat[--s->n_seats], c->inv != NULL);
 	if (s->deadline)
 		event_free(s->deadline);
 	if (s->readable)

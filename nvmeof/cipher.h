@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "key.h"
+#include "nof_key.h"
 
 enum nof_cipher_dir { NOF_DECRYPT, NOF_ENCRYPT };
 

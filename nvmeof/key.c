@@ -3,7 +3,7 @@
  * Data keys in locked memory, wrapped and unwrapped by AES-256-GCM; the provider that has its
  * key-encryption key in a file.
  */
-#include "key.h"
+#include "nof_key.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -252,7 +252,7 @@ static const struct nof_key_provider_ops file_ops = {
 	.close = file_close,
 };
 
-/* Ours alone: whoever else may read the file has all keys, who else may write it can replace them. */
+/* Ours alone: who else may read it has all keys, who else may write it can replace them. */
 static int check_file(int fd)
 {
 	struct stat st;

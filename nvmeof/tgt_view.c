@@ -77,7 +77,7 @@ static int vn_create(struct tgt_worker *w, struct tgt_ns *ns, struct tgt_view_ns
 
 	if (!vn)
 		return -ENOMEM;
-	ret = vol_chan_open(ns->vol, &vn->chan);
+	ret = vol_chan_open(ns->vol, w->group, &vn->chan);
 	if (ret < 0) {
 		free(vn);
 		return ret;

@@ -23,6 +23,12 @@
 	X(bdev_uring_delete)           \
 	X(bdev_aio_create)             \
 	X(bdev_aio_delete)             \
+	X(bdev_crypto_create)          \
+	X(bdev_crypto_delete)          \
+	X(bdev_set_qos_limit)          \
+	X(accel_crypto_key_create)     \
+	X(accel_crypto_key_destroy)    \
+	X(accel_crypto_keys_get)       \
 	X(volume_delete)               \
 	X(volume_resize)               \
 	X(volume_set_wear)             \
@@ -119,6 +125,7 @@ struct card_method {
 	const char *kind; // class of object in the store: "volume", "function", ...; NULL: not kept
 	const char *key,
 		*key2; // parameters that name the object; key is cardctl's operand; or NULL
+	bool canonical; // the call is made with the parameters that are kept of it
 	char key_end; // the key is what stands before this character; 0: all of it
 	const struct card_param *params;
 	unsigned n_params;

@@ -215,8 +215,8 @@ int vol_chan_fd(const struct vol_chan *c);
 #define VOL_WAIT_FD UINT32_MAX
 unsigned vol_chan_wait_us(const struct vol_chan *c);
 /*
- * Like vol_chan_kick(), for a channel that is about to be let go: what waits for the volume's limits
- * goes down now, a part with each call, and is charged all the same.
+ * Like vol_chan_kick(), for a channel that is about to be let go: what waits for the limits goes
+ * down now, a part with each call, and is charged all the same.
  */
 void vol_chan_drain(struct vol_chan *c);
 /* Requests submitted and not answered. */

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "key.h"
+#include "nof_key.h"
 
 struct dir {
 	char path[64], kek[96];

@@ -205,7 +205,7 @@ static inline void back_open(struct back *b, const struct run *run, struct ho_sh
 	b->store.expect_fua = run->row->write_through;
 	if (b->store.kind == STORE_FILE)
 		ho_need(vol_file_open(&file, &b->store.vol) == 0 &&
-				vol_chan_open(b->store.vol, &b->store.chan) == 0,
+				vol_chan_open(b->store.vol, NULL, &b->store.chan) == 0,
 			"no volume");
 	fake_host_init(&b->b.h);
 	b->b.h.host.queue_start = queue_start;

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Keys of encrypted volumes. What the card remembers of one, in its store and elsewhere, is its
+ * wrapped form; that opens with the key-encryption key of --key-file only, and under the name that
+ * it was made for.
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+#include "nof_key.h"
+#include "rpc_schema.h"
+
+static_assert(CARD_WRAPPED_TEXT == 2 * NOF_WRAPPED_LEN + 1, "two digits a byte");
+
+struct card_key *card_key_find(struct card *c, const char *name)
+{
+	struct card_key *k;
+
+	TAILQ_FOREACH (k, &c->inv->keys, link)
+		if (!strcmp(k->name, name))
+			return k;
+	return NULL;
+}
+
+/* What a key is wrapped for: under another name it does not open. */
+static void context_of(const char *name, char out[CARD_NAME_MAX + 32])
+{
+	snprintf(out, CARD_NAME_MAX + 32, "outboard volume key %s", name);
+}
+
+/* ---- hexadecimal digits; errors never repeat them ---- */
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static int from_hex(const char *text, uint8_t *out, size_t len)
+{
+	if (strlen(text) != 2 * len)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
+
+		if (hi < 0 || lo < 0)
+			return -EINVAL;
+		out[i] = (uint8_t)(hi << 4 | lo);
+	}
+	return 0;
+}
+
+static void to_hex(const uint8_t *in, size_t len, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i] = digits[in[i] >> 4];
+		out[2 * i + 1] = digits[in[i] & 15];
+	}
+	out[2 * len] = 0;
+}
+
+/* ---- the provider ---- */
+
+static int provider(struct card *c, struct card_error *e)
+{
+	int ret;
+
+	if (c->inv->provider)
+		return 0;
+	if (!c->opt.key_file)
+		return card_fail(e, -ENOTSUP, "cardd was started without --key-file");
+	ret = nof_key_file_open(c->opt.key_file, &c->inv->provider);
+	if (ret == -EACCES)
+		return card_fail(e, ret, "key file: must be ours, and ours alone (mode 0600)");
+	if (ret == -EINVAL)
+		return card_fail(e, ret, "key file: must be a plain file of 32 bytes");
+	return ret ? card_fail(e, ret, "key file: %s", strerror(-ret)) : 0;
+}
+
+static int import(const char *key, const char *key2, struct nof_key **out, struct card_error *e)
+{
+	uint8_t bytes[NOF_KEY_LEN];
+	int ret = from_hex(key, bytes, NOF_KEY_LEN / 2);
+
+	if (!ret)
+		ret = from_hex(key2, bytes + NOF_KEY_LEN / 2, NOF_KEY_LEN / 2);
+	if (ret)
+		ret = card_fail(e, ret, "key, key2: must be 64 hexadecimal digits each");
+	else
+		ret = nof_key_import(bytes, out);
+	explicit_bzero(bytes, sizeof(bytes));
+	if (ret == -EINVAL && !e->text[0])
+		return card_fail(e, ret, "key, key2: must differ");
+	return ret && !e->text[0] ? card_fail(e, ret, "key: %s", strerror(-ret)) : ret;
+}
+
+int card_key_wrap(struct card *c, const char *name, const char *key, const char *key2,
+	char out[CARD_WRAPPED_TEXT], struct card_error *e)
+{
+	char context[CARD_NAME_MAX + 32];
+	struct nof_wrapped w;
+	struct nof_key *k;
+	int ret = provider(c, e);
+
+	e->text[0] = ret ? e->text[0] : 0;
+	if (ret)
+		return ret;
+	ret = key ? import(key, key2, &k, e) : nof_key_generate(&k);
+	if (ret)
+		return e->text[0] ? ret : card_fail(e, ret, "key: %s", strerror(-ret));
+	context_of(name, context);
+	ret = nof_key_wrap(c->inv->provider, k, context, &w);
+	nof_key_put(k);
+	if (ret)
+		return card_fail(e, ret, "key: cannot be wrapped: %s", strerror(-ret));
+	to_hex(w.bytes, sizeof(w.bytes), out);
+	return 0;
+}
+
+static int unwrap(struct card *c, const char *name, const char *wrapped, struct nof_key **out,
+	struct card_error *e)
+{
+	char context[CARD_NAME_MAX + 32];
+	struct nof_wrapped w;
+	int ret = provider(c, e);
+
+	if (ret)
+		return ret;
+	if (from_hex(wrapped, w.bytes, sizeof(w.bytes)))
+		return card_fail(
+			e, -EINVAL, "wrapped: must be %u hexadecimal digits", 2 * NOF_WRAPPED_LEN);
+	context_of(name, context);
+	ret = nof_key_unwrap(c->inv->provider, &w, context, out);
+	if (ret == -EBADMSG)
+		return card_fail(e, ret, "wrapped: damaged, of another key file or another name");
+	if (ret == -EPROTONOSUPPORT)
+		return card_fail(e, ret, "wrapped: of a version that is not known");
+	return ret ? card_fail(e, ret, "wrapped: %s", strerror(-ret)) : 0;
+}
+
+/* ---- keys ---- */
+
+int card_key_create(struct card *c, const char *name, const char *wrapped, struct card_error *e)
+{
+	struct card_key *k = card_key_find(c, name);
+	int ret;
+
+	if (!card_name_ok(name))
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
+	if (k && !strcasecmp(k->wrapped, wrapped))
+		return 0;
+	if (k)
+		return card_fail(e, -EEXIST, "%s: exists", name);
+	k = dpu_calloc(1, sizeof(*k));
+	if (!k)
+		return card_fail(e, -ENOMEM, "out of memory");
+	ret = unwrap(c, name, wrapped, &k->key, e);
+	if (ret) {
+		free(k);
+		return ret;
+	}
+	snprintf(k->name, sizeof(k->name), "%s", name);
+	snprintf(k->wrapped, sizeof(k->wrapped), "%s", wrapped);
+	TAILQ_INSERT_TAIL(&c->inv->keys, k, link);
+	dpu_info("key: created", "name=%s", name);
+	return 0;
+}
+
+static void key_free(struct card *c, struct card_key *k)
+{
+	TAILQ_REMOVE(&c->inv->keys, k, link);
+	nof_key_put(k->key);
+	free(k);
+}
+
+int card_key_delete(struct card *c, const char *name, struct card_error *e)
+{
+	struct card_key *k = card_key_find(c, name);
+
+	if (!k)
+		return card_fail(e, -ENODEV, "%s: no such key", name);
+	if (k->users)
+		return card_fail(e, -EBUSY, "%s: in use by %u volumes", name, k->users);
+	key_free(c, k);
+	dpu_info("key: deleted", "name=%s", name);
+	return 0;
+}
+
+void card_keys_fini(struct card *c)
+{
+	while (!TAILQ_EMPTY(&c->inv->keys))
+		key_free(c, TAILQ_FIRST(&c->inv->keys));
+	nof_key_provider_close(c->inv->provider);
+	c->inv->provider = NULL;
+}
+
+void card_key_foreach(
+	const struct card *c, bool (*fn)(const char *name, unsigned users, void *a), void *a)
+{
+	const struct card_key *k;
+
+	TAILQ_FOREACH (k, &c->inv->keys, link)
+		if (!fn(k->name, k->users, a))
+			return;
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Methods on keys of encrypted volumes, under SPDK's names. No answer holds a key. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "rpc_schema.h"
+
+static int check_params(const json_t *params, struct card_error *e)
+{
+	const char *key = card_arg_str(params, "key", NULL);
+	const char *key2 = card_arg_str(params, "key2", NULL);
+	const char *wrapped = card_arg_str(params, "wrapped", NULL);
+
+	if (strcmp(card_arg_str(params, "cipher", "AES_XTS"), "AES_XTS") != 0)
+		return card_fail(e, -EINVAL, "cipher: must be AES_XTS");
+	if (strcmp(card_arg_str(params, "tweak_mode", "SIMPLE_LBA"), "SIMPLE_LBA") != 0)
+		return card_fail(e, -EINVAL, "tweak_mode: must be SIMPLE_LBA");
+	if (!key != !key2)
+		return card_fail(e, -EINVAL, "key, key2: both, or none for a new key");
+	if (key && wrapped)
+		return card_fail(e, -EINVAL, "wrapped: not together with a key");
+	return 0;
+}
+
+int card_key_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	char wrapped[CARD_WRAPPED_TEXT];
+	int ret;
+
+	if (m != card_method_at(CARD_M_accel_crypto_key_create))
+		return 0;
+	ret = check_params(params, e);
+	if (ret || card_arg_str(params, "wrapped", NULL))
+		return ret;
+	ret = card_key_wrap(c, card_arg_str(params, "name", ""), card_arg_str(params, "key", NULL),
+		card_arg_str(params, "key2", NULL), wrapped, e);
+	if (ret)
+		return ret;
+	json_object_del(params, "key");
+	json_object_del(params, "key2");
+	return json_object_set_new(params, "wrapped", json_string(wrapped)) ? -ENOMEM : 0;
+}
+
+int card_call_accel_crypto_key_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_key_create(
+		c, card_arg_str(params, "name", ""), card_arg_str(params, "wrapped", ""), e);
+}
+
+int card_call_accel_crypto_key_destroy(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_key_delete(c, card_arg_str(params, "key_name", ""), e);
+}
+
+struct list {
+	const char *only; // borrowed; NULL: all
+	json_t *out; // borrowed
+	bool failed;
+};
+
+static bool list_key(const char *name, unsigned users, void *arg)
+{
+	struct list *l = arg;
+	json_t *item;
+
+	if (l->only && strcmp(l->only, name) != 0)
+		return true;
+	item = json_pack("{s:s, s:s, s:s, s:i}", "name", name, "cipher", "AES_XTS", "tweak_mode",
+		"SIMPLE_LBA", "users", (int)users);
+	l->failed = !item || json_array_append_new(l->out, item);
+	return !l->failed;
+}
+
+int card_call_accel_crypto_keys_get(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "key_name", NULL), .out = json_array() };
+
+	if (l.out)
+		card_key_foreach(c, list_key, &l);
+	if (l.failed || !l.out) {
+		json_decref(l.out);
+		return -ENOMEM;
+	}
+	if (l.only && !json_array_size(l.out)) {
+		json_decref(l.out);
+		return card_fail(e, -ENODEV, "%s: no such key", l.only);
+	}
+	*result = l.out;
+	return 0;
+}
