@@ -226,6 +226,8 @@ void nof_qpair_now_down(struct nof_qpair *q, int err)
 
 void nof_qpair_abort(struct nof_qpair *q, int err)
 {
+	struct nof_waiter *w;
+
 	nof_timer_clear(&q->timer);
 	q->is_up = false;
 	q->transport->close(q); // what was answered and lent ends here
@@ -233,6 +235,10 @@ void nof_qpair_abort(struct nof_qpair *q, int err)
 	for (unsigned i = 0; i < q->depth; i++)
 		if (q->slots[i].inflight)
 			finish(&q->slots[i], NULL, err);
+	while ((w = TAILQ_FIRST(&q->waiters))) { // there is none here any more
+		nof_qpair_unwait(q, w);
+		w->ready(w);
+	}
 }
 
 /*

@@ -64,7 +64,7 @@ struct nof_slot {
 struct nof_waiter {
 	TAILQ_ENTRY(nof_waiter) link;
 	bool waiting;
-	/* One is free: take it. On the pair's thread. */
+	/* One is free: take it, or the pair is closed and has none. On the pair's thread. */
 	void (*ready)(struct nof_waiter *w);
 };
 
@@ -142,7 +142,10 @@ void nof_slot_drop(struct nof_slot *s);
 void nof_qpair_wait(struct nof_qpair *q, struct nof_waiter *w);
 void nof_qpair_unwait(struct nof_qpair *q, struct nof_waiter *w);
 void nof_qpair_submit(struct nof_slot *s);
-/* Close the connection at once and end what is in flight with err. */
+/*
+ * Close the connection at once and end what is in flight with err; those who wait are called and
+ * find no slot.
+ */
 void nof_qpair_abort(struct nof_qpair *q, int err);
 /* End the connection: `down` follows. */
 void nof_qpair_fail(struct nof_qpair *q, int err);

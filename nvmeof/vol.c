@@ -110,6 +110,12 @@ bool vol_wear(const struct vol *v, struct vol_wear *out)
 	return w != 0;
 }
 
+void vol_watch(struct vol *v, void (*fn)(void *arg), void *arg)
+{
+	v->watch = fn;
+	v->watch_arg = arg;
+}
+
 void vol_info(const struct vol *v, struct vol_info *out)
 {
 	*out = (struct vol_info){

@@ -45,6 +45,8 @@ struct vol {
 	_Atomic uint64_t size;
 	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
 	bool wear_injected; // it was said, not read. Control thread
+	void (*watch)(void *arg); // the control thread; NULL: nobody
+	void *watch_arg;
 	struct vol_limits limits; // the control thread's copy
 	struct vol_qos qos;
 	/* Set by any worker, never cleared: what a failed flush lost stays lost. */

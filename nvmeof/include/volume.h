@@ -21,6 +21,7 @@
 struct vol;
 struct vol_chan;
 struct nof_group;
+struct nof_host;
 
 enum vol_op { VOL_READ, VOL_WRITE, VOL_FLUSH, VOL_DISCARD, VOL_WRITE_ZEROES };
 
@@ -62,7 +63,7 @@ struct vol_wear {
 
 struct vol_info {
 	const char *name;
-	const char *kind; // "null", "ram", "file"
+	const char *kind; // "null", "ram", "file", "nvmf"
 	uint64_t size; // bytes
 	uint32_t block_size; // 512 or 4096
 	uint32_t opt_io_size; // bytes, 0: none
@@ -135,6 +136,28 @@ struct vol_crypt_conf {
  */
 int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out);
 
+struct vol_nvmf_conf {
+	const char *name;
+	struct nof_host *host; // borrowed: outlives the volume
+	const char *subnqn; // of the subsystem; its controllers are the paths (nof_ctrl.h)
+	uint32_t nsid;
+	/*
+	 * What is known of it: with a size it opens before any controller is connected, and
+	 * requests wait. 0: it must be there now.
+	 */
+	uint64_t size;
+	uint32_t block_size;
+	/* Not 0: only a namespace with this UUID, or NGUID, is taken for it, on every path. */
+	uint8_t uuid[16];
+	enum vol_policy { VOL_ROUND_ROBIN, VOL_QUEUE_DEPTH } policy;
+};
+/*
+ * A namespace of an NVMe subsystem over every controller of it. It may be resized at its far end
+ * only. 0, -EINVAL, -ENOENT (not there, and no size is known), -ENOTSUP (a format that volumes
+ * cannot have), -ENOMEM.
+ */
+int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out);
+
 /* No channel may be left open. NULL is accepted. */
 void vol_close(struct vol *v);
 
@@ -165,6 +188,12 @@ struct vol_limits {
 };
 void vol_limits_set(struct vol *v, const struct vol_limits *l);
 void vol_limits(const struct vol *v, struct vol_limits *out);
+
+/*
+ * Tell fn(arg) whenever the size changed by itself, as the far end of a network wants. NULL:
+ * nobody. On the control thread.
+ */
+void vol_watch(struct vol *v, void (*fn)(void *arg), void *arg);
 
 /* Any thread. */
 void vol_info(const struct vol *v, struct vol_info *out);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Paths of a volume: which one takes the next command. */
+#include "path.h"
+
+#include <errno.h>
+
+void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, bool by_depth)
+{
+	*p = (struct nof_path_pick){ .view = view, .worker = worker, .by_depth = by_depth };
+	p->last = NOF_CTRLS_MAX - 1;
+}
+
+struct nof_io *nof_path_io(const struct nof_path_pick *p, unsigned path)
+{
+	struct nof_ctrl *c = atomic_load_explicit(&p->view->path[path].ctrl, memory_order_acquire);
+
+	return c ? &c->io[p->worker] : NULL;
+}
+
+/* 0: cannot be used now; optimized ones are worth more than others. */
+static unsigned worth(const struct nof_path_pick *p, unsigned path)
+{
+	const struct nof_io *io = nof_path_io(p, path);
+
+	if (!io || !io->q || !io->q->is_up)
+		return 0;
+	switch (atomic_load_explicit(&p->view->path[path].ana, memory_order_acquire)) {
+	case NOF_ANA_OPTIMIZED:
+		return 2;
+	case NOF_ANA_NON_OPTIMIZED:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns)
+{
+	unsigned best_worth = 0, best = NOF_CTRLS_MAX;
+
+	p->doubt_until_ns = 0;
+	for (unsigned i = 1; i <= NOF_CTRLS_MAX; i++) {
+		unsigned path = (p->last + i) % NOF_CTRLS_MAX, w = worth(p, path);
+
+		if (!w)
+			continue;
+		if (p->doubt[path] > now_ns) {
+			if (!p->doubt_until_ns || p->doubt[path] < p->doubt_until_ns)
+				p->doubt_until_ns = p->doubt[path];
+			continue;
+		}
+		if (w > best_worth ||
+			(w == best_worth && p->by_depth && p->out[path] < p->out[best])) {
+			best_worth = w;
+			best = path;
+		}
+	}
+	if (best == NOF_CTRLS_MAX)
+		return -ENOENT;
+	p->last = best;
+	return (int)best;
+}
+
+void nof_path_doubt(struct nof_path_pick *p, unsigned path, uint64_t until_ns)
+{
+	p->doubt[path] = until_ns;
+}
+
+bool nof_path_retryable(uint16_t status)
+{
+	switch ((enum nof_sc)(status & NOF_SC_MASK)) {
+	case NOF_SC_DATA_TRANSFER:
+	case NOF_SC_INTERNAL:
+	case NOF_SC_ABORT_REQUESTED:
+	case NOF_SC_INTERRUPTED:
+	case NOF_SC_TRANSIENT:
+	case NOF_SC_NS_NOT_READY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void nof_path_wait(struct nof_host *h, unsigned worker, struct nof_waiting *w)
+{
+	if (w->on)
+		return;
+	w->on = true;
+	TAILQ_INSERT_TAIL(&h->workers[worker].waiting, w, link);
+}
+
+void nof_path_unwait(struct nof_host *h, unsigned worker, struct nof_waiting *w)
+{
+	if (!w->on)
+		return;
+	w->on = false;
+	TAILQ_REMOVE(&h->workers[worker].waiting, w, link);
+}
+
+int nof_path_worker(const struct nof_host *h, const struct nof_group *g)
+{
+	for (unsigned i = 0; i < h->n_workers; i++)
+		if (h->workers[i].group == g)
+			return (int)i;
+	return -EINVAL;
+}

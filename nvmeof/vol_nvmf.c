@@ -1,0 +1,705 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Volumes over NVMe over Fabrics: a namespace of a subsystem, over every controller of it.
+ *
+ * A request becomes one or more commands, each of at most what the path's controller takes. If one
+ * of them loses its connection, the whole request is sent again, over any path: reads at once,
+ * what writes only when nothing of the old commands can land any more. That is so when the
+ * controller was seen to have ended the association, or after the quiesce time of the path
+ * (struct nof_io). Until then the request stands in the channel's late list.
+ *
+ * Requests for which there is no path, or no slot, wait in the channel; a volume without paths
+ * fails them when its controllers say so (struct nof_view, fail).
+ */
+#include "path.h"
+#include "vol_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "dpu_log.h"
+
+#define MS 1000000ULL
+#define SEGS_MAX 120U // of one command: fits the segments of a stream
+#define RETRIES_MAX 5 // of errors that may go away
+#define RETRY_NS (100 * MS)
+#define PATH_RETRIES_MAX 250 // of states that a path was in: 25 s
+
+struct nvmf {
+	struct vol v;
+	struct nof_host *host; // borrowed
+	struct nof_view view;
+	enum vol_policy policy;
+	uint8_t want[16]; // UUID or NGUID, 0: any
+	uint8_t shift; // of a block
+	bool known; // a controller has told of it
+
+	/* Written by the control thread. */
+	_Atomic bool can_deac; // zeroes by deallocation
+};
+
+/* In vol_io.priv. */
+struct nvmf_io {
+	struct vol_io *next;
+	struct nvmf_chan *chan;
+	uint64_t pos; // bytes that are sent, or were
+	uint64_t until_ns; // late: not before that
+	uint64_t assoc; // late: or when this association has ended
+	uint32_t iov_at, iov_skip;
+	uint16_t pending; // commands in flight
+	uint8_t retries, path; // path: of assoc
+	bool listed; // in one of the channel's lists
+	int8_t redo; // enum redo
+	int16_t err;
+	struct nof_dsm_range range;
+	struct iovec range_iov;
+};
+static_assert(sizeof(struct nvmf_io) <= VOL_IO_PRIV, "fits the request");
+
+/* What becomes of a request once its last command is back, if any of them failed to end well. */
+enum redo { DONE, AT_ONCE, LATER, FENCED };
+
+struct io_list {
+	struct vol_io *head, **tail;
+};
+
+struct nvmf_chan {
+	struct vol_chan c; // first
+	struct nvmf *n;
+	struct nof_group *group; // borrowed
+	unsigned worker;
+	struct nof_path_pick pick;
+	struct io_list ready, late;
+	struct nof_waiter slot; // waits for one
+	struct nof_qpair *slot_q; // of this pair
+	struct nof_waiting path; // waits for one
+	struct nof_timer timer; // of the late
+	bool pumping;
+};
+
+static struct nvmf_io *state(struct vol_io *io)
+{
+	return (struct nvmf_io *)io->priv;
+}
+
+static void push(struct io_list *l, struct vol_io *io)
+{
+	state(io)->next = NULL;
+	state(io)->listed = true;
+	*l->tail = io;
+	l->tail = &state(io)->next;
+}
+
+static struct vol_io *pop(struct io_list *l)
+{
+	struct vol_io *io = l->head;
+
+	if (!io)
+		return NULL;
+	l->head = state(io)->next;
+	state(io)->listed = false;
+	if (!l->head)
+		l->tail = &l->head;
+	return io;
+}
+
+static void pump(struct nvmf_chan *nc);
+static void rest(struct nvmf_chan *nc);
+
+/* ---- answers ---- */
+
+static bool writes(const struct vol_io *io)
+{
+	return io->op != VOL_READ && io->op != VOL_FLUSH;
+}
+
+static void set_late_timer(struct nvmf_chan *nc)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (struct vol_io *io = nc->late.head; io; io = state(io)->next)
+		if (state(io)->until_ns < at)
+			at = state(io)->until_ns;
+	if (at != UINT64_MAX)
+		nof_timer_set(nc->group, &nc->timer, at);
+}
+
+/* Nothing of the commands that this request had can land any more. */
+static bool safe(const struct nvmf_chan *nc, const struct nvmf_io *s, uint64_t now)
+{
+	const struct nof_path *p = &nc->n->view.path[s->path];
+
+	if (now >= s->until_ns)
+		return true;
+	return s->assoc && atomic_load_explicit(&p->ended, memory_order_acquire) >= s->assoc;
+}
+
+static void check_late(struct nvmf_chan *nc)
+{
+	struct io_list late = nc->late;
+	uint64_t now = nof_group_now(nc->group);
+	struct vol_io *io;
+
+	if (!late.head)
+		return;
+	nc->late = (struct io_list){ NULL, &nc->late.head };
+	while ((io = pop(&late)))
+		push(safe(nc, state(io), now) ? &nc->ready : &nc->late, io);
+	set_late_timer(nc);
+}
+
+static void again(struct nvmf_chan *nc, struct vol_io *io)
+{
+	struct nvmf_io *s = state(io);
+	enum redo redo = (enum redo)s->redo;
+
+	s->redo = DONE;
+	s->err = 0;
+	s->pos = 0;
+	s->iov_at = s->iov_skip = 0;
+	if (redo == AT_ONCE || (redo == FENCED && safe(nc, s, nof_group_now(nc->group)))) {
+		push(&nc->ready, io);
+		return;
+	}
+	push(&nc->late, io);
+	set_late_timer(nc);
+	if (!nc->path.on) // what ends an association pokes
+		nof_path_wait(nc->n->host, nc->worker, &nc->path);
+}
+
+static void settle(struct nvmf_chan *nc, struct vol_io *io)
+{
+	struct nvmf_io *s = state(io);
+	uint64_t size;
+
+	if (s->pending > 0 || s->listed) // its last command, or pump(), comes here again
+		return;
+	if (s->redo != DONE && !s->err) {
+		again(nc, io);
+		return;
+	}
+	if (!s->err && s->pos < io->len && io->op != VOL_FLUSH)
+		return; // more of it waits to be sent
+	size = atomic_load_explicit(&nc->n->v.size, memory_order_acquire);
+	if (!s->err && io->op != VOL_FLUSH && (io->off > size || io->len > size - io->off))
+		s->err = -EIO; // it shrank meanwhile
+	vol_io_end(&nc->c, io, s->err);
+}
+
+static void redo_at(struct nvmf_io *s, enum redo r, uint64_t at_ns)
+{
+	if (r == FENCED || (enum redo)s->redo != FENCED) {
+		if ((enum redo)s->redo != FENCED || at_ns > s->until_ns)
+			s->until_ns = at_ns;
+		if ((int8_t)r > s->redo)
+			s->redo = (int8_t)r;
+	}
+}
+
+/* The connection is gone, and with it the answer. */
+static void lost(struct vol_io *io, const struct nof_io *nio, unsigned path, uint64_t assoc)
+{
+	struct nvmf_io *s = state(io);
+
+	if (!writes(io)) {
+		redo_at(s, AT_ONCE, 0);
+		return;
+	}
+	redo_at(s, FENCED, dpu_now_ns() + nio->quiesce_ns);
+	if (s->assoc && (s->assoc != assoc || s->path != path))
+		s->assoc = UINT64_MAX; // of two associations: time alone tells
+	else
+		s->assoc = assoc;
+	s->path = (uint8_t)path;
+}
+
+static void failed(struct nvmf_chan *nc, struct vol_io *io, uint16_t status, unsigned path)
+{
+	struct nvmf_io *s = state(io);
+	bool of_path = NOF_SCT(status) == NOF_SCT_PATH ||
+		       (status & NOF_SC_MASK) == NOF_SC_ABORT_SQ_DELETED;
+
+	if (of_path) {
+		nof_path_doubt(&nc->pick, path, nof_group_now(nc->group) + RETRY_NS);
+		if (s->retries++ < PATH_RETRIES_MAX) {
+			redo_at(s, LATER, nof_group_now(nc->group) + RETRY_NS);
+			return;
+		}
+	} else if (!(status & NOF_SC_DNR) && s->retries < RETRIES_MAX &&
+		   nof_path_retryable(status)) {
+		s->retries++;
+		redo_at(s, LATER, nof_group_now(nc->group) + RETRY_NS);
+		return;
+	}
+	s->err = (int16_t)nof_status_errno(status);
+}
+
+static void done(struct nof_slot *slot, const struct nof_cqe *cqe, int err)
+{
+	struct vol_io *io = slot->arg;
+	struct nvmf_io *s = state(io);
+	struct nvmf_chan *nc = s->chan;
+	unsigned path = (unsigned)(slot->arg2 & (NOF_CTRLS_MAX - 1));
+
+	s->pending--;
+	nof_path_done(&nc->pick, path);
+	if (__builtin_expect(err != 0, 0))
+		lost(io, slot->q->arg, path, slot->arg2 / NOF_CTRLS_MAX);
+	else if (__builtin_expect(nof_cqe_status(cqe) != 0, 0))
+		failed(nc, io, nof_cqe_status(cqe), path);
+	settle(nc, io);
+	if (nc->ready.head)
+		pump(nc);
+	else
+		rest(nc);
+}
+
+/* ---- commands ---- */
+
+/* Bytes of the next command, and how many segments those are. */
+static uint32_t piece(
+	const struct nvmf_chan *nc, const struct vol_io *io, uint32_t max, unsigned *n)
+{
+	const struct nvmf_io *s = (const struct nvmf_io *)io->priv;
+	uint32_t skip = s->iov_skip, block = nc->n->v.block_size;
+	uint64_t left = io->len - s->pos, len = 0;
+
+	if (left < max)
+		max = (uint32_t)left;
+	for (*n = 0; s->iov_at + *n < io->n_iov && *n < SEGS_MAX && len < max; ++*n) {
+		len += io->iov[s->iov_at + *n].iov_len - skip;
+		skip = 0;
+	}
+	return len < max ? (uint32_t)len & ~(block - 1) : max;
+}
+
+static void step_over(const struct vol_io *io, struct nvmf_io *s, uint32_t n)
+{
+	s->pos += n;
+	while (n > 0) {
+		size_t part = io->iov[s->iov_at].iov_len - s->iov_skip;
+
+		if (n < part) {
+			s->iov_skip += n;
+			return;
+		}
+		n -= (uint32_t)part;
+		s->iov_at++;
+		s->iov_skip = 0;
+	}
+}
+
+static void set_range(struct nof_slot *slot, uint64_t lba, uint32_t blocks, uint32_t flags)
+{
+	slot->sqe.cdw10 = dpu_le32_put((uint32_t)lba);
+	slot->sqe.cdw11 = dpu_le32_put((uint32_t)(lba >> 32));
+	slot->sqe.cdw12 = dpu_le32_put((blocks - 1) | flags);
+}
+
+/* False: its segments cannot be cut into blocks. */
+static bool build_transfer(
+	struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot, uint32_t max)
+{
+	struct nvmf_io *s = state(io);
+	unsigned n;
+	uint32_t len = piece(nc, io, max, &n);
+
+	if (len == 0)
+		return false;
+	slot->sqe.opc = io->op == VOL_READ ? NOF_NVM_READ : NOF_NVM_WRITE;
+	set_range(slot, (io->off + s->pos) >> nc->n->shift, len >> nc->n->shift,
+		io->op == VOL_WRITE && io->fua ? NOF_RW_FUA : 0);
+	slot->dir = io->op == VOL_READ ? NOF_FROM_CTRL : NOF_TO_CTRL;
+	slot->iov = io->iov + s->iov_at;
+	slot->n_iov = n;
+	slot->skip = s->iov_skip;
+	slot->len = len;
+	step_over(io, s, len);
+	return true;
+}
+
+static void build_discard(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot)
+{
+	struct nvmf_io *s = state(io);
+	uint64_t blocks = io->len >> nc->n->shift; // vol_nvmf_submit() saw that it fits
+
+	s->range = (struct nof_dsm_range){ .nlb = dpu_le32_put((uint32_t)blocks),
+		.slba = dpu_le64_put(io->off >> nc->n->shift) };
+	s->range_iov = (struct iovec){ &s->range, sizeof(s->range) };
+	slot->sqe.opc = NOF_NVM_DSM;
+	slot->sqe.cdw10 = dpu_le32_put(0); // one range
+	slot->sqe.cdw11 = dpu_le32_put(NOF_DSM_AD);
+	slot->dir = NOF_TO_CTRL;
+	slot->iov = &s->range_iov;
+	slot->n_iov = 1;
+	slot->len = sizeof(s->range);
+	s->pos = io->len;
+}
+
+static void build_zeroes(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot)
+{
+	struct nvmf_io *s = state(io);
+	uint64_t blocks = (io->len - s->pos) >> nc->n->shift;
+	bool deac = io->unmap && atomic_load_explicit(&nc->n->can_deac, memory_order_relaxed);
+
+	if (blocks > NOF_RW_BLOCKS_MAX)
+		blocks = NOF_RW_BLOCKS_MAX;
+	slot->sqe.opc = NOF_NVM_WRITE_ZEROES;
+	set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)blocks,
+		(io->fua ? NOF_RW_FUA : 0) | (deac ? NOF_WZ_DEAC : 0));
+	s->pos += blocks << nc->n->shift;
+}
+
+static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot, uint32_t max)
+{
+	slot->sqe.nsid = dpu_le32_put(nc->n->view.nsid);
+	switch (io->op) {
+	case VOL_READ:
+	case VOL_WRITE:
+		return build_transfer(nc, io, slot, max);
+	case VOL_FLUSH:
+		slot->sqe.opc = NOF_NVM_FLUSH;
+		state(io)->pos = io->len;
+		return true;
+	case VOL_DISCARD:
+		build_discard(nc, io, slot);
+		return true;
+	case VOL_WRITE_ZEROES:
+		build_zeroes(nc, io, slot);
+		return true;
+	}
+	return false;
+}
+
+/* ---- sending ---- */
+
+enum issued { ISSUED, NO_PATH, NO_SLOT, BAD };
+
+static enum issued issue(struct nvmf_chan *nc, struct vol_io *io)
+{
+	struct nvmf_io *s = state(io);
+	int path = nof_path_pick(&nc->pick, nof_group_now(nc->group));
+	struct nof_slot *slot;
+	struct nof_io *nio;
+
+	if (path < 0)
+		return NO_PATH;
+	nio = nof_path_io(&nc->pick, (unsigned)path);
+	slot = nof_qpair_take(nio->q);
+	if (!slot) {
+		nc->slot_q = nio->q;
+		nof_qpair_wait(nio->q, &nc->slot);
+		return NO_SLOT;
+	}
+	if (!build(nc, io, slot, nio->transfer_max)) {
+		nof_slot_drop(slot);
+		return BAD;
+	}
+	slot->done = done;
+	slot->arg = io;
+	slot->arg2 = nio->assoc * NOF_CTRLS_MAX + (unsigned)path;
+	s->pending++;
+	nof_path_sent(&nc->pick, (unsigned)path);
+	nof_qpair_submit(slot);
+	return ISSUED;
+}
+
+static void fail_all(struct nvmf_chan *nc, int err)
+{
+	struct io_list l = nc->ready;
+	struct vol_io *io;
+
+	if (l.head)
+		nc->ready = (struct io_list){ NULL, &nc->ready.head };
+	while ((io = pop(&l))) {
+		state(io)->err = (int16_t)err;
+		settle(nc, io); // one that has commands out ends with the last of them
+	}
+}
+
+static void no_path(struct nvmf_chan *nc)
+{
+	if (atomic_load_explicit(&nc->n->view.fail, memory_order_acquire)) {
+		fail_all(nc, -EIO);
+		return;
+	}
+	nof_path_wait(nc->n->host, nc->worker, &nc->path);
+	if (nc->pick.doubt_until_ns) // every path is in doubt: look again by time, too
+		nof_timer_set(nc->group, &nc->timer, nc->pick.doubt_until_ns);
+}
+
+/* Send what is ready, in order, as far as there are paths and slots. */
+static void pump(struct nvmf_chan *nc)
+{
+	struct vol_io *io;
+
+	if (nc->pumping || nc->slot.waiting)
+		return;
+	nc->pumping = true;
+	while ((io = nc->ready.head)) {
+		struct nvmf_io *s = state(io);
+		enum issued i = ISSUED;
+
+		// One that is to be done again waits for its last command.
+		while (i == ISSUED && !s->err && s->redo == DONE &&
+			(s->pos < io->len || (io->op == VOL_FLUSH && !s->pending)))
+			i = issue(nc, io);
+		if (i == NO_SLOT)
+			break;
+		if (i == NO_PATH) {
+			no_path(nc);
+			break;
+		}
+		(void)pop(&nc->ready);
+		if (i == BAD) {
+			s->err = -EINVAL;
+			settle(nc, io);
+		} else if (!s->pending) {
+			settle(nc, io);
+		}
+	}
+	nc->pumping = false;
+	rest(nc);
+}
+
+/* Nothing is left to do: no list and no timer has the channel, so that it can be closed. */
+static void rest(struct nvmf_chan *nc)
+{
+	if (nc->c.inflight > 0)
+		return;
+	nof_path_unwait(nc->n->host, nc->worker, &nc->path);
+	nof_timer_clear(&nc->timer);
+	if (nc->slot_q)
+		nof_qpair_unwait(nc->slot_q, &nc->slot);
+	nc->slot_q = NULL;
+}
+
+static void slot_ready(struct nof_waiter *w)
+{
+	struct nvmf_chan *nc = (struct nvmf_chan *)((char *)w - offsetof(struct nvmf_chan, slot));
+
+	nc->slot_q = NULL;
+	pump(nc);
+}
+
+static void path_again(struct nof_waiting *w)
+{
+	struct nvmf_chan *nc = (struct nvmf_chan *)((char *)w - offsetof(struct nvmf_chan, path));
+
+	check_late(nc);
+	if (nc->late.head && !nc->path.on)
+		nof_path_wait(nc->n->host, nc->worker, &nc->path);
+	pump(nc);
+}
+
+static void on_timer(struct nof_timer *t)
+{
+	struct nvmf_chan *nc = (struct nvmf_chan *)((char *)t - offsetof(struct nvmf_chan, timer));
+
+	nc->pick.doubt_until_ns = 0;
+	check_late(nc);
+	pump(nc);
+}
+
+/* ---- the volume's interface ---- */
+
+static void nvmf_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct nvmf_chan *nc = (struct nvmf_chan *)c;
+	struct nvmf_io *s = state(io);
+	uint64_t sum = 0;
+
+	memset(s, 0, offsetof(struct nvmf_io, range));
+	s->chan = nc;
+	if (io->op == VOL_READ || io->op == VOL_WRITE) {
+		for (unsigned i = 0; i < io->n_iov && sum <= io->len; i++)
+			sum += io->iov[i].iov_len;
+		if (sum != io->len) {
+			vol_io_end(c, io, -EINVAL);
+			return;
+		}
+	} else if (io->op == VOL_FLUSH) {
+		io->len = 0;
+		if (!nc->n->v.volatile_cache) {
+			vol_io_end(c, io, 0);
+			return;
+		}
+	} else if (io->op == VOL_DISCARD && io->len >> nc->n->shift > UINT32_MAX) {
+		vol_io_end(c, io, -EINVAL);
+		return;
+	}
+	push(&nc->ready, io);
+	pump(nc);
+}
+
+/* Answers come through the group, which wakes the worker. */
+static unsigned nvmf_wait_us(const struct vol_chan *c)
+{
+	(void)c;
+	return VOL_WAIT_FD;
+}
+
+static int nvmf_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
+{
+	struct nvmf *n = (struct nvmf *)v;
+	struct nvmf_chan *nc;
+	int worker = group ? nof_path_worker(n->host, group) : -EINVAL;
+
+	if (worker < 0)
+		return worker;
+	nc = dpu_calloc(1, sizeof(*nc));
+	if (!nc)
+		return -ENOMEM;
+	nc->n = n;
+	nc->group = group;
+	nc->worker = (unsigned)worker;
+	nof_path_init(&nc->pick, &n->view, nc->worker, n->policy == VOL_QUEUE_DEPTH);
+	nc->ready.tail = &nc->ready.head;
+	nc->late.tail = &nc->late.head;
+	nc->slot.ready = slot_ready;
+	nc->path.again = path_again;
+	nc->timer.fire = on_timer;
+	*out = &nc->c;
+	return 0;
+}
+
+/* Nothing is in flight, so it waits for nothing: no list and no timer has it. */
+static void nvmf_chan_close(struct vol_chan *c)
+{
+	struct nvmf_chan *nc = (struct nvmf_chan *)c;
+
+	assert(!nc->path.on && !nc->timer.group && !nc->slot.waiting);
+	free(nc);
+}
+
+static void nvmf_close(struct vol *v)
+{
+	struct nvmf *n = (struct nvmf *)v;
+
+	nof_view_leave(&n->view);
+	vol_fini(v);
+	free(n);
+}
+
+static const struct vol_ops nvmf_ops = {
+	.kind = "nvmf",
+	.close = nvmf_close,
+	.chan_open = nvmf_chan_open,
+	.chan_close = nvmf_chan_close,
+	.submit = nvmf_submit,
+	.wait_us = nvmf_wait_us,
+};
+
+/* ---- what controllers say; on the control thread ---- */
+
+static bool is_set(const uint8_t *id, size_t n)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any |= id[i];
+	return any;
+}
+
+static bool view_accepts(struct nof_view *view, const struct nof_ctrl *c, const struct nof_ns *ns)
+{
+	struct nvmf *n = (struct nvmf *)((char *)view - offsetof(struct nvmf, view));
+	bool same = !is_set(n->want, 16) || !memcmp(n->want, ns->id.uuid, 16) ||
+		    !memcmp(n->want, ns->id.nguid, 16);
+
+	if (same && ns->id.lba_shift == n->shift)
+		return true;
+	dpu_warn_ratelimited("nvme: another namespace", "volume=%s ctrl=%s nsid=%u", n->v.name,
+		c->conf.name, ns->nsid);
+	return false;
+}
+
+static void view_changed(struct nof_view *view, const struct nof_ctrl *c, const struct nof_ns *ns)
+{
+	struct nvmf *n = (struct nvmf *)((char *)view - offsetof(struct nvmf, view));
+	uint64_t size = ns->id.blocks << ns->id.lba_shift;
+	uint64_t old = atomic_load_explicit(&n->v.size, memory_order_relaxed);
+
+	if (!is_set(n->want, 16)) // from here on it is this one
+		memcpy(n->want, is_set(ns->id.uuid, 16) ? ns->id.uuid : ns->id.nguid, 16);
+	if (!n->known) {
+		n->v.can_discard = c->id.oncs & NOF_ONCS_DSM;
+		n->v.can_zero = c->id.oncs & NOF_ONCS_WRITE_ZEROES;
+		n->v.volatile_cache = c->id.volatile_cache;
+		n->v.read_only = ns->id.read_only;
+		n->v.opt_io_size = ns->id.opt_io_blocks << ns->id.lba_shift;
+		n->known = true;
+	}
+	atomic_store_explicit(&n->can_deac, ns->id.deac_zero, memory_order_relaxed);
+	if (size == old)
+		return;
+	atomic_store_explicit(&n->v.size, size, memory_order_release);
+	if (!n->v.watch)
+		return;
+	dpu_info("nvme: volume resized", "name=%s bytes=%llu", n->v.name, (unsigned long long)size);
+	n->v.watch(n->v.watch_arg);
+}
+
+/* The namespace on any controller that is connected. */
+static const struct nof_ns *find_ns(const struct vol_nvmf_conf *conf)
+{
+	struct nof_ctrl *c = NULL;
+
+	while ((c = nof_ctrl_next(conf->host, c))) {
+		const struct nof_ns *ns = nof_ctrl_ns_find(c, conf->nsid);
+
+		if (ns && c->state == NOF_CTRL_LIVE && !strcmp(c->conf.subnqn, conf->subnqn))
+			return ns;
+	}
+	return NULL;
+}
+
+int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
+{
+	uint64_t size = conf->size;
+	uint32_t block_size = conf->block_size;
+	struct nvmf *n;
+	int ret;
+
+	if (!conf->subnqn || !conf->subnqn[0] || strlen(conf->subnqn) > NOF_NQN_MAX || !conf->nsid)
+		return -EINVAL;
+	if (!size) {
+		const struct nof_ns *ns = find_ns(conf);
+
+		if (!ns || !ns->usable)
+			return ns ? -ENOTSUP : -ENOENT;
+		size = ns->id.blocks << ns->id.lba_shift;
+		block_size = 1u << ns->id.lba_shift;
+	}
+	n = dpu_calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	ret = vol_init(&n->v, &nvmf_ops, conf->name, size, block_size);
+	if (ret)
+		goto err_free;
+	n->host = conf->host;
+	n->policy = conf->policy;
+	n->shift = block_size == 512 ? 9 : 12;
+	memcpy(n->want, conf->uuid, sizeof(n->want));
+	// Until it is known: what a guest may do and must not rely on is what every target can.
+	n->v.volatile_cache = true;
+	n->view.nsid = conf->nsid;
+	n->view.accepts = view_accepts;
+	n->view.changed = view_changed;
+	n->known = false;
+	ret = nof_view_join(conf->host, conf->subnqn, &n->view);
+	if (ret)
+		goto err_fini;
+	*out = &n->v;
+	return 0;
+
+err_fini:
+	vol_fini(&n->v);
+err_free:
+	free(n);
+	return ret;
+}

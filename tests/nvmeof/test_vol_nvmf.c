@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Volumes over NVMe/TCP from our host to our target: data, every operation, loss of connections. */
+#include "nvmf_rig.h"
+
+#define LEN (1U << 20)
+
+static uint8_t *bytes(unsigned seed)
+{
+	uint8_t *b = malloc(LEN);
+
+	assert_non_null(b);
+	for (unsigned i = 0; i < LEN; i++)
+		b[i] = (uint8_t)(i * 31 + i / 509 + seed);
+	return b;
+}
+
+static struct vol *open_vol(struct nvmf_rig *r)
+{
+	struct vol *v = NULL;
+	const struct vol_nvmf_conf conf = {
+		.name = "v", .host = r->h, .subnqn = NQN, .nsid = 1, .uuid = { 1, 2, 3 }
+	};
+
+	assert_int_equal(vol_nvmf_open(&conf, &v), 0);
+	return v;
+}
+
+static const struct data_case {
+	const char *name;
+	bool hdgst, ddgst;
+} data_cases[] = {
+	{ "without digests", false, false },
+	{ "with header digests", true, false },
+	{ "with data digests", false, true },
+	{ "with both digests", true, true },
+};
+
+static void data(void **state)
+{
+	const struct data_case *t = *state;
+	static const uint64_t lens[] = { 512, 1024, 4096, 8192, 8704, 65536, LEN };
+	uint8_t *in = bytes(1), *out = malloc(LEN);
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol_chan *c[WORKERS];
+	struct vol *v;
+	struct vol_info info;
+
+	assert_non_null(out);
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	conf.hdgst = t->hdgst;
+	conf.ddgst = t->ddgst;
+	link_open(&r, &l, &conf);
+	assert_int_equal(l.err, 0);
+	v = open_vol(&r);
+	vol_info(v, &info);
+	assert_true(info.size == 64 << 20);
+	assert_int_equal(info.block_size, 512);
+	for (unsigned w = 0; w < WORKERS; w++)
+		assert_int_equal(vol_chan_open(v, r.hw[w], &c[w]), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+		uint64_t off = 512 * (i + 1);
+
+		assert_int_equal(req_do(&r, c[0], VOL_WRITE, off, in, lens[i]), 0);
+		memset(out, 0, LEN);
+		assert_int_equal(req_do(&r, c[1], VOL_READ, off, out, lens[i]), 0);
+		assert_memory_equal(in, out, lens[i]);
+	}
+	assert_int_equal(req_do(&r, c[0], VOL_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(req_do(&r, c[0], VOL_WRITE_ZEROES, 4096, NULL, 65536), 0);
+	assert_int_equal(req_do(&r, c[0], VOL_READ, 4096, out, 65536), 0);
+	for (unsigned i = 0; i < 65536; i++)
+		assert_int_equal(out[i], 0);
+	assert_int_equal(req_do(&r, c[0], VOL_DISCARD, 1 << 20, NULL, 65536), 0);
+	assert_int_equal(req_do(&r, c[0], VOL_READ, info.size, out, 512), -EINVAL);
+	for (unsigned w = 0; w < WORKERS; w++)
+		vol_chan_close(c[w]);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(in);
+	free(out);
+}
+
+/* Many at once, more than there are slots, from two volumes that share the queue. */
+static void more_than_slots(void **state)
+{
+	enum { N = 200 };
+	static uint8_t buf[N][4096];
+	static struct req q[N];
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol_chan *a, *b;
+	struct vol *va, *vb;
+	unsigned n = 0;
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	conf.queue_size = 8;
+	link_open(&r, &l, &conf);
+	va = open_vol(&r);
+	vb = open_vol(&r);
+	assert_int_equal(vol_chan_open(va, r.hw[0], &a), 0);
+	assert_int_equal(vol_chan_open(vb, r.hw[0], &b), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < N; i++) {
+			if (round == 0)
+				memset(buf[i], (int)i, 4096);
+			else
+				memset(buf[i], 0xff, 4096);
+			req_submit(i % 2 ? a : b, &q[i], round ? VOL_READ : VOL_WRITE, 4096ull * i,
+				buf[i], 4096);
+		}
+		assert_true(vol_chan_inflight(a) > 4);
+		for (n = 0; n < N; n++)
+			POLL_UNTIL(&r, q[n].done);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		assert_int_equal(q[i].err, 0);
+		assert_int_equal(buf[i][0], (uint8_t)i);
+		assert_int_equal(buf[i][4095], (uint8_t)i);
+	}
+	vol_chan_close(a);
+	vol_chan_close(b);
+	vol_close(va);
+	vol_close(vb);
+	link_close(&r, &l);
+	rig_close(&r);
+}
+
+static void resized(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static void resize_is_seen(void **state)
+{
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol *v;
+	struct vol_info info = { 0 };
+	unsigned told = 0;
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	vol_watch(v, resized, &told);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(vol_resize(r.disk, (64 + i) << 20), 0);
+		nof_tgt_vol_resized(r.t, r.disk);
+		POLL_UNTIL(&r, told == i);
+		vol_info(v, &info);
+		assert_true(info.size == (64ull + i) << 20);
+	}
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+}
+
+/* The listener goes and comes back: requests wait and end well. */
+static void reconnects(void **state)
+{
+	uint8_t *in = bytes(5), *out = malloc(LEN);
+	struct nof_ctrl_conf conf;
+	struct nof_ctrl_info info;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol *v;
+	struct vol_chan *c;
+	struct req q = { 0 };
+
+	(void)state;
+	assert_non_null(out);
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	assert_int_equal(req_do(&r, c, VOL_WRITE, 0, in, LEN), 0);
+	rig_deaf(&r, 0);
+	POLL_UNTIL(&r, link_state(&l) != NOF_CTRL_LIVE);
+	req_submit(c, &q, VOL_READ, 0, out, LEN);
+	for (unsigned i = 0; i < 1000; i++)
+		rig_poll(&r);
+	assert_false(q.done);
+	rig_listen(&r, 0);
+	POLL_UNTIL(&r, q.done);
+	assert_int_equal(q.err, 0);
+	assert_memory_equal(in, out, LEN);
+	nof_ctrl_info(l.c, &info);
+	assert_true(info.connects == 2 && info.failures >= 1);
+	for (unsigned i = 0; i < 5; i++) {
+		nof_ctrl_reset(l.c);
+		memset(out, 0, LEN);
+		assert_int_equal(req_do(&r, c, VOL_READ, 0, out, LEN), 0);
+		assert_memory_equal(in, out, LEN);
+	}
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(in);
+	free(out);
+}
+
+/* Two paths: one goes while requests are out, the other takes over. */
+static void two_paths(void **state)
+{
+	uint8_t *in = bytes(9), *out = malloc(LEN);
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l[2];
+	struct vol *v;
+	struct vol_chan *c;
+	struct req q = { 0 };
+
+	(void)state;
+	assert_non_null(out);
+	rig_open(&r, NULL);
+	rig_listen(&r, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		conf = link_conf(&r, i);
+		link_open(&r, &l[i], &conf);
+		assert_int_equal(l[i].err, 0);
+	}
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	assert_int_equal(req_do(&r, c, VOL_WRITE, 0, in, LEN), 0);
+	for (unsigned round = 0; round < 4; round++) {
+		unsigned which = round % 2;
+
+		memset(out, 0, LEN);
+		req_submit(c, &q, VOL_READ, 0, out, LEN);
+		rig_deaf(&r, which);
+		POLL_UNTIL(&r, q.done);
+		assert_int_equal(q.err, 0);
+		assert_memory_equal(in, out, LEN);
+		req_submit(c, &q, VOL_WRITE, 0, in, LEN);
+		POLL_UNTIL(&r, q.done);
+		assert_int_equal(q.err, 0);
+		rig_listen(&r, which);
+		POLL_UNTIL(&r, link_state(&l[which]) == NOF_CTRL_LIVE);
+	}
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l[0]);
+	link_close(&r, &l[1]);
+	rig_close(&r);
+	free(in);
+	free(out);
+}
+
+/* A disk that is shown before its target was reached; then without any path for too long. */
+static void before_the_target(void **state)
+{
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol *v = NULL;
+	struct vol_chan *c;
+	struct req q = { 0 };
+	uint8_t buf[4096];
+	const struct vol_nvmf_conf vc = {
+		.name = "v", .nsid = 1, .subnqn = NQN, .size = 64 << 20, .block_size = 512
+	};
+	struct vol_nvmf_conf now = vc;
+
+	(void)state;
+	rig_open(&r, NULL);
+	now.host = r.h;
+	assert_int_equal(vol_nvmf_open(&now, &v), 0);
+	assert_int_equal(vol_chan_open(v, NULL, &c), -EINVAL);
+	assert_int_equal(vol_chan_open(v, r.hw[1], &c), 0);
+	req_submit(c, &q, VOL_READ, 0, buf, sizeof(buf));
+	for (unsigned i = 0; i < 100; i++)
+		rig_poll(&r);
+	assert_false(q.done);
+	rig_deaf(&r, 0);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	assert_true(l.err < 0);
+	rig_listen(&r, 0);
+	POLL_UNTIL(&r, q.done);
+	assert_int_equal(q.err, 0);
+	link_close(&r, &l); // the only path, for good: requests fail
+	assert_int_equal(req_do(&r, c, VOL_READ, 0, buf, sizeof(buf)), -EIO);
+	link_open(&r, &l, &conf);
+	assert_int_equal(l.err, 0);
+	assert_int_equal(req_do(&r, c, VOL_READ, 0, buf, sizeof(buf)), 0);
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(more_than_slots),
+		cmocka_unit_test(resize_is_seen),
+		cmocka_unit_test(reconnects),
+		cmocka_unit_test(two_paths),
+		cmocka_unit_test(before_the_target),
+	};
+	int failed = 0;
+
+	RUN_ROWS(data_cases, data, failed);
+	failed |= cmocka_run_group_tests(tests, NULL, NULL);
+	return failed;
+}
