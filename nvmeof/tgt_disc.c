@@ -34,7 +34,7 @@ static void put_entry(struct tgt_out *o, const struct entry *e)
 		.trtype = NOF_TRTYPE_TCP,
 		.adrfam = e->v6 ? NOF_ADRFAM_IPV6 : NOF_ADRFAM_IPV4,
 		.subtype = (uint8_t)e->subtype,
-		.treq = NOF_TREQ_SECURE_NOT_REQUIRED | NOF_TREQ_NO_SQ_FLOW,
+		.treq = NOF_TREQ_NO_SQ_FLOW,
 		.portid = dpu_le16_put(e->portid),
 		.cntlid = dpu_le16_put(NOF_CNTLID_DYNAMIC),
 		.asqsz = dpu_le16_put(ASQSZ),

@@ -77,10 +77,10 @@ static uint16_t log_smart(struct tgt_req *r, struct tgt_out *o)
 static void log_firmware(struct tgt_out *o)
 {
 	uint8_t log[LOG_BLOCK] = { 1 }; // slot 1 runs
-	size_t len = strnlen(OUTBOARD_VERSION, 8);
+	size_t len = strlen(OUTBOARD_VERSION);
 
 	memset(log + 8, ' ', 8);
-	memcpy(log + 8, OUTBOARD_VERSION, len);
+	memcpy(log + 8, OUTBOARD_VERSION, len < 8 ? len : 8);
 	tgt_out_put(o, log, sizeof(log));
 }
 
