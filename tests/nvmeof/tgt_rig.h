@@ -7,6 +7,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +89,7 @@ static inline void rig_create_with(struct rig *g, const struct nof_tgt_opts *opt
 
 static inline void rig_create(struct rig *g)
 {
-	rig_create_with(g, NULL);
+	rig_create_with(g, &(struct nof_tgt_opts){ .pool_bytes = 4 << 20 });
 }
 
 static inline void rig_destroy(struct rig *g)
@@ -119,6 +121,7 @@ static inline void host_open(struct host *h, struct rig *g)
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		.sin_port = htons(g->port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1;
 
 	memset(h, 0, offsetof(struct host, pdu));
 	h->g = g;
@@ -126,6 +129,7 @@ static inline void host_open(struct host *h, struct rig *g)
 	h->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(h->fd >= 0);
 	rig_must(connect(h->fd, (struct sockaddr *)&a, sizeof(a)));
+	rig_must(setsockopt(h->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
 }
 
 static inline void host_close(struct host *h)
