@@ -57,6 +57,8 @@ static int in_flight(void *arg)
 {
 	struct change *c = arg;
 
+	if (vol_chan_inflight(c->vn->chan))
+		vol_chan_drain(c->vn->chan); // what waits for the volume's limits
 	return c->vn->n_reqs || c->vn->busy || vol_chan_inflight(c->vn->chan);
 }
 
