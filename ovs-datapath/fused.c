@@ -239,6 +239,16 @@ static __rte_noinline bool tunnel_of(
 	return way->uplink;
 }
 
+static inline void into_tunnel(struct odp_worker *w, const struct fused_entry *e,
+	const struct odp_from *from, const struct way *way, struct rte_mbuf **pkts, unsigned n)
+{
+	const struct odp_tnl_inner in = {
+		.hash = e->tnl.hash, .l3 = e->tnl.l3, .v6 = e->flags & FUSED_F_V6
+	};
+
+	odp_tnl_forward(w, from, way->to, way->dest, way->uplink, &in, pkts, n);
+}
+
 /* False: not now; an entry that holds no more is gone. */
 static inline bool way_of(struct odp_worker *w, const struct odp_view *v, struct fused_entry *e,
 	uint32_t hash, struct way *way)
@@ -284,7 +294,7 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 	if (e->flags & FUSED_F_EDITS)
 		left = edit(w, e, from, out, left);
 	if (way.dest) {
-		odp_tnl_forward(w, from, way.to, way.dest, way.uplink, e->tnl.hash, out, left);
+		into_tunnel(w, e, from, &way, out, left);
 		return took;
 	}
 	if (e->flags & FUSED_F_EDITS || left < took) {

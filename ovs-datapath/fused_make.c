@@ -158,9 +158,10 @@ static bool into_tunnel(struct maker *k)
 	if (k->later || d->verdict != ODP_TNL_SEND)
 		return false;
 	k->e->flags |= FUSED_F_TNL;
-	k->e->tnl = (struct fused_tnl){
-		.serial = d->serial, .slot = d->slot, .hash = odp_tnl_inner_hash(&k->meta.key)
-	};
+	k->e->tnl = (struct fused_tnl){ .serial = d->serial,
+		.slot = (uint16_t)d->slot,
+		.hash = odp_tnl_inner_hash(&k->meta.key),
+		.l3 = (uint16_t)(k->e->l3 + odp_rewrite_grows(&k->edits)) };
 	return true;
 }
 

@@ -24,8 +24,9 @@
 /* Where in a tunnel: a destination (tnl_dest.h), and what its source port comes from. */
 struct fused_tnl {
 	uint64_t serial;
-	uint32_t slot;
 	uint32_t hash; // odp_tnl_inner_hash() of what goes in
+	uint16_t slot;
+	uint16_t l3; // offset of its network header
 };
 
 /* Cache lines in the order in which packets need them; the last two seldom. */

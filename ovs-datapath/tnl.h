@@ -282,6 +282,20 @@ uint32_t odp_tnl_inner_hash(const struct odp_key *key);
 int odp_tnl_push(
 	struct rte_mbuf **m, const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32_t hash);
 
+/* What packets of one inner connection have in common: TCP or UDP behind an Ethernet header. */
+struct odp_tnl_inner {
+	uint32_t hash; // odp_tnl_inner_hash()
+	uint16_t l3; // offset of the IP header, whose first 8 bytes are in the first segment
+	bool v6;
+};
+
+/*
+ * odp_tnl_push() for what most packets are: no request, and a first segment that is theirs alone,
+ * with room in front. False: it is another one, or too long, and as it was. Worker.
+ */
+bool odp_tnl_push_plain(struct rte_mbuf *m, const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx,
+	const struct odp_tnl_inner *in);
+
 /* One packet or GSO frame on its way into a tunnel: its segments, each with outer headers. */
 struct odp_tnl_out {
 	struct odp_seg seg;

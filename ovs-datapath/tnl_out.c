@@ -81,7 +81,8 @@ static void too_long(
 struct gather {
 	odp_tnl_sink_fn *sink;
 	void *arg;
-	const uint32_t *hash; // of them all; NULL: of each its own
+	const struct odp_tnl_inner *in; // what they all are; NULL: each is what it is
+	uint32_t plain; // with `in`: bytes of a packet that is not too long for sure
 	unsigned n;
 	struct rte_mbuf *pkts[ODP_BURST];
 };
@@ -100,7 +101,7 @@ static bool put_on_one(struct odp_worker *w, const struct odp_from *from,
 	const struct odp_tnl_tmpl *t, struct gather *g, struct rte_mbuf *m)
 {
 	bool gso = m->ol_flags & ODP_F_GSO;
-	uint32_t hash = g->hash ? *g->hash : inner_hash(m);
+	uint32_t hash = g->in ? g->in->hash : inner_hash(m);
 	struct odp_tnl_out o;
 	int ret = odp_tnl_out_init(&o, m, t, &w->tnl->tx, hash);
 
@@ -130,16 +131,24 @@ static void put_on(struct odp_worker *w, const struct odp_from *from, struct odp
 {
 	uint64_t packets = 0, bytes = 0;
 
-	n = odp_own_all(w, from->in, pkts, n);
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t len = pkts[i]->pkt_len;
+		struct rte_mbuf *m = pkts[i];
+		uint32_t len = m->pkt_len;
 
-		if (unlikely(odp_pmtu_exceeds(pkts[i], inner_mtu))) {
-			too_long(w, from, inner_mtu, pkts[i]);
-		} else if (put_on_one(w, from, t, g, pkts[i])) {
-			packets++;
-			bytes += len;
+		if (g->in && len <= g->plain && odp_tnl_push_plain(m, t, &w->tnl->tx, g->in)) {
+			g->pkts[g->n++] = m;
+			if (unlikely(g->n == ODP_BURST))
+				gather_flush(g);
+		} else if (odp_own_all(w, from->in, &m, 1) == 0) {
+			continue;
+		} else if (odp_pmtu_exceeds(m, inner_mtu)) {
+			too_long(w, from, inner_mtu, m);
+			continue;
+		} else if (!put_on_one(w, from, t, g, m)) {
+			continue;
 		}
+		packets++;
+		bytes += len;
 	}
 	gather_flush(g);
 	dpu_counter_add(&vport->tx_packets, packets);
@@ -174,11 +183,17 @@ static void to_uplink(void *arg, struct rte_mbuf **pkts, unsigned n)
 }
 
 void odp_tnl_forward(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
-	struct odp_tnl_dest *d, struct odp_pw *uplink, uint32_t hash, struct rte_mbuf **pkts,
-	unsigned n)
+	struct odp_tnl_dest *d, struct odp_pw *uplink, const struct odp_tnl_inner *in,
+	struct rte_mbuf **pkts, unsigned n)
 {
 	struct uplink u = { w, uplink, from->rxq };
-	struct gather g = { .sink = to_uplink, .arg = &u, .hash = &hash };
+	struct gather g;
+
+	g.sink = to_uplink;
+	g.arg = &u;
+	g.in = in;
+	g.plain = d->inner_mtu ? d->inner_mtu + ODP_ETH_LEN : UINT32_MAX;
+	g.n = 0;
 
 	odp_tnl_dest_use(d);
 	put_on(w, from, vport, &d->tmpl, d->inner_mtu, pkts, n, &g);

@@ -39,13 +39,13 @@ void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct od
  *
  *   d       current, and one that sends
  *   uplink  its `out`
- *   hash    odp_tnl_inner_hash() of them all
+ *   in      what they all are
  *
  * Worker.
  */
 void odp_tnl_forward(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
-	struct odp_tnl_dest *d, struct odp_pw *uplink, uint32_t hash, struct rte_mbuf **pkts,
-	unsigned n);
+	struct odp_tnl_dest *d, struct odp_pw *uplink, const struct odp_tnl_inner *in,
+	struct rte_mbuf **pkts, unsigned n);
 
 /*
  * Send n <= ODP_BURST packets, which become ours, where their metadata say through a tunnel port.

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include <rte_branch_prediction.h>
 #include <rte_ip.h>
 
 #include "inet.h"
@@ -232,20 +233,21 @@ static bool inner_fields(const uint8_t *p, size_t n, uint16_t inner, uint8_t *to
 	return false;
 }
 
-static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32_t hash,
-	uint8_t *ip, uint32_t len, const uint8_t *inner, size_t n)
+/* tos, ttl: of the inner packet; NULL: it has none. */
+static inline void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32_t hash,
+	uint8_t *ip, uint32_t len, const uint8_t *in_tos, const uint8_t *in_ttl)
 {
+	const uint8_t *was = t->hdr + t->l2_len;
 	bool v4 = t->family == 4;
-	uint8_t tos = v4 ? ip[1] : (uint8_t)(odp_get16(ip) >> 4);
-	uint8_t ttl = v4 ? ip[8] : ip[7];
-	uint8_t in_tos, in_ttl;
+	uint8_t tos = v4 ? was[1] : (uint8_t)(odp_get16(was) >> 4);
+	uint8_t ttl = v4 ? was[8] : was[7];
 
-	if (inner_fields(inner, n, t->inner, &in_tos, &in_ttl)) {
+	if (likely(in_tos)) {
 		if (t->inherit & ODP_TNL_INHERIT_TOS)
-			tos = in_tos;
-		tos = (uint8_t)((tos & ~ECN_MASK) | (in_tos & ECN_MASK));
+			tos = *in_tos;
+		tos = (uint8_t)((tos & ~ECN_MASK) | (*in_tos & ECN_MASK));
 		if (t->inherit & ODP_TNL_INHERIT_TTL)
-			ttl = in_ttl;
+			ttl = *in_ttl;
 	}
 	if (!v4) {
 		// The flow label spreads what has no ports to be told apart by: RFC 6438, section 3
@@ -255,7 +257,7 @@ static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32
 		return;
 	}
 	// With DF set the id says nothing and may be the same always (RFC 6864, section 4.1).
-	uint16_t id = ip[6] & 0x40 ? 0 : tx->ip_id++;
+	uint16_t id = was[6] & 0x40 ? 0 : tx->ip_id++;
 
 	ip[1] = tos;
 	odp_put16(ip + 2, len);
@@ -264,7 +266,7 @@ static void write_ip(const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx, uint32
 	odp_put16(ip + 10, (uint16_t)~odp_fold(t->ip_sum + tos + len + id + ((uint32_t)ttl << 8)));
 }
 
-static void write_udp(
+static inline void write_udp(
 	const struct odp_tnl_tmpl *t, struct rte_mbuf *m, uint8_t *udp, uint32_t len, uint32_t hash)
 {
 	if (t->tp_src == 0)
@@ -312,13 +314,16 @@ static int put_on(
 	size_t n = m->data_len;
 	uint8_t *h = (uint8_t *)rte_pktmbuf_prepend(m, t->len);
 	uint32_t l4 = (uint32_t)t->l2_len + t->l3_len;
+	uint8_t tos, ttl;
+	bool ip;
 
 	if (!h)
 		return -ENOMEM;
+	ip = inner_fields(inner, n, t->inner, &tos, &ttl);
 	memcpy(h, t->hdr, t->len);
 	m->packet_type = 0;
 	m->ol_flags &= ~(RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_IP_CKSUM_MASK);
-	write_ip(t, tx, hash, h + t->l2_len, m->pkt_len - t->l2_len, inner, n);
+	write_ip(t, tx, hash, h + t->l2_len, m->pkt_len - t->l2_len, ip ? &tos : NULL, &ttl);
 	if (t->udp)
 		write_udp(t, m, h + l4, m->pkt_len - l4, hash);
 	else if (t->csum)
@@ -370,6 +375,46 @@ int odp_tnl_push(
 	}
 	ret = make_room(m, t->len, tx->pool);
 	return ret < 0 ? ret : put_on(*m, t, tx, hash);
+}
+
+/* A template's bytes. Most are 42 to 62: two copies of fixed length that overlap. */
+static inline void copy_hdr(uint8_t *to, const struct odp_tnl_tmpl *t)
+{
+	uint32_t len = t->len;
+
+	if (likely(len >= 32 && len <= 64)) {
+		memcpy(to, t->hdr, 32);
+		memcpy(to + len - 32, t->hdr + len - 32, 32);
+	} else {
+		memcpy(to, t->hdr, len);
+	}
+}
+
+bool odp_tnl_push_plain(struct rte_mbuf *m, const struct odp_tnl_tmpl *t, struct odp_tnl_tx *tx,
+	const struct odp_tnl_inner *in)
+{
+	const uint64_t others = ODP_F_GSO | ODP_F_L4_CSUM | ODP_F_LENT | RTE_MBUF_F_INDIRECT |
+				RTE_MBUF_F_EXTERNAL;
+	uint32_t l2 = t->l2_len, l4 = l2 + t->l3_len, len = t->len;
+	const uint8_t *inner;
+	uint8_t tos, *h;
+
+	if (unlikely((m->ol_flags & others) || rte_mbuf_refcnt_read(m) != 1 || m->data_off < len ||
+		     too_long(t, m->pkt_len) || (!t->udp && t->csum)))
+		return false;
+	inner = rte_pktmbuf_mtod_offset(m, const uint8_t *, in->l3);
+	tos = in->v6 ? (uint8_t)(odp_get16(inner) >> 4) : inner[1];
+	m->data_off = (uint16_t)(m->data_off - len);
+	m->data_len = (uint16_t)(m->data_len + len);
+	m->pkt_len += len;
+	h = rte_pktmbuf_mtod(m, uint8_t *);
+	copy_hdr(h, t);
+	m->packet_type = 0;
+	m->ol_flags &= ~(RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_IP_CKSUM_MASK);
+	write_ip(t, tx, in->hash, h + l2, m->pkt_len - l2, &tos, inner + (in->v6 ? 7 : 8));
+	if (t->udp)
+		write_udp(t, m, h + l4, m->pkt_len - l4, in->hash);
+	return true;
 }
 
 /* The whole request, GSO or checksum, left to the port. */

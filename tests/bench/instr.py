@@ -18,6 +18,7 @@ from benchlib import BUILD
 
 BASELINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
 BURST, NET_ROUNDS, ODP_PACKETS, BLK_ROUNDS = 32, 20000, 4000 * 16 * 2 * 32, 500
+TNL_PACKETS = 1000 * 16 * 32
 
 
 def net(layout):
@@ -37,6 +38,9 @@ COUNTED = {
     "switch-one-flow": (["odp_micro", "0"], "odp_worker_turn", ODP_PACKETS),
     "switch-32-flows": (["odp_micro", "1"], "odp_worker_turn", ODP_PACKETS),
     "switch-32-flows-l4": (["odp_micro", "2"], "odp_worker_turn", ODP_PACKETS),
+    "vxlan-ct-out": (["tnl_micro", "0"], "odp_worker_turn", TNL_PACKETS),
+    "vxlan-ct-in": (["tnl_micro", "1"], "odp_worker_turn", TNL_PACKETS),
+    "ct-fused": (["tnl_micro", "4"], "odp_worker_turn", TNL_PACKETS),
 }
 
 

@@ -205,7 +205,7 @@ static inline size_t frame(uint8_t *f, const struct conn *c, unsigned from, cons
 		ip[39] = (uint8_t)(2 - from);
 	} else {
 		ip[0] = 0x45;
-		ip[1] = (uint8_t)(draw(4) << 2);
+		ip[1] = (uint8_t)draw(16); // four classes, each with the bits of congestion
 		put16(ip + 2, 20 + l4);
 		ip[8] = (uint8_t)(1 + draw(64));
 		ip[9] = c->tcp ? 6 : 17;
