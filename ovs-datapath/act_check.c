@@ -490,6 +490,16 @@ static bool tracks(const struct odp_act *list, size_t len)
 	return false;
 }
 
+/* Nothing in it changes headers, or looks at what conntrack said but conntrack. */
+static bool plain(const struct odp_act *list, size_t len)
+{
+	ODP_ACTS_FOREACH(a, list, len)
+	if (a->type != ODP_ACT_CT && a->type != ODP_ACT_CT_CLEAR && a->type != ODP_ACT_RECIRC &&
+		a->type != ODP_ACT_OUTPUT && a->type != ODP_ACT_DROP && a->type != ODP_ACT_METER)
+		return false;
+	return true;
+}
+
 int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_key *mask,
 	const struct odp_act *list, size_t len, struct odp_acts **out)
 {
@@ -512,6 +522,7 @@ int odp_acts_create(struct odp *dp, const struct odp_key *key, const struct odp_
 
 	acts->serial = ++dp->acts_serial;
 	acts->tracks = tracks(list, len);
+	acts->plain = plain(list, len);
 	acts->len = (uint32_t)len;
 	acts->eth = form_of(key, mask).eth;
 	acts->kind = len == 0 ? ODP_ACTS_DROP : ODP_ACTS_LIST;

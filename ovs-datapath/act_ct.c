@@ -10,11 +10,6 @@
 #include "extract.h"
 #include "track.h"
 
-#define CT_BITS                                                                         \
-	(ODP_KEY_BITS(ct_mark) | ODP_KEY_BITS(ct_state) | ODP_KEY_BITS(ct_orig_proto) | \
-		ODP_KEY_BITS(ct_zone) | ODP_KEY_BITS(ct_orig_tp_src) |                  \
-		ODP_KEY_BITS(ct_orig_tp_dst) | ODP_KEY_BITS(ct_label) | ODP_KEY_BITS(ct_orig6))
-
 /* ---- what the action says ---- */
 
 /* Timeout policies have numbers; a name is one in digits, as OVS's own datapath has it. */
@@ -415,41 +410,8 @@ int odp_act_ct_would(struct odp *dp, const struct odp_act_ct *a, const struct od
 
 /* ---- metadata ---- */
 
-bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b)
+static void put_orig(struct odp_key *k, const struct odp_ct_key *o)
 {
-	return a->state == b->state && a->mark == b->mark && a->label[0] == b->label[0] &&
-	       a->label[1] == b->label[1] && !a->orig == !b->orig &&
-	       (!a->orig || memcmp(a->orig, b->orig, sizeof(*a->orig)) == 0);
-}
-
-void odp_act_ct_clear(struct odp_meta *meta)
-{
-	struct odp_key *k = &meta->key;
-
-	k->ct_mark = 0;
-	k->ct_state = 0;
-	k->ct_zone = 0;
-	k->ct_orig_proto = 0;
-	k->ct_orig_tp_src = k->ct_orig_tp_dst = dpu_be16_put(0);
-	memset(k->ct_label, 0, sizeof(k->ct_label));
-	memset(&k->ct_orig6, 0, sizeof(k->ct_orig6));
-}
-
-void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone)
-{
-	struct odp_key *k = &meta->key;
-	dpu_be64 hi = dpu_be64_put(p->label[1]), lo = dpu_be64_put(p->label[0]);
-	const struct odp_ct_key *o = p->orig;
-
-	odp_act_ct_clear(meta);
-	meta->map |= CT_BITS;
-	k->ct_state = p->state;
-	k->ct_zone = zone;
-	k->ct_mark = p->mark;
-	memcpy(k->ct_label, &hi, sizeof(hi));
-	memcpy(k->ct_label + 8, &lo, sizeof(lo));
-	if (!o || p->state & ODP_CS_INV)
-		return;
 	k->ct_orig_proto = o->proto;
 	if (o->l3 == 4) {
 		memcpy(&k->ct_orig4.src, o->src, 4);
@@ -465,4 +427,109 @@ void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t
 		k->ct_orig_tp_src = o->sport;
 		k->ct_orig_tp_dst = o->dport;
 	}
+}
+
+/* The words that it writes. */
+static uint64_t orig_bits(const struct odp_ct_key *o)
+{
+	return ODP_KEY_BITS(ct_orig_proto) | ODP_KEY_BITS(ct_orig_tp_src) |
+	       ODP_KEY_BITS(ct_orig_tp_dst) |
+	       (o->l3 == 4 ? ODP_KEY_BITS(ct_orig4) : ODP_KEY_BITS(ct_orig6));
+}
+
+static void put_label(struct odp_meta *meta, const struct odp_ct_pkt *p)
+{
+	dpu_be64 hi = dpu_be64_put(p->label[1]), lo = dpu_be64_put(p->label[0]);
+
+	if ((p->label[0] | p->label[1]) == 0)
+		return; // as it was cleared
+	meta->map |= ODP_KEY_BITS(ct_label);
+	memcpy(meta->key.ct_label, &hi, sizeof(hi));
+	memcpy(meta->key.ct_label + 8, &lo, sizeof(lo));
+}
+
+bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b)
+{
+	return a->state == b->state && a->mark == b->mark && a->label[0] == b->label[0] &&
+	       a->label[1] == b->label[1] && !a->orig == !b->orig &&
+	       (!a->orig || memcmp(a->orig, b->orig, sizeof(*a->orig)) == 0);
+}
+
+bool odp_act_ct_alike(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b)
+{
+	return a->state == b->state && a->mark == b->mark && a->label[0] == b->label[0] &&
+	       a->label[1] == b->label[1];
+}
+
+bool odp_act_ct_is_own(const struct odp_ct_pkt *p)
+{
+	const struct odp_ct_key *k = &p->key, *o = p->orig;
+	bool reply = p->state & ODP_CS_RPL;
+
+	if (p->state & (ODP_CS_INV | ODP_CS_SNAT | ODP_CS_DNAT) || !o || o->proto != k->proto ||
+		(k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP))
+		return false;
+	// Of a connection that is translated elsewhere, or has a master, it is another one
+	return o == k ||
+	       (memcmp(o->src, reply ? k->dst : k->src, sizeof(o->src)) == 0 &&
+		       memcmp(o->dst, reply ? k->src : k->dst, sizeof(o->dst)) == 0 &&
+		       memcmp(&o->sport, reply ? &k->dport : &k->sport, sizeof(o->sport)) == 0 &&
+		       memcmp(&o->dport, reply ? &k->sport : &k->dport, sizeof(o->dport)) == 0);
+}
+
+void odp_act_ct_clear(struct odp_meta *meta)
+{
+	struct odp_key *k = &meta->key;
+
+	k->ct_mark = 0;
+	k->ct_state = 0;
+	k->ct_zone = 0;
+	k->ct_orig_proto = 0;
+	k->ct_orig_tp_src = k->ct_orig_tp_dst = dpu_be16_put(0);
+	memset(k->ct_label, 0, sizeof(k->ct_label));
+	memset(&k->ct_orig6, 0, sizeof(k->ct_orig6));
+	// Words that are conntrack's alone are zero now, and need not be looked at
+	meta->map &= ~(ODP_KEY_BITS(ct_label) | ODP_KEY_BITS(ct_orig6));
+	meta->own_tuple = 0;
+}
+
+void odp_act_ct_meta_own(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone)
+{
+	struct odp_key *k = &meta->key;
+
+	odp_act_ct_clear(meta);
+	meta->own_tuple = 1;
+	meta->map |= ODP_KEY_BITS(ct_mark) | ODP_KEY_BITS(ct_state) | ODP_KEY_BITS(ct_zone);
+	k->ct_state = p->state;
+	k->ct_zone = zone;
+	k->ct_mark = p->mark;
+	put_label(meta, p);
+}
+
+void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone)
+{
+	odp_act_ct_meta_own(meta, p, zone);
+	meta->own_tuple = 0;
+	if (!p->orig || p->state & ODP_CS_INV)
+		return;
+	put_orig(&meta->key, p->orig);
+	meta->map |= orig_bits(p->orig);
+}
+
+void odp_act_ct_own(struct odp_key *k, struct rte_mbuf *m)
+{
+	struct odp_ct_pkt p;
+	struct odp_ct_key o;
+	struct odp_at at;
+
+	if (!fill(m, 0, &at, &p))
+		return; // it was tracked: it has a tuple
+	o = p.key;
+	if (k->ct_state & ODP_CS_RPL) {
+		memcpy(o.src, p.key.dst, sizeof(o.src));
+		memcpy(o.dst, p.key.src, sizeof(o.dst));
+		o.sport = p.key.dport;
+		o.dport = p.key.sport;
+	}
+	put_orig(k, &o);
 }

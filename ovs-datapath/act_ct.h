@@ -55,5 +55,23 @@ bool odp_act_ct_same(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);
 
 /* Write what is known of a packet into its metadata. */
 void odp_act_ct_meta(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone);
+
+/*
+ * Is the original tuple the packet's own, turned round when it is a reply? It nearly always is, and
+ * it is all that nearly all packets differ in: without it they have the same metadata.
+ */
+bool odp_act_ct_is_own(const struct odp_ct_pkt *p);
+/* Of two such packets: would the rest of the metadata be the same? */
+bool odp_act_ct_alike(const struct odp_ct_pkt *a, const struct odp_ct_pkt *b);
+/* The metadata of such packets without that tuple: `own_tuple` says where it is. */
+void odp_act_ct_meta_own(struct odp_meta *meta, const struct odp_ct_pkt *p, uint16_t zone);
+/*
+ * The tuple of a packet whose metadata say `own_tuple`, into a key that has their ct_state. The
+ * packet is as it was when it was tracked.
+ */
+void odp_act_ct_own(struct odp_key *k, struct rte_mbuf *m);
+#define ODP_KEY_CT_ORIG_BITS                                          \
+	(ODP_KEY_BITS(ct_orig_proto) | ODP_KEY_BITS(ct_orig_tp_src) | \
+		ODP_KEY_BITS(ct_orig_tp_dst) | ODP_KEY_BITS(ct_orig6))
 /* Forget it. */
 void odp_act_ct_clear(struct odp_meta *meta);

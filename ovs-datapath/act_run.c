@@ -426,9 +426,17 @@ static void recirc_tracked(const struct run *r, struct batch *b, const struct od
 	unsigned n;
 
 	for (unsigned i = 0; i < b->n; i += n) {
-		for (n = 1; i + n < b->n && odp_act_ct_same(&p[i], &p[i + n]); n++)
-			continue;
-		odp_act_ct_meta(meta, &p[i], zone);
+		n = 1;
+		if (likely(odp_act_ct_is_own(&p[i]))) {
+			while (i + n < b->n && odp_act_ct_alike(&p[i], &p[i + n]) &&
+				odp_act_ct_is_own(&p[i + n]))
+				n++;
+			odp_act_ct_meta_own(meta, &p[i], zone);
+		} else {
+			while (i + n < b->n && odp_act_ct_same(&p[i], &p[i + n]))
+				n++;
+			odp_act_ct_meta(meta, &p[i], zone);
+		}
 		odp_recirc(r->w, r->from, ((const struct odp_act_u32 *)a)->v, meta, &b->pkts[i], n);
 	}
 	b->sent = true;

@@ -30,6 +30,7 @@ struct odp_meta {
 	uint32_t depth; // recirculations that lie behind these packets
 	uint32_t packet_type; // 0: an Ethernet header comes first; else ODP_PACKET_TYPE()
 	uint32_t tnl_set; // 1: an action said where to; else key.tnl is what it came through
+	uint32_t own_tuple; // 1: ct_orig is each packet's own: odp_act_ct_own(); it is zero here
 	union {
 		struct odp_key key;
 		struct odp_kw kw;
@@ -58,6 +59,7 @@ static inline void odp_meta_copy(struct odp_meta *to, const struct odp_meta *fro
 	to->depth = from->depth;
 	to->packet_type = from->packet_type;
 	to->tnl_set = from->tnl_set;
+	to->own_tuple = from->own_tuple;
 }
 
 /* Write word 0 and those metadata words of a key that are in `want`. */
@@ -75,7 +77,8 @@ static inline void odp_meta_to_key(const struct odp_meta *m, uint64_t want, stru
 static inline bool odp_meta_eq(const struct odp_meta *a, const struct odp_meta *b)
 {
 	uint64_t diff = (a->kw.w[0] ^ b->kw.w[0]) | (a->depth ^ b->depth) |
-			(a->packet_type ^ b->packet_type) | (a->tnl_set ^ b->tnl_set);
+			(a->packet_type ^ b->packet_type) | (a->tnl_set ^ b->tnl_set) |
+			(a->own_tuple ^ b->own_tuple);
 
 	for (uint64_t left = a->map | b->map; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);

@@ -6,6 +6,7 @@
 
 #include <rte_cycles.h>
 
+#include "act_ct.h"
 #include "action.h"
 #include "classifier.h"
 #include "dpu_alloc.h"
@@ -257,24 +258,78 @@ static inline void find_flows(
 	dpu_counter_add(&w->emc_hits, n - elsewhere);
 }
 
+static void act(struct odp_worker *w, const struct odp_acts *acts, const struct odp_from *from,
+	struct rte_mbuf **pkts, const struct odp_sums *sums)
+{
+	if (likely(acts))
+		odp_acts_run(w, acts, from, pkts, sums);
+	else
+		odp_upcall_put(w, from, ODP_UPCALL_MISS, pkts, sums->n);
+}
+
+/* Packets that have less metadata than somebody may look at now: each with its own tuple. */
+static __rte_noinline void act_each(struct odp_worker *w, const struct odp_acts *acts,
+	const struct odp_from *from, struct rte_mbuf *const *pkts, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct odp_meta meta = { 0 };
+		struct odp_from own = { .in = from->in, .rxq = from->rxq, .meta = &meta };
+		struct odp_sums sums = { 0 };
+		struct rte_mbuf *m = pkts[i];
+
+		odp_meta_copy(&meta, from->meta);
+		odp_act_ct_own(&meta.key, m);
+		meta.map |= ODP_KEY_CT_ORIG_BITS;
+		meta.own_tuple = 0;
+		odp_sums_add(&sums, m);
+		act(w, acts, &own, &m, &sums);
+	}
+}
+
+/* Runs of one flow, one behind the other, are acted on together; `r` becomes all of them. */
+static struct run *join(struct odp_worker *w, const struct odp_view *v, struct odp_burst *b,
+	struct run *r, bool notes)
+{
+	struct run *next = r + 1;
+	const struct run *end = b->run + b->n_runs;
+
+	for (; next < end && next->flow == r->flow && next->from == r->from &&
+		next->first == r->first + r->sums.n;
+		next++) {
+		if (notes)
+			odp_fused_note(w, v, r->from, b->pkts[next->first]);
+		odp_sums_join(&r->sums, &next->sums);
+	}
+	return next;
+}
+
 /* Returns the bytes that the packets had. */
 static inline uint64_t act_runs(struct odp_worker *w, const struct odp_view *v, struct odp_burst *b)
 {
+	struct run *const end = b->run + b->n_runs;
 	uint64_t bytes = 0;
 
-	for (const struct run *r = b->run, *end = r + b->n_runs; r < end; r++) {
-		bytes += r->sums.bytes;
-		if (unlikely(!r->flow)) {
-			odp_upcall_put(w, r->from, ODP_UPCALL_MISS, &b->pkts[r->first], r->sums.n);
-			continue;
-		}
-		const struct odp_acts *acts = atomic_load_explicit(
-			&r->flow->acts, memory_order_acquire);
+	for (struct run *r = b->run, *next; r < end; r = next) {
+		struct odp_flow *f = r->flow;
+		const struct odp_acts *acts = NULL;
+		const struct odp_meta *meta = r->from->meta;
 
-		odp_flow_count_packets(w, r->flow, r->sums.n, r->sums.bytes);
-		if (unlikely(acts->tracks && w->fuses && odp_fused_is_first(r->from)))
-			odp_fused_note(w, v, r->from, b->pkts[r->first]);
-		odp_acts_run(w, acts, r->from, &b->pkts[r->first], &r->sums);
+		next = r + 1;
+		if (likely(f)) {
+			acts = atomic_load_explicit(&f->acts, memory_order_acquire);
+			bool notes = acts->tracks && w->fuses && odp_fused_is_first(r->from);
+
+			if (unlikely(notes))
+				odp_fused_note(w, v, r->from, b->pkts[r->first]);
+			if (next < end && next->flow == f)
+				next = join(w, v, b, r, notes);
+			odp_flow_count_packets(w, f, r->sums.n, r->sums.bytes);
+		}
+		bytes += r->sums.bytes;
+		if (unlikely(meta && meta->own_tuple && !(acts && acts->plain)))
+			act_each(w, acts, r->from, &b->pkts[r->first], r->sums.n);
+		else
+			act(w, acts, r->from, &b->pkts[r->first], &r->sums);
 	}
 	return bytes;
 }
@@ -383,11 +438,38 @@ static __rte_noinline unsigned poll_timed(
 
 /* ---- what recirculates ---- */
 
+/* Does any flow match the original tuple? */
+static bool looks_at_tuple(const struct odp_view *v)
+{
+	static const struct odp_key tuple = { .ct_orig_proto = 0xff,
+		.ct_orig_tp_src = { { 0xff, 0xff } },
+		.ct_orig_tp_dst = { { 0xff, 0xff } } };
+	const size_t at = offsetof(struct odp_key, ct_orig_proto) / 8;
+	uint64_t word; // the ports are in the same
+
+	memcpy(&word, (const uint8_t *)&tuple + at * 8, sizeof(word));
+	return v->map & ODP_KEY_BITS(ct_orig6) || v->any.w[at] & word;
+}
+
+/* The words of the original tuple, which is not among the metadata. */
+static __rte_noinline void own_words(
+	const struct odp_view *v, struct rte_mbuf *m, struct odp_kw *kw)
+{
+	struct odp_key k;
+
+	memcpy(&k, kw, sizeof(k));
+	odp_act_ct_own(&k, m);
+	memcpy(kw, &k, sizeof(k));
+	for (unsigned i = ODP_KEY_META_WORD; i < ODP_KEY_TNL_WORD; i++)
+		kw->w[i] &= v->map >> i & 1 ? UINT64_MAX : 0;
+}
+
 /* Headers are read anew, metadata goes along. Packets of one group with one key make a run. */
 static void extract_part(struct odp_burst *b, const struct odp_view *v,
 	const struct odp_recirc_part *part, unsigned first)
 {
 	const struct odp_meta *meta = part->from->meta;
+	bool own = meta->own_tuple && looks_at_tuple(v);
 	struct run *last = NULL;
 
 	for (unsigned i = first; i < first + part->n; i++) {
@@ -399,6 +481,8 @@ static void extract_part(struct odp_burst *b, const struct odp_view *v,
 			continue;
 		}
 		odp_meta_to_key(meta, v->map, &r->kw);
+		if (unlikely(own))
+			own_words(v, b->pkts[i], &r->kw);
 		r->kw.w[0] &= v->any.w[0];
 		for (uint64_t left = v->map & ODP_KEY_META_BITS; left; left &= left - 1) {
 			unsigned j = (unsigned)__builtin_ctzll(left);

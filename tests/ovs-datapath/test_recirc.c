@@ -263,11 +263,96 @@ static void stages(void **state)
 	teardown(&s);
 }
 
+#define UDP "eth_type(0x0800),ipv4(proto=17,frag=no)"
+#define TUPLE(host) "ct_tuple4(src=10.0.0." #host ",dst=10.0.9.9,proto=17,tp_src=7,tp_dst=8),"
+
+/* Three hosts' packets for a fourth in one burst; each is a new connection. */
+static void push_hosts(struct setup *s, bool answers)
+{
+	static const uint8_t head[] = { 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0 };
+
+	for (uint8_t host = 1; host <= 3; host++) {
+		const uint8_t one[] = { 10, 0, 0, host }, all[] = { 10, 0, 9, 9 };
+		uint8_t f[64];
+		size_t n = fake_frame(f, 2, 1, 0);
+
+		memcpy(f + 12, head, sizeof(head));
+		memcpy(f + 26, answers ? all : one, 4);
+		memcpy(f + 30, answers ? one : all, 4);
+		memset(f + 34, 0, 8);
+		f[35] = answers ? 8 : 7;
+		f[37] = answers ? 7 : 8;
+		f[39] = 26;
+		fake_port_push(answers ? &s->p2 : &s->p1, pool, f, n);
+	}
+	odp_worker_turn(s->w);
+}
+
+static uint8_t source_of(const struct rte_mbuf *m)
+{
+	return *rte_pktmbuf_mtod_offset(m, const uint8_t *, 29);
+}
+
+/* Packets of one burst have each their own original tuple, and those of answers too. */
+static void tuple_is_matched(void **state)
+{
+	static struct setup s;
+
+	(void)state;
+	setup(&s);
+	flow(&s, "recirc_id(0),in_port(1)," UDP, "ct(commit,zone=5),recirc(0x1)");
+	flow(&s, "recirc_id(0),in_port(2)," UDP, "ct(zone=5),recirc(0x1)");
+	flow(&s, "recirc_id(0x1),in_port(1)," TUPLE(2) UDP, "2");
+	flow(&s, "recirc_id(0x1),in_port(2)," TUPLE(3) UDP, "1");
+	push_hosts(&s, false);
+	assert_int_equal(s.p2.n_out, 1);
+	assert_int_equal(source_of(s.p2.out[0]), 2);
+	push_hosts(&s, true);
+	assert_int_equal(s.p1.n_out, 1);
+	assert_int_equal(*rte_pktmbuf_mtod_offset(s.p1.out[0], uint8_t *, 33), 3);
+	teardown(&s);
+}
+
+/* It is that of the packet as it was tracked, whatever is written into its headers later. */
+static void tuple_outlives_edits(void **state)
+{
+	static struct setup s;
+
+	(void)state;
+	setup(&s);
+	flow(&s, "recirc_id(0),in_port(1)," UDP, "ct(commit,zone=5),recirc(0x1)");
+	flow(&s, "recirc_id(0x1),in_port(1)," UDP, "set(ipv4(src=10.0.0.77)),recirc(0x2)");
+	flow(&s, "recirc_id(0x2),in_port(1)," TUPLE(3) UDP, "2");
+	push_hosts(&s, false);
+	assert_int_equal(s.p2.n_out, 1);
+	assert_int_equal(source_of(s.p2.out[0]), 77);
+	teardown(&s);
+}
+
+/* Whoever decides on a packet that missed knows it. */
+static void tuple_goes_up(void **state)
+{
+	static struct setup s;
+
+	(void)state;
+	setup(&s);
+	flow(&s, "recirc_id(0),in_port(1)," UDP, "ct(commit,zone=5),recirc(0x1)");
+	push_hosts(&s, false);
+	flow(&s, "recirc_id(0x1),in_port(1)," TUPLE(1) UDP, "set(ipv4(src=10.0.0.77)),2");
+	assert_int_equal(odp_upcall_poll(s.dp), 3);
+	odp_worker_turn(s.w); // what control sent
+	assert_int_equal(s.p2.n_out, 1);
+	assert_int_equal(fake_port_drops(s.p1.port, ODP_DROP_RECIRC_MISS), 2);
+	teardown(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(own_flows),
 		cmocka_unit_test(without_ethernet), cmocka_unit_test(miss_keeps_metadata),
-		cmocka_unit_test(bounds), cmocka_unit_test(stages) };
+		cmocka_unit_test(bounds), cmocka_unit_test(stages),
+		cmocka_unit_test(tuple_is_matched), cmocka_unit_test(tuple_outlives_edits),
+		cmocka_unit_test(tuple_goes_up) };
 
 	pool = fake_eal(2047);
 	return cmocka_run_group_tests(tests, NULL, NULL);
