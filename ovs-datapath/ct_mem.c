@@ -16,7 +16,8 @@
 #include "dpu_alloc.h"
 
 #define AT_ONCE (4u << 20) // bytes that are not worth a thread
-#define STEP (1u << 20) // bytes between two looks whether the table is still wanted
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+#define STEP HUGE_PAGE // bytes between two looks whether the table is still wanted
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 // Linux 5.14
@@ -24,12 +25,19 @@
 
 int odp_ct_mem_get(struct ct_mem *m, size_t n, size_t size, void **out)
 {
+	uintptr_t align = n * size >= HUGE_PAGE ? HUGE_PAGE : CT_LINE;
+
 	// Whole pages of its own from the kernel, zeroed when they are touched
-	m->mem = dpu_calloc(1, n * size + CT_LINE);
+	m->mem = dpu_calloc(1, n * size + align);
 	if (!m->mem)
 		return -ENOMEM;
-	m->size = n * size + CT_LINE;
-	*out = (void *)(((uintptr_t)m->mem + CT_LINE - 1) & ~(uintptr_t)(CT_LINE - 1));
+	m->size = n * size;
+	m->at = ((uintptr_t)m->mem + align - 1) & ~(align - 1);
+	*out = (void *)m->at;
+	// A new connection touches a dozen lines that have nothing to do with one another: with small
+	// pages each needs a walk through the page tables, which are larger than the cache themselves
+	if (align == HUGE_PAGE)
+		(void)madvise(*out, n * size & ~(align - 1), MADV_HUGEPAGE); // or small ones
 	return 0;
 }
 
@@ -43,8 +51,8 @@ void odp_ct_mem_put(struct ct_mem *m)
 static void fill(struct odp_ct *ct, const struct ct_mem *m)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t at = ((uintptr_t)m->mem + page - 1) & ~(page - 1);
-	uintptr_t end = ((uintptr_t)m->mem + m->size) & ~(page - 1);
+	uintptr_t at = (m->at + page - 1) & ~(page - 1);
+	uintptr_t end = (m->at + m->size) & ~(page - 1);
 
 	while (at < end && !atomic_load_explicit(&ct->fill_stop, memory_order_relaxed)) {
 		size_t n = end - at < STEP ? end - at : STEP;

@@ -125,7 +125,8 @@ struct ct_worker {
 
 struct ct_mem {
 	void *mem; // owned
-	size_t size;
+	uintptr_t at; // in it: where what is used begins
+	size_t size; // of that
 };
 
 struct odp_ct {
