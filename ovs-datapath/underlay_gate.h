@@ -57,7 +57,7 @@ enum odp_ul_class odp_ul_classify(
 
 /* ---- control thread ---- */
 
-/* A port has an interface: it gets rings, and keeps them. Without memory its ring of misses does. */
+/* A port has an interface: it gets rings, and keeps them. Without memory misses share a ring. */
 void odp_ul_rings_open(struct odp_port *port);
 void odp_ul_rings_destroy(struct odp_ul_rings *r);
 /* At most max packets of a port, the most urgent first. */
