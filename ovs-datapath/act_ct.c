@@ -298,6 +298,25 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 	return n;
 }
 
+/* An error about a translated packet goes back through the translation that it met. */
+bool odp_act_ct_undo(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	struct rte_mbuf **error)
+{
+	struct odp_act_ct a = { .flags = ODP_CT_A_NAT };
+	struct odp_place place = { .ct = &a, .from = *from };
+	struct odp_ct_pkt p;
+
+	if (!meta || !(meta->key.ct_state & (ODP_CS_SNAT | ODP_CS_DNAT)))
+		return true;
+	a.zone = meta->key.ct_zone;
+	if (odp_act_ct(w, &place, error, 1, &p) == 0)
+		return false;
+	if (p.state & ODP_CS_REL && !(p.state & ODP_CS_INV))
+		return true;
+	rte_pktmbuf_free(*error);
+	return false;
+}
+
 /* ---- datagrams in pieces ---- */
 
 /* Ports and checksums are in the first. The sum is over all, and changes by what changed there. */

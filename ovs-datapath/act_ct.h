@@ -28,6 +28,16 @@ unsigned odp_act_ct(struct odp_worker *w, const struct odp_place *place, struct 
 bool odp_act_ct_whole(struct odp_worker *w, struct odp_whole *d, struct odp_ct_pkt *out);
 
 /*
+ * An ICMP error that we have made about packets with this metadata, whole and in bytes that are
+ * ours: if they were translated on their way here it is about them as their sender sent them
+ * afterwards, and goes to that one, as RFC 5508, section 4.2 has it. Of translations in several
+ * zones the last one is undone. False: they were translated, and nobody knows any more from what;
+ * the error is gone. Worker; control.
+ */
+bool odp_act_ct_undo(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	struct rte_mbuf **error);
+
+/*
  * What the action would do to a packet, on a copy of it that is ours: it is translated if its
  * connection is, and nothing else changes. What a commit of a new connection would be
  * refused for (limits, clashes), and which address and port it would get, is not foreseen.

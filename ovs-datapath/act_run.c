@@ -532,7 +532,7 @@ static void run_tnl_push(const struct run *r, struct batch *b, const struct odp_
 		drop_all(r, b, ODP_DROP_PORT_GONE);
 		return;
 	}
-	odp_tnl_put_on(r->w, r->from, vport, t,
+	odp_tnl_put_on(r->w, r->from, b->meta, vport, t,
 		odp_tnl_inner_mtu_over(t, odp_caps_mtu(odp_caps(out->port))), b->pkts, b->n, pushed,
 		&p);
 	b->n = 0;

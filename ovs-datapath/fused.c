@@ -10,6 +10,7 @@
 #include "act_edit.h"
 #include "extract.h"
 #include "meter.h"
+#include "pmtu.h"
 #include "recirc.h"
 #include "tnl_dest.h"
 #include "tnl_out.h"
@@ -278,7 +279,11 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 
 	if (unlikely(!way_of(w, v, e, hash, &way)))
 		return 0;
-	for (; took < n && likely(pass(w, e, pkts[took])); took++) {
+	for (; took < n; took++) {
+		// Whoever is told of its size is told what it sent: the whole way knows.
+		if (unlikely((way.dest && odp_pmtu_exceeds(pkts[took], way.dest->inner_mtu)) ||
+			     !pass(w, e, pkts[took])))
+			break;
 		odp_sums_add(&sums, pkts[took]);
 		out[took] = pkts[took];
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "act_ct.h"
 #include "dpu_alloc.h"
 #include "extract.h"
 #include "pmtu.h"
@@ -65,14 +66,16 @@ static uint32_t inner_hash(const struct rte_mbuf *m)
 }
 
 /* Its sender is told, if it is behind a port of this card. */
-static void too_long(
-	struct odp_worker *w, const struct odp_from *from, uint32_t inner_mtu, struct rte_mbuf *m)
+static void too_long(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	uint32_t inner_mtu, struct rte_mbuf *m)
 {
 	const struct odp_port *in = from->in->port;
 	struct rte_mbuf *answer;
 
-	if (!in->tnl && odp_pmtu_answer(w->tnl->pmtu, m, inner_mtu, in->no,
-				odp_track_now_ms(w) * 1000000, &answer) == 0)
+	if (!in->tnl &&
+		odp_pmtu_answer(w->tnl->pmtu, m, inner_mtu, in->no, odp_track_now_ms(w) * 1000000,
+			&answer) == 0 &&
+		odp_act_ct_undo(w, from, meta, &answer))
 		odp_out(w, from->in, from->rxq, answer);
 	odp_drop_one(from->in, ODP_DROP_MTU, m);
 }
@@ -125,9 +128,9 @@ static bool put_on_one(struct odp_worker *w, const struct odp_from *from,
 	return ret == 0;
 }
 
-static void put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
-	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
-	struct gather *g)
+static void put_on(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	struct odp_pw *vport, const struct odp_tnl_tmpl *t, uint32_t inner_mtu,
+	struct rte_mbuf **pkts, unsigned n, struct gather *g)
 {
 	uint64_t packets = 0, bytes = 0;
 
@@ -142,7 +145,7 @@ static void put_on(struct odp_worker *w, const struct odp_from *from, struct odp
 		} else if (odp_own_all(w, from->in, &m, 1) == 0) {
 			continue;
 		} else if (odp_pmtu_exceeds(m, inner_mtu)) {
-			too_long(w, from, inner_mtu, m);
+			too_long(w, from, meta, inner_mtu, m);
 			continue;
 		} else if (!put_on_one(w, from, t, g, m)) {
 			continue;
@@ -155,13 +158,13 @@ static void put_on(struct odp_worker *w, const struct odp_from *from, struct odp
 	dpu_counter_add(&vport->tx_bytes, bytes);
 }
 
-void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
-	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
-	odp_tnl_sink_fn *sink, void *arg)
+void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	struct odp_pw *vport, const struct odp_tnl_tmpl *t, uint32_t inner_mtu,
+	struct rte_mbuf **pkts, unsigned n, odp_tnl_sink_fn *sink, void *arg)
 {
 	struct gather g = { .sink = sink, .arg = arg };
 
-	put_on(w, from, vport, t, inner_mtu, pkts, n, &g);
+	put_on(w, from, meta, vport, t, inner_mtu, pkts, n, &g);
 }
 
 /* ---- to a destination ---- */
@@ -196,7 +199,7 @@ void odp_tnl_forward(struct odp_worker *w, const struct odp_from *from, struct o
 	g.n = 0;
 
 	odp_tnl_dest_use(d);
-	put_on(w, from, vport, &d->tmpl, d->inner_mtu, pkts, n, &g);
+	put_on(w, from, NULL, vport, &d->tmpl, d->inner_mtu, pkts, n, &g);
 }
 
 void odp_tnl_output(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
@@ -224,7 +227,8 @@ void odp_tnl_output(struct odp_worker *w, const struct odp_from *from, const str
 	if (unlikely(!u.pw))
 		odp_drop(from->in, ODP_DROP_PORT_GONE, pkts, n);
 	else
-		odp_tnl_put_on(w, from, vport, &d->tmpl, d->inner_mtu, pkts, n, to_uplink, &u);
+		odp_tnl_put_on(
+			w, from, meta, vport, &d->tmpl, d->inner_mtu, pkts, n, to_uplink, &u);
 }
 
 /* ---- control thread ---- */
@@ -292,6 +296,7 @@ void odp_tnl_ready(struct odp *dp, const struct odp_ul_path *path, struct rte_mb
 	else
 		send_on(dp, in, vport, m);
 	odp_lanes_flush(dp->control);
+	odp_track_leave(dp->control);
 }
 
 void odp_tnl_lost(struct odp *dp, struct rte_mbuf *m)

@@ -25,14 +25,15 @@ typedef void odp_tnl_sink_fn(void *arg, struct rte_mbuf **pkts, unsigned n);
  * Put a template on packets, which become ours, and give them to `sink`: GSO frames in segments,
  * with all inner sums made.
  *
+ *   meta       as it is now: what was translated is told of as its sender sent it; may be NULL
  *   vport      counts what goes through
  *   inner_mtu  longer ones are answered out of the port that they came from and dropped; 0: none
  *
  * Worker; control for its own.
  */
-void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, struct odp_pw *vport,
-	const struct odp_tnl_tmpl *t, uint32_t inner_mtu, struct rte_mbuf **pkts, unsigned n,
-	odp_tnl_sink_fn *sink, void *arg);
+void odp_tnl_put_on(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
+	struct odp_pw *vport, const struct odp_tnl_tmpl *t, uint32_t inner_mtu,
+	struct rte_mbuf **pkts, unsigned n, odp_tnl_sink_fn *sink, void *arg);
 
 /*
  * What odp_tnl_output() comes to for packets of one inner connection: nothing is looked up.
