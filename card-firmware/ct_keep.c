@@ -193,7 +193,10 @@ int card_ct_keep_start(struct card *c)
 	return -ENOMEM;
 }
 
-/* Whole and stable, from the start: what was being written has packets behind it. */
+/*
+ * Whole and stable, from the start: what was being written has packets behind it. Others are
+ * answered in between: front-ends that leave, and clients, who are told that the card stops.
+ */
 static void write_last(struct card_ct_keep *k, struct odp_ct *ct)
 {
 	int ret;
@@ -204,7 +207,7 @@ static void write_last(struct card_ct_keep *k, struct odp_ct *ct)
 	ret = begin(k);
 	k->w.stable = true;
 	while (ret >= 0 && (ret = card_ct_write(&k->w, ct, true)) > 0)
-		;
+		event_base_loop(k->card->loop, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 	end(k, ret);
 	if (!ret)
 		dpu_info("conntrack: connections kept", "n=%llu bytes=%llu",

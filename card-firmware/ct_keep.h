@@ -19,7 +19,7 @@ void card_ct_keep_free(struct card *c);
 
 /* With the store open: begin to write. 0, also without a store, or -ENOMEM. */
 int card_ct_keep_start(struct card *c);
-/* Workers poll no more; write the last one. */
+/* Workers poll no more; write the last one, while c->loop goes on. */
 void card_ct_keep_stop(struct card *c);
 
 struct card_ct_keep_stats {

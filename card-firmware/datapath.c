@@ -235,6 +235,12 @@ void card_datapath_pause(struct card *c)
 
 		card_worker_call(card_worker_at(c->workers, d->n_polled), turn_del, &t->poller);
 	}
+	if (d->upcall)
+		event_del(d->upcall);
+	if (d->tick)
+		event_del(d->tick);
+	if (d->fast_tick)
+		event_del(d->fast_tick);
 }
 
 void card_datapath_stop(struct card *c)

@@ -12,7 +12,8 @@ struct card_worker;
  */
 int card_datapath_start(struct card *c);
 /*
- * Workers poll no more: no packet goes in or out. For the end of the card; there is no way back.
+ * Workers poll no more and the switch's events are off: no packet goes in or out, nothing of it
+ * changes by itself. For the end of the card; there is no way back.
  */
 void card_datapath_pause(struct card *c);
 /* Addresses of the underlay came: its clock runs while there are any. */

@@ -158,9 +158,10 @@ static const struct module {
 	{ "connections", card_ct_keep_load, card_ct_keep_free },
 	{ "configuration", config_start, NULL },
 	{ "store", store_start, card_store_close },
-	{ "snapshots", card_ct_keep_start, card_ct_keep_stop },
 	{ "metrics", metrics_start, card_metrics_stop },
 	{ "rpc", card_rpc_start, card_rpc_stop },
+	// Below: what answers clients while it stops.
+	{ "snapshots", card_ct_keep_start, card_ct_keep_stop },
 };
 
 #define N_MODULES (sizeof(modules) / sizeof(modules[0]))

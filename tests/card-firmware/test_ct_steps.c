@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "card_env.h"
+#include "ct_keep.h"
 #include "ct_pkts.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
@@ -206,11 +207,77 @@ static void leaving_leaves_no_file(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+/* ---- the end of the card ---- */
+
+struct client {
+	struct event *turn;
+	int fd;
+	unsigned answered;
+};
+
+/* An event of the loop that is a client of it. */
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval at_once;
+	struct client *cl = arg;
+	json_t *o = heard(cl->fd);
+
+	(void)fd;
+	(void)what;
+	assert_int_equal(event_add(cl->turn, &at_once), 0);
+	if (!o)
+		return;
+	const char *text = json_string_value(
+		json_object_get(json_object_get(o, "error"), "message"));
+
+	assert_non_null(text);
+	assert_non_null(strstr(text, "shutting down"));
+	json_decref(o);
+	cl->answered++;
+	ask(cl->fd, "card_info", NULL);
+}
+
+/* The last file is written while the socket goes on; what was being exported ends with a reason. */
+static void the_last_one(void **state)
+{
+	struct client cl = { .fd = dial() };
+	struct card_ct_keep_stats s;
+	int exports = dial();
+
+	(void)state;
+	card.opt.state_dir = dir;
+	assert_int_equal(card_ct_keep_load(&card), 0);
+	assert_int_equal(card_store_open(&card), 0);
+	assert_int_equal(card_ct_keep_start(&card), 0);
+	ask(exports, "ct_export", path);
+	rounds(4);
+	assert_non_null(card.task);
+	card.stopping = true;
+	ask(cl.fd, "card_info", NULL);
+	cl.turn = evtimer_new(card.loop, on_turn, &cl);
+	event_active(cl.turn, EV_TIMEOUT, 0);
+	card_ct_keep_stop(&card);
+	event_free(cl.turn);
+	card_ct_keep_stats(&card, &s);
+	assert_int_equal(s.saved_connections, N);
+	assert_in_range(cl.answered, N / FRAME_CONNS / 5, N / FRAME_CONNS);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_false(is_good(heard(exports)));
+	close(exports);
+	close(cl.fd);
+	card_store_close(&card);
+	card_ct_keep_free(&card);
+	(void)snprintf(path, sizeof(path), "%s/conntrack", dir);
+	assert_int_equal(unlink(path), 0);
+	(void)snprintf(path, sizeof(path), "%s/state.json", dir);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(there_and_back),
-		cmocka_unit_test(leaving_leaves_no_file),
+		cmocka_unit_test(there_and_back), cmocka_unit_test(leaving_leaves_no_file),
+		cmocka_unit_test(the_last_one), // polling ends with it
 	};
 
 	return cmocka_run_group_tests_name("connections in steps", tests, setup, teardown);
