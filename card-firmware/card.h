@@ -99,7 +99,13 @@ struct card_error {
 
 struct card_volume_conf {
 	const char *name;
-	enum card_volume_kind { CARD_VOL_NULL, CARD_VOL_RAM, CARD_VOL_FILE, CARD_VOL_CRYPT } kind;
+	enum card_volume_kind {
+		CARD_VOL_NULL,
+		CARD_VOL_RAM,
+		CARD_VOL_FILE,
+		CARD_VOL_CRYPT,
+		CARD_VOL_NVME
+	} kind;
 	uint32_t block_size;
 	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
 	const char *path; // file
@@ -108,6 +114,10 @@ struct card_volume_conf {
 	bool prealloc; // ram: take its memory now
 	const char *base; // crypt: the volume below, which nobody else uses meanwhile
 	const char *key; // crypt: name of a key
+	const char *subnqn; // nvme
+	uint32_t nsid; // nvme
+	bool uuid_is_theirs; // nvme: the namespace says so itself, and has to keep it
+	enum vol_policy policy; // nvme
 };
 #define CARD_UUID_TEXT 37
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
@@ -121,6 +131,42 @@ int card_volume_limits_set(
  */
 int card_volume_wear_set(
 	struct card *c, const char *name, const struct vol_wear *wear, struct card_error *e);
+
+/* ---- device_nvme.c: controllers of remote subsystems ---- */
+
+/* A path to a subsystem. Several of one name have one subsystem. */
+struct card_ctrl_conf {
+	const char *name; // volumes of it are called NAMEnNSID
+	const char *traddr, *host_traddr, *subnqn; // host_traddr: NULL: any
+	uint16_t trsvcid;
+	bool hdgst, ddgst;
+	int32_t ctrl_loss_timeout_s; // -1: never
+	uint32_t fast_io_fail_timeout_s, reconnect_delay_s, kato_ms, io_timeout_ms, queue_size;
+	enum vol_policy policy;
+};
+/*
+ * Begin to connect. *made: false, there is one with the same parameters. -EEXIST: the name has
+ * another subsystem, or the path other parameters.
+ */
+int card_ctrl_create(
+	struct card *c, const struct card_ctrl_conf *conf, bool *made, struct card_error *e);
+/* One path, or (traddr NULL) all of the name and its volumes. -EBUSY: a volume is in use. */
+int card_ctrl_delete(struct card *c, const char *name, const char *traddr, uint16_t trsvcid,
+	struct card_error *e);
+int card_ctrl_reset(struct card *c, const char *name, struct card_error *e);
+/* CARD_RPC_LATER: it is still connecting. 0: live; else why not. */
+int card_ctrl_state(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e);
+/*
+ * A volume for each namespace that this path shows and that has none yet. fn(): each one, those
+ * that were there too. 0 or -errno.
+ */
+typedef void card_ctrl_volume_fn(const char *volume, const struct card_volume_conf *conf, void *a);
+int card_ctrl_volumes(struct card *c, const struct card_ctrl_conf *conf, card_ctrl_volume_fn *fn,
+	void *a, struct card_error *e);
+/* Visit controllers; nof_ctrl_info() and so on tell about each. False from fn: stop. */
+struct nof_ctrl;
+typedef bool card_ctrl_fn(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *a);
+void card_ctrl_foreach(const struct card *c, card_ctrl_fn *fn, void *a);
 
 /* ---- device_key.c: keys of encrypted volumes ---- */
 

@@ -49,6 +49,13 @@ static const struct card_verb verbs[] = {
 	{ "volume", "show", SENDS(bdev_get_bdevs), KEY("name"), .help = "Show one volume" },
 	{ "volume", "stats", STATS("volume"), KEY_OPT("name"), .help = "Counters of volumes" },
 
+	{ "controller", "attach", SENDS(bdev_nvme_attach_controller), KEY("name") },
+	{ "controller", "detach", SENDS(bdev_nvme_detach_controller), KEY("name") },
+	{ "controller", "reset", SENDS(bdev_nvme_reset_controller), KEY("name") },
+	{ "controller", "list", SENDS(bdev_nvme_get_controllers), .columns = "NAME=name" },
+	{ "controller", "show", SENDS(bdev_nvme_get_controllers), KEY("name"),
+		.help = "Show one controller and its paths" },
+
 	{ "key", "create", SENDS(accel_crypto_key_create), KEY("name") },
 	{ "key", "delete", SENDS(accel_crypto_key_destroy), KEY("key_name") },
 	{ "key", "list", SENDS(accel_crypto_keys_get),

@@ -26,7 +26,7 @@ struct card_volume {
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
-	char *base_name, *key_name; // owned; NULL: none
+	char *base_name, *key_name, *subnqn; // owned; NULL: none
 	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
 	struct card_volume *base; // borrowed: counts us among its users; NULL: nothing is below
@@ -117,6 +117,7 @@ struct card_uplink {
 
 TAILQ_HEAD(card_volumes, card_volume);
 TAILQ_HEAD(card_keys, card_key);
+TAILQ_HEAD(card_ctrls, card_ctrl);
 TAILQ_HEAD(card_functions, card_function);
 TAILQ_HEAD(card_uplinks, card_uplink);
 TAILQ_HEAD(card_chans, card_chan);
@@ -124,6 +125,7 @@ TAILQ_HEAD(card_chans, card_chan);
 struct card_inventory {
 	struct card_volumes volumes;
 	struct card_keys keys;
+	struct card_ctrls ctrls;
 	struct nof_key_provider *provider; // owned; NULL: no key has been asked for
 	struct card_functions functions;
 	struct card_uplinks uplinks;
@@ -136,6 +138,8 @@ struct card_inventory {
 
 struct card_volume *card_volume_find(struct card *c, const char *name);
 struct card_key *card_key_find(struct card *c, const char *name);
+/* Begins to disconnect every controller; storage.c waits for the end. No volume uses one. */
+void card_ctrls_fini(struct card *c);
 /* Forgets every key; no volume uses one. */
 void card_keys_fini(struct card *c);
 struct card_function *card_function_find(struct card *c, const char *name);

@@ -14,6 +14,7 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
+#include "storage.h"
 
 #define WEAR_MS 600000
 
@@ -43,7 +44,8 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE) &&
 	       a->read_only == b->read_only && a->direct == b->direct &&
 	       a->prealloc == b->prealloc && same_text(a->path, b->path) &&
-	       same_text(a->base, b->base) && same_text(a->key, b->key);
+	       same_text(a->base, b->base) && same_text(a->key, b->key) &&
+	       same_text(a->subnqn, b->subnqn) && a->nsid == b->nsid;
 }
 
 /* ---- identifiers ---- */
@@ -73,6 +75,21 @@ static int uuid_parse(const char *text, char out[CARD_UUID_TEXT])
 	}
 	out[CARD_UUID_TEXT - 1] = '\0';
 	return 0;
+}
+
+/* The bytes of one that was parsed. */
+static void uuid_bytes(const char *text, uint8_t out[16])
+{
+	unsigned n = 0;
+
+	for (; *text && n < 32; text++) {
+		unsigned d = *text <= '9' ? (unsigned)(*text - '0') : (unsigned)(*text - 'a' + 10);
+
+		if (*text == '-')
+			continue;
+		out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] | d : d << 4);
+		n++;
+	}
 }
 
 static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out[CARD_UUID_TEXT],
@@ -187,6 +204,23 @@ static int open_crypt(struct card *c, struct card_volume *v, struct card_error *
 	return 0;
 }
 
+static int open_nvme(struct card *c, struct card_volume *v)
+{
+	struct vol_nvmf_conf conf = {
+		.name = v->name,
+		.host = card_storage_host(c),
+		.subnqn = v->conf.subnqn,
+		.nsid = v->conf.nsid,
+		.size = v->conf.num_blocks * v->conf.block_size,
+		.block_size = v->conf.block_size,
+		.policy = v->conf.policy,
+	};
+
+	if (v->conf.uuid_is_theirs)
+		uuid_bytes(v->uuid, conf.uuid);
+	return vol_nvmf_open(&conf, &v->vol);
+}
+
 static int open_volume(struct card *c, struct card_volume *v, struct card_error *e)
 {
 	const struct card_volume_conf *conf = &v->conf;
@@ -204,6 +238,8 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 		return open_file(c, v, e);
 	case CARD_VOL_CRYPT:
 		return open_crypt(c, v, e);
+	case CARD_VOL_NVME:
+		return open_nvme(c, v);
 	}
 	return -EINVAL;
 }
@@ -248,6 +284,7 @@ static void volume_free(struct card_volume *v)
 	free(v->path);
 	free(v->base_name);
 	free(v->key_name);
+	free(v->subnqn);
 	free(v);
 }
 
@@ -288,7 +325,8 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 	v->conf.uuid = v->uuid;
 	if (copy_text(conf->path, &v->path, &v->conf.path) ||
 		copy_text(conf->base, &v->base_name, &v->conf.base) ||
-		copy_text(conf->key, &v->key_name, &v->conf.key)) {
+		copy_text(conf->key, &v->key_name, &v->conf.key) ||
+		copy_text(conf->subnqn, &v->subnqn, &v->conf.subnqn)) {
 		volume_free(v);
 		return card_fail(e, -ENOMEM, "out of memory");
 	}

@@ -187,6 +187,85 @@ static const struct card_param qos_limit[] = {
 		.help = "what the rates give in this time may be taken at once, 0 at first" },
 };
 
+#define P_TRADDR(req, text)                                                                    \
+	{                                                                                      \
+		.name = "traddr", .type = CARD_P_STRING, .required = req, .min = 2, .max = 45, \
+		.help = text                                                                   \
+	}
+#define P_TRSVCID                                                                            \
+	{                                                                                    \
+		.name = "trsvcid", .type = CARD_P_STRING, .min = 1, .max = 5, .def = "4420", \
+		.help = "TCP port"                                                           \
+	}
+#define P_SECONDS(param, dflt, text)                                                        \
+	{                                                                                   \
+		.name = param, .type = CARD_P_UINT, .max = 86400, .def = dflt, .help = text \
+	}
+
+static const struct card_param nvme_attach[] = {
+	P_NAME("name", "name of the controller; volumes are called NAMEnNSID"),
+	P_TRADDR(true, "IP address of the target"),
+	P_TRSVCID,
+	{ .name = "subnqn",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 5,
+		.max = 223,
+		.help = "NQN of the subsystem" },
+	{ .name = "trtype", .type = CARD_P_STRING, .max = 8, .def = "TCP", .help = "TCP" },
+	P_COMPAT("adrfam", CARD_P_STRING, "no effect: the address says it"),
+	P_COMPAT("path", CARD_P_STRING, "no effect: address and port, for the store"),
+	{ .name = "hostaddr",
+		.type = CARD_P_STRING,
+		.max = 45,
+		.help = "IP address to come from; any when not given" },
+	{ .name = "hdgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of headers" },
+	{ .name = "ddgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of data" },
+	P_COMPAT("multipath", CARD_P_STRING,
+		"no effect: a second path of the same name and subsystem is always one"),
+	{ .name = "selector",
+		.type = CARD_P_STRING,
+		.max = 16,
+		.def = "round_robin",
+		.help = "path of a command: round_robin or queue_depth; of new volumes" },
+	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
+	P_SECONDS("fast_io_fail_timeout_sec", "0",
+		"without a path requests fail after so long; "
+		"0: they wait"),
+	P_SECONDS("reconnect_delay_sec", "0", "first pause between attempts; 0: half a second"),
+	{ .name = "keep_alive_timeout_ms",
+		.type = CARD_P_UINT,
+		.max = 3600000,
+		.def = "10000",
+		.help = "the target ends an association that is silent for so long" },
+	{ .name = "io_timeout_ms",
+		.type = CARD_P_UINT,
+		.max = 3600000,
+		.def = "30000",
+		.help = "a connection whose answer does not come for so long is given up" },
+	{ .name = "io_queue_size",
+		.type = CARD_P_UINT,
+		.max = 1024,
+		.def = "128",
+		.help = "commands in flight of one worker" },
+	{ .name = "namespaces",
+		.type = CARD_P_LIST,
+		.max = 1024,
+		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID of each volume that is known: shown before "
+			"there "
+			"is a connection; the answer does not wait for one then" },
+};
+
+static const struct card_param nvme_detach[] = {
+	P_NAME("name", "name of the controller"),
+	P_TRADDR(false, "of one path; all of them and the volumes when not given"),
+	P_TRSVCID,
+	P_COMPAT("trtype", CARD_P_STRING, "no effect"),
+	P_COMPAT("adrfam", CARD_P_STRING, "no effect"),
+	P_COMPAT("subnqn", CARD_P_STRING, "no effect: the name says it"),
+	P_COMPAT("path", CARD_P_STRING, "no effect: address and port, for the store"),
+};
+
 static const struct card_param key_create[] = {
 	P_NAME("name", "name of the key"),
 	{ .name = "cipher",
@@ -672,6 +751,17 @@ static const struct card_method methods[] = {
 	ROW(bdev_set_qos_limit), UPDATES("volume"), .key = "name", PARAMS(qos_limit),
 		.canonical = true,
 		.help = "Limit what a volume does in a second, for reads, writes and both" },
+	ROW(bdev_nvme_attach_controller), CREATES("controller"), .key = "name", .key2 = "path",
+		PARAMS(nvme_attach), .queues = true,
+		.help = "Connect to a subsystem of an NVMe/TCP target, or add a path to one; makes a "
+			"volume of each namespace, and waits for the connection" },
+	ROW(bdev_nvme_detach_controller), DELETES("controller"), .key = "name", .key2 = "path",
+		.key2_opt = true, PARAMS(nvme_detach),
+		.help = "Remove a path, or a controller with all its paths and volumes" },
+	ROW(bdev_nvme_reset_controller), .key = "name", PARAMS(one_name),
+		.help = "Disconnect all paths of a controller and connect again" },
+	ROW(bdev_nvme_get_controllers), .key = "name", PARAMS(opt_name),
+		.help = "List controllers and their paths" },
 	ROW(accel_crypto_key_create), CREATES("key"), .key = "name", PARAMS(key_create),
 		.canonical = true,
 		.help = "Make a key for encrypted volumes; only its wrapped form is kept" },

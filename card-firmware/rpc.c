@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
@@ -36,6 +37,8 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 	ret = card_volume_canon(c, m, kept, e);
 	if (!ret)
 		ret = card_key_canon(c, m, kept, e);
+	if (!ret)
+		ret = card_nvme_canon(m, kept);
 	if (!ret)
 		ret = card_switch_canon(c, m, kept, e);
 	*out = (struct kept){ .params = kept };
@@ -75,7 +78,7 @@ static int run_kept(struct card *c, const struct card_method *m, const json_t *p
 	if (ret)
 		goto out;
 	ret = make_call(c, m, params, &kept, result, e);
-	if (ret) {
+	if (ret) { // also when it takes steps: keep_late() begins anew
 		card_store_abort(c);
 		goto out;
 	}
@@ -84,6 +87,27 @@ static int run_kept(struct card *c, const struct card_method *m, const json_t *p
 		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
 			strerror(-ret));
 out:
+	json_decref(kept.params);
+	return ret;
+}
+
+/* A call that took steps has come to a good end: kept now, as it came out. */
+static int keep_late(
+	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
+{
+	struct kept kept = { 0 };
+	int ret = kept_init(c, m, params, &kept, e);
+
+	if (ret)
+		return ret;
+	ret = c->task->keep ? c->task->keep(c->task, kept.params) : 0;
+	if (!ret)
+		ret = card_store_stage(c, m, kept.params, e);
+	if (!ret)
+		ret = card_store_commit(c, m, kept.params);
+	if (ret)
+		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
+			strerror(-ret));
 	json_decref(kept.params);
 	return ret;
 }
@@ -132,14 +156,16 @@ static void task_end(struct card *c)
 }
 
 /* The call that c->task makes goes on: as call_begin(). */
-static int call_step(
-	struct card *c, const struct card_method *m, json_t **result, struct card_error *e)
+static int call_step(struct card *c, const struct card_method *m, const json_t *params,
+	enum card_run run, json_t **result, struct card_error *e)
 {
 	int ret = c->stopping ? card_fail(e, CARD_RPC_BUSY, "the card is shutting down")
 			      : c->task->step(c->task, result, e);
 
 	if (ret == CARD_RPC_LATER)
 		return ret;
+	if (!ret && run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE)
+		ret = keep_late(c, m, params, e);
 	task_end(c);
 	return call_end(m, ret, result, e);
 }
@@ -149,8 +175,11 @@ int card_rpc_run(struct card *c, const struct card_method *m, const json_t *para
 {
 	int ret = call_begin(c, m, params, run, result, e);
 
-	while (ret == CARD_RPC_LATER)
-		ret = call_step(c, m, result, e);
+	while (ret == CARD_RPC_LATER) {
+		if (c->task->nap_ms)
+			usleep(c->task->nap_ms * 1000);
+		ret = call_step(c, m, params, run, result, e);
+	}
 	return ret;
 }
 
@@ -279,7 +308,8 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 	int ret;
 
 	if (m->waits) {
-		ret = call_step(m->card, m->waits, &result, &e);
+		ret = call_step(m->card, m->waits, json_object_get(req, "params"), CARD_RUN_KEEP,
+			&result, &e);
 	} else {
 		ret = check_request(req, &e);
 		if (ret) {
@@ -287,6 +317,10 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 			return 0;
 		}
 		m->waits = card_method_find(method);
+		if (m->waits && m->waits->queues && m->card->task) {
+			m->waits = NULL; // not begun
+			return CARD_RPC_LATER;
+		}
 		ret = m->waits ? call_begin(m->card, m->waits, json_object_get(req, "params"),
 					 CARD_RUN_KEEP, &result, &e)
 			       : card_fail(&e, CARD_RPC_METHOD, "%.64s: no such method", method);

@@ -7,8 +7,7 @@
 /*
  * A method's handler. `params` passed the schema; defaults are not filled in; may be NULL. On
  * success 0 and *result a new reference (left NULL: true). On failure a negative errno with
- * e->text. CARD_RPC_LATER: c->task goes on with it; not of a method that the store keeps. Control
- * thread.
+ * e->text. CARD_RPC_LATER: c->task goes on with it. Control thread.
  */
 #define CARD_RPC_LATER 1
 typedef int (*card_call_fn)(
@@ -23,6 +22,12 @@ struct card_task {
 	int (*step)(struct card_task *t, json_t **result, struct card_error *e);
 	/* Free it; what was not done to its end is undone. */
 	void (*destroy)(struct card_task *t);
+	/*
+	 * It came to a good end, and the store keeps the call: put what only the end has shown into
+	 * the parameters. 0 or -ENOMEM. NULL: nothing.
+	 */
+	int (*keep)(struct card_task *t, json_t *params);
+	unsigned nap_ms; // between steps that wait for somebody else
 };
 
 /* Indexed by enum card_method_id: rpc_table.c. */
@@ -47,6 +52,9 @@ int card_volume_canon(
  */
 int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
+/* Name the path of a controller in one word, for the store. 0 or -ENOMEM. rpc_nvme.c. */
+int card_nvme_canon(const struct card_method *m, json_t *params);
 
 /*
  * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that

@@ -114,12 +114,13 @@ static void send_text(struct client *cl, char *text)
 	free(text);
 }
 
-/* After all other events; false: no memory. */
+/* After all other events, or a little later; false: no memory. */
 static bool step_soon(struct client *cl)
 {
-	static const struct timeval at_once;
+	const struct card_task *t = cl->rpc->card->task;
+	struct timeval tv = { .tv_usec = t ? t->nap_ms * 1000L : 0 };
 
-	return event_add(cl->step, &at_once) == 0;
+	return event_add(cl->step, &tv) == 0;
 }
 
 /* Answer the message that fills the first `len` bytes of the input, or begin to. */

@@ -48,6 +48,8 @@ static const char *kind_name(enum card_volume_kind k)
 		return "file";
 	case CARD_VOL_CRYPT:
 		return "crypt";
+	case CARD_VOL_NVME:
+		return "nvme";
 	}
 	return "?";
 }
@@ -415,6 +417,9 @@ static json_t *driver_specific(const struct card_volume_view *v)
 	if (v->conf.kind == CARD_VOL_CRYPT)
 		return json_pack("{s:{s:s, s:s}}", "crypto", "base_bdev_name", v->conf.base,
 			"key_name", v->conf.key);
+	if (v->conf.kind == CARD_VOL_NVME)
+		return json_pack("{s:{s:s, s:I}}", "nvme", "subnqn", v->conf.subnqn, "nsid",
+			(json_int_t)v->conf.nsid);
 	if (v->conf.kind != CARD_VOL_FILE)
 		return json_object();
 	return json_pack(
@@ -439,6 +444,7 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		[CARD_VOL_RAM] = "Malloc disk",
 		[CARD_VOL_FILE] = "URING bdev",
 		[CARD_VOL_CRYPT] = "crypto",
+		[CARD_VOL_NVME] = "NVMe disk",
 	};
 	struct list *l = arg;
 

@@ -5,15 +5,21 @@
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <event2/event.h>
+#include <rte_config.h>
 
 #include "card.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "nof_ctrl.h"
 #include "nof_group.h"
 
+#define GOODBYE_NS 2000000000ull // at most, for all controllers together
 #define ROUNDS 8 // polls of the control thread's group before other events get their turn
 
 struct seat {
@@ -26,6 +32,7 @@ struct seat {
 struct card_storage {
 	struct card *card; // borrowed: contains this
 	struct nof_group *control; // owned
+	struct nof_host *host; // owned
 	struct event *readable, *deadline; // owned
 	unsigned n_seats;
 	struct seat seat[]; // one per worker
@@ -180,6 +187,66 @@ static int control_open(struct card_storage *s)
 	return 0;
 }
 
+/*
+ * Who we are to targets, the same after every restart: a UUID of version 8 (RFC 9562), as the
+ * NVMe specification forms names of hosts from them (Base 2.0, 4.5).
+ */
+static int host_open(struct card_storage *s)
+{
+	struct nof_group *groups[RTE_MAX_LCORE];
+	struct nof_host_conf conf = {
+		.control = s->control, .workers = groups, .n_workers = s->n_seats
+	};
+	uint64_t half[2] = { card_name_hash(s->card, "nvme host", CARD_HASH_BASIS),
+		card_name_hash(s->card, "nvme host", ~CARD_HASH_BASIS) };
+	char nqn[128];
+	int len;
+
+	for (unsigned i = 0; i < s->n_seats; i++)
+		groups[i] = s->seat[i].group;
+	memcpy(conf.hostid, half, sizeof(half));
+	conf.hostid[6] = (uint8_t)(0x80 | (conf.hostid[6] & 15));
+	conf.hostid[8] = (uint8_t)(0x80 | (conf.hostid[8] & 63));
+	len = snprintf(nqn, sizeof(nqn), "nqn.2014-08.org.nvmexpress:uuid:");
+	for (unsigned i = 0; i < 16; i++)
+		len += snprintf(nqn + len, sizeof(nqn) - (size_t)len, "%s%02x",
+			i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", conf.hostid[i]);
+	conf.hostnqn = nqn;
+	return nof_host_create(&conf, &s->host);
+}
+
+/* Controllers say good-bye to their targets, who may be silent. */
+static void host_close(struct card_storage *s)
+{
+	uint64_t end = dpu_now_ns() + GOODBYE_NS;
+
+	while (nof_ctrl_next(s->host, NULL) && dpu_now_ns() < end) {
+		nof_group_poll(s->control);
+		usleep(1000);
+	}
+	if (!nof_ctrl_next(s->host, NULL))
+		nof_host_destroy(s->host);
+}
+
+void card_storage_stop(struct card *c)
+{
+	struct card_storage *s = c->storage;
+
+	if (!s)
+		return;
+	if (s->host)
+		host_close(s);
+	while (s->n_seats)
+		seat_close(&s->seat[--s->n_seats], c->inv != NULL);
+	if (s->deadline)
+		event_free(s->deadline);
+	if (s->readable)
+		event_free(s->readable);
+	nof_group_destroy(s->control);
+	free(s);
+	c->storage = NULL;
+}
+
 int card_storage_start(struct card *c)
 {
 	unsigned n = card_workers_count(c->workers);
@@ -196,31 +263,26 @@ int card_storage_start(struct card *c)
 		if (!ret)
 			s->n_seats++;
 	}
+	if (!ret)
+		ret = host_open(s);
 	if (ret)
 		card_storage_stop(c);
 	return ret;
 }
 
-void card_storage_stop(struct card *c)
-{
-	struct card_storage *s = c->storage;
-
-	if (!s)
-		return;
-	while (s->n_seats)
-		seat_close(&s->seat[--s->n_seats], c->inv != NULL);
-	if (s->deadline)
-		event_free(s->deadline);
-	if (s->readable)
-		event_free(s->readable);
-	nof_group_destroy(s->control);
-	free(s);
-	c->storage = NULL;
-}
-
 struct nof_group *card_storage_group(struct card *c, const struct card_worker *w)
 {
 	return c->storage->seat[card_worker_idx(w)].group;
+}
+
+struct nof_host *card_storage_host(struct card *c)
+{
+	return c->storage->host;
+}
+
+void card_storage_poll(struct card *c)
+{
+	nof_group_poll(c->storage->control);
 }
 
 struct nof_group *card_storage_control(struct card *c)

@@ -8,6 +8,7 @@
 struct card;
 struct card_worker;
 struct nof_group;
+struct nof_host;
 
 /* Module: after the workers, before whatever opens a channel of a volume. 0 or -errno. */
 int card_storage_start(struct card *c);
@@ -16,3 +17,7 @@ void card_storage_stop(struct card *c);
 /* The group of a worker; of the control thread. Borrowed: they live as long as the module. */
 struct nof_group *card_storage_group(struct card *c, const struct card_worker *w);
 struct nof_group *card_storage_control(struct card *c);
+/* The initiator of this card. Borrowed: lives as long as the module. */
+struct nof_host *card_storage_host(struct card *c);
+/* A round of the control thread's group, for whoever waits outside of the event loop. */
+void card_storage_poll(struct card *c);

@@ -47,6 +47,8 @@ bool card_call_about(const json_t *call, const struct card_method *m, const json
 	if (!same_key(json_object_get(kept_params, kept->key), json_object_get(params, m->key),
 		    m->key_end))
 		return false;
+	if (m->key2_opt && !json_object_get(params, m->key2))
+		return true;
 	return !m->key2 || same_value(json_object_get(kept_params, kept->key2),
 				   json_object_get(params, m->key2));
 }

@@ -26,6 +26,10 @@
 	X(bdev_crypto_create)          \
 	X(bdev_crypto_delete)          \
 	X(bdev_set_qos_limit)          \
+	X(bdev_nvme_attach_controller) \
+	X(bdev_nvme_detach_controller) \
+	X(bdev_nvme_reset_controller)  \
+	X(bdev_nvme_get_controllers)   \
 	X(accel_crypto_key_create)     \
 	X(accel_crypto_key_destroy)    \
 	X(accel_crypto_keys_get)       \
@@ -125,6 +129,8 @@ struct card_method {
 	const char *kind; // class of object in the store: "volume", "function", ...; NULL: not kept
 	const char *key,
 		*key2; // parameters that name the object; key is cardctl's operand; or NULL
+	bool key2_opt; // DELETE: without key2 every object of the key
+	bool queues; // while another call takes steps it waits for its turn
 	bool canonical; // the call is made with the parameters that are kept of it
 	char key_end; // the key is what stands before this character; 0: all of it
 	const struct card_param *params;

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Methods on controllers of remote subsystems, under SPDK's names. Attaching waits for the
+ * connection, and keeps with the call which volumes came of it: after a restart they are there
+ * before the target is.
+ */
+#include "rpc.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dpu_alloc.h"
+#include "nof_ctrl.h"
+#include "rpc_schema.h"
+#include "storage.h"
+#include "store.h"
+
+#define NAP_MS 2
+
+static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
+{
+	const char *text = card_arg_str(params, "trsvcid", "4420");
+	char *end;
+	unsigned long port = strtoul(text, &end, 10);
+
+	if (*end || text[0] < '0' || text[0] > '9' || port == 0 || port > UINT16_MAX)
+		return card_fail(e, -EINVAL, "trsvcid: not a port");
+	*out = (uint16_t)port;
+	return 0;
+}
+
+int card_nvme_canon(const struct card_method *m, json_t *params)
+{
+	const char *traddr = card_arg_str(params, "traddr", NULL);
+	char path[64];
+
+	if (!m->kind || strcmp(m->kind, "controller") != 0 || !traddr)
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", traddr, card_arg_str(params, "trsvcid", "4420"));
+	return json_object_set_new(params, "path", json_string(path)) ? -ENOMEM : 0;
+}
+
+static int conf_of(const json_t *params, struct card_ctrl_conf *out, struct card_error *e)
+{
+	const char *selector = card_arg_str(params, "selector", "round_robin");
+	uint64_t loss = card_arg_uint(params, "ctrlr_loss_timeout_sec", UINT64_MAX);
+
+	*out = (struct card_ctrl_conf){
+		.name = card_arg_str(params, "name", ""),
+		.traddr = card_arg_str(params, "traddr", ""),
+		.host_traddr = card_arg_str(params, "hostaddr", NULL),
+		.subnqn = card_arg_str(params, "subnqn", ""),
+		.hdgst = card_arg_bool(params, "hdgst", false),
+		.ddgst = card_arg_bool(params, "ddgst", false),
+		.ctrl_loss_timeout_s = loss == UINT64_MAX ? -1 : (int32_t)loss,
+		.fast_io_fail_timeout_s = (uint32_t)card_arg_uint(
+			params, "fast_io_fail_timeout_sec", 0),
+		.reconnect_delay_s = (uint32_t)card_arg_uint(params, "reconnect_delay_sec", 0),
+		.kato_ms = (uint32_t)card_arg_uint(params, "keep_alive_timeout_ms", 0),
+		.io_timeout_ms = (uint32_t)card_arg_uint(params, "io_timeout_ms", 0),
+		.queue_size = (uint32_t)card_arg_uint(params, "io_queue_size", 0),
+		.policy = strcmp(selector, "queue_depth") ? VOL_ROUND_ROBIN : VOL_QUEUE_DEPTH,
+	};
+	if (strcasecmp(card_arg_str(params, "trtype", "TCP"), "TCP") != 0)
+		return card_fail(e, -EINVAL, "trtype: must be TCP");
+	if (strcmp(selector, "queue_depth") != 0 && strcmp(selector, "round_robin") != 0)
+		return card_fail(e, -EINVAL, "selector: must be round_robin or queue_depth");
+	return port_of(params, &out->trsvcid, e);
+}
+
+/* ---- volumes that are known beforehand ---- */
+
+static int known_volume(struct card *c, const struct card_ctrl_conf *k, const char *text,
+	json_t *names, struct card_error *e)
+{
+	char name[80], uuid[CARD_UUID_TEXT] = "";
+	uint64_t blocks;
+	uint32_t nsid, block_size;
+	struct card_volume_conf conf = {
+		.name = name, .kind = CARD_VOL_NVME, .subnqn = k->subnqn, .policy = k->policy
+	};
+	int ret;
+
+	if (sscanf(text, "%" SCNu32 ":%" SCNu64 ":%" SCNu32 ":%36s", &nsid, &blocks, &block_size,
+		    uuid) < 3)
+		return card_fail(e, -EINVAL, "namespaces: must be NSID:BLOCKS:BLOCK_SIZE:UUID");
+	snprintf(name, sizeof(name), "%sn%u", k->name, nsid);
+	conf.nsid = nsid;
+	conf.num_blocks = blocks;
+	conf.block_size = block_size;
+	conf.uuid_is_theirs = uuid[0] && strcmp(uuid, "-") != 0;
+	conf.uuid = conf.uuid_is_theirs ? uuid : NULL;
+	ret = card_volume_create(c, &conf, e);
+	return ret ? ret : json_array_append_new(names, json_string(name)) ? -ENOMEM : 0;
+}
+
+static int known_volumes(struct card *c, const struct card_ctrl_conf *k, const json_t *list,
+	json_t **result, struct card_error *e)
+{
+	json_t *names = json_array();
+	size_t i;
+	json_t *v;
+	int ret = names ? 0 : -ENOMEM;
+
+	json_array_foreach ((json_t *)(uintptr_t)list, i, v) {
+		if (!ret)
+			ret = known_volume(c, k, json_string_value(v), names, e);
+	}
+	if (ret) {
+		json_decref(names);
+		return ret;
+	}
+	*result = names;
+	return 0;
+}
+
+/* ---- attach ---- */
+
+struct attach {
+	struct card_task task; // first: it is this
+	struct card *card; // borrowed
+	struct card_ctrl_conf conf; // strings of `params`
+	json_t *params; // owned
+	json_t *names, *known; // owned: of the volumes; what is kept about them
+	bool made; // the path was not there before
+	bool done;
+};
+
+static void note_volume(const char *volume, const struct card_volume_conf *conf, void *arg)
+{
+	struct attach *a = arg;
+	char text[128];
+
+	snprintf(text, sizeof(text), "%u:%" PRIu64 ":%u:%s", conf->nsid, conf->num_blocks,
+		conf->block_size, conf->uuid ? conf->uuid : "-");
+	json_array_append_new(a->names, json_string(volume));
+	json_array_append_new(a->known, json_string(text));
+}
+
+static int attach_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct attach *a = (struct attach *)t;
+	int ret;
+
+	card_storage_poll(a->card); // at the start no event loop does
+	ret = card_ctrl_state(a->card, &a->conf, e);
+	if (!ret)
+		ret = card_ctrl_volumes(a->card, &a->conf, note_volume, a, e);
+	if (ret)
+		return ret;
+	a->done = true;
+	*result = json_incref(a->names);
+	return 0;
+}
+
+static void attach_destroy(struct card_task *t)
+{
+	struct attach *a = (struct attach *)t;
+	struct card_error e;
+
+	if (a->made && !a->done)
+		(void)card_ctrl_delete(a->card, a->conf.name, a->conf.traddr, a->conf.trsvcid, &e);
+	json_decref(a->names);
+	json_decref(a->known);
+	json_decref(a->params);
+	free(a);
+}
+
+static int attach_keep(struct card_task *t, json_t *params)
+{
+	return json_object_set(params, "namespaces", ((struct attach *)t)->known) ? -ENOMEM : 0;
+}
+
+static int attach_begin(struct card *c, const json_t *params, struct card_error *e)
+{
+	struct attach *a = dpu_calloc(1, sizeof(*a));
+	int ret;
+
+	if (!a)
+		return card_fail(e, -ENOMEM, "out of memory");
+	a->task = (struct card_task){ attach_step, attach_destroy, attach_keep, NAP_MS };
+	a->card = c;
+	a->names = json_array();
+	a->known = json_array();
+	a->params = json_deep_copy(params);
+	ret = a->names && a->known && a->params ? conf_of(a->params, &a->conf, e) : -ENOMEM;
+	if (!ret)
+		ret = card_ctrl_create(c, &a->conf, &a->made, e);
+	if (ret) {
+		attach_destroy(&a->task);
+		return ret;
+	}
+	c->task = &a->task;
+	return CARD_RPC_LATER;
+}
+
+int card_call_bdev_nvme_attach_controller(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const json_t *list = json_object_get(params, "namespaces");
+	struct card_ctrl_conf conf;
+	bool made;
+	int ret;
+
+	if (!list)
+		return attach_begin(c, params, e);
+	ret = conf_of(params, &conf, e);
+	if (!ret)
+		ret = card_ctrl_create(c, &conf, &made, e);
+	return ret ? ret : known_volumes(c, &conf, list, result, e);
+}
+
+/* ---- detach, reset ---- */
+
+int card_call_bdev_nvme_detach_controller(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint16_t port = 0;
+	int ret = port_of(params, &port, e);
+
+	(void)result;
+	return ret ? ret
+		   : card_ctrl_delete(c, card_arg_str(params, "name", ""),
+			     card_arg_str(params, "traddr", NULL), port, e);
+}
+
+int card_call_bdev_nvme_reset_controller(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_ctrl_reset(c, card_arg_str(params, "name", ""), e);
+}
+
+/* ---- list ---- */
+
+struct list {
+	const char *only; // borrowed; NULL: all
+	json_t *out; // borrowed
+	bool failed;
+};
+
+static json_t *path_object(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
+{
+	struct nof_ctrl_info i;
+
+	nof_ctrl_info(ctrl, &i);
+	return json_pack("{s:s, s:i, s:{s:s, s:s, s:s, s:s}, s:s*, s:s*, s:I, s:I, s:i, s:i, s:b, "
+			 "s:b, s:I}",
+		"state", nof_ctrl_state_name(i.state), "cntlid", (int)i.cntlid, "trid", "trtype",
+		"TCP", "traddr", i.traddr, "subnqn", i.subnqn, "adrfam",
+		strchr(conf->traddr, ':') ? "IPv6" : "IPv4", "last_error",
+		i.last_err ? strerrorname_np(-i.last_err) : NULL, "last_step",
+		i.last_err ? i.last_step : NULL, "connects", (json_int_t)i.connects, "failures",
+		(json_int_t)i.failures, "queues", (int)i.n_queues, "namespaces",
+		(int)i.n_namespaces, "hdgst", (int)i.hdgst, "ddgst", (int)i.ddgst, "max_transfer",
+		(json_int_t)i.max_transfer);
+}
+
+/* The object of this name in the list, or a new one. */
+static json_t *entry(struct list *l, const char *name)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach (l->out, i, o)
+		if (!strcmp(json_string_value(json_object_get(o, "name")), name))
+			return o;
+	o = json_pack("{s:s, s:[]}", "name", name, "ctrlrs");
+	return o && !json_array_append_new(l->out, o) ? o : NULL;
+}
+
+static bool list_ctrl(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
+{
+	struct list *l = arg;
+	json_t *o, *path;
+
+	if (l->only && strcmp(l->only, conf->name) != 0)
+		return true;
+	o = entry(l, conf->name);
+	path = path_object(conf, ctrl);
+	if (path) {
+		char port[8];
+
+		snprintf(port, sizeof(port), "%u", conf->trsvcid);
+		json_object_set_new(json_object_get(path, "trid"), "trsvcid", json_string(port));
+	}
+	l->failed = !o || !path || json_array_append_new(json_object_get(o, "ctrlrs"), path);
+	return !l->failed;
+}
+
+int card_call_bdev_nvme_get_controllers(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+
+	if (l.out)
+		card_ctrl_foreach(c, list_ctrl, &l);
+	if (l.failed || !l.out) {
+		json_decref(l.out);
+		return -ENOMEM;
+	}
+	if (l.only && !json_array_size(l.out)) {
+		json_decref(l.out);
+		return card_fail(e, -ENODEV, "%s: no such controller", l.only);
+	}
+	*result = l.out;
+	return 0;
+}
