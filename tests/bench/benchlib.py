@@ -161,17 +161,17 @@ class Run:
 STEADY = 1.5  # a round counts when no latency in it is more than that times another
 
 
-def paired(ours, peer, rounds=None):
+def paired(ours, peer, rounds=None, seconds=None):
     """Run both in turn, so that slow drifts of the machine meet both.
 
     Before, between and after the two the latency between the CPUs is taken; a round in which it
     changed compared two different machines, and another is run instead, up to three times as many
-    as asked for, or until so many would have taken too long. Returns the rounds that count: dicts
-    with ours, peer and latency_ns.
+    as asked for, or until so many would have taken too long (`seconds` for one). Returns the rounds
+    that count: dicts with ours, peer and latency_ns.
     """
     want = rounds or ROUNDS
     kept = []
-    limit = time.monotonic() + want * (2 * SECONDS + 2.5)
+    limit = time.monotonic() + want * (seconds or 2 * SECONDS + 2.5)
     for i in range(3 * want):
         if kept and time.monotonic() > limit:
             break

@@ -36,6 +36,8 @@
 #define WINDOW 224 // frames on the way from each port: never more than a ring holds
 #define SILENCE_NS 3000000 // nothing arrives for so long: nothing is on its way
 #define STUCK_NS 2000000000ULL
+#define SPANS 16 // of time, in the last of which what was sent in the first is lost
+#define SPAN_NS 10000000ULL
 
 struct lane {
 	struct rte_mbuf *held[2 * RING]; // what the transmit ring did not yet take
@@ -44,8 +46,17 @@ struct lane {
 	uint64_t odd; // not of the length that is sent
 };
 
+/* Frames carry the span in which they were sent: what is lost is sent again, or all would stop. */
+struct spans {
+	uint64_t end; // of the present one
+	uint8_t now;
+	uint32_t sent[SPANS], back[SPANS];
+	uint64_t lost;
+};
+
 struct load {
 	struct rte_mempool *pool;
+	struct spans spans;
 	struct lane lane[FRAME_PORTS];
 	uint16_t n_ports;
 	struct frame_gen gen;
@@ -104,6 +115,12 @@ static void transmit(struct load *l, uint16_t p, struct rte_mbuf **pkts, unsigne
 	}
 }
 
+static void stamp(struct load *l, uint8_t *f)
+{
+	f[FRAME_STAMP] = l->spans.now;
+	l->spans.sent[l->spans.now]++;
+}
+
 /* Frames that arrived go out again as the next ones. */
 static void answer(struct load *l, uint16_t p, struct rte_mbuf **pkts, unsigned n)
 {
@@ -112,11 +129,19 @@ static void answer(struct load *l, uint16_t p, struct rte_mbuf **pkts, unsigned 
 	for (unsigned i = 0; i < n; i++)
 		drv_fetch_write(rte_pktmbuf_mtod(pkts[i], void *));
 	for (unsigned i = 0; i < n; i++) {
-		l->lane[p].odd += p != FRAME_UPLINK && pkts[i]->pkt_len != FRAME_LEN;
-		if (frame_next(&l->gen, p, rte_pktmbuf_mtod(pkts[i], uint8_t *)))
-			pkts[out++] = pkts[i];
-		else
+		uint8_t *f = rte_pktmbuf_mtod(pkts[i], uint8_t *);
+
+		if (p != FRAME_UPLINK) {
+			l->lane[p].odd += pkts[i]->pkt_len != FRAME_LEN;
+			l->spans.back[f[FRAME_STAMP] % SPANS]++;
+		}
+		if (!frame_next(&l->gen, p, f)) {
 			rte_pktmbuf_free(pkts[i]);
+			continue;
+		}
+		if (p != FRAME_UPLINK)
+			stamp(l, f);
+		pkts[out++] = pkts[i];
 	}
 	l->lane[p].rx += n;
 	if (out || l->lane[p].n_held)
@@ -181,14 +206,34 @@ static bool send_first(struct load *l, uint16_t p)
 		rte_pktmbuf_free(m);
 		return false;
 	}
+	stamp(l, rte_pktmbuf_mtod(m, uint8_t *));
 	transmit(l, p, &m, 1);
 	return true;
+}
+
+/* The next span, when its time has come: it takes the place of the one that is the longest ago. */
+static void spans_turn(struct load *l, uint64_t now)
+{
+	struct spans *s = &l->spans;
+	bool again = l->gen.kind == FRAME_FLOWS || l->gen.kind == FRAME_CONNS;
+	uint32_t lost;
+
+	if (now < s->end)
+		return;
+	s->end = now + SPAN_NS;
+	s->now = (uint8_t)((s->now + 1) % SPANS);
+	lost = s->sent[s->now] - RTE_MIN(s->sent[s->now], s->back[s->now]);
+	s->sent[s->now] = s->back[s->now] = 0;
+	s->lost += lost;
+	for (uint32_t i = 0; i < RTE_MIN(lost, 2u * WINDOW) && again; i++)
+		send_first(l, (uint16_t)(i & 1));
 }
 
 static void begin(struct load *l, enum frame_kind kind, uint32_t n)
 {
 	drain(l);
 	frame_gen_start(&l->gen, kind, n);
+	l->spans = (struct spans){ .end = dpu_now_ns() + SPAN_NS, .lost = l->spans.lost };
 	for (unsigned i = 0; i < WINDOW; i++)
 		for (uint16_t p = 0; p < 2; p++)
 			send_first(l, p);
@@ -226,6 +271,7 @@ static double rate(struct load *l, uint64_t ms)
 				attack(l);
 		}
 		now = dpu_now_ns();
+		spans_turn(l, now);
 	} while (now - start < ms * 1000000);
 	was = (conns ? l->gen.done : l->lane[0].rx + l->lane[1].rx) - was;
 	return (double)was * 1e9 / (double)(now - start);
@@ -239,18 +285,17 @@ static void run_rate(struct load *l, enum frame_kind kind, uint32_t n, uint64_t 
 
 	begin(l, kind, n);
 	rate(l, 200); // caches and what the back-end learns
-	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx;
+	lost = l->spans.lost;
 	getrusage(RUSAGE_SELF, &before);
 	outer = l->gen.encapsulated;
 	r = rate(l, ms);
 	outer = l->gen.encapsulated - outer;
 	getrusage(RUSAGE_SELF, &after);
-	lost = l->lane[0].tx + l->lane[1].tx - l->lane[0].rx - l->lane[1].rx - lost;
+	lost = l->spans.lost - lost;
 	odd = l->lane[0].odd + l->lane[1].odd - odd;
-	printf("{\"per_s\": %.0f, \"lost\": %ld, \"preempted\": %ld, \"outer_per_s\": %.0f, "
+	printf("{\"per_s\": %.0f, \"lost\": %lu, \"preempted\": %ld, \"outer_per_s\": %.0f, "
 	       "\"odd\": %lu}\n",
-		r, (long)lost > 2L * WINDOW ? (long)lost : 0L, after.ru_nivcsw - before.ru_nivcsw,
-		(double)outer * 1e3 / (double)ms, odd);
+		r, lost, after.ru_nivcsw - before.ru_nivcsw, (double)outer * 1e3 / (double)ms, odd);
 }
 
 static void run_setup(struct load *l, uint32_t n)

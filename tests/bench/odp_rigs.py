@@ -169,7 +169,8 @@ class Ours(Rig):
         return json.loads(self.run.ctl("--json", "worker", "list"))
 
     def tunnelled(self):
-        return json.loads(self.run.ctl("--json", "tunnel", "stats"))
+        stats, = json.loads(self.run.ctl("--json", "tunnel", "stats", "tun"))["tunnel"]
+        return {what: stats[what] for what in ("tx_packets", "rx_packets")}
 
 
 class Peer(Rig):

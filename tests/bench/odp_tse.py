@@ -103,7 +103,7 @@ def case(name):
     try:
         peer.explode()
         ours.offered = [re.sub(r"packet_type\([^)]*\),", "", flow) for flow in peer.masks.values()]
-        rounds = benchlib.paired(ours.kept, peer.kept)
+        rounds = benchlib.paired(ours.kept, peer.kept, max(2, benchlib.ROUNDS // 3), 25)
         return benchlib.result(name, "kept", rounds, ovs.PEER, hugepages=huge, attacker_pps=PPS,
                                offered=len(ours.offered), seen={"ours": ours.seen, "peer": peer.seen},
                                counted={"ours": ours.counted(), "peer": peer.counted()})
