@@ -5,7 +5,7 @@
  * one, the tunnel's uplink, which sends everything back. Commands come on stdin, one answer in JSON
  * for each goes to stdout:
  *   flows N MS | conns N MS     packets per second over N flows or connections
- *   attack PORT PPS conns N MS   the same while a port (2: the third one) sends so many frames more,
+ *   attack PORT PPS conns N MS   the same while a port (2: the third) sends so many frames more,
  *                               each of which wants a mask of its own
  *   setup N                     open connections until there are N
  *   short MS                    connections per second that begin and end
