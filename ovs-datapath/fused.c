@@ -9,6 +9,7 @@
 
 #include "act_edit.h"
 #include "extract.h"
+#include "inet.h"
 #include "meter.h"
 #include "pmtu.h"
 #include "recirc.h"
@@ -358,19 +359,55 @@ static bool is_among(const uint64_t *conns, unsigned n, uint64_t conn)
 	return found;
 }
 
-/* Keys of all packets. A hash of 0: it goes the whole way. outer: what they came through; 0. */
-static inline void read_keys(struct odp_fused *t, const struct odp_seed *seed, uint32_t in_port,
-	uint64_t outer, struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
+/* One more for the end of a tunnel? It goes the whole way: to take some others for one is safe. */
+static inline bool is_for(const struct fused_end *end, const struct rte_mbuf *m)
 {
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return m->data_len >= PLAIN_MIN && memcmp(p + 36, end->udp_port, 2) == 0 &&
+	       memcmp(p + 30, end->dst, 4) == 0 && p[12] == 0x08 && p[14] == 0x45 &&
+	       p[23] == IPPROTO_UDP;
+}
+
+void odp_fused_ends(
+	struct odp_worker *w, const struct odp_from *from, const struct odp_tnl_key *key)
+{
+	struct fused_end *end = &w->fused->end;
+
+	if (key->family != 4 || key->tp_dst == 0 || from->meta)
+		return;
+	end->in_port = from->in->port->no;
+	memcpy(end->dst, key->dst, sizeof(end->dst));
+	odp_put16(end->udp_port, key->tp_dst);
+}
+
+/*
+ * Keys of all packets. A hash of 0: it goes the whole way.
+ *
+ *   outer  what they came through; 0: nothing
+ *   end    NULL, or packets for it have no key
+ */
+static __rte_always_inline void read_keys(struct odp_fused *t, uint32_t in_port, uint64_t outer,
+	const struct fused_end *end, struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
+{
+	const struct odp_seed *seed = &t->v->seed;
+
 	for (unsigned i = 0; i < n; i++) {
 		hash[i] = 0;
-		if (!read_words(pkts[i], in_port, &t->any, &t->kw[i]))
+		if ((end && is_for(end, pkts[i])) ||
+			!read_words(pkts[i], in_port, &t->any, &t->kw[i]))
 			continue;
 		if (outer)
 			t->kw[i].w[0] = outer;
 		hash[i] = fused_hash(seed, t->kw[i].w);
 		rte_prefetch0(&t->bucket[hash[i] & (t->n_buckets - 1)]);
 	}
+}
+
+static __rte_noinline void read_keys_at_end(
+	struct odp_fused *t, uint32_t in_port, struct rte_mbuf **pkts, unsigned n, uint32_t *hash)
+{
+	read_keys(t, in_port, 0, &t->end, pkts, n, hash);
 }
 
 /*
@@ -466,7 +503,10 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
 	t->v = v;
 	if (t->n_entries == 0)
 		return n;
-	read_keys(t, &v->seed, from->in->port->no, 0, pkts, n, hash);
+	if (t->end.in_port == from->in->port->no)
+		read_keys_at_end(t, t->end.in_port, pkts, n, hash);
+	else
+		read_keys(t, from->in->port->no, 0, NULL, pkts, n, hash);
 	return forward(w, v, from, &slow, hash, pkts, n, bytes);
 }
 
@@ -484,8 +524,8 @@ unsigned odp_fused_inner(
 	if (w->recirc->n == 0)
 		t->n_slow = 0;
 	outer = odp_fused_outer(t, t->v, meta->key.in_port, &meta->key.tnl, false);
-	read_keys(t, &t->v->seed, meta->key.in_port, outer, pkts, n, hash);
-	if (outer)
+	read_keys(t, meta->key.in_port, outer, NULL, pkts, n, hash);
+	if (likely(outer))
 		return forward(w, t->v, from, &slow, hash, pkts, n, &bytes);
 	for (unsigned i = 0; i < n; i++)
 		if (hash[i])

@@ -15,12 +15,17 @@
  * are compared before the entry is used again; connections are asked on every packet, since every
  * packet may change them. What does not fit goes the whole way, as if there were no entry.
  *
+ * What goes into a tunnel names its destination, and follows it when the underlay changes; what
+ * comes out of one is looked up behind the outer headers, with the tunnel's fields in the key.
+ *
  * One table for each worker, which alone touches it; memory for more entries is made ready by the
  * control thread. Design: docs/adr/0014-fused-path.md.
  */
 #pragma once
 
 #include "worker.h"
+
+struct odp_tnl_key;
 
 /* A table for about so many connections. NULL: out of memory. */
 struct odp_fused *odp_fused_create(uint32_t n_conns);
@@ -44,6 +49,13 @@ unsigned odp_fused_burst(struct odp_worker *w, const struct odp_view *v,
  */
 unsigned odp_fused_inner(
 	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n);
+
+/*
+ * A packet that `from` received was for the end of a tunnel, as `key` says: others like it need no
+ * look into the table before their outer headers are off. Worker.
+ */
+void odp_fused_ends(
+	struct odp_worker *w, const struct odp_from *from, const struct odp_tnl_key *key);
 
 /* Packets of this origin have not been looked up before but for what brought them here. */
 static inline bool odp_fused_is_first(const struct odp_from *from)

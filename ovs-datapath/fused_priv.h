@@ -74,6 +74,16 @@ struct fused_outer {
 #define FUSED_OUTER_WAYS 4u
 #define FUSED_OUTER_ID (1ull << 63) // no port and no recirculation is that
 
+/*
+ * Packets of a port that tunnels end here for, by the last one: they have outer headers around them
+ * that no entry is found by.
+ */
+struct fused_end {
+	uint32_t in_port;
+	uint8_t dst[4]; // IPv4
+	uint8_t udp_port[2];
+};
+
 #define FUSED_WAYS 8u
 #define FUSED_NOTES 16u // in one turn
 #define FUSED_SLOW 64u
@@ -113,6 +123,7 @@ struct odp_fused {
 	uint32_t view_gen; // of `any`
 	const struct odp_view *v; // of this turn; NULL: none yet
 	uint64_t outer_id; // of the last one
+	struct fused_end end;
 	unsigned n_slow; // in this turn, of what came out of tunnels and is looked up again
 	uint64_t slow[FUSED_SLOW];
 	uint32_t n_entries;

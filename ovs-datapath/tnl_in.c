@@ -29,6 +29,8 @@ enum odp_drop odp_tnl_pop_reason(int err)
 	}
 }
 
+#define HEAD_WORDS ((offsetof(struct odp_tnl_key, opts) + 7) / 8)
+
 /* Packets out of a tunnel, one behind the other, that have everything in common. */
 struct group {
 	struct odp_worker *w;
@@ -51,10 +53,22 @@ static void group_go(struct group *g)
 		odp_recirc(g->w, &g->from, 0, NULL, g->pkts, n);
 }
 
+/* All that is not an option, as words, and then those. */
+static inline bool same_key(const struct odp_tnl_key *a, const struct odp_tnl_key *b)
+{
+	uint64_t x[HEAD_WORDS], y[HEAD_WORDS], diff = 0;
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	for (unsigned i = 0; i < HEAD_WORDS; i++)
+		diff |= x[i] ^ y[i];
+	return diff == 0 && (a->opts_len == 0 || memcmp(a->opts, b->opts, a->opts_len) == 0);
+}
+
 static void group_add(
 	struct group *g, const struct odp_tnl_key *key, uint16_t inner, struct rte_mbuf *m)
 {
-	if (g->n == 0 || inner != g->inner || memcmp(key, &g->key, sizeof(*key)) != 0) {
+	if (g->n == 0 || inner != g->inner || !same_key(key, &g->key)) {
 		struct odp_key_tnl tnl;
 
 		group_go(g);
@@ -95,6 +109,8 @@ void odp_tnl_input(struct odp_worker *w, const struct odp_from *from, uint32_t v
 		bytes += pkts[i]->pkt_len;
 		group_add(&g, &key, inner, pkts[i]);
 	}
+	if (packets > 0 && w->fuses)
+		odp_fused_ends(w, from, &g.key);
 	group_go(&g);
 	dpu_counter_add(&pw->rx_packets, packets);
 	dpu_counter_add(&pw->rx_bytes, bytes);
