@@ -557,7 +557,7 @@ static void announced(void **state)
 static bool is_there(const struct ct_mem *m)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = m->size / page - 1, in = 0;
-	uint8_t *from = RTE_PTR_ALIGN_CEIL(m->mem, page);
+	uint8_t *from = RTE_PTR_ALIGN_CEIL((void *)m->at, page);
 	unsigned char *vec = calloc(1, n);
 
 	assert_non_null(vec);
