@@ -212,16 +212,12 @@ static void track_conn(struct odp_ct *ct, struct ct_worker *w, struct odp_conn *
 /* The first connection whose word looks right; most often it is the one. */
 static struct odp_conn *guess(const struct odp_ct *ct, uint64_t h)
 {
-	const struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
-		&ct->buckets[ct_bucket2(ct, h)] };
+	for (struct ct_probe at = ct_probe(ct, h); at.left; at.left &= at.left - 1) {
+		uint64_t v = CT_GET(*ct_probe_slot(&at));
 
-	for (unsigned k = 0; k < 2; k++)
-		for (unsigned i = 0; i < CT_SLOTS; i++) {
-			uint64_t v = CT_GET(b[k]->slot[i]);
-
-			if (v >> 32 == h >> 32 && (uint32_t)v != 0)
-				return &ct->conns[((uint32_t)v - 1) >> 1];
-		}
+		if (v >> 32 == h >> 32 && (uint32_t)v != 0)
+			return &ct->conns[((uint32_t)v - 1) >> 1];
+	}
 	return NULL;
 }
 
@@ -406,14 +402,15 @@ static uint32_t prepare(struct odp_ct *ct, struct odp_conn *c, const struct odp_
 
 static int put_both(struct odp_ct *ct, struct odp_conn *c)
 {
-	int ret = odp_ct_insert(ct, c, ODP_CT_ORIG);
+	int ret = odp_ct_insert_new(ct, c, ODP_CT_ORIG);
 
 	if (ret < 0)
 		return ret;
-	ret = odp_ct_insert(ct, c, ODP_CT_REPLY);
-	if (ret < 0)
-		odp_ct_withdraw(ct, c, ODP_CT_ORIG);
-	return ret;
+	ret = odp_ct_insert_new(ct, c, ODP_CT_REPLY);
+	if (ret == 0)
+		return 0;
+	odp_ct_withdraw(ct, c, ODP_CT_ORIG);
+	return ret == -EAGAIN && odp_ct_lookup(ct, &c->key1) ? -EEXIST : ret;
 }
 
 /* One try at a new connection. -EAGAIN, -EEXIST: somebody has the tuple now. */

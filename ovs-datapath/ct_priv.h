@@ -22,6 +22,21 @@
 #include "key.h"
 #include "odp_ct.h"
 
+/* Vector loads of what another thread writes are more than ThreadSanitizer can follow. */
+#if defined(__SANITIZE_THREAD__)
+#define CT_SSE2 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CT_SSE2 0
+#endif
+#endif
+#if !defined(CT_SSE2) && defined(__SSE2__)
+#define CT_SSE2 1
+#include <emmintrin.h>
+#elif !defined(CT_SSE2)
+#define CT_SSE2 0
+#endif
+
 #define CT_LINE 64
 #define CT_SLOTS 8u
 #define CT_BATCH 64u // connections that change hands at once
@@ -185,6 +200,60 @@ static inline uint64_t ct_bucket2(const struct odp_ct *ct, uint64_t h)
 	return (h ^ ((h >> 32) * 0x9e3779b1u + 1)) & ct->mask;
 }
 
+/*
+ * The words of both buckets of a hash that may be its: bit i is word i of the first, bit
+ * CT_SLOTS + i of the second. What is found is loaded again by whoever needs an order.
+ */
+static inline unsigned ct_ways(const struct ct_bucket *b, uint64_t h)
+{
+#if CT_SSE2
+	const __m128i *at = (const __m128i *)(const void *)b;
+	const __m128i want = _mm_set1_epi32((int)(h >> 32));
+	unsigned ways = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		__m128 low = _mm_castsi128_ps(_mm_load_si128(&at[2 * i]));
+		__m128 high = _mm_castsi128_ps(_mm_load_si128(&at[2 * i + 1]));
+		__m128i hash = _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 3, 1)));
+
+		ways |= (unsigned)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(hash, want)))
+			<< 4 * i;
+	}
+	return ways;
+#else
+	unsigned ways = 0;
+
+	for (unsigned i = 0; i < CT_SLOTS; i++)
+		ways |= (unsigned)(atomic_load_explicit(&b->slot[i], memory_order_seq_cst) >> 32 ==
+				   h >> 32)
+			<< i;
+	return ways;
+#endif
+}
+
+/* The two buckets of a hash, and the words in them that may be its, as above. */
+struct ct_probe {
+	struct ct_bucket *b[2];
+	unsigned left;
+};
+
+static inline struct ct_probe ct_probe(const struct odp_ct *ct, uint64_t h)
+{
+	struct ct_probe p = { { &ct->buckets[ct_bucket1(ct, h)], &ct->buckets[ct_bucket2(ct, h)] },
+		0 };
+
+	p.left = ct_ways(p.b[0], h) | ct_ways(p.b[1], h) << CT_SLOTS;
+	return p;
+}
+
+/* The first of the words that are left. */
+static inline _Atomic uint64_t *ct_probe_slot(const struct ct_probe *p)
+{
+	unsigned i = (unsigned)__builtin_ctz(p->left);
+
+	return &p->b[i / CT_SLOTS]->slot[i % CT_SLOTS];
+}
+
 static inline bool ct_key_eq(const struct odp_ct_key *a, const struct odp_ct_key *b)
 {
 	uint64_t x[5], y[5];
@@ -339,6 +408,8 @@ struct odp_conn *odp_ct_lookup(const struct odp_ct *ct, const struct odp_ct_key 
  * workers have been quiescent.
  */
 int odp_ct_insert(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
+/* The same where nobody is expected to have the key: then that is -EAGAIN, too. */
+int odp_ct_insert_new(struct odp_ct *ct, struct odp_conn *c, unsigned dir);
 /* As odp_ct_find(), but what is over stays where it is. */
 struct odp_conn *odp_ct_seek(
 	const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t now_ms, unsigned *dir);

@@ -40,13 +40,9 @@ static struct odp_conn *slot_match(const struct odp_ct *ct, uint64_t v,
 struct odp_conn *odp_ct_find(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_key *key,
 	uint64_t h, uint64_t now_ms, unsigned *dir)
 {
-	struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
-		&ct->buckets[ct_bucket2(ct, h)] };
-
-	for (unsigned i = 0; i < 2 * CT_SLOTS; i++) {
+	for (struct ct_probe at = ct_probe(ct, h); at.left; at.left &= at.left - 1) {
 		// Acquire: pairs with the compare-and-swap in claim(), after the keys.
-		uint64_t v = atomic_load_explicit(
-			&b[i / CT_SLOTS]->slot[i % CT_SLOTS], memory_order_acquire);
+		uint64_t v = atomic_load_explicit(ct_probe_slot(&at), memory_order_acquire);
 		struct odp_conn *c = slot_match(ct, v, key, h, dir);
 
 		if (!c || ct_life(c) != CT_LIVE)
@@ -63,12 +59,9 @@ struct odp_conn *odp_ct_seek(
 	const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t now_ms, unsigned *dir)
 {
 	uint64_t h = ct_hash(ct, key);
-	const struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
-		&ct->buckets[ct_bucket2(ct, h)] };
 
-	for (unsigned i = 0; i < 2 * CT_SLOTS; i++) {
-		uint64_t v = atomic_load_explicit(
-			&b[i / CT_SLOTS]->slot[i % CT_SLOTS], memory_order_acquire);
+	for (struct ct_probe at = ct_probe(ct, h); at.left; at.left &= at.left - 1) {
+		uint64_t v = atomic_load_explicit(ct_probe_slot(&at), memory_order_acquire);
 		struct odp_conn *c = slot_match(ct, v, key, h, dir);
 
 		if (c && ct_life(c) == CT_LIVE && !ct_due(c, now_ms))
@@ -97,13 +90,11 @@ struct odp_conn *odp_ct_seek_was(
 /* Words with this key but `mine`, of connections that live or are about to. */
 static bool others(const struct odp_ct *ct, const struct odp_ct_key *key, uint64_t h, uint64_t mine)
 {
-	struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
-		&ct->buckets[ct_bucket2(ct, h)] };
-
-	for (unsigned i = 0; i < 2 * CT_SLOTS; i++) {
-		// In one order with claim(): of two that claim, one at least sees the other.
-		uint64_t v = atomic_load_explicit(
-			&b[i / CT_SLOTS]->slot[i % CT_SLOTS], memory_order_seq_cst);
+	// In one order with claim(): of two that claim, one at least sees the other. With vectors,
+	// that is on x86, it is the claim that keeps the order: no load goes ahead of it.
+	atomic_signal_fence(memory_order_seq_cst);
+	for (struct ct_probe at = ct_probe(ct, h); at.left; at.left &= at.left - 1) {
+		uint64_t v = atomic_load_explicit(ct_probe_slot(&at), memory_order_seq_cst);
 		unsigned dir;
 		const struct odp_conn *c = v == mine ? NULL : slot_match(ct, v, key, h, &dir);
 
@@ -116,12 +107,9 @@ static bool others(const struct odp_ct *ct, const struct odp_ct_key *key, uint64
 struct odp_conn *odp_ct_lookup(const struct odp_ct *ct, const struct odp_ct_key *key)
 {
 	uint64_t h = ct_hash(ct, key);
-	const struct ct_bucket *b[2] = { &ct->buckets[ct_bucket1(ct, h)],
-		&ct->buckets[ct_bucket2(ct, h)] };
 
-	for (unsigned i = 0; i < 2 * CT_SLOTS; i++) {
-		uint64_t v = atomic_load_explicit(
-			&b[i / CT_SLOTS]->slot[i % CT_SLOTS], memory_order_acquire);
+	for (struct ct_probe at = ct_probe(ct, h); at.left; at.left &= at.left - 1) {
+		uint64_t v = atomic_load_explicit(ct_probe_slot(&at), memory_order_acquire);
 		unsigned dir;
 		struct odp_conn *c = slot_match(ct, v, key, h, &dir);
 
@@ -171,12 +159,19 @@ void odp_ct_withdraw(struct odp_ct *ct, struct odp_conn *c, unsigned dir)
 int odp_ct_insert(struct odp_ct *ct, struct odp_conn *c, unsigned dir)
 {
 	const struct odp_ct_key *key = ct_conn_key(c, dir);
+	uint64_t h = ct_hash(ct, key);
+
+	return others(ct, key, h, slot_word(ct, c, dir, h)) ? -EEXIST
+							    : odp_ct_insert_new(ct, c, dir);
+}
+
+int odp_ct_insert_new(struct odp_ct *ct, struct odp_conn *c, unsigned dir)
+{
+	const struct odp_ct_key *key = ct_conn_key(c, dir);
 	uint64_t h = ct_hash(ct, key), v = slot_word(ct, c, dir, h);
 	struct ct_bucket *b1 = &ct->buckets[ct_bucket1(ct, h)];
 	struct ct_bucket *b2 = &ct->buckets[ct_bucket2(ct, h)];
 
-	if (others(ct, key, h, v))
-		return -EEXIST;
 	// The emptier of the two: that keeps a table half full from ever having a full pair.
 	if (fill_of(b2) < fill_of(b1)) {
 		struct ct_bucket *t = b1;
