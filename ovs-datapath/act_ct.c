@@ -120,10 +120,51 @@ const struct odp_ct_was *odp_act_ct_was(
 	return was;
 }
 
+/*
+ * fill() of an untagged frame with an IPv4 header of 20 bytes and TCP or UDP that is no fragment and
+ * whose length is right. False: it is another one, and nothing was written but zeros.
+ */
+static inline bool fill_plain(
+	struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)
+{
+	static const uint8_t plain[3] = { 0x08, 0x00, 0x45 };
+	uint8_t *f = rte_pktmbuf_mtod(m, uint8_t *);
+
+	if (m->data_len < 42 || memcmp(f + 12, plain, sizeof(plain)) != 0)
+		return false;
+	uint32_t total = (uint32_t)f[16] << 8 | f[17];
+
+	if ((f[23] != IPPROTO_TCP && f[23] != IPPROTO_UDP) || ((f[20] & 0x3f) | f[21]) != 0 ||
+		total < 28 || total > m->pkt_len - 14)
+		return false;
+	*at = (struct odp_at){ .p = f,
+		.n = m->data_len,
+		.l3 = 14,
+		.l4 = 34,
+		.end = 14 + total,
+		.eth_type = 0x0800,
+		.proto = f[23] };
+	p->key.zone = zone;
+	p->key.l3 = 4;
+	p->key.proto = f[23];
+	memcpy(p->key.src, f + 26, 4);
+	memcpy(p->key.dst, f + 30, 4);
+	memcpy(&p->key.sport, f + 34, 2);
+	memcpy(&p->key.dport, f + 36, 2);
+	p->l4 = f + 34;
+	p->l4_len = (uint16_t)(RTE_MIN(at->n, at->end) - 34);
+	p->l4_total = total - 20;
+	return true;
+}
+
 /* False: no IP packet. What has no good layer 4 header is tracked all the same, as invalid. */
 static bool fill(struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)
 {
 	*p = (struct odp_ct_pkt){ .bytes = m->pkt_len };
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		p->flags |= ODP_CT_BAD_CSUM;
+	if (likely(fill_plain(m, zone, at, p)))
+		return true;
 	if (!odp_edit_find(m, at))
 		return false;
 	const uint8_t *ip = at->p + at->l3;
@@ -141,8 +182,6 @@ static bool fill(struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct od
 	} else {
 		return false;
 	}
-	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
-		p->flags |= ODP_CT_BAD_CSUM;
 	if (at->l4 == 0 || at->l4 > at->n || at->end < at->l4) {
 		p->flags |= ODP_CT_LATER_FRAG;
 		return true;
