@@ -103,6 +103,7 @@ static const struct card_verb verbs[] = {
 	{ "underlay", "show", SENDS(underlay_show), .columns = UNDERLAY_COLUMNS },
 	{ "underlay", "stats", STATS("underlay"), .help = "Counters of the underlay" },
 
+	{ "port", "set", SENDS(port_set), KEY("port") },
 	{ "port", "list", SENDS(port_list), .columns = PORT_COLUMNS },
 	{ "port", "show", SENDS(port_list), KEY("name"), .help = "Show one port" },
 	{ "port", "stats", STATS("port"), KEY_OPT("name"),

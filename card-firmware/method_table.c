@@ -519,6 +519,21 @@ static const struct card_param underlay_neighbour_set[] = {
 static const struct card_param underlay_neighbour_delete[] = { P_ADDRESS(
 	"address", true, 2, ADDRESS_LEN, "address of the neighbour") };
 
+static const struct card_param port_set[] = {
+	P_NAME("port", "name of the port"),
+	{ .name = "storm_pps",
+		.type = CARD_P_UINT,
+		.required = true,
+		.max = UINT32_MAX,
+		.help = "packets a second that the learning switch floods for it, be they for "
+			"all, for many or for nobody that it knows; 0: no limit" },
+	{ .name = "storm_burst",
+		.type = CARD_P_UINT,
+		.max = UINT32_MAX,
+		.def = "0",
+		.help = "so many at once; 0: as many as in a second" },
+};
+
 #define FLOW_TEXT "key and mask, as ovs-appctl dpctl writes them"
 
 static const struct card_param flow_add[] = {
@@ -825,6 +840,9 @@ static const struct card_method methods[] = {
 		.help = "Interfaces, addresses, routes and neighbours that tunnels go by" },
 	ROW(port_list), .key = "name", PARAMS(opt_name),
 		.help = "List ports of the switch" },
+	ROW(port_set), SETS("port"), .key = "port", PARAMS(port_set),
+		.help = "Limit what is flooded for a port. Without it 100000 packets a second are, "
+			"where there is more than one port to flood to" },
 	ROW(flow_add), SETS("flow"), .key = "flow", PARAMS(flow_add),
 		.help = "Install a flow, or replace the actions of an operator's flow" },
 	ROW(flow_del), DELETES("flow"), .key = "flow", PARAMS(flow_del),

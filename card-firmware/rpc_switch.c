@@ -8,6 +8,7 @@
 
 #include "dpu_clock.h"
 #include "odp_act.h"
+#include "odp_tnl.h"
 #include "rpc_schema.h"
 
 #define FLOW_TEXT 4096
@@ -130,6 +131,7 @@ static void list_port(struct odp_port *port, void *arg)
 {
 	struct list *l = arg;
 	struct odp_port_stats s;
+	struct odp_storm storm;
 	uint64_t drops = 0;
 
 	if (l->only && strcmp(l->only, odp_port_name(port)) != 0)
@@ -137,11 +139,31 @@ static void list_port(struct odp_port *port, void *arg)
 	odp_port_stats(port, &s);
 	for (unsigned i = 0; i < ODP_DROP_COUNT; i++)
 		drops += s.drops[i];
-	append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", odp_port_name(port),
-			  "number", (json_int_t)odp_port_no(port), "rx_packets",
-			  (json_int_t)s.rx_packets, "rx_bytes", (json_int_t)s.rx_bytes,
-			  "tx_packets", (json_int_t)s.tx_packets, "tx_bytes",
-			  (json_int_t)s.tx_bytes, "drops", (json_int_t)drops));
+	odp_port_storm(port, &storm);
+	append(l,
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+			odp_port_name(port), "number", (json_int_t)odp_port_no(port), "rx_packets",
+			(json_int_t)s.rx_packets, "rx_bytes", (json_int_t)s.rx_bytes, "tx_packets",
+			(json_int_t)s.tx_packets, "tx_bytes", (json_int_t)s.tx_bytes, "drops",
+			(json_int_t)drops, "storm_pps", (json_int_t)storm.per_s, "storm_burst",
+			(json_int_t)storm.burst));
+}
+
+int card_call_port_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const struct odp_storm s = { .per_s = (uint32_t)card_arg_uint(params, "storm_pps", 0),
+		.burst = (uint32_t)card_arg_uint(params, "storm_burst", 0) };
+	const char *name = card_arg_str(params, "port", "");
+	struct odp_port *port = odp_port_by_name(c->dp, name);
+	struct odp_tnl_conf tunnel;
+
+	(void)result;
+	if (!port)
+		return card_fail(e, -ENODEV, "port: %s: no such port", name);
+	if (odp_tnl_info(port, &tunnel))
+		return card_fail(
+			e, -EINVAL, "port: %s is a tunnel, which nothing is flooded for", name);
+	return odp_port_set_storm(port, &s);
 }
 
 int card_call_port_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)

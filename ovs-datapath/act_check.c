@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 #include "dpu_alloc.h"
-#include "odp_meter.h"
+#include "meter.h"
 #include "track.h"
 #include "vport.h"
 
@@ -287,7 +287,7 @@ static int check_u32(const struct odp_act *a)
 	case ODP_ACT_DROP:
 		return u->v < ODP_DROP_COUNT ? 0 : -EINVAL;
 	case ODP_ACT_METER:
-		return u->v < ODP_METERS ? 0 : -EINVAL;
+		return u->v < ODP_METERS_ALL ? 0 : -EINVAL;
 	default:
 		return 0;
 	}

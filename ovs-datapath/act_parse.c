@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "fields.h"
+#include "odp_meter.h"
 
 struct parse {
 	struct odp_in in;
@@ -270,7 +271,12 @@ static bool recirc(struct parse *p)
 
 static bool meter(struct parse *p)
 {
-	return u32(p, ODP_ACT_METER);
+	uint32_t v;
+
+	if (!number_end(&p->in, ODP_METERS - 1, &v))
+		return false;
+	odp_actbuf_u32(p->out, ODP_ACT_METER, v);
+	return true;
 }
 
 static bool trunc_to(struct parse *p)

@@ -351,13 +351,14 @@ static void run_dec_ttl(const struct run *r, struct batch *b, const struct odp_a
 
 static void run_meter(const struct run *r, struct batch *b, const struct odp_act *a)
 {
-	uint32_t over = odp_meter_run(r->w, ((const struct odp_act_u32 *)a)->v, b->pkts, b->n);
+	uint32_t id = ((const struct odp_act_u32 *)a)->v;
+	uint32_t over = odp_meter_run(r->w, id, b->pkts, b->n);
 	struct batch out;
 
 	if (over == 0)
 		return;
 	hand_on(r, b, over, true, &out);
-	drop_all(r, &out, ODP_DROP_METER);
+	drop_all(r, &out, odp_meter_reason(id));
 }
 
 /* Packets with one hash run the rest of the list together. */

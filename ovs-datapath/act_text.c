@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Action lists as text: printing. */
 #include "fields.h"
+#include "odp_meter.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -35,6 +36,18 @@ static void put_port(struct fmt *f, uint32_t no)
 		odp_out_put(&f->o, "%s", odp_port_name(p));
 	else
 		odp_out_put(&f->o, "%" PRIu32, no);
+}
+
+/* Those behind the operators' are the switch's own, and no text makes them. */
+static void put_meter(struct fmt *f, uint32_t id)
+{
+	if (id < ODP_METERS) {
+		odp_out_put(&f->o, "meter(%" PRIu32 ")", id);
+		return;
+	}
+	odp_out_put(&f->o, "storm(");
+	put_port(f, id - ODP_METERS);
+	odp_out_put(&f->o, ")");
 }
 
 static void put_outputs(struct fmt *f, const struct odp_act *a)
@@ -337,7 +350,7 @@ static void put_one(struct fmt *f, const struct odp_act *a)
 		odp_out_put(o, ")");
 		break;
 	case ODP_ACT_METER:
-		odp_out_put(o, "meter(%" PRIu32 ")", u->v);
+		put_meter(f, u->v);
 		break;
 	case ODP_ACT_CHECK_PKT_LEN:
 		put_check_pkt_len(f, a);

@@ -20,6 +20,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "meter.h"
 #include "vport.h"
 
 #define BUCKETS 16384u
@@ -183,19 +184,31 @@ static uint32_t decide(struct odp_bridge *b, const struct odp_key *key)
 	return m->port == key->in_port || !is_member(b, m->port) ? TO_NOBODY : m->port;
 }
 
+/* To all members but one, as far as its storm control lets it. */
+static void flood(struct odp_bridge *b, uint32_t in_port)
+{
+	const struct odp_port *in = odp_port_by_no(b->dp, in_port);
+	unsigned n = 0;
+
+	for (uint32_t no = 0; no < b->dp->port_top; no++)
+		n += no != in_port && is_member(b, no);
+	if (in && in->storm.per_s && (n > 1 || in->storm_asked))
+		odp_actbuf_u32(&b->acts, ODP_ACT_METER, ODP_METER_STORM(in_port));
+	for (uint32_t no = 0; no < b->dp->port_top; no++)
+		if (no != in_port && is_member(b, no))
+			odp_actbuf_output(&b->acts, no);
+}
+
 /* The action list of a decision, in b->acts. 0, -ENOMEM, -E2BIG. */
 static int actions(struct odp_bridge *b, uint32_t in_port, uint32_t to)
 {
-	struct odp *dp = b->dp;
-
 	odp_actbuf_reset(&b->acts);
 	if (to == OUTSIDE)
 		odp_actbuf_u32(&b->acts, ODP_ACT_DROP, ODP_DROP_UNSWITCHED);
 	else if (to != TO_FLOOD && to != TO_NOBODY)
 		odp_actbuf_output(&b->acts, to);
-	for (uint32_t no = 0; to == TO_FLOOD && no < dp->port_top; no++)
-		if (no != in_port && is_member(b, no))
-			odp_actbuf_output(&b->acts, no);
+	else if (to == TO_FLOOD)
+		flood(b, in_port);
 	return b->acts.err;
 }
 
@@ -498,6 +511,12 @@ static void recs_delete_from(struct odp_bridge *b, uint32_t in_port)
 		if (in_port == ODP_PORT_NONE || r->key.in_port == in_port)
 			rec_delete(b, r);
 	}
+}
+
+void odp_bridge_floods_changed(struct odp *dp)
+{
+	dp->bridge->ports_epoch++;
+	revalidate_all(dp->bridge);
 }
 
 void odp_bridge_port_changed(struct odp *dp, uint32_t port)

@@ -32,6 +32,8 @@ void odp_bridge_port_deleted(struct odp *dp, uint32_t port);
  * joins or leaves the switch if need be, and what comes in by it is decided on anew.
  */
 void odp_bridge_port_changed(struct odp *dp, uint32_t port);
+/* Whether a port's floods are held changed. */
+void odp_bridge_floods_changed(struct odp *dp);
 /* Age addresses and flows. */
 void odp_bridge_tick(struct odp *dp, uint64_t now_ns);
 unsigned odp_bridge_n_macs(const struct odp *dp);

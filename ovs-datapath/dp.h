@@ -213,6 +213,8 @@ struct odp_port {
 	_Atomic(struct odp_ul_rings *) rings; // owned; NULL: no interface was here yet
 
 	/* Control thread. */
+	struct odp_storm storm;
+	bool storm_asked; // an operator said so
 	int32_t setup_tokens; // flow set-ups that this port may still cause
 	uint64_t setup_ns; // tokens were added at
 };

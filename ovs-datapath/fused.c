@@ -206,7 +206,7 @@ static __rte_noinline unsigned meters(struct odp_worker *w, const struct fused_e
 		for (unsigned i = 0; i < n; i++) {
 			if (over & 1u << i) {
 				bytes -= pkts[i]->pkt_len;
-				odp_drop_one(from->in, ODP_DROP_METER, pkts[i]);
+				odp_drop_one(from->in, odp_meter_reason(e->meter[k]), pkts[i]);
 			} else {
 				pkts[kept++] = pkts[i];
 			}

@@ -46,13 +46,13 @@ struct odp_meter {
 
 int odp_meters_init(struct odp *dp)
 {
-	dp->meter = dpu_calloc(ODP_METERS, sizeof(*dp->meter));
+	dp->meter = dpu_calloc(ODP_METERS_ALL, sizeof(*dp->meter));
 	return dp->meter ? 0 : -ENOMEM;
 }
 
 void odp_meters_fini(struct odp *dp)
 {
-	for (uint32_t i = 0; dp->meter && i < ODP_METERS; i++)
+	for (uint32_t i = 0; dp->meter && i < ODP_METERS_ALL; i++)
 		free(atomic_load_explicit(&dp->meter[i], memory_order_relaxed));
 	free(dp->meter);
 }
@@ -71,13 +71,11 @@ static bool band_init(struct band *b, const struct odp_meter_band *conf, bool pa
 	return true;
 }
 
-int odp_meter_set(struct odp *dp, uint32_t id, const struct odp_meter_conf *conf)
+static int set(struct odp *dp, uint32_t id, const struct odp_meter_conf *conf)
 {
 	unsigned slots = dp->conf.n_workers + 1;
 	struct odp_meter *m;
 
-	if (id >= ODP_METERS || conf->n_bands == 0 || conf->n_bands > ODP_METER_BANDS)
-		return -EINVAL;
 	size_t head = RTE_ALIGN(sizeof(*m), RTE_CACHE_LINE_SIZE);
 
 	m = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, head + slots * sizeof(struct slot));
@@ -97,15 +95,37 @@ int odp_meter_set(struct odp *dp, uint32_t id, const struct odp_meter_conf *conf
 	return 0;
 }
 
-int odp_meter_del(struct odp *dp, uint32_t id)
+int odp_meter_set(struct odp *dp, uint32_t id, const struct odp_meter_conf *conf)
 {
-	struct odp_meter *m = NULL;
+	if (id >= ODP_METERS || conf->n_bands == 0 || conf->n_bands > ODP_METER_BANDS)
+		return -EINVAL;
+	return set(dp, id, conf);
+}
 
-	if (id < ODP_METERS)
-		m = atomic_exchange_explicit(&dp->meter[id], NULL, memory_order_acq_rel);
+static int del(struct odp *dp, uint32_t id)
+{
+	struct odp_meter *m = atomic_exchange_explicit(&dp->meter[id], NULL, memory_order_acq_rel);
+
 	if (!m)
 		return -ENOENT;
 	odp_defer(dp, m);
+	return 0;
+}
+
+int odp_meter_del(struct odp *dp, uint32_t id)
+{
+	return id < ODP_METERS ? del(dp, id) : -ENOENT;
+}
+
+int odp_meter_storm(struct odp *dp, uint32_t port, const struct odp_storm *s)
+{
+	const struct odp_meter_conf conf = {
+		.packets = true, .n_bands = 1, .band = { { s->per_s, s->burst } }
+	};
+
+	if (s->per_s)
+		return set(dp, ODP_METER_STORM(port), &conf);
+	(void)del(dp, ODP_METER_STORM(port));
 	return 0;
 }
 
@@ -174,7 +194,7 @@ uint32_t odp_meter_run(
 	uint64_t cost[ODP_BURST], bytes = 0, now = dpu_now_ns() * TICKS;
 	uint32_t out = 0;
 
-	if (id < ODP_METERS)
+	if (id < ODP_METERS_ALL)
 		m = atomic_load_explicit(&w->dp->meter[id], memory_order_acquire);
 	if (!m)
 		return 0;

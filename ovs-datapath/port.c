@@ -9,6 +9,7 @@
 #include "dpu_clock.h"
 #include "flow.h"
 #include "hold.h"
+#include "meter.h"
 #include "tx.h"
 #include "underlay_gate.h"
 #include "vport.h"
@@ -170,11 +171,19 @@ int odp_port_create(struct odp *dp, const struct odp_port_conf *conf, struct odp
 		port_free(p);
 		return ret;
 	}
+	if (!tnl) {
+		p->storm = (struct odp_storm){ .per_s = ODP_STORM_PER_S };
+		ret = odp_meter_storm(dp, no, &p->storm);
+		if (ret < 0) {
+			port_free(p);
+			return ret;
+		}
+	}
+	p->setup_ns = dpu_now_ns();
+	p->setup_tokens = 4096;
 	p->tnl = tnl;
 	if (tnl)
 		tnl->end.port_no = no;
-	p->setup_ns = dpu_now_ns();
-	p->setup_tokens = 4096;
 	odp_port_caps_changed(p);
 	for (unsigned w = 0; w <= dp->conf.n_workers; w++)
 		atomic_store_explicit(&dp->worker[w]->pw[no], &p->pw[w], memory_order_release);
@@ -209,6 +218,7 @@ void odp_port_del(struct odp_port *port)
 	odp_tnls_port_deleted(dp, port);
 	odp_bridge_port_deleted(dp, port->no);
 	odp_flows_port_deleted(dp, port->no);
+	(void)odp_meter_storm(dp, port->no, &(struct odp_storm){ 0 });
 	if (dp->conf.synchronize)
 		dp->conf.synchronize(dp->conf.host_arg);
 	// Nobody can put packets into its rings any more: what is in them goes nowhere.
@@ -257,6 +267,23 @@ void odp_port_set_switched(struct odp_port *port, enum odp_switched how)
 bool odp_port_is_switched(const struct odp_port *port)
 {
 	return atomic_load_explicit(&port->switched, memory_order_relaxed);
+}
+
+int odp_port_set_storm(struct odp_port *port, const struct odp_storm *s)
+{
+	int ret = odp_meter_storm(port->dp, port->no, s);
+
+	if (ret < 0)
+		return ret;
+	port->storm = *s;
+	port->storm_asked = true;
+	odp_bridge_floods_changed(port->dp);
+	return 0;
+}
+
+void odp_port_storm(const struct odp_port *port, struct odp_storm *out)
+{
+	*out = port->storm;
 }
 
 void odp_port_foreach(struct odp *dp, void (*fn)(struct odp_port *port, void *arg), void *arg)

@@ -20,6 +20,7 @@
 #include "extract.h"
 #include "flow.h"
 #include "key_text.h"
+#include "meter.h"
 #include "pmtu.h"
 #include "tnl_dest.h"
 #include "tnl_out.h"
@@ -581,7 +582,10 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 			((const struct odp_act_hash *)a)->basis);
 		break;
 	case ODP_ACT_METER:
-		say(t, ODP_TRACE_NOTE, at, "meter %" PRIu32 ": not charged", v);
+		if (v < ODP_METERS)
+			say(t, ODP_TRACE_NOTE, at, "meter %" PRIu32 ": not charged", v);
+		else
+			say(t, ODP_TRACE_NOTE, at, "storm control: not charged");
 		break;
 	case ODP_ACT_DROP:
 		drop(t, at, (enum odp_drop)v);

@@ -60,6 +60,7 @@
 	X(underlay_neighbour_delete)   \
 	X(underlay_show)               \
 	X(port_list)                   \
+	X(port_set)                    \
 	X(flow_add)                    \
 	X(flow_del)                    \
 	X(flow_list)                   \

@@ -41,48 +41,49 @@ struct odp_key;
 struct odp_worker; // one per worker thread
 
 /* Why a packet was dropped. X(name, text for the operator) */
-#define ODP_DROPS(X)                                                         \
-	X(MALFORMED, "headers shorter than they say")                        \
-	X(NO_FLOW, "no flow and the upcall queue of the port is full")       \
-	X(UPCALL_LIMIT, "upcall quota of the port used up")                  \
-	X(FLOW_DROP, "a flow says drop")                                     \
-	X(PORT_GONE, "output port removed or not up")                        \
-	X(MTU, "longer than the output port's MTU")                          \
-	X(TX_FULL, "output port accepts no more")                            \
-	X(HANDOVER_FULL, "ring to the output queue's worker full")           \
-	X(NO_MBUF, "packet pool empty while copying or segmenting")          \
-	X(RECIRC_DEPTH, "recirculated too many times")                       \
-	X(RECIRC_FULL, "too many packets recirculate at once")               \
-	X(RECIRC_MISS, "no flow for a packet that recirculates")             \
-	X(TTL, "time to live over")                                          \
-	X(METER, "too much for a meter")                                     \
-	X(ACL, "a security rule says drop")                                  \
-	X(NO_NAT, "no address and port left to translate to")                \
-	X(SPOOF, "source address that is not the port's")                    \
-	X(NO_ROUTE, "no route to the destination")                           \
-	X(FRAG_MALFORMED, "fragment whose lengths or headers cannot be")     \
-	X(FRAG_OVERLAP, "fragments that overlap: their datagram is dropped") \
-	X(FRAG_DUPLICATE, "fragment that waits here already")                \
-	X(FRAG_LIMIT, "too many fragments of a datagram, a port, or in all") \
-	X(FRAG_TIMEOUT, "fragment whose datagram did not become whole")      \
-	X(GSO, "GSO frame that cannot be segmented")                         \
-	X(CSUM, "checksum request that does not fit the headers")            \
-	X(TNL_DST, "sent into a tunnel without a destination")               \
-	X(TNL_ROUTE, "no route to the tunnel's other end")                   \
-	X(TNL_NEIGH, "no answer on the way to the tunnel's other end")       \
-	X(TNL_FULL, "too many destinations of tunnels at once")              \
-	X(TNL_KEY, "tunnel fields that the format cannot carry")             \
-	X(TNL_HEADER, "outer headers cut short or at odds with each other")  \
-	X(TNL_CSUM, "outer checksum wrong, or missing and needed")           \
-	X(TNL_FRAGMENT, "outer headers of a fragment")                       \
-	X(TNL_PROTO, "tunnel version or flags that are refused")             \
-	X(TNL_UNKNOWN, "inner protocol or critical option nobody knows")     \
-	X(TNL_ECN, "congestion mark on what does not know of such marks")    \
-	X(TNL_OTHER, "not for the tunnel that a flow gave it to")            \
-	X(TNL_MISS, "no flow for a packet out of a tunnel")                  \
-	X(UNDERLAY, "for an address of the underlay, and nobody wants it")   \
-	X(UNSWITCHED, "no flow, and its port is no part of the switch")      \
-	X(NEIGH_LIMIT, "too many ARP and ND messages of one host, or in all")
+#define ODP_DROPS(X)                                                          \
+	X(MALFORMED, "headers shorter than they say")                         \
+	X(NO_FLOW, "no flow and the upcall queue of the port is full")        \
+	X(UPCALL_LIMIT, "upcall quota of the port used up")                   \
+	X(FLOW_DROP, "a flow says drop")                                      \
+	X(PORT_GONE, "output port removed or not up")                         \
+	X(MTU, "longer than the output port's MTU")                           \
+	X(TX_FULL, "output port accepts no more")                             \
+	X(HANDOVER_FULL, "ring to the output queue's worker full")            \
+	X(NO_MBUF, "packet pool empty while copying or segmenting")           \
+	X(RECIRC_DEPTH, "recirculated too many times")                        \
+	X(RECIRC_FULL, "too many packets recirculate at once")                \
+	X(RECIRC_MISS, "no flow for a packet that recirculates")              \
+	X(TTL, "time to live over")                                           \
+	X(METER, "too much for a meter")                                      \
+	X(ACL, "a security rule says drop")                                   \
+	X(NO_NAT, "no address and port left to translate to")                 \
+	X(SPOOF, "source address that is not the port's")                     \
+	X(NO_ROUTE, "no route to the destination")                            \
+	X(FRAG_MALFORMED, "fragment whose lengths or headers cannot be")      \
+	X(FRAG_OVERLAP, "fragments that overlap: their datagram is dropped")  \
+	X(FRAG_DUPLICATE, "fragment that waits here already")                 \
+	X(FRAG_LIMIT, "too many fragments of a datagram, a port, or in all")  \
+	X(FRAG_TIMEOUT, "fragment whose datagram did not become whole")       \
+	X(GSO, "GSO frame that cannot be segmented")                          \
+	X(CSUM, "checksum request that does not fit the headers")             \
+	X(TNL_DST, "sent into a tunnel without a destination")                \
+	X(TNL_ROUTE, "no route to the tunnel's other end")                    \
+	X(TNL_NEIGH, "no answer on the way to the tunnel's other end")        \
+	X(TNL_FULL, "too many destinations of tunnels at once")               \
+	X(TNL_KEY, "tunnel fields that the format cannot carry")              \
+	X(TNL_HEADER, "outer headers cut short or at odds with each other")   \
+	X(TNL_CSUM, "outer checksum wrong, or missing and needed")            \
+	X(TNL_FRAGMENT, "outer headers of a fragment")                        \
+	X(TNL_PROTO, "tunnel version or flags that are refused")              \
+	X(TNL_UNKNOWN, "inner protocol or critical option nobody knows")      \
+	X(TNL_ECN, "congestion mark on what does not know of such marks")     \
+	X(TNL_OTHER, "not for the tunnel that a flow gave it to")             \
+	X(TNL_MISS, "no flow for a packet out of a tunnel")                   \
+	X(UNDERLAY, "for an address of the underlay, and nobody wants it")    \
+	X(UNSWITCHED, "no flow, and its port is no part of the switch")       \
+	X(NEIGH_LIMIT, "too many ARP and ND messages of one host, or in all") \
+	X(STORM, "more to flood than the port may have flooded")
 
 enum odp_drop {
 #define X(name, text) ODP_DROP_##name,
@@ -242,6 +243,22 @@ const char *odp_port_name(const struct odp_port *port);
 struct odp_port *odp_port_by_name(struct odp *dp, const char *name);
 struct odp_port *odp_port_by_no(struct odp *dp, uint32_t no);
 void odp_port_stats(const struct odp_port *port, struct odp_port_stats *out);
+/*
+ * What the learning switch floods for a port, be it to all, to many or to nobody that it knows: so
+ * many packets a second, and so many at once; more are dropped there (STORM). Each of them becomes
+ * one for every port, so a guest that broadcasts costs its neighbours and the worker a multiple of
+ * what it costs itself. A port begins with ODP_STORM_PER_S; that holds only where there is more
+ * than one port to flood to, since a switch of two ports is a wire.
+ */
+#define ODP_STORM_PER_S 100000u
+struct odp_storm {
+	uint32_t per_s; // 0: no limit
+	uint32_t burst; // 0: as many as in a second
+};
+/* 0, -ENOMEM: nothing changes. Of a port that is no tunnel. Control thread. */
+int odp_port_set_storm(struct odp_port *port, const struct odp_storm *s);
+void odp_port_storm(const struct odp_port *port, struct odp_storm *out);
+
 /* A port of this datapath that is no tunnel. Control thread. */
 void odp_port_set_switched(struct odp_port *port, enum odp_switched how);
 /* It is part of the learning switch now; tunnels never are. Control thread. */

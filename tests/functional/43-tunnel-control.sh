@@ -125,6 +125,29 @@ refused 1 'no such uplink' uplink set g0 switched=yes
 refused 2 'required' uplink set up0
 has '"switched": "yes"' card config
 
+# Storm control: of any port but a tunnel, kept, and gone with the port.
+ctl port set g0 storm_pps=500 storm_burst=50
+ctl port set up1 storm_pps=0
+ctl port set up2 storm_pps=1
+ctl port set up2 storm_pps=2
+storm()
+{
+	[ "$(ctl --json port show "$1" | sed -n 's/.*"storm_\(pps\|burst\)": \([0-9]*\).*/\2/p' | tr '\n' ' ')" = "$2 " ] ||
+		fail "$1: storm control is not $2"
+}
+storms()
+{
+	storm g0 "500 50"
+	storm up0 "100000 0"
+	storm up1 "0 0"
+	storm up2 "2 0"
+}
+storms
+refused 1 'no such port' port set x0 storm_pps=5
+refused 1 'is a tunnel' port set vx0 storm_pps=5
+refused 2 'required' port set up0
+has '"storm_pps": 500' card config
+
 refused 1 'no such uplink' underlay address add up9 203.0.113.1/24
 refused 1 'no such uplink' underlay address add g0 203.0.113.1/24
 refused 1 'and a length' underlay address add up0 203.0.113.1
@@ -179,6 +202,7 @@ has 'degraded: none' card info
 switched up0 false
 switched up1 true
 switched up3 false
+storms
 picture >"$dir/after"
 cmp "$dir/before" "$dir/after" || fail "the restart changed: $(diff "$dir/before" "$dir/after")"
 make_tunnels
@@ -217,7 +241,7 @@ ctl uplink delete up0
 ctl uplink delete up2
 ctl uplink delete up3
 lacks 'up0\|192.0.2' underlay show
-lacks 'up0' card config
+lacks 'up0\|up2' card config
 has '^up1 .* 7 ' underlay show
 ctl underlay route delete 10.9.0.0/16
 ctl underlay address delete 198.51.100.9/24

@@ -270,6 +270,97 @@ static void neighbours_stay_outside(void **state)
 	assert_int_equal(unswitched(r, 0), 3);
 }
 
+static uint64_t stormed(struct rig *r, unsigned i)
+{
+	return fake_port_drops(r->p[i].port, ODP_DROP_STORM);
+}
+
+/* n frames at once; how many left by port `out`. */
+static unsigned burst(struct rig *r, unsigned in, unsigned out, uint8_t dst, unsigned n)
+{
+	uint8_t f[64];
+	size_t len = fake_frame(f, dst, 0xa, 0);
+
+	if (dst == 0xff)
+		memset(f, 0xff, 6);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		fake_port_reset(&r->p[i]);
+	for (unsigned i = 0; i < n; i++)
+		fake_port_push(&r->p[in], r->pool, f, len);
+	settle(r);
+	return r->p[out].n_out;
+}
+
+/* What is flooded for a port has a limit; what goes to one port, and what others flood, has not. */
+static void storm_control(void **state)
+{
+	struct rig *r = *state;
+	const struct odp_storm few = { .per_s = 10, .burst = 5 }, off = { 0 }, more = { 40, 0 };
+	struct odp_storm has;
+
+	odp_port_storm(r->p[0].port, &has);
+	assert_int_equal(has.per_s, ODP_STORM_PER_S);
+	send(r, 3, 0xe, 0xd, 0); // D is behind p4, and its flow is there
+	assert_int_equal(burst(r, 0, 3, 0xd, 1), 1);
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 60);
+	assert_int_equal(odp_port_set_storm(r->p[0].port, &few), 0);
+	odp_port_storm(r->p[0].port, &has);
+	assert_int_equal(has.per_s, 10);
+	assert_int_equal(has.burst, 5);
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 5); // of what had a flow already
+	assert_int_equal(stormed(r, 0), 55);
+	assert_int_equal(burst(r, 0, 1, 0x77, 60), 0); // unknown unicast is the same bucket's
+	assert_int_equal(burst(r, 0, 3, 0xd, 60), 60);
+	assert_int_equal(stormed(r, 0), 115);
+	assert_int_equal(burst(r, 1, 0, 0xff, 60), 60);
+	assert_int_equal(stormed(r, 1), 0);
+	fake_now_ns += 300000000; // three more
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 3);
+	assert_int_equal(odp_port_set_storm(r->p[0].port, &more), 0);
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 40);
+	assert_int_equal(odp_port_set_storm(r->p[0].port, &off), 0);
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 60);
+	// A port in its place begins anew.
+	assert_int_equal(odp_port_set_storm(r->p[0].port, &few), 0);
+	fake_port_del(&r->p[0], r->w);
+	fake_port_add(&r->p[0], r->dp, r->w, "new");
+	odp_port_storm(r->p[0].port, &has);
+	assert_int_equal(has.per_s, ODP_STORM_PER_S);
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 60);
+}
+
+static void flood_of(const struct odp_flow_info *f, void *arg)
+{
+	char *text = arg;
+
+	assert_true(odp_actions_format(
+			    NULL, f->actions, f->actions_len, ODP_PORTS_BY_NUMBER, text, 64) >= 0);
+}
+
+/* A switch of two ports is a wire: there it holds only when an operator says so. */
+static void storm_on_a_wire(void **state)
+{
+	struct rig *r = *state;
+	const struct odp_storm few = { .per_s = 10 };
+	char text[64] = "";
+
+	fake_port_del(&r->p[2], r->w);
+	fake_port_del(&r->p[3], r->w);
+	assert_int_equal(burst(r, 0, 1, 0xff, 1), 1);
+	odp_flow_foreach(r->dp, flood_of, text);
+	assert_string_equal(text, "2");
+	fake_port_add(&r->p[2], r->dp, r->w, "p3");
+	odp_flow_foreach(r->dp, flood_of, text);
+	assert_string_equal(text, "storm(1),2,3");
+	fake_port_del(&r->p[2], r->w);
+	odp_flow_foreach(r->dp, flood_of, text);
+	assert_string_equal(text, "2");
+	assert_int_equal(odp_port_set_storm(r->p[0].port, &few), 0);
+	odp_flow_foreach(r->dp, flood_of, text);
+	assert_string_equal(text, "storm(1),2");
+	assert_int_equal(burst(r, 0, 1, 0xff, 60), 10);
+}
+
 static void ports_come_and_go(void **state)
 {
 	struct rig *r = *state;
@@ -496,8 +587,9 @@ int main(void)
 	const struct CMUnitTest tests[] = { T(floods_then_learns), T(vlans_are_apart),
 		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
 		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(underlay_is_outside),
-		T(flows_reach_what_is_outside), T(neighbours_stay_outside), T(ports_come_and_go),
-		T(operator_flows_win), T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
+		T(flows_reach_what_is_outside), T(neighbours_stay_outside), T(storm_control),
+		T(storm_on_a_wire), T(ports_come_and_go), T(operator_flows_win),
+		T(vlan_actions_and_copies), T(ov_19_storm_is_contained),
 		T(jumping_address_is_paid_for), T(bursts_stay_bursts), T(no_flow_is_too_wide) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

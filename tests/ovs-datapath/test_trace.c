@@ -90,7 +90,8 @@ static const struct row {
 	{ "no flow", { { "in_port(2)", "1" } }, UDP,
 		"0.0 key: recirc_id(0)," UDP_KEY "\n"
 		"0.0 note: no flow: the learning switch decides\n"
-		"0.0 actions: p2,p3\n"
+		"0.0 actions: storm(p1),p2,p3\n"
+		"0.0 note: storm control: not charged\n"
 		"0.0 output: p2 (port 2), 60 bytes\n"
 		"0.0 note: port 3 is not up: no copy goes there\n" },
 	{ "miss of what has recirculated", { { "in_port(1)", "2" } },
