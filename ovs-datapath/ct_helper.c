@@ -7,7 +7,8 @@
  * A helper of TCP gets whole lines. Where a line begins is followed by sequence numbers, in both
  * directions: otherwise whoever makes the other side send text of his could have a segment begin in
  * the middle of it. A line that does not lie in one segment is not seen; nor is the first one of a
- * connection that had begun before it was helped.
+ * connection that had begun before it was helped. Another process that takes the connection over
+ * is told where its lines begin.
  */
 #include "ct_helper.h"
 
@@ -65,11 +66,16 @@ bool odp_ct_helper_fits(unsigned helper, uint8_t proto)
 /* ---- TCP, line by line ---- */
 
 /* Behind a SYN begins a line. Elsewhere nobody knows until one ends: no segment is the next. */
+static void begin_at_end(struct odp_ct *ct, const struct odp_conn *c, unsigned dir)
+{
+	CT_SET(ct->line[ct_idx(ct, c)][dir],
+		CT_GET(c->tcp[dir].end) - !odp_ct_tcp_unspoken(CT_GET(c->st), dir));
+}
+
 void odp_ct_helper_begin(struct odp_ct *ct, const struct odp_conn *c)
 {
 	for (unsigned dir = 0; dir < 2; dir++)
-		CT_SET(ct->line[ct_idx(ct, c)][dir],
-			CT_GET(c->tcp[dir].end) - !odp_ct_tcp_unspoken(CT_GET(c->st), dir));
+		begin_at_end(ct, c, dir);
 }
 
 static void expect(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
@@ -123,12 +129,15 @@ void odp_ct_help(struct odp_ct *ct, unsigned worker, const struct odp_ct_pkt *p,
 	dpu_cur_skip(&in, hdr - 14);
 	if (in.bad)
 		return;
-	if (odp_ct_tcp_loose(CT_GET(c->st))) { // anybody's guess is in window
-		odp_ct_helper_begin(ct, c);
-		return;
-	}
 	_Atomic uint32_t *begin = &ct->line[ct_idx(ct, c)][p->dir];
 	uint32_t n = p->l4_total - hdr;
+
+	// Anybody's guess is in window then, but where the line begins nobody guesses: who is not
+	// there has gone on since, or is somebody else.
+	if (odp_ct_tcp_loose(CT_GET(c->st)) && seq != CT_GET(*begin)) {
+		begin_at_end(ct, c, p->dir);
+		return;
+	}
 
 	if (flags & 0x02) { // SYN
 		if (odp_ct_tcp_unspoken(CT_GET(c->st), p->dir))

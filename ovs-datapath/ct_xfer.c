@@ -14,7 +14,8 @@
 #include <netinet/in.h>
 
 #define MAGIC 0x4654434fu // "OCTF"
-#define VERSION 2u
+#define VERSION 3u // written; of version 2 records end before `line`
+#define VERSION_MIN 2u
 #define F_LAST 1u
 #define F_STILL 2u // as the stamp says
 
@@ -43,10 +44,47 @@ struct record {
 	dpu_le32 mark, left_ms;
 	dpu_le64 label[2], packets[2], bytes[2];
 	dpu_le32 proto[8];
+	dpu_le32 line[2]; // with a helper: where the next line of each side begins
 };
 static_assert(sizeof(struct record) == ODP_CT_RECORD_BYTES, "record of a connection");
 
 #define RECORDS ((ODP_CT_FRAME_MAX - sizeof(struct frame_hdr)) / sizeof(struct record))
+
+/* Bytes of a record in a frame of this version. */
+static size_t record_bytes(unsigned version)
+{
+	return version < 3 ? offsetof(struct record, line) : sizeof(struct record);
+}
+
+static unsigned frame_version(const struct frame_hdr *h)
+{
+	return dpu_le16_get(h->version);
+}
+
+static bool version_ok(const struct frame_hdr *h)
+{
+	return frame_version(h) >= VERSION_MIN && frame_version(h) <= VERSION;
+}
+
+/* As many connections as a frame may have. */
+static bool n_ok(const struct frame_hdr *h)
+{
+	return dpu_le32_get(h->n) <=
+	       (ODP_CT_FRAME_MAX - sizeof(*h)) / record_bytes(frame_version(h));
+}
+
+/* Number i behind the header; what its version does not have is zero. */
+static void record_at(const uint8_t *frame, uint32_t i, struct record *out)
+{
+	struct frame_hdr h;
+
+	memcpy(&h, frame, sizeof(h));
+	size_t bytes = record_bytes(frame_version(&h));
+
+	memset(out, 0, sizeof(*out));
+	memcpy(out, frame + sizeof(h) + i * bytes, bytes);
+}
+
 #define FLAGS                                                                             \
 	(CT_F_SNAT | CT_F_DNAT | CT_F_RELATED | CT_F_EXPECT | CT_F_ANCHOR | CT_F_MAPPED | \
 		CT_F_LABEL | CT_F_HELPER)
@@ -133,6 +171,9 @@ static void record_put(
 			r->proto[4 * i + 2] = dpu_le32_put(CT_GET(c->tcp[i].max_win));
 			r->proto[4 * i + 3] = dpu_le32_put(CT_GET(c->tcp[i].ack));
 		}
+	if (flags & CT_F_HELPER)
+		for (unsigned i = 0; i < 2; i++)
+			r->line[i] = dpu_le32_put(CT_GET(ct->line[ct_idx(ct, c)][i]));
 	if (c->key0.proto == IPPROTO_SCTP)
 		for (unsigned i = 0; i < 2; i++)
 			r->proto[i] = dpu_le32_put(CT_GET(c->vtag[i]));
@@ -269,12 +310,14 @@ static bool pair_ok(const struct odp_ct_key *a, const struct odp_ct_key *b, uint
 }
 
 /* One of those that there are, for a connection that neither has a master nor is translated. */
-static bool helper_ok(uint32_t flags, uint8_t proto)
+static bool helper_ok(const struct record *r, uint32_t flags, uint8_t proto)
 {
 	unsigned helper = (flags & CT_F_HELPER) >> CT_F_HELPER_SHIFT;
 
-	return helper == 0 || (odp_ct_helper_fits(helper, proto) &&
-				      !(flags & FLAGS & ~(CT_F_HELPER | CT_F_LABEL)));
+	if (helper == 0)
+		return dpu_le32_get(r->line[0]) == 0 && dpu_le32_get(r->line[1]) == 0;
+	return (odp_ct_helper_fits(helper, proto) &&
+		!(flags & FLAGS & ~(CT_F_HELPER | CT_F_LABEL)));
 }
 
 static bool record_ok(const struct record *r)
@@ -288,7 +331,7 @@ static bool record_ok(const struct record *r)
 	return r->reserved == 0 && !(flags & ~FLAGS) && kind != (CT_F_EXPECT | CT_F_ANCHOR) &&
 	       (a.l3 & 0xf0u) == mark && !(kind && flags & CT_F_MAPPED) &&
 	       !(flags & CT_F_RELATED && flags & CT_F_MAPPED) &&
-	       (kind != CT_F_EXPECT || flags & CT_F_RELATED) && helper_ok(flags, a.proto) &&
+	       (kind != CT_F_EXPECT || flags & CT_F_RELATED) && helper_ok(r, flags, a.proto) &&
 	       pair_ok(&a, &b, flags) && word_ok(dpu_le32_get(r->st), a.proto, flags) &&
 	       dpu_le32_get(r->left_ms) <= ODP_CT_TIMEOUT_MAX_MS;
 }
@@ -338,7 +381,7 @@ static void record_get(const struct odp_ct *ct, const struct record *r, uint64_t
  * an expectation beyond those that there may be.
  */
 static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_import *im,
-	const struct record *r, uint64_t now_ms)
+	const struct record *r, unsigned version, uint64_t now_ms)
 {
 	struct odp_conn *c = im->age_ms < dpu_le32_get(r->left_ms) ? odp_ct_alloc(ct, w) : NULL;
 	uint32_t flags;
@@ -348,8 +391,11 @@ static bool take(struct odp_ct *ct, struct ct_worker *w, const struct odp_ct_imp
 	record_get(ct, r, now_ms - im->age_ms, c, &flags);
 	if (im->loose && c->key0.proto == IPPROTO_TCP && !(flags & (CT_F_EXPECT | CT_F_ANCHOR)))
 		CT_SET(c->st, odp_ct_tcp_loosen(CT_GET(c->st)));
-	if (flags & CT_F_HELPER)
+	if (flags & CT_F_HELPER && version < 3)
 		odp_ct_helper_begin(ct, c);
+	else if (flags & CT_F_HELPER)
+		for (unsigned i = 0; i < 2; i++)
+			CT_SET(ct->line[ct_idx(ct, c)][i], dpu_le32_get(r->line[i]));
 	if (flags & CT_F_EXPECT && !odp_ct_expect_count(ct, c))
 		goto err_conn;
 	if (odp_ct_insert(ct, c, ODP_CT_ORIG) < 0)
@@ -390,21 +436,21 @@ static int frame_ok(const struct odp_ct_import *im, const uint8_t *buf, size_t l
 	memcpy(&h, buf, sizeof(h));
 	if (dpu_le32_get(h.magic) != MAGIC)
 		return -EBADMSG;
-	if (dpu_le16_get(h.version) != VERSION)
+	if (!version_ok(&h))
 		return -EPROTONOSUPPORT;
 	uint64_t sum = dpu_le64_get(h.sum);
 	size_t body = len - sizeof(h);
 
 	*n = dpu_le32_get(h.n);
 	if (im->complete || dpu_le32_get(h.seq) != im->seq ||
-		dpu_le16_get(h.flags) & ~(F_LAST | F_STILL) || *n > RECORDS ||
-		body != *n * sizeof(r))
+		dpu_le16_get(h.flags) & ~(F_LAST | F_STILL) || !n_ok(&h) ||
+		body != *n * record_bytes(frame_version(&h)))
 		return -EBADMSG;
 	h.sum = zero;
 	if (frame_sum(&h, buf + sizeof(h), body) != sum)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < *n; i++) {
-		memcpy(&r, buf + sizeof(h) + i * sizeof(r), sizeof(r));
+		record_at(buf, i, &r);
 		if (!record_ok(&r))
 			return -EBADMSG;
 	}
@@ -428,11 +474,13 @@ int odp_ct_frame_len(const uint8_t hdr[ODP_CT_FRAME_HDR])
 	struct frame_hdr h;
 
 	memcpy(&h, hdr, sizeof(h));
-	if (dpu_le32_get(h.magic) != MAGIC || dpu_le32_get(h.n) > RECORDS)
+	if (dpu_le32_get(h.magic) != MAGIC)
 		return -EBADMSG;
-	if (dpu_le16_get(h.version) != VERSION)
+	if (!version_ok(&h))
 		return -EPROTONOSUPPORT;
-	return (int)(sizeof(h) + dpu_le32_get(h.n) * sizeof(struct record));
+	if (!n_ok(&h))
+		return -EBADMSG;
+	return (int)(sizeof(h) + dpu_le32_get(h.n) * record_bytes(frame_version(&h)));
 }
 
 int odp_ct_import_check(struct odp_ct_import *im, const uint8_t *buf, size_t len)
@@ -449,17 +497,19 @@ int odp_ct_import_check(struct odp_ct_import *im, const uint8_t *buf, size_t len
 int odp_ct_import(struct odp_ct *ct, struct odp_ct_import *im, const uint8_t *buf, size_t len,
 	uint64_t now_ms)
 {
+	struct frame_hdr h;
 	struct record r;
 	uint32_t n;
 	int ret = frame_ok(im, buf, len, &n), taken = 0;
 
 	if (ret < 0)
 		return ret;
+	memcpy(&h, buf, sizeof(h));
 	struct ct_worker *w = odp_ct_control_begin(ct);
 
 	for (uint32_t i = 0; i < n; i++) {
-		memcpy(&r, buf + sizeof(struct frame_hdr) + i * sizeof(r), sizeof(r));
-		taken += take(ct, w, im, &r, now_ms);
+		record_at(buf, i, &r);
+		taken += take(ct, w, im, &r, frame_version(&h), now_ms);
 	}
 	dpu_counter_add(&w->n.imported, (uint64_t)taken);
 	odp_ct_control_end(ct);

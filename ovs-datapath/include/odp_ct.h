@@ -473,7 +473,7 @@ bool odp_ct_flush_step(struct odp_ct *ct, const struct odp_ct_match *m, uint32_t
 
 #define ODP_CT_FRAME_MAX 65536u
 #define ODP_CT_FRAME_HDR 32u
-#define ODP_CT_RECORD_BYTES 216u // of a connection, expectation or mapping, behind that
+#define ODP_CT_RECORD_BYTES 224u // of a connection, expectation or mapping, behind that
 /* What a frame says of itself, for who takes it over. */
 struct odp_ct_stamp {
 	uint64_t wall_ms; // when it was written, by a clock that both have

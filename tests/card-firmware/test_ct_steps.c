@@ -18,7 +18,7 @@
 #include "dpu_log.h"
 
 #define N 1000000u
-#define FRAME_CONNS 303u // of a full frame
+#define FRAME_CONNS 292u // of a full frame
 #define PORTS 50000u
 
 static struct card card;

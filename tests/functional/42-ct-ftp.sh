@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # FTP through rules that let nobody open anything but a control connection: data connections of all four
-# kinds are related to it, and what was not announced stays outside.
+# kinds are related to it, also when the card ended or was killed before they were announced, and what was
+# not announced stays outside.
 # Usage: 42-ct-ftp.sh BUILD-DIR (root: network namespaces and packet sockets)
 # shellcheck disable=SC2154 # from netns.sh, and counters that become variables by name
 set -eu
@@ -57,7 +58,11 @@ pids="$pids $!"
 line=
 read -r line <"$dir/server" || :
 [ "$line" = ready ] || fail "no server"
-card_start ftp --ct-conns 4096
+start()
+{
+	card_start ftp --ct-conns 4096 --state-dir "$dir/state"
+}
+start
 ctl uplink create inside devargs=net_af_packet0,iface=client0
 ctl uplink create outside devargs=net_af_packet1,iface=server0
 
@@ -79,7 +84,7 @@ if ctl flow add "recirc_id(0x2),$ip4" 'actions=ct(commit,helper=ftp,nat(src=10.4
 	fail "a helper and translation"
 fi
 
-nsenter -t "$client" -n timeout 120 python3 - <<'PY' || fail "a transfer"
+cat >"$dir/client.py" <<'PY'
 import ftplib, socket
 ftp = ftplib.FTP("10.42.0.2", timeout=60)
 ftp.login("me", "me")
@@ -87,8 +92,32 @@ def fetch(name):
     got = []
     ftp.retrbinary("RETR " + name, got.append)
     assert b"".join(got) == name.encode() * 10000, name
-fetch("passive")
+def meanwhile(what):
+    print(what, flush=True)
+    input()
+# Whoever takes over reads the first line that it sees: of the server, of the client.
+ftp.sendcmd("TYPE I")
+meanwhile("restart")
 ftp.af = socket.AF_INET6 # has ftplib say EPSV
+ftp.putcmd("EPSV")
+_, port = ftplib.parse229(ftp.getresp(), ftp.sock.getpeername())
+conn = socket.create_connection(("10.42.0.2", port), 60)
+ftp.sendcmd("RETR restarted")
+assert conn.makefile("rb").read() == b"restarted" * 10000
+ftp.voidresp()
+meanwhile("kill")
+ftp.af = socket.AF_INET
+ftp.set_pasv(False)
+listener = socket.create_server(("10.42.0.1", 0))
+ftp.sendport("10.42.0.1", listener.getsockname()[1])
+ftp.sendcmd("RETR killed")
+conn, _ = listener.accept()
+assert conn.makefile("rb").read() == b"killed" * 10000
+ftp.voidresp()
+
+ftp.set_pasv(True)
+fetch("passive")
+ftp.af = socket.AF_INET6
 fetch("extended-passive")
 ftp.af = socket.AF_INET
 ftp.set_pasv(False)
@@ -104,6 +133,40 @@ assert data == b"extended" * 10000
 ftp.voidresp()
 ftp.quit()
 PY
+mkfifo "$dir/says" "$dir/hears"
+nsenter -t "$client" -n timeout 240 python3 "$dir/client.py" <"$dir/hears" >"$dir/says" &
+transfers=$!
+pids="$pids $transfers"
+exec 8>"$dir/hears" 7<"$dir/says"
+# told WORD: what the client says next
+told()
+{
+	line=
+	read -r line <&7 || :
+	[ "$line" = "$1" ] || fail "the client does not come to \"$1\": $line"
+}
+saves()
+{
+	ctl --json ct stats | python3 -c 'import json, sys; print(json.load(sys.stdin)["conntrack"][0]["saves"])'
+}
+saved()
+{
+	[ "$(saves)" -ge $((before + 2)) ] # the second one began after the last segment
+}
+told restart
+kill "$card"
+wait "$card" || fail "cardd ended with $?"
+start
+echo on >&8
+told kill
+before=$(saves)
+wait_for "nothing is kept" saved
+kill -9 "$card"
+wait "$card" || :
+start
+echo on >&8
+exec 8>&-
+wait "$transfers" || fail "a transfer"
 ctl --json ct list 5 >"$dir/list"
 ctl --json ct stats >"$dir/stats"
 python3 - "$dir/list" "$dir/stats" <<'PY' || fail "connections: $(cat "$dir/list")"
@@ -111,9 +174,9 @@ import json, sys
 conns = json.load(open(sys.argv[1]))["connections"]
 stats = json.load(open(sys.argv[2]))["conntrack"][0]
 related = [c for c in conns if "dst=10.42.0.2" in c.get("master", "") and "dport=21" in c["master"]]
-assert len(related) == 4, related
+assert len(related) >= 5, related
 assert sum(",helper=ftp" in c["connection"] for c in conns) == 1, conns
-assert stats["announced"] == 4 and stats["expected"] == 4, stats
+assert stats["announced"] == 5 and stats["expected"] == 5, stats
 PY
 
 # Nobody announced this.
