@@ -237,7 +237,7 @@ def refused():
         ("eth_type(0x8847)", "pop_mpls(eth_type=0x800),set(ipv4(ttl=1)),2"),
         ("", "trunc(13),2"), ("", "drop(acl),2"), (V4, "pop_eth,2"), ("", f"push_eth(src={A},dst={B}),2"),
         ("", "dec_ttl(le_1(drop)),2"), (f"{V6},{IPV6 % 58}", "set(nd(target=::1)),2"),
-        (V6, "set(ipv6(label=0x100000)),2"), ("", "clone(set(ipv4(ttl=1)),2)"), ("", "meter(4096),2"),
+        (V6, "set(ipv6(label=0x100000)),2"), ("", "clone(set(ipv4(ttl=1)),2)"),
         ("", ",".join(["hash(l4(0))"] * 9) + ",2"), (V4, "set(arp(op=1)),2"),
     ]
 

@@ -240,6 +240,7 @@ static const struct row {
 	{ "into no tunnel", "set(tunnel())", "", 12 },
 	{ "unknown port", "1,nobody", "", 2 },
 	{ "drop and more", "drop,1", "", 4 },
+	{ "a meter of the switch itself", "meter(4096),1", "", 6 },
 	{ "nothing", "", "", 0 },
 	{ "nothing in a list", "clone()", "", 6 },
 	{ "list not closed", "clone(1", "", 7 },
