@@ -78,6 +78,7 @@ static void free_ctrl(struct nof_ctrl *c)
 	nof_ctrl_io_fini(c);
 	free(c->ns);
 	free(c->list);
+	free(c->disc.entries);
 	free(c->buf);
 	free(c);
 	if (gone)

@@ -208,9 +208,10 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 
 		io->assoc = c->assoc;
 		io->transfer_max = c->id.transfer_max;
-		// When the controller misses us: after the keep-alive timeout, with traffic as a
-		// sign of life after the second one. Then it has this long to end its commands.
-		io->quiesce_ns = (c->conf.kato_ms * factor + c->id.cqt_ms) * MS;
+		// The controller misses us when the keep-alive timeout is over, with traffic as a
+		// sign of life after the second one; then it has this long to end its commands. We
+		// may be heard of while we ask it to stop.
+		io->quiesce_ns = (c->conf.kato_ms * factor + c->id.cqt_ms + NOF_END_MS) * MS;
 		io->given = true;
 		nof_qpair_detach(io->mine);
 		nof_group_post(io->group, &io->give);

@@ -94,10 +94,11 @@ void nof_ctrl_ns_scanned(struct nof_ctrl *c)
 
 int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out)
 {
-	const struct nof_ns *ns = &c->ns[idx];
+	const struct nof_ns *ns;
 
 	if (idx >= c->n_ns)
 		return -ENOENT;
+	ns = &c->ns[idx];
 	*out = (struct nof_ns_info){
 		.nsid = ns->nsid,
 		.size = ns->usable ? ns->id.blocks << ns->id.lba_shift : 0,

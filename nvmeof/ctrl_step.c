@@ -20,7 +20,6 @@
 #define ADMIN_SIZE 32 // entries of the admin queue
 #define PAUSE_NS (10 * MS)
 #define SCAN_EVERY_NS (100 * MS) // however often it says that something changed
-#define END_TRIES 50U // of PAUSE_NS
 
 /* What a step's functions return, besides a negative errno. */
 enum { NEXT, AGAIN, LATER, SENT, SKIP };
@@ -357,6 +356,35 @@ static int ana_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 	return nof_ident_ana(c->buf, len, c->id.anagrpmax, ana_group, c) ? -EPROTO : NEXT;
 }
 
+/* ---- the discovery log ---- */
+
+static int disc_issue(struct nof_ctrl *c, struct nof_slot *s)
+{
+	uint64_t off;
+	uint32_t len;
+
+	if (!c->id.discovery)
+		return SKIP;
+	if (c->idx == 0)
+		nof_disc_begin(&c->disc);
+	nof_disc_next(&c->disc, NOF_BUF_LEN, &off, &len);
+	get_log(c, s, NOF_LOG_DISCOVERY, len);
+	s->sqe.cdw12 = dpu_le32_put((uint32_t)off);
+	s->sqe.cdw13 = dpu_le32_put((uint32_t)(off >> 32));
+	return SENT;
+}
+
+static int disc_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
+{
+	int ret = nof_disc_take(&c->disc, c->buf);
+
+	(void)cqe;
+	c->idx++;
+	if (ret < 0)
+		return ret;
+	return ret ? AGAIN : NEXT;
+}
+
 /* ---- the end of the walk ---- */
 
 static int io_issue(struct nof_ctrl *c, struct nof_slot *s)
@@ -367,6 +395,8 @@ static int io_issue(struct nof_ctrl *c, struct nof_slot *s)
 	nof_ctrl_ns_scanned(c);
 	if (c->scanning) {
 		c->scanning = false;
+		if (c->disc.changed)
+			c->disc.changed(c->disc.arg);
 		if (c->rescan)
 			nof_ctrl_rescan(c);
 		return SENT;
@@ -390,6 +420,7 @@ static const struct step steps[] = {
 	{ "Identify Namespace", ns_issue, ns_answer },
 	{ "namespace descriptors", desc_issue, desc_answer },
 	{ "ANA log", ana_issue, ana_answer },
+	{ "discovery log", disc_issue, disc_answer },
 	{ "I/O queues", io_issue, NULL },
 };
 
@@ -512,7 +543,8 @@ static void alive(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	struct nof_ctrl *c = s->arg;
 
 	c->ka_waiting = false;
-	if (!err && nof_cqe_status(cqe) != 0)
+	// A discovery controller need not know the command.
+	if (!err && nof_cqe_status(cqe) != 0 && !c->id.discovery)
 		nof_ctrl_failed(c, "keep alive", nof_status_errno(nof_cqe_status(cqe)));
 }
 
@@ -607,7 +639,8 @@ static void end_answer(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 
 static void end_poll(struct nof_ctrl *c)
 {
-	struct nof_slot *s = c->csts_left-- ? take(c) : NULL;
+	bool late = nof_group_now(c->host->control) >= c->end_by_ns;
+	struct nof_slot *s = late ? NULL : take(c);
 
 	if (!s) {
 		nof_ctrl_io_finish(c);
@@ -615,6 +648,7 @@ static void end_poll(struct nof_ctrl *c)
 	}
 	property_get(s, NOF_PROP_CSTS, NOF_PROP_4);
 	s->done = end_answer;
+	nof_timer_set(c->host->control, &c->timer, c->end_by_ns); // without an answer
 	nof_qpair_submit(s);
 }
 
@@ -625,7 +659,8 @@ bool nof_ctrl_steps_end(struct nof_ctrl *c)
 	if (!s)
 		return false;
 	c->ending = true;
-	c->csts_left = END_TRIES;
+	c->end_by_ns = nof_group_now(c->host->control) + NOF_END_MS * MS;
+	nof_timer_set(c->host->control, &c->timer, c->end_by_ns);
 	property_set(
 		s, NOF_PROP_CC, NOF_CC_ENTRY_SIZES | NOF_CAP_MPSMIN(c->cap) << NOF_CC_MPS_SHIFT);
 	s->done = end_answer;

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "discovery.h"
 #include "group.h"
 #include "ident.h"
 #include "nof_ctrl.h"
@@ -161,6 +162,7 @@ struct nof_ctrl {
 	struct nof_ident id;
 	bool scanning, rescan; // the second: asked for
 	bool ka_waiting;
+	uint64_t end_by_ns;
 	bool ending, finishing; // asked to stop, on its admin queue; the message is on its way
 
 	struct nof_ns *ns; // owned; sorted by nsid
@@ -170,11 +172,14 @@ struct nof_ctrl {
 	uint32_t *list; // owned; NSIDs of the scan that runs
 	unsigned n_list, list_room;
 
+	struct nof_disc disc; // of a discovery controller
+
 	unsigned n_io, io_up, io_out; // queues: wanted, connected, with their workers
 	struct nof_io *io; // owned; one for each worker
 };
 
 #define NOF_BUF_LEN 65536U
+#define NOF_END_MS 1000U // how long it is asked to stop before its connection is closed
 
 /* ---- ctrl.c: the state machine ---- */
 enum nof_ctrl_event {

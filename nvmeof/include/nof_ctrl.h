@@ -108,3 +108,25 @@ struct nof_ns_info {
 };
 /* The idx-th namespace. 0, or -ENOENT: there are no more. */
 int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out);
+
+/*
+ * Discovery: a controller whose subnqn is nqn.2014-08.org.nvmexpress.discovery has no namespaces
+ * and no I/O queues, but a log. When it is live the log has been read; while it stays connected
+ * it is read again whenever it changed. Referrals are entries like others: who wants to follow them
+ * connects there, and not further.
+ */
+struct nof_disc_info {
+	bool referral; // to another discovery service; else a subsystem
+	char traddr[64]; // numeric
+	uint16_t trsvcid;
+	uint16_t portid, cntlid;
+	bool secure_required; // it wants TLS
+	char subnqn[224];
+};
+/*
+ * The idx-th entry, of those that a host can use: over TCP, with an address that is one. 0, or
+ * -ENOENT: there are no more.
+ */
+int nof_ctrl_disc(const struct nof_ctrl *c, unsigned idx, struct nof_disc_info *out);
+/* Call fn(arg) when the log was read again. fn NULL: nobody. */
+void nof_ctrl_disc_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);
