@@ -158,7 +158,6 @@ static void again(struct nvmf_chan *nc, struct vol_io *io)
 	enum redo redo = (enum redo)s->redo;
 
 	s->redo = DONE;
-	s->err = 0;
 	s->pos = 0;
 	s->iov_at = s->iov_skip = 0;
 	if (redo == AT_ONCE || (redo == FENCED && safe(nc, s, nof_group_now(nc->group)))) {
@@ -178,7 +177,8 @@ static void settle(struct nvmf_chan *nc, struct vol_io *io)
 
 	if (s->pending > 0 || s->listed) // its last command, or pump(), comes here again
 		return;
-	if (s->redo != DONE && !s->err) {
+	// An error waits as well: whoever gets it may write anew, and that must not be overtaken.
+	if (s->redo == FENCED || (s->redo != DONE && !s->err)) {
 		again(nc, io);
 		return;
 	}
@@ -444,6 +444,8 @@ static void pump(struct nvmf_chan *nc)
 		struct nvmf_io *s = state(io);
 		enum issued i = ISSUED;
 
+		if (s->pos == 0 && !s->pending)
+			s->assoc = 0;
 		// One that is to be done again waits for its last command.
 		while (i == ISSUED && !s->err && s->redo == DONE &&
 			(s->pos < io->len || (io->op == VOL_FLUSH && !s->pending)))
