@@ -390,14 +390,14 @@ static void lie(void **state)
 /* NI-12, and an ICResp that lies: the transport never comes up. */
 static void term_and_icresp(void **state)
 {
-	uint8_t term[NOF_TERM_MAX];
+	uint8_t term[NOF_TERM_MAX], bad[100] = { 0 };
 	struct nof_pdu_err e = { (enum nof_fes)0xffff, 77 };
 	struct rig r;
 	size_t n;
 
 	(void)state;
 	rig_open(&r, 0, 8, 0);
-	n = nof_term_build(term, NOF_TARGET, &e, term, 100);
+	n = nof_term_build(term, NOF_TARGET, &e, bad, sizeof(bad));
 	peer_write(&r.peer, term, n);
 	settle(&r);
 	assert_int_equal(r.downs, 1);
