@@ -572,7 +572,7 @@ static void event(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	struct nof_ctrl *c = s->arg;
 	uint32_t dw0 = cqe ? dpu_le32_get(cqe->dw0) : 0;
 
-	if (err || nof_cqe_status(cqe) != 0 || c->state != NOF_CTRL_LIVE)
+	if (err || !cqe || nof_cqe_status(cqe) != 0 || c->state != NOF_CTRL_LIVE)
 		return; // it has no events
 	if (NOF_AER_TYPE(dw0) == NOF_AER_NOTICE)
 		nof_ctrl_rescan(c);
