@@ -75,6 +75,15 @@ static void connected(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 		return;
 	}
 	if (++c->io_up == c->n_io)
+		nof_group_post(c->host->control, &c->ready);
+}
+
+/* Outside of every queue's turn: a worker may have its own at once. */
+static void on_ready(struct nof_msg *m)
+{
+	struct nof_ctrl *c = (struct nof_ctrl *)((char *)m - offsetof(struct nof_ctrl, ready));
+
+	if (c->state == NOF_CTRL_CONNECTING && c->io_up == c->n_io)
 		nof_ctrl_event(c, NOF_EV_READY);
 }
 
@@ -117,7 +126,7 @@ int nof_ctrl_io_connect(struct nof_ctrl *c)
 	if (c->id.discovery)
 		c->n_io = 0;
 	if (c->n_io == 0)
-		nof_ctrl_event(c, NOF_EV_READY);
+		nof_group_post(c->host->control, &c->ready);
 	for (unsigned i = 0; i < c->n_io; i++) {
 		const struct nof_tcp_conf conf = {
 			.traddr = c->conf.traddr,
@@ -292,6 +301,7 @@ int nof_ctrl_io_init(struct nof_ctrl *c)
 {
 	unsigned n = c->host->n_workers;
 
+	c->ready.run = on_ready;
 	c->teardown.run = on_teardown;
 	c->finish.run = on_finish;
 	c->io = dpu_calloc(n, sizeof(*c->io));

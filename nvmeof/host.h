@@ -155,7 +155,7 @@ struct nof_ctrl {
 	struct iovec iov;
 	struct nof_timer timer; // the step's pause, back-off, keep alive
 	struct nof_timer loss_timer, fail_timer, scan_timer, delete_timer;
-	struct nof_msg teardown, finish; // outside of everybody's turn
+	struct nof_msg ready, teardown, finish; // outside of everybody's turn
 	unsigned tries; // since the last connection
 	uint64_t cap;
 	uint32_t csts_left; // polls until the controller has to be ready

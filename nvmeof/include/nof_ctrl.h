@@ -26,7 +26,9 @@ struct nof_host_conf {
 };
 /* 0, -EINVAL (a name that is no NQN), -ENOMEM. */
 int nof_host_create(const struct nof_host_conf *conf, struct nof_host **out);
-/* No controller is left. NULL is accepted. */
+/*
+ * No controller and no volume is left, and every worker's group was polled since. NULL is accepted.
+ */
 void nof_host_destroy(struct nof_host *h);
 
 struct nof_ctrl_conf {
