@@ -425,6 +425,8 @@ static void no_path(struct nvmf_chan *nc)
 {
 	if (atomic_load_explicit(&nc->n->view.fail, memory_order_acquire)) {
 		fail_all(nc, -EIO);
+		if (nc->ready.head) // sent from their answers: in a turn of its own
+			nof_timer_set(nc->group, &nc->timer, nof_group_now(nc->group));
 		return;
 	}
 	nof_path_wait(nc->n->host, nc->worker, &nc->path);

@@ -257,6 +257,33 @@ static void two_paths(void **state)
 	free(out);
 }
 
+/* Whoever gets an error may send the next request from where it is told. */
+struct chain {
+	struct req q[2];
+	struct vol_chan *c;
+	uint8_t buf[512];
+};
+
+static void next_done(struct vol_io *io, int err)
+{
+	struct chain *ch = (struct chain *)io;
+
+	ch->q[0].done = true;
+	ch->q[0].err = err;
+	req_submit(ch->c, &ch->q[1], VOL_READ, 0, ch->buf, sizeof(ch->buf));
+}
+
+static void errors_in_a_chain(struct nvmf_rig *r, struct vol_chan *c)
+{
+	struct chain ch = { .c = c };
+
+	ch.q[0].io = (struct vol_io){ .op = VOL_WRITE_ZEROES, .len = 512, .done = next_done };
+	vol_submit(c, &ch.q[0].io);
+	POLL_UNTIL(r, ch.q[1].done);
+	assert_int_equal(ch.q[0].err, -EIO);
+	assert_int_equal(ch.q[1].err, -EIO);
+}
+
 /* A disk that is shown before its target was reached; then without any path for too long. */
 static void before_the_target(void **state)
 {
@@ -291,6 +318,7 @@ static void before_the_target(void **state)
 	assert_int_equal(q.err, 0);
 	link_close(&r, &l); // the only path, for good: requests fail
 	assert_int_equal(req_do(&r, c, VOL_READ, 0, buf, sizeof(buf)), -EIO);
+	errors_in_a_chain(&r, c);
 	link_open(&r, &l, &conf);
 	assert_int_equal(l.err, 0);
 	assert_int_equal(req_do(&r, c, VOL_READ, 0, buf, sizeof(buf)), 0);
