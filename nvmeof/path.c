@@ -10,39 +10,41 @@ void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned work
 	p->last = NOF_CTRLS_MAX - 1;
 }
 
-struct nof_io *nof_path_io(const struct nof_path_pick *p, unsigned path)
+/*
+ * The worker's queue of a path, if it can be used now, and what it is worth: optimized ones more
+ * than others. The controller is looked up once: control takes paths away at any moment, and the
+ * controller itself only after this worker was between two turns.
+ */
+static struct nof_io *usable(const struct nof_path_pick *p, unsigned path, unsigned *worth)
 {
-	struct nof_ctrl *c = atomic_load_explicit(&p->view->path[path].ctrl, memory_order_acquire);
-
-	return c ? &c->io[p->worker] : NULL;
-}
-
-/* 0: cannot be used now; optimized ones are worth more than others. */
-static unsigned worth(const struct nof_path_pick *p, unsigned path)
-{
-	const struct nof_io *io = nof_path_io(p, path);
+	const struct nof_path *v = &p->view->path[path];
+	struct nof_ctrl *c = atomic_load_explicit(&v->ctrl, memory_order_acquire);
+	struct nof_io *io = c ? &c->io[p->worker] : NULL;
 
 	if (!io || !io->q || !io->q->is_up)
-		return 0;
-	switch (atomic_load_explicit(&p->view->path[path].ana, memory_order_acquire)) {
+		return NULL;
+	switch (atomic_load_explicit(&v->ana, memory_order_acquire)) {
 	case NOF_ANA_OPTIMIZED:
-		return 2;
+		*worth = 2;
+		return io;
 	case NOF_ANA_NON_OPTIMIZED:
-		return 1;
+		*worth = 1;
+		return io;
 	default:
-		return 0;
+		return NULL;
 	}
 }
 
-int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns)
+int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns, struct nof_io **out)
 {
 	unsigned best_worth = 0, best = NOF_CTRLS_MAX;
 
 	p->doubt_until_ns = 0;
 	for (unsigned i = 1; i <= NOF_CTRLS_MAX; i++) {
-		unsigned path = (p->last + i) % NOF_CTRLS_MAX, w = worth(p, path);
+		unsigned path = (p->last + i) % NOF_CTRLS_MAX, w = 0;
+		struct nof_io *io = usable(p, path, &w);
 
-		if (!w)
+		if (!io)
 			continue;
 		if (p->doubt[path] > now_ns) {
 			if (!p->doubt_until_ns || p->doubt[path] < p->doubt_until_ns)
@@ -53,6 +55,7 @@ int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns)
 			(w == best_worth && p->by_depth && p->out[path] < p->out[best])) {
 			best_worth = w;
 			best = path;
+			*out = io;
 		}
 	}
 	if (best == NOF_CTRLS_MAX)

@@ -18,10 +18,8 @@ struct nof_path_pick {
 };
 
 void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, bool by_depth);
-/* A path's number, or -ENOENT. */
-int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns);
-/* The queue of a path that nof_path_pick() returned just now. */
-struct nof_io *nof_path_io(const struct nof_path_pick *p, unsigned path);
+/* A path's number and its queue, which is good for this turn; or -ENOENT. */
+int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns, struct nof_io **out);
 
 static inline void nof_path_sent(struct nof_path_pick *p, unsigned path)
 {

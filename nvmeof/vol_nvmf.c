@@ -382,13 +382,12 @@ enum issued { ISSUED, NO_PATH, NO_SLOT, BAD };
 static enum issued issue(struct nvmf_chan *nc, struct vol_io *io)
 {
 	struct nvmf_io *s = state(io);
-	int path = nof_path_pick(&nc->pick, nof_group_now(nc->group));
+	struct nof_io *nio = NULL;
+	int path = nof_path_pick(&nc->pick, nof_group_now(nc->group), &nio);
 	struct nof_slot *slot;
-	struct nof_io *nio;
 
 	if (path < 0)
 		return NO_PATH;
-	nio = nof_path_io(&nc->pick, (unsigned)path);
 	slot = nof_qpair_take(nio->q);
 	if (!slot) {
 		nc->slot_q = nio->q;
