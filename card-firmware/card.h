@@ -55,6 +55,7 @@ struct card {
 	unsigned n_workers; // as many as EAL has worker lcores
 	struct card_workers *workers; // owned
 	struct card_storage *storage; // owned: storage.c
+	struct card_nvmf *nvmf; // owned: nvmf.c
 	struct odp *dp; // owned
 	struct card_datapath *datapath; // owned: datapath.c
 	struct card_inventory *inv; // owned: device.c

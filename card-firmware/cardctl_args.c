@@ -60,6 +60,8 @@ static json_t *value(const struct card_param *p, const char *text)
 		return bool_value(text);
 	case CARD_P_LIST:
 		return list_value(text);
+	case CARD_P_OBJECT:
+		return NULL; // has a parameter of its own for each member
 	}
 	return NULL;
 }

@@ -13,6 +13,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "nvmf.h"
 #include "rpc_schema.h"
 #include "storage.h"
 
@@ -351,7 +352,7 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	card_orphans_reap(c, 0);
 	if (v->users || v->orphans)
-		return card_fail(e, -EBUSY, "%s: in use by %u disks or volumes", name,
+		return card_fail(e, -EBUSY, "%s: in use by %u disks, volumes or namespaces", name,
 			v->users + v->orphans);
 	TAILQ_REMOVE(&c->inv->volumes, v, link);
 	dpu_info("volume: deleted", "name=%s", v->name);
@@ -397,6 +398,7 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", name, strerror(-ret));
+	card_nvmf_resized(c, v->vol);
 	TAILQ_FOREACH (f, &c->inv->functions, link) {
 		if (f->vol != v)
 			continue;

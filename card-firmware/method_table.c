@@ -697,6 +697,8 @@ static const struct card_param ct_import[] = {
 };
 static const struct card_param ct_timeout_list[] = { P_POLICY(false, "0", POLICY_TEXT) };
 
+#include "method_nvmf.h" // by the macros above
+
 /* ---- system ---- */
 
 static const struct card_param get_methods[] = {
@@ -883,6 +885,7 @@ static const struct card_method methods[] = {
 		.help = "Write all connections to a file, for ct_import of this card or another" },
 	ROW(ct_import), .key = "path", PARAMS(ct_import),
 		.help = "Take the connections of a file besides those that are there" },
+	NVMF_ROWS
 	ROW(rpc_get_methods), PARAMS(get_methods), .help = "List methods" },
 	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
 	ROW(stats_get), PARAMS(stats_get),
@@ -932,6 +935,8 @@ const char *card_param_type_name(enum card_param_type t)
 		return "bool";
 	case CARD_P_LIST:
 		return "list";
+	case CARD_P_OBJECT:
+		return "object";
 	}
 	return "?";
 }

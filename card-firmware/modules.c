@@ -18,6 +18,7 @@
 #include "dpu_log.h"
 #include "eal.h"
 #include "loop.h"
+#include "nvmf.h"
 #include "standby.h"
 #include "storage.h"
 #include "vho_device.h"
@@ -152,6 +153,7 @@ static const struct module {
 	{ "storage", card_storage_start, card_storage_stop },
 	{ "datapath", card_datapath_start, card_datapath_stop },
 	{ "inventory", card_inventory_init, card_inventory_fini },
+	{ "target", card_nvmf_start, card_nvmf_stop },
 	// Above: what needs no name in the file system and no guest. A spare waits here.
 	{ "standby", card_standby_start, card_standby_stop },
 	{ "directories", dirs_start, NULL },

@@ -63,6 +63,10 @@ int card_nvme_canon(const struct card_method *m, json_t *params);
 int card_switch_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/* The same for what the target has: objects of SPDK's tools become parameters. rpc_nvmf.c. */
+int card_nvmf_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
 /* The same for what the underlay has, by card_switch_canon(). rpc_underlay.c. */
 int card_underlay_canon(struct card *c, const struct card_method *m, json_t *params);
 

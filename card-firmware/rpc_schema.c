@@ -83,6 +83,10 @@ static int check_param(const struct card_param *p, const json_t *v, struct card_
 		return 0;
 	case CARD_P_LIST:
 		return check_list(p, v, e);
+	case CARD_P_OBJECT:
+		if (!json_is_object(v))
+			return card_fail(e, CARD_RPC_PARAMS, "%s: must be an object", p->name);
+		return 0;
 	}
 	return card_fail(e, CARD_RPC_INTERNAL, "%s: unknown type", p->name);
 }

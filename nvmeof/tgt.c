@@ -194,10 +194,11 @@ void nof_tgt_stats(struct nof_tgt *t, struct nof_tgt_stats *out)
 static void visit_ns(const struct tgt_ns *ns, const struct nof_tgt_visit *v)
 {
 	const struct tgt_host *h;
-	struct nof_tgt_ns_view view = { .conf = { .nsid = ns->nsid,
-						.vol = ns->vol,
-						.anagrpid = ns->anagrpid,
-						.masked = ns->masked } };
+	struct nof_tgt_ns_view view = { .dying = ns->dying,
+		.conf = { .nsid = ns->nsid,
+			.vol = ns->vol,
+			.anagrpid = ns->anagrpid,
+			.masked = ns->masked } };
 
 	memcpy(view.conf.uuid, ns->uuid, sizeof(ns->uuid));
 	memcpy(view.conf.nguid, ns->nguid, sizeof(ns->nguid));
@@ -255,7 +256,7 @@ static void visit_subsys(const struct nof_tgt_subsys *sub, const struct nof_tgt_
 	TAILQ_FOREACH (l, &sub->listeners, link)
 		visit_listener(l, v);
 	for (uint32_t i = 1; i <= sub->max_ns; i++)
-		if (sub->ns[i] && !sub->ns[i]->dying)
+		if (sub->ns[i])
 			visit_ns(sub->ns[i], v);
 	TAILQ_FOREACH (c, &sub->ctrls, link)
 		visit_ctrl(c, v);

@@ -178,6 +178,7 @@ struct nof_tgt_subsys_view {
 };
 struct nof_tgt_ns_view {
 	struct nof_tgt_ns_conf conf;
+	bool dying; // deleted; commands of it are still with the volume
 };
 struct nof_tgt_listener_view {
 	const char *addr, *port;

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The card's target, and the volumes that its namespaces use. Control thread. */
+#include "nvmf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "device.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "nof_group.h"
+#include "rpc_schema.h"
+#include "storage.h"
+#include "worker.h"
+
+#define END_MS 2000u // of the control thread's time for what was deleted
+
+struct card_nvmf {
+	struct nof_tgt *t; // owned; NULL: not asked for
+	struct nof_tgt_opts opts; // as asked for
+	struct nof_group **groups; // owned; by worker
+};
+
+int card_nvmf_start(struct card *c)
+{
+	c->nvmf = dpu_calloc(1, sizeof(*c->nvmf));
+	return c->nvmf ? 0 : -ENOMEM;
+}
+
+/* ---- users of volumes ---- */
+
+static struct card_volume *volume_of(struct card *c, const struct vol *vol)
+{
+	struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (v->vol == vol)
+			return v;
+	return NULL;
+}
+
+const char *card_nvmf_volume_name(struct card *c, const struct vol *vol)
+{
+	const struct card_volume *v = volume_of(c, vol);
+
+	return v ? v->name : "?";
+}
+
+struct uses {
+	struct card *c;
+	uint32_t nsid; // 0: all
+	int add;
+};
+
+static void count_ns(void *arg, const struct nof_tgt_ns_view *v)
+{
+	const struct uses *u = arg;
+	struct card_volume *vol = volume_of(u->c, v->conf.vol);
+
+	if (vol && (!u->nsid || u->nsid == v->conf.nsid))
+		vol->users += (unsigned)u->add;
+}
+
+/* Count the volumes of a subsystem's namespaces (nqn NULL: of all) up or down. */
+static void count(struct card *c, const char *nqn, uint32_t nsid, int add)
+{
+	struct uses u = { c, nsid, add };
+
+	(void)nof_tgt_visit(c->nvmf->t, nqn, &(struct nof_tgt_visit){ .ns = count_ns, .arg = &u });
+}
+
+void card_nvmf_stop(struct card *c)
+{
+	if (!c->nvmf)
+		return;
+	if (c->nvmf->t)
+		count(c, NULL, 0, -1);
+	nof_tgt_destroy(c->nvmf->t);
+	free(c->nvmf->groups);
+	free(c->nvmf);
+	c->nvmf = NULL;
+}
+
+/* ---- the target ---- */
+
+struct call {
+	int (*fn)(void *arg);
+	void *arg;
+};
+
+static int on_worker(struct card_worker *w, void *arg)
+{
+	const struct call *k = arg;
+
+	(void)w;
+	return k->fn(k->arg);
+}
+
+static int call(void *env, unsigned idx, int (*fn)(void *arg), void *arg)
+{
+	struct card *c = env;
+	struct call k = { fn, arg };
+
+	return card_worker_call(card_worker_at(c->workers, idx), on_worker, &k);
+}
+
+static int create(struct card *c, const struct nof_tgt_opts *opts)
+{
+	struct card_nvmf *n = c->nvmf;
+	struct nof_tgt_conf conf = { .control = card_storage_control(c),
+		.n_workers = card_workers_count(c->workers),
+		.call = call,
+		.env = c,
+		.opts = *opts };
+
+	if (!n->groups)
+		n->groups = dpu_calloc(conf.n_workers, sizeof(*n->groups));
+	if (!n->groups)
+		return -ENOMEM;
+	for (unsigned i = 0; i < conf.n_workers; i++)
+		n->groups[i] = card_storage_group(c, card_worker_at(c->workers, i));
+	conf.workers = n->groups;
+	n->opts = *opts;
+	return nof_tgt_create(&conf, &n->t);
+}
+
+int card_nvmf_create(struct card *c, const struct nof_tgt_opts *opts, struct card_error *e)
+{
+	int ret;
+
+	if (c->nvmf->t && !memcmp(&c->nvmf->opts, opts, sizeof(*opts)))
+		return 0;
+	if (c->nvmf->t)
+		return card_fail(e, -EEXIST, "the target is there with other options");
+	ret = create(c, opts);
+	return ret ? card_fail(e, ret, "target: %s", strerror(-ret)) : 0;
+}
+
+struct nof_tgt *card_nvmf(struct card *c, struct card_error *e)
+{
+	const struct nof_tgt_opts opts = { 0 };
+
+	if (!c->nvmf->t && card_nvmf_create(c, &opts, e))
+		return NULL;
+	return c->nvmf->t;
+}
+
+struct nof_tgt *card_nvmf_get(const struct card *c)
+{
+	return c->nvmf ? c->nvmf->t : NULL;
+}
+
+/* ---- namespaces ---- */
+
+static bool is_zero(const uint8_t *id, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (id[i])
+			return false;
+	return true;
+}
+
+/* The volume's UUID, which was checked when it was made. */
+static void take_uuid(const char *text, uint8_t out[16])
+{
+	unsigned n = 0;
+
+	for (; *text && n < 32; text++) {
+		unsigned v = (unsigned)(*text <= '9' ? *text - '0' : *text - 'a' + 10);
+
+		if (*text == '-')
+			continue;
+		out[n / 2] = (uint8_t)(out[n / 2] << 4 | v);
+		n++;
+	}
+}
+
+int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
+	struct nof_tgt_ns_conf *conf, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, volume);
+	struct nof_tgt *t = card_nvmf(c, e);
+	int ret;
+
+	if (!t)
+		return -ENOMEM;
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", volume);
+	conf->vol = v->vol;
+	if (is_zero(conf->uuid, 16) && is_zero(conf->nguid, 16) && is_zero(conf->eui64, 8))
+		take_uuid(v->uuid, conf->uuid);
+	ret = nof_tgt_ns_add(t, nqn, conf, &conf->nsid);
+	if (ret == -ENOENT)
+		return card_fail(e, ret, "%s: no such subsystem", nqn);
+	if (ret)
+		return card_fail(e, ret, "namespace: %s", strerror(-ret));
+	v->users++;
+	return 0;
+}
+
+/* Let associations and commands end. */
+static void go_on(struct card *c)
+{
+	const struct timespec nap = { .tv_nsec = 200000L };
+
+	(void)nof_group_poll(card_storage_control(c));
+	(void)nanosleep(&nap, NULL);
+}
+
+int card_nvmf_ns_del(struct card *c, const char *nqn, uint32_t nsid, struct card_error *e)
+{
+	struct nof_tgt *t = card_nvmf_get(c);
+	uint64_t end = dpu_now_ns() + END_MS * 1000000ull;
+	int ret;
+
+	if (!t)
+		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
+	count(c, nqn, nsid, -1);
+	while ((ret = nof_tgt_ns_del(t, nqn, nsid)) == -EBUSY && dpu_now_ns() < end)
+		go_on(c);
+	if (ret == -ENOENT)
+		return card_fail(e, -ENODEV, "%s: no namespace %u", nqn, nsid);
+	if (!ret)
+		return 0;
+	count(c, nqn, nsid, 1);
+	return card_fail(e, ret, "namespace %u: its commands have not ended yet", nsid);
+}
+
+int card_nvmf_subsys_del(struct card *c, const char *nqn, struct card_error *e)
+{
+	struct nof_tgt *t = card_nvmf_get(c);
+	uint64_t end = dpu_now_ns() + END_MS * 1000000ull;
+	int ret;
+
+	if (!t || nof_tgt_visit(t, nqn, &(struct nof_tgt_visit){ 0 }))
+		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
+	count(c, nqn, 0, -1);
+	while ((ret = nof_tgt_subsys_del(t, nqn)) == -EBUSY && dpu_now_ns() < end)
+		go_on(c);
+	if (ret)
+		count(c, nqn, 0, 1); // those that are left
+	return ret ? card_fail(e, ret, "%s: its associations have not ended yet", nqn) : 0;
+}
+
+void card_nvmf_resized(struct card *c, const struct vol *vol)
+{
+	if (card_nvmf_get(c))
+		nof_tgt_vol_resized(c->nvmf->t, vol);
+}
