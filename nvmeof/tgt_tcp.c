@@ -263,6 +263,7 @@ static unsigned conn_turn(struct nof_conn *nc, unsigned events)
 	}
 	n = c->stream_turn(nc, events);
 	c->in_turn = false;
+	pump_wake(c->tw); // also for what the last turn of a connection has left with a volume
 	if (c->dead) {
 		tcp_give_back(c);
 		return n;
@@ -274,7 +275,6 @@ static unsigned conn_turn(struct nof_conn *nc, unsigned events)
 	}
 	c->idle = n ? 0 : c->idle + 1;
 	nof_conn_busy(nc, starved || c->n_working || c->idle < TCP_IDLE_TURNS);
-	pump_wake(c->tw);
 	return n;
 }
 

@@ -419,6 +419,31 @@ static void never_reads(void **state)
 	rig_destroy(&g);
 }
 
+/* A command that takes a volume several turns, and in the same bytes the end of its connection. */
+static void ends_with_work(void **state)
+{
+	static struct host admin, h;
+	uint8_t pdu[512];
+	struct nof_sqe c;
+	struct rig g;
+	size_t n;
+
+	(void)state;
+	rig_create(&g);
+	host_admin(&admin, &g, 0);
+	host_io(&h, &admin, 1, 0);
+	c = host_rw_sqe(&h, NOF_NVM_WRITE_ZEROES, 1, 0, 8192);
+	n = pdu_cmd(pdu, &c, NULL, 0);
+	memset(pdu + n, 0xff, 8);
+	assert_true(host_send(&h, pdu, n + 8));
+	expect_term(&h, NOF_FES_HEADER, 0);
+	host_close(&h);
+	host_close(&admin);
+	settle(&g, 0);
+	check_pools(&g);
+	rig_destroy(&g);
+}
+
 /* ---- one byte of each PDU changed ---- */
 
 static const uint8_t changes[] = { 0x00, 0x01, 0x02, 0x04, 0x7f, 0x80, 0xff };
@@ -507,6 +532,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(reset_anywhere),
 		cmocka_unit_test(never_reads),
+		cmocka_unit_test(ends_with_work),
 		cmocka_unit_test(mutate),
 		cmocka_unit_test(mutate_icreq),
 	};
