@@ -65,6 +65,7 @@ class Peer(Victims, odp_rigs.Peer):
                           for flow in made}
             if len(self.masks) > 0.95 * COMBINATIONS:
                 break
+        self.load(f"{self.pipeline.command} 1500")  # what waits of so fast an attack is done with
         self.pause()
 
 
