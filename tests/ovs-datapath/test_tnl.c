@@ -587,6 +587,73 @@ static void refused(void **state)
 	assert_int_equal(odp_tnl_compose(t->type, &k, t->inner, &link4, 0, &tmpl), -EINVAL);
 }
 
+/* Its last byte in a segment of its own: that way no packet is a plain one. */
+static struct rte_mbuf *in_two(const uint8_t *f, uint32_t n)
+{
+	struct rte_mbuf *m = mbuf_of(f, n - 1);
+
+	assert_int_equal(rte_pktmbuf_chain(m, mbuf_of(f + n - 1, 1)), 0);
+	return m;
+}
+
+/* What nearly all packets are has a check of its own, which must say what the other one says. */
+static void plain(void **state)
+{
+	static const uint64_t flags[] = { 0, 0, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+		RTE_MBUF_F_RX_L4_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_TX_UDP_CKSUM };
+	const struct format *t = *state;
+	const struct odp_tnl_vport v = vport_of(t);
+	unsigned taken = 0;
+	uint64_t r = 0x9e3779b97f4a7c15;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		uint8_t f[1024], is[1024], was[1024];
+		struct rte_mbuf *m[2];
+		struct odp_tnl_key key[2];
+		uint16_t inner[2];
+		int ret[2];
+		uint32_t n = frame_of(was, false, t->inner == 0x6558 ? 14 : 0, 100, (uint8_t)i & 3);
+		struct rte_mbuf *whole = pushed(t, was, n);
+
+		n = whole->pkt_len;
+		read_all(whole, f);
+		rte_pktmbuf_free(whole);
+		for (unsigned k = i % 4; k > 0; k--) {
+			r = r * 6364136223846793005 + 1442695040888963407;
+			f[12 + (r >> 33) % (t->len + 4)] ^= (uint8_t)(1u << (r >> 60 & 7));
+		}
+		if (i & 4) { // or hardly any would be right
+			odp_put16(f + 24, 0);
+			odp_put16(f + 24, (uint16_t)~odp_fold(odp_sum(f + 14, 20, 0)));
+		}
+		m[0] = mbuf_of(f, n);
+		m[1] = in_two(f, n);
+		for (unsigned k = 0; k < 2; k++) {
+			m[k]->ol_flags = flags[i / 8 % ARRAY_LEN(flags)];
+			m[k]->l2_len = 14;
+			m[k]->l3_len = 20;
+			m[k]->packet_type = i % 64 ? 0
+						   : RTE_PTYPE_TUNNEL_VXLAN |
+							     RTE_PTYPE_INNER_L4_UDP;
+			ret[k] = odp_tnl_pop(&m[k], &v, pool, &key[k], &inner[k]);
+		}
+		assert_int_equal(ret[0], ret[1]);
+		assert_int_equal(m[0]->pkt_len, m[1]->pkt_len);
+		assert_int_equal(m[0]->ol_flags, m[1]->ol_flags);
+		read_all(m[0], is);
+		read_all(m[1], was);
+		assert_memory_equal(is, was, m[0]->pkt_len);
+		if (ret[0] == 0) {
+			assert_memory_equal(&key[0], &key[1], sizeof(key[0]));
+			assert_int_equal(inner[0], inner[1]);
+			taken++;
+		}
+		rte_pktmbuf_free(m[0]);
+		rte_pktmbuf_free(m[1]);
+	}
+	assert_true(taken > 1000);
+}
+
 static void demux(void **state)
 {
 	struct odp_tnl_vport v[] = {
@@ -645,16 +712,17 @@ int main(void)
 	pool = fake_eal(8191);
 	RUN_ROWS(formats, round_trip, failed);
 	RUN_ROWS(formats, cut, failed);
+	RUN_ROWS(formats, plain, failed);
 	RUN_ROWS(formats, shared_bytes, failed);
 	RUN_ROWS(formats, lent, failed);
 	RUN_ROWS(hostiles, hostile, failed);
 	RUN_ROWS(refuseds, refused, failed);
 
 	const struct format e[] = { formats[0], formats[6] };
-	struct format plain = e[1];
+	struct format bare = e[1];
 
-	plain.flags = ODP_TNL_F_KEY; // no UDP checksum that a changed outer field would break
-	const struct format ecns[] = { e[0], plain };
+	bare.flags = ODP_TNL_F_KEY; // no UDP checksum that a changed outer field would break
+	const struct format ecns[] = { e[0], bare };
 
 	RUN_ROWS(ecns, ecn, failed);
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
