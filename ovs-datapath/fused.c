@@ -222,6 +222,8 @@ struct way {
 	struct odp_pw *to;
 	struct odp_tnl_dest *dest; // `to` is a tunnel port
 	struct odp_pw *uplink; // of the tunnel
+	uint32_t mtu; // of what goes into it, as it came in; 0: none
+	uint32_t fits; // bytes of a packet that is not too long for sure
 };
 
 /*
@@ -237,6 +239,12 @@ static __rte_noinline bool tunnel_of(
 	if (!d || d->verdict != ODP_TNL_SEND || !odp_tnl_dest_current(d))
 		return false;
 	way->dest = d;
+	if (d->inner_mtu) {
+		uint32_t grows = (uint32_t)e->tnl.l3 - e->l3; // by tags; modulo 2^32
+
+		way->mtu = (int32_t)(d->inner_mtu - grows) > 0 ? d->inner_mtu - grows : 1;
+		way->fits = way->mtu + ODP_ETH_LEN;
+	}
 	way->uplink = odp_pw(w, d->out);
 	return way->uplink;
 }
@@ -260,6 +268,8 @@ static inline bool way_of(struct odp_worker *w, const struct odp_view *v, struct
 
 	way->to = odp_pw(w, e->out);
 	way->dest = NULL;
+	way->mtu = 0;
+	way->fits = UINT32_MAX;
 	dead = !holds(v, e, epoch) || !way->to || !(odp_caps(way->to->port) & CAPS_UP);
 	if (likely(!dead) && (likely(!(e->flags & FUSED_F_TNL)) || tunnel_of(w, e, way, &dead)))
 		return true;
@@ -282,7 +292,8 @@ static unsigned use(struct odp_worker *w, const struct odp_view *v, struct fused
 		return 0;
 	for (; took < n; took++) {
 		// Whoever is told of its size is told what it sent: the whole way knows.
-		if (unlikely((way.dest && odp_pmtu_exceeds(pkts[took], way.dest->inner_mtu)) ||
+		if (unlikely((pkts[took]->pkt_len > way.fits &&
+				     odp_pmtu_exceeds(pkts[took], way.mtu)) ||
 			     !pass(w, e, pkts[took])))
 			break;
 		odp_sums_add(&sums, pkts[took]);

@@ -128,6 +128,20 @@ static bool put_on_one(struct odp_worker *w, const struct odp_from *from,
 	return ret == 0;
 }
 
+/* The same of one that may be lent, or too long. */
+static bool put_on_other(struct odp_worker *w, const struct odp_from *from,
+	const struct odp_meta *meta, const struct odp_tnl_tmpl *t, uint32_t inner_mtu,
+	struct gather *g, struct rte_mbuf *m)
+{
+	if (odp_own_all(w, from->in, &m, 1) == 0)
+		return false;
+	if (odp_pmtu_exceeds(m, inner_mtu)) {
+		too_long(w, from, meta, inner_mtu, m);
+		return false;
+	}
+	return put_on_one(w, from, t, g, m);
+}
+
 static void put_on(struct odp_worker *w, const struct odp_from *from, const struct odp_meta *meta,
 	struct odp_pw *vport, const struct odp_tnl_tmpl *t, uint32_t inner_mtu,
 	struct rte_mbuf **pkts, unsigned n, struct gather *g)
@@ -142,12 +156,7 @@ static void put_on(struct odp_worker *w, const struct odp_from *from, const stru
 			g->pkts[g->n++] = m;
 			if (unlikely(g->n == ODP_BURST))
 				gather_flush(g);
-		} else if (odp_own_all(w, from->in, &m, 1) == 0) {
-			continue;
-		} else if (odp_pmtu_exceeds(m, inner_mtu)) {
-			too_long(w, from, meta, inner_mtu, m);
-			continue;
-		} else if (!put_on_one(w, from, t, g, m)) {
+		} else if (!put_on_other(w, from, meta, t, inner_mtu, g, m)) {
 			continue;
 		}
 		packets++;

@@ -414,12 +414,54 @@ static void same_as_step_by_step(void **state)
 	dpu_clock_set(NULL);
 }
 
+/* A tag that is pushed makes it too long, and its sender is told, through the translation. */
+static void too_long_with_a_tag(void **state)
+{
+	static const struct tunnel row = { "a tag", ODP_TNL_VXLAN, false, true,
+		"tun_id=5,dst=192.0.2.2", "tun_id=6,dst=192.0.2.2", "tun_id=5," HERE,
+		"tun_id=0x5," HERE, "src=192.0.2.2", "push_vlan(vid=3,pcp=0),", NULL };
+	const struct peer to[2] = { { 0x0a000002, 80 }, { 0x0a090909, 1000 } };
+	struct conn c = { .port = 1000 };
+	unsigned told = 0;
+	struct world world;
+	struct both b;
+	uint8_t f[256];
+
+	(void)state;
+	now = &row;
+	seed = 0x9e3779b97f4a7c15;
+	open_all(&b, &world);
+	for (unsigned n = 0; n < 60; n++) {
+		unsigned from = n < 12 ? n % 2 : 0;
+		size_t len = frame(f, &c, from, &to[from], 0, 30, (uint8_t)n);
+
+		f[20] = 0x40; // not to be fragmented
+		odp_put16(f + 24, 0);
+		odp_put16(f + 24, (uint16_t)~odp_fold(odp_sum(f + 14, 20, 0)));
+		push(&b, &c, from, f, len);
+		turns(&b);
+		told += n > 30 ? b.s[0].port[0].n_out : 0;
+		compare_drops(&b);
+		compare_out(&b);
+		compare_flows(&b);
+		compare_conns(&b);
+		fake_now_ns += 100 * MS;
+		if (n == 30) // what came in fits: 72 bytes, at most 74
+			path_mtu(&b, 110);
+	}
+	assert_true(told > 10);
+	assert_true(dpu_counter_read(&b.s[0].w->fused_hits) > 10);
+	both_close(&b);
+	dpu_clock_set(NULL);
+}
+
 int main(void)
 {
+	const struct CMUnitTest tests[] = { cmocka_unit_test(too_long_with_a_tag) };
 	int failed = 0;
 
 	dpu_log_level_set(DPU_LOG_ERR);
 	pool = fake_eal(8191);
 	RUN_ROWS(tunnels, same_as_step_by_step, failed);
-	return failed;
+	return failed | cmocka_run_group_tests(tests, NULL, NULL);
 }
