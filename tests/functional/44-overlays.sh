@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two cards, four guests, two networks with the same addresses, rules with connection tracking, translation
 # to and from the outside: over VXLAN, where the third host of a network is behind the kernel's own device,
-# then over Geneve with an option that names the network. What the rules allow arrives unchanged, the rest
-# is dropped where the counters say, and a killed card is back.
+# then over Geneve with an option that names the network, where it is behind a stock Open vSwitch. What the
+# rules allow arrives unchanged, the rest is dropped where the counters say, and a killed card is back, once over
+# each.
 # Usage: 44-overlays.sh BUILD-DIR (root: network namespaces and packet sockets)
 # shellcheck disable=SC2154 # counters become variables by name
 set -eu
@@ -11,6 +12,8 @@ set -eu
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=tests/functional/netns.sh
 . "$here/netns.sh"
+# shellcheck source=tests/functional/overlay.sh
+. "$here/overlay.sh"
 # shellcheck source=/dev/null
 . "$here/lab.sh"
 outside_ip=198.51.100.1
@@ -34,8 +37,8 @@ ctl()
 # counters CARD: sets NAME_rx, NAME_tx, NAME_drops, NAME_REASON for every port
 counters()
 {
-	for name in a1 b1 a2 b2 tun out; do
-		eval "${name}_ACL=0 ${name}_MTU=0"
+	for name in a1 b1 a2 b2 tun gen out; do
+		eval "${name}_ACL=0 ${name}_MTU=0 ${name}_tx=0"
 	done
 	eval "$(ctl "$1" --json port stats | python3 "$here/uplink_peers.py" counters)"
 }
@@ -47,7 +50,7 @@ make_underlay()
 {
 	ip link add underlay type bridge
 	ip link set underlay up
-	for name in outside vxlan; do
+	for name in outside vxlan geneve; do
 		namespace $name
 		eval "export $name"
 	done
@@ -55,8 +58,10 @@ make_underlay()
 		wire $end $$ $end-sw
 		ip link set $end-sw master underlay
 	done
-	wire vxlan-sw "$vxlan" far0
-	ip link set vxlan-sw master underlay
+	for name in vxlan geneve; do
+		eval "wire $name-sw \$$name far0"
+		ip link set $name-sw master underlay
+	done
 	wire out1 "$outside" out0
 	address "$outside" out0 $outside_ip/24
 	within "$outside" ip link set out0 address 02:00:00:00:01:02
@@ -94,6 +99,27 @@ third_vxlan()
 	within "$vxlan" ip link set intruder up
 	within "$vxlan" ip addr add 10.9.0.1/24 dev intruder
 	within "$vxlan" ip neigh add 10.9.0.2 lladdr 52:54:00:00:00:02 dev intruder
+}
+
+# The third host of network A on Open vSwitch, which takes and sends only what has network A's option.
+third_geneve()
+{
+	ovs_start "$geneve" far0
+	address "$geneve" phy 192.0.2.4/24
+	for n in 1 2; do
+		ovs_vsctl --timeout=30 add-port tun end$n -- set interface end$n type=geneve ofport_request=$n \
+			options:remote_ip=192.0.2.$n options:key=10 options:csum=true
+	done
+	ovs-ofctl add-tlv-map tun '{class=0x102,type=0x80,len=4}->tun_metadata0'
+	ovs-ofctl del-flows tun
+	ovs-ofctl add-flow tun 'in_port=local,arp,actions=set_field:10->tun_metadata0,output:end1,output:end2'
+	for n in 1 2; do
+		ovs-ofctl add-flow tun "in_port=end$n,tun_metadata0=10,actions=local"
+		ovs-ofctl add-flow tun "in_port=local,ip,nw_dst=10.0.0.$n,actions=set_field:10->tun_metadata0,output:end$n"
+	done
+	within "$geneve" ip link set tun mtu 1442
+	within "$geneve" ip addr add 10.0.0.3/24 dev tun
+	serve_files "$geneve"
 }
 
 # ---- checks ----
@@ -226,14 +252,15 @@ big_packets()
 	echo "too long for the tunnel: $all packets, whose sender was told"
 }
 
-# one_pass THIRD-NETWORK PID
+# one_pass TUNNEL [THIRD-NETWORK PID]
 one_pass()
 {
+	tunnel=$1
 	talk a1 a2 10.0.0.2
 	talk a2 a1 10.0.0.1
 	talk b1 b2 10.0.0.2
 	talk b2 b1 10.0.0.1
-	[ -z "$1" ] || third "$1" "$2"
+	[ -z "${2:-}" ] || third "$2" "$3"
 	apart a b
 	apart b a
 	for zone in 10 11; do
@@ -244,7 +271,7 @@ one_pass()
 	done
 	silent a1 card1 a1 in_guest a1 'timeout 4 wget -q -O - http://10.0.0.2:9090/name'
 	silent b2 card2 b2 in_guest b2 'timeout 4 wget -q -O - http://10.0.0.1:9090/name'
-	[ -z "$1" ] || silent "third host" card2 tun at "$2" try http://10.0.0.2:9090/name
+	[ -z "${2:-}" ] || silent "third host" card2 "$tunnel" at "$3" try http://10.0.0.2:9090/name
 	translation
 }
 
@@ -254,6 +281,7 @@ intruder_dropped()
 	[ $((tun_ACL - before)) -ge "$1" ]
 }
 
+# restart_card TUNNEL: that is what the killed card goes on with
 restart_card()
 {
 	in_guest a1 'ping -i 0.2 -c 300 10.0.0.2 >/tmp/ping 2>&1 &'
@@ -267,17 +295,22 @@ restart_card()
 		kill $(pidof ping)' || fail "ping does not go on after card2 was killed"
 	talk a1 a2 10.0.0.2
 	talk b2 b1 10.0.0.1
+	counters card2
+	eval "[ \$${1}_tx -gt 0 ]" || fail "card2 sends nothing into $1"
 	echo "card2 was killed and is back"
 }
 
+# By cardctl, where VXLAN is in the cards' configuration files, which come first when a card starts: what
+# there is then of the same name would stand in the way. Flows of the same key are replaced.
 to_geneve()
 {
 	for n in 1 2; do
 		ctl card$n flow flush >/dev/null
 		ctl card$n tunnel delete tun >/dev/null || fail "tunnel delete"
-		ctl card$n tunnel create tun geneve known_options=0x0102:0x80 >/dev/null || fail "tunnel create"
+		ctl card$n tunnel create gen geneve known_options=0x0102:0x80 >/dev/null || fail "tunnel create"
 		ctl card$n ct flush >/dev/null
-		"$here/overlay_rules.py" flows $n geneve | while read -r flow actions; do
+		# shellcheck disable=SC2086 # none or one
+		"$here/overlay_rules.py" flows $n geneve $geneve_ip | while read -r flow actions; do
 			ctl card$n flow add "$flow" "actions=$actions" >/dev/null || fail "flow add $flow"
 		done
 	done
@@ -288,16 +321,17 @@ if [ "${1:-}" = --inside ]; then
 	for g in a1 b1 a2 b2; do
 		prepare_guest $g
 	done
-	one_pass a "$vxlan"
+	one_pass tun a "$vxlan"
 	big_packets
 	counters card1
 	before=$tun_ACL
 	at "$vxlan" send 10.9.0.2 5
 	wait_for "who is no member of network B spoke in it" intruder_dropped 5 # which is all that was sent
-	restart_card
+	restart_card tun
 	echo "VXLAN: ok"
 	to_geneve
-	one_pass "" ""
+	if [ -n "$geneve_ip" ]; then one_pass gen a "$geneve"; else one_pass gen; fi
+	restart_card gen
 	echo "Geneve: ok"
 	exit 0
 fi
@@ -306,7 +340,14 @@ build=$(realpath "${1:-build}")
 netns_enter "$0" "$build" "${2:-}" ethtool bridge qemu-system-x86_64
 make_underlay
 third_vxlan
-"$here/overlay_rules.py" topology >"$dir/topology.json"
-export BUILD="$build" OVERLAY_DIR="$dir"
+geneve_ip=
+if ovs_has; then
+	third_geneve
+	geneve_ip=192.0.2.4
+else
+	echo "the third host over Geneve is left out: Open vSwitch is not installed"
+fi
+"$here/overlay_rules.py" topology 192.0.2.3 >"$dir/topology.json"
+export BUILD="$build" OVERLAY_DIR="$dir" geneve_ip
 (lab_run "$dir/topology.json" "$0") || exit $?
 echo "44-overlays: ok"
