@@ -13,10 +13,9 @@
 #include "tx.h"
 #include "upcall.h"
 
-#define KNOWN_SOURCE 100u // in a second, of a worker
-#define KNOWN_ALL 4000u
-#define QUESTIONS_SOURCE 100u
-#define QUESTIONS_ALL 1000u
+#define SOURCE_PER_S 100u // of a worker
+#define KNOWN_PER_S 4000u
+#define QUESTIONS_PER_S 1000u
 
 #define OPT_TLLA 2u
 
@@ -140,10 +139,8 @@ struct odp_ul_gate *odp_ul_gate_create(void)
 	if (!g)
 		return NULL;
 	for (unsigned c = 0; c < ODP_UL_CLASSES; c++) {
-		bool known = c == ODP_UL_KNOWN;
-
-		g->limit[c].source_per_s = known ? KNOWN_SOURCE : QUESTIONS_SOURCE;
-		g->limit[c].total_per_s = known ? KNOWN_ALL : QUESTIONS_ALL;
+		g->limit[c].source_per_s = SOURCE_PER_S;
+		g->limit[c].total_per_s = c == ODP_UL_KNOWN ? KNOWN_PER_S : QUESTIONS_PER_S;
 	}
 	return g;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Who is told that a packet was too long for a tunnel, when it was translated before: its sender, of
- * the packet that it sent, by whom it had sent it to.
+ * Who is told that a packet was too long for a tunnel, when it was translated before: its sender,
+ * of the packet that it sent, by whom it had sent it to.
  */
 #include "tnl_net.h"
 
@@ -177,7 +177,7 @@ static void told(void **state)
 	net_down(&n);
 }
 
-/* The other way round: what came out of the tunnel was translated, and the guest's answer is too long. */
+/* The other way round: what came out of the tunnel was translated, its answer is too long. */
 static void told_of_an_answer(void **state)
 {
 	static struct net n;
