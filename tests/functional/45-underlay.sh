@@ -3,7 +3,7 @@
 # The underlay beside tenants: a kernel pings the card's addresses; nothing that is for many hosts of the
 # underlay reaches a tenant, nor the other way round, unless the operator wants it; while an uplink is flooded
 # with questions, with answers that nobody asked for and with datagrams, neighbours are found on both sides
-# and a tunnel goes on.
+# and a tunnel goes on; "too big" finds its way back through a translation.
 # Usage: 45-underlay.sh BUILD-DIR (root: network namespaces and packet sockets)
 # shellcheck disable=SC2154 # namespaces become variables by name
 set -eu
@@ -87,7 +87,8 @@ echo "the underlay and tenants do not hear each other, unless the operator says 
 # Under a flood a tunnel begins, neighbours are found, those that grow old are confirmed.
 if kernel_has vxlan; then
 	nsenter -t "$far" -n python3 "$here/underlay_peers.py" flood far0 "$card_mac" 192.0.2.1 &
-	pids="$pids $!"
+	flood=$!
+	pids="$pids $flood"
 	more wire0 20000
 	wait_for "there is no flood" came wire0
 	ctl tunnel create tun vxlan >/dev/null || fail "tunnel create"
@@ -110,6 +111,24 @@ if kernel_has vxlan; then
 	counters
 	[ "$wire0_NEIGH_LIMIT" -gt 0 ] || fail "no message was over a limit"
 	echo "a tunnel begins and goes on under a flood: $wire0_NEIGH_LIMIT messages over the limit"
+	kill "$flood"
+
+	# A host whose packets are translated before they do not fit is told so, of the packet that it sent.
+	ctl flow flush >/dev/null
+	for flow in 'in_port(one),eth_type(0x0806)|set(tunnel(tun_id=0x5,dst=192.0.2.2)),tun' \
+		'in_port(one),eth_type(0x0800)|ct(commit,zone=5,nat(src=10.45.0.77)),recirc(0x1)' \
+		'recirc_id(0x1),in_port(one)|set(tunnel(tun_id=0x5,dst=192.0.2.2)),tun' \
+		'tunnel(tun_id=0x5,src=192.0.2.2),in_port(tun)|one'; do
+		ctl flow add "${flow%%|*}" "actions=${flow#*|}" >/dev/null || fail "flow $flow"
+	done
+	told=$(python3 "$here/overlay_peers.py" pmtu 10.45.0.2 1472) || fail "nobody is told behind a translation"
+	[ "$told" = 1450 ] || fail "told an MTU of $told, it is 1450"
+	has_translated()
+	{
+		ctl ct list zone=5 | grep -q '10.45.0.77'
+	}
+	has_translated || fail "nothing was translated: $(ctl ct list)"
+	echo "behind a translation the sender is told the right size"
 else
 	echo "flood left out: this kernel makes no vxlan devices"
 fi

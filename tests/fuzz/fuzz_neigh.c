@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ARP and ND from the uplink, at an underlay with a neighbour in every state: no read beyond the
- * frame, nothing learned about who is not known, no static neighbour changed.
+ * ARP, ND and echo requests from the uplink, at an underlay with a neighbour in every state: no read
+ * beyond the frame, nothing learned about who is not known, no static neighbour changed, no answer
+ * longer than its request but for ARP and ND.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fake_port.h"
 #include "underlay.h"
+#include "underlay_gate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct rte_mempool *pool;
 static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 1 };
 
+static uint32_t longest; // of the frames sent
+
 static void send_out(void *arg, uint32_t port, struct rte_mbuf *m)
 {
 	(void)arg;
 	(void)port;
+	longest = RTE_MAX(longest, m->pkt_len);
 	rte_pktmbuf_free(m);
 }
 
@@ -75,7 +80,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m->data_len = (uint16_t)size;
 	m->pkt_len = (uint32_t)size;
 	for (unsigned t = 0; t < 3; t++) {
+		uint32_t source;
+
+		if (odp_ul_classify(ul, 1, m, &source) > ODP_UL_OTHERS)
+			abort();
 		(void)odp_ul_rx(ul, 1, m);
+		longest = 0;
+		(void)odp_ul_echo(ul, 1, m);
+		if (longest > size)
+			abort();
 		odp_ul_tick(ul, t * 2000000000ull);
 	}
 	odp_ul_neigh_foreach(ul, look, &n);
