@@ -61,7 +61,16 @@ struct odp_tnl_key {
 static_assert(sizeof(struct odp_tnl_key) == 312, "whole words");
 static_assert(offsetof(struct odp_tnl_key, pad) == 307, "no padding but the last");
 
-/* As the flow key has it, without what only tnl.h knows of flags, and back. Any thread. */
+/*
+ * As the flow key has it, without what only tnl.h knows of flags, and back. Any thread.
+ *
+ * Why there are two. The flow key's is made for words that are masked, hashed and compared: every
+ * byte in wire order, IPv4 addresses in one word of their own, so that a flow over IPv4 needs one
+ * word of addresses and not two, and no bit that a flow cannot match. This one is made for
+ * headers: numbers to count with, both families in one form, and CRIT and SEQ, which are of the
+ * wire only. One struct would be either of them at the cost of the other; a conversion is made once
+ * for packets in a row that came alike, and once for a destination.
+ */
 void odp_tnl_to_flow(const struct odp_tnl_key *key, struct odp_key_tnl *out);
 void odp_tnl_from_flow(const struct odp_key_tnl *tnl, struct odp_tnl_key *out);
 
