@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Parameters of volumes, keys and controllers: part of method_table.c, which includes it once.
+ */
+#pragma once
+
+#include "card_method.h"
+
+static const struct card_param null_create[] = {
+	P_NAME("name", "name of the volume"),
+	P_BLOCKS,
+	P_BLOCK_SIZE(true),
+	P_UUID,
+	P_NO_METADATA,
+};
+
+static const struct card_param malloc_create[] = {
+	P_NAME_OPT("name", "name of the volume; Malloc0, Malloc1 and so on when not given"),
+	P_BLOCKS,
+	P_BLOCK_SIZE(true),
+	{ .name = "prealloc",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "take all its memory now, in huge pages where there are some: faster" },
+	P_UUID,
+	P_NO_METADATA,
+	P_COMPAT("optimal_io_boundary", CARD_P_UINT, "no effect"),
+	P_COMPAT("md_interleave", CARD_P_BOOL, "no effect: there is no metadata"),
+};
+
+static const struct card_param null_resize[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "new_size",
+		.type = CARD_P_UINT,
+		.required = true,
+		.min = 1,
+		.max = UINT64_C(1) << 40,
+		.help = "size in MiB" },
+};
+
+#define P_FILE                                                                                 \
+	P_NAME("name", "name of the volume"),                                                  \
+		{ .name = "filename",                                                          \
+			.type = CARD_P_STRING,                                                 \
+			.required = true,                                                      \
+			.min = 1,                                                              \
+			.max = 4095,                                                           \
+			.help = "plain file or block device; never followed as a link" },      \
+		P_BLOCK_SIZE(false),                                                           \
+		{ .name = "readonly",                                                          \
+			.type = CARD_P_BOOL,                                                   \
+			.def = "false",                                                        \
+			.help = "refuse writes" },                                             \
+		{ .name = "direct",                                                            \
+			.type = CARD_P_BOOL,                                                   \
+			.def = "true",                                                         \
+			.help = "bypass the page cache where the file system can" },           \
+	{                                                                                      \
+		.name = "num_blocks", .type = CARD_P_UINT, .min = 1, .max = UINT64_C(1) << 48, \
+		.once = true,                                                                  \
+		.help = "create a missing file with this many blocks; another keeps its size"  \
+	}
+
+static const struct card_param file_create[] = {
+	P_FILE,
+	P_UUID,
+	P_COMPAT("fallocate", CARD_P_BOOL, "no effect: discards reach the file in any case"),
+	P_COMPAT("nowait", CARD_P_BOOL, "no effect: nothing waits in any case"),
+};
+
+static const struct card_param bdevs[] = {
+	P_NAME_OPT("name", "only this one"),
+	P_COMPAT("timeout", CARD_P_UINT, "no effect: the answer comes at once"),
+};
+
+static const struct card_param iostat[] = {
+	P_NAME_OPT("name", "only this one"),
+	P_COMPAT("per_channel", CARD_P_BOOL, "no effect: counters are those of the volume"),
+	P_COMPAT("reset_mode", CARD_P_STRING, "none only: counters never go back"),
+};
+
+static const struct card_param crypto_create[] = {
+	P_NAME("name", "name of the volume"),
+	P_NAME("base_bdev_name", "the volume below, which nobody else may use"),
+	P_NAME("key_name", "the key"),
+	P_BLOCK_SIZE(false),
+	P_UUID,
+};
+
+#define P_RATE(param, text)                                                   \
+	{                                                                     \
+		.name = param, .type = CARD_P_UINT, .max = UINT64_C(1) << 40, \
+		.help = text ", 0: no limit; as it is when not given"         \
+	}
+
+static const struct card_param qos_limit[] = {
+	P_NAME("name", "name of the volume"),
+	P_RATE("rw_ios_per_sec", "operations per second"),
+	P_RATE("r_ios_per_sec", "reads per second"),
+	P_RATE("w_ios_per_sec", "writes per second"),
+	P_RATE("rw_mbytes_per_sec", "MiB per second"),
+	P_RATE("r_mbytes_per_sec", "MiB read per second"),
+	P_RATE("w_mbytes_per_sec", "MiB written per second"),
+	{ .name = "burst_ms",
+		.type = CARD_P_UINT,
+		.max = 60000,
+		.help = "what the rates give in this time may be taken at once, 0 at first" },
+};
+
+#define P_TRADDR(req, text)                                                                    \
+	{                                                                                      \
+		.name = "traddr", .type = CARD_P_STRING, .required = req, .min = 2, .max = 45, \
+		.help = text                                                                   \
+	}
+#define P_TRSVCID                                                                            \
+	{                                                                                    \
+		.name = "trsvcid", .type = CARD_P_STRING, .min = 1, .max = 5, .def = "4420", \
+		.help = "TCP port"                                                           \
+	}
+#define P_SECONDS(param, dflt, text)                                                        \
+	{                                                                                   \
+		.name = param, .type = CARD_P_UINT, .max = 86400, .def = dflt, .help = text \
+	}
+
+static const struct card_param nvme_attach[] = {
+	P_NAME("name", "name of the controller; volumes are called NAMEnNSID"),
+	P_TRADDR(true, "IP address of the target"),
+	P_TRSVCID,
+	{ .name = "subnqn",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 5,
+		.max = 223,
+		.help = "NQN of the subsystem" },
+	{ .name = "trtype", .type = CARD_P_STRING, .max = 8, .def = "TCP", .help = "TCP" },
+	P_COMPAT("adrfam", CARD_P_STRING, "no effect: the address says it"),
+	P_COMPAT("path", CARD_P_STRING, "no effect: address and port, for the store"),
+	{ .name = "hostaddr",
+		.type = CARD_P_STRING,
+		.max = 45,
+		.help = "IP address to come from; any when not given" },
+	{ .name = "hdgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of headers" },
+	{ .name = "ddgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of data" },
+	P_COMPAT("multipath", CARD_P_STRING,
+		"no effect: a second path of the same name and subsystem is always one"),
+	{ .name = "selector",
+		.type = CARD_P_STRING,
+		.max = 16,
+		.def = "round_robin",
+		.help = "path of a command: round_robin or queue_depth; of new volumes" },
+	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
+	P_SECONDS("fast_io_fail_timeout_sec", "0",
+		"without a path requests fail after so long; "
+		"0: they wait"),
+	P_SECONDS("reconnect_delay_sec", "0", "first pause between attempts; 0: half a second"),
+	{ .name = "keep_alive_timeout_ms",
+		.type = CARD_P_UINT,
+		.max = 3600000,
+		.def = "10000",
+		.help = "the target ends an association that is silent for so long" },
+	{ .name = "io_timeout_ms",
+		.type = CARD_P_UINT,
+		.max = 3600000,
+		.def = "30000",
+		.help = "a connection whose answer does not come for so long is given up" },
+	{ .name = "io_queue_size",
+		.type = CARD_P_UINT,
+		.max = 1024,
+		.def = "128",
+		.help = "commands in flight of one worker" },
+	{ .name = "namespaces",
+		.type = CARD_P_LIST,
+		.max = 1024,
+		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID of each volume that is known: shown before "
+			"there "
+			"is a connection; the answer does not wait for one then" },
+};
+
+static const struct card_param nvme_detach[] = {
+	P_NAME("name", "name of the controller"),
+	P_TRADDR(false, "of one path; all of them and the volumes when not given"),
+	P_TRSVCID,
+	P_COMPAT("trtype", CARD_P_STRING, "no effect"),
+	P_COMPAT("adrfam", CARD_P_STRING, "no effect"),
+	P_COMPAT("subnqn", CARD_P_STRING, "no effect: the name says it"),
+	P_COMPAT("path", CARD_P_STRING, "no effect: address and port, for the store"),
+};
+
+static const struct card_param key_create[] = {
+	P_NAME("name", "name of the key"),
+	{ .name = "cipher",
+		.type = CARD_P_STRING,
+		.max = 16,
+		.def = "AES_XTS",
+		.help = "AES_XTS, with keys of 256 bits" },
+	{ .name = "key",
+		.type = CARD_P_STRING,
+		.min = 64,
+		.max = 64,
+		.help = "first half in hexadecimal digits; better none: a new one is made" },
+	{ .name = "key2", .type = CARD_P_STRING, .min = 64, .max = 64, .help = "second half" },
+	{ .name = "wrapped",
+		.type = CARD_P_STRING,
+		.min = 186,
+		.max = 186,
+		.help = "the key as config_get shows it, wrapped by the same key file" },
+	P_COMPAT("tweak_mode", CARD_P_STRING, "SIMPLE_LBA only: the tweak is the block's number"),
+};
+
+static const struct card_param key_destroy[] = { P_NAME("key_name", "name of the key") };
+static const struct card_param keys_get[] = { P_NAME_OPT("key_name", "only this one") };
+
+static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
+
+static const struct card_param set_wear[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "pre_eol_info",
+		.type = CARD_P_UINT,
+		.max = 3,
+		.def = "0",
+		.help = "spare blocks: 1 normal, 2 80 % used, 3 90 % used; 0: not known" },
+	{ .name = "life_time_a",
+		.type = CARD_P_UINT,
+		.max = 11,
+		.def = "0",
+		.help = "wear of SLC cells: n is up to 10 * n % used, 11 beyond; 0: not known" },
+	{ .name = "life_time_b",
+		.type = CARD_P_UINT,
+		.max = 11,
+		.def = "0",
+		.help = "wear of MLC cells, in the same way" },
+};
