@@ -112,7 +112,7 @@ static const struct card_verb verbs[] = {
 	{ "subsystem", "unlisten", SENDS(nvmf_subsystem_remove_listener), KEY("nqn"),
 		.more = "listener" },
 	{ "subsystem", "set-ana", SENDS(nvmf_subsystem_listener_set_ana_state), KEY("nqn"),
-		.more = "listener ana_state" },
+		.more = "ana_state listener" },
 	{ "subsystem", "add-host", SENDS(nvmf_subsystem_add_host), KEY("nqn"), .more = "host" },
 	{ "subsystem", "remove-host", SENDS(nvmf_subsystem_remove_host), KEY("nqn"),
 		.more = "host" },

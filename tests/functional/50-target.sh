@@ -71,7 +71,7 @@ stop
 start || fail "cardd does not start again"
 look
 has 'bdev_name: n0' subsystem show $nqn
-ctl subsystem set-ana $nqn 127.0.0.1:14420 inaccessible
+ctl subsystem set-ana $nqn inaccessible 127.0.0.1:14420
 has 'ana_state: inaccessible' subsystem show $nqn
 ctl subsystem unlisten $nqn 127.0.0.1:14421
 ctl subsystem remove-ns $nqn 2
