@@ -107,7 +107,7 @@ struct atk_group {
 };
 extern const struct atk_group atk_vu_rows, atk_vu_life_rows, atk_vu_postcopy_rows, atk_vs_rows,
 	atk_vs_long_rows, atk_vp_rows, atk_vn_rows, atk_vn_steer_rows, atk_vb_rows, atk_ov_rows,
-	atk_ov_ct_rows, atk_ov_tables_rows, atk_ov_tnl_rows, atk_ov_ul_rows;
+	atk_ov_ct_rows, atk_ov_tables_rows, atk_ov_tnl_rows, atk_ov_pieces_rows, atk_ov_ul_rows;
 
 /* Run one row and judge it; print its line. What run() answered, or negative. */
 int atk_judge(struct atk_env *e, const struct atk_row *row, struct atk_victim *v);

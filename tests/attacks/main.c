@@ -43,7 +43,7 @@ static const char config_form[] =
 static const struct atk_group *const groups[] = { &atk_vu_rows, &atk_vu_life_rows,
 	&atk_vu_postcopy_rows, &atk_vs_rows, &atk_vs_long_rows, &atk_vp_rows, &atk_vn_rows,
 	&atk_vn_steer_rows, &atk_vb_rows, &atk_ov_rows, &atk_ov_ct_rows, &atk_ov_tables_rows,
-	&atk_ov_tnl_rows, &atk_ov_ul_rows };
+	&atk_ov_tnl_rows, &atk_ov_pieces_rows, &atk_ov_ul_rows };
 
 static const char *const functions[] = { ATK_BLK, ATK_NET };
 
