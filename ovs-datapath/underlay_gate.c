@@ -56,15 +56,16 @@ static bool marked(const struct where *at, enum odp_ul_mark mark, const void *a,
 /* ---- what a message is ---- */
 
 /* It is from `who` and asks for, or speaks of, `about`. */
-static enum odp_ul_class by_marks(
-	const struct where *at, const void *who, const void *about, size_t n, uint32_t *source)
+static enum odp_ul_class by_marks(const struct where *at, const uint8_t *eth, const void *who,
+	const void *about, size_t n, uint32_t *source)
 {
 	*source = odp_ul_slot(at->ul, at->port, at->vlan, who, n);
 	if (marked(at, ODP_UL_NEEDED, who, n))
 		return ODP_UL_KNOWN;
 	if (marked(at, ODP_UL_OURS, about, n) || marked(at, ODP_UL_OURS, who, n))
 		return ODP_UL_QUESTION;
-	return ODP_UL_OTHERS;
+	// Who sends it to us alone is told of, if it is nonsense.
+	return marked(at, ODP_UL_OUR_MAC, eth, 6) ? ODP_UL_NONE : ODP_UL_OTHERS;
 }
 
 static enum odp_ul_class classify_arp(
@@ -78,7 +79,7 @@ static enum odp_ul_class classify_arp(
 		marked(at, ODP_UL_OUR_MAC, eth, 6) && marked(at, ODP_UL_OURS, arp + 24, 4) &&
 		marked(at, ODP_UL_ASKED, arp + 14, 4))
 		return ODP_UL_ANSWER;
-	return by_marks(at, arp + 14, arp + 24, 4, source);
+	return by_marks(at, eth, arp + 14, arp + 24, 4, source);
 }
 
 /* It ends the question: an address where we have none to confirm, or one that overrides. */
@@ -102,12 +103,12 @@ static enum odp_ul_class classify_ipv6(
 	if ((nd[0] != ODP_ND_NS && nd[0] != ODP_ND_NA) || len < ODP_ND_LEN || len > in->left)
 		return eth[0] & 1 ? ODP_UL_OTHERS : ODP_UL_NONE;
 	if (nd[0] == ODP_ND_NS)
-		return by_marks(at, ip + 8, nd + 8, 16, source);
+		return by_marks(at, eth, ip + 8, nd + 8, 16, source);
 	if ((nd[4] & ODP_NA_SOLICITED) && marked(at, ODP_UL_OUR_MAC, eth, 6) &&
 		marked(at, ODP_UL_OURS, ip + 24, 16) && ends_question(at, nd, len) &&
 		odp_nd_is_sound(eth, ip, nd, len))
 		return ODP_UL_ANSWER;
-	return by_marks(at, nd + 8, nd + 8, 16, source);
+	return by_marks(at, eth, nd + 8, nd + 8, 16, source);
 }
 
 enum odp_ul_class odp_ul_classify(

@@ -27,7 +27,7 @@ enum odp_ul_class {
 	ODP_UL_KNOWN,
 	ODP_UL_QUESTION,
 	ODP_UL_CLASSES,
-	ODP_UL_NONE = ODP_UL_CLASSES, // neither ARP nor ND, or for others
+	ODP_UL_NONE = ODP_UL_CLASSES, // neither ARP nor ND, or to us and about nobody
 	ODP_UL_OTHERS, // between others, or to all
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ARP, ND and echo requests from the uplink, at an underlay with a neighbour in every state: no read
- * beyond the frame, nothing learned about who is not known, no static neighbour changed, no answer
- * longer than its request but for ARP and ND.
+ * ARP, ND and echo requests from the uplink, at an underlay with a neighbour in every state: no
+ * read beyond the frame, nothing learned about who is not known, no static neighbour changed, no
+ * answer longer than its request but for ARP and ND.
  */
 #include <stdlib.h>
 #include <string.h>
