@@ -333,6 +333,19 @@ static const struct card_verb *find_verb(char *const *words, int n, int *used)
 	return v;
 }
 
+/* About the command that stands in what was typed: `n` words. */
+static int misuse_of(char *const *words, int n, const char *why)
+{
+	fprintf(stderr, "cardctl:");
+	for (int i = 0; i < n; i++)
+		fprintf(stderr, " %s", words[i]);
+	fprintf(stderr, ": %s\nTry 'cardctl", why);
+	for (int i = 0; i < n; i++)
+		fprintf(stderr, " %s", words[i]);
+	fprintf(stderr, " --help'.\n");
+	return EXIT_MISUSE;
+}
+
 static bool is_object(const char *word)
 {
 	const struct card_verb *v;
@@ -376,6 +389,26 @@ static bool documented(int argc, char **argv)
 	return false;
 }
 
+/* "help" and "OBJECT help" for who does not know --help; else what there is instead. */
+static int no_command(char *const *words, int n)
+{
+	if (!strcmp(words[0], "help")) {
+		help(words + 1, n - 1, stdout);
+		return 0;
+	}
+	if (n > 1 && !strcmp(words[1], "help") && is_object(words[0])) {
+		help(words, 1, stdout);
+		return 0;
+	}
+	if (n == 1 && is_object(words[0]))
+		fprintf(stderr, "cardctl: %s: one of these is missing\n", words[0]);
+	else
+		fprintf(stderr, "cardctl: no such command: %s%s%s\n", words[0], n > 1 ? " " : "",
+			n > 1 ? words[1] : "");
+	help(words, is_object(words[0]), stderr);
+	return EXIT_MISUSE;
+}
+
 int main(int argc, char **argv)
 {
 	const struct card_verb *v;
@@ -401,15 +434,11 @@ int main(int argc, char **argv)
 	if (n == 0)
 		return misuse("OBJECT", "required");
 	v = find_verb(argv + 1, n, &used);
-	if (!v) {
-		fprintf(stderr, "cardctl: no such command: %s%s%s\n", argv[1], n > 1 ? " " : "",
-			n > 1 ? argv[2] : "");
-		help(argv + 1, is_object(argv[1]), stderr);
-		return EXIT_MISUSE;
-	}
+	if (!v)
+		return no_command(argv + 1, n);
 	params = cardctl_params(v, argv + 1 + used, n - used, err, sizeof(err));
 	if (!params)
-		return misuse(argv[1], err);
+		return misuse_of(argv + 1, used, err);
 	ret = run(v, params);
 	json_decref(params);
 	return ret;

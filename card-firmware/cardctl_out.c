@@ -236,12 +236,29 @@ static bool is_label(const char *key)
 	return false;
 }
 
+/* A state that nothing is in, by its counts. */
+static bool is_idle_state(const json_t *o)
+{
+	const char *key, *name;
+	json_t *counts, *n;
+
+	if (!json_object_get(o, "state"))
+		return false;
+	json_object_foreach ((json_t *)(uintptr_t)o, key, counts)
+		json_object_foreach (counts, name, n)
+			if (json_integer_value(n))
+				return false;
+	return true;
+}
+
 static void print_part(const struct tree *t, const char *name, const json_t *o, int indent)
 {
 	const char *key;
 	size_t i;
 	json_t *v, *item;
 
+	if (t->show == CARDCTL_SHOW_NONZERO && is_idle_state(o))
+		return;
 	print_heading(t, name, o, indent);
 	json_object_foreach ((json_t *)(uintptr_t)o, key, v) {
 		if (is_label(key))

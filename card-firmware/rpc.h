@@ -135,6 +135,9 @@ void card_rpc_stats(const struct card *c, struct card_rpc_stats *out);
 /* Counted by rpc.c as it answers. */
 void card_rpc_count(struct card *c, uint64_t requests, uint64_t errors, uint64_t parse_errors);
 
+/* Why odp_key_parse() did not take a text: -EINVAL with e->text. rpc_switch.c. */
+int card_flow_unread(const char *text, size_t at, struct card_error *e);
+
 /* A flow as operators see it; new reference, NULL: no memory. rpc_switch.c. */
 json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f);
 

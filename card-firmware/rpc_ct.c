@@ -224,7 +224,7 @@ int card_call_ct_zone_set(
 	if (ret)
 		return ret;
 	if (!limit && !policy)
-		return card_fail(e, -EINVAL, "limit: or policy must be given");
+		return card_fail(e, -EINVAL, "limit or policy must be given");
 	if (limit)
 		ret = odp_ct_limit_set(ct, zone, (uint32_t)card_arg_uint(params, "limit", 0));
 	if (!ret && policy)

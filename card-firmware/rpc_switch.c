@@ -176,16 +176,25 @@ int card_call_port_list(struct card *c, const json_t *params, json_t **result, s
 
 /* ---- flows ---- */
 
+int card_flow_unread(const char *text, size_t at, struct card_error *e)
+{
+	static const char port[] = "in_port(";
+	const size_t n = sizeof(port) - 1, len = strlen(text);
+
+	at = at < len ? at : len;
+	if (at >= n && !strncmp(text + at - n, port, n))
+		return card_fail(e, -EINVAL, "flow: in_port: no such port: \"%.*s\"",
+			(int)strcspn(text + at, ",)/") % 64, text + at);
+	return card_fail(e, -EINVAL, "flow: cannot read \"%.40s\" at byte %zu", text + at, at);
+}
+
 static int parse_flow(struct card *c, const json_t *params, struct odp_key *key,
 	struct odp_key *mask, struct card_error *e)
 {
 	const char *text = card_arg_str(params, "flow", "");
 	size_t at = 0;
 
-	if (!odp_key_parse(c->dp, text, key, mask, &at))
-		return 0;
-	return card_fail(e, -EINVAL, "flow: cannot read \"%.40s\" at byte %zu",
-		text + (at < strlen(text) ? at : strlen(text)), at);
+	return odp_key_parse(c->dp, text, key, mask, &at) ? card_flow_unread(text, at, e) : 0;
 }
 
 static int parse_actions(

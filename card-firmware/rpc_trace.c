@@ -3,6 +3,7 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,10 +81,11 @@ int card_call_flow_trace(
 	int n, ret;
 
 	if (odp_key_parse(c->dp, text, &key, &mask, &at))
-		return card_fail(
-			e, -EINVAL, "flow: cannot read \"%.40s\" at byte %zu", text + at, at);
-	if (mask.in_port != UINT32_MAX || !odp_port_by_no(c->dp, key.in_port))
-		return card_fail(e, -EINVAL, "flow: in_port() of a port that there is");
+		return card_flow_unread(text, at, e);
+	if (mask.in_port != UINT32_MAX)
+		return card_fail(e, -EINVAL, "flow: in_port() is required, without a mask");
+	if (!odp_port_by_no(c->dp, key.in_port))
+		return card_fail(e, -EINVAL, "flow: in_port: no such port: %" PRIu32, key.in_port);
 	n = frame_of(params, &key, frame, e);
 	if (n < 0)
 		return n;

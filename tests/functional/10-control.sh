@@ -87,9 +87,9 @@ has 'FLOW_DROP' trace 'in_port(g0),eth(),eth_type(0x0806)' ct_new=true
 has 'flow .*in_port(g0),.*udp(dst=53)' trace 'in_port(g0)' \
 	frame=ffffffffffff02000000000108004500001c0000000040110000c0a80001c0a800020035003500080000
 refused 1 'hexadecimal' trace 'in_port(g0)' frame=0g
-refused 1 'of a port' trace 'eth_type(0x0806)'
+refused 1 'in_port() is required' trace 'eth_type(0x0806)'
 refused 1 'no such flow' flow show 'in_port(g0),eth_type(0x0807)'
-refused 1 'at byte' flow show 'in_port(nobody)'
+refused 1 'no such port' flow show 'in_port(nobody)'
 ctl flow delete 'in_port(g0),eth_type(0x0806)'
 ctl mac set 52:54:00:00:00:AA port=g1
 ctl mac set 52:54:00:00:00:ab vlan=5 port=g1
@@ -244,7 +244,7 @@ ctl flow add 'in_port(c0),eth_type(0x0806)' actions=drop >/dev/null
 stop
 start || fail "cardd does not start with a flow of a missing port"
 has 'flow: .*in_port(c0),eth(),eth_type(0x0806)' card info
-refused 1 'at byte' flow delete 'in_port(c0),eth_type(0x0807)'
+refused 1 'no such port' flow delete 'in_port(c0),eth_type(0x0807)'
 ctl flow delete 'recirc_id(0),in_port(c0),eth(),eth_type(0x0806)'
 has 'degraded: none' card info
 

@@ -49,13 +49,30 @@ got 'r["deleted"]' 0 ct flush
 got 'r["deleted"]' 0 ct flush ct_nw_src=10.0.0.1,ct_nw_proto=6 zone=5
 got 'r["total"]' 0 ct list 5 tuple=ct_ipv6_dst=::1 max=1
 refused 1 'cannot read "x" at byte 10' ct flush ct_nw_src=x
+
+# What is said to who mistypes, and to who asks.
+refused 2 "ct list: zone: \"x\" is not a number" ct list x
+refused 2 "Try 'cardctl ct list --help'" ct list x
+refused 2 'ct: one of these is missing' ct
+refused 2 'no such command: ct lists' ct lists
+refused 1 'limit or policy must be given' ct zone-set 5
+refused 1 'in_port: no such port: "nosuch"' flow add 'in_port(nosuch)' actions=drop
+refused 1 'in_port: no such port: "nosuch"' trace 'in_port(nosuch),eth_type(0x0800)'
+refused 1 'in_port: no such port: 77' trace 'in_port(77),eth_type(0x0800)'
+refused 1 'in_port() is required' trace 'eth_type(0x0800)'
+for words in 'ct help' 'help ct' 'ct --help'; do
+	# shellcheck disable=SC2086 # two words
+	ctl $words | grep -q 'timeout-set' || fail "cardctl $words does not tell"
+done
+# Of states only those that a connection is in, unless all is asked for.
+if ctl ct stats | grep -q 'state tcp_established'; then fail "a state without connections is shown"; fi
+ctl --all ct stats | grep -q 'state tcp_established' || fail "not all is shown"
 refused 1 'no such state' ct timeout-set 2 state=tcp_open timeout_ms=1
 refused 1 'limit' ct zone-set 5
 refused 1 'zone' ct zone-set 65536 limit=1
 refused 1 'no settings' ct zone-reset 6
 ctl ct zone-list | grep -q '^ *5 .* 10 .* 2$' || fail "the table of zones: $(ctl ct zone-list)"
 ctl ct timeout-list 2 | grep -q '^udp_first *7000 *60000$' || fail "the table of timeouts"
-ctl ct stats | grep -q 'state tcp_established' || fail "connections by state: $(ctl ct stats)"
 stop
 
 start --state-dir "$dir/state" || fail "cardd does not start again"

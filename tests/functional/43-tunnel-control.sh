@@ -236,7 +236,7 @@ start || fail "cardd does not start after its supervisor"
 ctl tunnel delete vx0
 lacks 'tun_id=0x5' flow list origin=operator
 lacks 'vx0' card config
-refused 1 'at byte' flow add 'in_port(vx0)' actions=drop
+refused 1 'no such port' flow add 'in_port(vx0)' actions=drop
 ctl uplink delete up0
 ctl uplink delete up2
 ctl uplink delete up3
