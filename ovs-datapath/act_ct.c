@@ -121,8 +121,8 @@ const struct odp_ct_was *odp_act_ct_was(
 }
 
 /*
- * fill() of an untagged frame with an IPv4 header of 20 bytes and TCP or UDP that is no fragment and
- * whose length is right. False: it is another one, and nothing was written but zeros.
+ * fill() of an untagged frame with an IPv4 header of 20 bytes and TCP or UDP that is no fragment
+ * and whose length is right. False: it is another one, and nothing was written.
  */
 static inline bool fill_plain(
 	struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)

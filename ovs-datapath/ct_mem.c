@@ -34,8 +34,8 @@ int odp_ct_mem_get(struct ct_mem *m, size_t n, size_t size, void **out)
 	m->size = n * size;
 	m->at = ((uintptr_t)m->mem + align - 1) & ~(align - 1);
 	*out = (void *)m->at;
-	// A new connection touches a dozen lines that have nothing to do with one another: with small
-	// pages each needs a walk through the page tables, which are larger than the cache themselves
+	// A new connection touches a dozen lines that have nothing to do with one another: with
+	// small pages each needs a walk through page tables that are larger than the caches
 	if (align == HUGE_PAGE)
 		(void)madvise(*out, n * size & ~(align - 1), MADV_HUGEPAGE); // or small ones
 	return 0;
