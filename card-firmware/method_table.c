@@ -547,8 +547,8 @@ static const struct card_method methods[] = {
 		.help = "Limit what a volume does in a second, for reads, writes and both" },
 	ROW(bdev_nvme_attach_controller), CREATES("controller"), .key = "name", .key2 = "path",
 		PARAMS(nvme_attach), .queues = true,
-		.help = "Connect to a subsystem of an NVMe/TCP target, or add a path to one; makes a "
-			"volume of each namespace, and waits for the connection" },
+		.help = "Connect to a subsystem of an NVMe/TCP target, or add a path to one; "
+			"makes a volume of each namespace, and waits for the connection" },
 	ROW(bdev_nvme_detach_controller), DELETES("controller"), .key = "name", .key2 = "path",
 		.key2_opt = true, PARAMS(nvme_detach),
 		.help = "Remove a path, or a controller with all its paths and volumes" },

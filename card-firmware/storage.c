@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <rte_config.h>
 
 #include "card.h"
 #include "dpu_alloc.h"
@@ -32,6 +31,7 @@ struct seat {
 struct card_storage {
 	struct card *card; // borrowed: contains this
 	struct nof_group *control; // owned
+	struct nof_group **groups; // owned: of the seats
 	struct nof_host *host; // owned
 	struct event *readable, *deadline; // owned
 	unsigned n_seats;
@@ -193,17 +193,18 @@ static int control_open(struct card_storage *s)
  */
 static int host_open(struct card_storage *s)
 {
-	struct nof_group *groups[RTE_MAX_LCORE];
-	struct nof_host_conf conf = {
-		.control = s->control, .workers = groups, .n_workers = s->n_seats
-	};
+	struct nof_host_conf conf = { .control = s->control, .n_workers = s->n_seats };
 	uint64_t half[2] = { card_name_hash(s->card, "nvme host", CARD_HASH_BASIS),
 		card_name_hash(s->card, "nvme host", ~CARD_HASH_BASIS) };
 	char nqn[128];
 	int len;
 
+	s->groups = dpu_calloc(s->n_seats, sizeof(struct nof_group *));
+	if (!s->groups)
+		return -ENOMEM;
 	for (unsigned i = 0; i < s->n_seats; i++)
-		groups[i] = s->seat[i].group;
+		s->groups[i] = s->seat[i].group;
+	conf.workers = s->groups;
 	memcpy(conf.hostid, half, sizeof(half));
 	conf.hostid[6] = (uint8_t)(0x80 | (conf.hostid[6] & 15));
 	conf.hostid[8] = (uint8_t)(0x80 | (conf.hostid[8] & 63));
@@ -243,6 +244,7 @@ void card_storage_stop(struct card *c)
 	if (s->readable)
 		event_free(s->readable);
 	nof_group_destroy(s->control);
+	free(s->groups);
 	free(s);
 	c->storage = NULL;
 }
