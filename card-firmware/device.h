@@ -29,6 +29,7 @@ struct card_volume {
 	char *base_name, *key_name, *subnqn; // owned; NULL: none
 	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
+	struct card *card; // borrowed: contains this
 	struct card_volume *base; // borrowed: counts us among its users; NULL: nothing is below
 	struct card_key *key; // borrowed: the same; NULL: none
 	unsigned users; // disks, and volumes above

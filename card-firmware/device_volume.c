@@ -297,6 +297,21 @@ static int copy_text(const char *text, char **owned, const char **conf)
 	return text && !*owned ? -ENOMEM : 0;
 }
 
+/* Disks and namespaces on the volume hear of its new size. */
+static void tell_resized(void *arg)
+{
+	struct card_volume *v = arg;
+	struct card_function *f;
+
+	card_nvmf_resized(v->card, v->vol);
+	TAILQ_FOREACH (f, &v->card->inv->functions, link) {
+		if (f->vol != v)
+			continue;
+		vho_blk_resized(f->blk);
+		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
+	}
+}
+
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e)
 {
 	const struct card_volume *other;
@@ -337,6 +352,8 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 		volume_free(v);
 		return e->text[0] ? ret : card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));
 	}
+	v->card = c;
+	vol_watch(v->vol, tell_resized, v);
 	TAILQ_INSERT_TAIL(&c->inv->volumes, v, link);
 	if (v->block_dev && !c->inv->wear_timer)
 		c->inv->wear_timer = c->vho_loop.timer(c->vho_loop.arg, WEAR_MS, on_wear, c);
@@ -385,7 +402,6 @@ int card_volume_limits_set(
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e)
 {
 	struct card_volume *v = card_volume_find(c, name);
-	struct card_function *f;
 	int ret;
 
 	if (!v)
@@ -398,13 +414,7 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", name, strerror(-ret));
-	card_nvmf_resized(c, v->vol);
-	TAILQ_FOREACH (f, &c->inv->functions, link) {
-		if (f->vol != v)
-			continue;
-		vho_blk_resized(f->blk);
-		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
-	}
+	tell_resized(v);
 	return 0;
 }
 

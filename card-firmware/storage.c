@@ -85,6 +85,14 @@ static void seat_ready(struct card_watch *watch)
 	card_worker_poller_wake(s->w, &s->poller);
 }
 
+/* Something to send, or a timer, while the poller is parked: nobody else would see it. */
+static void seat_wake(void *user)
+{
+	struct seat *s = user;
+
+	card_worker_poller_wake(s->w, &s->poller);
+}
+
 static int seat_add(struct card_worker *w, void *arg)
 {
 	struct seat *s = arg;
@@ -104,7 +112,8 @@ static int seat_del(struct card_worker *w, void *arg)
 
 static int seat_open(struct seat *s, struct card_worker *w)
 {
-	int ret = nof_group_create(&(struct nof_group_conf){ .user = s }, &s->group);
+	struct nof_group_conf conf = { .wake = seat_wake, .user = s };
+	int ret = nof_group_create(&conf, &s->group);
 
 	if (ret)
 		return ret;

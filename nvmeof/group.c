@@ -40,7 +40,7 @@ struct nof_group {
 	uint64_t used[WHEEL / 64]; // slots that have a timer, one bit each
 	uint64_t tick; // all timers before it have fired
 	struct nof_timer *next_timer; // where the walk over a slot goes on
-	unsigned n_conns, n_timers;
+	unsigned n_conns, n_timers, n_awake;
 	bool polled; // a poll is running
 
 	/* Pushed by any thread, taken by the group's: newest first. */
@@ -100,8 +100,11 @@ void nof_conn_busy(struct nof_conn *c, bool busy)
 	if (c->busy == busy || !g)
 		return;
 	c->busy = busy;
+	if (c->awake)
+		g->n_awake += busy ? 1 : -1U;
 	if (busy) {
 		TAILQ_INSERT_TAIL(&g->busy, c, busy_link);
+		wake(g);
 		return;
 	}
 	if (g->next_busy == c)
@@ -340,6 +343,8 @@ bool nof_group_arm(struct nof_group *g)
 	struct epoll_event ev;
 
 	if (atomic_load_explicit(&g->posted, memory_order_acquire) || !TAILQ_EMPTY(&g->flush))
+		return false;
+	if (g->n_awake > 0)
 		return false;
 	return epoll_wait(g->epoll_fd, &ev, 1, 0) <= 0;
 }

@@ -35,6 +35,7 @@ struct nof_conn {
 	 * group, itself too.
 	 */
 	unsigned (*turn)(struct nof_conn *c, unsigned events);
+	bool awake; // while it is busy the thread must not sleep: its socket does not tell
 
 	/* The group's. */
 	struct nof_group *group; // borrowed; NULL: in none

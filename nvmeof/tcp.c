@@ -20,6 +20,7 @@
 #define RING_SIZE 32768U
 #define RING_SIZE_DDGST 131072U
 #define COPY_MAX 1024U // data that are cheaper copied to their capsule than lent
+#define LENT_MAX 120U // segments of one command that are sent from where they lie
 
 #define MAY(type) (1u << (type))
 
@@ -71,15 +72,23 @@ static bool in_capsule(const struct tcp *t, const struct nof_slot *s)
 }
 
 /*
- * Put a header that `type` begins and len bytes of the slot's data from off on. Data with a digest
- * are copied first: who can still change them must not be able to break it. Returns the header to
- * be filled in and sealed, NULL: no room now.
+ * Data with a digest are copied first: who can still change them must not be able to break it. So
+ * are short ones, and those in more pieces than a stream's list should hold.
+ */
+static bool copies(const struct tcp *t, const struct nof_slot *s, uint32_t len)
+{
+	return len <= COPY_MAX || s->n_iov > LENT_MAX || nof_stream_ddgst(&t->s);
+}
+
+/*
+ * Put a header that `type` begins and len bytes of the slot's data from off on, if they are copied.
+ * Returns the header to be filled in and sealed, NULL: no room now.
  */
 static uint8_t *put_pdu(
 	struct tcp *t, struct nof_slot *s, enum nof_pdu_type type, uint32_t off, uint32_t len)
 {
 	bool sum = len && nof_stream_ddgst(&t->s);
-	uint32_t copied = sum || len <= COPY_MAX ? len : 0;
+	uint32_t copied = copies(t, s, len) ? len : 0;
 	uint8_t head[NOF_PDU_HEAD_MAX], *p;
 	size_t n = nof_pdu_begin(head, type, t->s.rules.dgst, t->s.peer_pda, len);
 	uint32_t total = (uint32_t)n + copied + (sum ? NOF_DGST_LEN : 0), crc = 0;
@@ -109,7 +118,7 @@ static uint8_t *put_pdu(
 /* The data that put_pdu() did not copy. */
 static void lend(struct tcp *t, struct nof_slot *s, uint32_t off, uint32_t len)
 {
-	if (!len || nof_stream_ddgst(&t->s) || len <= COPY_MAX)
+	if (!len || copies(t, s, len))
 		return;
 	if (nof_stream_lend(&t->s, s->iov, s->n_iov, s->skip + off, len, &s->ref) < 0)
 		(void)nof_stream_fail(&t->s, -EOVERFLOW); // more segments than a pair may get
@@ -140,7 +149,7 @@ static bool send_data(struct tcp *t, struct nof_slot *s)
 	struct nof_data_pdu *d;
 	uint8_t *p;
 
-	if (nof_stream_ddgst(&t->s) && len > t->s.ring_size / 4)
+	if (copies(t, s, len) && len > t->s.ring_size / 4)
 		len = t->s.ring_size / 4;
 	p = put_pdu(t, s, NOF_PDU_H2C_DATA, s->r2t_off, len);
 	if (!p)

@@ -538,6 +538,7 @@ static int worker_init(struct tcp_worker *tw, struct tgt_worker *w)
 	tw->w = w;
 	TAILQ_INIT(&tw->waiters);
 	tw->pump.turn = pump_turn;
+	tw->pump.awake = true;
 	tw->pump.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (tw->pump.fd < 0)
 		return -errno;

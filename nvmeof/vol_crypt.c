@@ -436,7 +436,7 @@ static void crypt_close(struct vol *v)
 	struct vol_crypt *vc = (struct vol_crypt *)v;
 
 	nof_key_put(vc->key);
-	vol_fini(v);
+	vol_layer_fini(&vc->l);
 	free(vc);
 }
 

@@ -6,6 +6,19 @@
 
 #include "group.h"
 
+/* The one below has another size: that of ours follows, and whoever watches us hears of it. */
+static void resized(void *arg)
+{
+	struct vol_layer *l = arg;
+	struct vol_info info;
+
+	vol_info(l->lower, &info);
+	atomic_store_explicit(
+		&l->v.size, info.size - info.size % l->v.block_size, memory_order_release);
+	if (l->v.watch)
+		l->v.watch(l->v.watch_arg);
+}
+
 int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
 	struct vol *lower, uint32_t block_size)
 {
@@ -25,7 +38,14 @@ int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *n
 	l->v.can_zero = info.can_zero;
 	l->v.can_erase = info.can_erase;
 	l->v.volatile_cache = info.volatile_cache;
+	vol_watch(lower, resized, l);
 	return 0;
+}
+
+void vol_layer_fini(struct vol_layer *l)
+{
+	vol_watch(l->lower, NULL, NULL);
+	vol_fini(&l->v);
 }
 
 int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group)

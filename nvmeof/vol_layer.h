@@ -72,6 +72,8 @@ static inline bool vol_iov_sums(const struct vol_io *io)
 int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
 	struct vol *lower, uint32_t block_size);
 
+void vol_layer_fini(struct vol_layer *l);
+
 /* Open and close what is below a channel. 0 or -errno. */
 int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group);
 void vol_layer_chan_fini(struct vol_layer_chan *c);

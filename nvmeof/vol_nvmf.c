@@ -24,7 +24,7 @@
 #include "dpu_log.h"
 
 #define MS 1000000ULL
-#define SEGS_MAX 120U // of one command: fits the segments of a stream
+#define SEGS_MAX 1100U // of one command: a block in the smallest pieces that a guest may give
 #define RETRIES_MAX 5 // of errors that may go away
 #define RETRY_NS (100 * MS)
 #define PATH_RETRIES_MAX 250 // of states that a path was in: 25 s

@@ -99,6 +99,68 @@ static void idle_ones_wait_for_their_socket(void **state)
 	group_end(g);
 }
 
+/* One whose work no socket tells of keeps its thread awake as long as it is busy. */
+static void some_keep_their_thread_awake(void **state)
+{
+	struct nof_group *g = group();
+	struct peer a, b;
+
+	(void)state;
+	peer_open(&a, g);
+	peer_open(&b, g);
+	b.c.awake = true;
+	nof_conn_busy(&a.c, true);
+	assert_true(nof_group_arm(g));
+	nof_conn_busy(&b.c, true);
+	assert_false(nof_group_arm(g));
+	nof_conn_busy(&b.c, false);
+	assert_true(nof_group_arm(g));
+	nof_conn_busy(&b.c, true);
+	peer_close(&b);
+	assert_true(nof_group_arm(g));
+	peer_close(&a);
+	group_end(g);
+}
+
+static void count_wake(void *user)
+{
+	++*(unsigned *)user;
+}
+
+static void quiet(struct nof_timer *t)
+{
+	(void)t;
+}
+
+/* What is wanted between polls is told, what is wanted within one is seen by it. */
+static void tells_who_does_not_poll_it(void **state)
+{
+	unsigned n = 0;
+	struct nof_group_conf conf = { .wake = count_wake, .user = &n };
+	struct nof_timer t = { .fire = quiet };
+	struct nof_group *g;
+	struct peer a;
+
+	(void)state;
+	assert_int_equal(nof_group_create(&conf, &g), 0);
+	assert_true(nof_group_empty(g));
+	peer_open(&a, g);
+	assert_false(nof_group_empty(g));
+	nof_conn_flush(&a.c);
+	assert_int_equal(n, 1);
+	nof_group_poll(g);
+	nof_conn_busy(&a.c, true);
+	assert_int_equal(n, 2);
+	nof_conn_busy(&a.c, false);
+	nof_timer_set(g, &t, UINT64_MAX / 2);
+	assert_int_equal(n, 3);
+	peer_close(&a);
+	assert_false(nof_group_empty(g));
+	nof_timer_clear(&t);
+	assert_true(nof_group_empty(g));
+	nof_group_destroy(g);
+}
+
 static void busy_ones_have_every_turn(void **state)
 {
 	struct nof_group *g = group();
@@ -361,6 +423,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(idle_ones_wait_for_their_socket),
+		cmocka_unit_test(some_keep_their_thread_awake),
+		cmocka_unit_test(tells_who_does_not_poll_it),
 		cmocka_unit_test(busy_ones_have_every_turn),
 		cmocka_unit_test(a_full_socket_tells_when_it_is_not),
 		cmocka_unit_test(taken_out_in_a_turn),

@@ -371,6 +371,29 @@ static void passes_promises_on(void **state)
 	stop(&e);
 }
 
+static void count_call(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* The far end of a network gave the one below another size. */
+static void follows_the_size_below(void **state)
+{
+	struct vol_info info;
+	unsigned told = 0;
+	struct env e;
+
+	(void)state;
+	start(&e, 512, 4096);
+	vol_watch(e.v, count_call, &told);
+	atomic_store(&e.f->v.size, SIZE / 2 + 512);
+	e.f->v.watch(e.f->v.watch_arg);
+	vol_info(e.v, &info);
+	assert_int_equal(info.size, SIZE / 2);
+	assert_int_equal(told, 1);
+	stop(&e);
+}
+
 static void refuses_units_that_do_not_fit(void **state)
 {
 	struct fake_vol *f = fake_open(SIZE, 4096);
@@ -398,6 +421,7 @@ int main(void)
 		cmocka_unit_test(a_long_request_takes_several_polls),
 		cmocka_unit_test(tells_errors_once),
 		cmocka_unit_test(passes_promises_on),
+		cmocka_unit_test(follows_the_size_below),
 		cmocka_unit_test(refuses_units_that_do_not_fit),
 	};
 

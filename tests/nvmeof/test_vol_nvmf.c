@@ -84,6 +84,57 @@ static void data(void **state)
 	free(out);
 }
 
+/* Pieces as small as a guest may give: a block in hundreds of them, and long requests. */
+static void in_many_pieces(void **state)
+{
+	static const uint64_t lens[] = { 512, 1024, 65536, 262144 };
+	enum { PIECES = 1022 };
+	static struct iovec iov[PIECES];
+	uint8_t *in = bytes(2), *out = malloc(LEN);
+	const struct data_case *t = *state;
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct vol_chan *c;
+	struct vol *v;
+	struct link l;
+
+	assert_non_null(out);
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	conf.ddgst = t->ddgst;
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+		uint64_t n = lens[i] < PIECES ? lens[i] : PIECES, step = lens[i] / n;
+
+		for (unsigned w = 0; w < 2; w++) {
+			uint8_t *b = w ? out : in;
+			struct req q = { .io = { .op = w ? VOL_READ : VOL_WRITE,
+						 .off = 4096,
+						 .len = lens[i],
+						 .iov = iov,
+						 .n_iov = (unsigned)n,
+						 .done = req_done } };
+
+			for (uint64_t k = 0; k < n; k++)
+				iov[k] = (struct iovec){ b + k * step,
+					k == n - 1 ? lens[i] - k * step : step };
+			vol_submit(c, &q.io);
+			POLL_UNTIL(&r, q.done);
+			assert_int_equal(q.err, 0);
+		}
+		assert_memory_equal(in, out, lens[i]);
+		memset(out, 0, LEN);
+	}
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(in);
+	free(out);
+}
+
 /* Many at once, more than there are slots, from two volumes that share the queue. */
 static void more_than_slots(void **state)
 {
@@ -331,6 +382,8 @@ static void before_the_target(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[0]),
+		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
 		cmocka_unit_test(more_than_slots),
 		cmocka_unit_test(resize_is_seen),
 		cmocka_unit_test(reconnects),

@@ -1,0 +1,130 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# An encrypted disk whose blocks are at another card, over two paths: requests of any shape, a path cut and
+# back under them, the other one, the target killed and back, this card killed and back before its target.
+# Usage: 51-remote-volumes.sh BUILD-DIR
+set -eu
+# shellcheck source=tests/functional/card.sh
+. "$(dirname "$0")/card.sh"
+card_env "${1:-build}"
+
+nqn=nqn.2026-11.test:volumes
+target=
+here() { "$cardctl" --socket "$dir/rpc" "$@"; }
+there() { "$cardctl" --socket "$dir/target.rpc" "$@"; }
+
+target_start()
+{
+	rm -f "$dir/target.out"
+	mkfifo "$dir/target.out"
+	mkdir -p "$dir/target"
+	"$cardd" --name target --state-dir "$dir/target/state" --socket-dir "$dir/target" \
+		--rpc-socket "$dir/target.rpc" --mem-mib 64 --mbufs 2047 --log-level warn \
+		>"$dir/target.out" 2>>"$dir/err" &
+	target=$!
+	helpers=$target
+	read -r line <"$dir/target.out" || :
+	[ "$line" = ready ] || fail "the target does not start"
+}
+
+target_kill()
+{
+	kill -9 "$target"
+	wait "$target" 2>/dev/null || :
+	helpers=
+}
+
+# Two ports that nobody listens on.
+ports=$(python3 - <<'END'
+import socket
+s = [socket.socket() for _ in range(2)]
+for x in s: x.bind(("127.0.0.1", 0))
+print(*(x.getsockname()[1] for x in s))
+END
+)
+a=${ports% *} b=${ports#* }
+
+# live N: until N paths are.
+live()
+{
+	for _ in $(seq 300); do
+		[ "$(here controller show far | grep -c 'state: live')" -eq "$1" ] && return
+		sleep 0.1
+	done
+	fail "not $1 paths: $(here controller show far)"
+}
+
+# shapes RING SEED REQUESTS: verified requests, in the background; shapes_end waits for them.
+shapes()
+{
+	"$vdrv" blk-shapes --socket "$dir/disk" --ring "$1" --ring-size 256 --regions 3 --requests "$3" \
+		--max-bytes 262144 --seed "$2" --json >"$dir/shapes" 2>>"$dir/err" &
+	shapes=$!
+}
+shapes_end() { wait "$shapes" || fail "$1: $(cat "$dir/shapes")"; }
+
+head -c 32 /dev/urandom >"$dir/kek"
+chmod 600 "$dir/kek"
+echo '[]' >"$dir/config"
+
+target_start
+there volume create-file v0 filename="$dir/blocks" block_size=512 num_blocks=131072 direct=no
+there subsystem create $nqn
+there subsystem add-ns $nqn v0 nsid=1 >/dev/null
+there subsystem allow-any-host $nqn yes
+there subsystem listen $nqn "127.0.0.1:$a"
+there subsystem listen $nqn "127.0.0.1:$b"
+
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+here controller attach far traddr=127.0.0.1 trsvcid="$a" subnqn=$nqn \
+	keep_alive_timeout_ms=1000 >"$dir/names"
+grep -q farn1 "$dir/names" || fail "no volume: $(cat "$dir/names")"
+here controller attach far traddr=127.0.0.1 trsvcid="$b" subnqn=$nqn hdgst=yes ddgst=yes \
+	keep_alive_timeout_ms=1000 >/dev/null
+live 2
+here key create k0
+here volume create-crypt c0 base_bdev_name=farn1 key_name=k0 block_size=4096 >/dev/null
+here disk create disk dev_name=c0
+
+for ring in split packed; do
+	shapes $ring 1 300
+	shapes_end "$ring"
+done
+
+# A path cut under requests, back, then the other one.
+shapes packed 2 3000
+there subsystem unlisten $nqn "127.0.0.1:$a"
+live 1
+there subsystem listen $nqn "127.0.0.1:$a"
+live 2
+there subsystem unlisten $nqn "127.0.0.1:$b"
+live 1
+shapes_end "paths cut"
+there subsystem listen $nqn "127.0.0.1:$b"
+live 2
+
+# The target dies and comes back: requests wait, none fails.
+shapes split 3 3000
+target_kill
+live 0
+target_start
+shapes_end "target killed"
+live 2
+
+# This card dies, and is back before its target.
+target_kill
+card_kill
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+here volume list | grep -q '^c0 .*crypt' || fail "no encrypted volume after a restart"
+shapes packed 4 300
+target_start
+shapes_end "target after the card"
+live 2
+
+# What is stored at the target is not what was written, and the key is nowhere.
+here volume show c0 >/dev/null
+grep -q '"wrapped"' "$dir/state/state.json" || fail "the key is not kept"
+card_stop
+kill "$target"
+wait "$target" || fail "the target ended with $?"
+helpers=
