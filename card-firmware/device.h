@@ -138,6 +138,8 @@ struct card_inventory {
 };
 
 struct card_volume *card_volume_find(struct card *c, const char *name);
+/* The volume that has this one below it, and so for itself alone; NULL: none. */
+const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v);
 struct card_key *card_key_find(struct card *c, const char *name);
 /* Begins to disconnect every controller; storage.c waits for the end. No volume uses one. */
 void card_ctrls_fini(struct card *c);

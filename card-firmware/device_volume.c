@@ -377,8 +377,7 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 	return 0;
 }
 
-/* The volume above this one, or NULL. */
-static const struct card_volume *held_by(struct card *c, const struct card_volume *v)
+const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v)
 {
 	const struct card_volume *above;
 
@@ -408,9 +407,9 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	if (num_blocks == 0 || num_blocks > INT64_MAX / v->conf.block_size)
 		return card_fail(e, -EINVAL, "num_blocks: out of range");
-	if (held_by(c, v))
+	if (card_volume_above(c, v))
 		return card_fail(e, -EBUSY, "%s: is below %s, which has its size", name,
-			held_by(c, v)->name);
+			card_volume_above(c, v)->name);
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", name, strerror(-ret));

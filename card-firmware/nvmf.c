@@ -188,6 +188,9 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 		return -ENOMEM;
 	if (!v)
 		return card_fail(e, -ENODEV, "%s: no such volume", volume);
+	if (card_volume_above(c, v))
+		return card_fail(
+			e, -EBUSY, "%s: is below %s", v->name, card_volume_above(c, v)->name);
 	conf->vol = v->vol;
 	if (is_zero(conf->uuid, 16) && is_zero(conf->nguid, 16) && is_zero(conf->eui64, 8))
 		take_uuid(v->uuid, conf->uuid);

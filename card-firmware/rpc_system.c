@@ -11,6 +11,7 @@
 #include "dpu_log.h"
 #include "rpc_schema.h"
 #include "standby.h"
+#include "storage.h"
 #include "store.h"
 
 static json_t *param_json(const struct card_param *p)
@@ -182,12 +183,13 @@ int card_call_card_info(struct card *c, const json_t *params, json_t **result, s
 
 	(void)params;
 	(void)e;
-	*result = json_pack("{s:s*, s:s, s:i, s:b, s:i, s:s*, s:s*, s:s*, s:I, s:O*}", "name",
+	*result = json_pack("{s:s*, s:s, s:i, s:b, s:i, s:s*, s:s*, s:s*, s:I, s:s*, s:O*}", "name",
 		c->opt.name, "version", OUTBOARD_VERSION, "pid", (int)getpid(), "spare",
 		(int)card_standby_spare(c), "workers",
 		c->workers ? (int)card_workers_count(c->workers) : 0, "rpc_socket",
 		c->opt.rpc_socket, "socket_dir", c->opt.socket_dir, "state_dir", c->opt.state_dir,
-		"metrics_port", (json_int_t)c->opt.metrics_port, "degraded", degraded);
+		"metrics_port", (json_int_t)c->opt.metrics_port, "nvme_host",
+		card_storage_hostnqn(c), "degraded", degraded);
 	return *result ? 0 : -ENOMEM;
 }
 

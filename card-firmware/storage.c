@@ -33,6 +33,7 @@ struct card_storage {
 	struct nof_group *control; // owned
 	struct nof_group **groups; // owned: of the seats
 	struct nof_host *host; // owned
+	char hostnqn[80];
 	struct event *readable, *deadline; // owned
 	unsigned n_seats;
 	struct seat seat[]; // one per worker
@@ -205,7 +206,6 @@ static int host_open(struct card_storage *s)
 	struct nof_host_conf conf = { .control = s->control, .n_workers = s->n_seats };
 	uint64_t half[2] = { card_name_hash(s->card, "nvme host", CARD_HASH_BASIS),
 		card_name_hash(s->card, "nvme host", ~CARD_HASH_BASIS) };
-	char nqn[128];
 	int len;
 
 	s->groups = dpu_calloc(s->n_seats, sizeof(struct nof_group *));
@@ -217,11 +217,11 @@ static int host_open(struct card_storage *s)
 	memcpy(conf.hostid, half, sizeof(half));
 	conf.hostid[6] = (uint8_t)(0x80 | (conf.hostid[6] & 15));
 	conf.hostid[8] = (uint8_t)(0x80 | (conf.hostid[8] & 63));
-	len = snprintf(nqn, sizeof(nqn), "nqn.2014-08.org.nvmexpress:uuid:");
+	len = snprintf(s->hostnqn, sizeof(s->hostnqn), "nqn.2014-08.org.nvmexpress:uuid:");
 	for (unsigned i = 0; i < 16; i++)
-		len += snprintf(nqn + len, sizeof(nqn) - (size_t)len, "%s%02x",
+		len += snprintf(s->hostnqn + len, sizeof(s->hostnqn) - (size_t)len, "%s%02x",
 			i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", conf.hostid[i]);
-	conf.hostnqn = nqn;
+	conf.hostnqn = s->hostnqn;
 	return nof_host_create(&conf, &s->host);
 }
 
@@ -289,6 +289,11 @@ struct nof_group *card_storage_group(struct card *c, const struct card_worker *w
 struct nof_host *card_storage_host(struct card *c)
 {
 	return c->storage->host;
+}
+
+const char *card_storage_hostnqn(const struct card *c)
+{
+	return c->storage ? c->storage->hostnqn : NULL;
 }
 
 void card_storage_poll(struct card *c)

@@ -19,5 +19,7 @@ struct nof_group *card_storage_group(struct card *c, const struct card_worker *w
 struct nof_group *card_storage_control(struct card *c);
 /* The initiator of this card. Borrowed: lives as long as the module. */
 struct nof_host *card_storage_host(struct card *c);
+/* What it calls itself, the same after every restart; NULL: the module does not run. */
+const char *card_storage_hostnqn(const struct card *c);
 /* A round of the control thread's group, for whoever waits outside of the event loop. */
 void card_storage_poll(struct card *c);

@@ -71,11 +71,15 @@ target_start
 there volume create-file v0 filename="$dir/blocks" block_size=512 num_blocks=131072 direct=no
 there subsystem create $nqn
 there subsystem add-ns $nqn v0 nsid=1 >/dev/null
-there subsystem allow-any-host $nqn yes
 there subsystem listen $nqn "127.0.0.1:$a"
 there subsystem listen $nqn "127.0.0.1:$b"
 
 card_start --state-dir "$dir/state" --key-file "$dir/kek"
+if here controller attach far traddr=127.0.0.1 trsvcid="$a" subnqn=$nqn 2>/dev/null; then
+	fail "served without being a host of the subsystem"
+fi
+host=$(here card info | sed -n 's/^nvme_host: *//p')
+there subsystem add-host $nqn "$host"
 here controller attach far traddr=127.0.0.1 trsvcid="$a" subnqn=$nqn \
 	keep_alive_timeout_ms=1000 >"$dir/names"
 grep -q farn1 "$dir/names" || fail "no volume: $(cat "$dir/names")"
@@ -85,6 +89,13 @@ live 2
 here key create k0
 here volume create-crypt c0 base_bdev_name=farn1 key_name=k0 block_size=4096 >/dev/null
 here disk create disk dev_name=c0
+here volume limit c0 rw_ios_per_sec=1000000
+here volume limit c0 w_mbytes_per_sec=4000 burst_ms=10
+for call in "key delete k0" "volume delete farn1" "volume resize farn1 num_blocks=8" "controller detach far" \
+	"disk create other dev_name=farn1"; do
+	# shellcheck disable=SC2086
+	if here $call 2>/dev/null; then fail "$call: not refused"; fi
+done
 
 for ring in split packed; do
 	shapes $ring 1 300
@@ -116,15 +127,36 @@ target_kill
 card_kill
 card_start --state-dir "$dir/state" --key-file "$dir/kek"
 here volume list | grep -q '^c0 .*crypt' || fail "no encrypted volume after a restart"
+here volume show c0 >"$dir/shown"
+for limit in 'rw_ios_per_sec: 1000000' 'w_mbytes_per_sec: 4000' 'burst_ms: 10'; do
+	grep -q "$limit" "$dir/shown" || fail "not kept: $limit"
+done
 shapes packed 4 300
 target_start
 shapes_end "target after the card"
 live 2
 
-# What is stored at the target is not what was written, and the key is nowhere.
-here volume show c0 >/dev/null
-grep -q '"wrapped"' "$dir/state/state.json" || fail "the key is not kept"
+# With another key file nothing of it opens, and nothing of it is lost.
 card_stop
+cp "$dir/kek" "$dir/kek.right"
+head -c 32 /dev/urandom >"$dir/kek"
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+here card info | grep -q 'another key file' || fail "a wrong key file is not told of"
+card_stop
+cp "$dir/kek.right" "$dir/kek"
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+live 2
+shapes split 5 100
+shapes_end "the right key file again"
+here disk delete disk
+here volume delete c0
+here key delete k0
+here controller detach far
+[ "$(here --json controller list)" = '[]' ] || fail "a controller stays"
+card_stop
+if grep -q '"method"' "$dir/state/state.json"; then
+	fail "kept after everything was deleted: $(cat "$dir/state/state.json")"
+fi
 kill "$target"
 wait "$target" || fail "the target ended with $?"
 helpers=
