@@ -111,14 +111,14 @@ int card_key_wrap(struct card *c, const char *name, const char *key, const char 
 {
 	char context[CARD_NAME_MAX + 32];
 	struct nof_wrapped w;
-	struct nof_key *k;
+	struct nof_key *k = NULL;
 	int ret = provider(c, e);
 
-	e->text[0] = ret ? e->text[0] : 0;
 	if (ret)
 		return ret;
+	e->text[0] = '\0';
 	ret = key ? import(key, key2, &k, e) : nof_key_generate(&k);
-	if (ret)
+	if (ret || !k)
 		return e->text[0] ? ret : card_fail(e, ret, "key: %s", strerror(-ret));
 	context_of(name, context);
 	ret = nof_key_wrap(c->inv->provider, k, context, &w);
@@ -178,9 +178,8 @@ int card_key_create(struct card *c, const char *name, const char *wrapped, struc
 	return 0;
 }
 
-static void key_free(struct card *c, struct card_key *k)
+static void key_free(struct card_key *k)
 {
-	TAILQ_REMOVE(&c->inv->keys, k, link);
 	nof_key_put(k->key);
 	free(k);
 }
@@ -193,15 +192,21 @@ int card_key_delete(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -ENODEV, "%s: no such key", name);
 	if (k->users)
 		return card_fail(e, -EBUSY, "%s: in use by %u volumes", name, k->users);
-	key_free(c, k);
+	TAILQ_REMOVE(&c->inv->keys, k, link);
+	key_free(k);
 	dpu_info("key: deleted", "name=%s", name);
 	return 0;
 }
 
 void card_keys_fini(struct card *c)
 {
-	while (!TAILQ_EMPTY(&c->inv->keys))
-		key_free(c, TAILQ_FIRST(&c->inv->keys));
+	struct card_key *k, *next;
+
+	for (k = TAILQ_FIRST(&c->inv->keys); k; k = next) {
+		next = TAILQ_NEXT(k, link);
+		key_free(k);
+	}
+	TAILQ_INIT(&c->inv->keys);
 	nof_key_provider_close(c->inv->provider);
 	c->inv->provider = NULL;
 }

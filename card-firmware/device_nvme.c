@@ -164,9 +164,8 @@ int card_ctrl_state(struct card *c, const struct card_ctrl_conf *conf, struct ca
 		info.last_step ? info.last_step : "connect", strerror(-k->err));
 }
 
-static void forget(struct card *c, struct card_ctrl *k)
+static void forget(struct card_ctrl *k)
 {
-	TAILQ_REMOVE(&c->inv->ctrls, k, link);
 	nof_ctrl_delete(k->ctrl, NULL, NULL);
 	free(k);
 }
@@ -204,8 +203,10 @@ int card_ctrl_delete(struct card *c, const char *name, const char *traddr, uint1
 		if (ret)
 			return ret;
 	}
-	for (; k; k = traddr ? NULL : find(c, name, NULL, 0))
-		forget(c, k);
+	for (; k; k = traddr ? NULL : find(c, name, NULL, 0)) {
+		TAILQ_REMOVE(&c->inv->ctrls, k, link);
+		forget(k);
+	}
 	dpu_info("controller: deleted", "name=%s", name);
 	return 0;
 }
@@ -226,8 +227,13 @@ int card_ctrl_reset(struct card *c, const char *name, struct card_error *e)
 
 void card_ctrls_fini(struct card *c)
 {
-	while (!TAILQ_EMPTY(&c->inv->ctrls))
-		forget(c, TAILQ_FIRST(&c->inv->ctrls));
+	struct card_ctrl *k, *next;
+
+	for (k = TAILQ_FIRST(&c->inv->ctrls); k; k = next) {
+		next = TAILQ_NEXT(k, link);
+		forget(k);
+	}
+	TAILQ_INIT(&c->inv->ctrls);
 }
 
 /* ---- volumes ---- */

@@ -4,6 +4,8 @@
 
 #include "card_method.h"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): text and numbers in initializers
+
 /* ---- the card's target ---- */
 
 #define NQN_MAX 223
@@ -243,3 +245,5 @@ static const struct card_param nvmf_stats[] = { P_TGT_NAME };
 		.help = "List subsystems with what belongs to them" }, \
 	ROW(nvmf_get_stats), PARAMS(nvmf_stats), .help = "Counters of the target" },
 /* clang-format on */
+
+// NOLINTEND(bugprone-macro-parentheses)

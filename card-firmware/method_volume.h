@@ -6,6 +6,8 @@
 
 #include "card_method.h"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): text and numbers in initializers
+
 static const struct card_param null_create[] = {
 	P_NAME("name", "name of the volume"),
 	P_BLOCKS,
@@ -230,3 +232,5 @@ static const struct card_param set_wear[] = {
 		.def = "0",
 		.help = "wear of MLC cells, in the same way" },
 };
+
+// NOLINTEND(bugprone-macro-parentheses)

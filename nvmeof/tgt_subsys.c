@@ -405,10 +405,12 @@ static void listener_free(struct nof_tgt_subsys *sub, struct tgt_listener *l)
 
 void tgt_subsys_unlisten(struct nof_tgt_subsys *sub)
 {
-	struct tgt_listener *l;
+	struct tgt_listener *l, *next;
 
-	while ((l = TAILQ_FIRST(&sub->listeners)) != NULL)
+	for (l = TAILQ_FIRST(&sub->listeners); l; l = next) {
+		next = TAILQ_NEXT(l, link);
 		listener_free(sub, l);
+	}
 }
 
 static struct tgt_listener *listener_find(

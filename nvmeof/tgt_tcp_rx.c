@@ -62,13 +62,11 @@ static bool take_sgl(struct tgt_req *r, uint32_t came)
 /* Do the kind of SGL and the way that the command's data go fit? */
 static bool check_way(struct tgt_req *r)
 {
-	if (r->dir == TGT_NONE ? r->in_capsule
-			       : !r->in_capsule && r->cmd.sgl.type != NOF_SGL_TRANSPORT)
-		r->status = NOF_SC_SGL_TYPE | NOF_SC_DNR;
-	else if (r->dir == TGT_OUT && r->in_capsule)
-		r->status = NOF_SC_SGL_TYPE | NOF_SC_DNR;
-	else
+	bool asked = r->cmd.sgl.type == NOF_SGL_TRANSPORT;
+
+	if (r->in_capsule ? r->dir == TGT_IN : r->dir == TGT_NONE || asked)
 		return true;
+	r->status = NOF_SC_SGL_TYPE | NOF_SC_DNR;
 	if (r->q->view)
 		tgt_io_drop(r);
 	return false;

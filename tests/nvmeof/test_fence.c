@@ -91,8 +91,10 @@ static int ledger_chan_open(struct vol *v, struct nof_group *group, struct vol_c
 {
 	(void)v;
 	(void)group;
-	*out = calloc(1, sizeof(struct ledger_chan));
-	return *out ? 0 : -ENOMEM;
+	struct ledger_chan *lc = calloc(1, sizeof(*lc));
+
+	*out = lc ? &lc->c : NULL;
+	return lc ? 0 : -ENOMEM;
 }
 
 static void ledger_chan_close(struct vol_chan *c)

@@ -375,7 +375,7 @@ static inline uint16_t host_enable(struct host *h)
 /* An admin queue that is enabled. */
 static inline void host_admin(struct host *h, struct rig *g, uint8_t dgst)
 {
-	uint64_t result;
+	uint64_t result = 0;
 
 	host_open(h, g);
 	host_icreq(h, dgst, 0);
