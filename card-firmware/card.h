@@ -147,7 +147,7 @@ struct card_ctrl_conf {
 };
 /*
  * Begin to connect. *made: false, there is one with the same parameters. -EEXIST: the name has
- * another subsystem, or the path other parameters.
+ * another subsystem, or the path other parameters. -EAGAIN: it is still being disconnected.
  */
 int card_ctrl_create(
 	struct card *c, const struct card_ctrl_conf *conf, bool *made, struct card_error *e);

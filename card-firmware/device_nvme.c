@@ -110,6 +110,8 @@ static const char *reason(int err)
 {
 	if (err == -EINVAL)
 		return "traddr must be an IP address, subnqn an NQN";
+	if (err == -EAGAIN)
+		return "is being disconnected";
 	if (err == -ENOSPC)
 		return "the subsystem has as many paths as there may be";
 	return strerror(-err);
@@ -139,6 +141,8 @@ int card_ctrl_create(
 		ret = begin(c, k);
 	if (ret) {
 		free(k);
+		// Not one of ours: the same path is on its way out.
+		ret = ret == -EEXIST ? -EAGAIN : ret;
 		return card_fail(e, ret, "%s: %s", conf->name, reason(ret));
 	}
 	TAILQ_INSERT_TAIL(&c->inv->ctrls, k, link);
@@ -164,10 +168,10 @@ int card_ctrl_state(struct card *c, const struct card_ctrl_conf *conf, struct ca
 		info.last_step ? info.last_step : "connect", strerror(-k->err));
 }
 
+/* It disconnects in its own time, and may still tell on_up(). */
 static void forget(struct card_ctrl *k)
 {
-	nof_ctrl_delete(k->ctrl, NULL, NULL);
-	free(k);
+	nof_ctrl_delete(k->ctrl, free, k);
 }
 
 /* Volumes of the name, before its last path goes: none of them, or 0. */

@@ -126,6 +126,7 @@ struct attach {
 	struct card_ctrl_conf conf; // strings of `params`
 	json_t *params; // owned
 	json_t *names, *known; // owned: of the volumes; what is kept about them
+	bool known_of; // card_ctrl_create() was content
 	bool made; // the path was not there before
 	bool done;
 };
@@ -147,7 +148,12 @@ static int attach_step(struct card_task *t, json_t **result, struct card_error *
 	int ret;
 
 	card_storage_poll(a->card); // at the start no event loop does
-	ret = card_ctrl_state(a->card, &a->conf, e);
+	ret = a->known_of ? 0 : card_ctrl_create(a->card, &a->conf, &a->made, e);
+	if (ret == -EAGAIN)
+		return CARD_RPC_LATER;
+	a->known_of = !ret;
+	if (!ret)
+		ret = card_ctrl_state(a->card, &a->conf, e);
 	if (!ret)
 		ret = card_ctrl_volumes(a->card, &a->conf, note_volume, a, e);
 	if (ret)
@@ -188,8 +194,6 @@ static int attach_begin(struct card *c, const json_t *params, struct card_error 
 	a->known = json_array();
 	a->params = json_deep_copy(params);
 	ret = a->names && a->known && a->params ? conf_of(a->params, &a->conf, e) : -ENOMEM;
-	if (!ret)
-		ret = card_ctrl_create(c, &a->conf, &a->made, e);
 	if (ret) {
 		attach_destroy(&a->task);
 		return ret;
@@ -211,7 +215,15 @@ int card_call_bdev_nvme_attach_controller(
 	ret = conf_of(params, &conf, e);
 	if (!ret)
 		ret = card_ctrl_create(c, &conf, &made, e);
-	return ret ? ret : known_volumes(c, &conf, list, result, e);
+	if (ret)
+		return ret;
+	ret = known_volumes(c, &conf, list, result, e);
+	if (ret && made) {
+		struct card_error ignored;
+
+		(void)card_ctrl_delete(c, conf.name, conf.traddr, conf.trsvcid, &ignored);
+	}
+	return ret;
 }
 
 /* ---- detach, reset ---- */

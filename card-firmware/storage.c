@@ -133,7 +133,7 @@ static int seat_open(struct seat *s, struct card_worker *w)
 	return ret;
 }
 
-/* With requests unanswered a group stays: the kernel may still write to what it holds. */
+/* With something unanswered a group stays: the kernel may still write to what it holds. */
 static void seat_close(struct seat *s, bool unanswered)
 {
 	card_worker_call(s->w, seat_del, s);
@@ -225,8 +225,8 @@ static int host_open(struct card_storage *s)
 	return nof_host_create(&conf, &s->host);
 }
 
-/* Controllers say good-bye to their targets, who may be silent. */
-static void host_close(struct card_storage *s)
+/* Controllers say good-bye to their targets, who may be silent. False: some still do. */
+static bool host_close(struct card_storage *s)
 {
 	uint64_t end = dpu_now_ns() + GOODBYE_NS;
 
@@ -234,25 +234,29 @@ static void host_close(struct card_storage *s)
 		nof_group_poll(s->control);
 		usleep(1000);
 	}
-	if (!nof_ctrl_next(s->host, NULL))
-		nof_host_destroy(s->host);
+	if (nof_ctrl_next(s->host, NULL))
+		return false;
+	nof_host_destroy(s->host);
+	return true;
 }
 
 void card_storage_stop(struct card *c)
 {
 	struct card_storage *s = c->storage;
+	bool unanswered = c->inv != NULL;
 
 	if (!s)
 		return;
-	if (s->host)
-		host_close(s);
+	if (s->host && !host_close(s))
+		unanswered = true;
 	while (s->n_seats)
-		seat_close(&s->seat[--s->n_seats], c->inv != NULL);
+		seat_close(&s->seat[--s->n_seats], unanswered);
 	if (s->deadline)
 		event_free(s->deadline);
 	if (s->readable)
 		event_free(s->readable);
-	nof_group_destroy(s->control);
+	if (!unanswered)
+		nof_group_destroy(s->control);
 	free(s->groups);
 	free(s);
 	c->storage = NULL;

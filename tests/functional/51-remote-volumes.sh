@@ -86,6 +86,12 @@ grep -q farn1 "$dir/names" || fail "no volume: $(cat "$dir/names")"
 here controller attach far traddr=127.0.0.1 trsvcid="$b" subnqn=$nqn hdgst=yes ddgst=yes \
 	keep_alive_timeout_ms=1000 >/dev/null
 live 2
+here controller detach far # at once again: it is waited for
+if here volume list | grep -q farn1; then fail "a volume stays"; fi
+here controller attach far traddr=127.0.0.1 trsvcid="$a" subnqn=$nqn keep_alive_timeout_ms=1000 >/dev/null
+here controller attach far traddr=127.0.0.1 trsvcid="$b" subnqn=$nqn hdgst=yes ddgst=yes \
+	keep_alive_timeout_ms=1000 >/dev/null
+live 2
 here key create k0
 here volume create-crypt c0 base_bdev_name=farn1 key_name=k0 block_size=4096 >/dev/null
 here disk create disk dev_name=c0
@@ -148,6 +154,12 @@ card_start --state-dir "$dir/state" --key-file "$dir/kek"
 live 2
 shapes split 5 100
 shapes_end "the right key file again"
+# A target that says nothing holds up neither this card's end nor its start.
+kill -STOP "$target"
+card_stop
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+kill -CONT "$target"
+live 2
 here disk delete disk
 here volume delete c0
 here key delete k0
