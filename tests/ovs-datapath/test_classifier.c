@@ -478,6 +478,18 @@ static void out_of_memory(void **state)
 	assert_int_equal(odp_flow_del(dp, &k, &m), 0);
 }
 
+static bool has_mask(const struct odp_subtable *st, const struct odp_compact *c)
+{
+	unsigned n = 0;
+
+	if (st->port != c->port || st->map != c->map || st->leaving)
+		return false;
+	for (uint64_t map = c->map; map; map &= map - 1)
+		if (st->w[n++] != c->mask.w[__builtin_ctzll(map)])
+			return false;
+	return true;
+}
+
 static struct odp_subtable *subtable_of(const struct odp_key *k, const struct odp_key *m)
 {
 	struct odp_compact c;
@@ -486,7 +498,7 @@ static struct odp_subtable *subtable_of(const struct odp_key *k, const struct od
 	for (unsigned i = 0; i < dp->subtables->top; i++) {
 		struct odp_subtable *st = dp->subtables->st[i];
 
-		if (st && st->port == c.port && st->map == c.map)
+		if (st && has_mask(st, &c))
 			return st;
 	}
 	return NULL;

@@ -366,8 +366,10 @@ static void limits(void **state)
 		fake_port_reset(&n.a.up);
 	}
 	odp_ul_stats(odp_underlay(n.a.dp), &st);
-	assert_int_equal(st.answered, 1000);
-	assert_int_equal(fake_port_drops(n.a.up.port, ODP_DROP_NEIGH_LIMIT), 1100 + 4000 - 900);
+	// A few of them share the bucket of the one host, by a hash that is another each time.
+	assert_in_range(st.answered, 960, 1000);
+	assert_in_range(fake_port_drops(n.a.up.port, ODP_DROP_NEIGH_LIMIT), 1100 + 4000 - 900,
+		1100 + 4000 - 860);
 	net_down(&n);
 }
 

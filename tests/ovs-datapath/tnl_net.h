@@ -9,6 +9,7 @@
 #include "dpu_clock.h"
 #include "fake_port.h"
 #include "inet.h"
+#include "neigh.h"
 #include "odp_tnl.h"
 #include "sw_offload.h"
 
@@ -70,6 +71,8 @@ static inline void side_up(struct side *s, uint8_t host, const struct odp_tnl_co
 	assert_int_equal(odp_tnl_add(s->dp, tun, &s->tun), 0);
 	assert_int_equal(odp_port_no(s->tun), TUN);
 	ul = odp_underlay(s->dp);
+	// Nothing is marked yet. Under another seed two of a test's few addresses may share a mark.
+	ul->conf.seed = (struct odp_seed){ 0x243f6a8885a308d3, 0x9e3779b97f4a7c15 };
 	memcpy(s->mac, (uint8_t[6]){ 2, 0xff, 0, 0, 0, host }, 6);
 	s->ip = v4(host);
 	assert_int_equal(odp_ul_if_set(ul, UP, 0, s->mac, 1550), 0);
