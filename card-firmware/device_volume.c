@@ -275,11 +275,28 @@ static void on_wear(void *arg)
 	c->inv->wear_timer = c->vho_loop.timer(c->vho_loop.arg, WEAR_MS, on_wear, c);
 }
 
+/* Disks and namespaces on the volume hear of its new size. */
+static void tell_resized(void *arg)
+{
+	struct card_volume *v = arg;
+	struct card_function *f;
+
+	card_nvmf_resized(v->card, v->vol);
+	TAILQ_FOREACH (f, &v->card->inv->functions, link) {
+		if (f->vol != v)
+			continue;
+		vho_blk_resized(f->blk);
+		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
+	}
+}
+
 static void volume_free(struct card_volume *v)
 {
 	vol_close(v->vol);
-	if (v->base)
+	if (v->base) {
 		v->base->users--;
+		vol_watch(v->base->vol, tell_resized, v->base); // the layer did
+	}
 	if (v->key)
 		v->key->users--;
 	free(v->path);
@@ -295,21 +312,6 @@ static int copy_text(const char *text, char **owned, const char **conf)
 	*owned = text ? strdup(text) : NULL;
 	*conf = *owned;
 	return text && !*owned ? -ENOMEM : 0;
-}
-
-/* Disks and namespaces on the volume hear of its new size. */
-static void tell_resized(void *arg)
-{
-	struct card_volume *v = arg;
-	struct card_function *f;
-
-	card_nvmf_resized(v->card, v->vol);
-	TAILQ_FOREACH (f, &v->card->inv->functions, link) {
-		if (f->vol != v)
-			continue;
-		vho_blk_resized(f->blk);
-		(void)vho_vu_config_changed(f->vu); // without a front-end there is nobody to tell
-	}
 }
 
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e)
