@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "card_method.h"
+#include "hex.h"
 #include "odp_flow.h"
 #include "odp_tnl.h"
 #include "vho_blk.h"
@@ -83,6 +84,8 @@ bool card_name_ok(const char *name);
  */
 uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis);
 #define CARD_HASH_BASIS UINT64_C(0xcbf29ce484222325)
+/* A UUID of version 8 (RFC 9562) in the same way. device_volume.c. */
+void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16]);
 /* A locally administered Ethernet address, in the same way. */
 void card_mac_derive(const struct card *c, const char *name, uint8_t mac[6]);
 
@@ -120,7 +123,6 @@ struct card_volume_conf {
 	bool uuid_is_theirs; // nvme: the namespace says so itself, and has to keep it
 	enum vol_policy policy; // nvme
 };
-#define CARD_UUID_TEXT 37
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);

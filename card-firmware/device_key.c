@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "hex.h"
 #include "nof_key.h"
 #include "rpc_schema.h"
 
@@ -33,42 +34,6 @@ struct card_key *card_key_find(struct card *c, const char *name)
 static void context_of(const char *name, char out[CARD_NAME_MAX + 32])
 {
 	snprintf(out, CARD_NAME_MAX + 32, "outboard volume key %s", name);
-}
-
-/* ---- hexadecimal digits; errors never repeat them ---- */
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static int from_hex(const char *text, uint8_t *out, size_t len)
-{
-	if (strlen(text) != 2 * len)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return -EINVAL;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return 0;
-}
-
-static void to_hex(const uint8_t *in, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = digits[in[i] >> 4];
-		out[2 * i + 1] = digits[in[i] & 15];
-	}
-	out[2 * len] = 0;
 }
 
 /* ---- the provider ---- */
@@ -92,10 +57,10 @@ static int provider(struct card *c, struct card_error *e)
 static int import(const char *key, const char *key2, struct nof_key **out, struct card_error *e)
 {
 	uint8_t bytes[NOF_KEY_LEN];
-	int ret = from_hex(key, bytes, NOF_KEY_LEN / 2);
+	int ret = card_hex_parse(key, bytes, NOF_KEY_LEN / 2);
 
 	if (!ret)
-		ret = from_hex(key2, bytes + NOF_KEY_LEN / 2, NOF_KEY_LEN / 2);
+		ret = card_hex_parse(key2, bytes + NOF_KEY_LEN / 2, NOF_KEY_LEN / 2);
 	if (ret)
 		ret = card_fail(e, ret, "key, key2: must be 64 hexadecimal digits each");
 	else
@@ -125,7 +90,7 @@ int card_key_wrap(struct card *c, const char *name, const char *key, const char 
 	nof_key_put(k);
 	if (ret)
 		return card_fail(e, ret, "key: cannot be wrapped: %s", strerror(-ret));
-	to_hex(w.bytes, sizeof(w.bytes), out);
+	card_hex_text(w.bytes, sizeof(w.bytes), out);
 	return 0;
 }
 
@@ -138,7 +103,7 @@ static int unwrap(struct card *c, const char *name, const char *wrapped, struct 
 
 	if (ret)
 		return ret;
-	if (from_hex(wrapped, w.bytes, sizeof(w.bytes)))
+	if (card_hex_parse(wrapped, w.bytes, sizeof(w.bytes)))
 		return card_fail(
 			e, -EINVAL, "wrapped: must be %u hexadecimal digits", 2 * NOF_WRAPPED_LEN);
 	context_of(name, context);

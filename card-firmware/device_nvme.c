@@ -247,13 +247,10 @@ static bool uuid_text(const struct nof_ns_info *ns, char out[CARD_UUID_TEXT])
 {
 	static const uint8_t none[16];
 	const uint8_t *id = memcmp(ns->uuid, none, 16) != 0 ? ns->uuid : ns->nguid;
-	char *at = out;
 
 	if (!memcmp(id, none, 16))
 		return false;
-	for (unsigned i = 0; i < 16; i++)
-		at += snprintf(at, (size_t)(out + CARD_UUID_TEXT - at), "%s%02x",
-			i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i]);
+	card_uuid_text(id, out);
 	return true;
 }
 

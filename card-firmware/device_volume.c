@@ -2,9 +2,7 @@
 /* Volumes of the inventory: create, delete, resize. */
 #include "device.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +11,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "dpu_wire.h"
 #include "nvmf.h"
 #include "rpc_schema.h"
 #include "storage.h"
@@ -51,55 +50,26 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 
 /* ---- identifiers ---- */
 
-/* RFC 9562, version 8: 122 bits of our own choice. */
-static void uuid_derive(const struct card *c, const char *name, char out[CARD_UUID_TEXT])
+void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16])
 {
-	uint64_t hi = card_name_hash(c, name, CARD_HASH_BASIS);
-	uint64_t lo = card_name_hash(c, name, ~CARD_HASH_BASIS);
+	dpu_be64 half[2] = { dpu_be64_put(card_name_hash(c, name, CARD_HASH_BASIS)),
+		dpu_be64_put(card_name_hash(c, name, ~CARD_HASH_BASIS)) };
 
-	snprintf(out, CARD_UUID_TEXT, "%08x-%04x-8%03x-%04x-%012" PRIx64, (unsigned)(hi >> 32),
-		(unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xfff),
-		(unsigned)(0x8000 | (lo >> 48 & 0x3fff)), lo & 0xffffffffffff);
-}
-
-/* 8-4-4-4-12 hexadecimal digits, in lower case afterwards. */
-static int uuid_parse(const char *text, char out[CARD_UUID_TEXT])
-{
-	if (strlen(text) != CARD_UUID_TEXT - 1)
-		return -EINVAL;
-	for (unsigned i = 0; i < CARD_UUID_TEXT - 1; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? text[i] != '-' : !isxdigit((unsigned char)text[i]))
-			return -EINVAL;
-		out[i] = (char)tolower((unsigned char)text[i]);
-	}
-	out[CARD_UUID_TEXT - 1] = '\0';
-	return 0;
-}
-
-/* The bytes of one that was parsed. */
-static void uuid_bytes(const char *text, uint8_t out[16])
-{
-	unsigned n = 0;
-
-	for (; *text && n < 32; text++) {
-		unsigned d = *text <= '9' ? (unsigned)(*text - '0') : (unsigned)(*text - 'a' + 10);
-
-		if (*text == '-')
-			continue;
-		out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] | d : d << 4);
-		n++;
-	}
+	memcpy(out, half, sizeof(half));
+	out[6] = (uint8_t)(0x80 | (out[6] & 15)); // version 8: bits of our own choice
+	out[8] = (uint8_t)(0x80 | (out[8] & 63));
 }
 
 static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out[CARD_UUID_TEXT],
 	struct card_error *e)
 {
+	uint8_t id[16];
+
 	if (!conf->uuid)
-		uuid_derive(c, conf->name, out);
-	else if (uuid_parse(conf->uuid, out))
+		card_uuid_derive(c, conf->name, id);
+	else if (card_uuid_parse(conf->uuid, id))
 		return card_fail(e, -EINVAL, "uuid: not a UUID");
+	card_uuid_text(id, out);
 	return 0;
 }
 
@@ -218,7 +188,7 @@ static int open_nvme(struct card *c, struct card_volume *v)
 	};
 
 	if (v->conf.uuid_is_theirs)
-		uuid_bytes(v->uuid, conf.uuid);
+		(void)card_uuid_parse(v->uuid, conf.uuid);
 	return vol_nvmf_open(&conf, &v->vol);
 }
 

@@ -162,21 +162,6 @@ static bool is_zero(const uint8_t *id, size_t len)
 	return true;
 }
 
-/* The volume's UUID, which was checked when it was made. */
-static void take_uuid(const char *text, uint8_t out[16])
-{
-	unsigned n = 0;
-
-	for (; *text && n < 32; text++) {
-		unsigned v = (unsigned)(*text <= '9' ? *text - '0' : *text - 'a' + 10);
-
-		if (*text == '-')
-			continue;
-		out[n / 2] = (uint8_t)(out[n / 2] << 4 | v);
-		n++;
-	}
-}
-
 int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 	struct nof_tgt_ns_conf *conf, struct card_error *e)
 {
@@ -193,7 +178,7 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 			e, -EBUSY, "%s: is below %s", v->name, card_volume_above(c, v)->name);
 	conf->vol = v->vol;
 	if (is_zero(conf->uuid, 16) && is_zero(conf->nguid, 16) && is_zero(conf->eui64, 8))
-		take_uuid(v->uuid, conf->uuid);
+		(void)card_uuid_parse(v->uuid, conf->uuid);
 	ret = nof_tgt_ns_add(t, nqn, conf, &conf->nsid);
 	if (ret == -ENOENT)
 		return card_fail(e, ret, "%s: no such subsystem", nqn);

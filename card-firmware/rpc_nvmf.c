@@ -147,28 +147,17 @@ static int read_addr(
 	return 0;
 }
 
-/* 2 * size hexadecimal digits, dashes between them or not. */
+/* 2 * size hexadecimal digits; of 16 bytes they may be grouped as a UUID. */
 static int read_id(
 	const json_t *params, const char *name, uint8_t *out, unsigned size, struct card_error *e)
 {
 	const char *text = card_arg_str(params, name, NULL);
-	unsigned n = 0;
 
-	for (; text && *text; text++) {
-		const char *digits = "0123456789abcdef0123456789ABCDEF", *at;
-
-		if (*text == '-')
-			continue;
-		at = strchr(digits, *text);
-		if (!at || n == 2 * size)
-			return card_fail(
-				e, -EINVAL, "%s: must be %u hexadecimal digits", name, 2 * size);
-		out[n / 2] = (uint8_t)(out[n / 2] << 4 | (at - digits) % 16);
-		n++;
-	}
-	if (text && n != 2 * size)
-		return card_fail(e, -EINVAL, "%s: must be %u hexadecimal digits", name, 2 * size);
-	return 0;
+	if (!text || card_hex_parse(text, out, size) == 0)
+		return 0;
+	if (size == 16 && card_uuid_parse(text, out) == 0)
+		return 0;
+	return card_fail(e, -EINVAL, "%s: must be %u hexadecimal digits", name, 2 * size);
 }
 
 /* What the core refused. */

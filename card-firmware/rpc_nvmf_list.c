@@ -68,22 +68,16 @@ static void on_listener(void *arg, const struct nof_tgt_listener_view *v)
 			ana_name(v->ana[1])));
 }
 
-static void hex_text(const uint8_t *id, unsigned size, const char *dashes, char *out)
-{
-	for (unsigned i = 0; i < size; i++)
-		out += sprintf(out, "%s%02x", strchr(dashes, (char)('A' + i)) ? "-" : "", id[i]);
-}
-
 static void on_ns(void *arg, const struct nof_tgt_ns_view *v)
 {
 	struct list *l = arg;
-	char uuid[40], nguid[40], eui[20];
+	char uuid[CARD_UUID_TEXT], nguid[33], eui[17];
 
 	if (v->dying)
 		return;
-	hex_text(v->conf.uuid, 16, "EGIK", uuid); // before bytes 4, 6, 8 and 10
-	hex_text(v->conf.nguid, 16, "", nguid);
-	hex_text(v->conf.eui64, 8, "", eui);
+	card_uuid_text(v->conf.uuid, uuid);
+	card_hex_text(v->conf.nguid, 16, nguid);
+	card_hex_text(v->conf.eui64, 8, eui);
 	append(l, "namespaces",
 		json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:b}", "nsid", (json_int_t)v->conf.nsid,
 			"bdev_name", card_nvmf_volume_name(l->card, v->conf.vol), "uuid", uuid,
@@ -93,9 +87,9 @@ static void on_ns(void *arg, const struct nof_tgt_ns_view *v)
 
 static void on_ctrl(void *arg, const struct nof_tgt_ctrl_view *v)
 {
-	char id[40];
+	char id[CARD_UUID_TEXT];
 
-	hex_text(v->hostid, 16, "EGIK", id);
+	card_uuid_text(v->hostid, id);
 	append(arg, "controllers",
 		json_pack("{s:i, s:s, s:s, s:i, s:I}", "cntlid", (int)v->cntlid, "hostnqn",
 			v->hostnqn, "hostid", id, "num_io_qpairs", (int)v->n_io_queues,

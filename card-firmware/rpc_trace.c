@@ -7,17 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hex.h"
 #include "odp_flow.h"
 #include "rpc_schema.h"
 
 #define FRAME_MAX 1514u
-
-static int digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c | 0x20) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
 
 /* Pairs of digits, with spaces or colons between pairs. Bytes, or -EINVAL. */
 static int parse_hex(const char *text, uint8_t out[FRAME_MAX])
@@ -29,7 +23,7 @@ static int parse_hex(const char *text, uint8_t out[FRAME_MAX])
 			text++;
 			continue;
 		}
-		int hi = digit(text[0]), lo = hi < 0 ? -1 : digit(text[1]);
+		int hi = card_hex_digit(text[0]), lo = hi < 0 ? -1 : card_hex_digit(text[1]);
 
 		if (lo < 0 || n == FRAME_MAX)
 			return -EINVAL;

@@ -198,15 +198,13 @@ static int control_open(struct card_storage *s)
 }
 
 /*
- * Who we are to targets, the same after every restart: a UUID of version 8 (RFC 9562), as the
- * NVMe specification forms names of hosts from them (Base 2.0, 4.5).
+ * Who we are to targets, the same after every restart: a UUID, as the NVMe specification forms names
+ * of hosts from them (Base 2.0, 4.5).
  */
 static int host_open(struct card_storage *s)
 {
 	struct nof_host_conf conf = { .control = s->control, .n_workers = s->n_seats };
-	uint64_t half[2] = { card_name_hash(s->card, "nvme host", CARD_HASH_BASIS),
-		card_name_hash(s->card, "nvme host", ~CARD_HASH_BASIS) };
-	int len;
+	char uuid[CARD_UUID_TEXT];
 
 	s->groups = dpu_calloc(s->n_seats, sizeof(struct nof_group *));
 	if (!s->groups)
@@ -214,13 +212,9 @@ static int host_open(struct card_storage *s)
 	for (unsigned i = 0; i < s->n_seats; i++)
 		s->groups[i] = s->seat[i].group;
 	conf.workers = s->groups;
-	memcpy(conf.hostid, half, sizeof(half));
-	conf.hostid[6] = (uint8_t)(0x80 | (conf.hostid[6] & 15));
-	conf.hostid[8] = (uint8_t)(0x80 | (conf.hostid[8] & 63));
-	len = snprintf(s->hostnqn, sizeof(s->hostnqn), "nqn.2014-08.org.nvmexpress:uuid:");
-	for (unsigned i = 0; i < 16; i++)
-		len += snprintf(s->hostnqn + len, sizeof(s->hostnqn) - (size_t)len, "%s%02x",
-			i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", conf.hostid[i]);
+	card_uuid_derive(s->card, "nvme host", conf.hostid); // no volume can have that name
+	card_uuid_text(conf.hostid, uuid);
+	snprintf(s->hostnqn, sizeof(s->hostnqn), "nqn.2014-08.org.nvmexpress:uuid:%s", uuid);
 	conf.hostnqn = s->hostnqn;
 	return nof_host_create(&conf, &s->host);
 }
