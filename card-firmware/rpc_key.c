@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rpc_list.h"
 #include "rpc_schema.h"
 
 static int check_params(const json_t *params, struct card_error *e)
@@ -59,40 +60,22 @@ int card_call_accel_crypto_key_destroy(
 	return card_key_delete(c, card_arg_str(params, "key_name", ""), e);
 }
 
-struct list {
-	const char *only; // borrowed; NULL: all
-	json_t *out; // borrowed
-	bool failed;
-};
-
 static bool list_key(const char *name, unsigned users, void *arg)
 {
-	struct list *l = arg;
-	json_t *item;
+	struct card_list *l = arg;
 
-	if (l->only && strcmp(l->only, name) != 0)
+	if (!card_list_wants(l, name))
 		return true;
-	item = json_pack("{s:s, s:s, s:s, s:i}", "name", name, "cipher", "AES_XTS", "tweak_mode",
-		"SIMPLE_LBA", "users", (int)users);
-	l->failed = !item || json_array_append_new(l->out, item);
-	return !l->failed;
+	return card_list_add(l, json_pack("{s:s, s:s, s:s, s:i}", "name", name, "cipher", "AES_XTS",
+					"tweak_mode", "SIMPLE_LBA", "users", (int)users));
 }
 
 int card_call_accel_crypto_keys_get(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct list l = { .only = card_arg_str(params, "key_name", NULL), .out = json_array() };
+	struct card_list l;
 
-	if (l.out)
-		card_key_foreach(c, list_key, &l);
-	if (l.failed || !l.out) {
-		json_decref(l.out);
-		return -ENOMEM;
-	}
-	if (l.only && !json_array_size(l.out)) {
-		json_decref(l.out);
-		return card_fail(e, -ENODEV, "%s: no such key", l.only);
-	}
-	*result = l.out;
-	return 0;
+	card_list_begin(&l, params, "key_name");
+	card_key_foreach(c, list_key, &l);
+	return card_list_end(&l, "key", result, e);
 }

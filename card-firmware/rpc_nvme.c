@@ -15,6 +15,7 @@
 
 #include "dpu_alloc.h"
 #include "nof_ctrl.h"
+#include "rpc_list.h"
 #include "rpc_schema.h"
 #include "storage.h"
 #include "store.h"
@@ -249,21 +250,18 @@ int card_call_bdev_nvme_reset_controller(
 
 /* ---- list ---- */
 
-struct list {
-	const char *only; // borrowed; NULL: all
-	json_t *out; // borrowed
-	bool failed;
-};
-
 static json_t *path_object(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
 {
 	struct nof_ctrl_info i;
+	char port[8];
 
 	nof_ctrl_info(ctrl, &i);
-	return json_pack("{s:s, s:i, s:{s:s, s:s, s:s, s:s}, s:s*, s:s*, s:I, s:I, s:i, s:i, s:b, "
-			 "s:b, s:I}",
+	snprintf(port, sizeof(port), "%u", conf->trsvcid);
+	return json_pack(
+		"{s:s, s:i, s:{s:s, s:s, s:s, s:s, s:s}, s:s*, s:s*, s:I, s:I, s:i, s:i, s:b, "
+		"s:b, s:I}",
 		"state", nof_ctrl_state_name(i.state), "cntlid", (int)i.cntlid, "trid", "trtype",
-		"TCP", "traddr", i.traddr, "subnqn", i.subnqn, "adrfam",
+		"TCP", "traddr", i.traddr, "trsvcid", port, "subnqn", i.subnqn, "adrfam",
 		strchr(conf->traddr, ':') ? "IPv6" : "IPv4", "last_error",
 		i.last_err ? strerrorname_np(-i.last_err) : NULL, "last_step",
 		i.last_err ? i.last_step : NULL, "connects", (json_int_t)i.connects, "failures",
@@ -273,7 +271,7 @@ static json_t *path_object(const struct card_ctrl_conf *conf, const struct nof_c
 }
 
 /* The object of this name in the list, or a new one. */
-static json_t *entry(struct list *l, const char *name)
+static json_t *entry(struct card_list *l, const char *name)
 {
 	json_t *o;
 	size_t i;
@@ -282,43 +280,28 @@ static json_t *entry(struct list *l, const char *name)
 		if (!strcmp(json_string_value(json_object_get(o, "name")), name))
 			return o;
 	o = json_pack("{s:s, s:[]}", "name", name, "ctrlrs");
-	return o && !json_array_append_new(l->out, o) ? o : NULL;
+	return card_list_add(l, o) ? o : NULL;
 }
 
 static bool list_ctrl(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
 {
-	struct list *l = arg;
-	json_t *o, *path;
+	struct card_list *l = arg;
+	json_t *o;
 
-	if (l->only && strcmp(l->only, conf->name) != 0)
+	if (!card_list_wants(l, conf->name))
 		return true;
 	o = entry(l, conf->name);
-	path = path_object(conf, ctrl);
-	if (path) {
-		char port[8];
-
-		snprintf(port, sizeof(port), "%u", conf->trsvcid);
-		json_object_set_new(json_object_get(path, "trid"), "trsvcid", json_string(port));
-	}
-	l->failed = !o || !path || json_array_append_new(json_object_get(o, "ctrlrs"), path);
+	if (!o || json_array_append_new(json_object_get(o, "ctrlrs"), path_object(conf, ctrl)))
+		l->failed = true;
 	return !l->failed;
 }
 
 int card_call_bdev_nvme_get_controllers(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+	struct card_list l;
 
-	if (l.out)
-		card_ctrl_foreach(c, list_ctrl, &l);
-	if (l.failed || !l.out) {
-		json_decref(l.out);
-		return -ENOMEM;
-	}
-	if (l.only && !json_array_size(l.out)) {
-		json_decref(l.out);
-		return card_fail(e, -ENODEV, "%s: no such controller", l.only);
-	}
-	*result = l.out;
-	return 0;
+	card_list_begin(&l, params, "name");
+	card_ctrl_foreach(c, list_ctrl, &l);
+	return card_list_end(&l, "controller", result, e);
 }

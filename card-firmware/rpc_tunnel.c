@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "addr.h"
+#include "rpc_list.h"
 #include "rpc_schema.h"
 
 static int parse_type(const json_t *params, enum odp_tnl_type *out, struct card_error *e)
@@ -94,12 +95,6 @@ int card_call_tunnel_delete(
 	return card_tunnel_delete(c, card_arg_str(params, "name", ""), e);
 }
 
-struct list {
-	const char *only; // borrowed; NULL: all
-	json_t *out; // owned
-	bool failed;
-};
-
 /* NULL: out of memory. */
 static json_t *options_json(const struct odp_tnl_conf *conf)
 {
@@ -135,26 +130,17 @@ static json_t *tunnel_json(const struct card_tunnel_view *v)
 
 static bool list_tunnel(const struct card_tunnel_view *v, void *arg)
 {
-	struct list *l = arg;
+	struct card_list *l = arg;
 
-	if (!l->only || !strcmp(l->only, odp_port_name(v->port)))
-		l->failed |= json_array_append_new(l->out, tunnel_json(v)) != 0;
-	return !l->failed;
+	return !card_list_wants(l, odp_port_name(v->port)) || card_list_add(l, tunnel_json(v));
 }
 
 int card_call_tunnel_list(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
-	int ret = 0;
+	struct card_list l;
 
+	card_list_begin(&l, params, "name");
 	card_tunnel_foreach(c, list_tunnel, &l);
-	if (l.failed || !l.out)
-		ret = -ENOMEM;
-	else if (l.only && !json_array_size(l.out))
-		ret = card_fail(e, -ENODEV, "%s: no such tunnel", l.only);
-	if (!ret)
-		*result = json_incref(l.out);
-	json_decref(l.out);
-	return ret;
+	return card_list_end(&l, "tunnel", result, e);
 }

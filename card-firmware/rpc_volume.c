@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dpu_clock.h"
+#include "rpc_list.h"
 #include "rpc_schema.h"
 #include "store.h"
 
@@ -380,23 +381,6 @@ bool card_volume_keeps_itself(
 
 /* ---- lists ---- */
 
-struct list {
-	const char *only; // borrowed; NULL: all
-	json_t *out; // borrowed
-	bool failed;
-};
-
-static void append(struct list *l, json_t *item)
-{
-	if (!item || json_array_append_new(l->out, item))
-		l->failed = true;
-}
-
-static bool wanted(const struct list *l, const char *name)
-{
-	return !l->only || !strcmp(l->only, name);
-}
-
 static json_t *io_types(const struct vol_info *i)
 {
 	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b}", "read", true, "write", !i->read_only,
@@ -446,77 +430,65 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		[CARD_VOL_CRYPT] = "crypto",
 		[CARD_VOL_NVME] = "NVMe disk",
 	};
-	struct list *l = arg;
+	struct card_list *l = arg;
 
-	if (wanted(l, v->conf.name))
-		append(l, json_pack("{s:s, s:[], s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
-				    "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
-				  "name", v->conf.name, "aliases", "product_name",
-				  product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
-				  v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
-				  "block_size", (json_int_t)v->info.block_size, "num_blocks",
-				  (json_int_t)(v->info.size / v->info.block_size), "size_mib",
-				  (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
-				  "users", (int)v->users, "read_only", (int)v->info.read_only,
-				  "failed", (int)v->info.failed, "supported_io_types",
-				  io_types(&v->info), "wear", wear(&v->info.wear),
-				  "driver_specific", driver_specific(v)));
+	if (card_list_wants(l, v->conf.name))
+		card_list_add(
+			l, json_pack("{s:s, s:[], s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
+				     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
+				   "name", v->conf.name, "aliases", "product_name",
+				   product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
+				   v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
+				   "block_size", (json_int_t)v->info.block_size, "num_blocks",
+				   (json_int_t)(v->info.size / v->info.block_size), "size_mib",
+				   (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
+				   "users", (int)v->users, "read_only", (int)v->info.read_only,
+				   "failed", (int)v->info.failed, "supported_io_types",
+				   io_types(&v->info), "wear", wear(&v->info.wear),
+				   "driver_specific", driver_specific(v)));
 	return !l->failed;
-}
-
-static int finish_list(struct list *l, const char *what, json_t **result, struct card_error *e)
-{
-	if (l->failed || !l->out) {
-		json_decref(l->out);
-		return -ENOMEM;
-	}
-	if (l->only && !json_array_size(l->out)) {
-		json_decref(l->out);
-		return card_fail(e, -ENODEV, "%s: no such %s", l->only, what);
-	}
-	*result = l->out;
-	return 0;
 }
 
 int card_call_bdev_get_bdevs(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+	struct card_list l;
 
+	card_list_begin(&l, params, "name");
 	card_volume_foreach(c, list_volume, &l);
-	return finish_list(&l, "volume", result, e);
+	return card_list_end(&l, "volume", result, e);
 }
 
 static bool list_iostat(const struct card_volume_view *v, void *arg)
 {
-	struct list *l = arg;
+	struct card_list *l = arg;
 	const struct vol_stats *s = &v->stats;
 
-	if (wanted(l, v->conf.name))
-		append(l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-				  v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
-				  "num_read_ops", (json_int_t)s->reads, "bytes_written",
-				  (json_int_t)s->write_bytes, "num_write_ops",
-				  (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
-				  "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
-				  (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors,
-				  "num_delayed_ops", (json_int_t)s->delayed));
+	if (card_list_wants(l, v->conf.name))
+		card_list_add(
+			l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+				   v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
+				   "num_read_ops", (json_int_t)s->reads, "bytes_written",
+				   (json_int_t)s->write_bytes, "num_write_ops",
+				   (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
+				   "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
+				   (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors,
+				   "num_delayed_ops", (json_int_t)s->delayed));
 	return !l->failed;
 }
 
 int card_call_bdev_get_iostat(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct list l = { .only = card_arg_str(params, "name", NULL), .out = json_array() };
+	struct card_list l;
 	json_t *bdevs = NULL;
 	int ret;
 
-	if (strcmp(card_arg_str(params, "reset_mode", "none"), "none") != 0) {
-		json_decref(l.out);
+	if (strcmp(card_arg_str(params, "reset_mode", "none"), "none") != 0)
 		return card_fail(e, -EINVAL, "reset_mode: counters never go back");
-	}
+	card_list_begin(&l, params, "name");
 	card_volume_foreach(c, list_iostat, &l);
-	ret = finish_list(&l, "volume", &bdevs, e);
+	ret = card_list_end(&l, "volume", &bdevs, e);
 	if (ret)
 		return ret;
 	*result = json_pack("{s:I, s:I, s:o}", "tick_rate", (json_int_t)1000000000, "ticks",
