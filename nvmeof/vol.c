@@ -244,12 +244,12 @@ static unsigned run_limited(
 
 static void submit_limited(struct vol_chan *c, struct vol_io *io)
 {
-	bool first = !c->qos.head;
+	bool first = c->qos.n == 0;
 
 	vol_qos_put(&c->qos, io);
 	if (first)
 		run_limited(c, vol_qos_take);
-	if (c->qos.head)
+	if (c->qos.n > 0)
 		dpu_counter_add(&c->n.delayed, 1);
 }
 
@@ -260,7 +260,7 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 	c->inflight++;
 	if (err < 0)
 		vol_io_end(c, io, err);
-	else if (__builtin_expect(vol_qos_limited(&c->v->qos) || c->qos.head, 0))
+	else if (__builtin_expect(vol_qos_limited(&c->v->qos) || c->qos.n > 0, 0))
 		submit_limited(c, io);
 	else
 		c->v->ops->submit(c, io);
@@ -268,7 +268,7 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 
 void vol_chan_drain(struct vol_chan *c)
 {
-	if (c->qos.head)
+	if (c->qos.n > 0)
 		run_limited(c, vol_qos_force);
 	if (c->v->ops->kick)
 		c->v->ops->kick(c);
@@ -292,7 +292,7 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 	uint64_t unaligned = v->block_size - 1, bytes = 0, written = 0;
 	unsigned n_writes = 0;
 
-	if (!v->ops->at_once || n > 64 || vol_qos_limited(&v->qos) || c->qos.head)
+	if (!v->ops->at_once || n > 64 || vol_qos_limited(&v->qos) || c->qos.n > 0)
 		return false;
 	if (n < 64)
 		writes &= (1ULL << n) - 1;
@@ -321,14 +321,14 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 
 unsigned vol_chan_kick(struct vol_chan *c)
 {
-	unsigned n = c->qos.head ? run_limited(c, vol_qos_take) : 0;
+	unsigned n = c->qos.n > 0 ? run_limited(c, vol_qos_take) : 0;
 
 	return c->v->ops->kick ? n + c->v->ops->kick(c) : n;
 }
 
 unsigned vol_chan_poll(struct vol_chan *c)
 {
-	unsigned n = c->qos.head ? run_limited(c, vol_qos_take) : 0;
+	unsigned n = c->qos.n > 0 ? run_limited(c, vol_qos_take) : 0;
 
 	if (n > 0 && c->v->ops->kick)
 		n += c->v->ops->kick(c);
@@ -346,7 +346,7 @@ unsigned vol_chan_wait_us(const struct vol_chan *c)
 
 	if (c->v->ops->wait_us)
 		us = c->v->ops->wait_us(c);
-	if (!c->qos.head)
+	if (c->qos.n == 0)
 		return us;
 	limit = vol_qos_wait_us(&c->v->qos, &c->qos);
 	if (us == 0 && c->qos.n == c->inflight) // nothing is below that wants to be polled

@@ -234,7 +234,7 @@ static void run_down(struct crypt_chan *cc)
 			vol_pool_wait(cc->l.pool, &cc->l.waiter);
 			return;
 		}
-		vol_fifo_pop(&cc->down);
+		(void)vol_fifo_pop(&cc->down);
 		sub->up = io;
 		sub->chan = &cc->l.c;
 		sub->io = (struct vol_io){
@@ -262,7 +262,7 @@ static void run_reads(struct crypt_chan *cc)
 		s->err = decrypt(cc, io, n);
 		spend(cc, n);
 		if (s->err || s->pos == io->len) {
-			vol_fifo_pop(&cc->reads);
+			(void)vol_fifo_pop(&cc->reads);
 			vol_io_end(&cc->l.c, io, s->err);
 		}
 	}
@@ -278,7 +278,7 @@ static void run_writes(struct crypt_chan *cc)
 		struct vol_sub *sub;
 
 		if (s->err) { // no more pieces: it ends when those below come back
-			vol_fifo_pop(&cc->writes);
+			(void)vol_fifo_pop(&cc->writes);
 			s->pos = io->len;
 			if (s->below == 0)
 				vol_io_end(&cc->l.c, io, s->err);
@@ -290,7 +290,7 @@ static void run_writes(struct crypt_chan *cc)
 			return;
 		}
 		if (left <= VOL_POOL_BUF_LEN)
-			vol_fifo_pop(&cc->writes);
+			(void)vol_fifo_pop(&cc->writes);
 		write_piece(cc, io, sub, left < VOL_POOL_BUF_LEN ? left : VOL_POOL_BUF_LEN);
 	}
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "vol_fifo.h"
 #include "vol_pool.h"
 #include "vol_priv.h"
 
@@ -21,36 +22,6 @@ struct vol_layer_chan {
 	struct vol_pool *pool; // borrowed: the group's
 	struct vol_waiter waiter; // ready() is the layer's
 };
-
-/* Requests of a channel in order; linked through a pointer at the begin of each one's priv. */
-struct vol_fifo {
-	struct vol_io *head, **tail;
-};
-
-static inline struct vol_io **vol_fifo_next(struct vol_io *io)
-{
-	return (struct vol_io **)(void *)io->priv;
-}
-
-static inline void vol_fifo_init(struct vol_fifo *f)
-{
-	f->head = NULL;
-	f->tail = &f->head;
-}
-
-static inline void vol_fifo_put(struct vol_fifo *f, struct vol_io *io)
-{
-	*vol_fifo_next(io) = NULL;
-	*f->tail = io;
-	f->tail = vol_fifo_next(io);
-}
-
-static inline void vol_fifo_pop(struct vol_fifo *f)
-{
-	f->head = *vol_fifo_next(f->head);
-	if (!f->head)
-		f->tail = &f->head;
-}
 
 /* The segments of a read or write are as long as it is. */
 static inline bool vol_iov_sums(const struct vol_io *io)

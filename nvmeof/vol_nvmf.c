@@ -12,6 +12,7 @@
  * fails them when its controllers say so (struct nof_view, fail).
  */
 #include "path.h"
+#include "vol_fifo.h"
 #include "vol_priv.h"
 
 #include <assert.h>
@@ -59,13 +60,10 @@ struct nvmf_io {
 	struct iovec range_iov;
 };
 static_assert(sizeof(struct nvmf_io) <= VOL_IO_PRIV, "fits the request");
+static_assert(offsetof(struct nvmf_io, next) == 0, "where vol_fifo has it");
 
 /* What becomes of a request once its last command is back, if any of them failed to end well. */
 enum redo { DONE, AT_ONCE, LATER, FENCED };
-
-struct io_list {
-	struct vol_io *head, **tail;
-};
 
 struct nvmf_chan {
 	struct vol_chan c; // first
@@ -73,7 +71,7 @@ struct nvmf_chan {
 	struct nof_group *group; // borrowed
 	unsigned worker;
 	struct nof_path_pick pick;
-	struct io_list ready, late;
+	struct vol_fifo ready, late;
 	struct nof_waiter slot; // waits for one
 	struct nof_qpair *slot_q; // of this pair
 	struct nof_waiting path; // waits for one
@@ -86,24 +84,18 @@ static struct nvmf_io *state(struct vol_io *io)
 	return (struct nvmf_io *)io->priv;
 }
 
-static void push(struct io_list *l, struct vol_io *io)
+static void push(struct vol_fifo *l, struct vol_io *io)
 {
-	state(io)->next = NULL;
 	state(io)->listed = true;
-	*l->tail = io;
-	l->tail = &state(io)->next;
+	vol_fifo_put(l, io);
 }
 
-static struct vol_io *pop(struct io_list *l)
+static struct vol_io *pop(struct vol_fifo *l)
 {
-	struct vol_io *io = l->head;
+	struct vol_io *io = vol_fifo_pop(l);
 
-	if (!io)
-		return NULL;
-	l->head = state(io)->next;
-	state(io)->listed = false;
-	if (!l->head)
-		l->tail = &l->head;
+	if (io)
+		state(io)->listed = false;
 	return io;
 }
 
@@ -140,13 +132,13 @@ static bool safe(const struct nvmf_chan *nc, const struct nvmf_io *s, uint64_t n
 
 static void check_late(struct nvmf_chan *nc)
 {
-	struct io_list late = nc->late;
 	uint64_t now = nof_group_now(nc->group);
+	struct vol_fifo late;
 	struct vol_io *io;
 
-	if (!late.head)
+	if (!nc->late.head)
 		return;
-	nc->late = (struct io_list){ NULL, &nc->late.head };
+	vol_fifo_move(&nc->late, &late);
 	while ((io = pop(&late)))
 		push(safe(nc, state(io), now) ? &nc->ready : &nc->late, io);
 	set_late_timer(nc);
@@ -409,11 +401,10 @@ static enum issued issue(struct nvmf_chan *nc, struct vol_io *io)
 
 static void fail_all(struct nvmf_chan *nc, int err)
 {
-	struct io_list l = nc->ready;
+	struct vol_fifo l;
 	struct vol_io *io;
 
-	if (l.head)
-		nc->ready = (struct io_list){ NULL, &nc->ready.head };
+	vol_fifo_move(&nc->ready, &l);
 	while ((io = pop(&l))) {
 		state(io)->err = (int16_t)err;
 		settle(nc, io); // one that has commands out ends with the last of them
@@ -561,8 +552,8 @@ static int nvmf_chan_open(struct vol *v, struct nof_group *group, struct vol_cha
 	nc->group = group;
 	nc->worker = (unsigned)worker;
 	nof_path_init(&nc->pick, &n->view, nc->worker, n->policy == VOL_QUEUE_DEPTH);
-	nc->ready.tail = &nc->ready.head;
-	nc->late.tail = &nc->late.head;
+	vol_fifo_init(&nc->ready);
+	vol_fifo_init(&nc->late);
 	nc->slot.ready = slot_ready;
 	nc->path.again = path_again;
 	nc->timer.fire = on_timer;

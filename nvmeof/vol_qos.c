@@ -2,20 +2,11 @@
 /* Drawing from the buckets of a volume's limits. */
 #include "vol_qos.h"
 
-#include <assert.h>
-#include <stddef.h>
-
 #include "dpu_clock.h"
 
 #define NS 1000000000ULL
 #define FRACTION 20 // bits of a ns in a cost
 #define DEBT_MAX_NS (3600 * NS) // of one request: an hour
-
-static struct vol_io **next(struct vol_io *io)
-{
-	static_assert(sizeof(struct vol_io *) <= VOL_IO_PRIV, "fits the request");
-	return (struct vol_io **)(void *)io->priv;
-}
 
 static uint64_t cost_of(uint64_t per_sec)
 {
@@ -75,22 +66,16 @@ static uint64_t draw_all(struct vol_qos *q, const struct vol_io *io)
 
 void vol_qos_put(struct vol_qos_chan *c, struct vol_io *io)
 {
-	if (!c->head)
-		c->tail = &c->head;
-	*next(io) = NULL;
-	*c->tail = io;
-	c->tail = next(io);
-	c->n++;
+	if (c->n++ == 0)
+		vol_fifo_init(&c->waiting);
+	vol_fifo_put(&c->waiting, io);
 }
 
 static struct vol_io *pop(struct vol_qos_chan *c)
 {
-	struct vol_io *io = c->head;
-
-	c->head = *next(io);
 	c->drawn = false;
 	c->n--;
-	return io;
+	return vol_fifo_pop(&c->waiting);
 }
 
 static void draw_for_head(struct vol_qos *q, struct vol_qos_chan *c)
@@ -102,12 +87,12 @@ static void draw_for_head(struct vol_qos *q, struct vol_qos_chan *c)
 	c->gen = gen;
 	c->drawn = true;
 	// What does not touch the media is not limited, and not in front of what does.
-	c->due_ns = c->head->op == VOL_FLUSH ? 0 : draw_all(q, c->head);
+	c->due_ns = c->waiting.head->op == VOL_FLUSH ? 0 : draw_all(q, c->waiting.head);
 }
 
 struct vol_io *vol_qos_take(struct vol_qos *q, struct vol_qos_chan *c)
 {
-	if (!c->head)
+	if (c->n == 0)
 		return NULL;
 	draw_for_head(q, c);
 	return c->due_ns <= dpu_now_ns() ? pop(c) : NULL;
@@ -115,7 +100,7 @@ struct vol_io *vol_qos_take(struct vol_qos *q, struct vol_qos_chan *c)
 
 struct vol_io *vol_qos_force(struct vol_qos *q, struct vol_qos_chan *c)
 {
-	if (!c->head)
+	if (c->n == 0)
 		return NULL;
 	draw_for_head(q, c);
 	return pop(c);

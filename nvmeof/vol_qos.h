@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vol_fifo.h"
 #include "volume.h"
 
 enum vol_bucket {
@@ -36,7 +37,7 @@ struct vol_qos {
 
 /* Of a channel: requests that wait. */
 struct vol_qos_chan {
-	struct vol_io *head, **tail; // linked through priv
+	struct vol_fifo waiting;
 	uint64_t due_ns; // the oldest one's, when `drawn`
 	unsigned n;
 	unsigned gen; // of the limits it drew from
