@@ -43,7 +43,27 @@ static struct card_ctrl *find(struct card *c, const char *name, const char *trad
 static bool same(const struct card_ctrl_conf *a, const struct card_ctrl_conf *b)
 {
 	return !strcmp(a->subnqn, b->subnqn) && a->hdgst == b->hdgst && a->ddgst == b->ddgst &&
-	       !strcmp(a->host_traddr ? a->host_traddr : "", b->host_traddr ? b->host_traddr : "");
+	       !strcmp(a->host_traddr ? a->host_traddr : "",
+		       b->host_traddr ? b->host_traddr : "") &&
+	       a->ctrl_loss_timeout_s == b->ctrl_loss_timeout_s &&
+	       a->fast_io_fail_timeout_s == b->fast_io_fail_timeout_s &&
+	       a->reconnect_delay_s == b->reconnect_delay_s && a->kato_ms == b->kato_ms &&
+	       a->io_timeout_ms == b->io_timeout_ms && a->queue_size == b->queue_size &&
+	       a->policy == b->policy;
+}
+
+/*
+ * A subsystem has one name, since its volumes do: two would make and delete the same ones. NULL:
+ * none has it under another name.
+ */
+static const struct card_ctrl *other_name(struct card *c, const struct card_ctrl_conf *conf)
+{
+	const struct card_ctrl *k;
+
+	TAILQ_FOREACH (k, &c->inv->ctrls, link)
+		if (!strcmp(k->subnqn, conf->subnqn) && strcmp(k->name, conf->name) != 0)
+			return k;
+	return NULL;
 }
 
 static void on_up(void *arg, int err)
@@ -133,6 +153,8 @@ int card_ctrl_create(
 		return 0;
 	if (sibling && strcmp(sibling->subnqn, conf->subnqn) != 0)
 		return card_fail(e, -EEXIST, "%s: is %s", conf->name, sibling->subnqn);
+	if (other_name(c, conf))
+		return card_fail(e, -EEXIST, "subnqn: is %s already", other_name(c, conf)->name);
 	k = dpu_calloc(1, sizeof(*k));
 	if (!k)
 		return card_fail(e, -ENOMEM, "out of memory");

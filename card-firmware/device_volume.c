@@ -34,14 +34,15 @@ static bool same_text(const char *a, const char *b)
 }
 
 /*
- * The size of a file volume is that of its file: num_blocks only says how large to make one that is
+ * The size of a remote volume is what its far end says, and that of a file volume is its file's: num_blocks only says how large to make one that is
  * not there, and so makes no difference once it is.
  */
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {
 	return a->kind == b->kind &&
 	       (a->block_size == b->block_size || (a->kind == CARD_VOL_CRYPT && !b->block_size)) &&
-	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE) &&
+	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE ||
+		       a->kind == CARD_VOL_NVME) &&
 	       a->read_only == b->read_only && a->direct == b->direct &&
 	       a->prealloc == b->prealloc && same_text(a->path, b->path) &&
 	       same_text(a->base, b->base) && same_text(a->key, b->key) &&

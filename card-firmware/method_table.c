@@ -545,7 +545,7 @@ static const struct card_method methods[] = {
 	ROW(bdev_set_qos_limit), UPDATES("volume"), .key = "name", PARAMS(qos_limit),
 		.canonical = true,
 		.help = "Limit what a volume does in a second, for reads, writes and both" },
-	ROW(bdev_nvme_attach_controller), CREATES("controller"), .key = "name", .key2 = "path",
+	ROW(bdev_nvme_attach_controller), SETS("controller"), .key = "name", .key2 = "path",
 		PARAMS(nvme_attach), .queues = true,
 		.help = "Connect to a subsystem of an NVMe/TCP target, or add a path to one; "
 			"makes a volume of each namespace, and waits for the connection" },

@@ -85,7 +85,11 @@ static const struct card_param crypto_create[] = {
 	P_NAME("name", "name of the volume"),
 	P_NAME("base_bdev_name", "the volume below, which nobody else may use"),
 	P_NAME("key_name", "the key"),
-	P_BLOCK_SIZE(false),
+	{ .name = "block_size",
+		.type = CARD_P_UINT,
+		.min = 512,
+		.max = 4096,
+		.help = "512 or 4096; that of the volume below when not given" },
 	P_UUID,
 };
 

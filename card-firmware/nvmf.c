@@ -166,11 +166,11 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 	struct nof_tgt_ns_conf *conf, struct card_error *e)
 {
 	struct card_volume *v = card_volume_find(c, volume);
-	struct nof_tgt *t = card_nvmf(c, e);
+	struct nof_tgt *t = card_nvmf_get(c);
 	int ret;
 
 	if (!t)
-		return -ENOMEM;
+		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
 	if (!v)
 		return card_fail(e, -ENODEV, "%s: no such volume", volume);
 	if (card_volume_above(c, v))

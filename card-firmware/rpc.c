@@ -38,7 +38,7 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 	if (!ret)
 		ret = card_key_canon(c, m, kept, e);
 	if (!ret)
-		ret = card_nvme_canon(m, kept);
+		ret = card_nvme_canon(m, kept, e);
 	if (!ret)
 		ret = card_switch_canon(c, m, kept, e);
 	if (!ret && !strncmp(m->name, "nvmf_", 5))
@@ -93,6 +93,20 @@ out:
 	return ret;
 }
 
+/* Not kept, but made as if: of a configuration file. */
+static int run_canonical(struct card *c, const struct card_method *m, const json_t *params,
+	json_t **result, struct card_error *e)
+{
+	struct kept kept = { 0 };
+	int ret = kept_init(c, m, params, &kept, e);
+
+	if (ret)
+		return ret;
+	ret = make_call(c, m, params, &kept, result, e);
+	json_decref(kept.params);
+	return ret;
+}
+
 /* A call that took steps has come to a good end: kept now, as it came out. */
 static int keep_late(
 	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
@@ -143,6 +157,8 @@ static int call_begin(struct card *c, const struct card_method *m, const json_t 
 	if (run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE &&
 		!card_volume_keeps_itself(c, m, params))
 		ret = run_kept(c, m, params, result, e);
+	else if (m->canonical)
+		ret = run_canonical(c, m, params, result, e);
 	else
 		ret = card_calls[m - card_method_at(0)](c, params, result, e);
 	return ret == CARD_RPC_LATER ? ret : call_end(m, ret, result, e);

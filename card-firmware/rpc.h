@@ -53,8 +53,8 @@ int card_volume_canon(
 int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
-/* Name the path of a controller in one word, for the store. 0 or -ENOMEM. rpc_nvme.c. */
-int card_nvme_canon(const struct card_method *m, json_t *params);
+/* Name the path of a controller in one word, for the store. 0, -EINVAL, -ENOMEM. rpc_nvme.c. */
+int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e);
 
 /*
  * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that

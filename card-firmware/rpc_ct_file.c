@@ -18,7 +18,7 @@ static int may_begin(const struct card *c, const char *path, struct card_error *
 		return card_fail(e, -EINVAL, "path: must be absolute");
 	if (c->task)
 		return card_fail(e, -EBUSY,
-			"another export or import is running; try again when it is done");
+			"another call that takes steps is running; try again when it is done");
 	return 0;
 }
 

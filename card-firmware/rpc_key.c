@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nof_key.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
 
@@ -25,6 +26,16 @@ static int check_params(const json_t *params, struct card_error *e)
 	return 0;
 }
 
+/* Out of this copy of the parameters; there are others, which no core file has. */
+static void wipe(json_t *params, const char *name)
+{
+	const char *text = card_arg_str(params, name, NULL);
+
+	if (text)
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+	json_object_del(params, name);
+}
+
 int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
@@ -33,16 +44,18 @@ int card_key_canon(
 
 	if (m != card_method_at(CARD_M_accel_crypto_key_create))
 		return 0;
-	ret = check_params(params, e);
+	ret = card_arg_str(params, "key", NULL) ? nof_key_hide() : 0;
+	if (!ret)
+		ret = check_params(params, e);
 	if (ret || card_arg_str(params, "wrapped", NULL))
 		return ret;
 	ret = card_key_wrap(c, card_arg_str(params, "name", ""), card_arg_str(params, "key", NULL),
 		card_arg_str(params, "key2", NULL), wrapped, e);
-	if (ret)
-		return ret;
-	json_object_del(params, "key");
-	json_object_del(params, "key2");
-	return json_object_set_new(params, "wrapped", json_string(wrapped)) ? -ENOMEM : 0;
+	wipe(params, "key");
+	wipe(params, "key2");
+	return ret							      ? ret
+	       : json_object_set_new(params, "wrapped", json_string(wrapped)) ? -ENOMEM
+									      : 0;
 }
 
 int card_call_accel_crypto_key_create(

@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "nof_ctrl.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
@@ -21,6 +22,7 @@
 #include "store.h"
 
 #define NAP_MS 2
+#define GOING_NS 10000000000ull // a controller says good-bye for a second
 
 static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
 {
@@ -34,14 +36,19 @@ static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
 	return 0;
 }
 
-int card_nvme_canon(const struct card_method *m, json_t *params)
+int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e)
 {
 	const char *traddr = card_arg_str(params, "traddr", NULL);
 	char path[64];
+	uint16_t port = 0;
+	int ret;
 
 	if (!m->kind || strcmp(m->kind, "controller") != 0 || !traddr)
 		return 0;
-	snprintf(path, sizeof(path), "%s/%s", traddr, card_arg_str(params, "trsvcid", "4420"));
+	ret = port_of(params, &port, e);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/%u", traddr, port);
 	return json_object_set_new(params, "path", json_string(path)) ? -ENOMEM : 0;
 }
 
@@ -127,6 +134,7 @@ struct attach {
 	struct card_ctrl_conf conf; // strings of `params`
 	json_t *params; // owned
 	json_t *names, *known; // owned: of the volumes; what is kept about them
+	uint64_t until_ns; // how long one that goes is waited for
 	bool known_of; // card_ctrl_create() was content
 	bool made; // the path was not there before
 	bool done;
@@ -150,7 +158,7 @@ static int attach_step(struct card_task *t, json_t **result, struct card_error *
 
 	card_storage_poll(a->card); // at the start no event loop does
 	ret = a->known_of ? 0 : card_ctrl_create(a->card, &a->conf, &a->made, e);
-	if (ret == -EAGAIN)
+	if (ret == -EAGAIN && dpu_now_ns() < a->until_ns)
 		return CARD_RPC_LATER;
 	a->known_of = !ret;
 	if (!ret)
@@ -191,6 +199,7 @@ static int attach_begin(struct card *c, const json_t *params, struct card_error 
 		return card_fail(e, -ENOMEM, "out of memory");
 	a->task = (struct card_task){ attach_step, attach_destroy, attach_keep, NAP_MS };
 	a->card = c;
+	a->until_ns = dpu_now_ns() + GOING_NS;
 	a->names = json_array();
 	a->known = json_array();
 	a->params = json_deep_copy(params);

@@ -12,6 +12,7 @@
 
 #include "nvmf.h"
 #include "rpc_schema.h"
+#include "store.h"
 
 #define ADDR_MAX 64U
 #define PORT_MAX 6U
@@ -76,6 +77,16 @@ static void mark(void *arg, const struct nof_tgt_ns_view *v)
 		t->nsid[v->conf.nsid] = true;
 }
 
+/* A namespace that could not be made again keeps its number. */
+static bool only_stored(struct card *c, const char *nqn, unsigned nsid)
+{
+	json_t *p = json_pack("{s:s, s:i}", "nqn", nqn, "nsid", (int)nsid);
+	bool yes = card_store_is_degraded(c, card_method_at(CARD_M_nvmf_subsystem_remove_ns), p);
+
+	json_decref(p);
+	return yes;
+}
+
 /* The number that a namespace without one gets: the store has it. */
 static int pick_nsid(struct card *c, json_t *params)
 {
@@ -87,39 +98,10 @@ static int pick_nsid(struct card *c, json_t *params)
 		return 0;
 	(void)nof_tgt_visit(
 		card_nvmf_get(c), nqn, &(struct nof_tgt_visit){ .ns = mark, .arg = &t });
-	while (i < NSID_MAX && t.nsid[i])
+	while (i < NSID_MAX && (t.nsid[i] || only_stored(c, nqn, i)))
 		i++;
 	return json_object_set_new(params, "nsid", json_integer(i)) ? -ENOMEM : 0;
 }
-
-int card_nvmf_canon(
-	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
-{
-	int ret;
-
-	json_object_del(params, "tgt_name");
-	if (m == card_method_at(CARD_M_nvmf_subsystem_add_ns)) {
-		ret = flatten_ns(params, e);
-		return ret ? ret : pick_nsid(c, params);
-	}
-	ret = flatten_addr(params, "listen_address", "listener", e);
-	return ret ? ret : flatten_addr(params, "address", "referral", e);
-}
-
-/* The parameters of a call in that spelling: a new reference, NULL with e->text. */
-static json_t *canon(
-	struct card *c, enum card_method_id id, const json_t *params, struct card_error *e)
-{
-	json_t *p = params ? json_deep_copy(params) : json_object();
-
-	if (p && card_nvmf_canon(c, card_method_at(id), p, e)) {
-		json_decref(p);
-		return NULL;
-	}
-	return p;
-}
-
-/* ---- reading ---- */
 
 struct address {
 	char addr[ADDR_MAX], port[PORT_MAX];
@@ -146,6 +128,55 @@ static int read_addr(
 	out->at = (struct nof_tgt_addr){ out->addr, out->port };
 	return 0;
 }
+
+/* One spelling of an address, for the store. */
+static int spell_addr(json_t *params, const char *name, struct card_error *e)
+{
+	char text[ADDR_MAX + PORT_MAX + 4];
+	struct address a;
+	int ret;
+
+	if (!card_arg_str(params, name, NULL))
+		return 0;
+	ret = read_addr(params, name, &a, e);
+	if (ret)
+		return ret;
+	snprintf(text, sizeof(text), strchr(a.addr, ':') ? "[%s]:%s" : "%s:%s", a.addr, a.port);
+	return json_object_set_new(params, name, json_string(text)) ? -ENOMEM : 0;
+}
+
+int card_nvmf_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	int ret;
+
+	json_object_del(params, "tgt_name");
+	if (m == card_method_at(CARD_M_nvmf_subsystem_add_ns)) {
+		ret = flatten_ns(params, e);
+		return ret ? ret : pick_nsid(c, params);
+	}
+	ret = flatten_addr(params, "listen_address", "listener", e);
+	if (!ret)
+		ret = flatten_addr(params, "address", "referral", e);
+	if (!ret)
+		ret = spell_addr(params, "listener", e);
+	return ret ? ret : spell_addr(params, "referral", e);
+}
+
+/* The parameters of a call in that spelling: a new reference, NULL with e->text. */
+static json_t *canon(
+	struct card *c, enum card_method_id id, const json_t *params, struct card_error *e)
+{
+	json_t *p = params ? json_deep_copy(params) : json_object();
+
+	if (p && card_nvmf_canon(c, card_method_at(id), p, e)) {
+		json_decref(p);
+		return NULL;
+	}
+	return p;
+}
+
+/* ---- reading ---- */
 
 /* 2 * size hexadecimal digits; of 16 bytes they may be grouped as a UUID. */
 static int read_id(
@@ -330,14 +361,22 @@ static int ana_of(const json_t *params, enum nof_tgt_ana *out, struct card_error
 	return card_fail(e, -EINVAL, "ana_state: optimized, non_optimized or inaccessible");
 }
 
+/* For what changes something that is there: a mistyped name makes no target. */
+static struct nof_tgt *existing(struct card *c, struct card_error *e)
+{
+	if (!card_nvmf_get(c))
+		(void)card_fail(e, -ENODEV, "no such subsystem: none was made yet");
+	return card_nvmf_get(c);
+}
+
 static int at_address(struct card *c, const json_t *p, enum list_op op, struct card_error *e)
 {
 	bool referral = op == REFERRAL_ADD || op == REFERRAL_DEL;
 	const char *nqn = card_arg_str(p, "nqn", "");
 	enum nof_tgt_ana state = NOF_TGT_ANA_OPTIMIZED;
-	struct nof_tgt *t = card_nvmf(c, e);
+	struct nof_tgt *t = op == REFERRAL_ADD ? card_nvmf(c, e) : existing(c, e);
 	struct address a;
-	int ret = t ? read_addr(p, referral ? "referral" : "listener", &a, e) : -ENOMEM;
+	int ret = t ? read_addr(p, referral ? "referral" : "listener", &a, e) : -ENODEV;
 
 	if (!ret && op == ANA_SET)
 		ret = ana_of(p, &state, e);
@@ -353,9 +392,12 @@ static int at_address(struct card *c, const json_t *p, enum list_op op, struct c
 	case REFERRAL_DEL:
 		return told(nof_tgt_referral_del(t, &a.at), "referral", e);
 	case ANA_SET:
-		return told(nof_tgt_ana_set(t, nqn, &a.at,
-				    (uint32_t)card_arg_uint(p, "anagrpid", 0), state),
-			"listener", e);
+		ret = nof_tgt_ana_set(
+			t, nqn, &a.at, (uint32_t)card_arg_uint(p, "anagrpid", 0), state);
+		if (ret == -EINVAL)
+			return card_fail(
+				e, ret, "the subsystem has no ana_reporting, or no such group");
+		return told(ret, "listener", e);
 	}
 	return -EINVAL;
 }
@@ -387,35 +429,35 @@ AT_ADDRESS(nvmf_discovery_remove_referral, REFERRAL_DEL)
 int card_call_nvmf_subsystem_add_host(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct nof_tgt *t = card_nvmf(c, e);
+	struct nof_tgt *t = existing(c, e);
 
 	(void)result;
 	return t ? told(nof_tgt_host_add(t, card_arg_str(params, "nqn", ""),
 				card_arg_str(params, "host", "")),
 			   "host", e)
-		 : -ENOMEM;
+		 : -ENODEV;
 }
 
 int card_call_nvmf_subsystem_remove_host(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct nof_tgt *t = card_nvmf(c, e);
+	struct nof_tgt *t = existing(c, e);
 
 	(void)result;
 	return t ? told(nof_tgt_host_del(t, card_arg_str(params, "nqn", ""),
 				card_arg_str(params, "host", "")),
 			   "host", e)
-		 : -ENOMEM;
+		 : -ENODEV;
 }
 
 int card_call_nvmf_subsystem_allow_any_host(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct nof_tgt *t = card_nvmf(c, e);
+	struct nof_tgt *t = existing(c, e);
 
 	(void)result;
 	return t ? told(nof_tgt_allow_any_host(t, card_arg_str(params, "nqn", ""),
 				card_arg_bool(params, "allow_any_host", false)),
 			   "subsystem", e)
-		 : -ENOMEM;
+		 : -ENODEV;
 }

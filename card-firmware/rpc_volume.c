@@ -320,8 +320,13 @@ int card_call_bdev_aio_delete(
 int card_call_volume_delete(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
+	struct find f = { .name = card_arg_str(params, "name", "") };
+
 	(void)result;
-	return card_volume_delete(c, card_arg_str(params, "name", ""), e);
+	// One that the card does not have may be in the store.
+	if (find_volume(c, &f, e) == 0 && f.view.conf.kind == CARD_VOL_NVME)
+		return card_fail(e, -EINVAL, "%s: goes with its controller", f.name);
+	return card_volume_delete(c, f.name, e);
 }
 
 int card_call_volume_resize(

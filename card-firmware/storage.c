@@ -219,6 +219,16 @@ static int host_open(struct card_storage *s)
 	return nof_host_create(&conf, &s->host);
 }
 
+/* What was posted to the group, by whoever is about to end, runs. */
+static int seat_drain(struct card_worker *w, void *arg)
+{
+	struct seat *s = arg;
+
+	(void)w;
+	nof_group_poll(s->group);
+	return 0;
+}
+
 /* Controllers say good-bye to their targets, who may be silent. False: some still do. */
 static bool host_close(struct card_storage *s)
 {
@@ -230,6 +240,9 @@ static bool host_close(struct card_storage *s)
 	}
 	if (nof_ctrl_next(s->host, NULL))
 		return false;
+	for (unsigned i = 0; i < s->n_seats; i++)
+		card_worker_call(s->seat[i].w, seat_drain, &s->seat[i]);
+	nof_group_poll(s->control);
 	nof_host_destroy(s->host);
 	return true;
 }

@@ -205,6 +205,36 @@ static bool may_be_port(const char *kind)
 	return !strcmp(kind, "function") || !strcmp(kind, "uplink") || !strcmp(kind, "tunnel");
 }
 
+/* NAMEnNSID: a volume that came with the controller of that name. */
+static bool is_volume_of(const char *volume, const char *ctrl)
+{
+	size_t n = strlen(ctrl);
+
+	return !strncmp(volume, ctrl, n) && volume[n] == 'n' && volume[n + 1] &&
+	       strspn(volume + n + 1, "0123456789") == strlen(volume + n + 1);
+}
+
+/* The controller's last path went, and its volumes with it: what changed them goes, too. */
+static void forget_volumes(json_t *calls, const char *ctrl)
+{
+	const json_t *call;
+	size_t i;
+
+	json_array_foreach (calls, i, call)
+		if (!strcmp(card_call_method(call)->kind, "controller") &&
+			!strcmp(card_arg_str(json_object_get(call, "params"), "name", ""), ctrl))
+			return;
+	for (i = json_array_size(calls); i-- > 0;) {
+		const struct card_method *m = card_call_method(json_array_get(calls, i));
+		const json_t *params = json_object_get(json_array_get(calls, i), "params");
+
+		if (!strcmp(m->kind, "volume") && m->keep == CARD_KEEP_UPDATE &&
+			is_volume_of(card_arg_str(params, m->key, ""), ctrl) &&
+			find_call(calls, m, params, MAKER) == json_array_size(calls))
+			json_array_remove(calls, i);
+	}
+}
+
 static int apply_delete(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at;
@@ -213,6 +243,8 @@ static int apply_delete(json_t *calls, const struct card_method *m, const json_t
 		json_array_remove(calls, at);
 	if (may_be_port(m->kind)) // one of the configuration file, too
 		forget_users(calls, card_arg_str(params, m->key, ""));
+	if (!strcmp(m->kind, "controller"))
+		forget_volumes(calls, card_arg_str(params, m->key, ""));
 	return 0;
 }
 

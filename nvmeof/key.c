@@ -41,6 +41,11 @@ struct key_file {
 
 /* ---- secret memory ---- */
 
+int nof_key_hide(void)
+{
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 /*
  * A page of its own, so that locking and the advice are about nothing else. Ciphers keep copies of
  * what they need in ordinary memory: hence no core file and no tracer at all from here on.
@@ -50,7 +55,7 @@ static void *secret_alloc(void)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	void *p;
 
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	if (nof_key_hide())
 		return NULL;
 	p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)

@@ -58,6 +58,12 @@ int nof_key_wrap(struct nof_key_provider *p, const struct nof_key *key, const ch
 int nof_key_unwrap(struct nof_key_provider *p, const struct nof_wrapped *w, const char *context,
 	struct nof_key **out);
 
+/*
+ * From here on this process writes no core file and lets nobody trace it but root. Who opens or makes
+ * a key has done so; who takes one in from elsewhere does it before that. 0 or -errno.
+ */
+int nof_key_hide(void);
+
 /* A new data key from the system's random numbers. 0, -ENOMEM, -EIO. */
 int nof_key_generate(struct nof_key **out);
 /*

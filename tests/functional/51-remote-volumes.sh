@@ -87,7 +87,8 @@ here controller attach far traddr=127.0.0.1 trsvcid="$b" subnqn=$nqn hdgst=yes d
 	keep_alive_timeout_ms=1000 >/dev/null
 live 2
 here controller detach far # at once again: it is waited for
-if here volume list | grep -q farn1; then fail "a volume stays"; fi
+here volume list >"$dir/volumes"
+if grep -q farn1 "$dir/volumes"; then fail "a volume stays"; fi
 here controller attach far traddr=127.0.0.1 trsvcid="$a" subnqn=$nqn keep_alive_timeout_ms=1000 >/dev/null
 here controller attach far traddr=127.0.0.1 trsvcid="$b" subnqn=$nqn hdgst=yes ddgst=yes \
 	keep_alive_timeout_ms=1000 >/dev/null
@@ -95,10 +96,14 @@ live 2
 here key create k0
 here volume create-crypt c0 base_bdev_name=farn1 key_name=k0 block_size=4096 >/dev/null
 here disk create disk dev_name=c0
+here volume limit farn1 burst_ms=5 # goes with its controller
 here volume limit c0 rw_ios_per_sec=1000000
 here volume limit c0 w_mbytes_per_sec=4000 burst_ms=10
 for call in "key delete k0" "volume delete farn1" "volume resize farn1 num_blocks=8" "controller detach far" \
-	"disk create other dev_name=farn1"; do
+	"disk create other dev_name=farn1" \
+	"controller attach far2 traddr=127.0.0.1 trsvcid=$a subnqn=$nqn" \
+	"controller attach far2 traddr=127.0.0.1 trsvcid=1 subnqn=$nqn" \
+	"controller attach far traddr=127.0.0.1 trsvcid=$a subnqn=$nqn selector=queue_depth"; do
 	# shellcheck disable=SC2086
 	if here $call 2>/dev/null; then fail "$call: not refused"; fi
 done
