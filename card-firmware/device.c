@@ -103,7 +103,7 @@ void card_inventory_fini(struct card *c)
 		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->wear_timer);
 	inv->wear_timer = NULL;
 	left = card_orphans_reap(c, CARD_DRAIN_MS);
-	if (left) { // their volumes and memory stay: the kernel may still write there
+	if (left || c->nvmf) { // volumes and memory stay: something may still write there
 		dpu_warn("device: requests still unanswered", "channels=%u", left);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include "device.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "dpu_log.h"
 #include "nof_group.h"
 #include "rpc_schema.h"
 #include "storage.h"
@@ -77,7 +78,11 @@ void card_nvmf_stop(struct card *c)
 		return;
 	if (c->nvmf->t)
 		count(c, NULL, 0, -1);
-	nof_tgt_destroy(c->nvmf->t);
+	if (nof_tgt_destroy(c->nvmf->t)) {
+		dpu_warn("target: a volume does not answer", "card=%s", c->opt.name);
+		count(c, NULL, 0, 1);
+		return; // volumes and groups stay with it
+	}
 	free(c->nvmf->groups);
 	free(c->nvmf);
 	c->nvmf = NULL;

@@ -308,6 +308,8 @@ int card_call_nvmf_subsystem_add_ns(
 		ret = read_id(p, "nguid", conf.nguid, sizeof(conf.nguid), e);
 	if (!ret)
 		ret = read_id(p, "eui64", conf.eui64, sizeof(conf.eui64), e);
+	if (!ret && conf.masked) // nobody could be named who sees it
+		ret = card_fail(e, -EINVAL, "no_auto_visible: hosts are listed by subsystem only");
 	if (!ret && !card_arg_str(p, "bdev_name", NULL))
 		ret = card_fail(e, -EINVAL, "bdev_name: missing");
 	if (!ret) {

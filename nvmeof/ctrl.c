@@ -187,7 +187,10 @@ static void enter_backoff(struct nof_ctrl *c)
 
 	if (doubled > BACKOFF_DOUBLINGS)
 		doubled = BACKOFF_DOUBLINGS;
-	if (c->deleting || c->give_up || c->conf.ctrl_loss_timeout_s == 0) {
+	bool resetting = c->resetting;
+
+	c->resetting = false;
+	if (c->deleting || c->give_up || (c->conf.ctrl_loss_timeout_s == 0 && !resetting)) {
 		nof_ctrl_event(c, NOF_EV_GIVE_UP);
 		return;
 	}
@@ -408,8 +411,10 @@ void nof_ctrl_delete(struct nof_ctrl *c, void (*gone)(void *arg), void *arg)
 
 void nof_ctrl_reset(struct nof_ctrl *c)
 {
-	if (c->state == NOF_CTRL_LIVE)
-		nof_ctrl_failed(c, "reset", -ECANCELED);
+	if (c->state != NOF_CTRL_LIVE)
+		return;
+	c->resetting = true;
+	nof_ctrl_failed(c, "reset", -ECANCELED);
 }
 
 struct nof_ctrl *nof_ctrl_find(struct nof_host *h, const char *name)

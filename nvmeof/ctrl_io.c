@@ -211,6 +211,9 @@ static void on_stop(struct nof_msg *m)
 void nof_ctrl_io_give(struct nof_ctrl *c)
 {
 	uint64_t factor = c->id.ctratt & NOF_CTRATT_TBKAS ? 2 : 1;
+	uint64_t kas_ms = c->id.kas_ms ? c->id.kas_ms : 1;
+	// It counts in steps of its own. Base 5.27.1.12
+	uint64_t kato_ms = (c->conf.kato_ms + kas_ms - 1) / kas_ms * kas_ms;
 
 	for (unsigned i = 0; i < c->n_io; i++) {
 		struct nof_io *io = &c->io[i];
@@ -220,7 +223,7 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 		// The controller misses us when the keep-alive timeout is over, with traffic as a
 		// sign of life after the second one; then it has this long to end its commands. We
 		// may be heard of while we ask it to stop.
-		io->quiesce_ns = (c->conf.kato_ms * factor + c->id.cqt_ms + NOF_END_MS) * MS;
+		io->quiesce_ns = (kato_ms * factor + c->id.cqt_ms + NOF_END_MS) * MS;
 		io->given = true;
 		nof_qpair_detach(io->mine);
 		nof_group_post(io->group, &io->give);

@@ -318,8 +318,11 @@ static int desc_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 {
 	struct nof_ns *ns = nof_ctrl_ns_find(c, c->list[c->idx++]);
 
-	(void)cqe;
-	if (ns)
+	if (!ns)
+		return AGAIN;
+	// What it said before is of a namespace that may be another one by now.
+	memset(ns->id.uuid, 0, sizeof(ns->id.uuid));
+	if (nof_cqe_status(cqe) == 0)
 		nof_ident_desc(c->buf, &ns->id);
 	return AGAIN;
 }

@@ -376,11 +376,6 @@ uint8_t *nof_group_rx(struct nof_group *g, size_t *size)
 	return g->rx;
 }
 
-void *nof_group_user(const struct nof_group *g)
-{
-	return g->user;
-}
-
 struct vol_pool *nof_group_pool(struct nof_group *g)
 {
 	return g->pool;

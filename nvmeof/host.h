@@ -73,7 +73,7 @@ struct nof_ana_state {
 struct nof_path {
 	_Atomic(struct nof_ctrl *) ctrl; // NULL: none
 	_Atomic uint8_t ana; // enum nof_ana, 0: the namespace is not there
-	_Atomic uint64_t ended; // commands of associations up to this one cannot land any more
+	_Atomic uint64_t ended; // the last association of which no command can land any more
 };
 
 struct nof_view {
@@ -135,6 +135,7 @@ struct nof_ctrl {
 	/* The control thread. */
 	enum nof_ctrl_state state;
 	bool deleting, give_up; // the second: no more tries
+	bool resetting; // somebody asked for it: to be connected again in any case
 	void (*up)(void *arg, int err);
 	void *up_arg;
 	int up_err;
@@ -229,7 +230,7 @@ struct nof_ns *nof_ctrl_ns_find(const struct nof_ctrl *c, uint32_t nsid);
 struct nof_ns *nof_ctrl_ns_make(struct nof_ctrl *c, uint32_t nsid);
 /* Forget those that the scan has not seen, tell the views. */
 void nof_ctrl_ns_scanned(struct nof_ctrl *c);
-/* Commands of this association and those before it have ended at the controller. */
+/* Commands of this association have ended at the controller. */
 void nof_ctrl_ended(struct nof_ctrl *c, uint64_t assoc);
 /* The controller came (live) or went: views get or lose a path. */
 void nof_ctrl_paths(struct nof_ctrl *c, bool there);

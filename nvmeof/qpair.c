@@ -80,15 +80,18 @@ struct nof_slot *nof_qpair_take(struct nof_qpair *q)
 static void slot_free(struct nof_slot *s)
 {
 	struct nof_qpair *q = s->q;
-	struct nof_waiter *w = TAILQ_FIRST(&q->waiters);
+	struct nof_waiter *last = TAILQ_LAST(&q->waiters, nof_waiters), *w;
 
 	s->next_free = q->free;
 	q->free = s;
-	if (!w || !q->is_up)
-		return;
-	TAILQ_REMOVE(&q->waiters, w, link);
-	w->waiting = false;
-	w->ready(w);
+	// One that is told may not want it any more: then it is the next one's.
+	while (last && q->is_up && q->free && (w = TAILQ_FIRST(&q->waiters)) != NULL) {
+		TAILQ_REMOVE(&q->waiters, w, link);
+		w->waiting = false;
+		w->ready(w);
+		if (w == last)
+			break;
+	}
 }
 
 void nof_slot_drop(struct nof_slot *s)

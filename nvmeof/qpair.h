@@ -115,7 +115,7 @@ struct nof_qpair {
 	bool is_up;
 	struct nof_slot *free;
 	unsigned inflight, background; // the second are part of the first
-	TAILQ_HEAD(, nof_waiter) waiters;
+	TAILQ_HEAD(nof_waiters, nof_waiter) waiters;
 	struct nof_timer timer;
 	uint64_t connect_by_ns; // the transport has to be up; 0: it is
 	uint16_t term_fes; // of a TermReq of the controller; 0: none came

@@ -23,6 +23,7 @@
 #define POOL (16U << 20)
 #define MAX_CONNS 4096U
 #define KATO_MAX_S 3600U
+#define STALL_MS 30000U
 
 uint64_t tgt_hash(uint64_t basis, const void *p, size_t len)
 {
@@ -78,6 +79,7 @@ static int take_opts(struct nof_tgt_opts *o)
 	DEFAULT(o->pool_bytes, POOL);
 	DEFAULT(o->max_conns, MAX_CONNS);
 	DEFAULT(o->kato_max_s, KATO_MAX_S);
+	DEFAULT(o->stall_ms, STALL_MS);
 	if (o->max_queue_depth < 2 || o->max_queue_depth > QUEUE_DEPTH_MAX)
 		return -EINVAL;
 	if (o->in_capsule_bytes > IN_CAPSULE_MAX || o->in_capsule_bytes % 16)

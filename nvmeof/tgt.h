@@ -3,8 +3,9 @@
  * Core of the target, private to it: what is configured (control thread), what workers read of it,
  * and the commands that a transport brings.
  *
- * A transport owns connections and struct tgt_req. It calls tgt_req_start() with a command, moves
- * what that asks for, calls tgt_req_exec(), and sends the answer when done() is called.
+ * A transport owns connections and struct tgt_req. It calls tgt_io_start() with a command, moves
+ * what that asks for, calls tgt_io_exec(), and sends the answer when done() is called; on an admin
+ * queue tgt_admin_start() and so on.
  */
 #pragma once
 
@@ -242,7 +243,7 @@ struct tgt_req {
 	uint32_t sgl_bytes; // what the host has room for, or sends
 	bool in_capsule; // and it came with the command
 
-	/* Set by tgt_req_start(). */
+	/* Set by start. */
 	enum tgt_dir dir;
 	uint32_t len; // bytes to move
 

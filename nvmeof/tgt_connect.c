@@ -80,11 +80,15 @@ static enum tgt_access access_of(const struct tgt_ctrl *c, uint32_t nsid)
 	}
 }
 
+void tgt_ctrl_access_ns(struct tgt_ctrl *c, uint32_t nsid)
+{
+	atomic_store_explicit(&c->access[nsid], (uint8_t)access_of(c, nsid), memory_order_relaxed);
+}
+
 void tgt_ctrl_access(struct tgt_ctrl *c)
 {
 	for (uint32_t i = 1; i <= c->sub->max_ns; i++)
-		atomic_store_explicit(
-			&c->access[i], (uint8_t)access_of(c, i), memory_order_relaxed);
+		tgt_ctrl_access_ns(c, i);
 }
 
 static struct tgt_ctrl *find_ctrl(const struct nof_tgt_subsys *sub, uint16_t cntlid)
@@ -221,6 +225,8 @@ static uint16_t connect(struct tgt_req *r)
 		return BAD_DATA(r, subnqn);
 	if (!tgt_host_allowed(sub, d.hostnqn))
 		return NOF_SC_CONNECT_HOST | NOF_SC_DNR;
+	if (!tgt_nqn_ok(d.hostnqn)) // where any host may come: operators are shown it
+		return BAD_DATA(r, hostnqn);
 	if (sqsize == 0 || sqsize >= q->w->t->conf.opts.max_queue_depth)
 		return BAD_CMD(r, sqsize);
 	status = qid ? connect_io(r, sub, qid, &d) : connect_admin(r, sub, &cmd, &d);

@@ -24,6 +24,7 @@ void tgt_queue_gone(struct tgt_queue *q);
 void tgt_ctrl_end(struct tgt_ctrl *c);
 /* What commands to namespaces meet, computed again. */
 void tgt_ctrl_access(struct tgt_ctrl *c);
+void tgt_ctrl_access_ns(struct tgt_ctrl *c, uint32_t nsid); // of one namespace
 /* Something happened that hosts hear of. nsid: for TGT_EV_NS. */
 void tgt_ctrl_event(struct tgt_ctrl *c, enum tgt_event ev, uint32_t nsid);
 

@@ -200,7 +200,7 @@ static void ns_changed(struct nof_tgt_subsys *sub, uint32_t nsid)
 	TAILQ_FOREACH (c, &sub->ctrls, link) {
 		uint8_t before = atomic_load_explicit(&c->access[nsid], memory_order_relaxed);
 
-		tgt_ctrl_access(c);
+		tgt_ctrl_access_ns(c, nsid);
 		if (!c->gone && (before != TGT_HIDDEN || tgt_ns_visible(c, nsid)))
 			tgt_ctrl_event(c, TGT_EV_NS, nsid);
 	}
@@ -288,17 +288,6 @@ static void ns_resized(struct nof_tgt_subsys *sub, struct tgt_ns *ns)
 	vol_info(ns->vol, &info);
 	atomic_store_explicit(&ns->n_blocks, info.size >> ns->shift, memory_order_relaxed);
 	ns_changed(sub, ns->nsid);
-}
-
-int nof_tgt_ns_resized(struct nof_tgt *t, const char *nqn, uint32_t nsid)
-{
-	struct nof_tgt_subsys *sub = tgt_subsys_find(t, nqn);
-	struct tgt_ns *ns = ns_find(sub, nsid);
-
-	if (!ns)
-		return -ENOENT;
-	ns_resized(sub, ns);
-	return 0;
 }
 
 void nof_tgt_vol_resized(struct nof_tgt *t, const struct vol *vol)

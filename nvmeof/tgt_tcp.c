@@ -29,6 +29,7 @@
 #define CONTROL_POOL (2U << 20)
 #define LARGE (128U << 10)
 #define END_NAP_NS 200000L
+#define END_NS 2000000000ull // for connections and volumes to end, when the target does
 
 static struct tcp_control *control_of(const struct nof_tgt *t)
 {
@@ -37,18 +38,23 @@ static struct tcp_control *control_of(const struct nof_tgt *t)
 
 /* ---- slots ---- */
 
-void tcp_slot_free(struct tcp_conn *c, struct slot *s)
+void tcp_slot_unload(struct tcp_conn *c, struct slot *s)
 {
 	struct tcp_worker *tw = c->tw;
 
-	if (s->r.n_iov) {
-		tgt_pool_put(&tw->pool, &c->held, s->r.iov, s->r.n_iov);
-		s->r.n_iov = 0;
-		if (!TAILQ_EMPTY(&tw->waiters)) {
-			tw->freed = true;
-			nof_conn_busy(&tw->pump, true);
-		}
+	if (!s->r.n_iov)
+		return;
+	tgt_pool_put(&tw->pool, &c->held, s->r.iov, s->r.n_iov);
+	s->r.n_iov = 0;
+	if (!TAILQ_EMPTY(&tw->waiters)) {
+		tw->freed = true;
+		nof_conn_busy(&tw->pump, true);
 	}
+}
+
+void tcp_slot_free(struct tcp_conn *c, struct slot *s)
+{
+	tcp_slot_unload(c, s);
 	s->state = SLOT_FREE;
 	c->n_used--;
 	if (s != &c->first || c->slots == &c->first)
@@ -395,6 +401,9 @@ static unsigned listen_turn(struct nof_conn *nc, unsigned events)
 		}
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+		// Not taken for so long, be it that the host reads nothing: tcp(7)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &t->conf.opts.stall_ms,
+			sizeof(t->conf.opts.stall_ms));
 		if (conn_create(port, fd) < 0)
 			dpu_warn_ratelimited(
 				"target: no memory for a connection", "addr=%s", port->port->addr);
@@ -598,7 +607,7 @@ int nof_tgt_create(const struct nof_tgt_conf *conf, struct nof_tgt **out)
 	if (!ret)
 		ret = worker_create(tgt_control(t), sizeof(struct tcp_control));
 	if (ret) {
-		nof_tgt_destroy(t);
+		(void)nof_tgt_destroy(t);
 		return ret;
 	}
 	tc = control_of(t);
@@ -614,9 +623,10 @@ static int poll_group(void *arg)
 	return (int)nof_group_poll(arg);
 }
 
-/* Until the last connection is gone and nothing is with a volume. */
-static void end_conns(struct nof_tgt *t)
+/* Until the last connection is gone and nothing is with a volume. False: a volume is silent. */
+static bool end_conns(struct nof_tgt *t)
 {
+	uint64_t end = dpu_now_ns() + END_NS;
 	struct tcp_control *tc = control_of(t);
 	const struct timespec nap = { .tv_nsec = END_NAP_NS };
 	struct tcp_conn *c;
@@ -624,21 +634,25 @@ static void end_conns(struct nof_tgt *t)
 	LIST_FOREACH (c, &tc->conns, link)
 		tcp_close(&c->q);
 	while (tc->n_conns > 0 || !tgt_view_reap(t, NULL)) {
+		if (dpu_now_ns() >= end)
+			return false;
 		(void)nof_group_poll(t->conf.control);
 		for (unsigned i = 0; i < t->conf.n_workers; i++)
 			(void)t->conf.call(t->conf.env, i, poll_group, t->conf.workers[i]);
 		(void)nanosleep(&nap, NULL);
 	}
+	return true;
 }
 
-void nof_tgt_destroy(struct nof_tgt *t)
+int nof_tgt_destroy(struct nof_tgt *t)
 {
 	struct nof_tgt_subsys *sub;
 
 	if (!t)
-		return;
+		return 0;
 	if (control_of(t)) {
-		end_conns(t);
+		if (!end_conns(t))
+			return -EBUSY;
 		nof_timer_clear(&control_of(t)->tick);
 	}
 	TAILQ_FOREACH (sub, &t->subs, link)
@@ -646,4 +660,5 @@ void nof_tgt_destroy(struct nof_tgt *t)
 	for (unsigned i = 0; i <= t->conf.n_workers; i++)
 		worker_fini(&t->workers[i]);
 	tgt_fini(t);
+	return 0;
 }

@@ -95,7 +95,8 @@ struct tcp_control {
 };
 
 /* ---- tgt_tcp.c ---- */
-/* The thread that has it: give its buffers back. */
+/* The thread that has it: give its buffers back; and the slot with them. */
+void tcp_slot_unload(struct tcp_conn *c, struct slot *s);
 void tcp_slot_free(struct tcp_conn *c, struct slot *s);
 /* If nothing of a dead connection is left, the last thing that its thread does with it. */
 void tcp_give_back(struct tcp_conn *c);

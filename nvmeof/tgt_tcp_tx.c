@@ -22,6 +22,8 @@ void tcp_answer(struct tgt_req *r)
 		tcp_give_back(c);
 		return;
 	}
+	if (r->dir != TGT_OUT || r->status) // a host that does not read its answers holds none
+		tcp_slot_unload(c, s);
 	s->state = SLOT_READY;
 	s->r2t = false;
 	TAILQ_INSERT_TAIL(&c->ready, s, link);

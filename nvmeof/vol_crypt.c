@@ -34,6 +34,8 @@ struct crypt_chan {
 	struct vol_fifo reads; // came from below, not decrypted to their end
 	struct vol_fifo writes; // not encrypted to their end
 	uint32_t budget; // bytes that this call may still take through the cipher
+	bool running; // in run()
+	bool push; // something went down outside of a turn
 };
 
 /* In vol_io.priv while the request is ours. */
@@ -61,6 +63,14 @@ static struct vol_crypt *crypt(struct vol_chan *c)
 
 static void read_done(struct vol_io *io, int err);
 static void passed_done(struct vol_io *io, int err);
+static void go_on(struct crypt_chan *cc);
+
+/* Back to the pool. Who was over its share goes on. */
+static void give(struct crypt_chan *cc, struct vol_sub *sub)
+{
+	if (vol_pool_put(cc->l.pool, &cc->l.held, sub))
+		go_on(cc);
+}
 
 /* ---- the caller's segments ---- */
 
@@ -182,7 +192,7 @@ static int encrypt(struct crypt_chan *cc, struct vol_io *io, uint8_t *buf, size_
 static void piece_done(struct vol_io *io, int err)
 {
 	struct vol_sub *sub = (struct vol_sub *)io;
-	struct vol_layer_chan *c = (struct vol_layer_chan *)sub->chan;
+	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
 	struct vol_io *up = sub->up;
 	struct crypt_io *s = state(up);
 
@@ -190,8 +200,8 @@ static void piece_done(struct vol_io *io, int err)
 		s->err = err;
 	// After an error nothing more goes down: the request ends when its pieces came back.
 	if (--s->below == 0 && s->pos == up->len)
-		vol_io_end(&c->c, up, s->err);
-	vol_pool_put(c->pool, sub);
+		vol_io_end(&cc->l.c, up, s->err);
+	give(cc, sub);
 }
 
 /* Encrypt the next piece of the request and send it down. It may be answered when this returns. */
@@ -223,15 +233,22 @@ static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub
 
 /* ---- the lists ---- */
 
+/* For the pool, or for what this channel has of it. */
+static void wait(struct crypt_chan *cc)
+{
+	if (!cc->l.held.over)
+		vol_pool_wait(cc->l.pool, &cc->l.waiter);
+}
+
 /* Reads, flushes and discards that have not gone down. */
 static void run_down(struct crypt_chan *cc)
 {
 	while (cc->down.head) {
 		struct vol_io *io = cc->down.head;
-		struct vol_sub *sub = vol_pool_get(cc->l.pool);
+		struct vol_sub *sub = vol_pool_get(cc->l.pool, &cc->l.held);
 
 		if (!sub) {
-			vol_pool_wait(cc->l.pool, &cc->l.waiter);
+			wait(cc);
 			return;
 		}
 		(void)vol_fifo_pop(&cc->down);
@@ -284,9 +301,9 @@ static void run_writes(struct crypt_chan *cc)
 				vol_io_end(&cc->l.c, io, s->err);
 			continue;
 		}
-		sub = vol_pool_get_buf(cc->l.pool);
+		sub = vol_pool_get_buf(cc->l.pool, &cc->l.held);
 		if (!sub) {
-			vol_pool_wait(cc->l.pool, &cc->l.waiter);
+			wait(cc);
 			return;
 		}
 		if (left <= VOL_POOL_BUF_LEN)
@@ -298,9 +315,23 @@ static void run_writes(struct crypt_chan *cc)
 static void run(struct crypt_chan *cc, uint32_t budget)
 {
 	cc->budget = budget;
+	cc->running = true;
 	run_down(cc);
 	run_reads(cc);
 	run_writes(cc);
+	cc->running = false;
+}
+
+/*
+ * Something came back, outside of a turn of this channel or within one: what goes down now is pushed
+ * by its next turn.
+ */
+static void go_on(struct crypt_chan *cc)
+{
+	if (cc->running)
+		return; // it sees that
+	run(cc, SUBMIT_BUDGET);
+	cc->push = true;
 }
 
 static void read_done(struct vol_io *io, int err)
@@ -309,7 +340,7 @@ static void read_done(struct vol_io *io, int err)
 	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
 	struct vol_io *up = sub->up;
 
-	vol_pool_put(cc->l.pool, sub);
+	give(cc, sub);
 	if (err) {
 		vol_io_end(&cc->l.c, up, err);
 		return;
@@ -321,22 +352,16 @@ static void read_done(struct vol_io *io, int err)
 static void passed_done(struct vol_io *io, int err)
 {
 	struct vol_sub *sub = (struct vol_sub *)io;
-	struct vol_layer_chan *c = (struct vol_layer_chan *)sub->chan;
+	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
 	struct vol_io *up = sub->up;
 
-	vol_pool_put(c->pool, sub);
-	vol_io_end(&c->c, up, err);
+	give(cc, sub);
+	vol_io_end(&cc->l.c, up, err);
 }
 
-/* Something came back to the pool: outside a turn of this channel, so it is pushed as well. */
 static void ready(struct vol_waiter *w)
 {
-	struct crypt_chan *cc = (struct crypt_chan *)(void *)((char *)w -
-							      offsetof(struct vol_layer_chan,
-								      waiter));
-
-	run(cc, SUBMIT_BUDGET);
-	(void)vol_chan_kick(cc->l.lower);
+	go_on((struct crypt_chan *)(void *)((char *)w - offsetof(struct vol_layer_chan, waiter)));
 }
 
 /* ---- the volume's interface ---- */
@@ -357,8 +382,15 @@ static void crypt_submit(struct vol_chan *c, struct vol_io *io)
 		vol_fifo_put(&cc->writes, io);
 	else
 		vol_fifo_put(&cc->down, io);
-	if (!cc->l.waiter.waiting)
+	if (!cc->running && !cc->l.waiter.waiting && !cc->l.held.over)
 		run(cc, SUBMIT_BUDGET);
+}
+
+/* What waits for the pool, or for what it has itself below, is told. */
+static bool can_go_on(const struct crypt_chan *cc)
+{
+	return cc->reads.head ||
+	       ((cc->writes.head || cc->down.head) && !cc->l.waiter.waiting && !cc->l.held.over);
 }
 
 static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *lower))
@@ -367,10 +399,13 @@ static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *l
 
 	cc->budget = POLL_BUDGET;
 	n = below(cc->l.lower);
-	if (cc->reads.head || (!cc->l.waiter.waiting && (cc->writes.head || cc->down.head))) {
+	if (can_go_on(cc)) {
 		run(cc, cc->budget);
-		n += 1 + vol_chan_kick(cc->l.lower);
+		cc->push = true;
 	}
+	if (cc->push)
+		n += 1 + vol_chan_kick(cc->l.lower);
+	cc->push = false;
 	return n;
 }
 
@@ -384,12 +419,11 @@ static unsigned crypt_poll(struct vol_chan *c)
 	return turn((struct crypt_chan *)c, vol_chan_poll);
 }
 
-/* What waits for the pool is told; what waits for the cipher is polled. */
 static unsigned crypt_wait_us(const struct vol_chan *c)
 {
 	const struct crypt_chan *cc = (const struct crypt_chan *)c;
 
-	if (cc->reads.head || (!cc->l.waiter.waiting && (cc->writes.head || cc->down.head)))
+	if (cc->push || can_go_on(cc))
 		return 0;
 	return vol_layer_wait_us(c);
 }

@@ -65,16 +65,6 @@ int vol_layer_resize(struct vol *v, uint64_t size)
 	return vol_resize(((struct vol_layer *)v)->lower, size);
 }
 
-unsigned vol_layer_kick(struct vol_chan *c)
-{
-	return vol_chan_kick(((struct vol_layer_chan *)c)->lower);
-}
-
-unsigned vol_layer_poll(struct vol_chan *c)
-{
-	return vol_chan_poll(((struct vol_layer_chan *)c)->lower);
-}
-
 int vol_layer_fd(const struct vol_chan *c)
 {
 	return vol_chan_fd(((const struct vol_layer_chan *)c)->lower);

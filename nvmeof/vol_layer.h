@@ -20,6 +20,7 @@ struct vol_layer_chan {
 	struct vol_chan c;
 	struct vol_chan *lower; // owned
 	struct vol_pool *pool; // borrowed: the group's
+	struct vol_held held; // of the pool
 	struct vol_waiter waiter; // ready() is the layer's
 };
 
@@ -51,8 +52,6 @@ void vol_layer_chan_fini(struct vol_layer_chan *c);
 
 /* For struct vol_ops, where a layer has nothing of its own to do. */
 int vol_layer_resize(struct vol *v, uint64_t size);
-unsigned vol_layer_kick(struct vol_chan *c);
-unsigned vol_layer_poll(struct vol_chan *c);
 int vol_layer_fd(const struct vol_chan *c);
 unsigned vol_layer_wait_us(const struct vol_chan *c);
 int vol_layer_wear(struct vol *v, struct vol_wear *out);

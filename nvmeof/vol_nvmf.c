@@ -120,14 +120,17 @@ static void set_late_timer(struct nvmf_chan *nc)
 		nof_timer_set(nc->group, &nc->timer, at);
 }
 
-/* Nothing of the commands that this request had can land any more. */
+/*
+ * Nothing of the commands that this request had can land any more. That a later association has
+ * ended says nothing of this one: the target may have made another controller for it.
+ */
 static bool safe(const struct nvmf_chan *nc, const struct nvmf_io *s, uint64_t now)
 {
 	const struct nof_path *p = &nc->n->view.path[s->path];
 
 	if (now >= s->until_ns)
 		return true;
-	return s->assoc && atomic_load_explicit(&p->ended, memory_order_acquire) >= s->assoc;
+	return s->assoc && atomic_load_explicit(&p->ended, memory_order_acquire) == s->assoc;
 }
 
 static void check_late(struct nvmf_chan *nc)

@@ -75,24 +75,43 @@ static bool may_take(const struct vol_pool *p)
 	return p->free && (!p->head || p->telling);
 }
 
-struct vol_sub *vol_pool_get(struct vol_pool *p)
+/* One more to who has `held` of it, when so many are left? */
+static bool shared(unsigned held, unsigned left)
+{
+	return held == 0 || held < left;
+}
+
+struct vol_sub *vol_pool_get(struct vol_pool *p, struct vol_held *h)
 {
 	struct vol_sub *s = p->free;
 
 	if (!may_take(p))
 		return NULL;
+	if (!shared(h->subs, p->n_free)) {
+		h->over = true;
+		return NULL;
+	}
 	p->free = s->next;
 	p->n_free--;
+	h->subs++;
 	s->buf = NULL;
 	return s;
 }
 
-struct vol_sub *vol_pool_get_buf(struct vol_pool *p)
+struct vol_sub *vol_pool_get_buf(struct vol_pool *p, struct vol_held *h)
 {
-	struct vol_sub *s = p->buf_free ? vol_pool_get(p) : NULL;
+	struct vol_sub *s;
 
+	if (!p->buf_free || !may_take(p))
+		return NULL;
+	if (!shared(h->bufs, (unsigned)__builtin_popcountll(p->buf_free))) {
+		h->over = true;
+		return NULL;
+	}
+	s = vol_pool_get(p, h);
 	if (!s)
 		return NULL;
+	h->bufs++;
 	s->buf = p->buf + (size_t)__builtin_ctzll(p->buf_free) * VOL_POOL_BUF_LEN;
 	p->buf_free &= p->buf_free - 1;
 	return s;
@@ -125,11 +144,10 @@ static struct vol_waiter *first(struct vol_pool *p)
  * Tell those in line, each once: one that still lacks something is at the end of the line again.
  * What comes back while one is told is there for the next.
  */
-void vol_pool_put(struct vol_pool *p, struct vol_sub *s)
+static void tell(struct vol_pool *p)
 {
 	struct vol_waiter *last;
 
-	put(p, s);
 	if (p->telling || !p->head)
 		return;
 	p->telling = true;
@@ -142,6 +160,18 @@ void vol_pool_put(struct vol_pool *p, struct vol_sub *s)
 			break;
 	}
 	p->telling = false;
+}
+
+bool vol_pool_put(struct vol_pool *p, struct vol_held *h, struct vol_sub *s)
+{
+	bool again = h->over;
+
+	h->over = false;
+	h->subs--;
+	h->bufs -= s->buf != NULL;
+	put(p, s);
+	tell(p);
+	return again;
 }
 
 void vol_pool_wait(struct vol_pool *p, struct vol_waiter *w)

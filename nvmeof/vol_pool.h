@@ -5,6 +5,10 @@
  * idle volume costs nothing. Whoever gets nothing waits in a line, and is asked in its turn when
  * something came back; who still lacks something then stands at its end again.
  *
+ * Who holds much gets less: as much as is left, at most (dynamic thresholds, as in tgt_pool.h). So
+ * one volume whose lower one does not answer holds half, several of them their share, and there is
+ * something for the others. Who is over its share waits for what it has itself to come back.
+ *
  * A pool is its group's thread's.
  */
 #pragma once
@@ -21,6 +25,12 @@
 #define VOL_SUB_IOV 32u
 
 struct vol_pool;
+
+/* What a channel has of the pool. Zero-filled: nothing. */
+struct vol_held {
+	unsigned subs, bufs;
+	bool over; // refused more, and has to be asked when some of its own came back
+};
 
 /* A request below another one. */
 struct vol_sub {
@@ -46,13 +56,13 @@ int vol_pool_create(unsigned subs, unsigned bufs, struct vol_pool **out);
 void vol_pool_destroy(struct vol_pool *p); // everything came back; NULL is accepted
 
 /*
- * NULL: there is none, or somebody is in line; wait. Who is being told that something came back
- * (`ready`) may take as much as there is.
+ * NULL: there is none, or somebody is in line: wait; or, with h->over, it is too much for one.
  */
-struct vol_sub *vol_pool_get(struct vol_pool *p);
+struct vol_sub *vol_pool_get(struct vol_pool *p, struct vol_held *h);
 /* The same, with a buffer of VOL_POOL_BUF_LEN bytes, aligned to 4096. */
-struct vol_sub *vol_pool_get_buf(struct vol_pool *p);
-void vol_pool_put(struct vol_pool *p, struct vol_sub *s);
+struct vol_sub *vol_pool_get_buf(struct vol_pool *p, struct vol_held *h);
+/* True: its holder was over its share and may try again. */
+bool vol_pool_put(struct vol_pool *p, struct vol_held *h, struct vol_sub *s);
 
 void vol_pool_wait(struct vol_pool *p, struct vol_waiter *w); // no-op while it waits
 /* The channel of `w` goes. */

@@ -22,14 +22,13 @@ struct nof_group_conf {
 	 * the group's thread outside of a poll. NULL: it is polled all the time.
 	 */
 	void (*wake)(void *user);
-	void *user; // what nof_group_user() returns
+	void *user; // of wake()
 };
 
 /* 0, -ENOMEM, or the errno of epoll_create1(2), eventfd(2). */
 int nof_group_create(const struct nof_group_conf *conf, struct nof_group **out);
 /* No connection is in it any more and no message on its way. NULL is accepted. */
 void nof_group_destroy(struct nof_group *g);
-void *nof_group_user(const struct nof_group *g);
 
 /*
  * One round: messages, connections that flush, busy ones, those that epoll names, timers. Returns

@@ -27,6 +27,7 @@ struct nof_tgt_opts {
 	uint32_t max_io_bytes; // of one command: a power of two, default 128 KiB, at most 1 MiB
 	uint32_t pool_bytes; // for data of commands, of one worker, default 16 MiB
 	uint16_t max_conns; // of the whole target, default 4096
+	unsigned stall_ms; // a host that takes nothing of its answers is ended, default 30000
 	uint16_t kato_max_s; // longest keep alive timeout that is granted, default 3600
 };
 
@@ -48,8 +49,11 @@ struct nof_tgt_conf {
  * 0, -EINVAL (options out of range), -ENOMEM.
  */
 int nof_tgt_create(const struct nof_tgt_conf *conf, struct nof_tgt **out);
-/* Ends every connection and gives back every volume. NULL is accepted. */
-void nof_tgt_destroy(struct nof_tgt *t);
+/*
+ * Ends every connection and gives back every volume. NULL is accepted. 0, or -EBUSY: for two
+ * seconds a volume has not answered; nothing more comes in, and nothing of it may be freed.
+ */
+int nof_tgt_destroy(struct nof_tgt *t);
 
 /* ---- subsystems ---- */
 
@@ -96,9 +100,7 @@ int nof_tgt_ns_add(
  * still with the volume; call again later. -ENOENT.
  */
 int nof_tgt_ns_del(struct nof_tgt *t, const char *nqn, uint32_t nsid);
-/* The volume may have another size now: hosts hear of it. 0, -ENOENT. */
-int nof_tgt_ns_resized(struct nof_tgt *t, const char *nqn, uint32_t nsid);
-/* The same for every namespace on that volume. */
+/* The volume may have another size now: hosts of every namespace on it hear of that. */
 void nof_tgt_vol_resized(struct nof_tgt *t, const struct vol *vol);
 /* Show a masked namespace to a host, or hide it again. 0, -ENOENT, -EINVAL, -ENOMEM. */
 int nof_tgt_ns_host_add(struct nof_tgt *t, const char *nqn, uint32_t nsid, const char *host);

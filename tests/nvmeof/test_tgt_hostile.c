@@ -419,6 +419,40 @@ static void never_reads(void **state)
 	rig_destroy(&g);
 }
 
+/* The same by one that goes on saying that it lives: what it does not take ends its connections. */
+static void never_reads_and_lives(void **state)
+{
+	struct nof_tgt_opts o = { .pool_bytes = 4 << 20, .stall_ms = 300 };
+	static struct host admin, h;
+	struct nof_tgt_stats st;
+	struct rig g;
+	uint64_t conns, end;
+
+	(void)state;
+	rig_create_with(&g, &o);
+	host_admin(&admin, &g, 0);
+	host_io(&h, &admin, 1, 0);
+	nof_tgt_stats(g.t, &st);
+	conns = st.conns;
+	for (unsigned n = 0; n < 31; n++) {
+		struct nof_sqe c = host_rw_sqe(&h, NOF_NVM_READ, 1, 0, 256);
+
+		sgl_transport(&c, 131072);
+		assert_true(host_capsule(&h, &c, NULL, 0));
+	}
+	end = dpu_now_ns() + 20000000000;
+	do {
+		rig_poll(&g);
+		nof_tgt_stats(g.t, &st);
+	} while (st.conns == conns && dpu_now_ns() < end);
+	assert_int_equal(st.conns, conns - 1);
+	host_close(&h);
+	host_close(&admin);
+	settle(&g, 0);
+	check_pools(&g);
+	rig_destroy(&g);
+}
+
 /* A command that takes a volume several turns, and in the same bytes the end of its connection. */
 static void ends_with_work(void **state)
 {
@@ -532,6 +566,8 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(reset_anywhere),
 		cmocka_unit_test(never_reads),
+
+		cmocka_unit_test(never_reads_and_lives),
 		cmocka_unit_test(ends_with_work),
 		cmocka_unit_test(mutate),
 		cmocka_unit_test(mutate_icreq),

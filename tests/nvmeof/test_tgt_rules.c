@@ -277,6 +277,28 @@ static const struct nqn_row nqn_rows[] = {
 	{ "NT-31 empty", "", NOF_SC_CONNECT_PARAM },
 };
 
+/* Where any host may come its name is one all the same: operators are shown it. */
+static void any_host_has_a_name(void **state)
+{
+	static const char *const bad[] = { "nqn.\xff", "x", "nqn.a b", "nqn.a\n" };
+	uint64_t result;
+	struct rig g;
+
+	(void)state;
+	rig_create(&g);
+	for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+		static struct host h;
+
+		host_open(&h, &g);
+		host_icreq(&h, 0, 0);
+		assert_int_equal(sc(host_connect(&h, 0, 31, NOF_DISCOVERY_NQN, bad[i], &result)),
+			NOF_SC_CONNECT_PARAM);
+		host_close(&h);
+	}
+	settle(&g, 0);
+	rig_destroy(&g);
+}
+
 static void host_names(void **state)
 {
 	const struct nqn_row *row = *state;
@@ -322,6 +344,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(properties),
+		cmocka_unit_test(any_host_has_a_name),
 		cmocka_unit_test(not_ready),
 		cmocka_unit_test(identify_all),
 		cmocka_unit_test(events_and_aborts),
