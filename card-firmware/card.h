@@ -120,6 +120,7 @@ struct card_volume_conf {
 	const char *key; // crypt: name of a key
 	const char *subnqn; // nvme
 	uint32_t nsid; // nvme
+	bool can_discard, can_zero, volatile_cache; // nvme, and read_only: what it is known to do
 	bool uuid_is_theirs; // nvme: the namespace says so itself, and has to keep it
 	enum vol_policy policy; // nvme
 };

@@ -288,16 +288,24 @@ static int volume_of(struct card *c, const struct card_ctrl *k, const struct nof
 		.subnqn = k->subnqn,
 		.nsid = ns->nsid,
 		.policy = k->conf.policy,
+		.volatile_cache = true,
 	};
+	struct vol_info info;
 	int ret;
 
 	snprintf(name, sizeof(name), "%sn%u", k->name, ns->nsid);
 	conf.uuid_is_theirs = uuid_text(ns, uuid);
 	conf.uuid = conf.uuid_is_theirs ? uuid : NULL;
 	ret = card_volume_find(c, name) ? 0 : card_volume_create(c, &conf, e);
-	if (!ret)
-		fn(name, &conf, a);
-	return ret;
+	if (ret)
+		return ret;
+	vol_info(card_volume_find(c, name)->vol, &info);
+	conf.read_only = info.read_only;
+	conf.can_discard = info.can_discard;
+	conf.can_zero = info.can_zero;
+	conf.volatile_cache = info.volatile_cache;
+	fn(name, &conf, a);
+	return 0;
 }
 
 int card_ctrl_volumes(struct card *c, const struct card_ctrl_conf *conf, card_ctrl_volume_fn *fn,

@@ -43,10 +43,10 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 	       (a->block_size == b->block_size || (a->kind == CARD_VOL_CRYPT && !b->block_size)) &&
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE ||
 		       a->kind == CARD_VOL_NVME) &&
-	       a->read_only == b->read_only && a->direct == b->direct &&
-	       a->prealloc == b->prealloc && same_text(a->path, b->path) &&
-	       same_text(a->base, b->base) && same_text(a->key, b->key) &&
-	       same_text(a->subnqn, b->subnqn) && a->nsid == b->nsid;
+	       (a->read_only == b->read_only || a->kind == CARD_VOL_NVME) &&
+	       a->direct == b->direct && a->prealloc == b->prealloc &&
+	       same_text(a->path, b->path) && same_text(a->base, b->base) &&
+	       same_text(a->key, b->key) && same_text(a->subnqn, b->subnqn) && a->nsid == b->nsid;
 }
 
 /* ---- identifiers ---- */
@@ -185,6 +185,10 @@ static int open_nvme(struct card *c, struct card_volume *v)
 		.nsid = v->conf.nsid,
 		.size = v->conf.num_blocks * v->conf.block_size,
 		.block_size = v->conf.block_size,
+		.read_only = v->conf.read_only,
+		.can_discard = v->conf.can_discard,
+		.can_zero = v->conf.can_zero,
+		.volatile_cache = v->conf.volatile_cache,
 		.policy = v->conf.policy,
 	};
 

@@ -171,15 +171,16 @@ static const struct card_param nvme_attach[] = {
 		.help = "a connection whose answer does not come for so long is given up" },
 	{ .name = "io_queue_size",
 		.type = CARD_P_UINT,
+		.min = 3,
 		.max = 1024,
 		.def = "128",
 		.help = "commands in flight of one worker" },
 	{ .name = "namespaces",
 		.type = CARD_P_LIST,
 		.max = 1024,
-		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID of each volume that is known: shown before "
-			"there "
-			"is a connection; the answer does not wait for one then" },
+		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT of each volume that is known, WHAT of d "
+			"(discards), z (writes zeros), c (has a cache) and r (read only): shown "
+			"before there is a connection, and the answer does not wait for one" },
 };
 
 static const struct card_param nvme_detach[] = {

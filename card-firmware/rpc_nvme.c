@@ -85,7 +85,7 @@ static int conf_of(const json_t *params, struct card_ctrl_conf *out, struct card
 static int known_volume(struct card *c, const struct card_ctrl_conf *k, const char *text,
 	json_t *names, struct card_error *e)
 {
-	char name[80], uuid[CARD_UUID_TEXT] = "";
+	char name[80], uuid[CARD_UUID_TEXT] = "", can[5] = "";
 	uint64_t blocks;
 	uint32_t nsid, block_size;
 	struct card_volume_conf conf = {
@@ -93,13 +93,18 @@ static int known_volume(struct card *c, const struct card_ctrl_conf *k, const ch
 	};
 	int ret;
 
-	if (sscanf(text, "%" SCNu32 ":%" SCNu64 ":%" SCNu32 ":%36s", &nsid, &blocks, &block_size,
-		    uuid) < 3)
-		return card_fail(e, -EINVAL, "namespaces: must be NSID:BLOCKS:BLOCK_SIZE:UUID");
+	if (sscanf(text, "%" SCNu32 ":%" SCNu64 ":%" SCNu32 ":%36[^:]:%4[dzcr]", &nsid, &blocks,
+		    &block_size, uuid, can) < 3)
+		return card_fail(
+			e, -EINVAL, "namespaces: must be NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT");
 	snprintf(name, sizeof(name), "%sn%u", k->name, nsid);
 	conf.nsid = nsid;
 	conf.num_blocks = blocks;
 	conf.block_size = block_size;
+	conf.can_discard = strchr(can, 'd') != NULL;
+	conf.can_zero = strchr(can, 'z') != NULL;
+	conf.volatile_cache = strchr(can, 'c') != NULL;
+	conf.read_only = strchr(can, 'r') != NULL;
 	conf.uuid_is_theirs = uuid[0] && strcmp(uuid, "-") != 0;
 	conf.uuid = conf.uuid_is_theirs ? uuid : NULL;
 	ret = card_volume_create(c, &conf, e);
@@ -145,8 +150,10 @@ static void note_volume(const char *volume, const struct card_volume_conf *conf,
 	struct attach *a = arg;
 	char text[128];
 
-	snprintf(text, sizeof(text), "%u:%" PRIu64 ":%u:%s", conf->nsid, conf->num_blocks,
-		conf->block_size, conf->uuid ? conf->uuid : "-");
+	snprintf(text, sizeof(text), "%u:%" PRIu64 ":%u:%s:%s%s%s%s", conf->nsid, conf->num_blocks,
+		conf->block_size, conf->uuid ? conf->uuid : "-", conf->can_discard ? "d" : "",
+		conf->can_zero ? "z" : "", conf->volatile_cache ? "c" : "",
+		conf->read_only ? "r" : "");
 	json_array_append_new(a->names, json_string(volume));
 	json_array_append_new(a->known, json_string(text));
 }

@@ -312,7 +312,7 @@ static int set_conf(struct nof_ctrl *c, const struct nof_ctrl_conf *conf)
 	k->subnqn = c->names[3];
 	k->trsvcid = conf->trsvcid ? conf->trsvcid : NOF_TCP_PORT;
 	k->queue_size = conf->queue_size ? conf->queue_size : 128;
-	if (k->queue_size < 2 || k->queue_size > 1024)
+	if (k->queue_size < 3 || k->queue_size > 1024)
 		return -EINVAL;
 	k->kato_ms = conf->kato_ms ? conf->kato_ms : 10000;
 	k->io_timeout_ms = conf->io_timeout_ms ? conf->io_timeout_ms : 30000;

@@ -682,8 +682,12 @@ int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
 	n->policy = conf->policy;
 	n->shift = block_size == 512 ? 9 : 12;
 	memcpy(n->want, conf->uuid, sizeof(n->want));
-	// Until it is known: what a guest may do and must not rely on is what every target can.
-	n->v.volatile_cache = true;
+	// A guest that runs goes on with what it was offered before, whether the target is there or
+	// not.
+	n->v.read_only = conf->read_only;
+	n->v.can_discard = conf->can_discard;
+	n->v.can_zero = conf->can_zero;
+	n->v.volatile_cache = conf->volatile_cache || !conf->size;
 	n->view.nsid = conf->nsid;
 	n->view.accepts = view_accepts;
 	n->view.changed = view_changed;

@@ -39,9 +39,10 @@ struct vol {
 	char name[64];
 	uint32_t block_size;
 	uint32_t opt_io_size;
-	bool read_only, can_discard, can_zero, can_erase, volatile_cache;
+	bool can_erase;
 
-	/* Written by the control thread, read by any. */
+	/* Written by the control thread, read by any; a remote volume may learn them late. */
+	_Atomic bool read_only, can_discard, can_zero, volatile_cache;
 	_Atomic uint64_t size;
 	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
 	bool wear_injected; // it was said, not read. Control thread

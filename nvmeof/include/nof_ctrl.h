@@ -38,7 +38,7 @@ struct nof_ctrl_conf {
 	const char *host_traddr; // NULL: any
 	const char *subnqn;
 	bool hdgst, ddgst; // demanded: without them there is no connection
-	uint16_t queue_size; // of I/O queues, 2 to 1024; 0: 128
+	uint16_t queue_size; // of I/O queues, 3 to 1024; 0: 128
 	uint32_t kato_ms; // keep-alive timeout; 0: 10000
 	uint32_t io_timeout_ms; // an answer has to come in that time; 0: 30000
 	uint32_t connect_timeout_ms; // 0: 5000

@@ -147,6 +147,8 @@ struct vol_nvmf_conf {
 	 */
 	uint64_t size;
 	uint32_t block_size;
+	bool read_only, can_discard, can_zero,
+		volatile_cache; // with a size: what it is known to do
 	/* Not 0: only a namespace with this UUID, or NGUID, is taken for it, on every path. */
 	uint8_t uuid[16];
 	enum vol_policy { VOL_ROUND_ROBIN, VOL_QUEUE_DEPTH } policy;

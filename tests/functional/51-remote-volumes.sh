@@ -133,7 +133,9 @@ target_start
 shapes_end "target killed"
 live 2
 
-# This card dies, and is back before its target.
+# This card dies, and is back before its target. A guest that ran would go on: the disk offers what it did.
+features() { here disk show disk | grep features_offered; }
+features >"$dir/offered"
 target_kill
 card_kill
 card_start --state-dir "$dir/state" --key-file "$dir/kek"
@@ -142,6 +144,7 @@ here volume show c0 >"$dir/shown"
 for limit in 'rw_ios_per_sec: 1000000' 'w_mbytes_per_sec: 4000' 'burst_ms: 10'; do
 	grep -q "$limit" "$dir/shown" || fail "not kept: $limit"
 done
+features | cmp -s - "$dir/offered" || fail "offers $(features), before $(cat "$dir/offered")"
 shapes packed 4 300
 target_start
 shapes_end "target after the card"
