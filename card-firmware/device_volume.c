@@ -34,8 +34,9 @@ static bool same_text(const char *a, const char *b)
 }
 
 /*
- * The size of a remote volume is what its far end says, and that of a file volume is its file's: num_blocks only says how large to make one that is
- * not there, and so makes no difference once it is.
+ * The size of a remote volume is what its far end says, and that of a file volume is its file's:
+ * num_blocks only says how large to make one that is not there, and so makes no difference once it
+ * is.
  */
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {

@@ -217,11 +217,12 @@ static const struct card_param nvmf_stats[] = { P_TGT_NAME };
 	ROW(nvmf_create_subsystem), CREATES("subsystem"), .key = "nqn", PARAMS(nvmf_subsystem), \
 		.help = "Make a subsystem: volumes for hosts that come over NVMe/TCP" }, \
 	ROW(nvmf_delete_subsystem), DELETES("subsystem"), .key = "nqn", PARAMS(nvmf_nqn), \
+		.queues = true, \
 		.help = "End a subsystem's associations and delete it; its volumes stay" }, \
 	ROW(nvmf_subsystem_add_ns), CREATES("subsystem"), .key = "nqn", .key2 = "nsid", \
 		PARAMS(nvmf_ns), .help = "Show a volume as a namespace of a subsystem" }, \
 	ROW(nvmf_subsystem_remove_ns), DELETES("subsystem"), .key = "nqn", .key2 = "nsid", \
-		PARAMS(nvmf_ns_remove), \
+		PARAMS(nvmf_ns_remove), .queues = true, \
 		.help = "Take a namespace from its hosts; the volume stays" }, \
 	ROW(nvmf_subsystem_add_listener), CREATES("subsystem"), .key = "nqn", .key2 = "listener", \
 		PARAMS(nvmf_listener), .help = "Serve a subsystem at an address" }, \

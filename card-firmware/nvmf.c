@@ -5,18 +5,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "device.h"
 #include "dpu_alloc.h"
-#include "dpu_clock.h"
 #include "dpu_log.h"
-#include "nof_group.h"
 #include "rpc_schema.h"
 #include "storage.h"
 #include "worker.h"
-
-#define END_MS 2000u // of the control thread's time for what was deleted
 
 struct card_nvmf {
 	struct nof_tgt *t; // owned; NULL: not asked for
@@ -193,48 +188,42 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 	return 0;
 }
 
-/* Let associations and commands end. */
-static void go_on(struct card *c)
-{
-	const struct timespec nap = { .tv_nsec = 200000L };
-
-	(void)nof_group_poll(card_storage_control(c));
-	(void)nanosleep(&nap, NULL);
-}
-
 int card_nvmf_ns_del(struct card *c, const char *nqn, uint32_t nsid, struct card_error *e)
 {
 	struct nof_tgt *t = card_nvmf_get(c);
-	uint64_t end = dpu_now_ns() + END_MS * 1000000ull;
 	int ret;
 
 	if (!t)
 		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
 	count(c, nqn, nsid, -1);
-	while ((ret = nof_tgt_ns_del(t, nqn, nsid)) == -EBUSY && dpu_now_ns() < end)
-		go_on(c);
+	ret = nof_tgt_ns_del(t, nqn, nsid);
 	if (ret == -ENOENT)
 		return card_fail(e, -ENODEV, "%s: no namespace %u", nqn, nsid);
 	if (!ret)
 		return 0;
 	count(c, nqn, nsid, 1);
-	return card_fail(e, ret, "namespace %u: its commands have not ended yet", nsid);
+	return card_fail(e, ret,
+		"namespace %u: hosts do not have it any more, but commands of theirs have not "
+		"ended yet; call again later",
+		nsid);
 }
 
 int card_nvmf_subsys_del(struct card *c, const char *nqn, struct card_error *e)
 {
 	struct nof_tgt *t = card_nvmf_get(c);
-	uint64_t end = dpu_now_ns() + END_MS * 1000000ull;
 	int ret;
 
 	if (!t || nof_tgt_visit(t, nqn, &(struct nof_tgt_visit){ 0 }))
 		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
 	count(c, nqn, 0, -1);
-	while ((ret = nof_tgt_subsys_del(t, nqn)) == -EBUSY && dpu_now_ns() < end)
-		go_on(c);
+	ret = nof_tgt_subsys_del(t, nqn);
 	if (ret)
 		count(c, nqn, 0, 1); // those that are left
-	return ret ? card_fail(e, ret, "%s: its associations have not ended yet", nqn) : 0;
+	return ret ? card_fail(e, ret,
+			     "%s: hosts do not have it any more, but commands of theirs have not "
+			     "ended yet; call again later",
+			     nqn)
+		   : 0;
 }
 
 void card_nvmf_resized(struct card *c, const struct vol *vol)

@@ -19,6 +19,11 @@ struct nof_tgt *card_nvmf_get(const struct card *c);
 /* conf->vol and an identifier nobody gave are filled in from the volume. 0 or -errno. */
 int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 	struct nof_tgt_ns_conf *conf, struct card_error *e);
+/*
+ * Take a namespace, or a subsystem and all it has, from the hosts. 0; -ENODEV; -EBUSY: the hosts
+ * have lost it, and it is gone when the same call, made again after turns of the control thread's
+ * group, says 0.
+ */
 int card_nvmf_ns_del(struct card *c, const char *nqn, uint32_t nsid, struct card_error *e);
 int card_nvmf_subsys_del(struct card *c, const char *nqn, struct card_error *e);
 /* A volume has another size. */

@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "nvmf.h"
 #include "rpc_schema.h"
+#include "storage.h"
 #include "store.h"
 
 #define ADDR_MAX 64U
@@ -282,11 +286,79 @@ int card_call_nvmf_create_subsystem(
 			      : told(ret, conf.nqn, e);
 }
 
+/* ---- what ends ---- */
+
+#define NAP_MS 1U
+#define END_NS 5000000000ULL // of waiting for commands that hosts have sent
+
+struct ending {
+	struct card_task task; // first: it is this
+	struct card *card; // borrowed
+	char *nqn; // owned
+	uint32_t nsid; // 0: all of the subsystem
+	uint64_t until_ns;
+};
+
+static int ending_try(struct card *c, const char *nqn, uint32_t nsid, struct card_error *e)
+{
+	return nsid ? card_nvmf_ns_del(c, nqn, nsid, e) : card_nvmf_subsys_del(c, nqn, e);
+}
+
+static int ending_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct ending *x = (struct ending *)t;
+	int ret;
+
+	(void)result;
+	card_storage_poll(x->card);
+	ret = ending_try(x->card, x->nqn, x->nsid, e);
+	return ret == -EBUSY && dpu_now_ns() < x->until_ns ? CARD_RPC_LATER : ret;
+}
+
+/* Nothing is undone: the hosts have lost it at the first step. */
+static void ending_destroy(struct card_task *t)
+{
+	struct ending *x = (struct ending *)t;
+
+	free(x->nqn);
+	free(x);
+}
+
+static int end_in_steps(struct card *c, const char *nqn, uint32_t nsid, struct card_error *e)
+{
+	int ret = ending_try(c, nqn, nsid, e);
+	struct ending *x;
+
+	if (ret != -EBUSY)
+		return ret;
+	x = dpu_calloc(1, sizeof(*x));
+	if (x)
+		x->nqn = strdup(nqn);
+	if (!x || !x->nqn) {
+		free(x);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
+	x->task = (struct card_task){ ending_step, ending_destroy, NULL, NAP_MS };
+	x->card = c;
+	x->nsid = nsid;
+	x->until_ns = dpu_now_ns() + END_NS;
+	c->task = &x->task;
+	return CARD_RPC_LATER;
+}
+
 int card_call_nvmf_delete_subsystem(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	(void)result;
-	return card_nvmf_subsys_del(c, card_arg_str(params, "nqn", ""), e);
+	return end_in_steps(c, card_arg_str(params, "nqn", ""), 0, e);
+}
+
+int card_call_nvmf_subsystem_remove_ns(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return end_in_steps(
+		c, card_arg_str(params, "nqn", ""), (uint32_t)card_arg_uint(params, "nsid", 0), e);
 }
 
 /* ---- namespaces ---- */
@@ -328,14 +400,6 @@ int card_call_nvmf_subsystem_add_ns(
 		*result = json_integer(conf.nsid);
 	json_decref(p);
 	return ret;
-}
-
-int card_call_nvmf_subsystem_remove_ns(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
-{
-	(void)result;
-	return card_nvmf_ns_del(
-		c, card_arg_str(params, "nqn", ""), (uint32_t)card_arg_uint(params, "nsid", 0), e);
 }
 
 /* ---- listeners, hosts, referrals ---- */

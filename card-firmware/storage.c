@@ -198,8 +198,8 @@ static int control_open(struct card_storage *s)
 }
 
 /*
- * Who we are to targets, the same after every restart: a UUID, as the NVMe specification forms names
- * of hosts from them (Base 2.0, 4.5).
+ * Who we are to targets, the same after every restart: a UUID, as the NVMe specification forms
+ * names of hosts from them (Base 2.0, 4.5).
  */
 static int host_open(struct card_storage *s)
 {

@@ -323,8 +323,8 @@ static void run(struct crypt_chan *cc, uint32_t budget)
 }
 
 /*
- * Something came back, outside of a turn of this channel or within one: what goes down now is pushed
- * by its next turn.
+ * Something came back, outside of a turn of this channel or within one: what goes down now is
+ * pushed by its next turn.
  */
 static void go_on(struct crypt_chan *cc)
 {

@@ -59,8 +59,8 @@ int nof_key_unwrap(struct nof_key_provider *p, const struct nof_wrapped *w, cons
 	struct nof_key **out);
 
 /*
- * From here on this process writes no core file and lets nobody trace it but root. Who opens or makes
- * a key has done so; who takes one in from elsewhere does it before that. 0 or -errno.
+ * From here on this process writes no core file and lets nobody trace it but root. Who opens or
+ * makes a key has done so; who takes one in from elsewhere does it before that. 0 or -errno.
  */
 int nof_key_hide(void);
 

@@ -55,6 +55,7 @@ static inline json_t *card_env_call(
 {
 	json_t *result, *p;
 	char text[512];
+	int ret;
 
 	(void)snprintf(text, sizeof(text), "%s", params);
 	for (char *at = text; *at; at++)
@@ -62,7 +63,9 @@ static inline json_t *card_env_call(
 			*at = '"';
 	p = json_loads(text, 0, NULL);
 	assert_non_null(p);
-	assert_int_equal(card_rpc_dispatch(c, method, p, &result, e), want);
+	ret = card_rpc_dispatch(c, method, p, &result, e);
 	json_decref(p);
+	if (ret != want)
+		fail_msg("%s %s: %d, not %d; %s", method, params, ret, want, ret ? e->text : "");
 	return result;
 }

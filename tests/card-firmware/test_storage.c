@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A card that is its own storage: what it refuses, and how what it shows to hosts ends. */
+#include "test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "card_env.h"
+#include "device.h"
+#include "dpu_log.h"
+#include "nof_group.h"
+#include "nvmf.h"
+#include "vol_priv.h"
+
+#define NQN "nqn.2026-11.test:own"
+#define UUID "00000000-0000-4000-8000-000000000001" // the far one is not the near one
+
+static struct card card;
+static struct card_error err;
+static unsigned port;
+
+static json_t *call(const char *method, const char *params, int want)
+{
+	return card_env_call(&card, method, params, want, &err);
+}
+
+static void done(const char *method, const char *params)
+{
+	json_decref(call(method, params, 0));
+}
+
+static void refused(const char *method, const char *params, int want, const char *why)
+{
+	json_decref(call(method, params, want));
+	if (!strstr(err.text, why))
+		fail_msg("%s: '%s', not '%s'", method, err.text, why);
+}
+
+/* ---- a volume that answers when the test says ---- */
+
+struct slow {
+	struct vol v;
+	_Atomic bool open; // it answers
+	_Atomic unsigned n_held;
+};
+
+struct slow_chan {
+	struct vol_chan c;
+	struct vol_io *held;
+};
+
+static int slow_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
+{
+	struct slow_chan *c = calloc(1, sizeof(*c));
+
+	(void)v;
+	(void)group;
+	*out = c ? &c->c : NULL;
+	return c ? 0 : -ENOMEM;
+}
+
+static void slow_chan_close(struct vol_chan *c)
+{
+	free(c);
+}
+
+static void slow_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct slow *s = (struct slow *)c->v;
+
+	((struct slow_chan *)c)->held = io;
+	atomic_fetch_add(&s->n_held, 1);
+}
+
+static unsigned slow_poll(struct vol_chan *c)
+{
+	struct slow *s = (struct slow *)c->v;
+	struct slow_chan *sc = (struct slow_chan *)c;
+	struct vol_io *io = sc->held;
+
+	if (!io || !atomic_load(&s->open))
+		return 0;
+	sc->held = NULL;
+	vol_io_end(c, io, 0);
+	return 1;
+}
+
+static void slow_close(struct vol *v)
+{
+	vol_fini(v);
+}
+
+static const struct vol_ops slow_ops = {
+	.kind = "slow",
+	.close = slow_close,
+	.chan_open = slow_chan_open,
+	.chan_close = slow_chan_close,
+	.submit = slow_submit,
+	.poll = slow_poll,
+};
+static struct slow slow;
+
+/* It takes the place of one that the card has made. */
+static void slow_create(void)
+{
+	struct card_volume *v;
+
+	done("bdev_null_create", "{'name':'slow','num_blocks':64,'block_size':512}");
+	v = card_volume_find(&card, "slow");
+	vol_close(v->vol);
+	assert_int_equal(vol_init(&slow.v, &slow_ops, "slow", 64 * 512, 512), 0);
+	v->vol = &slow.v;
+}
+
+/* ---- the card ---- */
+
+static unsigned free_port(void)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+	close(fd);
+	return ntohs(sa.sin_port);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	dpu_log_level_set(DPU_LOG_ERR);
+	port = free_port();
+	card.opt = (struct card_options){
+		.name = "own", .mem_mib = 64, .mbufs = 2047, .socket_dir = "/tmp"
+	};
+	return card_env_open(&card) || card_nvmf_start(&card);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	card_inventory_fini(&card); // disks and controllers go before the target, as in the daemon
+	assert_int_equal(card_inventory_init(&card), 0);
+	card_nvmf_stop(&card);
+	card_env_close(&card);
+	return 0;
+}
+
+static void add_listener(void)
+{
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "{'nqn':'" NQN "','listener':'127.0.0.1:%u'}", port);
+	done("nvmf_subsystem_add_listener", text);
+}
+
+static void attach(void)
+{
+	char text[256];
+
+	(void)snprintf(text, sizeof(text),
+		"{'name':'far','traddr':'127.0.0.1','trsvcid':'%u','subnqn':'" NQN "'}", port);
+	done("bdev_nvme_attach_controller", text);
+}
+
+/* ---- one read of the far volume, which its own card holds up ---- */
+
+struct far_read {
+	struct vol *vol;
+	struct vol_chan *chan;
+	struct vol_io io;
+	struct iovec iov;
+	uint8_t data[512];
+	_Atomic int ended; // 1: well; 2: with an error
+};
+
+static void read_ended(struct vol_io *io, int ret)
+{
+	struct far_read *r = (struct far_read *)((char *)io - offsetof(struct far_read, io));
+
+	atomic_store(&r->ended, ret ? 2 : 1);
+}
+
+static int read_begin(struct card_worker *w, void *arg)
+{
+	struct far_read *r = arg;
+	int ret = vol_chan_open(r->vol, card_storage_group(&card, w), &r->chan);
+
+	if (ret)
+		return ret;
+	r->iov = (struct iovec){ r->data, sizeof(r->data) };
+	r->io = (struct vol_io){
+		.op = VOL_READ, .len = 512, .iov = &r->iov, .n_iov = 1, .done = read_ended
+	};
+	vol_submit(r->chan, &r->io);
+	(void)vol_chan_kick(r->chan);
+	return 0;
+}
+
+static int read_poll(struct card_worker *w, void *arg)
+{
+	(void)w;
+	return (int)vol_chan_poll(((struct far_read *)arg)->chan);
+}
+
+static int read_close(struct card_worker *w, void *arg)
+{
+	(void)w;
+	vol_chan_close(((struct far_read *)arg)->chan);
+	return 0;
+}
+
+/* Rounds of the control thread and of the first worker. */
+static void go_on(struct far_read *r)
+{
+	event_base_loop(card.loop, EVLOOP_NONBLOCK);
+	card_storage_poll(&card);
+	(void)card_worker_call(card_worker_at(card.workers, 0), read_poll, r);
+	sched_yield();
+}
+
+/* ---- tests ---- */
+
+static void refuses(void **state)
+{
+	(void)state;
+	done("bdev_malloc_create", "{'name':'m0','num_blocks':64,'block_size':512}");
+	refused("nvmf_subsystem_add_ns", "{'nqn':'" NQN "','bdev_name':'m0'}", -ENODEV,
+		"no such subsystem");
+	done("nvmf_create_transport", "{'trtype':'TCP'}");
+	done("nvmf_create_subsystem", "{'nqn':'" NQN "','allow_any_host':true}");
+	done("nvmf_create_subsystem", "{'nqn':'" NQN "','allow_any_host':true}");
+	refused("nvmf_create_subsystem", "{'nqn':'" NQN "','serial_number':'X'}", -EEXIST,
+		"other parameters");
+	refused("nvmf_subsystem_add_ns", "{'nqn':'" NQN "','bdev_name':'none'}", -ENODEV,
+		"none: no such volume");
+	done("nvmf_subsystem_add_ns",
+		"{'nqn':'" NQN "','bdev_name':'m0','nsid':1,'uuid':'" UUID "'}");
+	refused("bdev_malloc_delete", "{'name':'m0'}", -EBUSY, "in use");
+	refused("nvmf_subsystem_remove_ns", "{'nqn':'" NQN "','nsid':9}", -ENODEV,
+		"no namespace 9");
+	add_listener();
+	attach();
+	refused("volume_delete", "{'name':'farn1'}", -EINVAL, "controller");
+	done("bdev_nvme_detach_controller", "{'name':'far'}");
+	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
+	refused("nvmf_delete_subsystem", "{'nqn':'" NQN "'}", -ENODEV, "no such subsystem");
+	done("bdev_malloc_delete", "{'name':'m0'}");
+}
+
+/*
+ * A namespace with a command that its volume does not answer: who takes it away waits, everybody
+ * else is served, and it is gone once the volume has answered.
+ */
+static void ends_in_steps(void **state)
+{
+	static const char del[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":"
+				  "\"nvmf_subsystem_remove_ns\",\"params\":{\"nqn\":\"" NQN
+				  "\",\"nsid\":1}}",
+			  info[] = "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"card_info\"}";
+	static struct far_read r;
+	struct card_message *later = NULL, *other = NULL;
+	char *text;
+
+	(void)state;
+	slow_create();
+	done("nvmf_create_subsystem", "{'nqn':'" NQN "','allow_any_host':true}");
+	done("nvmf_subsystem_add_ns",
+		"{'nqn':'" NQN "','bdev_name':'slow','nsid':1,'uuid':'" UUID "'}");
+	add_listener();
+	attach();
+	r.vol = card_volume_find(&card, "farn1")->vol;
+	assert_int_equal(card_worker_call(card_worker_at(card.workers, 0), read_begin, &r), 0);
+	while (!atomic_load(&slow.n_held))
+		go_on(&r);
+
+	text = card_rpc_answer(&card, del, sizeof(del) - 1, &later);
+	assert_null(text);
+	assert_non_null(later);
+	text = card_rpc_answer(&card, info, sizeof(info) - 1, &other);
+	assert_non_null(text);
+	assert_null(other);
+	assert_non_null(strstr(text, "\"result\""));
+	free(text);
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(card_message_step(later, &text));
+	assert_true(card_volume_find(&card, "slow")->users > 0);
+
+	atomic_store(&slow.open, true);
+	while (card_message_step(later, &text))
+		go_on(&r);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "\"result\":true"));
+	free(text);
+	card_message_destroy(later);
+	assert_int_equal(card_volume_find(&card, "slow")->users, 0);
+	while (!atomic_load(&r.ended))
+		go_on(&r);
+	assert_int_equal(atomic_load(&r.ended), 1);
+	(void)card_worker_call(card_worker_at(card.workers, 0), read_close, &r);
+
+	done("bdev_nvme_detach_controller", "{'name':'far'}");
+	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
+	done("bdev_null_delete", "{'name':'slow'}");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(ends_in_steps),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
