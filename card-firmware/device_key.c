@@ -33,7 +33,7 @@ struct card_key *card_key_find(struct card *c, const char *name)
 /* What a key is wrapped for: under another name it does not open. */
 static void context_of(const char *name, char out[CARD_NAME_MAX + 32])
 {
-	snprintf(out, CARD_NAME_MAX + 32, "outboard volume key %s", name);
+	snprintf(out, CARD_NAME_MAX + 32, NOF_KEY_CONTEXT, name);
 }
 
 /* ---- the provider ---- */

@@ -22,7 +22,7 @@
 
 #define PROBE_MS 20
 
-static int add_call(json_t *calls, const char *method, json_t *params)
+int emu_call_add(json_t *calls, const char *method, json_t *params)
 {
 	json_t *call = params ? json_pack("{s:s, s:o}", "method", method, "params", params) : NULL;
 
@@ -35,8 +35,10 @@ static int add_volume(struct emu_card *c, const struct emu_volume *v, json_t *ca
 	char path[EMU_PATH_SIZE];
 	int fd, ret = 0;
 
+	if (v->kind == EMU_VOL_REMOTE)
+		return emu_remote_add(c, v, calls);
 	if (v->kind != EMU_VOL_FILE)
-		return add_call(calls,
+		return emu_call_add(calls,
 			v->kind == EMU_VOL_RAM ? "bdev_malloc_create" : "bdev_null_create",
 			json_pack("{s:s, s:I, s:I}", "name", v->name, "num_blocks", blocks,
 				"block_size", (json_int_t)v->block_size));
@@ -48,20 +50,24 @@ static int add_volume(struct emu_card *c, const struct emu_volume *v, json_t *ca
 		ret = -errno;
 	close(fd);
 	return ret ? ret
-		   : add_call(calls, "bdev_uring_create",
+		   : emu_call_add(calls, "bdev_uring_create",
 			     json_pack("{s:s, s:s, s:I}", "filename", path, "name", v->name,
 				     "block_size", (json_int_t)v->block_size));
 }
 
-static int add_function(const struct emu_function *f, json_t *calls)
+static int add_function(
+	const struct emu_card_conf *conf, const struct emu_function *f, json_t *calls)
 {
+	char volume[EMU_NAME_SIZE + 8];
+
 	if (f->kind == EMU_FN_NET)
-		return add_call(calls, "net_create",
+		return emu_call_add(calls, "net_create",
 			json_pack("{s:s, s:s, s:I, s:I, s:b, s:b}", "name", f->name, "mac", f->mac,
 				"queue_pairs", (json_int_t)f->queues, "mtu", (json_int_t)f->mtu,
 				"client", (int)f->client, "host_notifier", (int)f->host_notifier));
-	return add_call(calls, "vhost_create_blk_controller",
-		json_pack("{s:s, s:s, s:I, s:b, s:b}", "ctrlr", f->name, "dev_name", f->volume,
+	emu_volume_name(conf, f->volume, volume, sizeof(volume));
+	return emu_call_add(calls, "vhost_create_blk_controller",
+		json_pack("{s:s, s:s, s:I, s:b, s:b}", "ctrlr", f->name, "dev_name", volume,
 			"num_queues", (json_int_t)f->queues, "client", (int)f->client,
 			"host_notifier", (int)f->host_notifier));
 }
@@ -87,10 +93,12 @@ static int make_config(struct emu_card *c, json_t *calls)
 
 	for (i = 0; i < conf->n_volumes && !ret; i++)
 		ret = add_volume(c, &conf->volumes[i], calls);
+	if (!ret)
+		ret = emu_exports_add(c, calls);
 	for (i = 0; i < conf->n_functions && !ret; i++)
-		ret = add_function(&conf->functions[i], calls);
+		ret = add_function(conf, &conf->functions[i], calls);
 	for (i = 0; i < conf->n_uplinks && !ret; i++)
-		ret = add_call(calls, "uplink_create", uplink_params(c, i));
+		ret = emu_call_add(calls, "uplink_create", uplink_params(c, i));
 	json_array_foreach (conf->calls, i, call)
 		if (!ret && json_array_append(calls, call) < 0)
 			ret = -ENOMEM;
@@ -232,6 +240,10 @@ int emu_card_start(struct emu_card *c)
 	emu_argv_add(&a, "--socket-dir=%s/vhost", path);
 	emu_argv_add(&a, "--cores=%s", c->cores);
 	emu_argv_add(&a, "--mem-mib=%llu", (unsigned long long)c->conf->mem_mib);
+	if (emu_card_has_key(c)) {
+		emu_card_key_path(c, path, sizeof(path));
+		emu_argv_add(&a, "--key-file=%s", path);
+	}
 	json_array_foreach (c->conf->args, i, word)
 		emu_argv_add(&a, "%s", json_string_value(word));
 	emu_path(c->emu, log, sizeof(log), "%s/log", c->conf->name);

@@ -58,6 +58,7 @@ struct emu {
 	struct event_base *base; // owned
 	struct emu_topology *topo; // owned
 	char dir[EMU_PATH_SIZE]; // run directory
+	pid_t pid; // our own
 	char image[EMU_PATH_SIZE]; // guest kernel and initramfs
 	bool kvm;
 	bool verbose;
@@ -100,6 +101,22 @@ int emu_card_init(struct emu *e, size_t idx); // folders, configuration file, vo
 int emu_card_start(struct emu_card *c);
 void emu_card_ended(struct emu_card *c, int status);
 void emu_card_fini(struct emu_card *c);
+
+/* A call of a configuration; takes params. 0, -ENOMEM (also for NULL). */
+int emu_call_add(json_t *calls, const char *method, json_t *params);
+
+/* ---- storage.c: volumes of other cards ---- */
+
+/* The calls that show the card's exports, and those that make one remote volume. 0 or -errno. */
+int emu_exports_add(struct emu_card *c, json_t *calls);
+int emu_remote_add(struct emu_card *c, const struct emu_volume *v, json_t *calls);
+/* TCP port of a path, from 0, of an export. */
+unsigned emu_export_port(const struct emu_card_conf *conf, size_t idx, unsigned path);
+/* What cardd calls the volume that the topology calls so. */
+void emu_volume_name(const struct emu_card_conf *c, const char *name, char *out, size_t size);
+/* Does the card have encrypted volumes, and so a file with a key-encryption key? */
+bool emu_card_has_key(const struct emu_card *c);
+void emu_card_key_path(const struct emu_card *c, char *out, size_t size);
 
 /* ---- guest.c ---- */
 

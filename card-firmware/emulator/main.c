@@ -341,6 +341,7 @@ static int make_dir(struct emu *e, const char *dir)
 {
 	const char *parent = getenv("XDG_RUNTIME_DIR");
 
+	e->pid = getpid();
 	if (dir) {
 		if (mkdir(dir, 0700) < 0 &&
 			(errno != EEXIST || rmdir(dir) < 0 || mkdir(dir, 0700) < 0))

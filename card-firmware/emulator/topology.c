@@ -93,14 +93,18 @@ static void set_choice(
 	struct reader *r, const char *path, const struct field *f, json_t *v, void *to)
 {
 	const char *s = json_string_value(v);
+	char known[80]; // all of the longest list
+	size_t n = 0;
 
 	for (uint64_t i = 0; s && f->choices[i]; i++)
 		if (!strcmp(f->choices[i], s)) {
 			memcpy(to, &i, sizeof(i));
 			return;
 		}
-	fail(r, path, "unknown; known are %s, %s%s%s", f->choices[0], f->choices[1],
-		f->choices[2] ? ", " : "", f->choices[2] ? f->choices[2] : "");
+	for (uint64_t i = 0; f->choices[i]; i++)
+		n += (size_t)snprintf(
+			known + n, sizeof(known) - n, "%s%s", i ? ", " : "", f->choices[i]);
+	fail(r, path, "unknown; known are %s", known);
 }
 
 static void set(struct reader *r, const char *path, const struct field *f, json_t *v, void *out)
@@ -201,7 +205,7 @@ static int load_list(struct reader *r, const char *path, json_t *list, const str
 	return 0;
 }
 
-static const char *const volume_kinds[] = { "file", "ram", "null", NULL };
+static const char *const volume_kinds[] = { "file", "ram", "null", "remote", NULL };
 static const char *const function_kinds[] = { "net", "blk", NULL };
 static const char *const link_kinds[] = { "auto", "memif", "veth", NULL };
 
@@ -209,8 +213,16 @@ static const char *const link_kinds[] = { "auto", "memif", "veth", NULL };
 static const struct field volume_fields[] = {
 	{ "name", NAME, true, V(name) },
 	{ "kind", CHOICE, true, V(kind), .choices = volume_kinds },
-	{ "size_mib", UINT, true, V(size_mib), 1, 1 << 20 },
+	{ "size_mib", UINT, false, V(size_mib), 1, 1 << 20 },
 	{ "block_size", UINT, false, V(block_size), 512, 4096, 512 },
+	{ "from", TEXT, false, V(from_text) },
+	{ "encrypted", BOOL, false, V(encrypted), .def = 0 },
+};
+
+#define E(m) offsetof(struct emu_export, m)
+static const struct field export_fields[] = {
+	{ "volume", NAME, true, E(volume) },
+	{ "paths", UINT, false, E(paths), 1, 8, 1 },
 };
 
 #define F(m) offsetof(struct emu_function, m)
@@ -235,7 +247,7 @@ static const struct field uplink_fields[] = {
 
 struct card_lists {
 	struct emu_card_conf conf;
-	json_t *volumes, *functions, *uplinks, *calls, *args; // borrowed
+	json_t *volumes, *functions, *uplinks, *exports, *calls, *args; // borrowed
 };
 
 #define C(m) offsetof(struct card_lists, m)
@@ -248,6 +260,7 @@ static const struct field card_fields[] = {
 	{ "volumes", LIST, false, C(volumes) },
 	{ "functions", LIST, false, C(functions) },
 	{ "uplinks", LIST, false, C(uplinks) },
+	{ "exports", LIST, false, C(exports) },
 	{ "calls", LIST, false, C(calls) },
 	{ "args", LIST, false, C(args) },
 };
@@ -323,6 +336,37 @@ static void check_functions(
 	}
 }
 
+static void check_volumes(struct reader *r, const char *path, struct emu_card_conf *c)
+{
+	char where[EMU_TEXT_SIZE];
+
+	for (size_t i = 0; i < c->n_volumes; i++) {
+		const struct emu_volume *v = &c->volumes[i];
+		bool remote = v->kind == EMU_VOL_REMOTE;
+
+		emu_text(where, sizeof(where), "%s.volumes[%zu]", path, i);
+		if (!remote && !v->size_mib)
+			fail(r, where, "size_mib: missing");
+		if (remote && v->size_mib)
+			fail(r, where, "size_mib: a remote volume is as large as what it is from");
+		if (remote != !!v->from_text[0])
+			fail(r, where, remote ? "from: missing" : "from: for a remote volume");
+		if (v->encrypted && !remote)
+			fail(r, where, "encrypted: for a remote volume");
+	}
+	for (size_t i = 0; i < c->n_exports; i++) {
+		struct emu_export *x = &c->exports[i];
+
+		emu_text(where, sizeof(where), "%s.exports[%zu]", path, i);
+		while (x->item < c->n_volumes && strcmp(c->volumes[x->item].name, x->volume) != 0)
+			x->item++;
+		if (x->item == c->n_volumes)
+			fail(r, where, "no volume \"%s\" on this card", x->volume);
+		else if (c->volumes[x->item].kind == EMU_VOL_REMOTE)
+			fail(r, where, "\"%s\" is remote itself", x->volume);
+	}
+}
+
 static int load_card(struct reader *r, const char *path, size_t idx, struct card_lists *l)
 {
 	struct emu_card_conf *c = &l->conf;
@@ -344,6 +388,11 @@ static int load_card(struct reader *r, const char *path, size_t idx, struct card
 		sizeof(struct emu_uplink), &c->uplinks, &c->n_uplinks);
 	if (ret)
 		return ret;
+	join(where, sizeof(where), path, "exports");
+	ret = load_list(r, where, l->exports, export_fields, N_FIELDS(export_fields),
+		sizeof(struct emu_export), &c->exports, &c->n_exports);
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < json_array_size(l->args); i++)
 		if (!json_is_string(json_array_get(l->args, i))) {
 			join(where, sizeof(where), path, "args");
@@ -352,6 +401,7 @@ static int load_card(struct reader *r, const char *path, size_t idx, struct card
 		}
 	c->calls = l->calls;
 	c->args = l->args;
+	check_volumes(r, path, c);
 	check_functions(r, path, idx, c);
 	return 0;
 }
@@ -380,34 +430,63 @@ static int load_cards(struct reader *r, json_t *list, struct emu_topology *t)
 	return ret;
 }
 
-/* "card/item": item is a function of the wanted kind, or an uplink. */
-static struct emu_end find_end(struct reader *r, const char *path, struct emu_topology *t,
-	const char *text, bool uplink, uint64_t kind)
+enum end_kind { END_NIC, END_DISK, END_UPLINK, END_EXPORT };
+
+static struct emu_end find_on_card(
+	const struct emu_topology *t, size_t card, const char *name, enum end_kind kind)
 {
+	const struct emu_card_conf *c = &t->cards[card];
+	struct emu_end end = { 0 };
+
+	for (size_t k = 0; kind == END_UPLINK && k < c->n_uplinks; k++)
+		if (!strcmp(c->uplinks[k].name, name))
+			end = (struct emu_end){ card, k, true };
+	for (size_t k = 0; kind == END_EXPORT && k < c->n_exports; k++)
+		if (!strcmp(c->exports[k].volume, name))
+			end = (struct emu_end){ card, k, true };
+	for (size_t k = 0; kind <= END_DISK && k < c->n_functions; k++)
+		if (c->functions[k].kind == (kind == END_NIC ? EMU_FN_NET : EMU_FN_BLK) &&
+			!strcmp(c->functions[k].name, name))
+			end = (struct emu_end){ card, k, true };
+	return end;
+}
+
+/* "card/item": item is of the wanted kind. */
+static struct emu_end find_end(struct reader *r, const char *path, const struct emu_topology *t,
+	const char *text, enum end_kind kind)
+{
+	static const char *const kinds[] = { "NIC function", "disk function", "uplink", "export" };
 	const char *slash = strchr(text, '/');
 	struct emu_end end = { 0 };
 
 	for (size_t i = 0; slash && i < t->n_cards; i++) {
-		struct emu_card_conf *c = &t->cards[i];
+		const struct emu_card_conf *c = &t->cards[i];
 		size_t len = (size_t)(slash - text);
 
-		if (strlen(c->name) != len || memcmp(c->name, text, len) != 0)
-			continue;
-		for (size_t k = 0; uplink && k < c->n_uplinks; k++)
-			if (!strcmp(c->uplinks[k].name, slash + 1))
-				end = (struct emu_end){ i, k, true };
-		for (size_t k = 0; !uplink && k < c->n_functions; k++)
-			if (c->functions[k].kind == kind &&
-				!strcmp(c->functions[k].name, slash + 1))
-				end = (struct emu_end){ i, k, true };
+		if (strlen(c->name) == len && !memcmp(c->name, text, len))
+			end = find_on_card(t, i, slash + 1, kind);
 	}
 	if (!end.set)
-		fail(r, path, "no %s \"%s\" (card/name)",
-			uplink		     ? "uplink"
-			: kind == EMU_FN_NET ? "NIC function"
-					     : "disk function",
-			text);
+		fail(r, path, "no %s \"%s\" (card/name)", kinds[kind], text);
 	return end;
+}
+
+/* Remote volumes find what they are volumes of. */
+static void join_volumes(struct reader *r, struct emu_topology *t)
+{
+	char where[EMU_TEXT_SIZE];
+
+	for (size_t i = 0; i < t->n_cards; i++)
+		for (size_t k = 0; k < t->cards[i].n_volumes; k++) {
+			struct emu_volume *v = &t->cards[i].volumes[k];
+
+			if (v->kind != EMU_VOL_REMOTE || !v->from_text[0])
+				continue;
+			emu_text(where, sizeof(where), "cards[%zu].volumes[%zu].from", i, k);
+			v->from = find_end(r, where, t, v->from_text, END_EXPORT);
+			if (v->from.set && v->from.card == i)
+				fail(r, where, "is on this card itself");
+		}
 }
 
 static int load_links(struct reader *r, json_t *list, struct emu_topology *t)
@@ -436,7 +515,7 @@ static int load_links(struct reader *r, json_t *list, struct emu_topology *t)
 		}
 		for (size_t k = 0; k < 2; k++) {
 			const char *s = json_string_value(json_array_get(links[i].ends, k));
-			struct emu_end e = find_end(r, where, t, s ? s : "", true, 0);
+			struct emu_end e = find_end(r, where, t, s ? s : "", END_UPLINK);
 			struct emu_uplink *u;
 
 			t->links[i].ends[k] = e;
@@ -461,13 +540,13 @@ static int load_links(struct reader *r, json_t *list, struct emu_topology *t)
 }
 
 static void load_attachment(struct reader *r, const char *path, struct emu_topology *t,
-	const char *text, uint64_t kind, struct emu_end *out)
+	const char *text, enum end_kind kind, struct emu_end *out)
 {
 	struct emu_function *f;
 
 	if (!text[0])
 		return;
-	*out = find_end(r, path, t, text, false, kind);
+	*out = find_end(r, path, t, text, kind);
 	if (!out->set)
 		return;
 	f = &t->cards[out->card].functions[out->item];
@@ -498,9 +577,9 @@ static int load_guests(struct reader *r, json_t *list, struct emu_topology *t)
 
 		*g = guests[i].conf;
 		emu_text(where, sizeof(where), "guests[%zu].nic", i);
-		load_attachment(r, where, t, guests[i].nic, EMU_FN_NET, &g->nic);
+		load_attachment(r, where, t, guests[i].nic, END_NIC, &g->nic);
 		emu_text(where, sizeof(where), "guests[%zu].disk", i);
-		load_attachment(r, where, t, guests[i].disk, EMU_FN_BLK, &g->disk);
+		load_attachment(r, where, t, guests[i].disk, END_DISK, &g->disk);
 		for (size_t k = 0; k < t->n_cards; k++)
 			if (!strcmp(t->cards[k].name, g->name)) {
 				emu_text(where, sizeof(where), "guests[%zu].name", i);
@@ -548,6 +627,8 @@ static int load(struct reader *r, struct emu_topology *t)
 	memcpy(t->name, top.name, sizeof(t->name));
 	ret = load_cards(r, top.cards, t);
 	if (!ret)
+		join_volumes(r, t);
+	if (!ret)
 		ret = load_links(r, top.links, t);
 	if (!ret)
 		ret = load_guests(r, top.guests, t);
@@ -584,6 +665,7 @@ void emu_topology_free(struct emu_topology *t)
 		free(t->cards[i].volumes);
 		free(t->cards[i].functions);
 		free(t->cards[i].uplinks);
+		free(t->cards[i].exports);
 	}
 	free(t->cards);
 	free(t->links);

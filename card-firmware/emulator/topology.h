@@ -15,13 +15,28 @@
 #define EMU_TEXT_SIZE 512
 #define EMU_LIST_MAX 256 // cards, guests, functions of a card, ...
 
-enum emu_volume_kind { EMU_VOL_FILE, EMU_VOL_RAM, EMU_VOL_NULL };
+enum emu_volume_kind { EMU_VOL_FILE, EMU_VOL_RAM, EMU_VOL_NULL, EMU_VOL_REMOTE };
+
+struct emu_end {
+	size_t card, item; // index of the card; of its uplink, function or export
+	bool set;
+};
 
 struct emu_volume {
 	char name[EMU_NAME_SIZE];
 	uint64_t kind; // enum emu_volume_kind
-	uint64_t size_mib;
+	uint64_t size_mib; // EMU_VOL_REMOTE: what it is a volume of has it
 	uint64_t block_size;
+	char from_text[EMU_TEXT_SIZE];
+	struct emu_end from; // EMU_VOL_REMOTE: the export
+	bool encrypted; // EMU_VOL_REMOTE: by this card, in units of block_size
+};
+
+/* A volume that other cards see over NVMe/TCP. */
+struct emu_export {
+	char volume[EMU_NAME_SIZE];
+	uint64_t paths; // addresses that the card listens at
+	size_t item; // index of the volume
 };
 
 enum emu_function_kind { EMU_FN_NET, EMU_FN_BLK };
@@ -55,17 +70,13 @@ struct emu_card_conf {
 	struct emu_volume *volumes; // owned
 	struct emu_function *functions; // owned
 	struct emu_uplink *uplinks; // owned
-	size_t n_volumes, n_functions, n_uplinks;
+	struct emu_export *exports; // owned
+	size_t n_volumes, n_functions, n_uplinks, n_exports;
 	json_t *calls; // borrowed from the file: further configuration calls, or NULL
 	json_t *args; // borrowed: further arguments of cardd, or NULL
 };
 
 enum emu_link_kind { EMU_LINK_AUTO, EMU_LINK_MEMIF, EMU_LINK_VETH };
-
-struct emu_end {
-	size_t card, item; // index of the card; of its uplink or function
-	bool set;
-};
 
 struct emu_link {
 	uint64_t kind; // enum emu_link_kind; after emu_fabric_choose() no longer EMU_LINK_AUTO

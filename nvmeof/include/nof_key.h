@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define NOF_KEY_LEN 64u // AES-256-XTS: two keys of 32 bytes (IEEE 1619-2007)
+#define NOF_KEY_CONTEXT "outboard volume key %s" // what keys of volumes are wrapped for, by name
 #define NOF_WRAPPED_LEN (1u + 12u + NOF_KEY_LEN + 16u) // version, nonce, key, tag
 
 /* A data key that is open. Counted references. */

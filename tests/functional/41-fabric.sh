@@ -139,4 +139,29 @@ if grep "links are" "$dir/err"; then fail "a choice where there is none"; fi
 topology nosuch
 if "$emulator" "$dir/topology.json" 2>"$dir/err"; then fail "a kind that does not exist"; fi
 grep -q "links\[0\].kind: unknown; known are auto, memif, veth" "$dir/err" || fail "$(cat "$dir/err")"
+
+# Volumes of other cards: refused VOLUME-OF-CARD-A EXPORT-OF-THE-STORE REASON
+refused()
+{
+	cat >"$dir/bad.json" <<-END
+		{ "name": "bad", "cards": [
+		  { "name": "store", "volumes": [{ "name": "a", "kind": "ram", "size_mib": 1 }], "exports": [$2] },
+		  { "name": "card-a", "volumes": [{ "name": "disk0", $1 }], "exports": [{ "volume": "disk0" }] }
+		] }
+	END
+	if "$emulator" "$dir/bad.json" 2>"$dir/err"; then fail "taken: $1 $2"; fi
+	grep -q "bad.json:[0-9]*: $3" "$dir/err" || fail "not '$3': $(cat "$dir/err")"
+}
+local='"kind": "ram", "size_mib": 1' a='{ "volume": "a", "paths": 2 }'
+refused "$local" '{ "volume": "b" }' 'cards\[0\].exports\[0\]: no volume "b" on this card'
+refused "$local" '{ "volume": "a", "paths": 9 }' 'cards\[0\].exports\[0\].paths: must be a number from 1 to 8'
+refused "$local" "$a, $a" 'cards\[0\].exports\[1\]: the name "a" is taken'
+refused '"kind": "ram"' "$a" 'cards\[1\].volumes\[0\]: size_mib: missing'
+refused "$local, \"encrypted\": true" "$a" 'cards\[1\].volumes\[0\]: encrypted: for a remote volume'
+refused "$local, \"from\": \"store/a\"" "$a" 'cards\[1\].volumes\[0\]: from: for a remote volume'
+refused '"kind": "remote"' "$a" 'cards\[1\].volumes\[0\]: from: missing'
+refused '"kind": "remote", "size_mib": 1, "from": "store/a"' "$a" 'cards\[1\].volumes\[0\]: size_mib: a remote'
+refused '"kind": "remote", "from": "store/b"' "$a" 'cards\[1\].volumes\[0\].from: no export "store/b"'
+refused '"kind": "remote", "from": "card-a/disk0"' "$a" 'cards\[1\].volumes\[0\].from: is on this card itself'
+refused '"kind": "remote", "from": "store/a"' "$a" 'cards\[1\].exports\[0\]: "disk0" is remote itself'
 echo "41-fabric: ok"
