@@ -391,7 +391,3 @@ void odp_reclaim_if_many(struct odp *dp);
 
 /* The live flow of an id, its counters brought up to date; NULL: none. Control thread. */
 const struct odp_flow *odp_flow_sample(struct odp *dp, uint64_t id, uint64_t now_ns);
-
-/* Fixed-size ring on the heap; NULL when out of memory. */
-struct rte_ring *odp_ring_create(unsigned size, unsigned flags);
-void odp_ring_destroy(struct rte_ring *r); // frees the packets in it

@@ -10,47 +10,13 @@
 #include "flow.h"
 #include "hold.h"
 #include "meter.h"
+#include "ring.h"
 #include "tx.h"
 #include "underlay_gate.h"
 #include "vport.h"
 
 /* A flood reaches every port but one within one action list. */
 #define PORTS_MAX (ODP_ACT_OUTPUTS_MAX + 1)
-
-/* ---- rings ---- */
-
-struct rte_ring *odp_ring_create(unsigned size, unsigned flags)
-{
-	ssize_t bytes = rte_ring_get_memsize(size);
-	struct rte_ring *r = bytes > 0 ? dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, (size_t)bytes)
-				       : NULL;
-
-	if (r && rte_ring_init(r, "odp", size, flags) < 0) {
-		free(r);
-		return NULL;
-	}
-	return r;
-}
-
-static unsigned ring_drain(struct rte_ring *r)
-{
-	struct rte_mbuf *pkts[ODP_BURST];
-	unsigned n, total = 0;
-
-	while ((n = rte_ring_sc_dequeue_burst(r, (void **)pkts, ODP_BURST, NULL)) > 0) {
-		rte_pktmbuf_free_bulk(pkts, n);
-		total += n;
-	}
-	return total;
-}
-
-void odp_ring_destroy(struct rte_ring *r)
-{
-	if (!r)
-		return;
-	ring_drain(r);
-	free(r);
-}
 
 /* ---- capabilities ---- */
 
@@ -127,12 +93,12 @@ static int port_init(struct odp_port *p)
 
 	p->txq = dpu_calloc(p->conf.n_txq, sizeof(*p->txq));
 	p->pw = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, n_workers + 1, sizeof(*p->pw));
-	p->upcalls = odp_ring_create(UPCALL_RING, RING_F_SC_DEQ);
+	p->upcalls = odp_ring_create(UPCALL_RING);
 	if (!p->txq || !p->pw || !p->upcalls)
 		return -ENOMEM;
 	for (uint16_t q = 0; q < p->conf.n_txq; q++) {
 		atomic_store_explicit(&p->txq[q].owner, -1, memory_order_relaxed);
-		p->txq[q].ring = odp_ring_create(HANDOVER_RING, RING_F_SC_DEQ);
+		p->txq[q].ring = odp_ring_create(HANDOVER_RING);
 		if (!p->txq[q].ring)
 			return -ENOMEM;
 	}
@@ -223,8 +189,8 @@ void odp_port_del(struct odp_port *port)
 		dp->conf.synchronize(dp->conf.host_arg);
 	// Nobody can put packets into its rings any more: what is in them goes nowhere.
 	for (uint16_t q = 0; q < port->conf.n_txq; q++)
-		dp->gone_drops[ODP_DROP_PORT_GONE] += ring_drain(port->txq[q].ring);
-	dp->gone_drops[ODP_DROP_PORT_GONE] += ring_drain(port->upcalls);
+		dp->gone_drops[ODP_DROP_PORT_GONE] += odp_ring_drain(port->txq[q].ring);
+	dp->gone_drops[ODP_DROP_PORT_GONE] += odp_ring_drain(port->upcalls);
 	odp_port_stats(port, &s);
 	for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
 		dp->gone_drops[d] += s.drops[d];
@@ -452,7 +418,7 @@ int odp_txq_attach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
 		    &q->owner, &none, (int)w->idx, memory_order_acq_rel, memory_order_relaxed))
 		return none == (int)w->idx ? -EEXIST : -EBUSY;
 	// Left over from the time between two owners.
-	dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(q->ring));
+	dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], odp_ring_drain(q->ring));
 	w->txq[w->n_txq++] = &pw->lane[txq];
 	pw->own[pw->n_own++] = txq;
 	own_changed(pw);
@@ -471,7 +437,8 @@ void odp_txq_detach(struct odp_worker *w, struct odp_port *port, uint16_t txq)
 			if (pw->own[j] == txq)
 				pw->own[j--] = pw->own[--pw->n_own];
 		own_changed(pw);
-		dpu_counter_add(&pw->drops[ODP_DROP_PORT_GONE], ring_drain(port->txq[txq].ring));
+		dpu_counter_add(
+			&pw->drops[ODP_DROP_PORT_GONE], odp_ring_drain(port->txq[txq].ring));
 		atomic_store_explicit(&port->txq[txq].owner, -1, memory_order_release);
 		return;
 	}

@@ -4,6 +4,7 @@
 
 #include <rte_cycles.h>
 
+#include "ring.h"
 #include "sw_offload.h"
 
 #define ETH_LEN 14u
@@ -214,7 +215,7 @@ static void lane_handover(struct odp_worker *w, struct odp_lane *l, int owner,
 	if (unlikely(sums->or_flags & ODP_F_LENT))
 		n = odp_own_all(w, l->pw, pkts, n);
 
-	unsigned put = rte_ring_mp_enqueue_burst(r, (void **)pkts, n, NULL);
+	unsigned put = odp_ring_put(r, pkts, n);
 
 	if (put < n)
 		odp_drop(l->pw, ODP_DROP_HANDOVER_FULL, pkts + put, n - put);
@@ -400,7 +401,7 @@ unsigned odp_handed_poll(struct odp_worker *w)
 		struct rte_ring *r = l->pw->port->txq[l->txq].ring;
 		struct rte_mbuf *pkts[ODP_BURST];
 		unsigned left;
-		unsigned n = rte_ring_sc_dequeue_burst(r, (void **)pkts, ODP_BURST, &left);
+		unsigned n = odp_ring_take(r, pkts, ODP_BURST, &left);
 
 		for (unsigned j = 0; j < n; j++)
 			odp_lane_put(w, l, pkts[j]);

@@ -8,6 +8,7 @@
 #include "dpu_alloc.h"
 #include "inet.h"
 #include "neigh.h"
+#include "ring.h"
 #include "track.h"
 #include "tnl_out.h"
 #include "tx.h"
@@ -159,7 +160,7 @@ static void put(struct odp_worker *w, struct odp_pw *in, struct rte_ring *r, str
 		return;
 	}
 	m->hash.usr = ODP_UPCALL_MISS;
-	if (rte_ring_mp_enqueue(r, m) < 0) {
+	if (odp_ring_put(r, &m, 1) == 0) {
 		odp_drop_one(in, ODP_DROP_NEIGH_LIMIT, m);
 		return;
 	}
@@ -208,7 +209,7 @@ void odp_ul_rings_open(struct odp_port *port)
 	if (!r)
 		return;
 	for (unsigned c = 0; c < ODP_UL_CLASSES; c++) {
-		r->ring[c] = odp_ring_create(ring_size[c], RING_F_SC_DEQ);
+		r->ring[c] = odp_ring_create(ring_size[c]);
 		if (!r->ring[c]) {
 			odp_ul_rings_destroy(r);
 			return;
@@ -230,6 +231,6 @@ unsigned odp_ul_rings_take(const struct odp_port *port, struct rte_mbuf **pkts, 
 	unsigned n = 0;
 
 	for (unsigned c = 0; r && c < ODP_UL_CLASSES && n < max; c++)
-		n += rte_ring_sc_dequeue_burst(r->ring[c], (void **)(pkts + n), max - n, NULL);
+		n += odp_ring_take(r->ring[c], pkts + n, max - n, NULL);
 	return n;
 }

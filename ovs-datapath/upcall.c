@@ -10,6 +10,7 @@
 #include "classifier.h"
 #include "dpu_clock.h"
 #include "extract.h"
+#include "ring.h"
 #include "tnl_out.h"
 #include "track.h"
 #include "tx.h"
@@ -81,7 +82,7 @@ static void enqueue(
 	struct odp_worker *w, const struct odp_from *from, struct rte_mbuf **pkts, unsigned n)
 {
 	struct odp_pw *in = from->in;
-	unsigned put = rte_ring_mp_enqueue_burst(in->port->upcalls, (void **)pkts, n, NULL);
+	unsigned put = odp_ring_put(in->port->upcalls, pkts, n);
 
 	dpu_counter_add(&w->upcalls, put);
 	if (put < n) {
@@ -332,7 +333,7 @@ static unsigned port_turn(struct odp *dp, struct odp_port *port, uint64_t now_ns
 	struct rte_mbuf *pkts[2 * PORT_TURN];
 	unsigned n = odp_ul_rings_take(port, pkts, PORT_TURN);
 
-	n += rte_ring_sc_dequeue_burst(port->upcalls, (void **)(pkts + n), 2 * PORT_TURN - n, NULL);
+	n += odp_ring_take(port->upcalls, pkts + n, 2 * PORT_TURN - n, NULL);
 	for (unsigned i = 0; i < n; i++)
 		handle(dp, port, pkts[i], now_ns);
 	return n;
