@@ -119,7 +119,7 @@ class Run:
         with open(self.path(name + ".log"), encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def card(self, calls, hugepages_on=False, workers="0", extra=()):
+    def card(self, calls, hugepages_on=False, workers="0", extra=(), seconds=30):
         """Start cardd with the calls as its configuration file; returns the process."""
         config = self.path("config.json")
         with open(config, "w", encoding="utf-8") as f:
@@ -131,7 +131,7 @@ class Run:
         if hugepages_on:
             argv.append("--hugepages")
         child = self.start(argv, "cardd")
-        wait_for(lambda: "ready" in self.log("cardd").split("\n"), "cardd", child)
+        wait_for(lambda: "ready" in self.log("cardd").split("\n"), "cardd", child, seconds)
         return child
 
     def ctl(self, *args):

@@ -3,8 +3,8 @@
  * NVMe/TCP over loopback, 4 KiB random reads: our initiator on one CPU, our target on another, and
  * what two plain programs exchange with the same window on the same CPUs.
  *
- * nvmf_load MODE WINDOW MS [CPU CPU]: MODE is plain, null, ram, null-digest or ram-digest. Prints
- * one line: replies a second.
+ * nvmf_load MODE WINDOW MS [CPU CPU]: MODE is plain, plain-one (one thread on the first CPU plays
+ * both programs), null, ram, null-digest or ram-digest. Prints one line: replies a second.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,6 +31,7 @@
 #define REPLY (24U + BLOCK)
 #define WINDOW_MAX 1024U
 #define SIZE (64ULL << 20)
+#define WARM_MS 200ULL
 
 static void must(long ret, const char *what)
 {
@@ -59,87 +60,131 @@ static uint64_t next_off(void)
 	return seed % (SIZE / BLOCK) * BLOCK;
 }
 
-/* ---- two plain programs ---- */
+/* ---- two plain programs, or both in one ---- */
 
-static void plain_serve(int fd)
+struct server {
+	int fd;
+	size_t have; // bytes of a question that is not there yet
+	size_t left; // bytes of answers that did not go yet
+};
+
+struct client {
+	int fd;
+	size_t have; // bytes of an answer
+	uint64_t n; // answers
+};
+
+/* False: the other end has gone. */
+static bool serve_step(struct server *s)
 {
 	static uint8_t in[65536], out[64 * REPLY];
-	size_t have = 0;
+	ssize_t n = recv(s->fd, in, sizeof(in), MSG_DONTWAIT);
 
-	for (;;) {
-		ssize_t n = recv(fd, in, sizeof(in), MSG_DONTWAIT);
-
-		if (n == 0)
-			exit(0);
-		if (n < 0)
-			continue;
-		have += (size_t)n;
-		while (have >= ASK) {
-			size_t k = have / ASK < 64 ? have / ASK : 64;
-
-			for (size_t at = 0; at < k * REPLY;) {
-				n = send(fd, out + at, k * REPLY - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-				if (n > 0)
-					at += (size_t)n;
-				else if (errno != EAGAIN)
-					exit(0);
-			}
-			have -= k * ASK;
-		}
+	if (n == 0)
+		return false;
+	if (n > 0) {
+		s->left += (s->have + (size_t)n) / ASK * REPLY;
+		s->have = (s->have + (size_t)n) % ASK;
 	}
+	while (s->left > 0) {
+		size_t part = s->left < sizeof(out) ? s->left : sizeof(out);
+
+		n = send(s->fd, out, part, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n <= 0)
+			return n < 0 && errno == EAGAIN;
+		s->left -= (size_t)n;
+	}
+	return true;
 }
 
-static double plain_load(int fd, unsigned window, uint64_t ms)
+static uint8_t ask[WINDOW_MAX * ASK];
+
+static void ask_step(struct client *c)
 {
-	static uint8_t ask[WINDOW_MAX * ASK], in[131072];
-	uint64_t start = dpu_now_ns(), end = start + ms * 1000000, now = start, n_replies = 0;
-	size_t have = 0;
+	static uint8_t in[131072];
+	ssize_t n = recv(c->fd, in, sizeof(in), MSG_DONTWAIT);
+	size_t k;
 
-	must(send(fd, ask, window * ASK, 0), "send");
+	if (n <= 0)
+		return;
+	k = (c->have + (size_t)n) / REPLY;
+	c->have = (c->have + (size_t)n) % REPLY;
+	c->n += k;
+	if (k)
+		must(send(c->fd, ask, k * ASK, MSG_NOSIGNAL), "send");
+}
+
+/* For ms, and WARM_MS before; with a server it is served in between. Answers a second. */
+static double ask_for(struct client *c, struct server *s, unsigned window, uint64_t ms)
+{
+	uint64_t now = dpu_now_ns(), start = now + WARM_MS * 1000000, end = start + ms * 1000000;
+	uint64_t before = 0;
+
+	must(send(c->fd, ask, window * ASK, 0), "send");
 	while (now < end) {
-		ssize_t n = recv(fd, in, sizeof(in), MSG_DONTWAIT);
-
-		if (n > 0) {
-			size_t k = (have + (size_t)n) / REPLY;
-
-			have = (have + (size_t)n) % REPLY;
-			n_replies += k;
-			if (k)
-				must(send(fd, ask, k * ASK, MSG_NOSIGNAL), "send");
-		}
+		if (now < start)
+			before = c->n;
+		if (s)
+			(void)serve_step(s);
+		ask_step(c);
 		now = dpu_now_ns();
 	}
-	return (double)n_replies * 1e9 / (double)(now - start);
+	return (double)(c->n - before) * 1e9 / (double)(now - start);
+}
+
+/* Two ends of a connection. */
+static void connection(int fd[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	socklen_t len = sizeof(a);
+
+	fd[0] = socket(AF_INET, SOCK_STREAM, 0);
+	must(bind(l, (struct sockaddr *)&a, sizeof(a)), "bind");
+	must(listen(l, 1), "listen");
+	must(getsockname(l, (struct sockaddr *)&a, &len), "getsockname");
+	must(connect(fd[0], (struct sockaddr *)&a, sizeof(a)), "connect");
+	fd[1] = accept(l, NULL, NULL);
+	must(fd[1], "accept");
+	close(l);
+	for (int i = 0; i < 2; i++)
+		setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* One thread plays both. */
+static double plain_one(unsigned window, uint64_t ms, int cpu)
+{
+	int fd[2];
+
+	pin(cpu);
+	connection(fd);
+	return ask_for(
+		&(struct client){ .fd = fd[0] }, &(struct server){ .fd = fd[1] }, window, ms);
 }
 
 static double plain(unsigned window, uint64_t ms, const int cpu[2])
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0), one = 1, s;
-	socklen_t len = sizeof(a);
+	struct server s = { 0 };
 	double rate;
+	int fd[2];
 	pid_t pid;
 
-	must(bind(l, (struct sockaddr *)&a, sizeof(a)), "bind");
-	must(listen(l, 1), "listen");
-	must(getsockname(l, (struct sockaddr *)&a, &len), "getsockname");
-	must(connect(c, (struct sockaddr *)&a, sizeof(a)), "connect");
-	s = accept(l, NULL, NULL);
-	must(s, "accept");
-	setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	connection(fd);
 	pid = fork();
 	must(pid, "fork");
 	if (pid == 0) {
-		close(c);
+		close(fd[0]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pin(cpu[1]);
-		plain_serve(s);
+		s.fd = fd[1];
+		while (serve_step(&s))
+			;
+		exit(0);
 	}
-	close(s);
+	close(fd[1]);
 	pin(cpu[0]);
-	rate = plain_load(c, window, ms);
-	close(c);
+	rate = ask_for(&(struct client){ .fd = fd[0] }, NULL, window, ms);
+	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	return rate;
 }
@@ -266,7 +311,7 @@ static double load(uint16_t port, bool digest, unsigned window, uint64_t ms)
 		};
 		again(&o[i]);
 	}
-	from = dpu_now_ns() + 200000000; // warm
+	from = dpu_now_ns() + WARM_MS * 1000000;
 	while (dpu_now_ns() < from)
 		nof_group_poll(worker);
 	start = now = dpu_now_ns();
@@ -321,7 +366,9 @@ int main(int argc, char **argv)
 		cpu[0] = atoi(argv[4]);
 		cpu[1] = atoi(argv[5]);
 	}
-	if (!strcmp(argv[1], "plain"))
+	if (!strcmp(argv[1], "plain-one"))
+		rate = plain_one(window, (uint64_t)atoi(argv[3]), cpu[0]);
+	else if (!strcmp(argv[1], "plain"))
 		rate = plain(window, (uint64_t)atoi(argv[3]), cpu);
 	else
 		rate = nvmf(argv[1], window, (uint64_t)atoi(argv[3]), cpu);
