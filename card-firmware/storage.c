@@ -15,6 +15,7 @@
 #include "card.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "dpu_log.h"
 #include "nof_ctrl.h"
 #include "nof_group.h"
 
@@ -219,30 +220,47 @@ static int host_open(struct card_storage *s)
 	return nof_host_create(&conf, &s->host);
 }
 
-/* What was posted to the group, by whoever is about to end, runs. */
+/* What was posted to the group, by whoever is about to end, runs. Nothing is left in it: 1. */
 static int seat_drain(struct card_worker *w, void *arg)
 {
 	struct seat *s = arg;
 
 	(void)w;
 	nof_group_poll(s->group);
-	return 0;
+	return nof_group_empty(s->group);
 }
 
-/* Controllers say good-bye to their targets, who may be silent. False: some still do. */
+/* A round of every group: what one says to another is heard in the next. True: nothing is left. */
+static bool drain(struct card_storage *s)
+{
+	bool empty = true;
+
+	for (unsigned i = 0; i < s->n_seats; i++)
+		if (card_worker_call(s->seat[i].w, seat_drain, &s->seat[i]) != 1)
+			empty = false;
+	nof_group_poll(s->control);
+	return nof_group_empty(s->control) && empty;
+}
+
+/*
+ * Controllers say good-bye to their targets, who may be silent. False: some still do, or something
+ * is left in a group, which then must not be freed.
+ */
 static bool host_close(struct card_storage *s)
 {
 	uint64_t end = dpu_now_ns() + GOODBYE_NS;
+	unsigned empty =
+		0; // rounds in a row: the last one may have posted to who was looked at before
 
-	while (nof_ctrl_next(s->host, NULL) && dpu_now_ns() < end) {
-		nof_group_poll(s->control);
-		usleep(1000);
+	while (empty < 2 && dpu_now_ns() < end) {
+		empty = drain(s) && !nof_ctrl_next(s->host, NULL) ? empty + 1 : 0;
+		if (!empty)
+			usleep(1000);
 	}
-	if (nof_ctrl_next(s->host, NULL))
+	if (empty < 2) {
+		dpu_warn("storage: connections do not end", "card=%s", s->card->opt.name);
 		return false;
-	for (unsigned i = 0; i < s->n_seats; i++)
-		card_worker_call(s->seat[i].w, seat_drain, &s->seat[i]);
-	nof_group_poll(s->control);
+	}
 	nof_host_destroy(s->host);
 	return true;
 }
@@ -254,7 +272,7 @@ void card_storage_stop(struct card *c)
 
 	if (!s)
 		return;
-	if (s->host && !host_close(s))
+	if (s->host && !unanswered && !host_close(s))
 		unanswered = true;
 	while (s->n_seats)
 		seat_close(&s->seat[--s->n_seats], unanswered);

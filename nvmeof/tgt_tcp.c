@@ -650,13 +650,14 @@ int nof_tgt_destroy(struct nof_tgt *t)
 
 	if (!t)
 		return 0;
+	// First: hosts whose connection ends try again at once, and would be let in.
+	TAILQ_FOREACH (sub, &t->subs, link)
+		tgt_subsys_unlisten(sub);
 	if (control_of(t)) {
 		if (!end_conns(t))
 			return -EBUSY;
 		nof_timer_clear(&control_of(t)->tick);
 	}
-	TAILQ_FOREACH (sub, &t->subs, link)
-		tgt_subsys_unlisten(sub);
 	for (unsigned i = 0; i <= t->conf.n_workers; i++)
 		worker_fini(&t->workers[i]);
 	tgt_fini(t);

@@ -30,12 +30,16 @@ struct nvmf_rig {
 	struct vol *disk; // of the target; nsid 1
 	uint16_t port[LISTENERS];
 	bool mute; // the target has no turns
+	void (*meanwhile)(struct nvmf_rig *r); // called when the target calls a worker
 };
 
 static inline int rig_call(void *env, unsigned idx, int (*fn)(void *arg), void *arg)
 {
-	(void)env;
+	struct nvmf_rig *r = env;
+
 	(void)idx;
+	if (r->meanwhile)
+		r->meanwhile(r);
 	return fn(arg);
 }
 
@@ -90,7 +94,7 @@ static inline void rig_deaf(struct nvmf_rig *r, unsigned i)
 static inline void rig_open(struct nvmf_rig *r, const struct nof_tgt_opts *opts)
 {
 	const struct nof_group_conf gc = { 0 };
-	struct nof_tgt_conf tc = { .n_workers = WORKERS, .call = rig_call };
+	struct nof_tgt_conf tc = { .n_workers = WORKERS, .call = rig_call, .env = r };
 	struct nof_host_conf hc = { .n_workers = WORKERS, .hostnqn = HOST_NQN, .hostid = { 7 } };
 	const struct nof_tgt_subsys_conf sc = { .nqn = NQN, .allow_any_host = true, .ana = true };
 
@@ -124,7 +128,7 @@ static inline void rig_close(struct nvmf_rig *r)
 	while (rig_poll(r))
 		;
 	nof_host_destroy(r->h);
-	nof_tgt_destroy(r->t);
+	assert_int_equal(nof_tgt_destroy(r->t), 0);
 	vol_close(r->disk);
 	nof_group_destroy(r->tc);
 	nof_group_destroy(r->hc);
