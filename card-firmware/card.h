@@ -115,6 +115,7 @@ struct card_volume_conf {
 	const char *path; // file
 	bool read_only, direct; // file
 	const char *uuid; // NULL: one made from the names of card and volume
+	const char *alias; // NULL; else a logical volume: "STORE/NAME"
 	bool prealloc; // ram: take its memory now
 	const char *base; // crypt: the volume below, which nobody else uses meanwhile
 	const char *key; // crypt: name of a key
@@ -142,6 +143,7 @@ int card_volume_wear_set(
 struct card_ctrl_conf {
 	const char *name; // volumes of it are called NAMEnNSID
 	const char *traddr, *host_traddr, *subnqn; // host_traddr: NULL: any
+	const char *hostnqn; // NULL: the card's
 	uint16_t trsvcid;
 	bool hdgst, ddgst;
 	int32_t ctrl_loss_timeout_s; // -1: never
@@ -171,6 +173,36 @@ int card_ctrl_volumes(struct card *c, const struct card_ctrl_conf *conf, card_ct
 struct nof_ctrl;
 typedef bool card_ctrl_fn(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *a);
 void card_ctrl_foreach(const struct card *c, card_ctrl_fn *fn, void *a);
+
+/* ---- device_lvol.c: logical volumes, files in a folder ---- */
+
+/* The folder exists. 0, also when there is one like it; -EINVAL, -EEXIST, or why it is none. */
+int card_lvstore_create(struct card *c, const char *name, const char *path, struct card_error *e);
+/* By name or UUID. The folder stays. -ENODEV, -EBUSY. */
+int card_lvstore_delete(struct card *c, const char *name, struct card_error *e);
+void card_lvstore_uuid(const struct card *c, const char *name, char out[37]);
+
+struct card_lvol_conf {
+	const char *store; // name or UUID
+	const char *name; // in the store
+	const char *uuid; // of the volume, and its name among the card's volumes
+	uint64_t size; // bytes; 0: the file is there
+	bool thin; // without blocks of its own before they are written
+};
+/* 0; -ENODEV, -EINVAL, -EEXIST, -ENOSPC, or as card_volume_create(). */
+int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_error *e);
+/* Its name among the card's volumes, from that or "STORE/NAME"; borrowed; NULL: none. */
+const char *card_lvol_find(struct card *c, const char *name);
+/* With its file. 0; -ENODEV, or as card_volume_delete(). */
+int card_lvol_delete(struct card *c, const char *name, struct card_error *e);
+
+struct card_lvstore_view {
+	const char *name, *uuid, *path; // borrowed
+	uint64_t size, free; // bytes
+};
+/* Until fn says false. */
+void card_lvstore_foreach(
+	struct card *c, bool (*fn)(const struct card_lvstore_view *v, void *arg), void *arg);
 
 /* ---- device_key.c: keys of encrypted volumes ---- */
 

@@ -310,6 +310,8 @@ void cardctl_print(
 		print_tables(v->columns, result, to);
 	else if (v->columns && json_is_array(rows))
 		print_table(v->columns, rows, to);
+	else if (v->method == CARD_M_bdev_lvol_create) // a name that nobody knew before
+		fprintf(to, "%s\n", json_string_value(result));
 	else if (!json_is_true(result) && !json_is_string(result))
 		print_value(NULL, result, 0, to);
 }

@@ -49,6 +49,14 @@ static const struct card_verb verbs[] = {
 	{ "volume", "show", SENDS(bdev_get_bdevs), KEY("name"), .help = "Show one volume" },
 	{ "volume", "stats", STATS("volume"), KEY_OPT("name"), .help = "Counters of volumes" },
 
+	{ "lvstore", "create", SENDS(bdev_lvol_create_lvstore), KEY("lvs_name"), .more = "path" },
+	{ "lvstore", "delete", SENDS(bdev_lvol_delete_lvstore), KEY("lvs_name") },
+	{ "lvstore", "list", SENDS(bdev_lvol_get_lvstores),
+		.columns = "NAME=name FOLDER=base_bdev FREE_MIB=free_mib UUID=uuid" },
+	{ "lvol", "create", SENDS(bdev_lvol_create), KEY("lvol_name"), .more = "lvs_name" },
+	{ "lvol", "delete", SENDS(bdev_lvol_delete), KEY("name") },
+	{ "lvol", "resize", SENDS(bdev_lvol_resize), KEY("name") },
+
 	{ "controller", "attach", SENDS(bdev_nvme_attach_controller), KEY("name") },
 	{ "controller", "detach", SENDS(bdev_nvme_detach_controller), KEY("name") },
 	{ "controller", "reset", SENDS(bdev_nvme_reset_controller), KEY("name") },

@@ -80,6 +80,7 @@ int card_inventory_init(struct card *c)
 	TAILQ_INIT(&inv->volumes);
 	TAILQ_INIT(&inv->keys);
 	TAILQ_INIT(&inv->ctrls);
+	TAILQ_INIT(&inv->lvstores);
 	TAILQ_INIT(&inv->functions);
 	TAILQ_INIT(&inv->uplinks);
 	TAILQ_INIT(&inv->orphans);
@@ -110,6 +111,7 @@ void card_inventory_fini(struct card *c)
 	while (!TAILQ_EMPTY(&inv->volumes))
 		card_volume_delete(c, TAILQ_LAST(&inv->volumes, card_volumes)->name, &e);
 	card_ctrls_fini(c);
+	card_lvstores_fini(c);
 	card_keys_fini(c);
 	free(inv);
 	c->inv = NULL;

@@ -26,7 +26,7 @@ struct card_volume {
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
-	char *base_name, *key_name, *subnqn; // owned; NULL: none
+	char *base_name, *key_name, *subnqn, *alias; // owned; NULL: none
 	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
 	struct card *card; // borrowed: contains this
@@ -119,6 +119,7 @@ struct card_uplink {
 TAILQ_HEAD(card_volumes, card_volume);
 TAILQ_HEAD(card_keys, card_key);
 TAILQ_HEAD(card_ctrls, card_ctrl);
+TAILQ_HEAD(card_lvstores, card_lvstore);
 TAILQ_HEAD(card_functions, card_function);
 TAILQ_HEAD(card_uplinks, card_uplink);
 TAILQ_HEAD(card_chans, card_chan);
@@ -127,6 +128,7 @@ struct card_inventory {
 	struct card_volumes volumes;
 	struct card_keys keys;
 	struct card_ctrls ctrls;
+	struct card_lvstores lvstores;
 	struct nof_key_provider *provider; // owned; NULL: no key has been asked for
 	struct card_functions functions;
 	struct card_uplinks uplinks;
@@ -137,6 +139,7 @@ struct card_inventory {
 	unsigned next_worker; // where the next object's first queue goes
 };
 
+void card_lvstores_fini(struct card *c);
 struct card_volume *card_volume_find(struct card *c, const char *name);
 /* The volume that has this one below it, and so for itself alone; NULL: none. */
 const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v);

@@ -23,7 +23,8 @@
 struct card_ctrl {
 	TAILQ_ENTRY(card_ctrl) link;
 	struct card_ctrl_conf conf; // strings are ours
-	char name[CARD_NAME_MAX + 1], subnqn[NQN_SIZE], traddr[ADDR_SIZE], host_traddr[ADDR_SIZE];
+	char name[CARD_NAME_MAX + 1], subnqn[NQN_SIZE], traddr[ADDR_SIZE], host_traddr[ADDR_SIZE],
+		hostnqn[NQN_SIZE];
 	struct nof_ctrl *ctrl; // owned: until it is told to go
 	bool up; // it has been live, or failed for the first time
 	int err; // why it failed
@@ -40,11 +41,15 @@ static struct card_ctrl *find(struct card *c, const char *name, const char *trad
 	return NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
 static bool same(const struct card_ctrl_conf *a, const struct card_ctrl_conf *b)
 {
 	return !strcmp(a->subnqn, b->subnqn) && a->hdgst == b->hdgst && a->ddgst == b->ddgst &&
-	       !strcmp(a->host_traddr ? a->host_traddr : "",
-		       b->host_traddr ? b->host_traddr : "") &&
+	       same_text(a->host_traddr, b->host_traddr) && same_text(a->hostnqn, b->hostnqn) &&
 	       a->ctrl_loss_timeout_s == b->ctrl_loss_timeout_s &&
 	       a->fast_io_fail_timeout_s == b->fast_io_fail_timeout_s &&
 	       a->reconnect_delay_s == b->reconnect_delay_s && a->kato_ms == b->kato_ms &&
@@ -94,6 +99,7 @@ static int begin(struct card *c, struct card_ctrl *k)
 		.trsvcid = o->trsvcid,
 		.host_traddr = o->host_traddr,
 		.subnqn = o->subnqn,
+		.hostnqn = o->hostnqn,
 		.hdgst = o->hdgst,
 		.ddgst = o->ddgst,
 		.queue_size = (uint16_t)o->queue_size,
@@ -118,18 +124,21 @@ static int init(struct card_ctrl *k, const struct card_ctrl_conf *conf)
 		ret = copy(k->traddr, sizeof(k->traddr), conf->traddr);
 	if (!ret)
 		ret = copy(k->host_traddr, sizeof(k->host_traddr), conf->host_traddr);
+	if (!ret)
+		ret = copy(k->hostnqn, sizeof(k->hostnqn), conf->hostnqn);
 	k->conf = *conf;
 	k->conf.name = k->name;
 	k->conf.subnqn = k->subnqn;
 	k->conf.traddr = k->traddr;
 	k->conf.host_traddr = k->host_traddr[0] ? k->host_traddr : NULL;
+	k->conf.hostnqn = k->hostnqn[0] ? k->hostnqn : NULL;
 	return ret;
 }
 
 static const char *reason(int err)
 {
 	if (err == -EINVAL)
-		return "traddr must be an IP address, subnqn an NQN";
+		return "traddr must be an IP address, subnqn and hostnqn NQNs";
 	if (err == -EAGAIN)
 		return "is being disconnected";
 	if (err == -ENOSPC)

@@ -62,6 +62,16 @@ void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16])
 	out[8] = (uint8_t)(0x80 | (out[8] & 63));
 }
 
+void card_lvstore_uuid(const struct card *c, const char *name, char out[37])
+{
+	char key[CARD_NAME_MAX + 16];
+	uint8_t id[16];
+
+	(void)snprintf(key, sizeof(key), "lvstore %s", name); // no volume can have that name
+	card_uuid_derive(c, key, id);
+	card_uuid_text(id, out);
+}
+
 static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out[CARD_UUID_TEXT],
 	struct card_error *e)
 {
@@ -279,6 +289,7 @@ static void volume_free(struct card_volume *v)
 	free(v->base_name);
 	free(v->key_name);
 	free(v->subnqn);
+	free(v->alias);
 	free(v);
 }
 
@@ -320,7 +331,8 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 	if (copy_text(conf->path, &v->path, &v->conf.path) ||
 		copy_text(conf->base, &v->base_name, &v->conf.base) ||
 		copy_text(conf->key, &v->key_name, &v->conf.key) ||
-		copy_text(conf->subnqn, &v->subnqn, &v->conf.subnqn)) {
+		copy_text(conf->subnqn, &v->subnqn, &v->conf.subnqn) ||
+		copy_text(conf->alias, &v->alias, &v->conf.alias)) {
 		volume_free(v);
 		return card_fail(e, -ENOMEM, "out of memory");
 	}

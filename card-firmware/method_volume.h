@@ -75,6 +75,43 @@ static const struct card_param bdevs[] = {
 	P_COMPAT("timeout", CARD_P_UINT, "no effect: the answer comes at once"),
 };
 
+static const struct card_param lvstore_create[] = {
+	P_NAME("lvs_name", "name of the store"),
+	{ .name = "path",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 2,
+		.max = 4000,
+		.help = "the folder that its volumes are files of" },
+};
+
+static const struct card_param lvstore_delete[] = { P_NAME("lvs_name", "name of the store") };
+
+static const struct card_param lvstore_list[] = { P_NAME_OPT("lvs_name", "only this one") };
+
+#define P_LVOL_SIZE                                                                             \
+	{ .name = "size", .type = CARD_P_UINT, .min = 1, .help = "bytes, made whole MiB" },     \
+	{                                                                                       \
+		.name = "size_in_mib", .type = CARD_P_UINT, .min = 1, .max = UINT64_C(1) << 40, \
+		.help = "MiB"                                                                   \
+	}
+
+static const struct card_param lvol_create[] = {
+	P_NAME("lvol_name", "name of the volume in its store"),
+	P_NAME_OPT("lvs_name", "the store"),
+	{ .name = "uuid", .type = CARD_P_STRING, .max = 36, .help = "the store, by its UUID" },
+	P_LVOL_SIZE,
+	{ .name = "thin_provision",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "take blocks of the file system when they are written" },
+	P_COMPAT("clear_method", CARD_P_STRING, "no effect: a new volume reads as zeros"),
+	P_NAME_OPT("name", "UUID of one that is there: for the store"),
+};
+
+static const struct card_param lvol_resize[] = { P_NAME("name", "UUID or STORE/NAME"),
+	P_LVOL_SIZE };
+
 static const struct card_param iostat[] = {
 	P_NAME_OPT("name", "only this one"),
 	P_COMPAT("per_channel", CARD_P_BOOL, "no effect: counters are those of the volume"),
@@ -141,6 +178,11 @@ static const struct card_param nvme_attach[] = {
 	{ .name = "trtype", .type = CARD_P_STRING, .max = 8, .def = "TCP", .help = "TCP" },
 	P_COMPAT("adrfam", CARD_P_STRING, "no effect: the address says it"),
 	P_COMPAT("path", CARD_P_STRING, "no effect: address and port, for the store"),
+	{ .name = "hostnqn",
+		.type = CARD_P_STRING,
+		.min = 5,
+		.max = 223,
+		.help = "who we are to the target; the card's own name when not given" },
 	{ .name = "hostaddr",
 		.type = CARD_P_STRING,
 		.max = 45,

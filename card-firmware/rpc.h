@@ -53,6 +53,12 @@ int card_volume_canon(
 int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/*
+ * Give a logical volume the name that the store will know it by; one that has it comes from there.
+ * 0, -EIO, -ENOMEM. rpc_lvol.c.
+ */
+int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params);
+
 /* Name the path of a controller in one word, for the store. 0, -EINVAL, -ENOMEM. rpc_nvme.c. */
 int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e);
 

@@ -260,6 +260,8 @@ static int delete_kind(
 
 	if (ret)
 		return ret;
+	if (f.view.conf.alias)
+		return card_fail(e, -EINVAL, "name: %s is a logical volume", f.name);
 	if (f.view.conf.kind != kind)
 		return card_fail(
 			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
@@ -326,6 +328,8 @@ int card_call_volume_delete(
 	// One that the card does not have may be in the store.
 	if (find_volume(c, &f, e) == 0 && f.view.conf.kind == CARD_VOL_NVME)
 		return card_fail(e, -EINVAL, "%s: goes with its controller", f.name);
+	if (f.found && f.view.conf.alias)
+		return card_lvol_delete(c, f.name, e);
 	return card_volume_delete(c, f.name, e);
 }
 
@@ -426,6 +430,11 @@ static json_t *rate_limits(const struct card_volume_view *v)
 	return out;
 }
 
+static json_t *aliases(const struct card_volume_view *v)
+{
+	return v->conf.alias ? json_pack("[s]", v->conf.alias) : json_array();
+}
+
 static bool list_volume(const struct card_volume_view *v, void *arg)
 {
 	static const char *const product[] = {
@@ -439,9 +448,9 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 
 	if (card_list_wants(l, v->conf.name))
 		card_list_add(
-			l, json_pack("{s:s, s:[], s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
+			l, json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
 				     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
-				   "name", v->conf.name, "aliases", "product_name",
+				   "name", v->conf.name, "aliases", aliases(v), "product_name",
 				   product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
 				   v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
 				   "block_size", (json_int_t)v->info.block_size, "num_blocks",

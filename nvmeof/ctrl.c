@@ -295,6 +295,37 @@ static int copy_name(char out[NOF_NQN_SIZE], const char *in, size_t max)
 	return 0;
 }
 
+/*
+ * A host identifier for a host's name: a target takes two names with one identifier for a mistake
+ * (Base 2.0, 5.27.1.27). FNV-1a, twice; version 8 of RFC 9562.
+ */
+static void hostid_of(const char *nqn, uint8_t out[16])
+{
+	uint64_t half[2] = { 0xcbf29ce484222325u, ~0xcbf29ce484222325u };
+
+	for (; *nqn; nqn++)
+		for (unsigned i = 0; i < 2; i++)
+			half[i] = (half[i] ^ (uint8_t)*nqn) * 0x100000001b3u;
+	memcpy(out, half, sizeof(half));
+	out[6] = (uint8_t)(0x80 | (out[6] & 15));
+	out[8] = (uint8_t)(0x80 | (out[8] & 63));
+}
+
+/* Who this controller says that we are. */
+static int set_host(struct nof_ctrl *c, const char *hostnqn)
+{
+	if (hostnqn && strncmp(hostnqn, "nqn.", 4) != 0)
+		return -EINVAL;
+	if (copy_name(c->names[4], hostnqn ? hostnqn : c->host->hostnqn, NOF_NQN_MAX) < 0)
+		return -EINVAL;
+	c->conf.hostnqn = c->names[4];
+	if (!strcmp(c->conf.hostnqn, c->host->hostnqn))
+		memcpy(c->hostid, c->host->hostid, sizeof(c->hostid));
+	else
+		hostid_of(c->conf.hostnqn, c->hostid);
+	return 0;
+}
+
 static int set_conf(struct nof_ctrl *c, const struct nof_ctrl_conf *conf)
 {
 	struct nof_ctrl_conf *k = &c->conf;
@@ -318,7 +349,7 @@ static int set_conf(struct nof_ctrl *c, const struct nof_ctrl_conf *conf)
 	k->io_timeout_ms = conf->io_timeout_ms ? conf->io_timeout_ms : 30000;
 	k->connect_timeout_ms = conf->connect_timeout_ms ? conf->connect_timeout_ms : 5000;
 	k->reconnect_delay_ms = conf->reconnect_delay_ms ? conf->reconnect_delay_ms : 500;
-	return 0;
+	return set_host(c, conf->hostnqn);
 }
 
 static int free_slot(const struct nof_subsys *s, const struct nof_ctrl_conf *conf)

@@ -42,10 +42,10 @@ void nof_ctrl_connect_sqe(const struct nof_ctrl *c, struct nof_slot *s,
 	struct nof_connect_sqe *q = (struct nof_connect_sqe *)&s->sqe;
 
 	memset(data, 0, sizeof(*data));
-	memcpy(data->hostid, c->host->hostid, sizeof(data->hostid));
+	memcpy(data->hostid, c->hostid, sizeof(data->hostid));
 	data->cntlid = dpu_le16_put(qid ? c->id.cntlid : NOF_CNTLID_DYNAMIC);
 	memcpy(data->subnqn, c->conf.subnqn, strlen(c->conf.subnqn)); // NOF_NQN_MAX at most
-	memcpy(data->hostnqn, c->host->hostnqn, strlen(c->host->hostnqn));
+	memcpy(data->hostnqn, c->conf.hostnqn, strlen(c->conf.hostnqn));
 	q->opc = NOF_OPC_FABRICS;
 	q->fctype = NOF_FC_CONNECT;
 	q->qid = dpu_le16_put(qid);

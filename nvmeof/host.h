@@ -129,7 +129,8 @@ struct nof_ctrl {
 	struct nof_subsys *subsys;
 	unsigned slot; // in subsys->ctrl
 	struct nof_ctrl_conf conf; // strings point into `names`
-	char names[4][NOF_NQN_SIZE]; // name, traddr, host_traddr, subnqn
+	char names[5][NOF_NQN_SIZE]; // name, traddr, host_traddr, subnqn, hostnqn
+	uint8_t hostid[16]; // that goes with conf.hostnqn
 	TAILQ_ENTRY(nof_ctrl) link;
 
 	/* The control thread. */

@@ -6,7 +6,8 @@
  * A producer publishes the ring's tail behind what it has put in, once those before it have done
  * so. DPDK waits for that with a relaxed load: who then reads the tail sees, in C's terms, what its
  * writer has put in and not what those before it have. Processors do better than that; compilers
- * need not, and ThreadSanitizer does not. So here that load acquires, and no other file fills rings.
+ * need not, and ThreadSanitizer does not. So here that load acquires, and no other file fills
+ * rings.
  */
 #ifndef RTE_USE_C11_MEM_MODEL
 #define RTE_USE_C11_MEM_MODEL

@@ -25,6 +25,12 @@
 	X(bdev_aio_delete)                       \
 	X(bdev_crypto_create)                    \
 	X(bdev_crypto_delete)                    \
+	X(bdev_lvol_create_lvstore)              \
+	X(bdev_lvol_delete_lvstore)              \
+	X(bdev_lvol_get_lvstores)                \
+	X(bdev_lvol_create)                      \
+	X(bdev_lvol_delete)                      \
+	X(bdev_lvol_resize)                      \
 	X(bdev_set_qos_limit)                    \
 	X(bdev_nvme_attach_controller)           \
 	X(bdev_nvme_detach_controller)           \

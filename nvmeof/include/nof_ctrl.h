@@ -37,6 +37,7 @@ struct nof_ctrl_conf {
 	uint16_t trsvcid; // 0: 4420
 	const char *host_traddr; // NULL: any
 	const char *subnqn;
+	const char *hostnqn; // NULL: the host's; else the host identifier is made from it
 	bool hdgst, ddgst; // demanded: without them there is no connection
 	uint16_t queue_size; // of I/O queues, 3 to 1024; 0: 128
 	uint32_t kato_ms; // keep-alive timeout; 0: 10000

@@ -92,6 +92,12 @@ static const struct answer_case {
 	{ "a call", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"card_info\"}", 0, NULL },
 	{ "empty params", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"card_info\",\"params\":{}}",
 		0, NULL },
+	{ "null params", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"card_info\",\"params\":null}",
+		0, NULL },
+	{ "an optional string that is empty",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"bdev_get_bdevs\","
+		"\"params\":{\"name\":\"\"}}",
+		0, NULL },
 	{ "JR-05 notification", "{\"jsonrpc\":\"2.0\",\"method\":\"card_info\"}", 1, NULL },
 	{ "id null", "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"card_info\"}", 0, NULL },
 	{ "JR-05 params as array",

@@ -94,7 +94,7 @@ static void others_come_meanwhile(void **state)
 	rig_close(&r);
 }
 
-/* After any number of rounds: handshakes, connections between two threads, messages on their way. */
+/* After any number of rounds: in handshakes, between two threads, with messages on their way. */
 static void target_at_any_moment(void **state)
 {
 	(void)state;

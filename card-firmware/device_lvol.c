@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Logical volumes: a store is a folder, a volume a file in it whose name is the volume's UUID. How
+ * much room there is, and who gets which blocks, is the file system's. Control thread.
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+#include "rpc_schema.h"
+
+#define BLOCK 512u
+
+struct card_lvstore {
+	TAILQ_ENTRY(card_lvstore) link;
+	char name[CARD_NAME_MAX + 1];
+	char uuid[CARD_UUID_TEXT];
+	char *path; // owned: the folder
+};
+
+static struct card_lvstore *find(struct card *c, const char *name)
+{
+	struct card_lvstore *s;
+
+	TAILQ_FOREACH (s, &c->inv->lvstores, link)
+		if (!strcmp(s->name, name) || !strcasecmp(s->uuid, name))
+			return s;
+	return NULL;
+}
+
+/* ---- stores ---- */
+
+int card_lvstore_create(struct card *c, const char *name, const char *path, struct card_error *e)
+{
+	struct card_lvstore *s = find(c, name);
+	struct stat st;
+
+	if (!card_name_ok(name))
+		return card_fail(e, -EINVAL, "lvs_name: " CARD_NAME_RULE);
+	if (s && !strcmp(s->path, path))
+		return 0;
+	if (s)
+		return card_fail(e, -EEXIST, "%s: exists with another path", name);
+	if (path[0] != '/')
+		return card_fail(e, -EINVAL, "path: must be absolute");
+	if (stat(path, &st) < 0)
+		return card_fail(e, -errno, "path: %s: %s", path, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return card_fail(e, -ENOTDIR, "path: %s: not a folder", path);
+	s = dpu_calloc(1, sizeof(*s));
+	if (s)
+		s->path = strdup(path);
+	if (!s || !s->path) {
+		free(s);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
+	memcpy(s->name, name, strlen(name));
+	card_lvstore_uuid(c, name, s->uuid);
+	TAILQ_INSERT_TAIL(&c->inv->lvstores, s, link);
+	dpu_info("lvstore: created", "name=%s path=%s", name, path);
+	return 0;
+}
+
+static bool has_volumes(struct card *c, const struct card_lvstore *s)
+{
+	const struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (v->alias && !strncmp(v->alias, s->name, strlen(s->name)) &&
+			v->alias[strlen(s->name)] == '/')
+			return true;
+	return false;
+}
+
+static void lvstore_free(struct card *c, struct card_lvstore *s)
+{
+	TAILQ_REMOVE(&c->inv->lvstores, s, link);
+	free(s->path);
+	free(s);
+}
+
+int card_lvstore_delete(struct card *c, const char *name, struct card_error *e)
+{
+	struct card_lvstore *s = find(c, name);
+
+	if (!s)
+		return card_fail(e, -ENODEV, "%s: no such store of volumes", name);
+	if (has_volumes(c, s))
+		return card_fail(e, -EBUSY, "%s: has volumes", name);
+	dpu_info("lvstore: deleted", "name=%s", s->name);
+	lvstore_free(c, s);
+	return 0;
+}
+
+void card_lvstores_fini(struct card *c)
+{
+	struct card_lvstore *s = TAILQ_FIRST(&c->inv->lvstores), *next;
+
+	for (; s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		lvstore_free(c, s);
+	}
+}
+
+void card_lvstore_foreach(
+	struct card *c, bool (*fn)(const struct card_lvstore_view *v, void *arg), void *arg)
+{
+	struct card_lvstore *s;
+
+	TAILQ_FOREACH (s, &c->inv->lvstores, link) {
+		struct card_lvstore_view v = { .name = s->name, .uuid = s->uuid, .path = s->path };
+		struct statvfs fs;
+
+		if (!statvfs(s->path, &fs)) {
+			v.size = (uint64_t)fs.f_blocks * fs.f_frsize;
+			v.free = (uint64_t)fs.f_bavail * fs.f_frsize;
+		}
+		if (!fn(&v, arg))
+			return;
+	}
+}
+
+/* ---- volumes ---- */
+
+/* The file, new, with blocks of its own when `thick`. */
+static int make_file(const char *path, uint64_t size, bool thick)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (thick ? fallocate(fd, 0, 0, (off_t)size) : ftruncate(fd, (off_t)size))
+		ret = -errno;
+	// In the folder for good, before anybody hears of it.
+	if (!ret && fsync(fd))
+		ret = -errno;
+	close(fd);
+	if (ret)
+		(void)unlink(path);
+	return ret;
+}
+
+/* Thin volumes together may be larger than their store, one of them may not. */
+static bool fits(const struct card_lvstore *s, uint64_t size)
+{
+	struct statvfs fs;
+
+	return size <= INT64_MAX &&
+	       (statvfs(s->path, &fs) || size <= (uint64_t)fs.f_blocks * fs.f_frsize);
+}
+
+static int file_of(const struct card_lvstore *s, const char *uuid, char out[PATH_MAX])
+{
+	return (size_t)snprintf(out, PATH_MAX, "%s/%s", s->path, uuid) < PATH_MAX ? 0
+										  : -ENAMETOOLONG;
+}
+
+int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_error *e)
+{
+	struct card_lvstore *s = find(c, conf->store);
+	char path[PATH_MAX], alias[2 * CARD_NAME_MAX + 2];
+	struct card_volume_conf k = { .name = conf->uuid,
+		.kind = CARD_VOL_FILE,
+		.block_size = BLOCK,
+		.path = path,
+		.direct = true,
+		.uuid = conf->uuid,
+		.alias = alias };
+	int ret;
+
+	if (!s)
+		return card_fail(e, -ENODEV, "%s: No such device", conf->store);
+	if (!card_name_ok(conf->name))
+		return card_fail(e, -EINVAL, "lvol_name: " CARD_NAME_RULE);
+	if (!fits(s, conf->size))
+		return card_fail(e, -ENOSPC, "size: No space left on device");
+	(void)snprintf(alias, sizeof(alias), "%s/%s", s->name, conf->name);
+	if (conf->size && card_lvol_find(c, alias))
+		return card_fail(e, -EEXIST, "%s: File exists", alias);
+	ret = file_of(s, conf->uuid, path);
+	if (!ret && conf->size)
+		ret = make_file(path, conf->size, !conf->thin);
+	if (ret == -EFBIG)
+		ret = -ENOSPC;
+	if (ret) // as SPDK says it: its clients look for these words
+		return card_fail(e, ret, "%s: %s", alias, strerror(-ret));
+	ret = card_volume_create(c, &k, e);
+	if (ret && conf->size)
+		(void)unlink(path);
+	return ret;
+}
+
+const char *card_lvol_find(struct card *c, const char *name)
+{
+	const struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (v->alias && (!strcmp(v->alias, name) || !strcmp(v->name, name)))
+			return v->name;
+	return NULL;
+}
+
+int card_lvol_delete(struct card *c, const char *name, struct card_error *e)
+{
+	const char *uuid = card_lvol_find(c, name);
+	struct card_volume *v = uuid ? card_volume_find(c, uuid) : NULL;
+	char path[PATH_MAX];
+	int ret;
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: No such device", name);
+	(void)snprintf(path, sizeof(path), "%s", v->path);
+	ret = card_volume_delete(c, v->name, e);
+	if (!ret && unlink(path) && errno != ENOENT)
+		ret = card_fail(e, -errno, "%s: %s", path, strerror(errno));
+	return ret;
+}

@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Existing orchestration of SPDK drives the card unchanged: OPI's storage bridge and the CSI driver of Kubernetes,
+# call by call as they make them, against one card with local volumes, disks and exports and another that
+# attaches to it. Logical volumes with their files, over a restart.
+# Usage: 54-orchestration.sh BUILD-DIR
+set -eu
+here=$(dirname "$0")
+# shellcheck source=tests/functional/card.sh
+. "$here/card.sh"
+card_env "${1:-build}"
+command -v python3 >/dev/null || { echo "skip: no python3"; exit 77; }
+
+far() { "$cardctl" --socket "$dir/far.rpc" "$@"; }
+calls() { python3 "$here/orchestration.py" "$@" || fail "orchestration: $*"; }
+
+free_ports()
+{
+	python3 -c 'import socket
+s = [socket.socket() for _ in range(2)]
+for x in s: x.bind(("127.0.0.1", 0))
+print(*(x.getsockname()[1] for x in s))'
+}
+ports=$(free_ports)
+a=${ports% *} b=${ports#* }
+
+head -c 32 /dev/urandom >"$dir/kek"
+chmod 600 "$dir/kek"
+truncate -s 1M "$dir/image"
+echo '[]' >"$dir/config"
+mkdir "$dir/far" "$dir/lvols"
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+mkfifo "$dir/far.out"
+"$cardd" --name far --state-dir "$dir/far/state" --socket-dir "$dir/far" --rpc-socket "$dir/far.rpc" \
+	--mem-mib 64 --mbufs 2047 --log-level warn >"$dir/far.out" 2>>"$dir/err" &
+helpers=$!
+read -r line <"$dir/far.out" || :
+[ "$line" = ready ] || fail "the other card does not start"
+
+calls "$dir/rpc" volumes "$dir/image"
+calls "$dir/rpc" disks
+calls "$dir/rpc" export "$a"
+"$cardctl" --socket "$dir/rpc" subsystem listen nqn.2022-09.io.spdk:opi3 "127.0.0.1:$b"
+calls "$dir/far.rpc" attach "" "$a" "$b"
+# Who the bridge says that it is, is who comes: the subsystem lets nobody else in.
+name=nqn.2014-08.org.nvmexpress:uuid:feb98abe-d51f-40c8-b348-2753f3571d3c
+"$cardctl" --socket "$dir/rpc" subsystem allow-any-host nqn.2022-09.io.spdk:opi3 no
+"$cardctl" --socket "$dir/rpc" subsystem add-host nqn.2022-09.io.spdk:opi3 $name
+if far controller attach other traddr=127.0.0.1 trsvcid="$a" subnqn=nqn.2022-09.io.spdk:opi3 2>/dev/null; then
+	fail "a host of another name is let in"
+fi
+calls "$dir/far.rpc" attach $name "$a" "$b"
+calls "$dir/rpc" delete
+
+# Logical volumes: files of a folder, with the data that they had, or not at all.
+here() { "$cardctl" --socket "$dir/rpc" "$@"; }
+here lvstore create lvs0 "$dir/lvols" >/dev/null
+here lvstore create lvs0 "$dir/lvols" >/dev/null
+calls "$dir/rpc" lvols lvs0 "$a"
+[ -z "$(ls "$dir/lvols")" ] || fail "files are left: $(ls "$dir/lvols")"
+one=$(here lvol create one lvs0 size_in_mib=4 thin_provision=yes)
+two=$(here lvol create two lvs0 size_in_mib=4)
+[ "$(stat -c '%s %b' "$dir/lvols/$one")" = "4194304 0" ] || fail "not thin"
+[ "$(stat -c '%b' "$dir/lvols/$two")" -ge 8192 ] || fail "not thick"
+if here lvol create one lvs0 size_in_mib=4 2>/dev/null; then fail "a name twice"; fi
+if here lvstore delete lvs0 2>/dev/null; then fail "a store with volumes is forgotten"; fi
+here lvol resize lvs0/one size_in_mib=8
+printf data | dd of="$dir/lvols/$one" conv=notrunc status=none
+rm "$dir/lvols/$two"
+card_kill
+card_start --state-dir "$dir/state" --key-file "$dir/kek"
+here volume show "$one" | grep -q 'num_blocks: 16384' || fail "$(here volume show "$one")"
+[ "$(head -c 4 "$dir/lvols/$one")" = data ] || fail "the data is gone"
+if here volume show "$two" 2>/dev/null || [ -e "$dir/lvols/$two" ]; then fail "made anew, empty"; fi
+here volume delete "$two" # known to the store only
+here lvol delete lvs0/one
+here lvstore delete lvs0
+[ -z "$(ls "$dir/lvols")" ] || fail "files are left: $(ls "$dir/lvols")"
+echo "54-orchestration: ok"
