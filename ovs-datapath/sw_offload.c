@@ -74,6 +74,26 @@ struct rte_mbuf *odp_linearize(struct rte_mbuf *m, struct rte_mempool *pool)
 	return m;
 }
 
+int odp_raw_sum(const struct rte_mbuf *m, uint32_t off, uint32_t len, uint16_t *sum)
+{
+	uint32_t all = 0, done = 0;
+
+	if (off > m->pkt_len || len > m->pkt_len - off)
+		return -EBADMSG;
+	for (; off >= m->data_len && len > 0; m = m->next)
+		off -= m->data_len;
+	for (; done < len; m = m->next, off = 0) {
+		uint32_t n = RTE_MIN(len - done, m->data_len - off);
+		uint16_t part = rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const uint8_t *, off), n);
+
+		all += done & 1 ? rte_bswap16(part) : part;
+		done += n;
+	}
+	all = (all & 0xffff) + (all >> 16);
+	*sum = (uint16_t)((all & 0xffff) + (all >> 16));
+	return 0;
+}
+
 static uint16_t be16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);
@@ -139,7 +159,7 @@ int odp_csum_complete(struct rte_mbuf *m)
 
 	if (!hdr || locate(m, hdr, n, &at) < 0)
 		return -EBADMSG;
-	if (rte_raw_cksum_mbuf(m, at.l4, at.end - at.l4, &sum) < 0)
+	if (odp_raw_sum(m, at.l4, at.end - at.l4, &sum) < 0)
 		return -EBADMSG;
 	sum = (uint16_t)~sum;
 	if (sum == 0 && !at.tcp)

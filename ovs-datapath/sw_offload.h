@@ -28,6 +28,13 @@ struct rte_mbuf *odp_copy(const struct rte_mbuf *m, struct rte_mempool *pool);
  */
 struct rte_mbuf *odp_own(struct rte_mbuf *m, struct rte_mempool *pool);
 
+/*
+ * One's complement sum of bytes off..off+len, in the order in which words lie in memory, folded.
+ * rte_raw_cksum_mbuf() loses carries of a segment that begins at an odd byte. 0, or -EBADMSG: the
+ * packet is shorter.
+ */
+int odp_raw_sum(const struct rte_mbuf *m, uint32_t off, uint32_t len, uint16_t *sum);
+
 /* One contiguous segment; as odp_unshare. */
 struct rte_mbuf *odp_linearize(struct rte_mbuf *m, struct rte_mempool *pool);
 

@@ -258,7 +258,7 @@ static bool sum_is_right(const struct rte_mbuf *m, uint32_t off, uint32_t len, u
 {
 	uint16_t sum;
 
-	if (rte_raw_cksum_mbuf(m, off, len, &sum) < 0)
+	if (odp_raw_sum(m, off, len, &sum) < 0)
 		return false;
 	return odp_fold(pseudo + rte_be_to_cpu_16(sum)) == 0xffff;
 }

@@ -290,7 +290,7 @@ static int write_gre(struct rte_mbuf *m, uint32_t off)
 {
 	uint16_t sum;
 
-	if (rte_raw_cksum_mbuf(m, off, m->pkt_len - off, &sum) < 0)
+	if (odp_raw_sum(m, off, m->pkt_len - off, &sum) < 0)
 		return -EBADMSG;
 	odp_put16(rte_pktmbuf_mtod(m, uint8_t *) + off + 4, (uint16_t)~rte_be_to_cpu_16(sum));
 	return 0;

@@ -325,9 +325,34 @@ static void length(void **state)
 	assert_int_equal(rte_mempool_in_use_count(pool), before);
 }
 
+/* The checksum is the same however the packet lies in memory. */
+static void pieces(void **state)
+{
+	struct row r = { NULL, false, true, 14, 20, 20, 1461, 1461, false, 0 };
+	uint8_t frame[2048];
+	uint32_t n = build(&r, frame);
+	uint16_t want = 0, got;
+
+	(void)state;
+	for (r.chunk = 0; r.chunk < 300; r.chunk++) {
+		struct rte_mbuf *m = mbuf_of(&r, frame, n);
+		uint8_t field[2];
+
+		assert_int_equal(odp_csum_complete(m), 0);
+		memcpy(&got, rte_pktmbuf_read(m, 50, 2, field), sizeof(got));
+		if (r.chunk == 0)
+			want = got;
+		assert_int_equal(got, want);
+		assert_int_equal(odp_raw_sum(m, 50, n - 49, &got), -EBADMSG);
+		assert_int_equal(odp_raw_sum(m, n, 0, &got), 0);
+		assert_int_equal(odp_raw_sum(m, n + 1, 0, &got), -EBADMSG);
+		rte_pktmbuf_free(m);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(refuse) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(refuse), cmocka_unit_test(pieces) };
 	int failed = 0;
 
 	pool = fake_eal(8191);
