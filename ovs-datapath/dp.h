@@ -184,6 +184,7 @@ struct odp_pw {
 	struct odp_lane *lane; // owned; one per transmit queue
 	struct odp_lane *only; // borrowed: where every packet goes; NULL: choose for each
 	dpu_counter rx_packets, rx_bytes, tx_packets, tx_bytes;
+	dpu_counter gro_frames, gro_segments;
 	dpu_counter drops[ODP_DROP_COUNT];
 };
 

@@ -22,10 +22,12 @@
 
 static uint64_t caps_pack(const struct odp_port_caps *c)
 {
+	bool merge = c->gro && c->csum && c->multi_seg && (c->tso4 || c->tso6);
+
 	return c->mtu | (c->up ? CAPS_UP : 0) | (c->csum ? CAPS_CSUM : 0) |
 	       (c->tso4 ? CAPS_TSO4 : 0) | (c->tso6 ? CAPS_TSO6 : 0) | (c->uso4 ? CAPS_USO4 : 0) |
 	       (c->uso6 ? CAPS_USO6 : 0) | (c->multi_seg ? CAPS_MULTI_SEG : 0) |
-	       (c->lent ? CAPS_LENT : 0);
+	       (c->lent ? CAPS_LENT : 0) | (merge ? CAPS_GRO : 0);
 }
 
 /*
@@ -272,6 +274,8 @@ void odp_port_stats(const struct odp_port *port, struct odp_port_stats *out)
 		out->rx_bytes += dpu_counter_read(&pw->rx_bytes);
 		out->tx_packets += dpu_counter_read(&pw->tx_packets);
 		out->tx_bytes += dpu_counter_read(&pw->tx_bytes);
+		out->gro_frames += dpu_counter_read(&pw->gro_frames);
+		out->gro_segments += dpu_counter_read(&pw->gro_segments);
 		for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
 			out->drops[d] += dpu_counter_read(&pw->drops[d]);
 	}

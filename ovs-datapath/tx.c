@@ -4,6 +4,7 @@
 
 #include <rte_cycles.h>
 
+#include "gro.h"
 #include "ring.h"
 #include "sw_offload.h"
 
@@ -179,10 +180,16 @@ static void lane_send(struct odp_worker *w, struct odp_lane *l, struct rte_mbuf 
 	struct odp_pw *pw = l->pw;
 	uint64_t caps = odp_caps(pw->port);
 	uint64_t work = ODP_F_GSO | ODP_F_LENT | (caps & CAPS_CSUM ? 0 : ODP_F_L4_CSUM);
+	struct odp_sums merged;
 
 	if (unlikely(!(caps & CAPS_UP))) {
 		odp_drop(pw, ODP_DROP_PORT_GONE, pkts, sums->n);
 		return;
+	}
+	if ((caps & CAPS_GRO) && sums->n > 1 && sums->max_len >= ODP_GRO_FRAME_MIN) {
+		merged = *sums;
+		odp_gro(pw, caps, pkts, &merged);
+		sums = &merged;
 	}
 	if (unlikely((sums->or_flags & work) || sums->max_len > odp_caps_mtu(caps) + ETH_LEN ||
 		     (sums->or_segs > 1 && !(caps & CAPS_MULTI_SEG))))

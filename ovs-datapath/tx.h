@@ -55,6 +55,7 @@ unsigned odp_handed_poll(struct odp_worker *w);
 #define CAPS_USO6 (1ull << 21)
 #define CAPS_MULTI_SEG (1ull << 22)
 #define CAPS_LENT (1ull << 23)
+#define CAPS_GRO (1ull << 24) // with CAPS_CSUM, CAPS_MULTI_SEG, and CAPS_TSO4 or CAPS_TSO6
 
 static inline uint64_t odp_caps(const struct odp_port *port)
 {

@@ -117,6 +117,7 @@ struct odp_port_caps {
 	bool tso4, tso6, uso4, uso6; // takes GSO frames of TCP, of UDP
 	bool multi_seg; // takes chained mbufs
 	bool lent; // takes ODP_F_LENT: copies every byte before tx() returns
+	bool gro; // where it takes GSO frames of TCP in chains: let segments come merged into such
 	uint16_t mtu; // L3 bytes; a VLAN tag is not counted
 };
 
@@ -167,6 +168,7 @@ struct odp_port_conf {
 /* Written by the workers, summed on reading. */
 struct odp_port_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t gro_frames, gro_segments; // frames that were merged, of so many segments
 	uint64_t drops[ODP_DROP_COUNT];
 };
 
