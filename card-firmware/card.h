@@ -242,6 +242,7 @@ struct card_net_conf {
 	uint32_t speed_mbps; // 0: unknown
 	bool half_duplex, standby;
 	bool client, host_notifier;
+	bool gro; // where the guest takes frames of TCP, segments for it are merged into such
 };
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e);
 /*
@@ -366,6 +367,7 @@ void card_metrics_stop(struct card *c);
 /* A NIC as its switch port drives it. */
 struct card_net_port {
 	struct vho_net *net; // owned by the function
+	bool gro; // fixed: segments for the guest may come merged
 	_Atomic bool link_down; // the operator says so: nothing passes, either way
 	dpu_counter *dropped; // owned by the function; by pair: sent by the guest while it was down
 };

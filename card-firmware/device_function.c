@@ -146,6 +146,7 @@ static int net_open(struct card_function *f)
 		return ret;
 	f->dev = vho_net_dev(f->net);
 	f->net_port.net = f->net;
+	f->net_port.gro = conf->gro;
 	port_conf.drv = &f->net_port;
 	ret = odp_port_add(c->dp, &port_conf, &f->port);
 	if (ret)
@@ -160,7 +161,7 @@ static bool same_net(const struct card_net_conf *a, const struct card_net_conf *
 	       a->mtu == b->mtu && a->features_off == b->features_off &&
 	       a->speed_mbps == b->speed_mbps && a->half_duplex == b->half_duplex &&
 	       a->standby == b->standby && a->client == b->client &&
-	       a->host_notifier == b->host_notifier;
+	       a->host_notifier == b->host_notifier && a->gro == b->gro;
 }
 
 int card_net_create(struct card *c, const struct card_net_conf *conf, struct card_error *e)

@@ -166,6 +166,11 @@ static const struct card_param net_create[] = {
 		.type = CARD_P_BOOL,
 		.def = "false",
 		.help = "offer to stand in for another device with the same address" },
+	{ .name = "gro",
+		.type = CARD_P_BOOL,
+		.def = "true",
+		.help = "merge TCP segments of a connection that come for the guest together, "
+			"where its driver takes such frames" },
 	P_CLIENT,
 	P_HOST_NOTIFIER,
 };

@@ -71,6 +71,8 @@ static const struct help {
 	{ "uplink tunnel port", "rx_bytes", "Bytes that came in by the port", NULL },
 	{ "uplink tunnel port", "tx_packets", "Packets that went out by the port", NULL },
 	{ "uplink tunnel port", "tx_bytes", "Bytes that went out by the port", NULL },
+	{ "uplink tunnel port", "gro_frames", "Frames that segments were merged into", NULL },
+	{ "uplink tunnel port", "gro_segments", "Segments that were merged into those", NULL },
 	{ "uplink tunnel port", "number", "Number of the port in flows", NULL },
 	{ "uplink tunnel port datapath", "drops", "Packets dropped by the switch, by reason",
 		"port" },

@@ -86,6 +86,7 @@ static void caps(void *drv, struct odp_port_caps *out)
 		.uso6 = c.uso6,
 		.multi_seg = true, // copied into whatever buffers the guest posts
 		.lent = true,
+		.gro = p->gro,
 		.mtu = c.mtu,
 	};
 }

@@ -172,12 +172,13 @@ static json_t *nic(const struct card_function_view *v)
 	json_t *o, *more = common(v);
 
 	card_mac_format(v->net_conf.mac, mac);
-	o = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:s, s:b, s:I}", "name", v->name, "mac", mac,
-		"queue_pairs", (int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "link",
+	o = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:s, s:b, s:b, s:I}", "name", v->name, "mac",
+		mac, "queue_pairs", (int)v->net_conf.n_pairs, "mtu", (int)v->net_conf.mtu, "link",
 		atomic_load_explicit(&v->net_port->link_down, memory_order_relaxed) ? "down" : "up",
 		"speed_mbps", (json_int_t)v->net_conf.speed_mbps, "duplex",
 		v->net_conf.half_duplex ? "half" : "full", "standby", (int)v->net_conf.standby,
-		"port", (json_int_t)(v->port ? odp_port_no(v->port) : 0));
+		"gro", (int)v->net_conf.gro, "port",
+		(json_int_t)(v->port ? odp_port_no(v->port) : 0));
 	if (!o || !more || json_object_update(o, more)) {
 		json_decref(o);
 		o = NULL;
@@ -278,6 +279,7 @@ int card_call_net_create(
 		.standby = card_arg_bool(params, "standby", false),
 		.client = card_arg_bool(params, "client", false),
 		.host_notifier = card_arg_bool(params, "host_notifier", false),
+		.gro = card_arg_bool(params, "gro", true),
 	};
 	const char *duplex = card_arg_str(params, "duplex", "full");
 	int ret = check_name("name", conf.name, e);

@@ -227,6 +227,8 @@ static json_t *port_json(struct odp_port *port)
 	put(o, "rx_bytes", s.rx_bytes);
 	put(o, "tx_packets", s.tx_packets);
 	put(o, "tx_bytes", s.tx_bytes);
+	put(o, "gro_frames", s.gro_frames);
+	put(o, "gro_segments", s.gro_segments);
 	put(now, "number", odp_port_no(port));
 	json_object_set_new(o, "now", now);
 	json_object_set_new(o, "drops", drops_json(s.drops));

@@ -141,12 +141,13 @@ static void list_port(struct odp_port *port, void *arg)
 		drops += s.drops[i];
 	odp_port_storm(port, &storm);
 	append(l,
-		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 			odp_port_name(port), "number", (json_int_t)odp_port_no(port), "rx_packets",
 			(json_int_t)s.rx_packets, "rx_bytes", (json_int_t)s.rx_bytes, "tx_packets",
 			(json_int_t)s.tx_packets, "tx_bytes", (json_int_t)s.tx_bytes, "drops",
-			(json_int_t)drops, "storm_pps", (json_int_t)storm.per_s, "storm_burst",
-			(json_int_t)storm.burst));
+			(json_int_t)drops, "gro_frames", (json_int_t)s.gro_frames, "gro_segments",
+			(json_int_t)s.gro_segments, "storm_pps", (json_int_t)storm.per_s,
+			"storm_burst", (json_int_t)storm.burst));
 }
 
 int card_call_port_set(struct card *c, const json_t *params, json_t **result, struct card_error *e)

@@ -62,9 +62,10 @@ static int add_function(
 
 	if (f->kind == EMU_FN_NET)
 		return emu_call_add(calls, "net_create",
-			json_pack("{s:s, s:s, s:I, s:I, s:b, s:b}", "name", f->name, "mac", f->mac,
-				"queue_pairs", (json_int_t)f->queues, "mtu", (json_int_t)f->mtu,
-				"client", (int)f->client, "host_notifier", (int)f->host_notifier));
+			json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b}", "name", f->name, "mac",
+				f->mac, "queue_pairs", (json_int_t)f->queues, "mtu",
+				(json_int_t)f->mtu, "client", (int)f->client, "host_notifier",
+				(int)f->host_notifier, "gro", (int)f->gro));
 	emu_volume_name(conf, f->volume, volume, sizeof(volume));
 	return emu_call_add(calls, "vhost_create_blk_controller",
 		json_pack("{s:s, s:s, s:I, s:b, s:b}", "ctrlr", f->name, "dev_name", volume,

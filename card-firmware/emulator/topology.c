@@ -235,6 +235,7 @@ static const struct field function_fields[] = {
 	{ "volume", NAME, false, F(volume) },
 	{ "client", BOOL, false, F(client), .def = 0 },
 	{ "host_notifier", BOOL, false, F(host_notifier), .def = 0 },
+	{ "gro", BOOL, false, F(gro), .def = 1 },
 };
 
 #define U(m) offsetof(struct emu_uplink, m)

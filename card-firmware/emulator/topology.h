@@ -49,7 +49,7 @@ struct emu_function {
 	char mac[18]; // NIC; made from the position when the file gives none
 	char volume[EMU_NAME_SIZE]; // disk
 	bool client; // the card connects, the guest's QEMU listens
-	bool host_notifier; // as net_create and its like have it
+	bool host_notifier, gro; // as net_create and its like have them
 	bool used; // by a guest
 };
 

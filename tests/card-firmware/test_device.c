@@ -277,6 +277,9 @@ static void nic_is_a_port(void **state)
 	assert_int_equal(card_net_create(&card, &nic, &err), 0);
 	other.mac[5] = 2;
 	assert_int_equal(card_net_create(&card, &other, &err), -EEXIST);
+	other = nic;
+	other.gro = !nic.gro;
+	assert_int_equal(card_net_create(&card, &other, &err), -EEXIST);
 	port = odp_port_by_name(card.dp, "nic");
 	assert_non_null(port);
 	assert_true(is_socket("nic"));

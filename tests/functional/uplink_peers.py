@@ -265,6 +265,7 @@ def counters():
     for port in json.load(sys.stdin)["port"]:
         name = port["name"]
         print(f"{name}_rx={port['rx_packets']} {name}_tx={port['tx_packets']}")
+        print(f"{name}_frames={port['gro_frames']} {name}_segments={port['gro_segments']}")
         print(f"{name}_drops={sum(port['drops'].values())}")
         for reason, count in port["drops"].items():
             print(f"{name}_{reason}={count}")

@@ -172,9 +172,9 @@ static const struct story {
 	unsigned frames;
 	bool v6;
 } stories[] = {
-	// a, b: the next of that connection; A: the same one again; s: a short one; l: a long one;
-	// p: with PSH; k: no payload; u: UDP; f: a fragment, or with another header; .: one is lost;
-	// x: with a wrong checksum; c, d: no payload, and the mbuf ends in ports, in the IP header
+	// a: the next one; A: the last one again; .: one is lost; s: a short one; l: a long one;
+	// p: with PSH; k: no payload; u: UDP; f: a fragment, or with another header; x: with a wrong
+	// checksum; c, d: no payload, and the mbuf ends in the ports, in the IP header
 	{ "one", "a", 1 },
 	{ "as many as there can be", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1 },
 	{ "a short one ends it", "aasaa", 2 },
