@@ -173,8 +173,8 @@ static const struct story {
 	bool v6;
 } stories[] = {
 	// a: the next one; A: the last one again; .: one is lost; s: a short one; l: a long one;
-	// p: with PSH; k: no payload; u: UDP; f: a fragment, or with another header; x: with a wrong
-	// checksum; c, d: no payload, and the mbuf ends in the ports, in the IP header
+	// p: with PSH; k: no payload; u: UDP; f: a fragment, or with another header; x: with a
+	// wrong checksum; c, d: no payload, and the mbuf ends in the ports, in the IP header
 	{ "one", "a", 1 },
 	{ "as many as there can be", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1 },
 	{ "a short one ends it", "aasaa", 2 },
