@@ -157,7 +157,7 @@ void odp_neigh_mark(struct odp_ul *ul, struct odp_neigh *n)
 		want |= 1u << ODP_UL_CONFIRMS;
 	for (unsigned i = 0; i < ODP_UL_MARKS; i++)
 		if ((want ^ n->marks) & 1u << i)
-			odp_ul_mark(ul, (enum odp_ul_mark)i, n->slot, want & 1u << i ? 1 : -1);
+			odp_ul_mark(ul, (enum odp_ul_mark)i, n->mark_hash, want & 1u << i ? 1 : -1);
 	n->marks = (uint8_t)want;
 }
 
@@ -220,7 +220,7 @@ uint16_t odp_neigh_get(struct odp_ul *ul, unsigned iface, const struct odp_ip *i
 		n->state = ODP_NEIGH_FAILED;
 		n->iface = iface;
 		n->ip = *ip;
-		n->slot = (uint16_t)odp_ul_slot(ul, ul->ifs[iface].port, ul->ifs[iface].vlan, ip->a,
+		n->mark_hash = odp_ul_mark_hash(ul, ul->ifs[iface].port, ul->ifs[iface].vlan, ip->a,
 			ip->family == 4 ? 4 : 16);
 		odp_neigh_mark(ul, n);
 		ul->stats.neighbours++;
@@ -355,10 +355,8 @@ bool odp_nd_is_sound(const uint8_t *eth, const uint8_t *ip, const uint8_t *nd, u
 }
 
 /* Strangers, however many, take nothing from what neighbours that we need may ask. */
-static bool may_answer(struct odp_ul *ul, unsigned iface, const struct odp_ip *who)
+static bool may_answer(struct odp_ul *ul, const struct odp_ip *who, bool known)
 {
-	bool known = odp_neigh_find(ul, iface, who);
-
 	if (odp_limit_take(&ul->answers[known], odp_ul_hash(ul, who), ul->now_ns) != ODP_LIMIT_OK) {
 		ul->stats.unanswered++;
 		return false;
@@ -381,11 +379,9 @@ static struct odp_ip ip_of(uint8_t family, const uint8_t *a)
 	return ip;
 }
 
-static void heard(
-	struct odp_ul *ul, unsigned iface, const struct odp_ip *ip, const uint8_t *mac, bool asked)
+/* Of the neighbour, or, NULL, of somebody that we know nothing of. */
+static void heard(struct odp_ul *ul, struct odp_neigh *n, const uint8_t *mac, bool asked)
 {
-	struct odp_neigh *n = odp_neigh_find(ul, iface, ip);
-
 	if (n)
 		learn(ul, n, mac, asked);
 	else
@@ -408,10 +404,11 @@ static int rx_arp(struct odp_ul *ul, unsigned iface, const uint8_t *eth, struct 
 		ul->stats.conflicts++;
 		return 1;
 	}
+	struct odp_neigh *n = odp_neigh_find(ul, iface, &spa);
+
 	if (odp_get32(spa.a) != 0)
-		heard(ul, iface, &spa, arp + 8,
-			op == ODP_ARP_REPLY && for_us && memcmp(eth, f->mac, 6) == 0);
-	if (op == ODP_ARP_REQUEST && for_us && may_answer(ul, iface, &spa))
+		heard(ul, n, arp + 8, op == ODP_ARP_REPLY && for_us && memcmp(eth, f->mac, 6) == 0);
+	if (op == ODP_ARP_REQUEST && for_us && may_answer(ul, &spa, n))
 		send_arp(ul, f, ODP_ARP_REPLY, arp + 8, tpa.a, spa.a);
 	return 1;
 }
@@ -450,9 +447,11 @@ static int rx_ns(struct odp_ul *ul, unsigned iface, const uint8_t *eth, const ui
 		ul->stats.conflicts++;
 		return 1;
 	}
+	struct odp_neigh *n = odp_neigh_find(ul, iface, &src);
+
 	if (slla)
-		heard(ul, iface, &src, slla, false);
-	if (!odp_ul_if_has(ul, iface, &target) || !may_answer(ul, iface, &src))
+		heard(ul, n, slla, false);
+	if (!odp_ul_if_has(ul, iface, &target) || !may_answer(ul, &src, n))
 		return 1;
 	if (probe) // somebody wants an address that is ours: all are told
 		send_nd(ul, f, all_mac, ODP_ND_NA, ODP_NA_OVERRIDE, target.a, all_nodes, target.a);

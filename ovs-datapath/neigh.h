@@ -30,7 +30,7 @@ enum odp_ul_mark {
 	ODP_UL_MARKS
 };
 
-#define ODP_UL_SLOTS 8192u
+#define ODP_UL_SLOTS 32768u
 
 /* Written by the control thread, read by workers: relaxed. */
 struct odp_ul_marks {
@@ -57,7 +57,7 @@ struct odp_neigh {
 	unsigned iface;
 	struct odp_ip ip;
 	uint8_t mac[6];
-	uint16_t slot; // its marks', where it was when it came
+	uint32_t mark_hash; // of where it was when it came
 	uint8_t marks; // that it has: bits
 	unsigned tries; // since the state was entered
 	uint64_t timer_ns; // the state's: ask again, age, may be asked anew
@@ -120,10 +120,10 @@ bool odp_nd_is_sound(const uint8_t *eth, const uint8_t *ip, const uint8_t *nd, u
 
 /* ---- underlay_gate.c ---- */
 
-/* Where the marks of an address of n <= 16 bytes are. Any thread. */
-unsigned odp_ul_slot(
+/* What the marks of an address of n <= 16 bytes are under. Any thread. */
+uint32_t odp_ul_mark_hash(
 	const struct odp_ul *ul, uint32_t port, uint16_t vlan, const void *a, size_t n);
-void odp_ul_mark(struct odp_ul *ul, enum odp_ul_mark mark, unsigned slot, int by);
+void odp_ul_mark(struct odp_ul *ul, enum odp_ul_mark mark, uint32_t hash, int by);
 
 /* ---- underlay.c ---- */
 

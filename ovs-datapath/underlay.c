@@ -213,12 +213,12 @@ static void mark_addr(struct odp_ul *ul, const struct odp_ul_addr *a, int by)
 	const struct odp_ul_if *f = &ul->ifs[a->iface];
 	size_t n = a->ip.family == 4 ? 4 : 16;
 
-	odp_ul_mark(ul, ODP_UL_OURS, odp_ul_slot(ul, f->port, f->vlan, a->ip.a, n), by);
+	odp_ul_mark(ul, ODP_UL_OURS, odp_ul_mark_hash(ul, f->port, f->vlan, a->ip.a, n), by);
 }
 
 static void mark_mac(struct odp_ul *ul, const struct odp_ul_if *f, int by)
 {
-	odp_ul_mark(ul, ODP_UL_OUR_MAC, odp_ul_slot(ul, f->port, f->vlan, f->mac, 6), by);
+	odp_ul_mark(ul, ODP_UL_OUR_MAC, odp_ul_mark_hash(ul, f->port, f->vlan, f->mac, 6), by);
 }
 
 /* ---- paths ---- */

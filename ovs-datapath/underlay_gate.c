@@ -24,20 +24,36 @@ static const unsigned ring_size[ODP_UL_CLASSES] = { 64, 256, 64 };
 
 /* ---- what workers know ---- */
 
-unsigned odp_ul_slot(const struct odp_ul *ul, uint32_t port, uint16_t vlan, const void *a, size_t n)
+uint32_t odp_ul_mark_hash(
+	const struct odp_ul *ul, uint32_t port, uint16_t vlan, const void *a, size_t n)
 {
 	uint64_t w[3] = { (uint64_t)n << 48 | (uint64_t)port << 16 | (vlan & 0xfff) };
 
 	memcpy(w + 1, a, n);
-	return odp_words_hash(&ul->conf.seed, w, 3) % ODP_UL_SLOTS;
+	return odp_words_hash(&ul->conf.seed, w, 3);
 }
 
-void odp_ul_mark(struct odp_ul *ul, enum odp_ul_mark mark, unsigned slot, int by)
+/* The two counters of a mark. */
+static uint32_t first(uint32_t hash)
 {
-	_Atomic uint16_t *n = &ul->marks.n[mark][slot];
+	return hash % ODP_UL_SLOTS;
+}
 
+static uint32_t second(uint32_t hash)
+{
+	return (hash >> 16) % ODP_UL_SLOTS;
+}
+
+static void count(_Atomic uint16_t *n, int by)
+{
 	atomic_store_explicit(n, (uint16_t)(atomic_load_explicit(n, memory_order_relaxed) + by),
 		memory_order_relaxed);
+}
+
+void odp_ul_mark(struct odp_ul *ul, enum odp_ul_mark mark, uint32_t hash, int by)
+{
+	count(&ul->marks.n[mark][first(hash)], by);
+	count(&ul->marks.n[mark][second(hash)], by);
 }
 
 /* Where a message came in. */
@@ -47,11 +63,17 @@ struct where {
 	uint16_t vlan;
 };
 
+static bool hash_marked(const struct where *at, enum odp_ul_mark mark, uint32_t hash)
+{
+	const _Atomic uint16_t *n = at->ul->marks.n[mark];
+
+	return atomic_load_explicit(&n[first(hash)], memory_order_relaxed) > 0 &&
+	       atomic_load_explicit(&n[second(hash)], memory_order_relaxed) > 0;
+}
+
 static bool marked(const struct where *at, enum odp_ul_mark mark, const void *a, size_t n)
 {
-	unsigned slot = odp_ul_slot(at->ul, at->port, at->vlan, a, n);
-
-	return atomic_load_explicit(&at->ul->marks.n[mark][slot], memory_order_relaxed) > 0;
+	return hash_marked(at, mark, odp_ul_mark_hash(at->ul, at->port, at->vlan, a, n));
 }
 
 /* ---- what a message is ---- */
@@ -60,10 +82,10 @@ static bool marked(const struct where *at, enum odp_ul_mark mark, const void *a,
 static enum odp_ul_class by_marks(const struct where *at, const uint8_t *eth, const void *who,
 	const void *about, size_t n, uint32_t *source)
 {
-	*source = odp_ul_slot(at->ul, at->port, at->vlan, who, n);
-	if (marked(at, ODP_UL_NEEDED, who, n))
+	*source = odp_ul_mark_hash(at->ul, at->port, at->vlan, who, n);
+	if (hash_marked(at, ODP_UL_NEEDED, *source))
 		return ODP_UL_KNOWN;
-	if (marked(at, ODP_UL_OURS, about, n) || marked(at, ODP_UL_OURS, who, n))
+	if (marked(at, ODP_UL_OURS, about, n) || hash_marked(at, ODP_UL_OURS, *source))
 		return ODP_UL_QUESTION;
 	// Who sends it to us alone is told of, if it is nonsense.
 	return marked(at, ODP_UL_OUR_MAC, eth, 6) ? ODP_UL_NONE : ODP_UL_OTHERS;
@@ -140,16 +162,22 @@ struct odp_ul_gate *odp_ul_gate_create(void)
 
 	if (!g)
 		return NULL;
-	for (unsigned c = 0; c < ODP_UL_CLASSES; c++) {
-		g->limit[c].source_per_s = SOURCE_PER_S;
-		g->limit[c].total_per_s = c == ODP_UL_KNOWN ? KNOWN_PER_S : QUESTIONS_PER_S;
-	}
+	g->known.source_per_s = g->questions.source_per_s = SOURCE_PER_S;
+	g->known.total_per_s = KNOWN_PER_S;
+	g->questions.total_per_s = QUESTIONS_PER_S;
 	return g;
 }
 
 void odp_ul_gate_destroy(struct odp_ul_gate *g)
 {
 	free(g);
+}
+
+/* An answer ends its question, so that there is no flood of them. */
+static bool allowed(struct odp_ul_gate *g, enum odp_ul_class c, uint32_t source, uint64_t now_ns)
+{
+	return c == ODP_UL_ANSWER || odp_limit_take(c == ODP_UL_KNOWN ? &g->known : &g->questions,
+					     source, now_ns) == ODP_LIMIT_OK;
 }
 
 static void put(struct odp_worker *w, struct odp_pw *in, struct rte_ring *r, struct rte_mbuf *m)
@@ -174,12 +202,13 @@ unsigned odp_ul_gate(
 	struct odp_pw *in = from->in;
 	const struct odp_port *port = in->port;
 	struct odp_ul_rings *rings = atomic_load_explicit(&port->rings, memory_order_acquire);
-	uint64_t now_ns = odp_track_now_ms(w) * 1000000;
 	unsigned kept = 0;
+	uint64_t now_ns;
 	uint32_t source;
 
 	if (!rings)
 		return n;
+	now_ns = odp_track_now_ms(w) * 1000000;
 	for (unsigned i = 0; i < n; i++) {
 		enum odp_ul_class c = odp_ul_classify(w->dp->tnls->ul, port->no, pkts[i], &source);
 
@@ -188,8 +217,7 @@ unsigned odp_ul_gate(
 			pkts[kept++] = pkts[i];
 		else if (c == ODP_UL_OTHERS)
 			odp_drop_one(in, ODP_DROP_UNSWITCHED, pkts[i]);
-		else if (c != ODP_UL_ANSWER &&
-			 odp_limit_take(&w->tnl->gate->limit[c], source, now_ns) != ODP_LIMIT_OK)
+		else if (!allowed(w->tnl->gate, c, source, now_ns))
 			odp_drop_one(in, ODP_DROP_NEIGH_LIMIT, pkts[i]);
 		else
 			put(w, in, rings->ring[c], pkts[i]);

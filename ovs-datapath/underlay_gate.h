@@ -10,10 +10,11 @@
  * bring so many a second, and all together. What none of it is for goes where the switch is, or,
  * where the port is no part of that, nowhere.
  *
- * What workers must know for this the control thread tells them by marks: counters under a keyed
- * hash of port, VLAN and address. Two addresses with one hash make a worker see a message as more
- * than it is, which costs a place in a better ring and nothing else; nobody outside can find such a
- * pair. An answer is put into the first ring only if it ends the question, so that no flood of
+ * What workers must know for this the control thread tells them by marks: two counters each under a
+ * keyed hash of port, VLAN and address. An address whose counters others' marks have raised makes a
+ * worker see a message as more than it is, which costs a place in a better ring and nothing else;
+ * nobody outside can tell which do. With a thousand neighbours they are four in a thousand, with a
+ * hundred four in a hundred thousand. An answer is put into the first ring only if it ends the question, so that no flood of
  * such can last.
  */
 #pragma once
@@ -38,7 +39,7 @@ struct odp_ul_rings {
 
 /* A worker's limits, of the second and third kind. */
 struct odp_ul_gate {
-	struct odp_limit limit[ODP_UL_CLASSES];
+	struct odp_limit known, questions;
 };
 
 struct odp_ul_gate *odp_ul_gate_create(void); // NULL: no memory

@@ -184,6 +184,83 @@ static void classify(void **state)
 	net_down(&n);
 }
 
+/* With an interface in a VLAN: what has its tag is for it, and what has none or another is not. */
+static void in_a_vlan(void **state)
+{
+	static const uint8_t tag[4] = { 0x81, 0, 0x60, 7 };
+	static struct net n;
+	const struct odp_ip ip = v4(1);
+	struct odp_ul *ul;
+	uint8_t f[64], t[68];
+
+	(void)state;
+	net_up(&n, ODP_TNL_VXLAN);
+	ul = odp_underlay(n.a.dp);
+	assert_int_equal(odp_ul_addr_del(ul, &ip), 0);
+	assert_int_equal(odp_ul_if_set(ul, UP, 0x1007, a_mac, 1500), 0);
+	assert_int_equal(odp_ul_addr_add(ul, UP, 0x1007, &ip, 24), 0);
+	size_t len = arp(f, all, b_mac, 1, IP(9), IP(1));
+
+	memcpy(t, f, 12);
+	memcpy(t + 12, tag, 4);
+	memcpy(t + 16, f + 12, len - 12);
+	assert_int_equal(what(&n.a, t, len + 4, UP), ODP_UL_QUESTION);
+	assert_int_equal(what(&n.a, f, len, UP), ODP_UL_OTHERS);
+	t[15] = 8;
+	assert_int_equal(what(&n.a, t, len + 4, UP), ODP_UL_OTHERS);
+	t[15] = 0; // priority alone
+	assert_int_equal(what(&n.a, t, len + 4, UP), ODP_UL_OTHERS);
+	assert_int_equal(odp_ul_addr_del(ul, &ip), 0);
+	assert_int_equal(odp_ul_addr_add(ul, UP, 0, &ip, 24), 0);
+	assert_int_equal(what(&n.a, t, len + 4, UP), ODP_UL_QUESTION);
+	// The whole way: it is answered in its VLAN.
+	assert_int_equal(odp_ul_addr_del(ul, &ip), 0);
+	assert_int_equal(odp_ul_addr_add(ul, UP, 0x1007, &ip, 24), 0);
+	t[15] = 7;
+	fake_port_push(&n.a.up, pool, t, len + 4);
+	while (odp_worker_turn(n.a.w) + odp_upcall_poll(n.a.dp) > 0)
+		;
+	assert_int_equal(n.a.up.n_out, 1);
+	const uint8_t *out = rte_pktmbuf_mtod(n.a.up.out[0], const uint8_t *);
+
+	assert_memory_equal(out, b_mac, 6);
+	assert_int_equal(odp_get16(out + 12), 0x8100);
+	assert_int_equal(odp_get16(out + 14) & 0xfff, 7);
+	assert_int_equal(odp_get16(out + 24), 2);
+	net_down(&n);
+}
+
+/* Of strangers few are taken for one of a thousand neighbours. */
+static void few_strangers_pass_for_neighbours(void **state)
+{
+	enum { NEIGHBOURS = 1000, STRANGERS = 20000 };
+	static struct net n;
+	struct odp_ip ip = { .family = 4, .a = { 198, 18 } };
+	unsigned known = 0;
+	struct odp_ul *ul;
+	uint8_t f[64];
+
+	(void)state;
+	net_up(&n, ODP_TNL_VXLAN);
+	ul = odp_underlay(n.a.dp);
+	assert_int_equal(odp_ul_addr_add(ul, UP, 0,
+				 &(struct odp_ip){ .family = 4, .a = { 198, 18, 255, 254 } }, 16),
+		0);
+	for (unsigned i = 1; i <= NEIGHBOURS; i++) {
+		odp_put16(ip.a + 2, i);
+		assert_int_equal(odp_ul_neigh_set(ul, UP, 0, &ip, b_mac), 0);
+	}
+	for (unsigned i = 0; i < NEIGHBOURS + STRANGERS; i++) {
+		size_t len = arp(f, a_mac, b_mac, 2, 0xc6120001u + i, IP(1));
+		bool is = what(&n.a, f, len, UP) == ODP_UL_KNOWN;
+
+		known += is && i >= NEIGHBOURS;
+		assert_true(is || i >= NEIGHBOURS);
+	}
+	assert_in_range(known, 1, STRANGERS / 100);
+	net_down(&n);
+}
+
 /* Marks come and go with what they stand for, whatever the order. */
 static void marks_are_taken_back(void **state)
 {
@@ -366,7 +443,7 @@ static void limits(void **state)
 		fake_port_reset(&n.a.up);
 	}
 	odp_ul_stats(odp_underlay(n.a.dp), &st);
-	// A few of them share the bucket of the one host, by a hash that is another each time.
+	// A few of them share the bucket of the one host.
 	assert_in_range(st.answered, 960, 1000);
 	assert_in_range(fake_port_drops(n.a.up.port, ODP_DROP_NEIGH_LIMIT), 1100 + 4000 - 900,
 		1100 + 4000 - 860);
@@ -376,6 +453,7 @@ static void limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(marks_are_taken_back),
+		cmocka_unit_test(in_a_vlan), cmocka_unit_test(few_strangers_pass_for_neighbours),
 		cmocka_unit_test(cut), cmocka_unit_test(limits) };
 	int failed = 0;
 
