@@ -490,13 +490,24 @@ static bool tracks(const struct odp_act *list, size_t len)
 	return false;
 }
 
-/* Nothing in it changes headers, or looks at what conntrack said but conntrack. */
+/*
+ * Nothing in it looks at a tuple that conntrack left in the headers, but a further lookup, and that
+ * only while they are as they were.
+ */
 static bool plain(const struct odp_act *list, size_t len)
 {
+	bool edited = false;
+
 	ODP_ACTS_FOREACH(a, list, len)
-	if (a->type != ODP_ACT_CT && a->type != ODP_ACT_CT_CLEAR && a->type != ODP_ACT_RECIRC &&
-		a->type != ODP_ACT_OUTPUT && a->type != ODP_ACT_DROP && a->type != ODP_ACT_METER)
-		return false;
+	{
+		enum odp_act_ct_use use = odp_act_ct_use(a->type);
+
+		if (use == ODP_ACT_CT_SAYS)
+			return true;
+		if (use == ODP_ACT_CT_LOOKS && (a->type != ODP_ACT_RECIRC || edited))
+			return false;
+		edited |= use == ODP_ACT_CT_EDITS;
+	}
 	return true;
 }
 

@@ -85,3 +85,31 @@ void odp_act_ct_own(struct odp_key *k, struct rte_mbuf *m);
 		ODP_KEY_BITS(ct_orig_tp_dst) | ODP_KEY_BITS(ct_orig6))
 /* Forget it. */
 void odp_act_ct_clear(struct odp_meta *meta);
+
+/* What an action has to do with what conntrack has said of a packet before it. */
+enum odp_act_ct_use {
+	ODP_ACT_CT_LOOKS, // at that, or hands it on to who may
+	ODP_ACT_CT_IGNORES,
+	ODP_ACT_CT_EDITS, // and makes headers others than those that it was said of
+	ODP_ACT_CT_SAYS, // it anew
+};
+
+static inline enum odp_act_ct_use odp_act_ct_use(uint16_t type)
+{
+	switch (type) {
+	case ODP_ACT_CT:
+	case ODP_ACT_CT_CLEAR:
+		return ODP_ACT_CT_SAYS;
+	case ODP_ACT_SET:
+	case ODP_ACT_PUSH_VLAN:
+	case ODP_ACT_POP_VLAN:
+		return ODP_ACT_CT_EDITS;
+	case ODP_ACT_OUTPUT:
+	case ODP_ACT_METER:
+	case ODP_ACT_TRUNC:
+	case ODP_ACT_DROP:
+		return ODP_ACT_CT_IGNORES;
+	default:
+		return ODP_ACT_CT_LOOKS;
+	}
+}

@@ -399,22 +399,13 @@ static bool looks_at_ct(uint16_t zone, const struct odp_act *list, size_t len)
 {
 	ODP_ACTS_FOREACH(a, list, len)
 	{
-		switch (a->type) {
-		case ODP_ACT_CT:
-			return ((const struct odp_act_ct *)a)->zone == zone;
-		case ODP_ACT_CT_CLEAR:
-			return false;
-		case ODP_ACT_OUTPUT:
-		case ODP_ACT_SET:
-		case ODP_ACT_PUSH_VLAN:
-		case ODP_ACT_POP_VLAN:
-		case ODP_ACT_METER:
-		case ODP_ACT_TRUNC:
-		case ODP_ACT_DROP:
-			break;
-		default:
+		enum odp_act_ct_use use = odp_act_ct_use(a->type);
+
+		if (use == ODP_ACT_CT_SAYS)
+			return a->type == ODP_ACT_CT &&
+			       ((const struct odp_act_ct *)a)->zone == zone;
+		if (use == ODP_ACT_CT_LOOKS)
 			return true;
-		}
 	}
 	return false;
 }

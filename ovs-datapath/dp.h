@@ -59,7 +59,7 @@ struct odp_acts {
 	uint32_t len; // bytes of the list
 	bool eth; // for packets that begin with an Ethernet header
 	bool tracks; // conntrack is in the list
-	bool plain; // packets keep their headers, and nobody is shown their metadata
+	bool plain; // for packets whose metadata say `own_tuple` as well: act_ct.h
 	uint64_t serial; // no two lists of a datapath have the same
 	struct odp_act list[]; // behind it the templates of its "tnl_push": odp_acts_tmpl()
 };

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "action.h"
 #include "fake_port.h"
+#include "odp_meter.h"
 #include "recirc.h"
 #include "tx.h"
 
@@ -346,13 +348,82 @@ static void tuple_goes_up(void **state)
 	teardown(&s);
 }
 
+/* Which lists run once for packets that differ in their tuple, which stands in their headers. */
+static void lists_for_bursts(void **state)
+{
+	static const struct {
+		const char *list;
+		bool plain;
+	} rows[] = {
+		{ "2", true },
+		{ "set(eth(dst=02:00:00:00:00:09)),2", true },
+		{ "pop_vlan,push_vlan(vid=3,pcp=0),set(ipv4(src=10.0.0.77)),meter(1),2,1", true },
+		{ "trunc(100),2", true },
+		{ "recirc(0x2)", true },
+		{ "trunc(100),1,recirc(0x2)", true },
+		{ "ct(zone=5),recirc(0x2)", true },
+		{ "set(ipv4(src=10.0.0.77)),ct(zone=5),recirc(0x2)", true },
+		{ "set(ipv4(src=10.0.0.77)),ct_clear,recirc(0x2)", true },
+		{ "ct(zone=6),userspace(pid=3)", true },
+		{ "set(ipv4(src=10.0.0.77)),recirc(0x2)", false },
+		{ "recirc(0x2),set(eth(dst=02:00:00:00:00:09)),recirc(0x3)", false },
+		{ "userspace(pid=3)", false },
+		{ "set(eth(dst=02:00:00:00:00:09)),clone(recirc(0x2)),2", false },
+	};
+	struct odp_meter_conf meter = { .n_bands = 1, .band = { { .rate = 1, .burst = 1 } } };
+	static struct setup s;
+	struct odp_key key, mask;
+	struct odp_acts *acts;
+	size_t at;
+
+	(void)state;
+	setup(&s);
+	(void)odp_meter_set(s.dp, 1, &meter);
+	assert_int_equal(odp_key_parse(s.dp,
+				 "in_port(1),eth_type(0x8100),vlan(vid=4,pcp=0),encap("
+				 "eth_type(0x0800),ipv4(proto=17,frag=no))",
+				 &key, &mask, &at),
+		0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct odp_actbuf *b = fake_acts(s.dp, rows[i].list);
+
+		assert_int_equal(odp_acts_create(s.dp, &key, &mask, b->mem, b->len, &acts), 0);
+		if (acts->plain != rows[i].plain)
+			fail_msg("%s", rows[i].list);
+		free(acts);
+	}
+	teardown(&s);
+}
+
+/* What goes out is edited in a burst; what is looked at before or behind is each packet's own. */
+static void edited_in_a_burst(void **state)
+{
+	static struct setup s;
+
+	(void)state;
+	setup(&s);
+	flow(&s, "recirc_id(0),in_port(1)," UDP, "ct(commit,zone=5),recirc(0x1)");
+	flow(&s, "recirc_id(0x1),in_port(1)," UDP,
+		"set(ipv4(dst=10.0.8.8)),2,ct(commit,zone=6),recirc(0x2)");
+	flow(&s, "recirc_id(0x2),in_port(1),ct_tuple4(src=10.0.0.2,dst=10.0.8.8,proto=17)," UDP,
+		"set(ipv4(src=10.0.0.88)),2");
+	push_hosts(&s, false);
+	assert_int_equal(s.p2.n_out, 4);
+	for (uint8_t i = 0; i < 4; i++) {
+		assert_int_equal(source_of(s.p2.out[i]), i < 3 ? i + 1 : 88);
+		assert_int_equal(*rte_pktmbuf_mtod_offset(s.p2.out[i], uint8_t *, 33), 8);
+	}
+	teardown(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(in_order), cmocka_unit_test(own_flows),
 		cmocka_unit_test(without_ethernet), cmocka_unit_test(miss_keeps_metadata),
 		cmocka_unit_test(bounds), cmocka_unit_test(stages),
 		cmocka_unit_test(tuple_is_matched), cmocka_unit_test(tuple_outlives_edits),
-		cmocka_unit_test(tuple_goes_up) };
+		cmocka_unit_test(tuple_goes_up), cmocka_unit_test(lists_for_bursts),
+		cmocka_unit_test(edited_in_a_burst) };
 
 	pool = fake_eal(2047);
 	return cmocka_run_group_tests(tests, NULL, NULL);
