@@ -333,7 +333,7 @@ static unsigned port_turn(struct odp *dp, struct odp_port *port, uint64_t now_ns
 	struct rte_mbuf *pkts[2 * PORT_TURN];
 	unsigned n = odp_ul_rings_take(port, pkts, PORT_TURN);
 
-	n += odp_ring_take(port->upcalls, pkts + n, 2 * PORT_TURN - n, NULL);
+	n += odp_ring_take(port->upcalls, pkts + n, PORT_TURN, NULL);
 	for (unsigned i = 0; i < n; i++)
 		handle(dp, port, pkts[i], now_ns);
 	return n;

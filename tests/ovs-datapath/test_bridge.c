@@ -94,6 +94,30 @@ static void floods_then_learns(void **state)
 	assert_int_equal(send(r, 1, 0xb, 0xc, 0), 0);
 }
 
+/* The control thread decides on 8 packets of a port before it comes to the next one's. */
+static void ports_take_turns(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[64];
+
+	for (unsigned i = 0; i < 64; i++) {
+		size_t n = fake_frame(f, 0xff, i % 2 ? 0xb : 0xa, 0);
+
+		fake_port_push(&r->p[i % 2], r->pool, f, n);
+	}
+	odp_worker_turn(r->w);
+	assert_int_equal(odp_upcall_poll(r->dp), 64);
+	odp_worker_turn(r->w);
+	assert_int_equal(r->p[2].n_out, 64);
+	const uint8_t first = *rte_pktmbuf_mtod_offset(r->p[2].out[0], uint8_t *, 11);
+
+	for (unsigned i = 0; i < 64; i++) {
+		uint8_t src = *rte_pktmbuf_mtod_offset(r->p[2].out[i], uint8_t *, 11);
+
+		assert_int_equal(src == first, i / 8 % 2 == 0);
+	}
+}
+
 static void vlans_are_apart(void **state)
 {
 	struct rig *r = *state;
@@ -584,8 +608,8 @@ static void no_flow_is_too_wide(void **state)
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-	const struct CMUnitTest tests[] = { T(floods_then_learns), T(vlans_are_apart),
-		T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
+	const struct CMUnitTest tests[] = { T(floods_then_learns), T(ports_take_turns),
+		T(vlans_are_apart), T(move_takes_effect_both_ways), T(ages_and_is_kept_by_use),
 		T(reserved_addresses_stop_here), T(ov_33_limits_and_static), T(underlay_is_outside),
 		T(flows_reach_what_is_outside), T(neighbours_stay_outside), T(storm_control),
 		T(storm_on_a_wire), T(ports_come_and_go), T(operator_flows_win),
