@@ -16,8 +16,7 @@
 #include "dpu_alloc.h"
 
 #define AT_ONCE (4u << 20) // bytes that are not worth a thread
-#define HUGE_PAGE ((uintptr_t)2 << 20)
-#define STEP HUGE_PAGE // bytes between two looks whether the table is still wanted
+#define STEP (2u << 20) // bytes between two looks whether the table is still wanted
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 // Linux 5.14
@@ -25,20 +24,12 @@
 
 int odp_ct_mem_get(struct ct_mem *m, size_t n, size_t size, void **out)
 {
-	uintptr_t align = n * size >= HUGE_PAGE ? HUGE_PAGE : CT_LINE;
-
-	// Whole pages of its own from the kernel, zeroed when they are touched
-	m->mem = dpu_calloc(1, n * size + align);
-	if (!m->mem)
-		return -ENOMEM;
-	m->size = n * size;
-	m->at = ((uintptr_t)m->mem + align - 1) & ~(align - 1);
-	*out = (void *)m->at;
 	// A new connection touches a dozen lines that have nothing to do with one another: with
 	// small pages each needs a walk through page tables that are larger than the caches
-	if (align == HUGE_PAGE)
-		(void)madvise(*out, n * size & ~(align - 1), MADV_HUGEPAGE); // or small ones
-	return 0;
+	*out = dpu_huge_calloc(n, size, &m->mem);
+	m->at = (uintptr_t)*out;
+	m->size = *out ? n * size : 0;
+	return *out ? 0 : -ENOMEM;
 }
 
 void odp_ct_mem_put(struct ct_mem *m)

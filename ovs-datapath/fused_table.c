@@ -6,14 +6,12 @@
 #include "fused_priv.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "dpu_alloc.h"
 
 #define SIZE_MIN 16384u
 #define SIZE_MAX_ENTRIES (1u << 21)
 #define READY_STEP 262144u // entries, at a time: 80 MiB
-#define HUGE_PAGE (2u << 20)
 #define PAGE 4096u
 
 /* Touch memory of entries up to `to`. */
@@ -31,7 +29,6 @@ static void make_ready(struct odp_fused *t, uint32_t to)
 struct odp_fused *odp_fused_create(uint32_t n_conns)
 {
 	struct odp_fused *t = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, 1, sizeof(*t));
-	size_t bytes;
 
 	if (!t)
 		return NULL;
@@ -40,15 +37,12 @@ struct odp_fused *odp_fused_create(uint32_t n_conns)
 	t->n_buckets = t->size / (FUSED_WAYS / 2);
 	t->free = FUSED_NONE;
 	t->bucket = dpu_aligned_calloc(RTE_CACHE_LINE_SIZE, t->n_buckets, sizeof(*t->bucket));
-	bytes = t->size * sizeof(*t->entry);
 	t->outer = dpu_calloc(FUSED_OUTERS, sizeof(*t->outer));
-	t->mem = dpu_calloc(1, bytes + HUGE_PAGE);
-	if (!t->bucket || !t->outer || !t->mem) {
+	t->entry = dpu_huge_calloc(t->size, sizeof(*t->entry), &t->mem);
+	if (!t->bucket || !t->outer || !t->entry) {
 		odp_fused_destroy(t);
 		return NULL;
 	}
-	t->entry = RTE_PTR_ALIGN_CEIL(t->mem, HUGE_PAGE);
-	(void)madvise(t->entry, RTE_ALIGN_FLOOR(bytes, HUGE_PAGE), MADV_HUGEPAGE); // or small ones
 	make_ready(t, SIZE_MIN);
 	return t;
 }
@@ -193,13 +187,15 @@ uint64_t odp_fused_outer(struct odp_fused *t, const struct odp_view *v, uint32_t
 		*set = &t->outer[hash % (FUSED_OUTERS / FUSED_OUTER_WAYS) * FUSED_OUTER_WAYS];
 	struct fused_outer *to;
 
-	for (struct fused_outer *o = set; o < set + FUSED_OUTER_WAYS; o++)
-		if (o->hash == hash && o->view_gen == t->view_gen && o->id &&
-			memcmp(o->w, w, n * sizeof(w[0])) == 0)
+	to = set + ++t->outer_id % FUSED_OUTER_WAYS;
+	for (struct fused_outer *o = set; o < set + FUSED_OUTER_WAYS; o++) {
+		if (!o->id || o->view_gen != t->view_gen)
+			to = o; // it serves nobody
+		else if (o->hash == hash && memcmp(o->w, w, n * sizeof(w[0])) == 0)
 			return o->id;
+	}
 	if (!make)
 		return 0;
-	to = set + ++t->outer_id % FUSED_OUTER_WAYS;
 	to->id = FUSED_OUTER_ID | t->outer_id;
 	to->view_gen = t->view_gen;
 	to->hash = hash;

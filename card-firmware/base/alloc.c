@@ -4,12 +4,14 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define HUGE_PAGE (2u << 20)
 #define LARGE (2 * HUGE_PAGE)
+#define CACHE_LINE 64u
 
 static _Atomic long countdown = -1;
 
@@ -40,6 +42,26 @@ void *dpu_aligned_calloc(size_t align, size_t n, size_t size)
 		(void)madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 	memset(p, 0, bytes);
 	return p;
+}
+
+void *dpu_huge_calloc(size_t n, size_t size, void **mem)
+{
+	size_t bytes, align, with;
+	uintptr_t at;
+
+	*mem = NULL;
+	if (must_fail() || __builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	align = bytes >= HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
+	if (__builtin_add_overflow(bytes, align, &with))
+		return NULL;
+	*mem = calloc(1, with);
+	if (!*mem)
+		return NULL;
+	at = ((uintptr_t)*mem + align - 1) & ~(uintptr_t)(align - 1);
+	if (align == HUGE_PAGE)
+		(void)madvise((void *)at, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+	return (void *)at;
 }
 
 void dpu_alloc_fail_after(long k)
