@@ -61,8 +61,10 @@ static void send_frame(struct odp_ul *ul, const struct odp_ul_if *f, const uint8
 	unsigned l2 = f->vlan ? 18 : 14;
 	uint8_t *p;
 
-	if (!m)
+	if (!m) {
+		ul->stats.no_mbuf++;
 		return; // asked again in a second
+	}
 	p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(l2 + len));
 	if (!p) {
 		rte_pktmbuf_free(m);

@@ -110,8 +110,8 @@ int odp_ul_rx(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
 
 /*
  * A packet for our MAC address that an uplink received. True: it asks an address of ours for an
- * echo, and has been answered unless many have; its sums are right. False: something else. It stays
- * the caller's.
+ * echo, and has been answered unless many have asked or there is no buffer; both are counted.
+ * False: something else, or a sum is wrong. It stays the caller's.
  */
 bool odp_ul_echo(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m);
 

@@ -98,7 +98,7 @@ static bool parse(const struct odp_ul *ul, const struct rte_mbuf *m, struct requ
 		  : type != ODP_ETH_IPV6 || !parse6(b + l3, n - r->l3, m->pkt_len - r->l3, r))
 		return false;
 	return odp_ul_addr_is_ours(ul, &r->to) && odp_ip_is_unicast(&r->from) &&
-	       !odp_ul_addr_is_ours(ul, &r->from) && sum_of(m, r) == 0xffff;
+	       !odp_ul_addr_is_ours(ul, &r->from);
 }
 
 /* The request, which is ours to write, becomes its answer. */
@@ -138,13 +138,18 @@ bool odp_ul_echo(struct odp_ul *ul, uint32_t port, const struct rte_mbuf *m)
 
 	if (!parse(ul, m, &r))
 		return false;
+	// Before its 64 KiB, if it has them, are looked at.
 	if (odp_limit_take(&ul->echoes, odp_ul_hash(ul, &r.from), ul->now_ns) != ODP_LIMIT_OK) {
 		ul->stats.echo_limited++;
 		return true;
 	}
+	if (sum_of(m, &r) != 0xffff)
+		return false;
 	answer = odp_copy(m, ul->conf.pool);
-	if (!answer)
+	if (!answer) {
+		ul->stats.no_mbuf++;
 		return true;
+	}
 	ul->stats.echoes++;
 	turn_round(answer, &r);
 	ul->conf.send(ul->conf.arg, port, answer);

@@ -24,15 +24,16 @@ static inline bool odp_ip_eq(const struct odp_ip *a, const struct odp_ip *b)
 }
 
 /* What is counted, and what there is now. X(name, text for the operator) */
-#define ODP_UL_COUNTERS(X)                                                      \
-	X(bad, "ARP and ND messages that contradict themselves")                \
-	X(unknown, "ARP and ND messages of neighbours that no tunnel needs")    \
-	X(conflicts, "ARP and ND messages that claim an address of the card")   \
-	X(too_fast, "Changes of a neighbour's address too soon after the last") \
-	X(answered, "Requests for an address of the card answered")             \
-	X(unanswered, "Requests for an address of the card over the limit")     \
-	X(echoes, "Echo requests answered")                                     \
-	X(echo_limited, "Echo requests over the limit")                         \
+#define ODP_UL_COUNTERS(X)                                                       \
+	X(bad, "ARP and ND messages that contradict themselves")                 \
+	X(unknown, "ARP and ND messages of neighbours that no tunnel needs")     \
+	X(conflicts, "ARP and ND messages that claim an address of the card")    \
+	X(too_fast, "Changes of a neighbour's address too soon after the last")  \
+	X(answered, "Requests for an address of the card answered")              \
+	X(unanswered, "Requests for an address of the card over the limit")      \
+	X(echoes, "Echo requests answered")                                      \
+	X(echo_limited, "Echo requests over the limit")                          \
+	X(no_mbuf, "Questions and answers for which there was no packet buffer") \
 	X(wait_dropped, "Packets dropped while they waited for a neighbour")
 #define ODP_UL_GAUGES(X)                                \
 	X(waiting, "Packets that wait for a neighbour") \

@@ -301,9 +301,63 @@ static void limits(void **state)
 	odp_ul_destroy(ul);
 }
 
+/* What is wrong is summed up no more often than what is right would be answered. */
+static void wrong_sums_are_limited(void **state)
+{
+	struct row t = { .name = "", .family = 4, .payload = 8, .sums = ICMP_WRONG };
+	struct odp_ul *ul = make();
+	struct odp_ul_stats st;
+	struct rte_mbuf *m;
+	unsigned looked = 0;
+	uint8_t f[128];
+
+	(void)state;
+	odp_ul_tick(ul, 10ull * 1000000000);
+	m = packet(f, request(f, &t), 128);
+	for (unsigned i = 0; i < 250; i++)
+		looked += !odp_ul_echo(ul, 5, m);
+	rte_pktmbuf_free(m);
+	assert_int_equal(looked, 100);
+	odp_ul_stats(ul, &st);
+	assert_int_equal(st.echoes, 0);
+	assert_int_equal(st.echo_limited, 150);
+	odp_ul_destroy(ul);
+}
+
+/* Without a buffer there is no answer, and it is seen that there was none. */
+static void no_buffer_is_counted(void **state)
+{
+	static struct rte_mbuf *taken[1023];
+	struct row t = { .name = "", .family = 4, .payload = 8 };
+	struct odp_ul *ul = make();
+	struct odp_ul_stats st;
+	struct rte_mbuf *m;
+	unsigned n = 0;
+	uint8_t f[128];
+
+	(void)state;
+	m = packet(f, request(f, &t), 128);
+	while (n < ARRAY_LEN(taken) && (taken[n] = rte_pktmbuf_alloc(pool)))
+		n++;
+	assert_true(odp_ul_echo(ul, 5, m));
+	rte_pktmbuf_free_bulk(taken, n);
+	odp_ul_stats(ul, &st);
+	assert_int_equal(st.echoes, 0);
+	assert_int_equal(st.no_mbuf, 1);
+	assert_true(odp_ul_echo(ul, 5, m));
+	odp_ul_stats(ul, &st);
+	assert_int_equal(st.echoes, 1);
+	assert_int_equal(st.no_mbuf, 1);
+	rte_pktmbuf_free(m);
+	rte_pktmbuf_free(sent);
+	sent = NULL;
+	odp_ul_destroy(ul);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(cut), cmocka_unit_test(limits) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cut), cmocka_unit_test(limits),
+		cmocka_unit_test(wrong_sums_are_limited), cmocka_unit_test(no_buffer_is_counted) };
 	int failed = 0;
 
 	pool = fake_eal(1023);
