@@ -18,11 +18,10 @@ static const uint8_t inner_mac[6] = { 2, 0, 0, 0xcc, 0, 3 }; // of a host behind
 
 /* ---- packets ---- */
 
-static void ip6_addr(uint8_t at[16], uint32_t tail)
+void tnl_ip6(uint8_t at[16], uint32_t tail)
 {
-	static const uint8_t net[4] = { 0x20, 1, 0x0d, 0xb8 };
-
-	memcpy(at, net, 4);
+	memset(at, 0, 16);
+	pkt_put32(at, 0x20010db8);
 	pkt_put32(at + 12, tail);
 }
 
@@ -33,13 +32,11 @@ void tnl_outer(struct pkt *k, const struct tnl_outer *o)
 
 	pkt_eth(k, tnl_card_mac, tnl_far_mac, o->v6 ? 0x86dd : 0x800);
 	if (o->v6) {
-		uint8_t *h = pkt_add(k, 40);
+		uint8_t *h = pkt_ip6(k, 0, 0, proto, 0);
 
-		h[0] = 0x60;
-		h[6] = proto;
 		h[7] = 64;
-		ip6_addr(h + 8, o->src ? o->src : TNL_FAR & 0xff);
-		ip6_addr(h + 24, o->dst ? o->dst : TNL_CARD & 0xff);
+		tnl_ip6(h + 8, o->src ? o->src : TNL_FAR & 0xff);
+		tnl_ip6(h + 24, o->dst ? o->dst : TNL_CARD & 0xff);
 	} else {
 		pkt_ip4(k, src, dst, proto, 0, 0x4000);
 	}

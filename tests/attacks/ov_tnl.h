@@ -60,6 +60,9 @@ struct tnl_outer {
 	uint32_t src, dst; // IPv4, and the last bytes of IPv6; 0: TNL_FAR and TNL_CARD
 };
 
+/* 2001:db8:: with these last bytes. */
+void tnl_ip6(uint8_t at[16], uint32_t tail);
+
 void tnl_outer(struct pkt *k, const struct tnl_outer *o);
 /* Lengths and sums of the outermost headers. */
 void tnl_done(struct pkt *k, const struct tnl_outer *o);

@@ -30,14 +30,6 @@ static void arp(struct pkt *k, unsigned op, const uint8_t mac[6], uint32_t spa, 
 	pkt_add(k, 18);
 }
 
-/* The last bytes of 2001:db8::X. */
-static void ip6_at(uint8_t at[16], unsigned tail)
-{
-	memset(at, 0, 16);
-	pkt_put32(at, 0x20010db8);
-	pkt_put16(at + 14, tail);
-}
-
 static void nd_sum(struct pkt *k)
 {
 	uint8_t *ip = k->f + L3, *nd = ip + 40;
@@ -55,13 +47,13 @@ static uint8_t *nd(
 	pkt_eth(k, tnl_card_mac, mac, 0x86dd);
 	uint8_t *ip = pkt_ip6(k, 0, 0, 58, 32);
 
-	ip6_at(ip + 8, src);
-	ip6_at(ip + 24, 1);
+	tnl_ip6(ip + 8, src);
+	tnl_ip6(ip + 24, 1);
 	uint8_t *h = pkt_add(k, 32);
 
 	h[0] = (uint8_t)type;
 	h[4] = type == 136 ? 0x60 : 0; // solicited, override
-	ip6_at(h + 8, target);
+	tnl_ip6(h + 8, target);
 	h[24] = type == 136 ? 2 : 1;
 	h[25] = 1;
 	memcpy(h + 26, mac, 6);
@@ -525,14 +517,14 @@ static void too_big(struct pkt *k, const struct big *b)
 	pkt_eth(k, tnl_card_mac, tnl_far_mac, b->v6 ? 0x86dd : 0x800);
 	if (b->v6) {
 		ip = pkt_ip6(k, 0, 0, 58, 8 + 48);
-		ip6_at(ip + 8, 9); // some router
-		ip6_at(ip + 24, b->to & 0xff);
+		tnl_ip6(ip + 8, 9); // some router
+		tnl_ip6(ip + 24, b->to & 0xff);
 		h = pkt_add(k, 8);
 		h[0] = 2;
 		pkt_put32(h + 4, b->mtu);
 		ip = pkt_ip6(k, 0, 0, 17, b->len - 40);
-		ip6_at(ip + 8, b->src & 0xff);
-		ip6_at(ip + 24, b->dst & 0xff);
+		tnl_ip6(ip + 8, b->src & 0xff);
+		tnl_ip6(ip + 24, b->dst & 0xff);
 	} else {
 		pkt_ip4(k, 0xc0000209, b->to, 1, 8 + 28, 0);
 		h = pkt_add(k, 8);

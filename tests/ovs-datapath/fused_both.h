@@ -17,6 +17,7 @@
 #include "dpu_log.h"
 #include "fake_port.h"
 #include "fused_priv.h"
+#include "inet.h"
 #include "odp_ct.h"
 #include "odp_meter.h"
 #include "odp_tnl.h"
@@ -161,18 +162,6 @@ struct conn {
 	uint32_t seen[2]; // what each side will acknowledge from the next round on
 };
 
-static inline void put16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
 static inline unsigned l4_bytes(const struct conn *c, unsigned data)
 {
 	return (c->tcp ? 20 : 8) + data;
@@ -194,10 +183,10 @@ static inline size_t frame(uint8_t *f, const struct conn *c, unsigned from, cons
 	memset(f, 0, 14 + l3 + l4);
 	memcpy(f, (uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)(2 - from) }, 6);
 	memcpy(f + 6, (uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)(1 + from) }, 6);
-	put16(f + 12, c->v6 ? 0x86dd : 0x0800);
+	odp_put16(f + 12, c->v6 ? 0x86dd : 0x0800);
 	if (c->v6) {
 		ip[0] = 0x60;
-		put16(ip + 4, l4);
+		odp_put16(ip + 4, l4);
 		ip[6] = c->tcp ? 6 : 17;
 		ip[7] = (uint8_t)(1 + draw(64));
 		ip[8] = ip[24] = 0xfd;
@@ -206,25 +195,25 @@ static inline size_t frame(uint8_t *f, const struct conn *c, unsigned from, cons
 	} else {
 		ip[0] = 0x45;
 		ip[1] = (uint8_t)draw(16); // four classes, each with the bits of congestion
-		put16(ip + 2, 20 + l4);
+		odp_put16(ip + 2, 20 + l4);
 		ip[8] = (uint8_t)(1 + draw(64));
 		ip[9] = c->tcp ? 6 : 17;
-		put32(ip + 12, 0x0a000001 + from);
-		put32(ip + 16, to->ip);
-		put16(ip + 10, 0);
+		odp_put32(ip + 12, 0x0a000001 + from);
+		odp_put32(ip + 16, to->ip);
+		odp_put16(ip + 10, 0);
 		uint16_t sum = rte_ipv4_cksum((const struct rte_ipv4_hdr *)ip);
 		memcpy(ip + 10, &sum, 2);
 	}
-	put16(t, mine);
-	put16(t + 2, to->port);
+	odp_put16(t, mine);
+	odp_put16(t + 2, to->port);
 	if (c->tcp) {
-		put32(t + 4, c->seq[from]);
-		put32(t + 8, flags & ACK ? c->ack[from] : 0);
+		odp_put32(t + 4, c->seq[from]);
+		odp_put32(t + 8, flags & ACK ? c->ack[from] : 0);
 		t[12] = 0x50;
 		t[13] = (uint8_t)flags;
-		put16(t + 14, 60000);
+		odp_put16(t + 14, 60000);
 	} else {
-		put16(t + 4, l4);
+		odp_put16(t + 4, l4);
 	}
 	if (data)
 		t[l4 - 1] = last;
@@ -260,8 +249,8 @@ static inline void ask_for_sum(struct rte_mbuf *m, unsigned l2, const struct con
 static inline size_t tag(uint8_t *f, size_t len, unsigned port)
 {
 	memmove(f + 16, f + 12, len - 12);
-	put16(f + 12, 0x8100);
-	put16(f + 14, (port ? 7 : 5) | (draw(20) ? 0 : draw(16) << 12));
+	odp_put16(f + 12, 0x8100);
+	odp_put16(f + 14, (port ? 7 : 5) | (draw(20) ? 0 : draw(16) << 12));
 	return len + 4;
 }
 
@@ -283,9 +272,9 @@ static inline void push(struct both *b, const struct conn *c, unsigned port, uin
 	if (b->tagged)
 		len = tag(f, len, port);
 	if (kind == 3 && !c->v6)
-		put16(f + l2 + 10, draw(2) ? 0xffff : 0);
+		odp_put16(f + l2 + 10, draw(2) ? 0xffff : 0);
 	if (kind == 4)
-		put16(f + l2 + (c->v6 ? 40 : 20) + (c->tcp ? 16 : 6), draw(2) ? 0xffff : 0);
+		odp_put16(f + l2 + (c->v6 ? 40 : 20) + (c->tcp ? 16 : 6), draw(2) ? 0xffff : 0);
 	for (unsigned i = 0; i < 2; i++) {
 		struct fake_port *p = &b->s[i].port[port];
 
@@ -361,6 +350,38 @@ static inline void listen_all(struct conn *conns)
 		memcpy(conns[i].ack, conns[i].seen, sizeof(conns[i].ack));
 		conns[i].stepped = false;
 	}
+}
+
+/* ---- rounds ---- */
+
+/* Two thirds of them TCP; every second one IPv6, where both families are. */
+static inline void conns_init(struct conn conns[CONNS], bool v6)
+{
+	for (unsigned i = 0; i < CONNS; i++)
+		conns[i] = (struct conn){ .tcp = i % 3 != 2,
+			.v6 = v6 && i % 2,
+			.port = (uint16_t)(1000 + i),
+			.seq = { 1000 * i, 50000 } };
+}
+
+/*
+ * Some packets of one side: each has come to another zone of a pipeline, in the same turn. `snat`:
+ * b sees a as 10.9.9.9.
+ */
+static inline void speak_some(struct both *b, struct conn conns[CONNS], bool snat)
+{
+	unsigned from = draw(2);
+
+	for (unsigned n = 1 + draw(40); n > 0; n--) {
+		struct conn *c = &conns[draw(CONNS)];
+		const struct peer to[2] = { { 0x0a000002, 80 },
+			{ snat ? 0x0a090909 : 0x0a000001, c->port } };
+
+		if (!c->tcp || c->state >= 3 || (c->state == 1) == from)
+			speak(b, c, from, &to[from], (uint8_t)n);
+	}
+	turns(b);
+	listen_all(conns);
 }
 
 /* ---- comparison ---- */
@@ -589,4 +610,25 @@ static inline void compare_conns(struct both *b)
 			assert_int_equal(x->bytes[d], y->bytes[d]);
 		}
 	}
+}
+
+/* What was sent since the last time, and all that was counted. */
+static inline void compare_all(struct both *b)
+{
+	compare_drops(b);
+	compare_out(b);
+	compare_flows(b);
+	compare_conns(b);
+}
+
+/* The end of many rounds: one of the two did go the short way. */
+static inline void both_end(struct both *b, const char *name)
+{
+	uint64_t hits = dpu_counter_read(&b->s[0].w->fused_hits);
+
+	printf("%s: %lu of packets fused\n", name, (unsigned long)hits);
+	assert_true(hits > ROUNDS / 2);
+	assert_int_equal(dpu_counter_read(&b->s[1].w->fused_hits), 0);
+	both_close(b);
+	dpu_clock_set(NULL);
 }

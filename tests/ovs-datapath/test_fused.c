@@ -237,39 +237,15 @@ static void same_as_step_by_step(void **state)
 	both_open(&b, ODP_TNL_VXLAN);
 	b.tagged = p->tagged;
 	install(&b, p, other);
-	for (unsigned i = 0; i < CONNS; i++)
-		conns[i] = (struct conn){ .tcp = i % 3 != 2,
-			.v6 = p->v6 && i % 2,
-			.port = (uint16_t)(1000 + i),
-			.seq = { 1000 * i, 50000 } };
+	conns_init(conns, p->v6);
 	for (unsigned r = 0; r < ROUNDS; r++) {
-		// Of one side: each has come to another zone of a pipeline, in the same turn
-		unsigned from = draw(2);
-
-		for (unsigned n = 1 + draw(40); n > 0; n--) {
-			struct conn *c = &conns[draw(CONNS)];
-			const struct peer to[2] = { { 0x0a000002, 80 },
-				{ p->snat ? 0x0a090909 : 0x0a000001, c->port } };
-
-			if (!c->tcp || c->state >= 3 || (c->state == 1) == from)
-				speak(&b, c, from, &to[from], (uint8_t)n);
-		}
-		turns(&b);
-		listen_all(conns);
-		compare_drops(&b);
-		compare_out(&b);
-		compare_flows(&b);
-		compare_conns(&b);
+		speak_some(&b, conns, p->snat);
+		compare_all(&b);
 		fake_now_ns += draw(20) * MS;
 		if (draw(16) == 0)
 			disturb(&b, p, other);
 	}
-	printf("%s: %lu of packets fused\n", p->name,
-		(unsigned long)dpu_counter_read(&b.s[0].w->fused_hits));
-	assert_true(dpu_counter_read(&b.s[0].w->fused_hits) > ROUNDS / 2);
-	assert_int_equal(dpu_counter_read(&b.s[1].w->fused_hits), 0);
-	both_close(&b);
-	dpu_clock_set(NULL);
+	both_end(&b, p->name);
 }
 
 /* A connection with a helper: what it announces once it is established is seen on both. */

@@ -7,8 +7,6 @@
  */
 #include "fused_both.h"
 
-#include "inet.h"
-
 #define TEXT 512u
 #define FLOWS 10u
 
@@ -379,39 +377,17 @@ static void same_as_step_by_step(void **state)
 	now = *state;
 	seed = 0x9e3779b97f4a7c15;
 	open_all(&b, &world);
-	for (unsigned i = 0; i < CONNS; i++)
-		conns[i] = (struct conn){
-			.tcp = i % 3 != 2, .port = (uint16_t)(1000 + i), .seq = { 1000 * i, 50000 }
-		};
+	conns_init(conns, false);
 	for (unsigned r = 0; r < ROUNDS; r++) {
-		unsigned from = draw(2);
-
-		for (unsigned n = 1 + draw(40); n > 0; n--) {
-			struct conn *c = &conns[draw(CONNS)];
-			const struct peer to[2] = { { 0x0a000002, 80 },
-				{ now->snat ? 0x0a090909 : 0x0a000001, c->port } };
-
-			if (!c->tcp || c->state >= 3 || (c->state == 1) == from)
-				speak(&b, c, from, &to[from], (uint8_t)n);
-		}
-		turns(&b);
-		listen_all(conns);
-		compare_drops(&b);
-		compare_out(&b);
-		compare_flows(&b);
-		compare_conns(&b);
+		speak_some(&b, conns, now->snat);
+		compare_all(&b);
 		if (world.tun)
 			compare_ports(&b);
 		tick(&b);
 		if (draw(16) == 0)
 			disturb(&b, &world);
 	}
-	printf("%s: %lu of packets fused\n", now->name,
-		(unsigned long)dpu_counter_read(&b.s[0].w->fused_hits));
-	assert_true(dpu_counter_read(&b.s[0].w->fused_hits) > ROUNDS / 2);
-	assert_int_equal(dpu_counter_read(&b.s[1].w->fused_hits), 0);
-	both_close(&b);
-	dpu_clock_set(NULL);
+	both_end(&b, now->name);
 }
 
 /* A tag that is pushed makes it too long, and its sender is told, through the translation. */
@@ -441,10 +417,7 @@ static void too_long_with_a_tag(void **state)
 		push(&b, &c, from, f, len);
 		turns(&b);
 		told += n > 30 ? b.s[0].port[0].n_out : 0;
-		compare_drops(&b);
-		compare_out(&b);
-		compare_flows(&b);
-		compare_conns(&b);
+		compare_all(&b);
 		fake_now_ns += 100 * MS;
 		if (n == 30) // what came in fits: 72 bytes, at most 74
 			path_mtu(&b, 110);

@@ -609,13 +609,13 @@ static void refused(void **state)
 
 /* ---- one uplink for tunnels and the switch ---- */
 
-static void arp(struct side *s, uint8_t from, uint8_t host)
+static void ask(struct side *s, uint8_t from, uint8_t host)
 {
-	uint8_t f[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0xaa, 0, 0, 0, from, 8, 6, 0, 1, 8,
-		0, 6, 4, 0, 1, 2, 0xaa, 0, 0, 0, from, 192, 0, 2, from, 0, 0, 0, 0, 0, 0, 192, 0, 2,
-		host };
+	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	const uint8_t mac[6] = { 2, 0xaa, 0, 0, 0, from };
+	uint8_t f[60];
 
-	fake_port_push(&s->up, pool, f, sizeof(f));
+	fake_port_push(&s->up, pool, f, arp(f, all, mac, 1, IP(from), IP(host)));
 	while (odp_worker_turn(s->w) + odp_upcall_poll(s->dp) > 0)
 		;
 }
@@ -633,11 +633,11 @@ static void shared_uplink(void **state)
 	net_up(&n, ODP_TNL_VXLAN);
 	odp_port_set_switched(n.b.up.port, ODP_SWITCHED_YES);
 	for (unsigned i = 0; i < 3; i++) {
-		arp(&n.b, 50, 60); // for somebody else: the guest hears it
+		ask(&n.b, 50, 60); // for somebody else: the guest hears it
 		assert_int_equal(n.b.up.n_out, 0);
 		assert_int_equal(n.b.vm.n_out, 1);
 		fake_port_reset(&n.b.vm);
-		arp(&n.b, 50, 2);
+		ask(&n.b, 50, 2);
 		assert_int_equal(n.b.up.n_out, 1);
 		assert_int_equal(n.b.vm.n_out, 0);
 		fake_port_reset(&n.b.up);

@@ -10,22 +10,6 @@
 static const uint8_t a_mac[6] = { 2, 0xff, 0, 0, 0, 1 }, b_mac[6] = { 2, 0xff, 0, 0, 0, 2 };
 static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
-static size_t arp(
-	uint8_t *f, const uint8_t *dst, const uint8_t *src, unsigned op, uint32_t spa, uint32_t tpa)
-{
-	memset(f, 0, 60);
-	memcpy(f, dst, 6);
-	memcpy(f + 6, src, 6);
-	memcpy(f + 12, (const uint8_t[8]){ 8, 6, 0, 1, 8, 0, 6, 4 }, 8);
-	odp_put16(f + 20, op);
-	memcpy(f + 22, src, 6);
-	odp_put32(f + 28, spa);
-	odp_put32(f + 38, tpa);
-	return 60;
-}
-
-#define IP(host) (0xc0000200u + (host))
-
 /* From v6(from) to v6(to) about v6(about); `opt` bytes of option at the end. */
 static size_t nd(uint8_t *f, const uint8_t *dst, const uint8_t *src, uint8_t type, uint8_t flags,
 	uint8_t from, uint8_t to, uint8_t about, unsigned opt)

@@ -47,6 +47,22 @@ static inline struct odp_ip v6(uint8_t host)
 	return (struct odp_ip){ .family = 6, .a = { 0x20, 1, 0xd, 0xb8, [15] = host } };
 }
 
+#define IP(host) (0xc0000200u + (host)) // as v4() has it
+
+static inline size_t arp(
+	uint8_t *f, const uint8_t *dst, const uint8_t *src, unsigned op, uint32_t spa, uint32_t tpa)
+{
+	memset(f, 0, 60);
+	memcpy(f, dst, 6);
+	memcpy(f + 6, src, 6);
+	memcpy(f + 12, (const uint8_t[8]){ 8, 6, 0, 1, 8, 0, 6, 4 }, 8);
+	odp_put16(f + 20, op);
+	memcpy(f + 22, src, 6);
+	odp_put32(f + 28, spa);
+	odp_put32(f + 38, tpa);
+	return 60;
+}
+
 static inline void flow(struct side *s, const char *key, const char *actions)
 {
 	struct odp_key k, m;
