@@ -16,6 +16,7 @@
 
 #include "cipher.h"
 #include "dpu_alloc.h"
+#include "vol_cursor.h"
 
 #define SUBMIT_BUDGET (256u << 10) // bytes through the cipher in one submit
 #define POLL_BUDGET (1u << 20) // in one kick or poll
@@ -42,8 +43,7 @@ struct crypt_chan {
 struct crypt_io {
 	struct vol_io *next; // vol_fifo's
 	uint64_t pos; // bytes through the cipher
-	unsigned iov_at; // first segment that is not finished
-	size_t iov_off; // bytes of it that are
+	struct vol_cursor cur; // at that place
 	unsigned below; // requests that are below
 	int err; // the first one's
 };
@@ -72,40 +72,10 @@ static void give(struct crypt_chan *cc, struct vol_sub *sub)
 		go_on(cc);
 }
 
-/* ---- the caller's segments ---- */
-
-static void skip(const struct vol_io *io, struct crypt_io *s, size_t n)
-{
-	s->iov_off += n;
-	while (s->iov_at < io->n_iov && s->iov_off == io->iov[s->iov_at].iov_len) {
-		s->iov_at++;
-		s->iov_off = 0;
-	}
-}
-
-enum way { GATHER, SCATTER };
-
-/* Copy n bytes between `b` and the segments at the current position, and step over them. */
-static void copy(const struct vol_io *io, struct crypt_io *s, uint8_t *b, size_t n, enum way w)
-{
-	while (n > 0) {
-		uint8_t *at = (uint8_t *)io->iov[s->iov_at].iov_base + s->iov_off;
-		size_t left = io->iov[s->iov_at].iov_len - s->iov_off, part = left < n ? left : n;
-
-		if (w == GATHER)
-			memcpy(b, at, part);
-		else
-			memcpy(at, b, part);
-		b += part;
-		n -= part;
-		skip(io, s, part);
-	}
-}
-
 /* Whole units that lie in one piece at the current position, at most n bytes. */
 static size_t run_of(const struct vol_io *io, const struct crypt_io *s, uint32_t unit, uint64_t n)
 {
-	size_t left = io->iov[s->iov_at].iov_len - s->iov_off;
+	size_t left = vol_cursor_run(io, &s->cur);
 
 	return (left < n ? left : (size_t)n) & ~(size_t)(unit - 1);
 }
@@ -135,17 +105,17 @@ static int decrypt(struct crypt_chan *cc, struct vol_io *io, uint64_t n)
 		uint64_t first = unit_at(v, io, s);
 
 		if (run > 0) {
-			uint8_t *p = (uint8_t *)io->iov[s->iov_at].iov_base + s->iov_off;
+			uint8_t *p = vol_cursor_ptr(io, &s->cur);
 
 			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, p, p, run);
-			skip(io, s, run);
+			vol_cursor_skip(io, &s->cur, run);
 		} else { // it crosses segments
-			struct crypt_io back = *s;
+			struct vol_cursor back = s->cur;
 
 			run = v->unit;
-			copy(io, s, one, run, GATHER);
+			vol_cursor_copy(io, &s->cur, one, run, VOL_GATHER);
 			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, one, one, run);
-			copy(io, &back, one, run, SCATTER);
+			vol_cursor_copy(io, &back, one, run, VOL_SCATTER);
 		}
 		s->pos += run;
 		n -= run;
@@ -172,14 +142,13 @@ static int encrypt(struct crypt_chan *cc, struct vol_io *io, uint8_t *buf, size_
 		size_t run = run_of(io, s, v->unit, n);
 
 		if (run > 0) {
-			const uint8_t *p = (const uint8_t *)io->iov[s->iov_at].iov_base +
-					   s->iov_off;
+			const uint8_t *p = vol_cursor_ptr(io, &s->cur);
 
 			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, p, buf, run);
-			skip(io, s, run);
+			vol_cursor_skip(io, &s->cur, run);
 		} else {
 			run = v->unit;
-			copy(io, s, buf, run, GATHER);
+			vol_cursor_copy(io, &s->cur, buf, run, VOL_GATHER);
 			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, buf, buf, run);
 		}
 		buf += run;
@@ -377,7 +346,7 @@ static void crypt_submit(struct vol_chan *c, struct vol_io *io)
 		return;
 	}
 	if (io->op == VOL_READ || io->op == VOL_WRITE)
-		skip(io, s, 0);
+		vol_cursor_skip(io, &s->cur, 0);
 	if (io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES)
 		vol_fifo_put(&cc->writes, io);
 	else
