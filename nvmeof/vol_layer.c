@@ -26,12 +26,13 @@ int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *n
 	int ret;
 
 	vol_info(lower, &info);
-	if (block_size < info.block_size)
+	if (block_size < info.block_size || lower->depth == VOL_POOL_DEPTH)
 		return -EINVAL;
 	ret = vol_init(&l->v, ops, name, info.size - info.size % block_size, block_size);
 	if (ret)
 		return ret;
 	l->lower = lower;
+	l->v.depth = lower->depth + 1;
 	l->v.opt_io_size = info.opt_io_size;
 	l->v.read_only = info.read_only;
 	l->v.can_discard = info.can_discard;
@@ -51,6 +52,7 @@ void vol_layer_fini(struct vol_layer *l)
 int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group)
 {
 	c->pool = nof_group_pool(group);
+	c->held.depth = c->waiter.depth = l->v.depth - 1;
 	return vol_chan_open(l->lower, group, &c->lower);
 }
 

@@ -20,6 +20,7 @@ struct vol_pool {
 	unsigned n_free;
 	uint64_t buf_free; // bit i: buffer i
 	struct vol_waiter *head, **tail; // oldest first
+	unsigned waiting[VOL_POOL_DEPTH]; // how many of them, by depth
 	bool telling; // somebody in line is being told
 };
 
@@ -69,10 +70,15 @@ void vol_pool_destroy(struct vol_pool *p)
 	free(p);
 }
 
-/* Nobody takes what somebody in line waits for. */
-static bool may_take(const struct vol_pool *p)
+/* Nobody takes what somebody in line waits for, but for those that he may stand on. */
+static bool may_take(const struct vol_pool *p, const struct vol_held *h)
 {
-	return p->free && (!p->head || p->telling);
+	if (p->n_free <= h->depth * VOL_POOL_RESERVE)
+		return false;
+	for (unsigned d = 0; !p->telling && d <= h->depth; d++)
+		if (p->waiting[d])
+			return false;
+	return true;
 }
 
 /* One more to who has `held` of it, when so many are left? */
@@ -85,7 +91,7 @@ struct vol_sub *vol_pool_get(struct vol_pool *p, struct vol_held *h)
 {
 	struct vol_sub *s = p->free;
 
-	if (!may_take(p))
+	if (!may_take(p, h))
 		return NULL;
 	if (!shared(h->subs, p->n_free)) {
 		h->over = true;
@@ -100,11 +106,12 @@ struct vol_sub *vol_pool_get(struct vol_pool *p, struct vol_held *h)
 
 struct vol_sub *vol_pool_get_buf(struct vol_pool *p, struct vol_held *h)
 {
+	unsigned left = (unsigned)__builtin_popcountll(p->buf_free);
 	struct vol_sub *s;
 
-	if (!p->buf_free || !may_take(p))
+	if (left <= h->depth * VOL_POOL_RESERVE || !may_take(p, h))
 		return NULL;
-	if (!shared(h->bufs, (unsigned)__builtin_popcountll(p->buf_free))) {
+	if (!shared(h->bufs, left)) {
 		h->over = true;
 		return NULL;
 	}
@@ -137,6 +144,7 @@ static struct vol_waiter *first(struct vol_pool *p)
 	if (!p->head)
 		p->tail = &p->head;
 	w->waiting = false;
+	p->waiting[w->depth]--;
 	return w;
 }
 
@@ -179,6 +187,7 @@ void vol_pool_wait(struct vol_pool *p, struct vol_waiter *w)
 	if (w->waiting)
 		return;
 	w->waiting = true;
+	p->waiting[w->depth]++;
 	w->next = NULL;
 	*p->tail = w;
 	p->tail = &w->next;
@@ -195,6 +204,7 @@ void vol_pool_forget(struct vol_pool *p, struct vol_waiter *w)
 		if (p->tail == &w->next)
 			p->tail = at;
 		w->waiting = false;
+		p->waiting[w->depth]--;
 		return;
 	}
 }

@@ -9,6 +9,9 @@
  * one volume whose lower one does not answer holds half, several of them their share, and there is
  * something for the others. Who is over its share waits for what it has itself to come back.
  *
+ * A layer on a layer holds something while the lower one wants some, so each leaves something for those
+ * below it, and stands in nobody's line but that of those at least as low: the lowest layer always goes on.
+ *
  * A pool is its group's thread's.
  */
 #pragma once
@@ -23,12 +26,16 @@
 #define VOL_POOL_BUFS 64u
 #define VOL_POOL_BUF_LEN (64u << 10)
 #define VOL_SUB_IOV 32u
+#define VOL_SUB_OWN 96u
+#define VOL_POOL_DEPTH 8u // layers on each other at most
+#define VOL_POOL_RESERVE 2u // of requests and of buffers, for each layer below
 
 struct vol_pool;
 
 /* What a channel has of the pool. Zero-filled: nothing. */
 struct vol_held {
 	unsigned subs, bufs;
+	unsigned depth; // layers below its own: so much less of the pool is for it
 	bool over; // refused more, and has to be asked when some of its own came back
 };
 
@@ -41,12 +48,14 @@ struct vol_sub {
 	struct vol_sub *next; // whoever holds it
 	uint64_t off; // within `up`, bytes
 	struct iovec iov[VOL_SUB_IOV];
+	_Alignas(16) unsigned char own[VOL_SUB_OWN]; // the layer's
 };
 
 /* In line for something to come back. The waiter's memory until ready() is called. */
 struct vol_waiter {
 	/* Try again. Called once, from whoever gave something back. */
 	void (*ready)(struct vol_waiter *w);
+	unsigned depth; // as vol_held has it
 	struct vol_waiter *next; // the pool's
 	bool waiting; // the pool's
 };

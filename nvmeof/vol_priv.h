@@ -40,6 +40,7 @@ struct vol {
 	uint32_t block_size;
 	uint32_t opt_io_size;
 	bool can_erase;
+	unsigned depth; // layers, this one and those below
 
 	/* Written by the control thread, read by any; a remote volume may learn them late. */
 	_Atomic bool read_only, can_discard, can_zero, volatile_cache;
