@@ -41,6 +41,18 @@ void vol_close(struct vol *v)
 		v->ops->close(v);
 }
 
+void vol_work(const struct vol *v, struct vol_work *out)
+{
+	*out = (struct vol_work){ 0 };
+	if (v->ops->work)
+		v->ops->work(v, out);
+}
+
+bool vol_work_stop(struct vol *v)
+{
+	return !v->ops->work_stop || v->ops->work_stop(v);
+}
+
 int vol_resize(struct vol *v, uint64_t size)
 {
 	int ret;
@@ -146,6 +158,7 @@ static void add_counters(struct vol_stats *sum, const struct vol_counters *n)
 	sum->zeroes += dpu_counter_read(&n->zeroes);
 	sum->errors += dpu_counter_read(&n->errors);
 	sum->delayed += dpu_counter_read(&n->delayed);
+	sum->mismatches += dpu_counter_read(&n->mismatches);
 }
 
 void vol_stats(const struct vol *cv, struct vol_stats *out)

@@ -25,11 +25,14 @@ struct vol_ops {
 	unsigned (*wait_us)(const struct vol_chan *c); // NULL: VOL_WAIT_FD with an fd, else 0
 	/* Ask the media. 0, or -ENODATA: it has none, or does not say. NULL: it has none. */
 	int (*wear)(struct vol *v, struct vol_wear *out);
+	/* Background work: vol_work(), vol_work_stop(). NULL: there never is any. */
+	void (*work)(const struct vol *v, struct vol_work *out);
+	bool (*work_stop)(struct vol *v);
 };
 
 struct vol_counters {
 	dpu_counter reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors,
-		delayed;
+		delayed, mismatches;
 };
 
 /* First member of every kind's volume. */

@@ -78,6 +78,7 @@ struct vol_info {
 struct vol_stats {
 	uint64_t reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
 	uint64_t delayed; // had to wait for the volume's limits
+	uint64_t mismatches; // blocks whose checksum did not fit, and sum blocks that were damaged
 };
 
 /* ---- open: control thread. Each fills *out, which vol_close() takes. ---- */
@@ -136,6 +137,28 @@ struct vol_crypt_conf {
  */
 int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out);
 
+struct vol_integrity_conf {
+	const char *name; // copied
+	struct vol *lower;
+	struct nof_group *group; // borrowed; a worker's: the header is read there
+	bool format; // make it one if it is none, and below are zeros
+	bool overwrite; // with format: whatever is below
+	uint8_t uuid[16]; // not 0: only one with this UUID is taken
+};
+/*
+ * A checksum for each block, beside the data (ADR-0016). The block size is the lower's. What was
+ * discarded or never written reads as zeros. Every write is stable below when it is answered, if the
+ * lower one has a cache.
+ *
+ * The header is read, or written, after this returned: vol_work() says how far that is; err is then
+ * -EBADMSG (no header), -EPROTONOSUPPORT (of a later version), -EEXIST (something else is there),
+ * -ESTALE (another UUID), -ERANGE (the lower one is smaller than it was), or the lower's error. It
+ * keeps its size. 0, -EINVAL (too small), -ENOMEM.
+ */
+int vol_integrity_open(const struct vol_integrity_conf *conf, struct vol **out);
+/* Of one whose header was found: its UUID. Control thread. */
+void vol_integrity_uuid(const struct vol *v, uint8_t out[16]);
+
 struct vol_nvmf_conf {
 	const char *name;
 	struct nof_host *host; // borrowed: outlives the volume
@@ -160,7 +183,25 @@ struct vol_nvmf_conf {
  */
 int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out);
 
-/* No channel may be left open. NULL is accepted. */
+/* What a volume does by itself. */
+struct vol_work {
+	enum vol_work_kind {
+		VOL_WORK_NONE,
+		VOL_WORK_CHECK, // its header is looked for; requests wait
+		VOL_WORK_FORMAT, // it is made ready; requests wait
+	} kind;
+	uint64_t done, total; // bytes
+	int err; // it could not be done: requests fail. 0: nothing of that kind
+};
+/* Control thread. */
+void vol_work(const struct vol *v, struct vol_work *out);
+/*
+ * Have it end: asked for as often as the answer is false. True: there is none, and from now on the
+ * volume may be closed. Control thread.
+ */
+bool vol_work_stop(struct vol *v);
+
+/* No channel may be left open, no work going on. NULL is accepted. */
 void vol_close(struct vol *v);
 
 /*

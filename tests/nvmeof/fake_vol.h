@@ -22,6 +22,8 @@ struct fake_vol {
 	uint64_t max_len; // longest transfer seen
 	bool at_once; // answer from submit
 	int err; // for the next ones
+	unsigned fail_in; // the so-manieth transfer that changes something fails; 0: none
+	bool fail_after; // that one changes it all the same
 };
 
 struct fake_chan {
@@ -33,8 +35,15 @@ static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
 {
 	struct fake_vol *f = ((struct fake_chan *)c)->f;
 	uint8_t *p = f->mem + io->off;
+	int err = f->err;
 
-	if (!f->err && (io->op == VOL_READ || io->op == VOL_WRITE)) {
+	if (io->op != VOL_READ && io->op != VOL_FLUSH && f->fail_in && --f->fail_in == 0)
+		err = -EIO;
+	if (err && !f->fail_after) {
+		vol_io_end(c, io, err);
+		return;
+	}
+	if (io->op == VOL_READ || io->op == VOL_WRITE) {
 		for (unsigned i = 0; i < io->n_iov; i++) {
 			if (io->op == VOL_READ)
 				memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
@@ -42,10 +51,10 @@ static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
 				memcpy(p, io->iov[i].iov_base, io->iov[i].iov_len);
 			p += io->iov[i].iov_len;
 		}
-	} else if (!f->err && io->op != VOL_FLUSH) {
+	} else if (io->op != VOL_FLUSH) {
 		memset(p, 0, io->len);
 	}
-	vol_io_end(c, io, f->err);
+	vol_io_end(c, io, err);
 }
 
 static inline void fake_submit(struct vol_chan *c, struct vol_io *io)

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Opening a volume with checksums: its header is read, or its sum blocks are written and then its
+ * header, on a worker, while requests wait.
+ */
+#include "vol_integrity.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "dpu_alloc.h"
+#include "dpu_log.h"
+
+static struct vol_integrity *of_job(struct vol_job *j)
+{
+	return (struct vol_integrity *)(void *)((char *)j - offsetof(struct vol_integrity, job));
+}
+
+static bool is_set(const uint8_t *p, size_t n)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any |= p[i];
+	return any != 0;
+}
+
+static bool settle(struct vol_integrity *v, int err)
+{
+	atomic_store_explicit(&v->err, err, memory_order_relaxed);
+	atomic_store_explicit(&v->state, err ? INTEG_FAILED : INTEG_READY, memory_order_release);
+	return false;
+}
+
+/* ---- transfers of the job ---- */
+
+static void came(struct vol_io *io, int err)
+{
+	struct integ_transfer *t = (struct integ_transfer *)io;
+
+	t->busy = false;
+	t->j->below--;
+	if (err && !t->j->err)
+		t->j->err = err;
+}
+
+static void send(struct integ_transfer *t, enum vol_op op, uint64_t off, uint64_t len, bool fua)
+{
+	t->iov = (struct iovec){ t->buf, len };
+	t->io = (struct vol_io){
+		.op = op,
+		.off = off,
+		.len = len,
+		.fua = fua,
+		.iov = &t->iov,
+		.n_iov = 1,
+		.done = came,
+	};
+	t->busy = true;
+	t->j->below++;
+	vol_submit(t->j->job.chan, &t->io);
+}
+
+/* ---- a header is there ---- */
+
+static int take_header(struct vol_integrity *v, const struct vol_sum_header *h)
+{
+	struct vol_info info;
+
+	vol_info(v->l.lower, &info);
+	if (is_set(v->want, 16) && memcmp(v->want, h->uuid, 16) != 0)
+		return -ESTALE;
+	if (h->block_size != info.block_size)
+		return -EBADMSG;
+	if (h->size > info.size)
+		return -ERANGE;
+	if (vol_sum_geo_init(&v->geo, h->size, h->block_size))
+		return -EBADMSG;
+	memcpy(v->uuid, h->uuid, sizeof(v->uuid));
+	v->salt = vol_sum_salt(v->uuid);
+	atomic_store_explicit(&v->l.v.size, v->geo.n_blocks * h->block_size, memory_order_release);
+	return 0;
+}
+
+/* What stands at the begin of the volume below. True: it is to be made one with checksums. */
+static bool judge(struct vol_integrity *v, const uint8_t *area)
+{
+	struct vol_sum_header h;
+	int ret = vol_sum_header_get(area, &h);
+
+	if (ret == -EBADMSG)
+		ret = vol_sum_header_get(area + VOL_SUM_COPY_AT, &h);
+	if (v->format && v->overwrite)
+		return true;
+	if (!ret)
+		ret = take_header(v, &h);
+	else if (ret == -EBADMSG && v->format) {
+		if (!is_set(area, VOL_SUM_HEADER_LEN))
+			return true;
+		ret = -EEXIST;
+	}
+	settle(v, ret);
+	return false;
+}
+
+/* ---- none is there: make one ---- */
+
+static void send_zones(struct vol_integrity *v, struct integ_job *j)
+{
+	uint64_t n_zones = v->geo.last_zone + (v->geo.last_sums > 0);
+
+	for (unsigned i = 0; i < FORMAT_DEPTH && j->zone < n_zones; i++) {
+		struct integ_transfer *t = &j->w[i];
+		uint64_t first = j->zone * v->geo.per_zone;
+		uint32_t n = vol_sum_of_zone(&v->geo, j->zone);
+
+		if (t->busy)
+			continue;
+		for (uint32_t k = 0; k < n; k++)
+			vol_sum_init(&v->geo, v->salt, first + k,
+				t->buf + (size_t)k * v->geo.block_size);
+		j->zone++;
+		atomic_store_explicit(&v->done, j->zone, memory_order_relaxed);
+		send(t, VOL_WRITE, vol_sum_at(&v->geo, first), (uint64_t)n * v->geo.block_size,
+			false);
+	}
+	if (j->zone == n_zones && j->below == 0)
+		j->next = JOB_FLUSH;
+}
+
+static void send_header(struct vol_integrity *v, struct integ_job *j)
+{
+	struct vol_sum_header h = { .block_size = v->geo.block_size };
+	struct vol_info info;
+
+	vol_info(v->l.lower, &info);
+	h.size = info.size;
+	memcpy(h.uuid, v->uuid, sizeof(h.uuid));
+	memset(j->w[0].buf, 0, VOL_SUM_HEADER_LEN);
+	vol_sum_header_put(&h, j->w[0].buf);
+	vol_sum_header_put(&h, j->w[0].buf + VOL_SUM_COPY_AT);
+	send(&j->w[0], VOL_WRITE, 0, VOL_SUM_HEADER_LEN, true);
+}
+
+bool vol_integrity_step(struct vol_job *vj)
+{
+	struct vol_integrity *v = of_job(vj);
+	struct integ_job *j = &v->job;
+
+	if (j->err && j->below == 0)
+		return settle(v, j->err);
+	if (j->err || (j->below && j->next != JOB_ZONES))
+		return true;
+	switch (j->next) {
+	case JOB_ASK:
+		send(&j->w[0], VOL_READ, 0, VOL_SUM_HEADER_LEN, false);
+		j->next = JOB_JUDGE;
+		break;
+	case JOB_JUDGE:
+		if (!judge(v, j->w[0].buf))
+			return false;
+		atomic_store_explicit(&v->state, INTEG_FORMAT, memory_order_release);
+		j->next = JOB_ZONES;
+		break;
+	case JOB_ZONES:
+		send_zones(v, j);
+		break;
+	case JOB_FLUSH: // the header comes last
+		send(&j->w[0], VOL_FLUSH, 0, 0, false);
+		j->next = JOB_HEADER;
+		break;
+	case JOB_HEADER:
+		send_header(v, j);
+		j->next = JOB_DONE;
+		break;
+	case JOB_DONE:
+		return settle(v, 0);
+	}
+	return true;
+}
+
+/* ---- open, close ---- */
+
+void vol_integrity_work(const struct vol *cv, struct vol_work *out)
+{
+	const struct vol_integrity *v = (const struct vol_integrity *)cv;
+
+	switch (integ_state(v)) {
+	case INTEG_CHECK:
+		out->kind = VOL_WORK_CHECK;
+		break;
+	case INTEG_FORMAT:
+		out->kind = VOL_WORK_FORMAT;
+		out->total = v->geo.n_blocks * v->geo.block_size;
+		out->done = atomic_load_explicit(&v->done, memory_order_relaxed) * v->geo.per_zone *
+			    v->geo.per_sum * v->geo.block_size;
+		if (out->done > out->total)
+			out->done = out->total;
+		break;
+	case INTEG_FAILED:
+		out->err = atomic_load_explicit(&v->err, memory_order_relaxed);
+		break;
+	default:
+		break;
+	}
+}
+
+bool vol_integrity_work_stop(struct vol *v)
+{
+	return vol_job_stop(&((struct vol_integrity *)v)->job.job);
+}
+
+void vol_integrity_uuid(const struct vol *v, uint8_t out[16])
+{
+	memcpy(out, ((const struct vol_integrity *)v)->uuid, 16);
+}
+
+static void *map(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t len)
+{
+	if (p)
+		munmap(p, len);
+}
+
+void vol_integrity_close(struct vol *vol)
+{
+	struct vol_integrity *v = (struct vol_integrity *)vol;
+
+	vol_job_fini(&v->job.job);
+	unmap(v->job.bufs, (size_t)FORMAT_DEPTH * VOL_SUM_AREA);
+	unmap(v->mem, v->mem_len);
+	vol_layer_fini(&v->l);
+	free(v);
+}
+
+/* The size is the header's, whatever becomes of the one below. */
+static void keeps_its_size(void *arg)
+{
+	(void)arg;
+}
+
+/* Memory that nobody has touched costs nothing. */
+static int get_memory(struct vol_integrity *v)
+{
+	uint32_t bs = v->geo.block_size;
+
+	v->mem_len = (size_t)INTEGRITY_SLOTS * 2 * bs;
+	v->mem = map(v->mem_len);
+	v->job.bufs = map((size_t)FORMAT_DEPTH * VOL_SUM_AREA);
+	if (!v->mem || !v->job.bufs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < INTEGRITY_SLOTS; i++) {
+		v->slot[i].sum = UINT64_MAX;
+		v->slot[i].mem = v->mem + (size_t)i * 2 * bs;
+		v->slot[i].spare = v->slot[i].mem + bs;
+	}
+	for (unsigned i = 0; i < FORMAT_DEPTH; i++) {
+		v->job.w[i].buf = v->job.bufs + (size_t)i * VOL_SUM_AREA;
+		v->job.w[i].j = &v->job;
+	}
+	return 0;
+}
+
+static int init(struct vol_integrity *v, const struct vol_integrity_conf *conf)
+{
+	struct vol_info info;
+	int ret;
+
+	vol_info(conf->lower, &info);
+	ret = vol_sum_geo_init(&v->geo, info.size, info.block_size);
+	if (ret)
+		return ret;
+	ret = vol_layer_init(&v->l, &vol_integrity_ops, conf->name, conf->lower, info.block_size);
+	if (ret)
+		return ret;
+	vol_watch(conf->lower, keeps_its_size, NULL);
+	atomic_store_explicit(
+		&v->l.v.size, v->geo.n_blocks * info.block_size, memory_order_relaxed);
+	v->sync = info.volatile_cache;
+	// What reads as zeros is said by its sum; what is below makes no difference.
+	v->l.v.can_discard = v->l.v.can_zero = !info.read_only;
+	v->format = conf->format && !info.read_only;
+	v->overwrite = conf->overwrite;
+	memcpy(v->want, conf->uuid, sizeof(v->want));
+	ret = v->format ? vol_sum_uuid_new(v->uuid) : 0;
+	v->salt = vol_sum_salt(v->uuid);
+	if (!ret)
+		ret = get_memory(v);
+	if (!ret)
+		ret = vol_job_start(&v->job.job, conf->lower, conf->group, vol_integrity_step);
+	if (ret)
+		vol_layer_fini(&v->l);
+	return ret;
+}
+
+int vol_integrity_open(const struct vol_integrity_conf *conf, struct vol **out)
+{
+	struct vol_integrity *v = dpu_calloc(1, sizeof(*v));
+	int ret;
+
+	if (!v)
+		return -ENOMEM;
+	ret = init(v, conf);
+	if (ret) {
+		unmap(v->job.bufs, (size_t)FORMAT_DEPTH * VOL_SUM_AREA);
+		unmap(v->mem, v->mem_len);
+		free(v);
+		return ret;
+	}
+	*out = &v->l.v;
+	return 0;
+}
