@@ -108,7 +108,8 @@ struct card_volume_conf {
 		CARD_VOL_RAM,
 		CARD_VOL_FILE,
 		CARD_VOL_CRYPT,
-		CARD_VOL_NVME
+		CARD_VOL_NVME,
+		CARD_VOL_INTEGRITY,
 	} kind;
 	uint32_t block_size;
 	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
@@ -117,17 +118,24 @@ struct card_volume_conf {
 	const char *uuid; // NULL: one made from the names of card and volume
 	const char *alias; // NULL; else a logical volume: "STORE/NAME"
 	bool prealloc; // ram: take its memory now
-	const char *base; // crypt: the volume below, which nobody else uses meanwhile
+	const char *base; // layers: the volume below, which nobody else uses meanwhile
 	const char *key; // crypt: name of a key
 	const char *subnqn; // nvme
 	uint32_t nsid; // nvme
 	bool can_discard, can_zero, volatile_cache; // nvme, and read_only: what it is known to do
 	bool uuid_is_theirs; // nvme: the namespace says so itself, and has to keep it
 	enum vol_policy policy; // nvme
+	bool format, overwrite; // integrity: make one, whatever is below
+	const char *header; // integrity: the UUID that it has to have; NULL: any
 };
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
+/*
+ * What it does by itself, and the UUID of its header (integrity; else empty). 0, or -ENODEV.
+ */
+int card_volume_work(struct card *c, const char *name, struct vol_work *out,
+	char header[CARD_UUID_TEXT], struct card_error *e);
 int card_volume_limits_set(
 	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e);
 /*
@@ -278,6 +286,7 @@ struct card_volume_view {
 	struct vol_info info;
 	struct vol_stats stats;
 	struct vol_limits limits;
+	struct vol_work work;
 	const char *uuid; // borrowed
 	unsigned users; // functions and volumes that hold it
 	bool block_dev; // CARD_VOL_FILE: on a block device, not on a plain file

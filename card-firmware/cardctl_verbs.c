@@ -41,6 +41,7 @@ static const struct card_verb verbs[] = {
 	{ "volume", "create-ram", SENDS(bdev_malloc_create), KEY("name") },
 	{ "volume", "create-file", SENDS(bdev_uring_create), KEY("name") },
 	{ "volume", "create-crypt", SENDS(bdev_crypto_create), KEY("name") },
+	{ "volume", "create-integrity", SENDS(volume_integrity_create), KEY("name") },
 	{ "volume", "limit", SENDS(bdev_set_qos_limit), KEY("name") },
 	{ "volume", "delete", SENDS(volume_delete), KEY("name") },
 	{ "volume", "resize", SENDS(volume_resize), KEY("name") },

@@ -88,6 +88,23 @@ int card_inventory_init(struct card *c)
 	return 0;
 }
 
+/* All of them are told to stop, and then waited for. */
+static unsigned volumes_at_work(struct card_inventory *inv)
+{
+	struct card_volume *v;
+	unsigned n = 0, wait_ms = CARD_DRAIN_MS;
+
+	TAILQ_FOREACH (v, &inv->volumes, link)
+		(void)card_volume_idle(v, 0);
+	TAILQ_FOREACH (v, &inv->volumes, link) {
+		if (card_volume_idle(v, wait_ms))
+			continue;
+		wait_ms = 0;
+		n++;
+	}
+	return n;
+}
+
 void card_inventory_fini(struct card *c)
 {
 	struct card_inventory *inv = c->inv;
@@ -103,7 +120,7 @@ void card_inventory_fini(struct card *c)
 	if (inv->wear_timer)
 		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->wear_timer);
 	inv->wear_timer = NULL;
-	left = card_orphans_reap(c, CARD_DRAIN_MS);
+	left = card_orphans_reap(c, CARD_DRAIN_MS) + volumes_at_work(inv);
 	if (left || c->nvmf) { // volumes and memory stay: something may still write there
 		dpu_warn("device: requests still unanswered", "channels=%u", left);
 		return;
@@ -131,6 +148,7 @@ void card_volume_foreach(
 		vol_info(vol->vol, &v.info);
 		vol_stats(vol->vol, &v.stats);
 		vol_limits(vol->vol, &v.limits);
+		vol_work(vol->vol, &v.work);
 		if (!fn(&v, a))
 			return;
 	}

@@ -19,6 +19,7 @@
 
 #define CARD_NAME_MAX 63
 #define CARD_DRAIN_MS 2000
+#define CARD_BELOW_MAX 1 // volumes below one
 #define CARD_NOT_DEFERRED (-2) // no kick fd, and not the -1 of a queue without one
 
 struct card_volume {
@@ -26,11 +27,13 @@ struct card_volume {
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
-	char *base_name, *key_name, *subnqn, *alias; // owned; NULL: none
+	char *base_name, *key_name, *subnqn; // owned; NULL: none
+	char *alias, *header; // owned; NULL: none
 	char uuid[CARD_UUID_TEXT];
 	struct vol *vol; // owned
 	struct card *card; // borrowed: contains this
-	struct card_volume *base; // borrowed: counts us among its users; NULL: nothing is below
+	struct card_volume *below[CARD_BELOW_MAX]; // borrowed: count us among their users
+	unsigned n_below;
 	struct card_key *key; // borrowed: the same; NULL: none
 	unsigned users; // disks, and volumes above
 	unsigned orphans; // channels that wait for answers
@@ -143,6 +146,14 @@ void card_lvstores_fini(struct card *c);
 struct card_volume *card_volume_find(struct card *c, const char *name);
 /* The volume that has this one below it, and so for itself alone; NULL: none. */
 const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v);
+/*
+ * device_layer.c: open a volume that stands on others. 0, or a negative errno, with e->text or
+ * not.
+ */
+bool card_layer_kind(enum card_volume_kind kind);
+int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e);
+/* Its work has ended, after a wait of at most wait_ms. */
+bool card_volume_idle(struct card_volume *v, unsigned wait_ms);
 struct card_key *card_key_find(struct card *c, const char *name);
 /* Begins to disconnect every controller; storage.c waits for the end. No volume uses one. */
 void card_ctrls_fini(struct card *c);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
@@ -41,9 +42,10 @@ static bool same_text(const char *a, const char *b)
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {
 	return a->kind == b->kind &&
-	       (a->block_size == b->block_size || (a->kind == CARD_VOL_CRYPT && !b->block_size)) &&
+	       (a->block_size == b->block_size || (card_layer_kind(a->kind) && !b->block_size)) &&
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE ||
 		       a->kind == CARD_VOL_NVME) &&
+	       (!a->header || !b->header || !strcmp(a->header, b->header)) &&
 	       (a->read_only == b->read_only || a->kind == CARD_VOL_NVME) &&
 	       a->direct == b->direct && a->prealloc == b->prealloc &&
 	       same_text(a->path, b->path) && same_text(a->base, b->base) &&
@@ -153,40 +155,6 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 	return ret;
 }
 
-/*
- * The one below is ours alone from here on: what a guest or another volume wrote to it directly
- * would be noise above.
- */
-static int open_crypt(struct card *c, struct card_volume *v, struct card_error *e)
-{
-	struct card_volume *base = card_volume_find(c, v->conf.base);
-	struct card_key *key = card_key_find(c, v->conf.key);
-	struct vol_crypt_conf conf = { .name = v->name };
-	int ret;
-
-	if (!base)
-		return card_fail(e, -ENODEV, "base_bdev_name: %s: no such volume", v->conf.base);
-	if (!key)
-		return card_fail(e, -ENODEV, "key_name: %s: no such key", v->conf.key);
-	if (base->users || base->orphans)
-		return card_fail(e, -EBUSY, "base_bdev_name: %s: in use", base->name);
-	if (!v->conf.block_size)
-		v->conf.block_size = base->conf.block_size;
-	if (v->conf.block_size < base->conf.block_size)
-		return card_fail(e, -EINVAL, "block_size: smaller than that of %s", base->name);
-	conf.lower = base->vol;
-	conf.key = key->key;
-	conf.unit = v->conf.block_size;
-	ret = vol_crypt_open(&conf, &v->vol);
-	if (ret)
-		return ret;
-	v->base = base;
-	v->key = key;
-	base->users++;
-	key->users++;
-	return 0;
-}
-
 static int open_nvme(struct card *c, struct card_volume *v)
 {
 	struct vol_nvmf_conf conf = {
@@ -223,10 +191,11 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 			&v->vol);
 	case CARD_VOL_FILE:
 		return open_file(c, v, e);
-	case CARD_VOL_CRYPT:
-		return open_crypt(c, v, e);
 	case CARD_VOL_NVME:
 		return open_nvme(c, v);
+	case CARD_VOL_CRYPT:
+	case CARD_VOL_INTEGRITY:
+		return card_layer_open(c, v, e);
 	}
 	return -EINVAL;
 }
@@ -236,10 +205,10 @@ static int check(const struct card_volume_conf *conf, struct card_error *e)
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: not a valid name");
 	if (conf->block_size != 512 && conf->block_size != 4096 &&
-		(conf->kind != CARD_VOL_CRYPT || conf->block_size))
+		(!card_layer_kind(conf->kind) || conf->block_size))
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
-	if (conf->kind == CARD_VOL_CRYPT)
-		return conf->base && conf->key ? 0 : card_fail(e, -EINVAL, "base or key: missing");
+	if (card_layer_kind(conf->kind))
+		return 0;
 	if (conf->num_blocks > INT64_MAX / conf->block_size)
 		return card_fail(e, -EINVAL, "num_blocks: too large");
 	if (conf->kind != CARD_VOL_FILE && conf->num_blocks == 0)
@@ -276,12 +245,25 @@ static void tell_resized(void *arg)
 	}
 }
 
+bool card_volume_idle(struct card_volume *v, unsigned wait_ms)
+{
+	bool idle = vol_work_stop(v->vol);
+
+	for (; !idle && wait_ms; wait_ms--) {
+		usleep(1000);
+		idle = vol_work_stop(v->vol);
+	}
+	return idle;
+}
+
 static void volume_free(struct card_volume *v)
 {
 	vol_close(v->vol);
-	if (v->base) {
-		v->base->users--;
-		vol_watch(v->base->vol, tell_resized, v->base); // the layer did
+	for (unsigned i = 0; i < v->n_below; i++) {
+		struct card_volume *below = v->below[i];
+
+		below->users--;
+		vol_watch(below->vol, tell_resized, below); // the layer did
 	}
 	if (v->key)
 		v->key->users--;
@@ -290,6 +272,7 @@ static void volume_free(struct card_volume *v)
 	free(v->key_name);
 	free(v->subnqn);
 	free(v->alias);
+	free(v->header);
 	free(v);
 }
 
@@ -332,7 +315,8 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 		copy_text(conf->base, &v->base_name, &v->conf.base) ||
 		copy_text(conf->key, &v->key_name, &v->conf.key) ||
 		copy_text(conf->subnqn, &v->subnqn, &v->conf.subnqn) ||
-		copy_text(conf->alias, &v->alias, &v->conf.alias)) {
+		copy_text(conf->alias, &v->alias, &v->conf.alias) ||
+		copy_text(conf->header, &v->header, &v->conf.header)) {
 		volume_free(v);
 		return card_fail(e, -ENOMEM, "out of memory");
 	}
@@ -361,6 +345,8 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 	if (v->users || v->orphans)
 		return card_fail(e, -EBUSY, "%s: in use by %u disks, volumes or namespaces", name,
 			v->users + v->orphans);
+	if (!card_volume_idle(v, CARD_DRAIN_MS))
+		return card_fail(e, -EBUSY, "%s: the volume below does not answer", name);
 	TAILQ_REMOVE(&c->inv->volumes, v, link);
 	dpu_info("volume: deleted", "name=%s", v->name);
 	volume_free(v);
@@ -372,9 +358,27 @@ const struct card_volume *card_volume_above(struct card *c, const struct card_vo
 	const struct card_volume *above;
 
 	TAILQ_FOREACH (above, &c->inv->volumes, link)
-		if (above->base == v)
-			return above;
+		for (unsigned i = 0; i < above->n_below; i++)
+			if (above->below[i] == v)
+				return above;
 	return NULL;
+}
+
+int card_volume_work(struct card *c, const char *name, struct vol_work *out,
+	char header[CARD_UUID_TEXT], struct card_error *e)
+{
+	const struct card_volume *v = card_volume_find(c, name);
+	uint8_t id[16];
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	vol_work(v->vol, out);
+	header[0] = '\0';
+	if (v->conf.kind == CARD_VOL_INTEGRITY && out->kind == VOL_WORK_NONE && !out->err) {
+		vol_integrity_uuid(v->vol, id);
+		card_uuid_text(id, header);
+	}
+	return 0;
 }
 
 int card_volume_limits_set(

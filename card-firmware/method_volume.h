@@ -130,6 +130,29 @@ static const struct card_param crypto_create[] = {
 	P_UUID,
 };
 
+static const struct card_param integrity_create[] = {
+	P_NAME("name", "name of the volume"),
+	P_NAME("base_bdev_name", "the volume below, which nobody else may use"),
+	{ .name = "format",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.once = true,
+		.help = "make it ready if there is none: what is below is lost; zeros only" },
+	{ .name = "overwrite",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.once = true,
+		.help = "with format: whatever is below, a volume with checksums too" },
+	{ .name = "header",
+		.type = CARD_P_STRING,
+		.min = 36,
+		.max = 36,
+		.help = "UUID of the header that has to be below, as config_get shows it: the "
+			"answer "
+			"does not wait for it" },
+	P_UUID,
+};
+
 #define P_RATE(param, text)                                                   \
 	{                                                                     \
 		.name = param, .type = CARD_P_UINT, .max = UINT64_C(1) << 40, \

@@ -24,6 +24,7 @@ static const struct help {
 	{ "volume disk_queue", "discards", "Discard requests answered", NULL },
 	{ "volume disk_queue", "zeroes", "Write-zeroes requests answered", NULL },
 	{ "volume", "errors", "Requests answered with an error", NULL },
+	{ "volume", "checksum_errors", "Blocks below that were not what had been written", NULL },
 	{ "volume", "size_bytes", "Size of the volume", NULL },
 	{ "volume", "users", "Disks that show the volume", NULL },
 	{ "volume", "failed", "1: a flush failed, and no later one can be trusted", NULL },

@@ -46,6 +46,9 @@ CARD_METHODS(X)
 int card_volume_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
+/* Why a volume with a header could not be opened, in words. rpc_layer.c. */
+const char *card_volume_why(int err);
+
 /*
  * Put the wrapped form of a key, one that is made now or the one that is given, in the place of the
  * key itself. 0, -EINVAL, -ENOTSUP, -ENOMEM. rpc_key.c.

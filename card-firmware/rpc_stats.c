@@ -60,6 +60,7 @@ static bool add_volume(const struct card_volume_view *v, void *arg)
 	put(o, "discards", v->stats.discards);
 	put(o, "zeroes", v->stats.zeroes);
 	put(o, "errors", v->stats.errors);
+	put(o, "checksum_errors", v->stats.mismatches);
 	put(now, "size_bytes", v->info.size);
 	put(now, "users", v->users);
 	put(now, "failed", v->info.failed);

@@ -51,6 +51,8 @@ static const char *kind_name(enum card_volume_kind k)
 		return "crypt";
 	case CARD_VOL_NVME:
 		return "nvme";
+	case CARD_VOL_INTEGRITY:
+		return "integrity";
 	}
 	return "?";
 }
@@ -410,6 +412,8 @@ static json_t *driver_specific(const struct card_volume_view *v)
 	if (v->conf.kind == CARD_VOL_CRYPT)
 		return json_pack("{s:{s:s, s:s}}", "crypto", "base_bdev_name", v->conf.base,
 			"key_name", v->conf.key);
+	if (v->conf.kind == CARD_VOL_INTEGRITY)
+		return json_pack("{s:{s:s}}", "integrity", "base_bdev_name", v->conf.base);
 	if (v->conf.kind == CARD_VOL_NVME)
 		return json_pack("{s:{s:s, s:I}}", "nvme", "subnqn", v->conf.subnqn, "nsid",
 			(json_int_t)v->conf.nsid);
@@ -435,6 +439,22 @@ static json_t *aliases(const struct card_volume_view *v)
 	return v->conf.alias ? json_pack("[s]", v->conf.alias) : json_array();
 }
 
+/* What it does by itself, or that it cannot do anything. */
+static json_t *work(const struct vol_work *w)
+{
+	static const char *const names[] = {
+		[VOL_WORK_NONE] = "ready",
+		[VOL_WORK_CHECK] = "checking",
+		[VOL_WORK_FORMAT] = "formatting",
+	};
+	unsigned percent = w->total ? (unsigned)(w->done * 100.0 / (double)w->total) : 0;
+
+	if (w->kind == VOL_WORK_NONE)
+		return w->err ? json_sprintf("failed: %s", card_volume_why(w->err))
+			      : json_string("ready");
+	return json_sprintf("%s, %u %%", names[w->kind], percent);
+}
+
 static bool list_volume(const struct card_volume_view *v, void *arg)
 {
 	static const char *const product[] = {
@@ -443,13 +463,14 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		[CARD_VOL_FILE] = "URING bdev",
 		[CARD_VOL_CRYPT] = "crypto",
 		[CARD_VOL_NVME] = "NVMe disk",
+		[CARD_VOL_INTEGRITY] = "integrity",
 	};
 	struct card_list *l = arg;
 
 	if (card_list_wants(l, v->conf.name))
 		card_list_add(
 			l, json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
-				     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o}",
+				     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o, s:o}",
 				   "name", v->conf.name, "aliases", aliases(v), "product_name",
 				   product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
 				   v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
@@ -457,9 +478,9 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 				   (json_int_t)(v->info.size / v->info.block_size), "size_mib",
 				   (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
 				   "users", (int)v->users, "read_only", (int)v->info.read_only,
-				   "failed", (int)v->info.failed, "supported_io_types",
-				   io_types(&v->info), "wear", wear(&v->info.wear),
-				   "driver_specific", driver_specific(v)));
+				   "failed", (int)v->info.failed, "state", work(&v->work),
+				   "supported_io_types", io_types(&v->info), "wear",
+				   wear(&v->info.wear), "driver_specific", driver_specific(v)));
 	return !l->failed;
 }
 
@@ -480,14 +501,15 @@ static bool list_iostat(const struct card_volume_view *v, void *arg)
 
 	if (card_list_wants(l, v->conf.name))
 		card_list_add(
-			l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-				   v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
+			l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+				   "name", v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
 				   "num_read_ops", (json_int_t)s->reads, "bytes_written",
 				   (json_int_t)s->write_bytes, "num_write_ops",
 				   (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
 				   "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
 				   (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors,
-				   "num_delayed_ops", (json_int_t)s->delayed));
+				   "num_delayed_ops", (json_int_t)s->delayed, "num_checksum_errors",
+				   (json_int_t)s->mismatches));
 	return !l->failed;
 }
 

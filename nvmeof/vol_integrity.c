@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Checksums beside the data (ADR-0016). A request is cut into pieces within one sum block, each with
- * a buffer of the group's pool: what is written is copied once and summed there, what was read is
- * summed there and only then copied to the guest.
+ * Checksums beside the data (ADR-0016). A request is cut into pieces within one sum block, each
+ * with a buffer of the group's pool: what is written is copied once and summed there, what was
+ * read is summed there and only then copied to the guest.
  *
  * A piece that writes takes the slot of its sum block with all others that wait for it, says in the
  * sum block what may now lie below (the old sum or the new one), and then writes. So whatever ends

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of a volume with checksums: vol_integrity.c cuts requests into pieces,
- * vol_integrity_slot.c serves those of one sum block, vol_integrity_open.c has the header. Private to
- * these.
+ * vol_integrity_slot.c serves those of one sum block, vol_integrity_open.c has the header.
+ * Private to these.
  */
 #pragma once
 

@@ -39,8 +39,8 @@ static inline bool vol_iov_sums(const struct vol_io *io)
 
 /*
  * Fill a layer's shared part: name, the lower one's size and features. `block_size` is the layer's:
- * not below the lower one's; a size that is no multiple of it is cut. 0, or -EINVAL (also: more than
- * VOL_POOL_DEPTH layers on each other).
+ * not below the lower one's; a size that is no multiple of it is cut. 0, or -EINVAL (also: more
+ * than VOL_POOL_DEPTH layers on each other).
  */
 int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
 	struct vol *lower, uint32_t block_size);

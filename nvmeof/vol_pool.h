@@ -9,8 +9,9 @@
  * one volume whose lower one does not answer holds half, several of them their share, and there is
  * something for the others. Who is over its share waits for what it has itself to come back.
  *
- * A layer on a layer holds something while the lower one wants some, so each leaves something for those
- * below it, and stands in nobody's line but that of those at least as low: the lowest layer always goes on.
+ * A layer on a layer holds something while the lower one wants some, so each leaves something for
+ * those below it, and stands in nobody's line but that of those at least as low: the lowest layer
+ * always goes on.
  *
  * A pool is its group's thread's.
  */

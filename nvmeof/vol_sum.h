@@ -5,8 +5,8 @@
  *   header (64 KiB: two copies of one page) | zone | zone | ... | a shorter zone
  *
  * A zone is 64 KiB of sum blocks and then the data blocks whose sums they have. A sum block is one
- * block of the volume below, which that writes whole or not at all: a head, and an entry of two sums
- * for each of its data blocks. A data block is whole if it has one of the two.
+ * block of the volume below, which writes that whole or not at all: a head, and an entry of two
+ * sums for each of its data blocks. A data block is whole if it has one of the two.
  */
 #pragma once
 

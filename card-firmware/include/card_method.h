@@ -31,6 +31,7 @@
 	X(bdev_lvol_create)                      \
 	X(bdev_lvol_delete)                      \
 	X(bdev_lvol_resize)                      \
+	X(volume_integrity_create)               \
 	X(bdev_set_qos_limit)                    \
 	X(bdev_nvme_attach_controller)           \
 	X(bdev_nvme_detach_controller)           \

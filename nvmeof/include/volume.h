@@ -147,8 +147,8 @@ struct vol_integrity_conf {
 };
 /*
  * A checksum for each block, beside the data (ADR-0016). The block size is the lower's. What was
- * discarded or never written reads as zeros. Every write is stable below when it is answered, if the
- * lower one has a cache.
+ * discarded or never written reads as zeros. Every write is stable below when it is answered, if
+ * the lower one has a cache.
  *
  * The header is read, or written, after this returned: vol_work() says how far that is; err is then
  * -EBADMSG (no header), -EPROTONOSUPPORT (of a later version), -EEXIST (something else is there),

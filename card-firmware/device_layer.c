@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Volumes that stand on others. What is below one is its alone from then on: what a guest or
+ * another volume wrote there directly would be noise above.
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "rpc_schema.h"
+#include "storage.h"
+
+bool card_layer_kind(enum card_volume_kind kind)
+{
+	return kind == CARD_VOL_CRYPT || kind == CARD_VOL_INTEGRITY;
+}
+
+static int find_below(
+	struct card *c, const char *name, struct card_volume **out, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+
+	if (!v)
+		return card_fail(e, -ENODEV, "base_bdev_name: %s: no such volume", name);
+	if (v->users || v->orphans)
+		return card_fail(e, -EBUSY, "base_bdev_name: %s: in use", v->name);
+	*out = v;
+	return 0;
+}
+
+/* It is open: those below are its own. */
+static void claim(struct card_volume *v, struct card_volume *below)
+{
+	below->users++;
+	v->below[v->n_below++] = below;
+}
+
+static int open_crypt(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	struct card_key *key = card_key_find(c, v->conf.key);
+	struct vol_crypt_conf conf = { .name = v->name };
+	struct card_volume *below = NULL;
+	int ret = find_below(c, v->conf.base, &below, e);
+
+	if (ret)
+		return ret;
+	if (!key)
+		return card_fail(e, -ENODEV, "key_name: %s: no such key", v->conf.key);
+	if (!v->conf.block_size)
+		v->conf.block_size = below->conf.block_size;
+	if (v->conf.block_size < below->conf.block_size)
+		return card_fail(e, -EINVAL, "block_size: smaller than that of %s", below->name);
+	conf.lower = below->vol;
+	conf.key = key->key;
+	conf.unit = v->conf.block_size;
+	ret = vol_crypt_open(&conf, &v->vol);
+	if (ret)
+		return ret;
+	v->key = key;
+	key->users++;
+	claim(v, below);
+	return 0;
+}
+
+static struct nof_group *any_group(struct card *c)
+{
+	return card_storage_group(c, card_worker_of(c, card_take_workers(c, 1), 0));
+}
+
+static int open_integrity(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	struct vol_integrity_conf conf = {
+		.name = v->name, .format = v->conf.format, .overwrite = v->conf.overwrite
+	};
+	struct card_volume *below = NULL;
+	int ret = find_below(c, v->conf.base, &below, e);
+
+	if (ret)
+		return ret;
+	if (v->conf.header && card_uuid_parse(v->conf.header, conf.uuid))
+		return card_fail(e, -EINVAL, "header: not a UUID");
+	conf.lower = below->vol;
+	conf.group = any_group(c);
+	ret = vol_integrity_open(&conf, &v->vol);
+	if (ret == -EINVAL)
+		return card_fail(e, ret, "base_bdev_name: %s: too small", below->name);
+	if (ret)
+		return ret;
+	v->conf.block_size = below->conf.block_size;
+	claim(v, below);
+	return 0;
+}
+
+int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	return v->conf.kind == CARD_VOL_CRYPT ? open_crypt(c, v, e) : open_integrity(c, v, e);
+}
