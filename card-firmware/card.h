@@ -138,6 +138,8 @@ int card_volume_work(struct card *c, const char *name, struct vol_work *out,
 	char header[CARD_UUID_TEXT], struct card_error *e);
 int card_volume_limits_set(
 	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e);
+/* Time one of so many requests of a volume; 0: none. */
+int card_volume_latency_set(struct card *c, const char *name, uint32_t every, struct card_error *e);
 /*
  * Say that a volume's media is worn so; all 0: as it is. Disks that offer LIFETIME answer so from
  * now on; whether one offers it was settled when it was made.
@@ -283,6 +285,7 @@ int card_tunnel_delete(struct card *c, const char *name, struct card_error *e);
 /* Read-outs for rpc_*.c and metrics.c. Return false from fn to stop. */
 struct card_volume_view {
 	struct card_volume_conf conf;
+	const struct vol *vol; // borrowed: for vol_latency()
 	struct vol_info info;
 	struct vol_stats stats;
 	struct vol_limits limits;

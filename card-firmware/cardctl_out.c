@@ -206,7 +206,8 @@ static void print_counts(const struct tree *t, const char *member, const json_t 
 	}
 }
 
-static const char *const labels[] = { "name", "queue", "pair", "port", "worker", "state" };
+static const char *const labels[] = { "name", "queue", "pair", "port", "worker", "state", "op",
+	"path" };
 #define N_LABELS (sizeof(labels) / sizeof(labels[0]))
 
 /* "queues" -> "queue 0", with the part's own label. */

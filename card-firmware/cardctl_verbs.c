@@ -25,6 +25,9 @@
 	"NO=number NAME=name RX_PACKETS=rx_packets RX_BYTES=rx_bytes TX_PACKETS=tx_packets " \
 	"TX_BYTES=tx_bytes DROPS=drops"
 
+#define LATENCY_COLUMNS \
+	"OP=op TIMED=timed MEAN_US=mean_us P50_US=p50_us P99_US=p99_us P99.9_US=p999_us " \
+	"MAX_US=max_us"
 #define TUNNEL_COLUMNS "NAME=name PORT=port TYPE=type LOCAL=local UDP=udp_port"
 #define UNDERLAY_COLUMNS \
 	"interfaces: INTERFACE=uplink VLAN=vlan MAC=mac MTU=mtu; " \
@@ -43,6 +46,9 @@ static const struct card_verb verbs[] = {
 	{ "volume", "create-crypt", SENDS(bdev_crypto_create), KEY("name") },
 	{ "volume", "create-integrity", SENDS(volume_integrity_create), KEY("name") },
 	{ "volume", "limit", SENDS(bdev_set_qos_limit), KEY("name") },
+	{ "volume", "histogram", SENDS(bdev_enable_histogram), KEY("name"), .more = "enable" },
+	{ "volume", "latency", SENDS(volume_latency), KEY_OPT("name"),
+		.columns = "VOLUME=name " LATENCY_COLUMNS },
 	{ "volume", "delete", SENDS(volume_delete), KEY("name") },
 	{ "volume", "resize", SENDS(volume_resize), KEY("name") },
 	{ "volume", "set-wear", SENDS(volume_set_wear), KEY("name") },
@@ -61,6 +67,10 @@ static const struct card_verb verbs[] = {
 	{ "controller", "attach", SENDS(bdev_nvme_attach_controller), KEY("name") },
 	{ "controller", "detach", SENDS(bdev_nvme_detach_controller), KEY("name") },
 	{ "controller", "reset", SENDS(bdev_nvme_reset_controller), KEY("name") },
+	{ "controller", "latency", SENDS(controller_latency), KEY_OPT("name"),
+		.columns = "CONTROLLER=name PATH=path " LATENCY_COLUMNS },
+	{ "controller", "stats", STATS("controller"), KEY_OPT("name"),
+		.help = "Counters of paths" },
 	{ "controller", "list", SENDS(bdev_nvme_get_controllers), .columns = "NAME=name" },
 	{ "controller", "show", SENDS(bdev_nvme_get_controllers), KEY("name"),
 		.help = "Show one controller and its paths" },

@@ -141,6 +141,7 @@ void card_volume_foreach(
 
 	TAILQ_FOREACH (vol, &c->inv->volumes, link) {
 		struct card_volume_view v = { .conf = vol->conf,
+			.vol = vol->vol,
 			.uuid = vol->uuid,
 			.users = vol->users,
 			.block_dev = vol->block_dev };

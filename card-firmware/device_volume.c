@@ -392,6 +392,16 @@ int card_volume_limits_set(
 	return 0;
 }
 
+int card_volume_latency_set(struct card *c, const char *name, uint32_t every, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	vol_latency_set(v->vol, every);
+	return 0;
+}
+
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e)
 {
 	struct card_volume *v = card_volume_find(c, name);

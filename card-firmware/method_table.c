@@ -567,6 +567,15 @@ static const struct card_method methods[] = {
 	ROW(bdev_set_qos_limit), UPDATES("volume"), .key = "name", PARAMS(qos_limit),
 		.canonical = true,
 		.help = "Limit what a volume does in a second, for reads, writes and both" },
+	ROW(bdev_enable_histogram), UPDATES("volume"), .key = "name", PARAMS(enable_histogram),
+		.help = "Say how many of a volume's requests are timed: all, one of so many, or "
+			"none; one of 31 are from the start" },
+	ROW(bdev_get_histogram), .key = "name", PARAMS(get_histogram),
+		.help = "How long the timed requests of a volume took, as SPDK's tools read it" },
+	ROW(volume_latency), .key = "name", PARAMS(opt_name),
+		.help = "How long the timed requests of volumes took, in microseconds" },
+	ROW(controller_latency), .key = "name", PARAMS(opt_name),
+		.help = "How long the timed commands of each path took, in microseconds" },
 	ROW(bdev_nvme_attach_controller), SETS("controller"), .key = "name", .key2 = "path",
 		PARAMS(nvme_attach), .queues = true,
 		.help = "Connect to a subsystem of an NVMe/TCP target, or add a path to one; "

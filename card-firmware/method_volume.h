@@ -173,6 +173,27 @@ static const struct card_param qos_limit[] = {
 		.help = "what the rates give in this time may be taken at once, 0 at first" },
 };
 
+static const struct card_param enable_histogram[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "enable",
+		.type = CARD_P_BOOL,
+		.required = true,
+		.help = "no: none is timed; what was counted stays" },
+	{ .name = "every",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 1000000,
+		.def = "1",
+		.help = "one of so many is timed: 1 all of them, which costs the clock twice for "
+			"each; better a prime" },
+	P_COMPAT("opc", CARD_P_STRING, "no effect: all operations are counted"),
+	P_COMPAT("granularity", CARD_P_UINT, "no effect"),
+	P_COMPAT("min_nsec", CARD_P_UINT, "no effect"),
+	P_COMPAT("max_nsec", CARD_P_UINT, "no effect"),
+};
+
+static const struct card_param get_histogram[] = { P_NAME("name", "name of the volume") };
+
 #define P_TRADDR(req, text)                                                                    \
 	{                                                                                      \
 		.name = "traddr", .type = CARD_P_STRING, .required = req, .min = 2, .max = 45, \

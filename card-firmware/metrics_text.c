@@ -42,25 +42,32 @@ static void label(char *labels, const char *name, const char *value)
 	snprintf(labels + len, LABELS_MAX - len, "%s%s=\"%s\"", len ? "," : "", name, escaped);
 }
 
-static void sample(struct text *t, const char *family, const char *labels, const char *suffix,
-	json_int_t value)
+static void put_line(struct text *t, const char *family, const char *line)
 {
 	json_t *lines = json_object_get(t->families, family);
-	char line[FAMILY_MAX + LABELS_MAX + 64];
 
 	if (!lines) {
 		lines = json_array();
 		json_object_set_new(t->families, family, lines);
 	}
+	json_array_append_new(lines, json_string(line));
+}
+
+static void sample(struct text *t, const char *family, const char *labels, const char *suffix,
+	json_int_t value)
+{
+	char line[FAMILY_MAX + LABELS_MAX + 64];
+
 	snprintf(line, sizeof(line), "%s%s{%s} %" JSON_INTEGER_FORMAT "\n", family, suffix, labels,
 		value);
-	json_array_append_new(lines, json_string(line));
+	put_line(t, family, line);
 }
 
 static bool is_label(const char *key)
 {
 	return !strcmp(key, "name") || !strcmp(key, "queue") || !strcmp(key, "pair") ||
-	       !strcmp(key, "port") || !strcmp(key, "worker") || !strcmp(key, "state");
+	       !strcmp(key, "port") || !strcmp(key, "worker") || !strcmp(key, "state") ||
+	       !strcmp(key, "op") || !strcmp(key, "path");
 }
 
 static void add_labels(const json_t *o, const char *class, char *labels)
@@ -109,6 +116,30 @@ static void add_reasons(struct text *t, const json_t *by, const char *family, co
 	}
 }
 
+/* {"below_ns": {"4096": n, ..}, "count": n, "sum_ns": n} in seconds; n: so many took less. */
+static void add_histogram(struct text *t, const json_t *h, const char *family, const char *labels)
+{
+	json_int_t count = json_integer_value(json_object_get(h, "count"));
+	char line[FAMILY_MAX + LABELS_MAX + 96];
+	const char *ns;
+	json_t *n;
+
+	json_object_foreach (json_object_get(h, "below_ns"), ns, n) {
+		snprintf(line, sizeof(line), "%s_bucket{%s,le=\"%.9g\"} %" JSON_INTEGER_FORMAT "\n",
+			family, labels, strtod(ns, NULL) / 1e9, json_integer_value(n));
+		put_line(t, family, line);
+	}
+	snprintf(line, sizeof(line), "%s_bucket{%s,le=\"+Inf\"} %" JSON_INTEGER_FORMAT "\n", family,
+		labels, count);
+	put_line(t, family, line);
+	snprintf(line, sizeof(line), "%s_count{%s} %" JSON_INTEGER_FORMAT "\n", family, labels,
+		count);
+	put_line(t, family, line);
+	snprintf(line, sizeof(line), "%s_sum{%s} %.9f\n", family, labels,
+		(double)json_integer_value(json_object_get(h, "sum_ns")) / 1e9);
+	put_line(t, family, line);
+}
+
 static void add_object(struct text *t, const json_t *o, const char *class, const char *outer);
 
 static void add_member(
@@ -124,6 +155,8 @@ static void add_member(
 	} else if (json_is_object(v) && !strcmp(key, "now")) {
 		snprintf(family, sizeof(family), PREFIX "%.40s", class);
 		add_gauges(t, v, family, labels);
+	} else if (json_is_object(v) && json_object_get(v, "below_ns")) {
+		add_histogram(t, v, family, labels);
 	} else if (json_is_object(v)) {
 		add_reasons(t, v, family, labels);
 	} else if (json_is_array(v)) { // "queues" of a "disk" -> disk_queue
@@ -149,9 +182,13 @@ static void add_object(struct text *t, const json_t *o, const char *class, const
 }
 
 /* A counter's samples end in _total before the labels; a gauge's do not. */
-static bool is_counter(const char *family, const char *line)
+static const char *type_of(const char *family, const char *line)
 {
-	return !strncmp(line + strlen(family), "_total", 6);
+	const char *end = line + strlen(family);
+
+	if (!strncmp(end, "_bucket", 7))
+		return "histogram";
+	return strncmp(end, "_total", 6) ? "gauge" : "counter";
 }
 
 /* HELP text: backslash and line feed are escaped, quotes too. */
@@ -198,8 +235,7 @@ static char *write_out(const json_t *families, const json_t *reasons)
 	json_object_foreach ((json_t *)(uintptr_t)families, family, lines) {
 		const char *first = json_string_value(json_array_get(lines, 0));
 
-		fprintf(f, "# TYPE %s %s\n", family,
-			is_counter(family, first) ? "counter" : "gauge");
+		fprintf(f, "# TYPE %s %s\n", family, type_of(family, first));
 		write_help(family, reasons, f);
 		json_array_foreach (lines, i, line)
 			fputs(json_string_value(line), f);

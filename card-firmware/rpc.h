@@ -155,6 +155,13 @@ json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f);
  * reference. 0, -EINVAL (no such class), -ENODEV (nothing of that name), -ENOMEM.
  */
 int card_stats_json(struct card *c, const char *object, const char *name, json_t **out);
+/*
+ * Latencies as parts of an object's counters: one for each class of which something was timed, in
+ * buckets that grow by four. New reference. rpc_latency.c.
+ */
+json_t *card_latency_json(const struct dpu_hist_sum sum[DPU_LAT_CLASSES]);
+/* The part of controllers, of one name or all; new reference. rpc_nvme.c. */
+json_t *card_ctrl_stats_json(struct card *c, const char *name);
 /* The part of connection tracking; new reference. rpc_ct.c. */
 json_t *card_ct_stats_json(struct card *c);
 /* The part of the underlay; new reference. rpc_underlay.c. */

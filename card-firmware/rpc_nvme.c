@@ -22,6 +22,7 @@
 #include "store.h"
 
 #define NAP_MS 2
+#define ADDR_TEXT 64
 #define GOING_NS 10000000000ull // a controller says good-bye for a second
 
 static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
@@ -39,7 +40,7 @@ static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
 int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e)
 {
 	const char *traddr = card_arg_str(params, "traddr", NULL);
-	char path[64];
+	char path[ADDR_TEXT];
 	uint16_t port = 0;
 	int ret;
 
@@ -265,18 +266,70 @@ int card_call_bdev_nvme_reset_controller(
 	return card_ctrl_reset(c, card_arg_str(params, "name", ""), e);
 }
 
+/* ---- counters ---- */
+
+static void path_text(const struct card_ctrl_conf *conf, char out[ADDR_TEXT])
+{
+	snprintf(out, ADDR_TEXT, "%s/%u", conf->traddr, conf->trsvcid);
+}
+
+static json_t *ctrl_counters(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
+{
+	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
+	struct nof_ctrl_stats s;
+	struct nof_ctrl_info i;
+	char path[ADDR_TEXT];
+
+	path_text(conf, path);
+	nof_ctrl_info(ctrl, &i);
+	nof_ctrl_stats(ctrl, &s);
+	nof_ctrl_latency(ctrl, sum);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:i, s:i, s:i}, s:o}",
+		"name", conf->name, "path", path, "commands", (json_int_t)s.commands,
+		"stale_answers", (json_int_t)s.stale, "timeouts", (json_int_t)s.timeouts,
+		"digest_errors", (json_int_t)s.digest_errors, "short_data",
+		(json_int_t)s.short_data, "connects", (json_int_t)i.connects, "failures",
+		(json_int_t)i.failures, "now", "live", (int)(i.state == NOF_CTRL_LIVE), "queues",
+		(int)i.n_queues, "namespaces", (int)i.n_namespaces, "latency",
+		card_latency_json(sum));
+}
+
+struct counted {
+	const char *name; // NULL: all
+	json_t *out;
+};
+
+static bool count_ctrl(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
+{
+	struct counted *n = arg;
+
+	if (!n->name || !strcmp(n->name, conf->name))
+		json_array_append_new(n->out, ctrl_counters(conf, ctrl));
+	return true;
+}
+
+json_t *card_ctrl_stats_json(struct card *c, const char *name)
+{
+	struct counted n = { name, json_array() };
+
+	card_ctrl_foreach(c, count_ctrl, &n);
+	return n.out;
+}
+
 /* ---- list ---- */
 
 static json_t *path_object(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
 {
+	struct nof_ctrl_stats s;
 	struct nof_ctrl_info i;
 	char port[8];
 
 	nof_ctrl_info(ctrl, &i);
+	nof_ctrl_stats(ctrl, &s);
 	snprintf(port, sizeof(port), "%u", conf->trsvcid);
 	return json_pack(
 		"{s:s, s:i, s:{s:s, s:s, s:s, s:s, s:s}, s:s*, s:s*, s:I, s:I, s:i, s:i, s:b, "
-		"s:b, s:I}",
+		"s:b, s:I, s:{s:I, s:I, s:I, s:I, s:I}}",
 		"state", nof_ctrl_state_name(i.state), "cntlid", (int)i.cntlid, "trid", "trtype",
 		"TCP", "traddr", i.traddr, "trsvcid", port, "subnqn", i.subnqn, "adrfam",
 		strchr(conf->traddr, ':') ? "IPv6" : "IPv4", "last_error",
@@ -284,7 +337,10 @@ static json_t *path_object(const struct card_ctrl_conf *conf, const struct nof_c
 		i.last_err ? i.last_step : NULL, "connects", (json_int_t)i.connects, "failures",
 		(json_int_t)i.failures, "queues", (int)i.n_queues, "namespaces",
 		(int)i.n_namespaces, "hdgst", (int)i.hdgst, "ddgst", (int)i.ddgst, "max_transfer",
-		(json_int_t)i.max_transfer);
+		(json_int_t)i.max_transfer, "counters", "commands", (json_int_t)s.commands,
+		"stale_answers", (json_int_t)s.stale, "timeouts", (json_int_t)s.timeouts,
+		"digest_errors", (json_int_t)s.digest_errors, "short_data",
+		(json_int_t)s.short_data);
 }
 
 /* The object of this name in the list, or a new one. */

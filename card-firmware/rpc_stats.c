@@ -3,8 +3,9 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state"),
- * counters (numbers), gauges ("now"), counters by reason (other objects) and parts (arrays).
+ * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state",
+ * "op", "path"), counters (numbers), gauges ("now"), histograms (objects with "below_ns", see
+ * card_latency_json()), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
 
@@ -44,6 +45,7 @@ static bool wanted(const struct gather *g, const char *name)
 
 static bool add_volume(const struct card_volume_view *v, void *arg)
 {
+	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
 	struct gather *g = arg;
 	json_t *o, *now = json_object();
 
@@ -65,6 +67,8 @@ static bool add_volume(const struct card_volume_view *v, void *arg)
 	put(now, "users", v->users);
 	put(now, "failed", v->info.failed);
 	json_object_set_new(o, "now", now);
+	vol_latency(v->vol, sum);
+	json_object_set_new(o, "latency", card_latency_json(sum));
 	json_array_append_new(g->out, o);
 	return true;
 }
@@ -422,6 +426,11 @@ static json_t *volumes(struct card *c, const char *name)
 	return g.out;
 }
 
+static json_t *controllers(struct card *c, const char *name)
+{
+	return card_ctrl_stats_json(c, name);
+}
+
 static json_t *disks(struct card *c, const char *name)
 {
 	struct gather g = { .card = c, .name = name, .kind = VHO_DEV_BLK, .out = json_array() };
@@ -526,6 +535,7 @@ int card_stats_json(struct card *c, const char *object, const char *name, json_t
 		bool named; // its objects have names
 	} classes[] = {
 		{ "volume", volumes, true },
+		{ "controller", controllers, true },
 		{ "disk", disks, true },
 		{ "net", nets, true },
 		{ "uplink", uplinks, true },

@@ -494,22 +494,37 @@ int card_call_bdev_get_bdevs(
 	return card_list_end(&l, "volume", result, e);
 }
 
+/* What all of them took together, as those tell that were timed. */
+static json_int_t ticks(const struct dpu_hist_sum *timed, uint64_t n)
+{
+	if (!timed->count)
+		return 0;
+	return (json_int_t)((unsigned __int128)timed->sum_ns * n / timed->count & INT64_MAX);
+}
+
 static bool list_iostat(const struct card_volume_view *v, void *arg)
 {
+	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
 	struct card_list *l = arg;
 	const struct vol_stats *s = &v->stats;
 
-	if (card_list_wants(l, v->conf.name))
-		card_list_add(
-			l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-				   "name", v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
-				   "num_read_ops", (json_int_t)s->reads, "bytes_written",
-				   (json_int_t)s->write_bytes, "num_write_ops",
-				   (json_int_t)s->writes, "num_unmap_ops", (json_int_t)s->discards,
-				   "num_flush_ops", (json_int_t)s->flushes, "num_write_zeroes_ops",
-				   (json_int_t)s->zeroes, "num_errors", (json_int_t)s->errors,
-				   "num_delayed_ops", (json_int_t)s->delayed, "num_checksum_errors",
-				   (json_int_t)s->mismatches));
+	if (!card_list_wants(l, v->conf.name))
+		return true;
+	vol_latency(v->vol, sum);
+	card_list_add(
+		l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			     "s:I, s:I}",
+			   "name", v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
+			   "num_read_ops", (json_int_t)s->reads, "bytes_written",
+			   (json_int_t)s->write_bytes, "num_write_ops", (json_int_t)s->writes,
+			   "num_unmap_ops", (json_int_t)s->discards, "num_flush_ops",
+			   (json_int_t)s->flushes, "num_write_zeroes_ops", (json_int_t)s->zeroes,
+			   "num_errors", (json_int_t)s->errors, "num_delayed_ops",
+			   (json_int_t)s->delayed, "num_checksum_errors", (json_int_t)s->mismatches,
+			   "read_latency_ticks", ticks(&sum[DPU_LAT_READ], s->reads),
+			   "write_latency_ticks", ticks(&sum[DPU_LAT_WRITE], s->writes),
+			   "max_read_latency_ticks", (json_int_t)sum[DPU_LAT_READ].max_ns,
+			   "max_write_latency_ticks", (json_int_t)sum[DPU_LAT_WRITE].max_ns));
 	return !l->failed;
 }
 

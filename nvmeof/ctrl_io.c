@@ -186,6 +186,7 @@ static void on_give(struct nof_msg *m)
 	int ret;
 
 	q->owner = &worker_owner;
+	q->lat = &io->lat;
 	io->broke_posted = false;
 	io->q = q;
 	ret = nof_qpair_attach(q, io->group);
@@ -230,6 +231,44 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 	}
 }
 
+static void add_stats(struct nof_ctrl_stats *sum, const struct nof_qpair *q)
+{
+	if (!q)
+		return;
+	sum->commands += dpu_counter_read(&q->n.commands);
+	sum->stale += dpu_counter_read(&q->n.stale);
+	sum->timeouts += dpu_counter_read(&q->n.timeouts);
+	sum->digest_errors += dpu_counter_read(&q->n.digest_errors);
+	sum->short_data += dpu_counter_read(&q->n.short_data);
+}
+
+/* Whoever has a queue, only the control thread frees it. */
+void nof_ctrl_stats(const struct nof_ctrl *c, struct nof_ctrl_stats *out)
+{
+	*out = c->ended;
+	add_stats(out, c->admin);
+	for (unsigned i = 0; i < c->host->n_workers; i++)
+		add_stats(out, c->io[i].mine);
+}
+
+void nof_ctrl_latency(const struct nof_ctrl *c, struct dpu_hist_sum out[DPU_LAT_CLASSES])
+{
+	for (unsigned i = 0; i < c->host->n_workers; i++)
+		dpu_lat_collect(out, &c->io[i].lat);
+}
+
+void nof_ctrl_latency_set(struct nof_ctrl *c, uint32_t every)
+{
+	for (unsigned i = 0; i < c->host->n_workers; i++)
+		dpu_lat_set(&c->io[i].lat, every);
+}
+
+static void forget(struct nof_ctrl *c, struct nof_qpair *q)
+{
+	add_stats(&c->ended, q);
+	nof_qpair_destroy(q);
+}
+
 static void on_broke(struct nof_msg *m)
 {
 	struct nof_io *io = (struct nof_io *)((char *)m - offsetof(struct nof_io, broke));
@@ -248,8 +287,7 @@ static void on_stopped(struct nof_msg *m)
 	struct nof_io *io = (struct nof_io *)((char *)m - offsetof(struct nof_io, stopped));
 	struct nof_ctrl *c = io->ctrl;
 
-	if (io->mine)
-		nof_qpair_destroy(io->mine);
+	forget(c, io->mine);
 	io->mine = NULL;
 	io->given = false;
 	if (--c->io_out == 0)
@@ -267,7 +305,7 @@ static void on_teardown(struct nof_msg *m)
 
 		if (io->mine && !io->given) {
 			nof_qpair_abort(io->mine, -ECONNABORTED);
-			nof_qpair_destroy(io->mine);
+			forget(c, io->mine);
 			io->mine = NULL;
 		}
 		nof_group_post(io->group, &io->stop);
@@ -282,7 +320,7 @@ static void on_finish(struct nof_msg *m)
 	c->ending = c->finishing = false;
 	if (c->admin) {
 		nof_qpair_abort(c->admin, -ECONNABORTED);
-		nof_qpair_destroy(c->admin);
+		forget(c, c->admin);
 	}
 	c->admin = NULL;
 	nof_ctrl_event(c, NOF_EV_STOPPED);
@@ -316,6 +354,7 @@ int nof_ctrl_io_init(struct nof_ctrl *c)
 		io->ctrl = c;
 		io->worker = i;
 		io->group = c->host->workers[i].group;
+		dpu_lat_set(&io->lat, DPU_LAT_EVERY);
 		io->give.run = on_give;
 		io->stop.run = on_stop;
 		io->stopped.run = on_stopped;

@@ -43,6 +43,7 @@ struct nof_io {
 	uint32_t transfer_max; // what the controller takes
 	uint64_t quiesce_ns; // how long commands may go on after the connection is gone
 	bool broke_posted;
+	struct dpu_lat lat; // of all of its connections, one after the other
 
 	/* The control thread, between stopped and give; else in messages. */
 	struct nof_qpair *mine; // connecting, or on its way
@@ -147,6 +148,7 @@ struct nof_ctrl {
 	int last_err;
 	const char *last_step;
 	uint64_t connects, failures;
+	struct nof_ctrl_stats ended; // sums of connections that are gone
 
 	struct nof_qpair *admin; // owned
 	uint64_t assoc; // number of the association that runs, or ran last

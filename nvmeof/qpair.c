@@ -125,6 +125,7 @@ void nof_qpair_submit(struct nof_slot *s)
 	s->inflight = true;
 	s->again = true; // when this is called from `done`
 	s->since_ns = 0;
+	s->begin_ns = q->lat ? dpu_lat_begin(q->lat) : 0;
 	s->moved = s->r2t_off = s->r2t_left = 0;
 	s->queued = s->capsule_out = s->answered = s->bad_data = false;
 	dpu_counter_add(&q->n.commands, 1);
@@ -146,11 +147,22 @@ struct nof_slot *nof_qpair_find(struct nof_qpair *q, uint16_t cid)
 	return NULL;
 }
 
+static void timed(const struct nof_slot *s)
+{
+	enum dpu_lat_class c = s->sqe.opc == NOF_NVM_READ    ? DPU_LAT_READ
+			       : s->sqe.opc == NOF_NVM_WRITE ? DPU_LAT_WRITE
+							     : DPU_LAT_OTHER;
+
+	dpu_lat_end(s->q->lat, c, s->begin_ns, 1);
+}
+
 static void finish(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 {
 	struct nof_qpair *q = s->q;
 
 	assert(s->ref.lent == 0);
+	if (__builtin_expect(s->begin_ns != 0, 0) && cqe && nof_cqe_status(cqe) == 0)
+		timed(s);
 	s->inflight = false;
 	q->inflight--;
 	q->background -= s->background;

@@ -19,6 +19,7 @@
 #include "spec.h"
 #include "stream.h"
 
+#include "dpu_lat.h"
 #include "dpu_stats.h"
 
 struct nof_qpair;
@@ -47,6 +48,7 @@ struct nof_slot {
 	struct nof_qpair *q;
 	uint16_t idx, gen;
 	bool inflight, again;
+	uint64_t begin_ns; // submitted, if it is timed; 0: it is not
 	uint64_t since_ns; // submitted; 0: not looked at yet
 	struct nof_slot *next_free;
 
@@ -121,6 +123,7 @@ struct nof_qpair {
 	uint16_t term_fes; // of a TermReq of the controller; 0: none came
 
 	struct nof_qpair_stats n;
+	struct dpu_lat *lat; // borrowed: the owner's; NULL: nothing is timed
 };
 
 /* For transports: 0 or -ENOMEM. depth 2 to 1024. */

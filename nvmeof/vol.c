@@ -4,7 +4,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "dpu_alloc.h"
 
 #define AT_ONCE_BYTES (128U << 10) // of one transfer
 /* Requests, and about so many bytes, that had to wait and go down in one call. */
@@ -23,6 +26,7 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	v->ops = ops;
 	memcpy(v->name, name, strlen(name) + 1);
 	v->block_size = block_size;
+	v->lat_every = DPU_LAT_EVERY;
 	atomic_init(&v->size, size);
 	atomic_init(&v->failed, false);
 	atomic_init(&v->wear, 0);
@@ -32,6 +36,10 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 void vol_fini(struct vol *v)
 {
 	assert(!v->chans);
+	for (struct vol_lat *l = v->lats, *next; l; l = next) {
+		next = l->next;
+		free(l);
+	}
 	pthread_mutex_destroy(&v->lock);
 }
 
@@ -172,14 +180,62 @@ void vol_stats(const struct vol *cv, struct vol_stats *out)
 	pthread_mutex_unlock(&v->lock);
 }
 
+void vol_latency_set(struct vol *v, uint32_t every)
+{
+	v->lat_every = every;
+	for (struct vol_lat *l = v->lats; l; l = l->next)
+		dpu_lat_set(&l->l, every);
+}
+
+uint32_t vol_latency_every(const struct vol *v)
+{
+	return v->lat_every;
+}
+
+void vol_latency(const struct vol *cv, struct dpu_hist_sum out[DPU_LAT_CLASSES])
+{
+	struct vol *v = (struct vol *)(uintptr_t)cv; // the lock is no part of its value
+
+	pthread_mutex_lock(&v->lock);
+	for (const struct vol_lat *l = v->lats; l; l = l->next)
+		dpu_lat_collect(out, &l->l);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* One that no channel has, or a new one: it goes on where another ended. NULL: no memory. */
+static struct vol_lat *lat_get(struct vol *v)
+{
+	struct vol_lat *l;
+
+	pthread_mutex_lock(&v->lock);
+	for (l = v->lats; l && l->used; l = l->next)
+		;
+	if (!l) {
+		l = dpu_calloc(1, sizeof(*l));
+		if (l) {
+			dpu_lat_set(&l->l, v->lat_every);
+			l->next = v->lats;
+			v->lats = l;
+		}
+	}
+	if (l)
+		l->used = true;
+	pthread_mutex_unlock(&v->lock);
+	return l;
+}
+
 int vol_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct vol_chan *c;
-	int ret = v->ops->chan_open(v, group, &c);
+	struct vol_lat *lat = lat_get(v);
+	int ret = lat ? v->ops->chan_open(v, group, &c) : -ENOMEM;
 
+	if (ret < 0 && lat)
+		lat->used = false;
 	if (ret < 0)
 		return ret;
 	c->v = v;
+	c->lat = lat;
 	pthread_mutex_lock(&v->lock);
 	c->next = v->chans;
 	v->chans = c;
@@ -202,6 +258,7 @@ void vol_chan_close(struct vol_chan *c)
 		}
 	}
 	add_counters(&v->closed, &c->n);
+	c->lat->used = false;
 	pthread_mutex_unlock(&v->lock);
 	v->ops->chan_close(c);
 }
@@ -271,6 +328,7 @@ void vol_submit(struct vol_chan *c, struct vol_io *io)
 	int err = check(c->v, io);
 
 	c->inflight++;
+	io->since_ns = dpu_lat_begin(&c->lat->l);
 	if (err < 0)
 		vol_io_end(c, io, err);
 	else if (__builtin_expect(vol_qos_limited(&c->v->qos) || c->qos.n > 0, 0))
@@ -302,7 +360,7 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 {
 	struct vol *v = c->v;
 	uint64_t size = atomic_load_explicit(&v->size, memory_order_acquire);
-	uint64_t unaligned = v->block_size - 1, bytes = 0, written = 0;
+	uint64_t unaligned = v->block_size - 1, bytes = 0, written = 0, since;
 	unsigned n_writes = 0;
 
 	if (!v->ops->at_once || n > 64 || vol_qos_limited(&v->qos) || c->qos.n > 0)
@@ -320,6 +378,7 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 			return false;
 		bytes += len;
 	}
+	since = dpu_lat_begin(&c->lat->l);
 	v->ops->at_once(c, n, off, data, writes);
 	if (writes) {
 		n_writes = (unsigned)__builtin_popcountll(writes);
@@ -329,6 +388,10 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 	}
 	dpu_counter_add(&c->n.reads, n - n_writes);
 	dpu_counter_add(&c->n.read_bytes, bytes - written);
+	if (__builtin_expect(since != 0, 0)) { // all of them were done when the last one was
+		dpu_lat_end(&c->lat->l, DPU_LAT_READ, since, n - n_writes);
+		dpu_lat_end(&c->lat->l, DPU_LAT_WRITE, since, n_writes);
+	}
 	return true;
 }
 

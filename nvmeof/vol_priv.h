@@ -35,6 +35,13 @@ struct vol_counters {
 		delayed, mismatches;
 };
 
+/* Latencies of one channel, kept for the next one when it is gone. */
+struct vol_lat {
+	struct dpu_lat l; // its channel's worker
+	struct vol_lat *next;
+	bool used; // by a channel that is open
+};
+
 /* First member of every kind's volume. */
 struct vol {
 	/* Fixed after open. */
@@ -49,6 +56,7 @@ struct vol {
 	_Atomic bool read_only, can_discard, can_zero, volatile_cache;
 	_Atomic uint64_t size;
 	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
+	uint32_t lat_every; // the control thread's copy
 	bool wear_injected; // it was said, not read. Control thread
 	void (*watch)(void *arg); // the control thread; NULL: nobody
 	void *watch_arg;
@@ -57,10 +65,11 @@ struct vol {
 	/* Set by any worker, never cleared: what a failed flush lost stays lost. */
 	_Atomic bool failed;
 
-	/* Guards the list of channels and `closed`; never taken on a worker. */
+	/* Guards the lists and `closed`; never taken on a worker. */
 	pthread_mutex_t lock;
 	struct vol_chan *chans;
 	struct vol_stats closed; // sums of channels that are gone
+	struct vol_lat *lats; // owned
 };
 
 /* First member of every kind's channel. */
@@ -68,6 +77,7 @@ struct vol_chan {
 	struct vol *v; // borrowed: outlives its channels
 	struct vol_chan *next; // under v->lock
 	unsigned inflight; // the worker's
+	struct vol_lat *lat; // the volume's
 	struct vol_qos_chan qos;
 	struct vol_counters n;
 };
@@ -80,6 +90,11 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	uint32_t block_size);
 void vol_fini(struct vol *v);
 
+static inline enum dpu_lat_class vol_lat_class(enum vol_op op)
+{
+	return op == VOL_READ ? DPU_LAT_READ : op == VOL_WRITE ? DPU_LAT_WRITE : DPU_LAT_OTHER;
+}
+
 /* Answer a request: count it, then call done. The channel's worker. */
 static inline void vol_io_end(struct vol_chan *c, struct vol_io *io, int err)
 {
@@ -91,6 +106,8 @@ static inline void vol_io_end(struct vol_chan *c, struct vol_io *io, int err)
 		io->done(io, err);
 		return;
 	}
+	if (__builtin_expect(io->since_ns != 0, 0))
+		dpu_lat_end(&c->lat->l, vol_lat_class(io->op), io->since_ns, 1);
 	switch (io->op) {
 	case VOL_READ:
 		dpu_counter_add(&n->reads, 1);

@@ -33,6 +33,10 @@
 	X(bdev_lvol_resize)                      \
 	X(volume_integrity_create)               \
 	X(bdev_set_qos_limit)                    \
+	X(bdev_enable_histogram)                 \
+	X(bdev_get_histogram)                    \
+	X(volume_latency)                        \
+	X(controller_latency)                    \
 	X(bdev_nvme_attach_controller)           \
 	X(bdev_nvme_detach_controller)           \
 	X(bdev_nvme_reset_controller)            \

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dpu_lat.h"
+
 struct nof_ctrl;
 struct nof_group;
 struct nof_host;
@@ -99,6 +101,23 @@ struct nof_ctrl_info {
 	bool hdgst, ddgst, discovery;
 };
 void nof_ctrl_info(const struct nof_ctrl *c, struct nof_ctrl_info *out);
+
+/* Of all queues, those of earlier connections included. */
+struct nof_ctrl_stats {
+	uint64_t commands; // sent, those of the admin queue too
+	uint64_t stale; // answers that nobody waited for
+	uint64_t timeouts; // of commands and of connections that did not come up
+	uint64_t digest_errors; // of data
+	uint64_t short_data; // successes without all of their data
+};
+void nof_ctrl_stats(const struct nof_ctrl *c, struct nof_ctrl_stats *out);
+
+/*
+ * Add how long commands on its I/O queues took that succeeded, from being handed to the transport
+ * on: of every DPU_LAT_EVERY-th, unless nof_ctrl_latency_set() says otherwise (0: of none).
+ */
+void nof_ctrl_latency(const struct nof_ctrl *c, struct dpu_hist_sum out[DPU_LAT_CLASSES]);
+void nof_ctrl_latency_set(struct nof_ctrl *c, uint32_t every);
 
 struct nof_ns_info {
 	uint32_t nsid;

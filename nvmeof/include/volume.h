@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "dpu_lat.h"
 #include "dpu_stats.h"
 
 struct vol;
@@ -47,6 +48,7 @@ struct vol_io {
 	 * Called once, on the worker of the channel. err: 0 or -errno. The io may be reused in it.
 	 */
 	void (*done)(struct vol_io *io, int err);
+	uint64_t since_ns; // vol.c's: submitted then, if it is timed
 	_Alignas(16) unsigned char priv[VOL_IO_PRIV]; // the volume's
 };
 
@@ -231,6 +233,17 @@ struct vol_limits {
 };
 void vol_limits_set(struct vol *v, const struct vol_limits *l);
 void vol_limits(const struct vol *v, struct vol_limits *out);
+
+/*
+ * Time every so many-th request, 0: none, 1: all. DPU_LAT_EVERY from the start. Control thread.
+ */
+void vol_latency_set(struct vol *v, uint32_t every);
+uint32_t vol_latency_every(const struct vol *v);
+/*
+ * Add how long requests took that were answered without an error, from vol_submit() on, waiting for
+ * limits included; flushes, discards and zeroes are DPU_LAT_OTHER. Any thread but a worker.
+ */
+void vol_latency(const struct vol *v, struct dpu_hist_sum out[DPU_LAT_CLASSES]);
 
 /*
  * Tell fn(arg) whenever the size changed by itself, as the far end of a network wants. NULL:

@@ -39,6 +39,22 @@ static const struct text_case {
 		"outboard_disk_queue_errors_total{card=\"c\",disk=\"d\",queue=\"0\",reason=\"bad_"
 		"index\"} 5\n"
 		"# EOF\n" },
+	{ "histograms", "c",
+		"{\"volume\":[{\"name\":\"v\",\"latency\":[{\"op\":\"read\",\"seconds\":"
+		"{\"below_ns\":{\"4096\":3,\"16384\":5},\"count\":6,\"sum_ns\":1500}}]}]}",
+		"# TYPE outboard_volume_latency_seconds histogram\n"
+		"# HELP outboard_volume_latency_seconds How long requests took, of those that are "
+		"timed.\n"
+		"outboard_volume_latency_seconds_bucket{card=\"c\",volume=\"v\",op=\"read\","
+		"le=\"4.096e-06\"} 3\n"
+		"outboard_volume_latency_seconds_bucket{card=\"c\",volume=\"v\",op=\"read\","
+		"le=\"1.6384e-05\"} 5\n"
+		"outboard_volume_latency_seconds_bucket{card=\"c\",volume=\"v\",op=\"read\","
+		"le=\"+Inf\"} 6\n"
+		"outboard_volume_latency_seconds_count{card=\"c\",volume=\"v\",op=\"read\"} 6\n"
+		"outboard_volume_latency_seconds_sum{card=\"c\",volume=\"v\",op=\"read\"} "
+		"0.000001500\n"
+		"# EOF\n" },
 	{ "labels are escaped", "a\"b\\c\nd", "{\"rpc\":[{\"n\":1}]}",
 		"# TYPE outboard_rpc_n counter\n"
 		"outboard_rpc_n_total{card=\"a\\\"b\\\\c\\nd\"} 1\n"

@@ -52,6 +52,14 @@ has 'yes' card ready
 has 'n0 .*null .*2048' volume list
 has 'product_name: Malloc disk' volume show r0
 has 'volume f0' volume stats f0
+ctl volume histogram n0 no
+ctl volume histogram r0 yes
+ctl volume histogram f0 yes every=7
+has 'VOLUME .*P99.9_US' volume latency
+has 'VOLUME .*OP' volume latency f0
+refused 1 'no such volume' volume latency gone
+refused 1 'no such volume' volume histogram gone yes
+refused 2 'required' volume histogram n0
 has 'd0 .*n0 .*waiting' disk list
 has 'readonly: no' disk show d0
 has 'queue 1' disk stats d0
@@ -176,6 +184,9 @@ clients jr09 "$pid" "${ROUNDS:-10000}"
 touch "$dir/enough"
 wait "$load" || fail "the guest's data: $(cat "$dir/io")"
 load=
+has '^io  *read  *[1-9]' volume latency io
+has '^io  *write  *[1-9]' volume latency io
+has 'seconds.count [1-9]' volume stats io
 ctl disk delete io
 ctl volume delete io
 
@@ -255,6 +266,10 @@ ctl volume delete n0
 stop
 port=$(free_port)
 start --metrics-port "$port" || fail "cardd does not start with metrics"
+ctl volume create-ram m0 num_blocks=2048 block_size=512
+ctl volume histogram m0 yes
+ctl disk create m0 dev_name=m0
+"$vdrv" blk-verify --socket "$dir/s/m0" --qd 8 --seconds 1 >"$dir/io" 2>&1 || fail "m0: $(cat "$dir/io")"
 if ctl card config | grep -q '"g0"\|"d0"\|"n0"'; then fail "a deleted object came back"; fi
 python3 - "$port" <<'PY' || fail "metrics"
 import http.client, sys
@@ -265,6 +280,7 @@ text = r.read().decode()
 assert r.status == 200 and text.endswith("# EOF\n"), text[-80:]
 assert 'outboard_mac_static{card="ctl",port="g1"} 1' in text
 assert 'outboard_port_rx_packets_total{card="ctl",port="g1"}' in text
+assert 'outboard_volume_latency_seconds_bucket{card="ctl",volume="m0",op="read",le="+Inf"} ' in text
 names = [l.split()[2] for l in text.splitlines() if l.startswith("# TYPE")]
 assert len(names) == len(set(names))
 h.request("POST", "/metrics", "x")

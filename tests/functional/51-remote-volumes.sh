@@ -113,6 +113,15 @@ for ring in split packed; do
 	shapes_end "$ring"
 done
 
+here controller latency far >"$dir/latency"
+for path in "$a" "$b"; do
+	grep -q "^far  *127.0.0.1/$path  *write  *[1-9]" "$dir/latency" ||
+		fail "no latency of path $path: $(cat "$dir/latency")"
+done
+here volume latency c0 | grep -q '^c0  *read  *[1-9]' || fail "no latency of c0"
+here controller stats far | grep -q 'commands [1-9]' || fail "no counters of paths"
+here controller show far | grep -q 'digest_errors: 0' || fail "no counters of far"
+
 # A path cut under requests, back, then the other one.
 shapes packed 2 3000
 there subsystem unlisten $nqn "127.0.0.1:$a"

@@ -3,6 +3,7 @@
 
 JR-13 (a suspend whose time runs out) does not apply: there is no suspend."""
 import array
+import base64
 import json
 import os
 import random
@@ -161,7 +162,16 @@ def spdk():
     assert set(bdev["assigned_rate_limits"].values()) == {0}, bdev
     stat = ok(c.call("bdev_get_iostat", name="sn", per_channel=False, reset_mode="none"))
     assert stat["bdevs"][0]["num_read_ops"] == 0, stat
+    assert stat["bdevs"][0]["read_latency_ticks"] == 0, stat
+    ok(c.call("bdev_enable_histogram", name="sn", enable=True))
+    histogram = ok(c.call("bdev_get_histogram", name="sn"))
+    counts = base64.b64decode(histogram["histogram"])
+    shift = histogram["bucket_shift"]
+    assert len(counts) == (64 - shift + 1) * (1 << shift) * 8 and not any(counts), histogram
+    assert histogram["tsc_rate"] == 10 ** 9 and histogram["timed_every"] == 1, histogram
     for method, params in (("bdev_get_bdevs", {"name": "gone"}),
+                           ("bdev_enable_histogram", {"name": "gone", "enable": True}),
+                           ("bdev_get_histogram", {"name": "gone"}),
                            ("bdev_get_iostat", {"name": "gone"}),
                            ("bdev_null_delete", {"name": "gone"}),
                            ("bdev_null_resize", {"name": "gone", "new_size": 1}),

@@ -379,9 +379,54 @@ static void before_the_target(void **state)
 	rig_close(&r);
 }
 
+/* Each command of a path is timed, and what was counted stays when its connections go. */
+static void paths_are_timed(void **state)
+{
+	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
+	struct nof_ctrl_stats before, after;
+	uint8_t *b = bytes(1);
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol_chan *c;
+	struct vol *v;
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	nof_ctrl_latency_set(l.c, 1);
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(req_do(&r, c, VOL_WRITE, 0, b, 4096), 0);
+	assert_int_equal(req_do(&r, c, VOL_READ, 0, b, 4096), 0);
+	assert_int_equal(req_do(&r, c, VOL_FLUSH, 0, NULL, 0), 0);
+	nof_ctrl_stats(l.c, &before);
+	assert_true(before.commands > 5); // those of the admin queue as well
+	assert_int_equal(before.timeouts + before.digest_errors + before.short_data, 0);
+	nof_ctrl_reset(l.c);
+	POLL_UNTIL(&r, link_state(&l) != NOF_CTRL_LIVE);
+	POLL_UNTIL(&r, link_state(&l) == NOF_CTRL_LIVE);
+	assert_int_equal(req_do(&r, c, VOL_READ, 0, b, 4096), 0);
+	nof_ctrl_stats(l.c, &after);
+	assert_true(after.commands > before.commands + 1);
+	nof_ctrl_latency(l.c, sum);
+	assert_int_equal(sum[DPU_LAT_READ].count, 2);
+	assert_int_equal(sum[DPU_LAT_WRITE].count, 3);
+	assert_int_equal(sum[DPU_LAT_OTHER].count, 1);
+	assert_true(sum[DPU_LAT_WRITE].max_ns > 0);
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(paths_are_timed),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[0]),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
 		cmocka_unit_test(more_than_slots),
