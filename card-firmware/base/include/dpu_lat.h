@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Latencies: how long operations took, counted in buckets whose width grows with the time
- * (log-linear, as HdrHistogram and fio have them): eight to an octave, so that a quantile is at
- * most an eighth too high. From 8 ns to 34 s; what took longer is in the last bucket, and the longest is
- * kept.
+ * (log-linear, as HdrHistogram and fio have them): eight to an octave, so that a quantile is an
+ * eighth too high at most. From 8 ns to 34 s; what took longer is in the last bucket, and the
+ * longest is kept.
  *
  * Reading a clock costs as much as a good part of a fast operation. So every so many-th operation
  * is timed, by default every DPU_LAT_EVERY-th: a prime, so that it is another one of each burst.
