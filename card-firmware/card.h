@@ -225,10 +225,20 @@ void card_lvstore_foreach(
 int card_key_wrap(struct card *c, const char *name, const char *key, const char *key2,
 	char out[CARD_WRAPPED_TEXT], struct card_error *e);
 int card_key_create(struct card *c, const char *name, const char *wrapped, struct card_error *e);
+/*
+ * A key that this machine's kernel keeps, and no disk, under a random name that is no secret.
+ * Make one, or say under which name that of an existing key is kept. -ENOTSUP: there is no store,
+ * so that a restart would not find it.
+ */
+#define CARD_KEPT_TEXT 33
+int card_key_keep(
+	struct card *c, const char *name, char kept[CARD_KEPT_TEXT], struct card_error *e);
+/* -ENOKEY: the machine was started anew. What the key encrypted is gone. */
+int card_key_create_kept(struct card *c, const char *name, const char *kept, struct card_error *e);
 /* -EBUSY while a volume uses it. What it encrypted cannot be read any more. */
 int card_key_delete(struct card *c, const char *name, struct card_error *e);
-void card_key_foreach(
-	const struct card *c, bool (*fn)(const char *name, unsigned users, void *a), void *a);
+void card_key_foreach(const struct card *c,
+	bool (*fn)(const char *name, bool ephemeral, unsigned users, void *a), void *a);
 
 struct card_blk_conf {
 	const char *name; // also the socket's file name under socket_dir

@@ -45,6 +45,8 @@ static const struct card_verb verbs[] = {
 	{ "volume", "create-file", SENDS(bdev_uring_create), KEY("name") },
 	{ "volume", "create-crypt", SENDS(bdev_crypto_create), KEY("name") },
 	{ "volume", "create-integrity", SENDS(volume_integrity_create), KEY("name") },
+	{ "volume", "create-instance", SENDS(volume_create_instance), KEY("name") },
+	{ "volume", "end-instance", SENDS(volume_end_instance), KEY("name") },
 	{ "volume", "limit", SENDS(bdev_set_qos_limit), KEY("name") },
 	{ "volume", "histogram", SENDS(bdev_enable_histogram), KEY("name"), .more = "enable" },
 	{ "volume", "latency", SENDS(volume_latency), KEY_OPT("name"),
@@ -78,7 +80,7 @@ static const struct card_verb verbs[] = {
 	{ "key", "create", SENDS(accel_crypto_key_create), KEY("name") },
 	{ "key", "delete", SENDS(accel_crypto_key_destroy), KEY("key_name") },
 	{ "key", "list", SENDS(accel_crypto_keys_get),
-		.columns = "NAME=name CIPHER=cipher USERS=users" },
+		.columns = "NAME=name CIPHER=cipher USERS=users EPHEMERAL=ephemeral" },
 
 	{ "disk", "create", SENDS(vhost_create_blk_controller), KEY("ctrlr") },
 	{ "disk", "delete", SENDS(vhost_delete_controller), KEY("ctrlr") },

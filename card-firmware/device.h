@@ -43,7 +43,8 @@ struct card_volume {
 struct card_key {
 	TAILQ_ENTRY(card_key) link;
 	char name[CARD_NAME_MAX + 1];
-	char wrapped[CARD_WRAPPED_TEXT];
+	char wrapped[CARD_WRAPPED_TEXT]; // ""; else as the store has it
+	char kept[CARD_KEPT_TEXT]; // ""; else an ephemeral one, kept under this name
 	struct nof_key *key; // owned reference
 	unsigned users; // volumes
 };

@@ -2,7 +2,7 @@
 /*
  * Keys of encrypted volumes. What the card remembers of one, in its store and elsewhere, is its
  * wrapped form; that opens with the key-encryption key of --key-file only, and under the name that
- * it was made for.
+ * it was made for. Of an ephemeral one it remembers the name under which the kernel keeps it.
  */
 #include "device.h"
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
@@ -115,32 +116,99 @@ static int unwrap(struct card *c, const char *name, const char *wrapped, struct 
 	return ret ? card_fail(e, ret, "wrapped: %s", strerror(-ret)) : 0;
 }
 
+/* ---- ephemeral keys ---- */
+
+static int keep_fails(int ret, struct card_error *e)
+{
+	if (ret == -ENOSYS || ret == -EPERM || ret == -EACCES)
+		return card_fail(
+			e, -ENOTSUP, "key: the kernel keeps none for us: %s", strerror(-ret));
+	return card_fail(e, ret, "key: cannot be kept: %s", strerror(-ret));
+}
+
+int card_key_keep(struct card *c, const char *name, char kept[CARD_KEPT_TEXT], struct card_error *e)
+{
+	const struct card_key *k = card_key_find(c, name);
+	uint8_t id[(CARD_KEPT_TEXT - 1) / 2];
+	struct nof_key *key;
+	int ret;
+
+	if (k && k->kept[0]) {
+		memcpy(kept, k->kept, CARD_KEPT_TEXT);
+		return 0;
+	}
+	if (k)
+		return card_fail(e, -EEXIST, "%s: exists", name);
+	if (!c->store)
+		return card_fail(e, -ENOTSUP,
+			"ephemeral: needs --state-dir, and no configuration file makes one: a "
+			"restart "
+			"would not find it");
+	if (getrandom(id, sizeof(id), 0) != sizeof(id))
+		return card_fail(e, -EIO, "key: no random numbers");
+	card_hex_text(id, sizeof(id), kept);
+	ret = nof_key_generate(&key);
+	if (ret)
+		return card_fail(e, ret, "key: %s", strerror(-ret));
+	ret = nof_key_keep(key, kept);
+	nof_key_put(key);
+	return ret ? keep_fails(ret, e) : 0;
+}
+
+static int fetch(const char *kept, struct nof_key **out, struct card_error *e)
+{
+	uint8_t id[(CARD_KEPT_TEXT - 1) / 2];
+	int ret;
+
+	if (strlen(kept) != CARD_KEPT_TEXT - 1 || card_hex_parse(kept, id, sizeof(id)))
+		return card_fail(
+			e, -EINVAL, "kept: must be %u hexadecimal digits", CARD_KEPT_TEXT - 1);
+	ret = nof_key_kept(kept, out);
+	if (ret == -ENOKEY)
+		return card_fail(
+			e, ret, "kept: is gone, with what it encrypted: the card was started anew");
+	return ret ? keep_fails(ret, e) : 0;
+}
+
 /* ---- keys ---- */
 
-int card_key_create(struct card *c, const char *name, const char *wrapped, struct card_error *e)
+/* One of this name, whose bytes are one thing or the other. */
+static int create(struct card *c, const char *name, const char *wrapped, const char *kept,
+	struct card_error *e)
 {
 	struct card_key *k = card_key_find(c, name);
 	int ret;
 
 	if (!card_name_ok(name))
 		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
-	if (k && !strcasecmp(k->wrapped, wrapped))
+	if (k && !strcasecmp(k->wrapped, wrapped) && !strcmp(k->kept, kept))
 		return 0;
 	if (k)
 		return card_fail(e, -EEXIST, "%s: exists", name);
 	k = dpu_calloc(1, sizeof(*k));
 	if (!k)
 		return card_fail(e, -ENOMEM, "out of memory");
-	ret = unwrap(c, name, wrapped, &k->key, e);
+	ret = kept[0] ? fetch(kept, &k->key, e) : unwrap(c, name, wrapped, &k->key, e);
 	if (ret) {
 		free(k);
 		return ret;
 	}
 	snprintf(k->name, sizeof(k->name), "%s", name);
 	snprintf(k->wrapped, sizeof(k->wrapped), "%s", wrapped);
+	snprintf(k->kept, sizeof(k->kept), "%s", kept);
 	TAILQ_INSERT_TAIL(&c->inv->keys, k, link);
 	dpu_info("key: created", "name=%s", name);
 	return 0;
+}
+
+int card_key_create(struct card *c, const char *name, const char *wrapped, struct card_error *e)
+{
+	return create(c, name, wrapped, "", e);
+}
+
+int card_key_create_kept(struct card *c, const char *name, const char *kept, struct card_error *e)
+{
+	return create(c, name, "", kept, e);
 }
 
 static void key_free(struct card_key *k)
@@ -158,6 +226,12 @@ int card_key_delete(struct card *c, const char *name, struct card_error *e)
 	if (k->users)
 		return card_fail(e, -EBUSY, "%s: in use by %u volumes", name, k->users);
 	TAILQ_REMOVE(&c->inv->keys, k, link);
+	if (k->kept[0]) {
+		int ret = nof_key_let_go(k->kept);
+
+		if (ret && ret != -ENOKEY)
+			dpu_warn("key: the kernel still has it", "name=%s err=%d", name, ret);
+	}
 	key_free(k);
 	dpu_info("key: deleted", "name=%s", name);
 	return 0;
@@ -176,12 +250,12 @@ void card_keys_fini(struct card *c)
 	c->inv->provider = NULL;
 }
 
-void card_key_foreach(
-	const struct card *c, bool (*fn)(const char *name, unsigned users, void *a), void *a)
+void card_key_foreach(const struct card *c,
+	bool (*fn)(const char *name, bool ephemeral, unsigned users, void *a), void *a)
 {
 	const struct card_key *k;
 
 	TAILQ_FOREACH (k, &c->inv->keys, link)
-		if (!fn(k->name, k->users, a))
+		if (!fn(k->name, k->kept[0] != '\0', k->users, a))
 			return;
 }

@@ -593,6 +593,12 @@ static const struct card_method methods[] = {
 	ROW(accel_crypto_key_destroy), DELETES("key"), .key = "key_name", PARAMS(key_destroy),
 		.help = "Forget a key for good: what it encrypted cannot be read any more" },
 	ROW(accel_crypto_keys_get), .key = "key_name", PARAMS(keys_get), .help = "List keys" },
+	ROW(volume_create_instance), .key = "name", PARAMS(create_instance),
+		.help = "Make a volume for an instance's time: on a device or file, encrypted by a "
+			"new ephemeral key" },
+	ROW(volume_end_instance), .key = "name", PARAMS(one_name),
+		.help = "End an instance's volume: its key is wiped, what it wrote cannot be read "
+			"any more" },
 	ROW(volume_delete), DELETES("volume"), .key = "name", PARAMS(one_name),
 		.help = "Delete a volume of any kind" },
 	ROW(volume_resize), UPDATES("volume"), .key = "name", PARAMS(volume_resize),

@@ -297,11 +297,47 @@ static const struct card_param key_create[] = {
 		.min = 186,
 		.max = 186,
 		.help = "the key as config_get shows it, wrapped by the same key file" },
+	{ .name = "ephemeral",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "a new key that only this machine's kernel keeps, until it is deleted or "
+			"the machine is started anew; needs no key file" },
+	{ .name = "kept",
+		.type = CARD_P_STRING,
+		.min = 32,
+		.max = 32,
+		.help = "the name under which it is kept, as config_get shows it" },
 	P_COMPAT("tweak_mode", CARD_P_STRING, "SIMPLE_LBA only: the tweak is the block's number"),
 };
 
 static const struct card_param key_destroy[] = { P_NAME("key_name", "name of the key") };
 static const struct card_param keys_get[] = { P_NAME_OPT("key_name", "only this one") };
+
+static const struct card_param create_instance[] = {
+	{ .name = "name",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 57,
+		.help = "name of the volume; its media and key are NAME.media and NAME.key" },
+	{ .name = "filename",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 1,
+		.max = 4095,
+		.help = "block device or plain file, whose content is given up" },
+	P_BLOCK_SIZE(false),
+	{ .name = "num_blocks",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = UINT64_C(1) << 48,
+		.help = "create a missing file with this many blocks" },
+	{ .name = "direct",
+		.type = CARD_P_BOOL,
+		.def = "true",
+		.help = "bypass the page cache where the file system can" },
+	P_UUID,
+};
 
 static const struct card_param volume_resize[] = { P_NAME("name", "name of the volume"), P_BLOCKS };
 

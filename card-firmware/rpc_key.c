@@ -14,6 +14,8 @@ static int check_params(const json_t *params, struct card_error *e)
 	const char *key = card_arg_str(params, "key", NULL);
 	const char *key2 = card_arg_str(params, "key2", NULL);
 	const char *wrapped = card_arg_str(params, "wrapped", NULL);
+	bool ephemeral = card_arg_bool(params, "ephemeral", false) ||
+			 card_arg_str(params, "kept", NULL);
 
 	if (strcmp(card_arg_str(params, "cipher", "AES_XTS"), "AES_XTS") != 0)
 		return card_fail(e, -EINVAL, "cipher: must be AES_XTS");
@@ -21,6 +23,8 @@ static int check_params(const json_t *params, struct card_error *e)
 		return card_fail(e, -EINVAL, "tweak_mode: must be SIMPLE_LBA");
 	if (!key != !key2)
 		return card_fail(e, -EINVAL, "key, key2: both, or none for a new key");
+	if (ephemeral && (key || wrapped))
+		return card_fail(e, -EINVAL, "ephemeral: always a new key");
 	if (key && wrapped)
 		return card_fail(e, -EINVAL, "wrapped: not together with a key");
 	return 0;
@@ -36,6 +40,21 @@ static void wipe(json_t *params, const char *name)
 	json_object_del(params, name);
 }
 
+/* In the place of the wish for an ephemeral key, the name under which it is kept. */
+static int canon_kept(struct card *c, json_t *params, struct card_error *e)
+{
+	char kept[CARD_KEPT_TEXT];
+	int ret;
+
+	if (card_arg_str(params, "kept", NULL))
+		return 0;
+	ret = card_key_keep(c, card_arg_str(params, "name", ""), kept, e);
+	if (ret)
+		return ret;
+	json_object_del(params, "ephemeral");
+	return json_object_set_new(params, "kept", json_string(kept)) ? -ENOMEM : 0;
+}
+
 int card_key_canon(
 	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
@@ -49,6 +68,8 @@ int card_key_canon(
 		ret = check_params(params, e);
 	if (ret || card_arg_str(params, "wrapped", NULL))
 		return ret;
+	if (card_arg_bool(params, "ephemeral", false) || card_arg_str(params, "kept", NULL))
+		return canon_kept(c, params, e);
 	ret = card_key_wrap(c, card_arg_str(params, "name", ""), card_arg_str(params, "key", NULL),
 		card_arg_str(params, "key2", NULL), wrapped, e);
 	wipe(params, "key");
@@ -61,9 +82,12 @@ int card_key_canon(
 int card_call_accel_crypto_key_create(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
+	const char *name = card_arg_str(params, "name", "");
+	const char *kept = card_arg_str(params, "kept", NULL);
+
 	(void)result;
-	return card_key_create(
-		c, card_arg_str(params, "name", ""), card_arg_str(params, "wrapped", ""), e);
+	return kept ? card_key_create_kept(c, name, kept, e)
+		    : card_key_create(c, name, card_arg_str(params, "wrapped", ""), e);
 }
 
 int card_call_accel_crypto_key_destroy(
@@ -73,14 +97,15 @@ int card_call_accel_crypto_key_destroy(
 	return card_key_delete(c, card_arg_str(params, "key_name", ""), e);
 }
 
-static bool list_key(const char *name, unsigned users, void *arg)
+static bool list_key(const char *name, bool ephemeral, unsigned users, void *arg)
 {
 	struct card_list *l = arg;
 
 	if (!card_list_wants(l, name))
 		return true;
-	return card_list_add(l, json_pack("{s:s, s:s, s:s, s:i}", "name", name, "cipher", "AES_XTS",
-					"tweak_mode", "SIMPLE_LBA", "users", (int)users));
+	return card_list_add(l, json_pack("{s:s, s:s, s:s, s:i, s:b}", "name", name, "cipher",
+					"AES_XTS", "tweak_mode", "SIMPLE_LBA", "users", (int)users,
+					"ephemeral", (int)ephemeral));
 }
 
 int card_call_accel_crypto_keys_get(

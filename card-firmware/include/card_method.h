@@ -44,6 +44,8 @@
 	X(accel_crypto_key_create)               \
 	X(accel_crypto_key_destroy)              \
 	X(accel_crypto_keys_get)                 \
+	X(volume_create_instance)                \
+	X(volume_end_instance)                   \
 	X(volume_delete)                         \
 	X(volume_resize)                         \
 	X(volume_set_wear)                       \

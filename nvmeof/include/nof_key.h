@@ -75,5 +75,18 @@ int nof_key_import(const uint8_t bytes[NOF_KEY_LEN], struct nof_key **out);
 struct nof_key *nof_key_get(struct nof_key *key);
 void nof_key_put(struct nof_key *key); // NULL is accepted
 
+/* ---- keys that die with the machine: key_ring.c ---- */
+
+/*
+ * Have the kernel keep a copy under a name of at most 100 bytes, unique in it: for a minute, unless
+ * nof_key_kept() finds it there. Every process of this user and of root can ask for it. 0, -EEXIST,
+ * -EINVAL, -EDQUOT (more keys than the user may have), or why the kernel refuses: -ENOSYS, -EPERM.
+ */
+int nof_key_keep(const struct nof_key *key, const char *name);
+/* The key of that name. 0, -ENOKEY: there is none (any more), -EBADMSG, -ENOMEM, or as above. */
+int nof_key_kept(const char *name, struct nof_key **out);
+/* The kernel wipes its copy. 0, -ENOKEY, or as above. */
+int nof_key_let_go(const char *name);
+
 /* For ciphers. Any thread that holds a reference. */
 const uint8_t *nof_key_bytes(const struct nof_key *key);

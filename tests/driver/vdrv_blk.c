@@ -217,7 +217,7 @@ int vdrv_blk_verify(int argc, char **argv)
 	const char *socket = NULL, *ring = "split";
 	uint64_t qd = 16, max = 65536, seconds = 5, queues = 1, regions = 1, seed = 1, mib = 64;
 	uint64_t reconnect_ms = 0, size = 256, first_mib = 0;
-	bool poll = false, json = false, slots = false, in_order = false;
+	bool poll = false, json = false, slots = false, in_order = false, keep = false;
 	struct drv_blk b;
 	const struct dpu_opt opts[] = {
 		{ "socket", DPU_OPT_STR, &socket, "PATH", "back-end's vhost-user socket", 0, 0 },
@@ -236,6 +236,8 @@ int vdrv_blk_verify(int argc, char **argv)
 		{ "mem-slots", DPU_OPT_FLAG, &slots, NULL, "add memory region by region", 0, 0 },
 		{ "in-order", DPU_OPT_FLAG, &in_order, NULL, "ask for VIRTIO_F_IN_ORDER", 0, 0 },
 		{ "poll", DPU_OPT_FLAG, &poll, NULL, "poll instead of sleeping", 0, 0 },
+		{ "keep", DPU_OPT_FLAG, &keep, NULL,
+			"discard nothing: for disks on which that does not read as zeros", 0, 0 },
 		{ "json", DPU_OPT_FLAG, &json, NULL, "machine-readable result", 0, 0 },
 	};
 	const struct dpu_cli cli = { "vdrv blk-verify",
@@ -271,7 +273,7 @@ int vdrv_blk_verify(int argc, char **argv)
 		.qd = (unsigned)qd,
 		.max_len = (uint32_t)(max & ~511ULL),
 		.poll = poll,
-		.discard = true,
+		.discard = !keep,
 		.zeroes = true,
 		.flush = true,
 		.reconnect_ms = (unsigned)reconnect_ms };

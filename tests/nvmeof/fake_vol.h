@@ -131,6 +131,7 @@ static inline struct fake_vol *fake_open(uint64_t size, uint32_t block_size)
 	f->mem = calloc(1, size);
 	if (!f->mem)
 		abort();
-	f->v.can_discard = f->v.can_zero = f->v.can_erase = f->v.volatile_cache = true;
+	f->v.can_discard = f->v.can_zero = f->v.volatile_cache = true;
+	f->v.can_erase = true;
 	return f;
 }
