@@ -14,7 +14,7 @@
 
 #define DIRECT_MIN 16384U // data that are still to come: read them to their place
 #define IOV_BATCH 64U
-#define TURN_BYTES (256UL << 10) // sent by one turn
+#define TURN_BYTES (256UL << 10) // sent by one turn, and received
 
 enum rx_state { RX_HEAD, RX_PAD, RX_DATA, RX_DDGST };
 
@@ -260,29 +260,37 @@ static ssize_t receive_direct(struct nof_stream *s, uint8_t *rx, size_t rx_size)
 	return n;
 }
 
+/*
+ * What filled the buffer is followed by more: a turn that took only the first part of what came
+ * together would split what is sent next as well, and from then on there were two small rounds
+ * where there was one.
+ */
 static unsigned receive(struct nof_stream *s)
 {
 	size_t size;
 	uint8_t *rx = nof_group_rx(s->conn.group, &size);
 	uint64_t pdus = s->n.rx_pdus;
+	size_t total = 0, asked;
 	ssize_t n;
 
-	if (s->state == RX_DATA && s->sink && !s->shape.ddgst && s->left >= DIRECT_MIN) {
-		n = receive_direct(s, rx, size);
-	} else {
-		n = recv(s->conn.fd, rx, size, MSG_DONTWAIT);
-		if (n > 0)
-			consume(s, rx, (size_t)n);
-	}
-	if (n > 0) {
-		s->n.rx_bytes += (uint64_t)n;
-		return (unsigned)(s->n.rx_pdus - pdus) + 1;
-	}
+	do {
+		if (s->state == RX_DATA && s->sink && !s->shape.ddgst && s->left >= DIRECT_MIN) {
+			asked = s->left + size;
+			n = receive_direct(s, rx, size);
+		} else {
+			asked = size;
+			n = recv(s->conn.fd, rx, size, MSG_DONTWAIT);
+			if (n > 0)
+				consume(s, rx, (size_t)n);
+		}
+		total += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && (size_t)n == asked && total < TURN_BYTES && !s->err);
 	if (n == 0)
 		(void)nof_stream_fail(s, -ECONNRESET);
-	else if (errno != EAGAIN && errno != EINTR)
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
 		(void)nof_stream_fail(s, -errno);
-	return 0;
+	s->n.rx_bytes += total;
+	return total ? (unsigned)(s->n.rx_pdus - pdus) + 1 : 0;
 }
 
 /* ---- sending ---- */
@@ -440,7 +448,9 @@ static ssize_t send_some(struct nof_stream *s)
 		iov[i] = (struct iovec){ (void *)(uintptr_t)t->base, t->len };
 	}
 	m.msg_iovlen = n;
-	ret = sendmsg(s->conn.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ret = n == 1 ? send(s->conn.fd, iov[0].iov_base, iov[0].iov_len,
+			       MSG_DONTWAIT | MSG_NOSIGNAL)
+		     : sendmsg(s->conn.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (ret < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	sent(s, (size_t)ret);

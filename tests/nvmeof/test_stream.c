@@ -190,6 +190,27 @@ static void receives(void **state)
 	free(wire);
 }
 
+/* What came together is read together, though the group's buffer is shorter. */
+static void one_turn_takes_more_than_a_buffer(void **state)
+{
+	enum { LEN = 1000, N = 19 };
+	uint8_t wire[N * (LEN + 64)];
+	struct role r;
+	size_t n = 0, buf;
+
+	(void)state;
+	open_role(&r, 0);
+	(void)nof_group_rx(r.g, &buf);
+	for (unsigned i = 0; i < N; i++)
+		n += build(wire + n, 0, 0, LEN);
+	assert_true(n > 2 * buf && n < 3 * buf);
+	assert_int_equal(write(r.far, wire, n), n);
+	nof_group_poll(r.g);
+	assert_int_equal(r.bodies, N);
+	assert_int_equal(r.s.n.rx_bytes, n);
+	close_role(&r);
+}
+
 static void a_wrong_data_digest_is_told(void **state)
 {
 	uint8_t wire[8192];
@@ -358,6 +379,7 @@ static void the_ring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_turn_takes_more_than_a_buffer),
 		cmocka_unit_test(a_wrong_data_digest_is_told),
 		cmocka_unit_test(sends),
 		cmocka_unit_test(a_peer_that_does_not_read),
