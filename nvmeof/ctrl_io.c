@@ -8,6 +8,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "relay.h"
 #include "tcp.h"
 
 #define MS 1000000ULL
@@ -118,6 +119,17 @@ static void io_down(struct nof_qpair *q, int err)
 
 static const struct nof_qpair_owner connecting_owner = { io_up, io_down };
 
+/* Workers without a queue of their own use the others' in turn. */
+static int make_relays(struct nof_ctrl *c)
+{
+	int ret = 0;
+
+	for (unsigned i = c->n_io; c->n_io && i < c->host->n_workers && !ret; i++)
+		ret = nof_relay_create(&c->io[i % c->n_io], c->io[i].group, &c->io[i],
+			(uint16_t)(queue_size(c) - 1), &c->io[i].mine);
+	return ret;
+}
+
 int nof_ctrl_io_connect(struct nof_ctrl *c)
 {
 	uint8_t dgst = (c->conf.hdgst ? NOF_DGST_HEADER : 0) | (c->conf.ddgst ? NOF_DGST_DATA : 0);
@@ -147,7 +159,7 @@ int nof_ctrl_io_connect(struct nof_ctrl *c)
 		if (ret)
 			return ret;
 	}
-	return 0;
+	return make_relays(c);
 }
 
 /* ---- on the worker ---- */
@@ -202,6 +214,10 @@ static void on_stop(struct nof_msg *m)
 	struct nof_qpair *q = io->q;
 
 	io->q = NULL;
+	if (q && nof_is_relay(q)) { // once the other worker has answered
+		nof_relay_end(q, io->ctrl->host->control, &io->stopped);
+		return;
+	}
 	if (q)
 		nof_qpair_abort(q, -ECONNABORTED);
 	nof_group_post(io->ctrl->host->control, &io->stopped);
@@ -216,7 +232,8 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 	// It counts in steps of its own. Base 5.27.1.12
 	uint64_t kato_ms = (c->conf.kato_ms + kas_ms - 1) / kas_ms * kas_ms;
 
-	for (unsigned i = 0; i < c->n_io; i++) {
+	// Queues first: who has none of its own sends to them at once.
+	for (unsigned i = 0; c->n_io && i < c->host->n_workers; i++) {
 		struct nof_io *io = &c->io[i];
 
 		io->assoc = c->assoc;
@@ -304,7 +321,8 @@ static void on_teardown(struct nof_msg *m)
 		struct nof_io *io = &c->io[i];
 
 		if (io->mine && !io->given) {
-			nof_qpair_abort(io->mine, -ECONNABORTED);
+			if (!nof_is_relay(io->mine))
+				nof_qpair_abort(io->mine, -ECONNABORTED);
 			forget(c, io->mine);
 			io->mine = NULL;
 		}

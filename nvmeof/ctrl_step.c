@@ -193,10 +193,8 @@ static int queues_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 	uint32_t sq = (dw0 & 0xffff) + 1, cq = (dw0 >> 16) + 1;
 	uint32_t n = sq < cq ? sq : cq;
 
-	// A worker without a queue could do nothing for its guests.
-	if (n < c->host->n_workers)
-		return -ENOSPC;
-	c->n_io = c->host->n_workers;
+	// Where there are fewer than workers some share one: relay.h.
+	c->n_io = n < c->host->n_workers ? n : c->host->n_workers;
 	return NEXT;
 }
 

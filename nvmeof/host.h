@@ -3,6 +3,7 @@
  * The initiator's insides. Who owns what:
  *
  *   host ── subsystems (by NQN) ── controllers ── one admin queue, one I/O queue for each worker
+ *                    │                            (or a relay to another's: relay.h)
  *                    └──────────── volumes' views of namespaces (struct nof_view)
  *
  * The control thread owns all of it, but for the I/O queues: each is connected on the control
@@ -178,7 +179,7 @@ struct nof_ctrl {
 
 	struct nof_disc disc; // of a discovery controller
 
-	unsigned n_io, io_up, io_out; // queues: wanted, connected, with their workers
+	unsigned n_io, io_up, io_out; // queues: granted, connected; workers that are asked to stop
 	struct nof_io *io; // owned; one for each worker
 };
 

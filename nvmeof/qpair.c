@@ -156,7 +156,7 @@ static void timed(const struct nof_slot *s)
 	dpu_lat_end(s->q->lat, c, s->begin_ns, 1);
 }
 
-static void finish(struct nof_slot *s, const struct nof_cqe *cqe, int err)
+void nof_slot_end(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 {
 	struct nof_qpair *q = s->q;
 
@@ -183,7 +183,7 @@ void nof_slot_answer(struct nof_slot *s, const struct nof_cqe *cqe)
 		s->cqe = copy;
 		return;
 	}
-	finish(s, &copy, 0);
+	nof_slot_end(s, &copy, 0);
 }
 
 /* The transport gave back what was lent: an answer may have come before. */
@@ -193,7 +193,7 @@ static void slot_sent(struct nof_tx_ref *ref)
 	struct nof_cqe cqe = s->cqe;
 
 	if (s->inflight && s->answered)
-		finish(s, &cqe, 0);
+		nof_slot_end(s, &cqe, 0);
 }
 
 /* ---- the connection ---- */
@@ -239,21 +239,27 @@ void nof_qpair_now_down(struct nof_qpair *q, int err)
 	q->owner->down(q, err);
 }
 
-void nof_qpair_abort(struct nof_qpair *q, int err)
+void nof_qpair_dismiss(struct nof_qpair *q)
 {
 	struct nof_waiter *w;
 
+	q->is_up = false;
+	while ((w = TAILQ_FIRST(&q->waiters))) { // there is none here any more
+		nof_qpair_unwait(q, w);
+		w->ready(w);
+	}
+}
+
+void nof_qpair_abort(struct nof_qpair *q, int err)
+{
 	nof_timer_clear(&q->timer);
 	q->is_up = false;
 	q->transport->close(q); // what was answered and lent ends here
 	q->group = NULL;
 	for (unsigned i = 0; i < q->depth; i++)
 		if (q->slots[i].inflight)
-			finish(&q->slots[i], NULL, err);
-	while ((w = TAILQ_FIRST(&q->waiters))) { // there is none here any more
-		nof_qpair_unwait(q, w);
-		w->ready(w);
-	}
+			nof_slot_end(&q->slots[i], NULL, err);
+	nof_qpair_dismiss(q);
 }
 
 /*

@@ -150,6 +150,8 @@ void nof_qpair_submit(struct nof_slot *s);
  * find no slot.
  */
 void nof_qpair_abort(struct nof_qpair *q, int err);
+/* It takes no more commands; those who wait are called and find no slot. What is out goes on. */
+void nof_qpair_dismiss(struct nof_qpair *q);
 /* End the connection: `down` follows. */
 void nof_qpair_fail(struct nof_qpair *q, int err);
 
@@ -159,6 +161,8 @@ void nof_qpair_fail(struct nof_qpair *q, int err);
 struct nof_slot *nof_qpair_find(struct nof_qpair *q, uint16_t cid);
 /* End a command: waits until nothing is lent. */
 void nof_slot_answer(struct nof_slot *s, const struct nof_cqe *cqe);
+/* End one without an answer (cqe NULL, err), or with one; nothing is lent. */
+void nof_slot_end(struct nof_slot *s, const struct nof_cqe *cqe, int err);
 void nof_qpair_now_up(struct nof_qpair *q);
 void nof_qpair_now_down(struct nof_qpair *q, int err);
 

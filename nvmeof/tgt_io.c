@@ -39,6 +39,8 @@ static uint16_t status_of(const struct tgt_req *r, int err)
 	case -ENOSPC:
 	case -EDQUOT:
 		return NOF_SC_CAPACITY | NOF_SC_DNR;
+	case -EAGAIN: // not now
+		return NOF_SC_INTERRUPTED;
 	case -EBADMSG:
 	case -EILSEQ:
 		return NOF_SC_GUARD;

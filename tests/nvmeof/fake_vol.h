@@ -22,8 +22,14 @@ struct fake_vol {
 	uint64_t max_len; // longest transfer seen
 	bool at_once; // answer from submit
 	int err; // for the next ones
-	unsigned fail_in; // the so-manieth transfer that changes something fails; 0: none
-	bool fail_after; // that one changes it all the same
+	/*
+	 * The fail_in-th request that changes something fails with -EIO, or, with fail_err, the
+	 * fail_in-th of fail_op with that. 0: none.
+	 */
+	unsigned fail_in;
+	enum vol_op fail_op;
+	int fail_err;
+	bool fail_after; // it changes all of it nevertheless
 };
 
 struct fake_chan {
@@ -36,9 +42,11 @@ static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
 	struct fake_vol *f = ((struct fake_chan *)c)->f;
 	uint8_t *p = f->mem + io->off;
 	int err = f->err;
+	bool counts = f->fail_err ? io->op == f->fail_op
+				  : io->op != VOL_READ && io->op != VOL_FLUSH;
 
-	if (io->op != VOL_READ && io->op != VOL_FLUSH && f->fail_in && --f->fail_in == 0)
-		err = -EIO;
+	if (counts && f->fail_in && --f->fail_in == 0)
+		err = f->fail_err ? f->fail_err : -EIO;
 	if (err && !f->fail_after) {
 		vol_io_end(c, io, err);
 		return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Queues that change hands: a worker in a thread of its own has requests out all the time while the
- * control thread resets the controller again and again.
+ * control thread resets the controller again and again, and so has the other worker.
  */
 #include "nvmf_rig.h"
 
@@ -42,10 +42,8 @@ static void done(struct vol_io *io, int err)
 		again(s);
 }
 
-static void *work(void *arg)
+static void begin(struct worker *w)
 {
-	struct worker *w = arg;
-
 	for (unsigned i = 0; i < OUT; i++) {
 		struct slot *s = &w->slots[i];
 
@@ -59,16 +57,33 @@ static void *work(void *arg)
 			.done = done };
 		again(s);
 	}
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	begin(w);
 	while (!atomic_load(&w->stop) || w->out)
 		nof_group_poll(w->g);
 	return NULL;
 }
 
+static const struct threads_case {
+	const char *name;
+	unsigned worker; // that has a thread
+	uint16_t queues; // that the target grants
+} threads_cases[] = {
+	{ "a queue for each worker", 0, 127 },
+	{ "the worker whose queue others use, too", 0, 1 },
+	{ "a worker without a queue", 1, 1 },
+};
+
 /* All groups but the one that has a thread. */
-static void poll_others(struct nvmf_rig *r)
+static void poll_others(struct nvmf_rig *r, unsigned worker)
 {
 	nof_group_poll(r->hc);
-	nof_group_poll(r->hw[1]);
+	nof_group_poll(r->hw[1 - worker]);
 	nof_group_poll(r->tc);
 	for (unsigned i = 0; i < WORKERS; i++)
 		nof_group_poll(r->tw[i]);
@@ -76,7 +91,9 @@ static void poll_others(struct nvmf_rig *r)
 
 static void resets_under_load(void **state)
 {
-	static struct worker w;
+	const struct threads_case *t = *state;
+	const struct nof_tgt_opts opts = { .max_io_queues = t->queues };
+	static struct worker w[WORKERS]; // the second is polled by this thread
 	const struct vol_nvmf_conf vc = { .name = "v", .subnqn = NQN, .nsid = 1 };
 	struct vol_nvmf_conf conf_v = vc;
 	struct nof_ctrl_conf conf;
@@ -85,31 +102,39 @@ static void resets_under_load(void **state)
 	struct vol *v = NULL;
 	pthread_t id;
 
-	(void)state;
-	rig_open(&r, NULL);
+	rig_open(&r, &opts);
 	conf = link_conf(&r, 0);
 	conf.queue_size = 8;
 	link_open(&r, &l, &conf);
 	assert_int_equal(l.err, 0);
 	conf_v.host = r.h;
 	assert_int_equal(vol_nvmf_open(&conf_v, &v), 0);
-	w = (struct worker){ .g = r.hw[0] };
-	assert_int_equal(vol_chan_open(v, w.g, &w.c), 0);
-	assert_int_equal(pthread_create(&id, NULL, work, &w), 0);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		w[i] = (struct worker){ .g = r.hw[i ? 1 - t->worker : t->worker] };
+		assert_int_equal(vol_chan_open(v, w[i].g, &w[i].c), 0);
+	}
+	begin(&w[1]);
+	assert_int_equal(pthread_create(&id, NULL, work, &w[0]), 0);
 	for (unsigned i = 0; i < RESETS; i++) {
-		unsigned from = atomic_load(&w.done);
+		unsigned from = atomic_load(&w[0].done), too = atomic_load(&w[1].done);
 
-		while (atomic_load(&w.done) < from + 50 || link_state(&l) != NOF_CTRL_LIVE)
-			poll_others(&r);
+		while (atomic_load(&w[0].done) < from + 50 || atomic_load(&w[1].done) < too + 50 ||
+			link_state(&l) != NOF_CTRL_LIVE)
+			poll_others(&r, t->worker);
 		nof_ctrl_reset(l.c);
 	}
 	while (link_state(&l) != NOF_CTRL_LIVE)
-		poll_others(&r);
-	atomic_store(&w.stop, true);
+		poll_others(&r, t->worker);
+	atomic_store(&w[1].stop, true);
+	while (w[1].out)
+		poll_others(&r, t->worker);
+	atomic_store(&w[0].stop, true);
 	while (pthread_tryjoin_np(id, NULL) != 0) // its last requests need the others
-		poll_others(&r);
-	assert_int_equal(atomic_load(&w.errors), 0);
-	vol_chan_close(w.c);
+		poll_others(&r, t->worker);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		assert_int_equal(atomic_load(&w[i].errors), 0);
+		vol_chan_close(w[i].c);
+	}
 	vol_close(v);
 	link_close(&r, &l);
 	rig_close(&r);
@@ -117,9 +142,8 @@ static void resets_under_load(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(resets_under_load),
-	};
+	int failed = 0;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(threads_cases, resets_under_load, failed);
+	return failed;
 }

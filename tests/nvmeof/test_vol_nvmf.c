@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Volumes over NVMe/TCP from our host to our target: data, every operation, loss of connections. */
 #include "nvmf_rig.h"
+#include "tgt.h"
 
 #define LEN (1U << 20)
 
@@ -308,6 +309,56 @@ static void two_paths(void **state)
 	free(out);
 }
 
+/* The target grants fewer queues than there are workers, more, fewer again: requests go on (NI-22). */
+static void fewer_queues(void **state)
+{
+	static const uint16_t grants[] = { 1, 2, 1, 127, 1 };
+	uint8_t *in[WORKERS] = { bytes(11), bytes(12) }, *out = malloc(LEN);
+	const struct nof_tgt_opts opts = { .max_io_queues = 1 };
+	struct nof_ctrl_conf conf;
+	struct nof_ctrl_info info;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol *v;
+	struct vol_chan *c[WORKERS];
+	struct req q[WORKERS] = { 0 };
+
+	(void)state;
+	assert_non_null(out);
+	rig_open(&r, &opts);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	assert_int_equal(l.err, 0);
+	v = open_vol(&r);
+	for (unsigned w = 0; w < WORKERS; w++)
+		assert_int_equal(vol_chan_open(v, r.hw[w], &c[w]), 0);
+	for (unsigned i = 0; i < sizeof(grants) / sizeof(grants[0]); i++) {
+		nof_ctrl_info(l.c, &info);
+		assert_int_equal(info.n_queues, grants[i] < WORKERS ? grants[i] : WORKERS);
+		r.t->conf.opts.max_io_queues = grants[i + 1 < 5 ? i + 1 : i];
+		for (unsigned w = 0; w < WORKERS; w++)
+			req_submit(c[w], &q[w], VOL_WRITE, w * LEN, in[(w + i) % WORKERS], LEN);
+		for (unsigned k = 0; k < i; k++)
+			rig_poll(&r);
+		nof_ctrl_reset(l.c);
+		POLL_UNTIL(&r, q[0].done && q[1].done && link_state(&l) == NOF_CTRL_LIVE);
+		for (unsigned w = 0; w < WORKERS; w++) {
+			assert_int_equal(q[w].err, 0);
+			assert_int_equal(
+				req_do(&r, c[1 - w], VOL_READ, (uint64_t)w * LEN, out, LEN), 0);
+			assert_memory_equal(out, in[(w + i) % WORKERS], LEN);
+		}
+	}
+	for (unsigned w = 0; w < WORKERS; w++) {
+		vol_chan_close(c[w]);
+		free(in[w]);
+	}
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(out);
+}
+
 /* Whoever gets an error may send the next request from where it is told. */
 struct chain {
 	struct req q[2];
@@ -433,6 +484,7 @@ int main(void)
 		cmocka_unit_test(resize_is_seen),
 		cmocka_unit_test(reconnects),
 		cmocka_unit_test(two_paths),
+		cmocka_unit_test(fewer_queues),
 		cmocka_unit_test(before_the_target),
 	};
 	int failed = 0;
