@@ -309,7 +309,7 @@ static void two_paths(void **state)
 	free(out);
 }
 
-/* The target grants fewer queues than there are workers, more, fewer again: requests go on (NI-22). */
+/* Fewer queues are granted than there are workers, more, fewer again: requests go on (NI-22). */
 static void fewer_queues(void **state)
 {
 	static const uint16_t grants[] = { 1, 2, 1, 127, 1 };
