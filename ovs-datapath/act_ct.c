@@ -120,22 +120,14 @@ const struct odp_ct_was *odp_act_ct_was(
 	return was;
 }
 
-/*
- * fill() of an untagged frame with an IPv4 header of 20 bytes and TCP or UDP that is no fragment
- * and whose length is right. False: it is another one, and nothing was written.
- */
+/* fill() of TCP or UDP as most of it is. False: it is another one, and nothing was written. */
 static inline bool fill_plain(
 	struct rte_mbuf *m, uint16_t zone, struct odp_at *at, struct odp_ct_pkt *p)
 {
-	static const uint8_t plain[3] = { 0x08, 0x00, 0x45 };
 	uint8_t *f = rte_pktmbuf_mtod(m, uint8_t *);
+	uint32_t total = odp_ipv4_plain(f, m->data_len, m->pkt_len);
 
-	if (m->data_len < 42 || memcmp(f + 12, plain, sizeof(plain)) != 0)
-		return false;
-	uint32_t total = (uint32_t)f[16] << 8 | f[17];
-
-	if ((f[23] != IPPROTO_TCP && f[23] != IPPROTO_UDP) || ((f[20] & 0x3f) | f[21]) != 0 ||
-		total < 28 || total > m->pkt_len - 14)
+	if (!total || (f[23] != IPPROTO_TCP && f[23] != IPPROTO_UDP))
 		return false;
 	*at = (struct odp_at){ .p = f,
 		.n = m->data_len,

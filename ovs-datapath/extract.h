@@ -8,6 +8,7 @@
 #include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 
+#include "inet.h"
 #include "key.h"
 
 /* Headers are looked for in this many bytes; what needs more is malformed (RFC 7112). */
@@ -132,15 +133,13 @@ static inline bool odp_extract_fast(const struct rte_mbuf *m, uint32_t in_port, 
 	const struct odp_kw *any, struct odp_kw *k)
 {
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
-	static const uint8_t plain[3] = { 0x08, 0x00, 0x45 };
+	uint32_t total = odp_ipv4_plain(p, m->data_len, m->pkt_len);
 
-	if (m->data_len < 54 || memcmp(p + 12, plain, sizeof(plain)) != 0)
+	if (!total || m->data_len < 54)
 		return false;
 	bool tcp = p[23] == 6;
-	uint32_t total = (uint32_t)p[16] << 8 | p[17];
 
-	if ((!tcp && p[23] != 17) || ((p[20] & 0x3f) | p[21]) != 0 || total < (tcp ? 40u : 28u) ||
-		total > m->pkt_len - 14)
+	if (tcp ? total < 40 : p[23] != 17)
 		return false;
 	odp_extract_untagged(m, in_port, k);
 	k->w[0] &= any->w[0];

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ODP_ETH_LEN 14u
 #define ODP_ETH_IPV4 0x0800u
@@ -78,4 +79,23 @@ static inline bool odp_eth_l3(const uint8_t *frame, size_t n, size_t *off, uint1
 		at += 4;
 	}
 	return true;
+}
+
+/*
+ * What most packets are: an untagged frame of `len` bytes, n of them at `frame`, with IPv4 without
+ * options that is no fragment, no longer than the frame, and has room for 8 bytes behind its header.
+ * Returns its total length; 0: another one.
+ */
+static inline uint32_t odp_ipv4_plain(const uint8_t *frame, uint32_t n, uint32_t len)
+{
+	static const uint8_t plain[3] = { 0x08, 0x00, 0x45 };
+	uint32_t total;
+
+	if (n < ODP_ETH_LEN + ODP_IPV4_LEN + 8 || memcmp(frame + 12, plain, sizeof(plain)) != 0)
+		return 0;
+	total = odp_get16(frame + 16);
+	if (((frame[20] & 0x3f) | frame[21]) != 0 || total < ODP_IPV4_LEN + 8 ||
+		total > len - ODP_ETH_LEN)
+		return 0;
+	return total;
 }

@@ -306,8 +306,6 @@ static int check_outer(const struct rte_mbuf *m, const struct odp_tnl_vport *v, 
 	return port ? check_udp(m, v, o, good.l4, request != 0) : 0;
 }
 
-#define PLAIN_LEN (ODP_ETH_LEN + ODP_IPV4_LEN + ODP_UDP_LEN)
-
 /*
  * check_outer() for what nearly all packets are: one segment without a request, IPv4 without
  * options, UDP without a checksum or with one that the port verified, no congestion on the way.
@@ -319,16 +317,13 @@ static inline bool check_plain(
 	const uint64_t asks = ODP_F_GSO | ODP_F_L4_CSUM | ODP_F_LENT;
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *), *ip = p + ODP_ETH_LEN;
 	const uint8_t *udp = ip + ODP_IPV4_LEN;
-	uint32_t total;
+	uint32_t total = odp_ipv4_plain(p, m->data_len, m->pkt_len);
 
-	if (m->data_len < PLAIN_LEN || m->nb_segs != 1 || (m->ol_flags & asks) ||
-		(m->packet_type & RTE_PTYPE_TUNNEL_MASK) || odp_get16(p + 12) != ODP_ETH_IPV4 ||
-		ip[0] != 0x45 || (ip[1] & ECN_MASK) || (odp_get16(ip + 6) & 0x3fff) ||
+	if (!total || m->nb_segs != 1 || (m->ol_flags & asks) ||
+		(m->packet_type & RTE_PTYPE_TUNNEL_MASK) || (ip[1] & ECN_MASK) ||
 		ip[9] != IPPROTO_UDP || odp_get16(udp + 2) != v->udp_port || v->udp_port == 0)
 		return false;
-	total = odp_get16(ip + 2);
-	if (total < ODP_IPV4_LEN + ODP_UDP_LEN || total > m->pkt_len - ODP_ETH_LEN ||
-		odp_get16(udp + 4) != total - ODP_IPV4_LEN ||
+	if (odp_get16(udp + 4) != total - ODP_IPV4_LEN ||
 		(v->family && (v->family != 4 || memcmp(v->local, ip + 16, 4) != 0)) ||
 		odp_fold(odp_sum(ip, ODP_IPV4_LEN, 0)) != 0xffff ||
 		((udp[6] | udp[7]) &&

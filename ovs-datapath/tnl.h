@@ -294,7 +294,7 @@ int odp_tnl_push(
 /* What packets of one inner connection have in common: TCP or UDP behind an Ethernet header. */
 struct odp_tnl_inner {
 	uint32_t hash; // odp_tnl_inner_hash()
-	uint16_t l3; // offset of the IP header, whose first 8 bytes are in the first segment
+	uint16_t l3; // offset of the IP header, whose first 9 bytes are in the first segment
 	bool v6;
 };
 

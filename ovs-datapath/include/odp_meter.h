@@ -33,8 +33,10 @@ struct odp_meter_info {
 };
 
 /*
- * Make a meter, or make it anew with full buckets and no statistics. Packets pass a meter that is
- * not there. 0, -EINVAL (number, no bands, a rate of 0 or too high), -ENOMEM. Control thread.
+ * Make a meter, or make it anew with full buckets and no statistics. A flow may name a meter that
+ * is not there, and packets pass it, as in Open vSwitch's datapaths: that a flow of OpenFlow names
+ * none but those that there are is ovs-vswitchd's to see to. 0, -EINVAL (number, no bands, a rate
+ * of 0 or too high), -ENOMEM. Control thread.
  */
 int odp_meter_set(struct odp *dp, uint32_t id, const struct odp_meter_conf *conf);
 /* -ENOENT when there is none. Control thread. */
