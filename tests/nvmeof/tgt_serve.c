@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A target alone, for hosts of other makes: one subsystem with a memory volume of 64 MiB (nsid 1),
- * a null volume (nsid 2) and two listeners.
+ * A target alone, for hosts of other makes: one subsystem with a volume of 64 MiB (nsid 1), in
+ * memory or in a file that outlives it, a null volume (nsid 2) and two listeners.
  *
- * tgt_serve ADDR PORT PORT: until its input ends. Lines of input: "ana PORT STATE", "resize MIB",
+ * tgt_serve ADDR PORT PORT [FILE]: until its input ends. Lines of input: "ana PORT STATE", "resize MIB",
  * "add NSID", "del NSID", "stats".
  */
 #include <errno.h>
@@ -26,7 +26,7 @@ struct serve {
 	struct nof_group *control, *worker;
 	struct nof_tgt *t;
 	struct vol *ram, *null;
-	const char *addr;
+	const char *addr, *file; // file NULL: in memory
 };
 
 static int call(void *env, unsigned idx, int (*fn)(void *arg), void *arg)
@@ -44,6 +44,17 @@ static void must(int ret, const char *what)
 	exit(1);
 }
 
+static int open_first(struct serve *s)
+{
+	const struct vol_file_conf file = {
+		.name = "file", .path = s->file, .block_size = 512, .create_size = 64 * MIB
+	};
+
+	if (s->file)
+		return vol_file_open(&file, &s->ram);
+	return vol_ram_open(&(struct vol_ram_conf){ "ram", 64 * MIB, 512, false }, &s->ram);
+}
+
 static void make(struct serve *s, char *const ports[2])
 {
 	const struct nof_group_conf gc = { 0 };
@@ -55,7 +66,7 @@ static void make(struct serve *s, char *const ports[2])
 	conf.control = s->control;
 	conf.workers = &s->worker;
 	must(nof_tgt_create(&conf, &s->t), "target");
-	must(vol_ram_open(&(struct vol_ram_conf){ "ram", 64 * MIB, 512, false }, &s->ram), "ram");
+	must(open_first(s), "volume");
 	must(vol_null_open(&(struct vol_null_conf){ "null", 64 * MIB, 4096 }, &s->null), "null");
 	must(nof_tgt_subsys_add(s->t, &sc), "subsystem");
 	must(nof_tgt_ns_add(s->t, NQN, &(struct nof_tgt_ns_conf){ .vol = s->ram }, NULL), "ns");
@@ -132,10 +143,11 @@ int main(int argc, char **argv)
 	size_t len = 0;
 	unsigned empty = 0;
 
-	if (argc != 4) {
-		fprintf(stderr, "Usage: tgt_serve ADDR PORT PORT\n");
+	if (argc != 4 && argc != 5) {
+		fprintf(stderr, "Usage: tgt_serve ADDR PORT PORT [FILE]\n");
 		return 2;
 	}
+	s.file = argv[4];
 	make(&s, argv + 2);
 	printf("ready\n");
 	fflush(stdout);
