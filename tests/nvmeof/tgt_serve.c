@@ -3,8 +3,8 @@
  * A target alone, for hosts of other makes: one subsystem with a volume of 64 MiB (nsid 1), in
  * memory or in a file that outlives it, a null volume (nsid 2) and two listeners.
  *
- * tgt_serve ADDR PORT PORT [FILE]: until its input ends. Lines of input: "ana PORT STATE", "resize MIB",
- * "add NSID", "del NSID", "stats".
+ * tgt_serve ADDR PORT PORT [FILE]: until its input ends. Lines of input: "ana PORT STATE",
+ * "resize MIB", "add NSID", "del NSID", "stats".
  */
 #include <errno.h>
 #include <fcntl.h>
