@@ -154,6 +154,7 @@ struct card_ctrl_conf {
 	const char *name; // volumes of it are called NAMEnNSID
 	const char *traddr, *host_traddr, *subnqn; // host_traddr: NULL: any
 	const char *hostnqn; // NULL: the card's
+	const char *discovery; // the one that it came of; NULL: none
 	uint16_t trsvcid;
 	bool hdgst, ddgst;
 	int32_t ctrl_loss_timeout_s; // -1: never
@@ -213,6 +214,43 @@ struct card_lvstore_view {
 /* Until fn says false. */
 void card_lvstore_foreach(
 	struct card *c, bool (*fn)(const struct card_lvstore_view *v, void *arg), void *arg);
+
+/* ---- device_discovery.c: subsystems that a discovery service tells of ---- */
+
+#define CARD_DISC_SERVICES 8u // of all discoveries: the paths of one subsystem
+
+struct card_discovery_conf {
+	const char *name; // controllers of it are called NAME0, NAME1 ..
+	const char *traddr;
+	uint16_t trsvcid;
+	/* Of the controllers. */
+	bool hdgst, ddgst;
+	int32_t ctrl_loss_timeout_s; // -1: never
+	uint32_t fast_io_fail_timeout_s, reconnect_delay_s;
+};
+/*
+ * Connect to a discovery service and to those that it refers to, and keep the card's controllers as
+ * their logs say. 0, -EINVAL, -EEXIST, -EBUSY (one of that name is being stopped), -ENOSPC,
+ * -ENOMEM.
+ */
+int card_discovery_start(
+	struct card *c, const struct card_discovery_conf *conf, struct card_error *e);
+/* It detaches its controllers, but for those that are in use, and is gone then. -ENODEV. */
+int card_discovery_stop(struct card *c, const char *name, struct card_error *e);
+
+struct card_discovery_view {
+	const struct card_discovery_conf *conf;
+	unsigned n_services, n_paths; // paths: of its controllers
+	struct {
+		const char *traddr, *state;
+		uint16_t trsvcid;
+		unsigned n_entries;
+	} service[CARD_DISC_SERVICES]; // the first is the one that was asked for
+	bool stopping;
+	const char *last_error; // empty: none
+};
+void card_discovery_foreach(
+	const struct card *c, bool (*fn)(const struct card_discovery_view *v, void *a), void *a);
 
 /* ---- device_key.c: keys of encrypted volumes ---- */
 

@@ -77,6 +77,13 @@ static const struct card_verb verbs[] = {
 	{ "controller", "show", SENDS(bdev_nvme_get_controllers), KEY("name"),
 		.help = "Show one controller and its paths" },
 
+	{ "discovery", "start", SENDS(bdev_nvme_start_discovery), KEY("name") },
+	{ "discovery", "stop", SENDS(bdev_nvme_stop_discovery), KEY("name") },
+	{ "discovery", "list", SENDS(bdev_nvme_get_discovery_info),
+		.columns = "NAME=name STATE=state PATHS=paths LAST_ERROR=last_error" },
+	{ "discovery", "show", SENDS(bdev_nvme_get_discovery_info), KEY("name"),
+		.help = "Show one discovery and its services" },
+
 	{ "key", "create", SENDS(accel_crypto_key_create), KEY("name") },
 	{ "key", "delete", SENDS(accel_crypto_key_destroy), KEY("key_name") },
 	{ "key", "list", SENDS(accel_crypto_keys_get),

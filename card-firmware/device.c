@@ -81,6 +81,7 @@ int card_inventory_init(struct card *c)
 	TAILQ_INIT(&inv->keys);
 	TAILQ_INIT(&inv->ctrls);
 	TAILQ_INIT(&inv->lvstores);
+	TAILQ_INIT(&inv->discoveries);
 	TAILQ_INIT(&inv->functions);
 	TAILQ_INIT(&inv->uplinks);
 	TAILQ_INIT(&inv->orphans);
@@ -112,6 +113,7 @@ void card_inventory_fini(struct card *c)
 	unsigned left;
 
 	inv->stop_by_ns = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
+	card_discoveries_fini(c);
 	card_tunnels_fini(c);
 	while (!TAILQ_EMPTY(&inv->functions))
 		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);

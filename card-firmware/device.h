@@ -124,6 +124,7 @@ TAILQ_HEAD(card_volumes, card_volume);
 TAILQ_HEAD(card_keys, card_key);
 TAILQ_HEAD(card_ctrls, card_ctrl);
 TAILQ_HEAD(card_lvstores, card_lvstore);
+TAILQ_HEAD(card_discoveries, card_discovery);
 TAILQ_HEAD(card_functions, card_function);
 TAILQ_HEAD(card_uplinks, card_uplink);
 TAILQ_HEAD(card_chans, card_chan);
@@ -133,6 +134,7 @@ struct card_inventory {
 	struct card_keys keys;
 	struct card_ctrls ctrls;
 	struct card_lvstores lvstores;
+	struct card_discoveries discoveries;
 	struct nof_key_provider *provider; // owned; NULL: no key has been asked for
 	struct card_functions functions;
 	struct card_uplinks uplinks;
@@ -158,6 +160,8 @@ bool card_volume_idle(struct card_volume *v, unsigned wait_ms);
 struct card_key *card_key_find(struct card *c, const char *name);
 /* Begins to disconnect every controller; storage.c waits for the end. No volume uses one. */
 void card_ctrls_fini(struct card *c);
+/* Ends every discovery; controllers stay. */
+void card_discoveries_fini(struct card *c);
 /* Forgets every key; no volume uses one. */
 void card_keys_fini(struct card *c);
 struct card_function *card_function_find(struct card *c, const char *name);

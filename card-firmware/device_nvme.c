@@ -24,7 +24,7 @@ struct card_ctrl {
 	TAILQ_ENTRY(card_ctrl) link;
 	struct card_ctrl_conf conf; // strings are ours
 	char name[CARD_NAME_MAX + 1], subnqn[NQN_SIZE], traddr[ADDR_SIZE], host_traddr[ADDR_SIZE],
-		hostnqn[NQN_SIZE];
+		hostnqn[NQN_SIZE], discovery[CARD_NAME_MAX + 1];
 	struct nof_ctrl *ctrl; // owned: until it is told to go
 	bool up; // it has been live, or failed for the first time
 	int err; // why it failed
@@ -126,10 +126,13 @@ static int init(struct card_ctrl *k, const struct card_ctrl_conf *conf)
 		ret = copy(k->host_traddr, sizeof(k->host_traddr), conf->host_traddr);
 	if (!ret)
 		ret = copy(k->hostnqn, sizeof(k->hostnqn), conf->hostnqn);
+	if (!ret)
+		ret = copy(k->discovery, sizeof(k->discovery), conf->discovery);
 	k->conf = *conf;
 	k->conf.name = k->name;
 	k->conf.subnqn = k->subnqn;
 	k->conf.traddr = k->traddr;
+	k->conf.discovery = k->discovery[0] ? k->discovery : NULL;
 	k->conf.host_traddr = k->host_traddr[0] ? k->host_traddr : NULL;
 	k->conf.hostnqn = k->hostnqn[0] ? k->hostnqn : NULL;
 	return ret;

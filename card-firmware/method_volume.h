@@ -261,12 +261,34 @@ static const struct card_param nvme_attach[] = {
 		.max = 1024,
 		.def = "128",
 		.help = "commands in flight of one worker" },
+	P_NAME_OPT("discovery", "the discovery that it came of, which detaches it again"),
 	{ .name = "namespaces",
 		.type = CARD_P_LIST,
 		.max = 1024,
 		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT of each volume that is known, WHAT of d "
 			"(discards), z (writes zeros), c (has a cache) and r (read only): shown "
 			"before there is a connection, and the answer does not wait for one" },
+};
+
+static const struct card_param nvme_discovery[] = {
+	P_NAME("name", "name of the discovery; controllers are called NAME0, NAME1 and so on"),
+	P_TRADDR(true, "IP address of the service"),
+	{ .name = "trsvcid",
+		.type = CARD_P_STRING,
+		.min = 1,
+		.max = 5,
+		.def = "8009",
+		.help = "TCP port" },
+	{ .name = "trtype", .type = CARD_P_STRING, .max = 8, .def = "TCP", .help = "TCP" },
+	P_COMPAT("adrfam", CARD_P_STRING, "no effect: the address says it"),
+	P_COMPAT("hostnqn", CARD_P_STRING, "no effect: the card has one"),
+	P_COMPAT("wait_for_attach", CARD_P_BOOL, "no effect: controllers come as they connect"),
+	P_COMPAT("attach_timeout_ms", CARD_P_UINT, "no effect"),
+	{ .name = "hdgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of headers" },
+	{ .name = "ddgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of data" },
+	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
+	P_SECONDS("fast_io_fail_timeout_sec", "0", "without a path requests fail after so long"),
+	P_SECONDS("reconnect_delay_sec", "0", "first pause between attempts; 0: half a second"),
 };
 
 static const struct card_param nvme_detach[] = {

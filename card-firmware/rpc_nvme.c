@@ -64,6 +64,7 @@ static int conf_of(const json_t *params, struct card_ctrl_conf *out, struct card
 		.host_traddr = card_arg_str(params, "hostaddr", NULL),
 		.subnqn = card_arg_str(params, "subnqn", ""),
 		.hostnqn = card_arg_str(params, "hostnqn", NULL),
+		.discovery = card_arg_str(params, "discovery", NULL),
 		.hdgst = card_arg_bool(params, "hdgst", false),
 		.ddgst = card_arg_bool(params, "ddgst", false),
 		.ctrl_loss_timeout_s = loss == UINT64_MAX ? -1 : (int32_t)loss,

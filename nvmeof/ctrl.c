@@ -158,6 +158,8 @@ static void enter_live(struct nof_ctrl *c)
 	nof_ctrl_paths(c, true);
 	set_fail(c, false);
 	nof_ctrl_steps_live(c);
+	if (c->disc.changed)
+		c->disc.changed(c->disc.arg);
 	tell_later(c, 0);
 }
 

@@ -41,6 +41,9 @@
 	X(bdev_nvme_detach_controller)           \
 	X(bdev_nvme_reset_controller)            \
 	X(bdev_nvme_get_controllers)             \
+	X(bdev_nvme_start_discovery)             \
+	X(bdev_nvme_stop_discovery)              \
+	X(bdev_nvme_get_discovery_info)          \
 	X(accel_crypto_key_create)               \
 	X(accel_crypto_key_destroy)              \
 	X(accel_crypto_keys_get)                 \

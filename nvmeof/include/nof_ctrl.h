@@ -150,5 +150,8 @@ struct nof_disc_info {
  * -ENOENT: there are no more.
  */
 int nof_ctrl_disc(const struct nof_ctrl *c, unsigned idx, struct nof_disc_info *out);
-/* Call fn(arg) when the log was read again. fn NULL: nobody. */
+/*
+ * Call fn(arg) when the log was read, at each connection and after each change. What it has may be
+ * in pieces later: take it in there. fn NULL: nobody.
+ */
 void nof_ctrl_disc_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);

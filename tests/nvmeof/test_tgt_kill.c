@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A target that is killed again and again, under requests that are verified: each ends well, and
- * what was acknowledged is there. The target is a process of its own (tgt_serve, the argument) whose
- * first volume is a file.
+ * what was acknowledged is there. The target is a process of its own (tgt_serve, the argument)
+ * whose first volume is a file.
  *
  * KILLS in the environment is how often; 100 when not given. The host's clock runs faster than
  * anybody else's: its fence against late writes would take most of the time, and a process that was

@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Discovery: services that are asked what subsystems there are, and the controllers that come of it.
+ *
+ * A discovery connects to a service, to those that it refers to, and to theirs, and stays connected.
+ * When a log was read it is walked: each path that the card has not is attached, each that came of
+ * this discovery and that no log has any more is detached. Both are made as calls, as an operator makes them: they wait for
+ * their turn, and the store keeps what they made, so that after a restart disks are there before
+ * anything was discovered. A log cannot take away what a disk uses, since the call refuses that.
+ */
+#include "device.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
+#include "dpu_log.h"
+#include "nof_ctrl.h"
+#include "rpc.h"
+#include "rpc_schema.h"
+#include "storage.h"
+
+#define DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
+#define DEPTH_MAX 2U // referrals of referrals
+#define PATHS_MAX 256U // that the card has: a log makes no more than that
+#define SOON_MS 1
+#define STEP_MS 5
+#define AGAIN_MS 10000 // something failed, and no log has changed
+
+struct service {
+	struct card_discovery *d; // borrowed; NULL: nobody's any more
+	struct nof_ctrl *ctrl; // owned, until it is told to go
+	char traddr[64];
+	uint16_t trsvcid;
+	unsigned depth; // 0: the one that was asked for
+	bool read; // its log was, once
+	bool wanted; // in the walk that runs: somebody refers to it
+	struct nof_disc_info *entries; // owned; of the last whole log
+	unsigned n;
+};
+
+struct path {
+	char name[CARD_NAME_MAX + 1], traddr[64], subnqn[224];
+	uint16_t trsvcid;
+};
+
+struct card_discovery {
+	TAILQ_ENTRY(card_discovery) link;
+	struct card *card; // borrowed
+	struct card_discovery_conf conf; // strings are ours
+	char name[CARD_NAME_MAX + 1], traddr[64];
+	struct service *svc[CARD_DISC_SERVICES]; // owned
+	unsigned n_svc;
+	void *timer; // NULL: nothing is due
+	struct card_message *call; // owned: one that is being made
+	/* The walk. */
+	unsigned at_svc, at_entry, at_path;
+	bool changed, failed, stopping;
+	char last_error[128];
+};
+
+static void look_in(struct card_discovery *d, unsigned ms);
+
+/* ---- services ---- */
+
+static void on_gone(void *arg)
+{
+	struct service *s = arg;
+
+	free(s->entries);
+	free(s);
+}
+
+static void forget(struct service *s)
+{
+	s->d = NULL;
+	nof_ctrl_disc_watch(s->ctrl, NULL, NULL);
+	nof_ctrl_delete(s->ctrl, on_gone, s);
+}
+
+/* The log that was read: kept, since it is read again in pieces. */
+static void on_log(void *arg)
+{
+	struct service *s = arg;
+	struct nof_disc_info one, *all;
+	unsigned n = 0;
+
+	while (nof_ctrl_disc(s->ctrl, n, &one) == 0)
+		n++;
+	all = dpu_calloc(n + 1, sizeof(*all));
+	if (!all)
+		return; // as it was
+	for (unsigned i = 0; i < n; i++)
+		(void)nof_ctrl_disc(s->ctrl, i, &all[i]);
+	free(s->entries);
+	s->entries = all;
+	s->n = n;
+	s->read = true;
+	s->d->changed = true;
+	look_in(s->d, SOON_MS);
+}
+
+static struct service *service_of(struct card_discovery *d, const char *traddr, uint16_t port)
+{
+	for (unsigned i = 0; i < d->n_svc; i++)
+		if (!strcmp(d->svc[i]->traddr, traddr) && d->svc[i]->trsvcid == port)
+			return d->svc[i];
+	return NULL;
+}
+
+static int service_add(struct card_discovery *d, const char *traddr, uint16_t port, unsigned depth)
+{
+	char name[64];
+	struct nof_ctrl_conf conf = { .name = name,
+		.traddr = traddr,
+		.trsvcid = port,
+		.subnqn = DISCOVERY_NQN,
+		.reconnect_delay_ms = d->conf.reconnect_delay_s * 1000,
+		.ctrl_loss_timeout_s = -1 };
+	struct service *s;
+	int ret;
+
+	if (d->n_svc == CARD_DISC_SERVICES)
+		return -ENOSPC;
+	s = dpu_calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "discovery %.16s %.30s", d->name, traddr);
+	snprintf(name + strlen(name), sizeof(name) - strlen(name), "/%u", port);
+	ret = nof_ctrl_create(card_storage_host(d->card), &conf, NULL, NULL, &s->ctrl);
+	if (ret) {
+		free(s);
+		return ret;
+	}
+	s->d = d;
+	snprintf(s->traddr, sizeof(s->traddr), "%s", traddr);
+	s->trsvcid = port;
+	s->depth = depth;
+	nof_ctrl_disc_watch(s->ctrl, on_log, s);
+	d->svc[d->n_svc++] = s;
+	return 0;
+}
+
+/* Those that nobody refers to any more, but for the first. */
+static void drop_unwanted(struct card_discovery *d)
+{
+	unsigned n = 1;
+
+	for (unsigned i = 1; i < d->n_svc; i++) {
+		if (d->svc[i]->wanted)
+			d->svc[n++] = d->svc[i];
+		else
+			forget(d->svc[i]);
+	}
+	if (d->n_svc)
+		d->n_svc = n;
+}
+
+/* ---- what the card has ---- */
+
+struct seek {
+	const char *subnqn, *traddr; // traddr NULL: any path of it
+	uint16_t trsvcid;
+	const char *name; // found, or: a name that is looked for
+	unsigned n; // controllers there are
+	bool found, name_used;
+};
+
+static bool seek_one(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
+{
+	struct seek *s = arg;
+
+	(void)ctrl;
+	s->n++;
+	if (s->name && !s->subnqn)
+		s->name_used |= !strcmp(conf->name, s->name);
+	if (!s->subnqn || strcmp(conf->subnqn, s->subnqn) != 0)
+		return true;
+	s->name = conf->name;
+	if (!strcmp(conf->traddr, s->traddr) && conf->trsvcid == s->trsvcid)
+		s->found = true;
+	return true;
+}
+
+/* NAME0, NAME1 ..: the first that is free. */
+static void free_name(struct card_discovery *d, char *out, size_t size)
+{
+	for (unsigned k = 0; k <= PATHS_MAX; k++) {
+		struct seek s = { .name = out };
+
+		snprintf(out, size, "%.*s%u", CARD_NAME_MAX - 4, d->name, k);
+		card_ctrl_foreach(d->card, seek_one, &s);
+		if (!s.name_used)
+			return;
+	}
+}
+
+struct nth {
+	const struct card_discovery *d;
+	unsigned idx; // of ours
+	struct path *out;
+	bool found;
+};
+
+static bool nth_one(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
+{
+	struct nth *n = arg;
+
+	(void)ctrl;
+	if (!conf->discovery || strcmp(conf->discovery, n->d->name) != 0 || n->idx-- > 0)
+		return true;
+	snprintf(n->out->name, sizeof(n->out->name), "%s", conf->name);
+	snprintf(n->out->traddr, sizeof(n->out->traddr), "%s", conf->traddr);
+	snprintf(n->out->subnqn, sizeof(n->out->subnqn), "%s", conf->subnqn);
+	n->out->trsvcid = conf->trsvcid;
+	n->found = true;
+	return false;
+}
+
+static bool our_path(const struct card_discovery *d, unsigned idx, struct path *out)
+{
+	struct nth n = { d, idx, out, false };
+
+	card_ctrl_foreach(d->card, nth_one, &n);
+	return n.found;
+}
+
+static bool listed(const struct card_discovery *d, const struct path *p)
+{
+	for (unsigned i = 0; i < d->n_svc; i++)
+		for (unsigned k = 0; k < d->svc[i]->n; k++) {
+			const struct nof_disc_info *e = &d->svc[i]->entries[k];
+
+			if (!e->referral && e->trsvcid == p->trsvcid &&
+				!strcmp(e->traddr, p->traddr) && !strcmp(e->subnqn, p->subnqn))
+				return true;
+		}
+	return false;
+}
+
+/* ---- calls ---- */
+
+static void call_done(struct card_discovery *d, char *text)
+{
+	json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
+	const json_t *err = json_object_get(answer, "error");
+	const char *why = json_string_value(json_object_get(err, "message"));
+
+	if (err || !answer) {
+		d->failed = true;
+		snprintf(d->last_error, sizeof(d->last_error), "%s", why ? why : "no memory");
+		dpu_warn_ratelimited(
+			"discovery: call failed", "name=%s why=\"%s\"", d->name, d->last_error);
+	}
+	json_decref(answer);
+	free(text);
+}
+
+/* Takes params. True: it is still being made. */
+static bool call(struct card_discovery *d, const char *method, json_t *params)
+{
+	json_t *req = params ? json_pack("{s:s, s:s, s:i, s:o}", "jsonrpc", "2.0", "method", method,
+				       "id", 1, "params", params)
+			     : NULL;
+	char *text = req ? json_dumps(req, JSON_COMPACT) : NULL, *answer;
+
+	json_decref(req);
+	answer = text ? card_rpc_answer(d->card, text, strlen(text), &d->call) : NULL;
+	free(text);
+	if (d->call)
+		return true;
+	call_done(d, answer);
+	return false;
+}
+
+static json_t *path_params(const char *name, const char *traddr, uint16_t port)
+{
+	char text[8];
+
+	snprintf(text, sizeof(text), "%u", port);
+	return json_pack("{s:s, s:s, s:s}", "name", name, "traddr", traddr, "trsvcid", text);
+}
+
+static bool attach(struct card_discovery *d, const struct nof_disc_info *e, const char *name)
+{
+	const struct card_discovery_conf *o = &d->conf;
+	json_t *p = path_params(name, e->traddr, e->trsvcid);
+	int ret = p ? 0 : -1;
+
+	ret |= json_object_set_new(p, "subnqn", json_string(e->subnqn));
+	ret |= json_object_set_new(p, "discovery", json_string(d->name));
+	ret |= json_object_set_new(p, "hdgst", json_boolean(o->hdgst));
+	ret |= json_object_set_new(p, "ddgst", json_boolean(o->ddgst));
+	ret |= json_object_set_new(
+		p, "fast_io_fail_timeout_sec", json_integer(o->fast_io_fail_timeout_s));
+	ret |= json_object_set_new(p, "reconnect_delay_sec", json_integer(o->reconnect_delay_s));
+	if (o->ctrl_loss_timeout_s >= 0)
+		ret |= json_object_set_new(
+			p, "ctrlr_loss_timeout_sec", json_integer(o->ctrl_loss_timeout_s));
+	if (ret) {
+		json_decref(p);
+		p = NULL;
+	}
+	return call(d, "bdev_nvme_attach_controller", p);
+}
+
+/* ---- the walk ---- */
+
+static void refer(
+	struct card_discovery *d, const struct service *from, const struct nof_disc_info *e)
+{
+	struct service *s = service_of(d, e->traddr, e->trsvcid);
+	int ret;
+
+	if (!s && from->depth < DEPTH_MAX) {
+		ret = service_add(d, e->traddr, e->trsvcid, from->depth + 1);
+		if (ret)
+			dpu_warn_ratelimited("discovery: referral not followed",
+				"name=%s traddr=%s trsvcid=%u err=%d", d->name, e->traddr,
+				e->trsvcid, ret);
+		s = ret ? NULL : d->svc[d->n_svc - 1];
+	}
+	// Of one that nobody refers to any more it does not count: two could keep each other.
+	if (s && (from->wanted || from == d->svc[0]))
+		s->wanted = true;
+}
+
+/* True: a call is being made. */
+static bool entry(
+	struct card_discovery *d, const struct service *from, const struct nof_disc_info *e)
+{
+	struct seek s = { .subnqn = e->subnqn, .traddr = e->traddr, .trsvcid = e->trsvcid };
+	char name[CARD_NAME_MAX + 1];
+
+	if (e->referral) {
+		refer(d, from, e);
+		return false;
+	}
+	card_ctrl_foreach(d->card, seek_one, &s);
+	if (s.found || e->secure_required)
+		return false;
+	if (s.n >= PATHS_MAX) {
+		dpu_warn_ratelimited("discovery: more paths than there may be", "name=%s", d->name);
+		return false;
+	}
+	if (s.name)
+		snprintf(name, sizeof(name), "%s", s.name);
+	else
+		free_name(d, name, sizeof(name));
+	return attach(d, e, name);
+}
+
+static bool walk_logs(struct card_discovery *d)
+{
+	for (; d->at_svc < d->n_svc; d->at_svc++, d->at_entry = 0) {
+		const struct service *s = d->svc[d->at_svc];
+
+		while (d->at_entry < s->n)
+			if (entry(d, s, &s->entries[d->at_entry++]))
+				return true;
+	}
+	return false;
+}
+
+/* Only when every log is known: what an unread one has would be taken for gone. */
+static bool all_read(const struct card_discovery *d)
+{
+	for (unsigned i = 0; i < d->n_svc; i++)
+		if (!d->svc[i]->read)
+			return false;
+	return true;
+}
+
+static bool walk_paths(struct card_discovery *d)
+{
+	struct path p;
+	bool failed;
+
+	while (our_path(d, d->at_path, &p)) {
+		if (!d->stopping && listed(d, &p)) {
+			d->at_path++;
+			continue;
+		}
+		failed = d->failed;
+		d->failed = false;
+		if (call(d, "bdev_nvme_detach_controller",
+			    path_params(p.name, p.traddr, p.trsvcid))) {
+			d->at_path++;
+			d->failed = failed;
+			return true;
+		}
+		d->at_path += d->failed; // it stays: in use
+		d->failed |= failed;
+	}
+	return false;
+}
+
+static void discovery_free(struct card_discovery *d)
+{
+	if (d->timer)
+		d->card->vho_loop.timer_cancel(d->card->vho_loop.arg, d->timer);
+	card_message_destroy(d->call);
+	for (unsigned i = 0; i < d->n_svc; i++)
+		forget(d->svc[i]);
+	TAILQ_REMOVE(&d->card->inv->discoveries, d, link);
+	free(d);
+}
+
+static void walk_begin(struct card_discovery *d)
+{
+	d->changed = d->failed = false;
+	d->at_svc = d->at_entry = d->at_path = 0;
+	for (unsigned i = 0; i < d->n_svc; i++)
+		d->svc[i]->wanted = false;
+}
+
+static void look(void *arg)
+{
+	struct card_discovery *d = arg;
+	char *text;
+
+	d->timer = NULL;
+	if (d->call) {
+		if (card_message_step(d->call, &text)) {
+			look_in(d, STEP_MS);
+			return;
+		}
+		card_message_destroy(d->call);
+		d->call = NULL;
+		call_done(d, text);
+	}
+	if (d->changed)
+		walk_begin(d);
+	if ((!d->stopping && walk_logs(d)) || ((d->stopping || all_read(d)) && walk_paths(d))) {
+		look_in(d, STEP_MS);
+		return;
+	}
+	if (d->stopping) {
+		discovery_free(d);
+		return;
+	}
+	if (all_read(d))
+		drop_unwanted(d);
+	if (d->failed) {
+		d->changed = true; // the same again, later
+		look_in(d, AGAIN_MS);
+	}
+}
+
+static void look_in(struct card_discovery *d, unsigned ms)
+{
+	const struct vho_loop *l = &d->card->vho_loop;
+
+	if (d->timer)
+		l->timer_cancel(l->arg, d->timer);
+	d->timer = l->timer(l->arg, ms, look, d);
+}
+
+/* ---- for the calls ---- */
+
+static struct card_discovery *find(struct card *c, const char *name)
+{
+	struct card_discovery *d;
+
+	TAILQ_FOREACH (d, &c->inv->discoveries, link)
+		if (!strcmp(d->name, name))
+			return d;
+	return NULL;
+}
+
+int card_discovery_start(
+	struct card *c, const struct card_discovery_conf *conf, struct card_error *e)
+{
+	struct card_discovery *d = find(c, conf->name);
+	struct in6_addr addr;
+	int ret;
+
+	if (!card_name_ok(conf->name) || strlen(conf->name) > CARD_NAME_MAX - 4)
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE ", and room for a number");
+	if (d && d->stopping)
+		return card_fail(e, -EBUSY, "%s: is being stopped", conf->name);
+	if (d)
+		return card_fail(e, -EEXIST, "%s: there is a discovery of this name", conf->name);
+	if (inet_pton(strchr(conf->traddr, ':') ? AF_INET6 : AF_INET, conf->traddr, &addr) != 1)
+		return card_fail(e, -EINVAL, "traddr: must be an IP address");
+	d = dpu_calloc(1, sizeof(*d));
+	if (!d)
+		return card_fail(e, -ENOMEM, "out of memory");
+	d->card = c;
+	d->conf = *conf;
+	memcpy(d->name, conf->name, strlen(conf->name));
+	snprintf(d->traddr, sizeof(d->traddr), "%s", conf->traddr);
+	d->conf.name = d->name;
+	d->conf.traddr = d->traddr;
+	TAILQ_INSERT_TAIL(&c->inv->discoveries, d, link);
+	ret = service_add(d, d->traddr, conf->trsvcid, 0);
+	if (!ret)
+		return 0;
+	discovery_free(d);
+	if (ret == -EEXIST)
+		return card_fail(e, ret, "traddr: a discovery has it already");
+	if (ret == -ENOSPC)
+		return card_fail(e, ret, "no more than %u services", CARD_DISC_SERVICES);
+	return card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));
+}
+
+int card_discovery_stop(struct card *c, const char *name, struct card_error *e)
+{
+	struct card_discovery *d = find(c, name);
+
+	if (!d || d->stopping)
+		return card_fail(e, -ENODEV, "%s: no such discovery", name);
+	d->stopping = true;
+	d->changed = true;
+	look_in(d, SOON_MS);
+	return 0;
+}
+
+void card_discoveries_fini(struct card *c)
+{
+	struct card_discovery *d, *next;
+
+	for (d = TAILQ_FIRST(&c->inv->discoveries); d; d = next) {
+		next = TAILQ_NEXT(d, link);
+		discovery_free(d);
+	}
+}
+
+void card_discovery_foreach(
+	const struct card *c, bool (*fn)(const struct card_discovery_view *v, void *a), void *a)
+{
+	struct card_discovery *d;
+
+	TAILQ_FOREACH (d, &c->inv->discoveries, link) {
+		struct card_discovery_view v = { .conf = &d->conf,
+			.n_services = d->n_svc,
+			.stopping = d->stopping,
+			.last_error = d->last_error };
+		struct path p;
+
+		for (unsigned i = 0; i < d->n_svc; i++) {
+			struct nof_ctrl_info info;
+
+			nof_ctrl_info(d->svc[i]->ctrl, &info);
+			v.service[i].traddr = d->svc[i]->traddr;
+			v.service[i].trsvcid = d->svc[i]->trsvcid;
+			v.service[i].state = nof_ctrl_state_name(info.state);
+			v.service[i].n_entries = d->svc[i]->n;
+		}
+		while (our_path(d, v.n_paths, &p))
+			v.n_paths++;
+		if (!fn(&v, a))
+			return;
+	}
+}
