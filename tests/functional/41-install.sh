@@ -36,7 +36,7 @@ named_tool()
 # tool_ok PATH: it is there with what it needs, and says how it is used
 tool_ok()
 {
-	[ -x "$1" ] && [ -x "${1%/*}/guest-init" ] || fail "no program $1: $(cat "$dir/err")"
+	[ -x "$1" ] && [ -x "${1%/*}/guest-init" ] && [ -r "${1%/*}/packages.sh" ] || fail "no program $1: $(cat "$dir/err")"
 	status=0
 	(cd / && "$1") 2>"$dir/err" || status=$?
 	[ $status -eq 2 ] && grep -q '^Usage: guest-image' "$dir/err" || fail "$1 does not work"
