@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "odp_flow.h"
 #include "rpc_schema.h"
 
 const struct card_method *card_call_method(const json_t *call)
@@ -138,46 +139,8 @@ static int apply_update(json_t *calls, const struct card_method *m, const json_t
 	return json_object_update(kept, (json_t *)(uintptr_t)params) ? -ENOMEM : 0;
 }
 
-/* An action, or part of one, in whose brackets ports or further actions stand. */
-static bool holds_ports(const char *word, size_t n)
-{
-	static const char *const words[] = { "actions", "check_pkt_len", "clone", "dec_ttl", "gt",
-		"le", "le_1", "out_port", "sample", "tnl_pop", "tnl_port", "tnl_push" };
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strlen(words[i]) == n && !strncmp(words[i], word, n))
-			return true;
-	return false;
-}
-
-/* Behind the bracket that closes; *at is behind the one that opened. */
-static const char *skip_brackets(const char *at)
-{
-	for (unsigned depth = 1; *at && depth; at++)
-		depth += (*at == '(') - (*at == ')');
-	return at;
-}
-
-static bool actions_name_port(const char *at, const char *port)
-{
-	size_t len = strlen(port);
-
-	while (*at) {
-		size_t n = strcspn(at, ",()");
-
-		if (at[n] == '(') {
-			at = holds_ports(at, n) ? at + n + 1 : skip_brackets(at + n + 1);
-			continue;
-		}
-		if (n == len && !strncmp(at, port, n))
-			return true;
-		at += n + (at[n] != '\0');
-	}
-	return false;
-}
-
-/* True for what is tied to the port of this name and goes with it: flows, addresses, routes. */
-static bool uses_port(const json_t *call, const char *port)
+/* 1 for what is tied to the port of this name and goes with it: flows, addresses, routes; -ENOMEM. */
+static int uses_port(const json_t *call, const char *port)
 {
 	const json_t *params = json_object_get(call, "params");
 	const char *at = strstr(card_arg_str(params, "flow", ""), "in_port(");
@@ -185,18 +148,25 @@ static bool uses_port(const json_t *call, const char *port)
 
 	if (!strcmp(card_arg_str(params, "uplink", ""), port) ||
 		!strcmp(card_arg_str(params, "port", ""), port))
-		return true;
+		return 1;
 	if (card_call_method(call) != card_method_at(CARD_M_flow_add))
-		return false;
-	return (at && !strncmp(at + 8, port, n) && at[8 + n] == ')') ||
-	       actions_name_port(card_arg_str(params, "actions", ""), port);
+		return 0;
+	if (at && !strncmp(at + 8, port, n) && at[8 + n] == ')')
+		return 1;
+	return odp_actions_name_port(card_arg_str(params, "actions", ""), port);
 }
 
-static void forget_users(json_t *calls, const char *port)
+static int forget_users(json_t *calls, const char *port)
 {
-	for (size_t i = json_array_size(calls); i-- > 0;)
-		if (uses_port(json_array_get(calls, i), port))
+	for (size_t i = json_array_size(calls); i-- > 0;) {
+		int uses = uses_port(json_array_get(calls, i), port);
+
+		if (uses < 0)
+			return uses;
+		if (uses)
 			json_array_remove(calls, i);
+	}
+	return 0;
 }
 
 /* True for what may be a port of its own name. */
@@ -238,14 +208,15 @@ static void forget_volumes(json_t *calls, const char *ctrl)
 static int apply_delete(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at;
+	int ret = 0;
 
 	while ((at = find_call(calls, m, params, ANY)) < json_array_size(calls))
 		json_array_remove(calls, at);
 	if (may_be_port(m->kind)) // one of the configuration file, too
-		forget_users(calls, card_arg_str(params, m->key, ""));
+		ret = forget_users(calls, card_arg_str(params, m->key, ""));
 	if (!strcmp(m->kind, "controller"))
 		forget_volumes(calls, card_arg_str(params, m->key, ""));
-	return 0;
+	return ret;
 }
 
 int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params,

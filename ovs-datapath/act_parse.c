@@ -13,7 +13,9 @@
 
 struct parse {
 	struct odp_in in;
-	struct odp *dp; // for the names of ports
+	struct odp *dp; // for the names of ports; NULL: any word may be one
+	const char *sought; // without `dp`: the name of a port
+	bool found;
 	struct odp_actbuf *out;
 };
 
@@ -39,12 +41,21 @@ static bool number_end(struct odp_in *in, uint32_t max, uint32_t *v)
 	return number(in, ")", max, v) && odp_in_take(in, ")");
 }
 
-static bool port_end(struct parse *p, uint32_t *port)
+static bool port(struct parse *p, const char *w, uint32_t *no)
+{
+	if (p->dp)
+		return odp_port_of(p->dp, w, no);
+	*no = 0;
+	p->found |= !strcmp(w, p->sought);
+	return true;
+}
+
+static bool port_end(struct parse *p, uint32_t *no)
 {
 	char w[ODP_WORD_MAX];
 	size_t start = p->in.at;
 
-	if (odp_in_word(&p->in, "),", w) && odp_port_of(p->dp, w, port) && odp_in_take(&p->in, ")"))
+	if (odp_in_word(&p->in, "),", w) && port(p, w, no) && odp_in_take(&p->in, ")"))
 		return true;
 	p->in.at = start;
 	return false;
@@ -304,11 +315,11 @@ static bool drop(struct parse *p)
 
 static bool tnl_pop(struct parse *p)
 {
-	uint32_t port;
+	uint32_t no;
 
-	if (!port_end(p, &port))
+	if (!port_end(p, &no))
 		return false;
-	odp_actbuf_u32(p->out, ODP_ACT_TNL_POP, port);
+	odp_actbuf_u32(p->out, ODP_ACT_TNL_POP, no);
 	return true;
 }
 
@@ -598,7 +609,7 @@ static bool parse_action(struct parse *p)
 {
 	char w[ODP_WORD_MAX];
 	size_t start = p->in.at;
-	uint32_t port;
+	uint32_t no;
 
 	for (unsigned i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
 		if (odp_in_take(&p->in, actions[i].name))
@@ -610,8 +621,8 @@ static bool parse_action(struct parse *p)
 			odp_actbuf_add(p->out, words[i].type, words[i].size);
 			return true;
 		}
-	if (odp_port_of(p->dp, w, &port)) {
-		odp_actbuf_output(p->out, port);
+	if (port(p, w, &no)) {
+		odp_actbuf_output(p->out, no);
 		return true;
 	}
 	p->in.at = start;
@@ -659,4 +670,16 @@ int odp_actions_parse(struct odp *dp, const char *text, struct odp_actbuf *out, 
 		return out->err;
 	*err_at = p.in.at;
 	return out->err ? out->err : -EINVAL;
+}
+
+int odp_actions_name_port(const char *text, const char *name)
+{
+	struct odp_actbuf out = { 0 };
+	struct parse p = { .in = { .text = text }, .sought = name, .out = &out };
+
+	(void)parse_list(&p);
+	int ret = p.found ? 1 : out.err == -ENOMEM ? -ENOMEM : 0;
+
+	odp_actbuf_fini(&out);
+	return ret;
 }

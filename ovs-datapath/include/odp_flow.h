@@ -277,6 +277,11 @@ int odp_key_parse(struct odp *dp, const char *text, struct odp_key *key, struct 
 	size_t *err_at);
 /* The same; *out is emptied first. -ENOMEM, -E2BIG as out->err says. */
 int odp_actions_parse(struct odp *dp, const char *text, struct odp_actbuf *out, size_t *err_at);
+/*
+ * Does a text that odp_actions_parse() took, here or elsewhere, name this port anywhere? 1, 0 or
+ * -ENOMEM. Any thread.
+ */
+int odp_actions_name_port(const char *text, const char *name);
 
 /* ---- traces (trace.c) ---- */
 

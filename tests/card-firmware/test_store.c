@@ -205,6 +205,12 @@ static void port_takes_its_flows_along(void **state)
 		    "\"pp,q\"}}]");
 }
 
+#define PUSH(tnl, out)                                                                  \
+	"tnl_push(tnl_port(" tnl "),header(size=50,type=4,eth(dst=02:00:00:00:00:02,"   \
+	"src=02:00:00:00:00:01,dl_type=0x0800),ipv4(src=192.0.2.1,dst=192.0.2.2,proto=" \
+	"17,tos=0,ttl=64,frag=0x4000),udp(src=0,dst=4789,csum=0x0),vxlan(flags=0x8000"  \
+	"000,vni=0x5)),out_port(" out "))"
+
 /* At any depth of the actions; a word that is no port's name stays one. */
 static const struct user_case {
 	const char *name, *actions;
@@ -218,10 +224,10 @@ static const struct user_case {
 	{ "by length", "check_pkt_len(size=100,gt(drop),le(clone(p)))", true },
 	{ "in the actions of a time to live", "dec_ttl(le_1(p)),q", true },
 	{ "out of a tunnel", "tnl_pop(p)", true },
-	{ "into a tunnel", "tnl_push(tnl_port(p),header(size=8,type=4,data(00)),out_port(q))",
-		true },
-	{ "by an uplink", "tnl_push(tnl_port(q),header(size=8,type=4,data(00)),out_port(p))",
-		true },
+	{ "into a tunnel", PUSH("p", "q"), true },
+	{ "by an uplink", PUSH("q", "p"), true },
+	{ "into others' tunnel", PUSH("q", "pp"), false },
+	{ "a name of a helper", "ct(commit,helper=p),q", false },
 	{ "a longer name", "pp,q", false },
 	{ "a field", "set(ipv4(p)),q", false },
 	{ "a flag", "ct(commit,p),q", false },
@@ -232,7 +238,7 @@ static void users_of_a_port(void **state)
 {
 	const struct user_case *t = *state;
 	struct card c = card_with_store();
-	char flow[256];
+	char flow[512];
 
 	fresh(NULL);
 	assert_int_equal(card_store_open(&c), 0);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
 #include "fake_port.h"
 
 static struct odp *dp;
@@ -298,6 +299,21 @@ static void ports_by_name(void **state)
 	assert_string_equal(buf, "p1,clone(p2,9)"); // there is no port 9
 }
 
+/* By name, whether there is such a port or not; a number is not its name. */
+static void a_text_names_a_port(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		odp_actions_name_port("1,clone(set(eth(dst=02:00:00:00:00:01)),x),y", "x"), 1);
+	assert_int_equal(odp_actions_name_port("1,clone(x),y", "p1"), 0);
+	assert_int_equal(
+		odp_actions_name_port("ct(commit,helper=x,zone=3),recirc(7),drop(flow)", "x"), 0);
+	assert_int_equal(odp_actions_name_port("drop", "drop"), 0);
+	dpu_alloc_fail_after(0);
+	assert_int_equal(odp_actions_name_port("pop_vlan,x", "x"), -ENOMEM);
+	dpu_alloc_fail_after(-1);
+}
+
 /* Deeper, or longer, than any list may be. */
 static void too_much(void **state)
 {
@@ -344,6 +360,7 @@ int main(void)
 	struct odp_conf conf = { .n_workers = 1, .pool = fake_eal(1023) };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ports_by_name),
+		cmocka_unit_test(a_text_names_a_port),
 		cmocka_unit_test(too_much),
 		cmocka_unit_test(no_such_length),
 	};
