@@ -110,6 +110,7 @@ struct card_volume_conf {
 		CARD_VOL_CRYPT,
 		CARD_VOL_NVME,
 		CARD_VOL_INTEGRITY,
+		CARD_VOL_STRIPE,
 	} kind;
 	uint32_t block_size;
 	uint64_t num_blocks; // null, ram; file: 0, or the size to create it with
@@ -118,7 +119,9 @@ struct card_volume_conf {
 	const char *uuid; // NULL: one made from the names of card and volume
 	const char *alias; // NULL; else a logical volume: "STORE/NAME"
 	bool prealloc; // ram: take its memory now
-	const char *base; // layers: the volume below, which nobody else uses meanwhile
+	const char *base; // layers: the volume below, which nobody else uses meanwhile; stripe: all
+		// of them, with commas between
+	uint32_t strip_kib; // stripe
 	const char *key; // crypt: name of a key
 	const char *subnqn; // nvme
 	uint32_t nsid; // nvme

@@ -19,7 +19,7 @@
 
 #define CARD_NAME_MAX 63
 #define CARD_DRAIN_MS 2000
-#define CARD_BELOW_MAX 1 // volumes below one
+#define CARD_BELOW_MAX VOL_STRIPE_MAX // volumes below one
 #define CARD_NOT_DEFERRED (-2) // no kick fd, and not the -1 of a queue without one
 
 struct card_volume {

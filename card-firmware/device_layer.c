@@ -13,7 +13,7 @@
 
 bool card_layer_kind(enum card_volume_kind kind)
 {
-	return kind == CARD_VOL_CRYPT || kind == CARD_VOL_INTEGRITY;
+	return kind == CARD_VOL_CRYPT || kind == CARD_VOL_INTEGRITY || kind == CARD_VOL_STRIPE;
 }
 
 static int find_below(
@@ -22,9 +22,9 @@ static int find_below(
 	struct card_volume *v = card_volume_find(c, name);
 
 	if (!v)
-		return card_fail(e, -ENODEV, "base_bdev_name: %s: no such volume", name);
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	if (v->users || v->orphans)
-		return card_fail(e, -EBUSY, "base_bdev_name: %s: in use", v->name);
+		return card_fail(e, -EBUSY, "%s: in use", v->name);
 	*out = v;
 	return 0;
 }
@@ -92,7 +92,71 @@ static int open_integrity(struct card *c, struct card_volume *v, struct card_err
 	return 0;
 }
 
+/* The volumes of a list of names. How many, or a negative errno with e->text. */
+static int find_members(struct card *c, const char *names, struct card_volume *out[CARD_BELOW_MAX],
+	struct card_error *e)
+{
+	char name[CARD_NAME_MAX + 1];
+	unsigned n = 0;
+
+	for (size_t len; *names; names += len + (names[len] == ',')) {
+		int ret;
+
+		len = strcspn(names, ",");
+		if (len > CARD_NAME_MAX || n == CARD_BELOW_MAX)
+			return card_fail(e, -EINVAL, "base_bdevs: %u at most", CARD_BELOW_MAX);
+		memcpy(name, names, len);
+		name[len] = '\0';
+		ret = find_below(c, name, &out[n], e);
+		if (ret)
+			return ret;
+		for (unsigned i = 0; i < n; i++)
+			if (out[i] == out[n])
+				return card_fail(e, -EINVAL, "base_bdevs: %s: twice", name);
+		n++;
+	}
+	return (int)n;
+}
+
+static int open_stripe(struct card *c, struct card_volume *v, struct card_error *e)
+{
+	struct card_volume *below[CARD_BELOW_MAX];
+	struct vol *members[CARD_BELOW_MAX];
+	struct vol_stripe_conf conf = {
+		.name = v->name, .members = members, .strip = v->conf.strip_kib << 10
+	};
+	struct vol_info info;
+	int ret = find_members(c, v->conf.base, below, e);
+
+	if (ret < 0)
+		return ret;
+	conf.n = (unsigned)ret;
+	for (unsigned i = 0; i < conf.n; i++)
+		members[i] = below[i]->vol;
+	ret = vol_stripe_open(&conf, &v->vol);
+	if (ret == -EINVAL)
+		return card_fail(e, ret,
+			"base_bdevs, strip_size_kb: from one volume on, each with a strip at "
+			"least; strips are a power of two");
+	if (ret)
+		return ret;
+	vol_info(v->vol, &info);
+	v->conf.block_size = info.block_size;
+	for (unsigned i = 0; i < conf.n; i++)
+		claim(v, below[i]);
+	return 0;
+}
+
 int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e)
 {
-	return v->conf.kind == CARD_VOL_CRYPT ? open_crypt(c, v, e) : open_integrity(c, v, e);
+	switch (v->conf.kind) {
+	case CARD_VOL_CRYPT:
+		return open_crypt(c, v, e);
+	case CARD_VOL_INTEGRITY:
+		return open_integrity(c, v, e);
+	case CARD_VOL_STRIPE:
+		return open_stripe(c, v, e);
+	default:
+		return -EINVAL;
+	}
 }

@@ -48,8 +48,9 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 	       (!a->header || !b->header || !strcmp(a->header, b->header)) &&
 	       (a->read_only == b->read_only || a->kind == CARD_VOL_NVME) &&
 	       a->direct == b->direct && a->prealloc == b->prealloc &&
-	       same_text(a->path, b->path) && same_text(a->base, b->base) &&
-	       same_text(a->key, b->key) && same_text(a->subnqn, b->subnqn) && a->nsid == b->nsid;
+	       a->strip_kib == b->strip_kib && same_text(a->path, b->path) &&
+	       same_text(a->base, b->base) && same_text(a->key, b->key) &&
+	       same_text(a->subnqn, b->subnqn) && a->nsid == b->nsid;
 }
 
 /* ---- identifiers ---- */
@@ -195,6 +196,7 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 		return open_nvme(c, v);
 	case CARD_VOL_CRYPT:
 	case CARD_VOL_INTEGRITY:
+	case CARD_VOL_STRIPE:
 		return card_layer_open(c, v, e);
 	}
 	return -EINVAL;

@@ -153,6 +153,28 @@ static const struct card_param integrity_create[] = {
 	P_UUID,
 };
 
+static const struct card_param raid_create[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "base_bdevs",
+		.type = CARD_P_LIST,
+		.required = true,
+		.min = 1,
+		.max = 16,
+		.help = "the volumes below in their order, which nobody else may use" },
+	{ .name = "strip_size_kb",
+		.type = CARD_P_UINT,
+		.min = 4,
+		.max = 16384,
+		.def = "64",
+		.help = "KiB of one volume before the next one's turn; a power of two" },
+	{ .name = "raid_level", .type = CARD_P_STRING, .max = 8, .def = "raid0", .help = "raid0" },
+	{ .name = "superblock",
+		.type = CARD_P_BOOL,
+		.compat = true,
+		.help = "false only: the order of the volumes is kept with the call" },
+	P_UUID,
+};
+
 #define P_RATE(param, text)                                                   \
 	{                                                                     \
 		.name = param, .type = CARD_P_UINT, .max = UINT64_C(1) << 40, \

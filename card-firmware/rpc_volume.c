@@ -53,6 +53,8 @@ static const char *kind_name(enum card_volume_kind k)
 		return "nvme";
 	case CARD_VOL_INTEGRITY:
 		return "integrity";
+	case CARD_VOL_STRIPE:
+		return "stripe";
 	}
 	return "?";
 }
@@ -177,7 +179,7 @@ static int create(
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
 	if (conf->block_size != 512 && conf->block_size != 4096 &&
-		(conf->kind != CARD_VOL_CRYPT || conf->block_size))
+		(conf->kind != CARD_VOL_CRYPT || conf->block_size) && conf->kind != CARD_VOL_STRIPE)
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
 	ret = card_volume_create(c, conf, e);
 	if (!ret)
@@ -290,6 +292,52 @@ int card_call_bdev_crypto_delete(
 {
 	(void)result;
 	return delete_kind(c, CARD_VOL_CRYPT, params, e);
+}
+
+static int join_names(const json_t *list, char *out, size_t size)
+{
+	size_t i, at = 0;
+	const json_t *name;
+
+	json_array_foreach (list, i, name) {
+		const char *text = json_string_value(name);
+
+		if (!card_name_ok(text))
+			return -EINVAL;
+		at += (size_t)snprintf(out + at, size - at, "%s%s", at ? "," : "", text);
+		if (at >= size)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int card_call_bdev_raid_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const char *level = card_arg_str(params, "raid_level", "raid0");
+	char names[VOL_STRIPE_MAX * (CARD_NAME_SIZE + 1)] = "";
+	struct card_volume_conf conf = {
+		.name = card_arg_str(params, "name", ""),
+		.kind = CARD_VOL_STRIPE,
+		.strip_kib = (uint32_t)card_arg_uint(params, "strip_size_kb", 64),
+		.base = names,
+		.uuid = card_arg_str(params, "uuid", NULL),
+	};
+
+	if (strcmp(level, "raid0") != 0 && strcmp(level, "0") != 0)
+		return card_fail(e, -EINVAL, "raid_level: must be raid0");
+	if (card_arg_bool(params, "superblock", false))
+		return card_fail(e, -EINVAL, "superblock: there is none");
+	if (join_names(json_object_get(params, "base_bdevs"), names, sizeof(names)))
+		return card_fail(e, -EINVAL, "base_bdevs: names of volumes");
+	return create(c, &conf, result, e);
+}
+
+int card_call_bdev_raid_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return delete_kind(c, CARD_VOL_STRIPE, params, e);
 }
 
 /* ---- delete, resize ---- */
@@ -412,6 +460,9 @@ static json_t *driver_specific(const struct card_volume_view *v)
 	if (v->conf.kind == CARD_VOL_CRYPT)
 		return json_pack("{s:{s:s, s:s}}", "crypto", "base_bdev_name", v->conf.base,
 			"key_name", v->conf.key);
+	if (v->conf.kind == CARD_VOL_STRIPE)
+		return json_pack("{s:{s:s, s:I, s:s}}", "raid", "raid_level", "raid0",
+			"strip_size_kb", (json_int_t)v->conf.strip_kib, "base_bdevs", v->conf.base);
 	if (v->conf.kind == CARD_VOL_INTEGRITY)
 		return json_pack("{s:{s:s}}", "integrity", "base_bdev_name", v->conf.base);
 	if (v->conf.kind == CARD_VOL_NVME)
@@ -464,6 +515,7 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 		[CARD_VOL_CRYPT] = "crypto",
 		[CARD_VOL_NVME] = "NVMe disk",
 		[CARD_VOL_INTEGRITY] = "integrity",
+		[CARD_VOL_STRIPE] = "Raid Volume",
 	};
 	struct card_list *l = arg;
 

@@ -32,6 +32,8 @@
 	X(bdev_lvol_delete)                      \
 	X(bdev_lvol_resize)                      \
 	X(volume_integrity_create)               \
+	X(bdev_raid_create)                      \
+	X(bdev_raid_delete)                      \
 	X(bdev_set_qos_limit)                    \
 	X(bdev_enable_histogram)                 \
 	X(bdev_get_histogram)                    \

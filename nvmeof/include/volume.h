@@ -161,6 +161,20 @@ int vol_integrity_open(const struct vol_integrity_conf *conf, struct vol **out);
 /* Of one whose header was found: its UUID. Control thread. */
 void vol_integrity_uuid(const struct vol *v, uint8_t out[16]);
 
+#define VOL_STRIPE_MAX 16u
+struct vol_stripe_conf {
+	const char *name; // copied
+	struct vol *const *members; // borrowed: outlive the volume; each one once
+	unsigned n; // 1 to VOL_STRIPE_MAX
+	uint32_t strip; // bytes; a power of two, no smaller than a block and at most 16 MiB
+};
+/*
+ * Strips of the members in turn (RAID 0): as many of each as the smallest has. The block size is
+ * the largest of them, it can what all can, and has a cache if one has. It grows with all of them,
+ * and never shrinks by vol_resize(). 0, -EINVAL (also: a member smaller than a strip), -ENOMEM.
+ */
+int vol_stripe_open(const struct vol_stripe_conf *conf, struct vol **out);
+
 struct vol_nvmf_conf {
 	const char *name;
 	struct nof_host *host; // borrowed: outlives the volume

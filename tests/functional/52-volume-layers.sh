@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Volumes on volumes, under verified requests on two workers, with cardd killed in the middle of them: one with
-# checksums, which tells of every block that is damaged below.
+# checksums, which tells of every block that is damaged below; one of strips of two others.
 # Usage: 52-volume-layers.sh BUILD-DIR
 set -eu
 # shellcheck source=tests/functional/card.sh
@@ -109,6 +109,28 @@ refused volume create-integrity i1 base_bdev_name=f1 format=yes
 grep -q 'overwrite=yes' "$dir/refused" || fail "not told of overwrite: $(cat "$dir/refused")"
 here volume create-integrity i1 base_bdev_name=f1 format=yes overwrite=yes >/dev/null
 here volume delete i1
+
+# ---- strips of both, with checksums above ----
+refused volume create-stripe s0 base_bdevs=f0,f0
+refused volume create-stripe s0 base_bdevs=f0,f1 strip_size_kb=12
+here volume create-stripe s0 base_bdevs=f0,f1 strip_size_kb=16 >/dev/null
+refused volume resize f0 num_blocks=262144
+refused volume delete f1
+here volume create-integrity i0 base_bdev_name=s0 format=yes overwrite=yes >/dev/null
+here disk create d0 dev_name=i0 num_queues=4 >/dev/null
+"$vdrv" blk-shapes --socket "$dir/d0" --ring packed --requests 500 --regions 3 --max-bytes 1048576 --seed 53 \
+	>/dev/null || fail "shapes over strips"
+killed d0 2
+here volume stats i0 >"$dir/stats"
+if grep -q checksum_errors "$dir/stats"; then fail "mismatches over strips: $(cat "$dir/stats")"; fi
+for f in f0 f1; do
+	here volume stats $f | grep -q ' writes [1-9]' || fail "$f has no part in it"
+done
+here disk delete d0
+here volume delete i0
+here volume resize s0 num_blocks=524288
+here volume show s0 | grep -q 'num_blocks: 524288' || fail "does not grow"
+here volume delete s0
 for f in f0 f1; do here volume delete $f; done
 card_stop
 if grep -q '"method"' "$dir/state/state.json"; then
