@@ -51,8 +51,16 @@ struct at {
 	struct rte_mbuf *m; // owned; NULL: it is gone
 	struct odp_meta *meta;
 	unsigned nesting;
-	bool sent;
+	bool sent; // somewhere: what is left over is no drop
+	bool gone; // an output found no port
+	uint32_t cut; // bytes that the next output keeps; 0: all
 };
+
+/* Bytes that an output sends. */
+static uint32_t sent_bytes(const struct at *at)
+{
+	return at->cut && at->cut < at->m->pkt_len ? at->cut : at->m->pkt_len;
+}
 
 static void say(struct trace *t, enum odp_trace_step step, const struct at *at, const char *fmt,
 	...) __attribute__((format(printf, 4, 5)));
@@ -207,36 +215,50 @@ static void into_tunnel(struct trace *t, struct at *at, const struct odp_port *p
 	d = odp_tnl_dest_find(t->dp, p->no, &at->meta->key.tnl);
 	if (!d || !odp_tnl_dest_current(d) || d->verdict == ODP_TNL_WAIT)
 		say(t, ODP_TRACE_OUTPUT, at, "tunnel %s, %" PRIu32 " bytes: the way is to be found",
-			p->name, at->m->pkt_len);
+			p->name, sent_bytes(at));
 	else if (d->verdict == ODP_TNL_DROP)
 		drop(t, at, d->why);
 	else
 		say(t, ODP_TRACE_OUTPUT, at,
 			"tunnel %s, %" PRIu32 " bytes and %u of outer headers, by port %" PRIu32
 			"%s",
-			p->name, at->m->pkt_len, d->tmpl.len, d->out,
+			p->name, sent_bytes(at), d->tmpl.len, d->out,
 			odp_pmtu_exceeds(at->m, d->inner_mtu) ? ", longer than the path's MTU"
 							      : "");
 }
 
-static void output(struct trace *t, struct at *at, uint32_t no)
+/* False: to nobody. */
+static bool output(struct trace *t, struct at *at, uint32_t no)
 {
 	struct odp_port *p = odp_port_by_no(t->dp, no);
 	struct odp_port_caps caps = { 0 };
 
 	if (p && p->tnl) {
 		into_tunnel(t, at, p);
-		return;
+		return true;
 	}
 	if (p)
 		p->conf.ops->caps(p->conf.drv, &caps);
 	if (!caps.up) {
 		say(t, ODP_TRACE_NOTE, at, "port %" PRIu32 " is not up: no copy goes there", no);
-		return;
+		return false;
 	}
 	at->sent = true;
 	say(t, ODP_TRACE_OUTPUT, at, "%s (port %" PRIu32 "), %" PRIu32 " bytes%s", odp_port_name(p),
-		no, at->m->pkt_len, at->m->pkt_len > caps.mtu + 18u ? ", longer than its MTU" : "");
+		no, sent_bytes(at), sent_bytes(at) > caps.mtu + 18u ? ", longer than its MTU" : "");
+	return true;
+}
+
+/* A cut is for the first of them alone. */
+static void output_all(struct trace *t, struct at *at, const struct odp_act *a)
+{
+	bool any = false;
+
+	for (unsigned i = 0; at->m && i < odp_act_n_outputs(a); i++) {
+		any |= output(t, at, ((const struct odp_act_output *)a)->port[i]);
+		at->cut = 0;
+	}
+	at->gone |= !any;
 }
 
 static int edit(struct rte_mbuf *m, const struct odp_act *a, struct odp_meta *meta)
@@ -388,19 +410,36 @@ static void tnl_push(struct trace *t, struct at *at, const struct odp_act_tnl_pu
 		output(t, at, p->out_port);
 }
 
-/* On a copy: what happens inside stays inside. */
-static void nested(
-	struct trace *t, struct at *at, const char *what, const struct odp_act *list, size_t len)
+/* The end of a list, or of a list within. */
+static void finish(struct trace *t, struct at *at)
 {
+	if (at->m && !at->sent)
+		drop(t, at, at->gone ? ODP_DROP_PORT_GONE : ODP_DROP_FLOW_DROP);
+	rte_pktmbuf_free(at->m);
+	at->m = NULL;
+}
+
+/*
+ * A list on a copy, of which nothing is missed, or, where nothing wants the packet afterwards, on
+ * the packet. What happens inside stays inside.
+ */
+static void nested(struct trace *t, struct at *at, const struct odp_act *a, const char *what,
+	const struct odp_act *list, size_t len)
+{
+	bool takes = a->flags & ODP_ACT_F_LAST;
 	struct odp_meta meta = *at->meta;
-	struct at in = { .meta = &meta, .nesting = at->nesting + 1 };
+	struct at in = *at;
 
 	say(t, ODP_TRACE_NOTE, at, "%s", what);
-	in.m = rte_pktmbuf_copy(at->m, t->dp->conf.pool, 0, UINT32_MAX);
-	if (in.m)
-		run_list(t, &in, list, len);
-	at->sent |= in.sent;
-	rte_pktmbuf_free(in.m);
+	in.meta = &meta;
+	in.nesting++;
+	in.sent |= !takes;
+	if (takes)
+		at->m = NULL;
+	else
+		in.m = rte_pktmbuf_copy(at->m, t->dp->conf.pool, 0, UINT32_MAX);
+	run_list(t, &in, list, len);
+	finish(t, &in);
 }
 
 /* "+trk+est" */
@@ -492,8 +531,8 @@ static void check_len(struct trace *t, struct at *at, const struct odp_act *a)
 		const struct odp_act *inner = odp_act_list(branch, &inner_len);
 
 		if ((n++ == 0) == longer)
-			nested(t, at, longer ? "longer than that" : "not longer than that", inner,
-				inner_len);
+			nested(t, at, a, longer ? "longer than that" : "not longer than that",
+				inner, inner_len);
 	}
 }
 
@@ -507,10 +546,13 @@ static void dec_ttl(struct trace *t, struct at *at, const struct odp_act *a)
 	ret = at->m ? odp_edit_dec_ttl(at->m) : 0;
 	if (ret < 0) {
 		drop(t, at, ODP_DROP_MALFORMED);
-	} else if (ret > 0) {
-		if (len > 0)
-			nested(t, at, "its time to live is over", list, len);
+	} else if (ret > 0 && len == 0) {
 		drop(t, at, ODP_DROP_TTL);
+	} else if (ret > 0) {
+		at->sent = true; // counted as what it is
+		nested(t, at, a, "its time to live is over", list, len);
+		rte_pktmbuf_free(at->m);
+		at->m = NULL;
 	}
 }
 
@@ -532,8 +574,7 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 
 	switch ((enum odp_act_type)a->type) {
 	case ODP_ACT_OUTPUT:
-		for (unsigned i = 0; i < odp_act_n_outputs(a); i++)
-			output(t, at, ((const struct odp_act_output *)a)->port[i]);
+		output_all(t, at, a);
 		break;
 	case ODP_ACT_SET:
 	case ODP_ACT_PUSH_VLAN:
@@ -546,6 +587,11 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 		break;
 	case ODP_ACT_USERSPACE:
 		say(t, ODP_TRACE_NOTE, at, "a copy goes to the control thread");
+		at->sent |= a->flags & ODP_ACT_F_LAST;
+		at->cut = 0;
+		break;
+	case ODP_ACT_TRUNC:
+		at->cut = v;
 		break;
 	case ODP_ACT_RECIRC:
 		recirc(t, at, v);
@@ -558,11 +604,11 @@ static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 		break;
 	case ODP_ACT_CLONE:
 		list = odp_act_list(a, &len);
-		nested(t, at, "a copy", list, len);
+		nested(t, at, a, "a copy", list, len);
 		break;
 	case ODP_ACT_SAMPLE:
 		list = odp_act_list(a, &len);
-		nested(t, at, "a copy of some packets, taken for one of them", list, len);
+		nested(t, at, a, "a copy of some packets, taken for one of them", list, len);
 		break;
 	case ODP_ACT_CHECK_PKT_LEN:
 		check_len(t, at, a);
@@ -616,8 +662,7 @@ static void run_actions(struct trace *t, struct at *at, const struct odp_act *li
 		snprintf(text, sizeof(text), "(too long to print)");
 	say(t, ODP_TRACE_ACTIONS, at, "%s", text);
 	run_list(t, at, list, len);
-	if (at->m && !at->sent)
-		drop(t, at, ODP_DROP_FLOW_DROP);
+	finish(t, at);
 }
 
 static void no_flow(struct trace *t, struct at *at, const struct odp_key *key)

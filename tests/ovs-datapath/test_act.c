@@ -13,6 +13,7 @@
 #include "fake_port.h"
 #include "odp_ct.h"
 #include "odp_meter.h"
+#include "random_lists.h"
 
 #define N_PORTS 3u
 #define SECOND 1000000000ull
@@ -596,37 +597,19 @@ static void cut_gso(void **state)
 
 /* ---- random lists ---- */
 
-static size_t random_list(char *t, size_t size, unsigned depth)
-{
-	static const char *const plain[] = { "1", "2", "3", "2,3", "push_vlan(vid=5,pcp=1)",
-		"push_vlan(tpid=0x88a8,vid=6,pcp=0)", "pop_vlan", "set(eth(dst=02:00:00:00:00:77))",
-		"set(ipv4(src=9.9.9.9,ttl=3))", "set(udp(dst=99))", "set(skb_mark(0x1))",
-		"userspace(pid=3,userdata(01))", "userspace", "hash(l4(1))", "recirc(0x1)",
-		"recirc(0x2)", "trunc(40)", "meter(1)", "ct(commit)", "ct(commit,nat(src=8.8.8.8))",
-		"ct_clear", "ct(zone=3)", "push_mpls(label=1,tc=0,ttl=1,bos=1,eth_type=0x8847)",
-		"pop_mpls(eth_type=0x800)", "pop_eth",
-		"push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)" };
-	static const char *const open[][2] = { { "clone(", ")" },
-		{ "sample(sample=50.0%,actions(", "))" }, { "dec_ttl(le_1(", "))" },
-		{ "check_pkt_len(size=60,gt(", "),le(2))" } };
-	size_t n = 0;
-
-	for (unsigned left = 1 + (unsigned)rand() % 5; left > 0 && n + 200 < size; left--) {
-		const char *sep = n ? "," : "";
-
-		if (depth < 4 && rand() % 4 == 0) {
-			unsigned i = (unsigned)rand() % 4;
-
-			n += (size_t)sprintf(t + n, "%s%s", sep, open[i][0]);
-			n += random_list(t + n, size - n, depth + 1);
-			n += (size_t)sprintf(t + n, "%s", open[i][1]);
-		} else {
-			n += (size_t)sprintf(
-				t + n, "%s%s", sep, plain[(unsigned)rand() % ARRAY_LEN(plain)]);
-		}
-	}
-	return n;
-}
+static const char *const plain_words[] = { "1", "2", "3", "2,3", "push_vlan(vid=5,pcp=1)",
+	"push_vlan(tpid=0x88a8,vid=6,pcp=0)", "pop_vlan", "set(eth(dst=02:00:00:00:00:77))",
+	"set(ipv4(src=9.9.9.9,ttl=3))", "set(udp(dst=99))", "set(skb_mark(0x1))",
+	"userspace(pid=3,userdata(01))", "userspace", "hash(l4(1))", "recirc(0x1)", "recirc(0x2)",
+	"trunc(40)", "meter(1)", "ct(commit)", "ct(commit,nat(src=8.8.8.8))", "ct_clear",
+	"ct(zone=3)", "push_mpls(label=1,tc=0,ttl=1,bos=1,eth_type=0x8847)",
+	"pop_mpls(eth_type=0x800)", "pop_eth",
+	"push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)" };
+static const char *const open_words[][2] = { { "clone(", ")" },
+	{ "sample(sample=50.0%,actions(", "))" }, { "dec_ttl(le_1(", "))" },
+	{ "check_pkt_len(size=60,gt(", "),le(2))" } };
+static const struct list_words words = { plain_words, open_words, ARRAY_LEN(plain_words),
+	ARRAY_LEN(open_words) };
 
 static struct rte_mbuf *random_packet(void)
 {
@@ -669,7 +652,7 @@ static void random_lists(void **state)
 		unsigned n_held = 0;
 
 		for (unsigned k = 0; k < ARRAY_LEN(keys); k++) {
-			random_list(t, sizeof(t), 0);
+			random_list(&words, t, sizeof(t), 0);
 			taken += flow(r, keys[k], t) == 0;
 		}
 		for (unsigned i = 0; i < 8; i++) {

@@ -11,6 +11,7 @@
 #include "extract.h"
 #include "fake_port.h"
 #include "odp_act.h"
+#include "random_lists.h"
 
 static struct rte_mempool *pool;
 
@@ -327,9 +328,151 @@ static void composed(void **state)
 	}
 }
 
+/* ---- against what happens ---- */
+
+static const char *const plain_words[] = { "1", "2", "3", "2,3", "push_vlan(vid=5,pcp=1)",
+	"pop_vlan", "set(eth(dst=02:00:00:00:00:77))", "set(ipv4(src=9.9.9.9,ttl=3))",
+	"set(udp(dst=99))", "set(skb_mark(0x1))", "userspace(pid=3,userdata(01))", "hash(l4(1))",
+	"recirc(0x1)", "recirc(0x2)", "trunc(40)", "trunc(58)", "meter(1)", "ct_clear",
+	"ct(zone=3)", "push_mpls(label=1,tc=0,ttl=1,bos=1,eth_type=0x8847)",
+	"pop_mpls(eth_type=0x800)", "pop_eth",
+	"push_eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02)" };
+static const char *const open_words[][2] = { { "clone(", ")" }, { "dec_ttl(le_1(", "))" },
+	{ "check_pkt_len(size=60,gt(", "),le(2))" }, { "check_pkt_len(size=62,gt(3),le(", "))" } };
+static const struct list_words words = { plain_words, open_words, ARRAY_LEN(plain_words),
+	ARRAY_LEN(open_words) };
+
+/* Where frames of which length went, and why some went nowhere; sorted. */
+struct fate {
+	unsigned n;
+	char what[64][40];
+};
+
+static void fate_add(struct fate *f, const char *what, size_t len)
+{
+	assert_true(len < sizeof(f->what[0]));
+	if (f->n < ARRAY_LEN(f->what))
+		memcpy(f->what[f->n++], what, len);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static void fate_is(const struct fate *told, const struct fate *real, const char *lists)
+{
+	for (unsigned i = 0; i < told->n || i < real->n; i++) {
+		const char *a = i < told->n ? told->what[i] : "nothing";
+		const char *b = i < real->n ? real->what[i] : "nothing";
+
+		if (strcmp(a, b) != 0)
+			fail_msg("told %s, was %s: %s", a, b, lists);
+	}
+}
+
+static void told_fate(const struct odp_trace_line *l, void *arg)
+{
+	if (l->step == ODP_TRACE_OUTPUT)
+		fate_add(arg, l->text, strlen(l->text));
+	if (l->step == ODP_TRACE_DROP)
+		fate_add(arg, l->text, strcspn(l->text, ":"));
+}
+
+static void real_fate(struct odp *dp, struct fake_port *p, struct fate *f)
+{
+	struct odp_stats was, is;
+	char text[40];
+
+	odp_stats(dp, &was);
+	while (odp_worker_turn(odp_worker(dp, 0)) + odp_upcall_poll(dp) > 0)
+		;
+	odp_stats(dp, &is);
+	for (unsigned d = 0; d < ODP_DROP_COUNT; d++)
+		for (; was.drops[d] < is.drops[d]; was.drops[d]++)
+			fate_add(f, odp_drop_name(d), strlen(odp_drop_name(d)));
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned k = 0; k < p[i].n_out; k++) {
+			snprintf(text, sizeof(text), "p%u (port %u), %u bytes", i + 1, i + 1,
+				p[i].out[k]->pkt_len);
+			fate_add(f, text, strlen(text));
+		}
+		fake_port_reset(&p[i]);
+	}
+}
+
+static bool flow_if_valid(struct odp *dp, const char *key, const char *actions)
+{
+	struct odp_key k, m;
+	size_t at;
+
+	assert_int_equal(odp_key_parse(dp, key, &k, &m, &at), 0);
+	return fake_put(dp, &k, &m, actions, false, NULL) == 0;
+}
+
+/* Whatever lists do, a trace tells it, but for what depends on chance or time. */
+static void is_what_happens(void **state)
+{
+	static const char *const keys[] = { "in_port(1),recirc_id(0),eth_type(0x0800),"
+					    "ipv4(proto=17)",
+		"in_port(1),recirc_id(0x1)", "in_port(1),recirc_id(0x1),eth_type(0x0800)",
+		"in_port(1),recirc_id(0x2)" };
+	struct odp_conf conf = { .n_workers = 1, .pool = pool };
+	static const char *const names[3] = { "p1", "p2", "p3" };
+	const struct odp_key in = { .in_port = 1 };
+	static struct fake_port p[3];
+	unsigned compared = 0;
+	struct odp *dp;
+
+	(void)state;
+	srand(6);
+	assert_int_equal(odp_create(&conf, &dp), 0);
+	for (unsigned i = 0; i < 3; i++)
+		fake_port_add(&p[i], dp, odp_worker(dp, 0), names[i]);
+	for (unsigned round = 0; round < 6000; round++) {
+		static char t[ARRAY_LEN(keys)][4096], lists[ARRAY_LEN(keys) * 4096];
+		struct fate told = { 0 }, real = { 0 };
+		struct odp_key k, m;
+		uint8_t frame[256];
+		size_t at, n = 0;
+
+		odp_flow_flush(dp, NULL);
+		p[2].caps.up = round % 4 != 0;
+		odp_port_caps_changed(p[2].port);
+		for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+			random_list(&words, t[i], sizeof(t[i]), 0);
+			if (!flow_if_valid(dp, keys[i], t[i]))
+				n += i == 0;
+			else
+				snprintf(lists + strlen(lists) * (i > 0),
+					sizeof(lists) - strlen(lists) * (i > 0), "%s%s: %s",
+					i ? "; " : "", keys[i], t[i]);
+		}
+		if (n == 0) {
+			assert_int_equal(odp_key_parse(dp, UDP, &k, &m, &at), 0);
+			k.ip_ttl = (uint8_t)(rand() % 4);
+			n = (size_t)odp_compose(&k, frame);
+			assert_int_equal(odp_trace(dp, &in, frame, n, 0, told_fate, &told), 0);
+			fake_port_push(&p[0], pool, frame, n);
+			real_fate(dp, p, &real);
+			if (told.n == ARRAY_LEN(told.what))
+				continue; // copies of copies: further than either goes
+			qsort(told.what, told.n, sizeof(told.what[0]), by_text);
+			qsort(real.what, real.n, sizeof(real.what[0]), by_text);
+			fate_is(&told, &real, lists);
+			compared++;
+		}
+	}
+	assert_true(compared > 1500);
+	for (unsigned i = 0; i < 3; i++)
+		fake_port_del(&p[i], odp_worker(dp, 0));
+	odp_destroy(dp);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(composed) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(composed),
+		cmocka_unit_test(is_what_happens) };
 	int failed;
 
 	pool = fake_eal(1023);
