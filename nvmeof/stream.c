@@ -503,11 +503,13 @@ static void say_why(struct nof_stream *s)
 static unsigned turn(struct nof_conn *c, unsigned events)
 {
 	struct nof_stream *s = (struct nof_stream *)c;
+	bool quiet = s->quiet;
 	unsigned n = 0;
 
+	s->quiet = false;
 	if (s->more || !nof_stream_empty(s))
 		n += flush(s);
-	if (!s->err && (events || c->busy)) {
+	if (!s->err && (events || (c->busy && !quiet))) {
 		n += receive(s);
 		if (s->more)
 			n += flush(s);

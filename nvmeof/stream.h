@@ -69,6 +69,7 @@ struct nof_stream {
 	struct nof_stream_stats n;
 
 	/* Receiving. */
+	bool quiet; // nothing can have come: the next turn does not look, unless epoll says so
 	uint8_t state; // enum rx_state
 	uint8_t have, want; // bytes of the header
 	struct nof_pdu_shape shape;

@@ -367,6 +367,7 @@ static void tcp_submit(struct nof_qpair *q, struct nof_slot *s)
 
 static void tcp_busy(struct nof_qpair *q, bool busy)
 {
+	of_pair(q)->s.quiet = busy; // the first question is not sent yet
 	nof_conn_busy(&of_pair(q)->s.conn, busy);
 }
 

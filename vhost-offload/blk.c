@@ -327,6 +327,7 @@ unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned 
 
 	if (!p)
 		return 0;
+	bq->turning = true;
 	bq->turn_bytes = 0;
 	if (budget > 0 && q->running)
 		n = at_once = bursts(bq, chan, budget, &odd);
@@ -349,6 +350,7 @@ unsigned vho_blk_poll(struct vho_blk *blk, unsigned queue, void *chan, unsigned 
 		n += bq->pushed + at_once;
 		bq->pushed = 0;
 	}
+	bq->turning = false;
 	return n;
 }
 

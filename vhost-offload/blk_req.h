@@ -128,6 +128,7 @@ struct blk_queue {
 	/* The queue's worker. */
 	struct blk_pool *pool; // owned until abandoned
 	unsigned pushed; // answered since the last publish
+	bool turning; // vho_blk_poll() runs, and publishes
 	uint64_t turn_bytes; // asked of the store in this turn
 	struct blk_lone lone;
 	struct vho_blk_stats stats;

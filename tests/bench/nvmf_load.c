@@ -32,6 +32,7 @@
 #define WINDOW_MAX 1024U
 #define SIZE (64ULL << 20)
 #define WARM_MS 200ULL
+#define CONTROL_NS 1000000U
 
 static void must(long ret, const char *what)
 {
@@ -226,10 +227,12 @@ static void serve(int to, bool ram)
 	must(nof_tgt_listener_add(t, NQN, &at), "listener");
 	port = nof_tgt_listener_port(t, NQN, &at);
 	must(write(to, &port, sizeof(port)), "pipe");
-	for (unsigned i = 0;; i++) {
+	for (uint64_t next = 0;;) {
 		nof_group_poll(worker);
-		if (i % 64 == 0)
-			nof_group_poll(control);
+		if (nof_group_now(worker) < next)
+			continue;
+		nof_group_poll(control); // another thread's, in a card
+		next = nof_group_now(worker) + CONTROL_NS;
 	}
 }
 
@@ -317,11 +320,14 @@ static double load(uint16_t port, bool digest, unsigned window, uint64_t ms)
 	start = now = dpu_now_ns();
 	end = start + ms * 1000000;
 	l.n = 0;
-	for (unsigned i = 1; now < end; i++) {
+	from = 0;
+	while (now < end) {
 		nof_group_poll(worker);
-		if (i % 256 == 0)
-			nof_group_poll(control);
 		now = dpu_now_ns();
+		if (now < from)
+			continue;
+		nof_group_poll(control);
+		from = now + CONTROL_NS;
 	}
 	return (double)l.n * 1e9 / (double)(now - start);
 }

@@ -211,6 +211,30 @@ static void one_turn_takes_more_than_a_buffer(void **state)
 	close_role(&r);
 }
 
+/* A turn that nothing can have come for does not look, the next one does. */
+static void a_quiet_turn_does_not_look(void **state)
+{
+	uint8_t wire[256];
+	struct role r;
+	size_t n;
+
+	(void)state;
+	open_role(&r, 0);
+	nof_conn_busy(&r.s.conn, true);
+	n = build(wire, 0, 0, 100);
+	assert_int_equal(write(r.far, wire, n), n);
+	r.s.quiet = true;
+	assert_int_equal(r.s.conn.turn(&r.s.conn, 0), 0);
+	assert_int_equal(r.bodies, 0);
+	assert_true(r.s.conn.turn(&r.s.conn, 0) > 0);
+	assert_int_equal(r.bodies, 1);
+	r.s.quiet = true;
+	assert_int_equal(write(r.far, wire, n), n);
+	assert_true(r.s.conn.turn(&r.s.conn, NOF_EV_IN) > 0);
+	assert_int_equal(r.bodies, 2);
+	close_role(&r);
+}
+
 static void a_wrong_data_digest_is_told(void **state)
 {
 	uint8_t wire[8192];
@@ -380,6 +404,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_turn_takes_more_than_a_buffer),
+		cmocka_unit_test(a_quiet_turn_does_not_look),
 		cmocka_unit_test(a_wrong_data_digest_is_told),
 		cmocka_unit_test(sends),
 		cmocka_unit_test(a_peer_that_does_not_read),
