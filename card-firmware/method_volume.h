@@ -261,7 +261,8 @@ static const struct card_param nvme_attach[] = {
 		.type = CARD_P_STRING,
 		.max = 16,
 		.def = "round_robin",
-		.help = "path of a command: round_robin or queue_depth; of new volumes" },
+		.help = "path of a command: round_robin, queue_depth or numa (those at the "
+			"worker's node); of new volumes" },
 	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
 	P_SECONDS("fast_io_fail_timeout_sec", "0",
 		"without a path requests fail after so long; "
@@ -290,6 +291,30 @@ static const struct card_param nvme_attach[] = {
 		.help = "NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT of each volume that is known, WHAT of d "
 			"(discards), z (writes zeros), c (has a cache) and r (read only): shown "
 			"before there is a connection, and the answer does not wait for one" },
+};
+
+static const struct card_param nvme_policy[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "policy",
+		.type = CARD_P_STRING,
+		.required = true,
+		.max = 16,
+		.help = "active_active, or active_passive: one path for as long as it lasts" },
+	{ .name = "selector",
+		.type = CARD_P_STRING,
+		.max = 16,
+		.def = "round_robin",
+		.help = "of active_active: round_robin, queue_depth or numa" },
+	P_COMPAT("rr_min_io", CARD_P_UINT, "no effect: each command is another one's turn"),
+};
+
+static const struct card_param nvme_prefer[] = {
+	P_NAME("name", "name of the volume"),
+	{ .name = "cntlid",
+		.type = CARD_P_UINT,
+		.required = true,
+		.max = 65535,
+		.help = "controller at the end of the path" },
 };
 
 static const struct card_param nvme_discovery[] = {

@@ -62,6 +62,10 @@ int card_key_canon(
  */
 int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params);
 
+/* SPDK's words for how paths are used: 0, or -EINVAL with e->text. rpc_nvme_paths.c. */
+int card_nvme_policy(
+	const char *policy, const char *selector, enum vol_policy *out, struct card_error *e);
+
 /* Name the path of a controller in one word, for the store. 0, -EINVAL, -ENOMEM. rpc_nvme.c. */
 int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e);
 

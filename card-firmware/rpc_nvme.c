@@ -57,6 +57,7 @@ static int conf_of(const json_t *params, struct card_ctrl_conf *out, struct card
 {
 	const char *selector = card_arg_str(params, "selector", "round_robin");
 	uint64_t loss = card_arg_uint(params, "ctrlr_loss_timeout_sec", UINT64_MAX);
+	int ret;
 
 	*out = (struct card_ctrl_conf){
 		.name = card_arg_str(params, "name", ""),
@@ -74,13 +75,11 @@ static int conf_of(const json_t *params, struct card_ctrl_conf *out, struct card
 		.kato_ms = (uint32_t)card_arg_uint(params, "keep_alive_timeout_ms", 0),
 		.io_timeout_ms = (uint32_t)card_arg_uint(params, "io_timeout_ms", 0),
 		.queue_size = (uint32_t)card_arg_uint(params, "io_queue_size", 0),
-		.policy = strcmp(selector, "queue_depth") ? VOL_ROUND_ROBIN : VOL_QUEUE_DEPTH,
 	};
 	if (strcasecmp(card_arg_str(params, "trtype", "TCP"), "TCP") != 0)
 		return card_fail(e, -EINVAL, "trtype: must be TCP");
-	if (strcmp(selector, "queue_depth") != 0 && strcmp(selector, "round_robin") != 0)
-		return card_fail(e, -EINVAL, "selector: must be round_robin or queue_depth");
-	return port_of(params, &out->trsvcid, e);
+	ret = card_nvme_policy("active_active", selector, &out->policy, e);
+	return ret ? ret : port_of(params, &out->trsvcid, e);
 }
 
 /* ---- volumes that are known beforehand ---- */

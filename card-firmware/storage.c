@@ -2,6 +2,7 @@
 /* Groups of connections on workers and on the event loop. */
 #include "storage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -198,6 +199,24 @@ static int control_open(struct card_storage *s)
 	return 0;
 }
 
+/* The NUMA node of a CPU: /sys/devices/system/cpu/cpuN has a link to it. -1: not known. */
+static int node_of_cpu(unsigned cpu)
+{
+	char path[64];
+	const struct dirent *e;
+	int node = -1;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u", cpu);
+	d = opendir(path);
+	while (d && node < 0 && (e = readdir(d)) != NULL)
+		if (sscanf(e->d_name, "node%d", &node) != 1)
+			node = -1;
+	if (d)
+		closedir(d);
+	return node;
+}
+
 /*
  * Who we are to targets, the same after every restart: a UUID, as the NVMe specification forms
  * names of hosts from them (Base 2.0, 4.5).
@@ -206,7 +225,11 @@ static int host_open(struct card_storage *s)
 {
 	struct nof_host_conf conf = { .control = s->control, .n_workers = s->n_seats };
 	char uuid[CARD_UUID_TEXT];
+	int nodes[NOF_WORKERS_MAX];
 
+	for (unsigned i = 0; i < s->n_seats && i < NOF_WORKERS_MAX; i++)
+		nodes[i] = node_of_cpu(card_worker_cpu(s->seat[i].w));
+	conf.nodes = nodes;
 	s->groups = dpu_calloc(s->n_seats, sizeof(struct nof_group *));
 	if (!s->groups)
 		return -ENOMEM;

@@ -123,6 +123,8 @@ void nof_ctrl_paths(struct nof_ctrl *c, bool there)
 		if (there)
 			update_view(c, v);
 		atomic_store_explicit(
+			&v->path[c->slot].node, (int8_t)c->node, memory_order_relaxed);
+		atomic_store_explicit(
 			&v->path[c->slot].ctrl, there ? c : NULL, memory_order_release);
 	}
 	nof_host_poke(c->host);
@@ -151,6 +153,7 @@ int nof_view_join(struct nof_host *h, const char *nqn, struct nof_view *v)
 		if (!c || c->state != NOF_CTRL_LIVE)
 			continue;
 		update_view(c, v);
+		atomic_store_explicit(&v->path[i].node, (int8_t)c->node, memory_order_relaxed);
 		atomic_store_explicit(&v->path[i].ctrl, c, memory_order_release);
 	}
 	return 0;
@@ -254,6 +257,7 @@ int nof_host_create(const struct nof_host_conf *conf, struct nof_host **out)
 	h->n_workers = conf->n_workers;
 	for (unsigned i = 0; i < conf->n_workers; i++) {
 		h->workers[i].group = conf->workers[i];
+		h->workers[i].node = conf->nodes ? conf->nodes[i] : -1;
 		h->workers[i].poke.run = on_poke;
 		TAILQ_INIT(&h->workers[i].waiting);
 	}

@@ -497,7 +497,10 @@ static void run(struct nof_ctrl *c)
 
 static void admin_up(struct nof_qpair *q)
 {
-	run(q->arg);
+	struct nof_ctrl *c = q->arg;
+
+	c->node = nof_tcp_node(q);
+	run(c);
 }
 
 static void admin_down(struct nof_qpair *q, int err)

@@ -25,8 +25,8 @@
 #include "ident.h"
 #include "nof_ctrl.h"
 #include "qpair.h"
+#include "volume.h"
 
-#define NOF_WORKERS_MAX 64
 #define NOF_NAMESPACES_MAX 16384U // of one controller
 #define NOF_ANA_GROUPS_MAX 1024U
 
@@ -76,6 +76,8 @@ struct nof_path {
 	_Atomic(struct nof_ctrl *) ctrl; // NULL: none
 	_Atomic uint8_t ana; // enum nof_ana, 0: the namespace is not there
 	_Atomic uint64_t ended; // the last association of which no command can land any more
+	_Atomic int8_t node; // NUMA node of the device that it goes through; -1: not known
+	_Atomic bool preferred; // VOL_ACTIVE_PASSIVE: somebody wants this one
 };
 
 struct nof_view {
@@ -84,6 +86,7 @@ struct nof_view {
 	uint32_t nsid;
 	struct nof_path path[NOF_CTRLS_MAX];
 	_Atomic bool fail; // no path for too long: requests fail
+	_Atomic uint8_t policy; // enum vol_policy
 	/* On the control thread: is this the namespace that the volume is? */
 	bool (*accepts)(struct nof_view *v, const struct nof_ctrl *c, const struct nof_ns *ns);
 	/* On the control thread: what one of its controllers says of it now. */
@@ -100,6 +103,7 @@ TAILQ_HEAD(nof_waiting_list, nof_waiting);
 
 struct nof_host_worker {
 	struct nof_group *group; // borrowed
+	int node; // NUMA node of its memory; -1: not known
 	struct nof_waiting_list waiting; // the worker's
 	/* Posted by the control thread when it is not on its way already. */
 	struct nof_msg poke;
@@ -156,6 +160,7 @@ struct nof_ctrl {
 	unsigned step; // of the connect machine, or of the scan
 	bool waiting; // an answer of the step
 	unsigned idx; // within a step that repeats
+	int node; // NUMA node of the device that its connections go through; -1: not known
 	uint8_t *buf; // owned; NOF_BUF_LEN, for admin commands
 	struct iovec iov;
 	struct nof_timer timer; // the step's pause, back-off, keep alive

@@ -4,9 +4,9 @@
 
 #include <errno.h>
 
-void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, bool by_depth)
+void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, int node)
 {
-	*p = (struct nof_path_pick){ .view = view, .worker = worker, .by_depth = by_depth };
+	*p = (struct nof_path_pick){ .view = view, .worker = worker, .node = node };
 	p->last = NOF_CTRLS_MAX - 1;
 }
 
@@ -35,12 +35,27 @@ static struct nof_io *usable(const struct nof_path_pick *p, unsigned path, unsig
 	}
 }
 
+/* What a policy prefers among paths of one ANA state. */
+static bool preferred(const struct nof_path_pick *p, unsigned path, enum vol_policy policy)
+{
+	const struct nof_path *v = &p->view->path[path];
+
+	if (policy == VOL_NUMA)
+		return p->node >= 0 &&
+		       atomic_load_explicit(&v->node, memory_order_relaxed) == p->node;
+	return policy == VOL_ACTIVE_PASSIVE &&
+	       atomic_load_explicit(&v->preferred, memory_order_relaxed);
+}
+
 int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns, struct nof_io **out)
 {
+	enum vol_policy policy = (enum vol_policy)atomic_load_explicit(
+		&p->view->policy, memory_order_relaxed);
 	unsigned best_worth = 0, best = NOF_CTRLS_MAX;
+	unsigned first = policy == VOL_ACTIVE_PASSIVE ? 0 : 1; // the last one again, if it can be
 
 	p->doubt_until_ns = 0;
-	for (unsigned i = 1; i <= NOF_CTRLS_MAX; i++) {
+	for (unsigned i = first; i < first + NOF_CTRLS_MAX; i++) {
 		unsigned path = (p->last + i) % NOF_CTRLS_MAX, w = 0;
 		struct nof_io *io = usable(p, path, &w);
 
@@ -51,8 +66,10 @@ int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns, struct nof_io **out)
 				p->doubt_until_ns = p->doubt[path];
 			continue;
 		}
-		if (w > best_worth ||
-			(w == best_worth && p->by_depth && p->out[path] < p->out[best])) {
+		if (policy >= VOL_NUMA)
+			w = 2 * w + preferred(p, path, policy);
+		if (w > best_worth || (w == best_worth && policy == VOL_QUEUE_DEPTH &&
+					      p->out[path] < p->out[best])) {
 			best_worth = w;
 			best = path;
 			*out = io;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The choice of a path for one command of a volume, on its worker: of those that are connected, the
- * optimized ones before the others (ANA, Base 8.1.1), in turn or by how many commands they have.
+ * optimized ones before the others (ANA, Base 8.1.1), and of these by the volume's policy: in turn,
+ * by how many commands they have, those at the worker's NUMA node in turn, or one as long as it
+ * lasts.
  */
 #pragma once
 
@@ -10,14 +12,14 @@
 struct nof_path_pick {
 	struct nof_view *view; // borrowed
 	unsigned worker;
-	bool by_depth;
+	int node; // of the worker's memory; -1: not known
 	unsigned last; // round-robin goes on behind it
 	unsigned out[NOF_CTRLS_MAX]; // commands of this channel that are out
 	uint64_t doubt[NOF_CTRLS_MAX]; // a path said that it cannot: not before this time
 	uint64_t doubt_until_ns; // the last choice found nothing but such paths: until then
 };
 
-void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, bool by_depth);
+void nof_path_init(struct nof_path_pick *p, struct nof_view *view, unsigned worker, int node);
 /* A path's number and its queue, which is good for this turn; or -ENOENT. */
 int nof_path_pick(struct nof_path_pick *p, uint64_t now_ns, struct nof_io **out);
 

@@ -16,6 +16,7 @@
 #include "crc32c.h"
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "numa.h"
 
 #define RING_SIZE 32768U
 #define RING_SIZE_DDGST 131072U
@@ -538,4 +539,14 @@ int nof_tcp_connect(const struct nof_tcp_conf *conf, struct nof_group *g, struct
 		return ret;
 	}
 	return make(fd, conf, g, false, out);
+}
+
+int nof_tcp_node(struct nof_qpair *q)
+{
+	struct sockaddr_storage a = { 0 };
+	socklen_t len = sizeof(a);
+
+	if (getsockname(of_pair(q)->s.conn.fd, (struct sockaddr *)&a, &len) < 0)
+		return -1;
+	return nof_numa_of_addr((struct sockaddr *)&a);
 }

@@ -24,6 +24,8 @@ struct nof_tcp_conf {
  * connect(2).
  */
 int nof_tcp_connect(const struct nof_tcp_conf *conf, struct nof_group *g, struct nof_qpair **out);
+/* The NUMA node of the device that a connection goes through, -1: not known. Control thread. */
+int nof_tcp_node(struct nof_qpair *q);
 
 /* For tests: a pair on a connected socket, which is closed in any case. */
 int nof_tcp_on_socket(

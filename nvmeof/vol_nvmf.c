@@ -34,7 +34,6 @@ struct nvmf {
 	struct vol v;
 	struct nof_host *host; // borrowed
 	struct nof_view view;
-	enum vol_policy policy;
 	uint8_t want[16]; // UUID or NGUID, 0: any
 	uint8_t shift; // of a block
 	bool known; // a controller has told of it
@@ -554,7 +553,7 @@ static int nvmf_chan_open(struct vol *v, struct nof_group *group, struct vol_cha
 	nc->n = n;
 	nc->group = group;
 	nc->worker = (unsigned)worker;
-	nof_path_init(&nc->pick, &n->view, nc->worker, n->policy == VOL_QUEUE_DEPTH);
+	nof_path_init(&nc->pick, &n->view, nc->worker, n->host->workers[worker].node);
 	vol_fifo_init(&nc->ready);
 	vol_fifo_init(&nc->late);
 	nc->slot.ready = slot_ready;
@@ -679,7 +678,9 @@ int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
 	if (ret)
 		goto err_free;
 	n->host = conf->host;
-	n->policy = conf->policy;
+	atomic_init(&n->view.policy, (uint8_t)conf->policy);
+	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++)
+		atomic_init(&n->view.path[i].node, -1);
 	n->shift = block_size == 512 ? 9 : 12;
 	memcpy(n->want, conf->uuid, sizeof(n->want));
 	// A guest that runs goes on with what it was offered before, whether the target is there or
@@ -703,4 +704,71 @@ err_fini:
 err_free:
 	free(n);
 	return ret;
+}
+
+/* ---- how its paths are used; on the control thread ---- */
+
+static struct nof_view *view_of(struct vol *v)
+{
+	return v->ops == &nvmf_ops ? &((struct nvmf *)v)->view : NULL;
+}
+
+int vol_nvmf_policy_set(struct vol *v, enum vol_policy policy)
+{
+	struct nof_view *view = view_of(v);
+
+	if (!view)
+		return -ENOTSUP;
+	atomic_store_explicit(&view->policy, (uint8_t)policy, memory_order_relaxed);
+	return 0;
+}
+
+int vol_nvmf_prefer(struct vol *v, uint16_t cntlid)
+{
+	struct nof_view *view = view_of(v);
+	bool found = false;
+
+	if (!view)
+		return -ENOTSUP;
+	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
+		const struct nof_ctrl *c = view->subsys->ctrl[i];
+
+		found |= c && c->state == NOF_CTRL_LIVE && c->id.cntlid == cntlid;
+	}
+	for (unsigned i = 0; found && i < NOF_CTRLS_MAX; i++) {
+		const struct nof_ctrl *c = view->subsys->ctrl[i];
+
+		atomic_store_explicit(&view->path[i].preferred,
+			c && c->state == NOF_CTRL_LIVE && c->id.cntlid == cntlid,
+			memory_order_relaxed);
+	}
+	return found ? 0 : -ENOENT;
+}
+
+int vol_nvmf_path(struct vol *v, unsigned idx, struct vol_nvmf_path *out)
+{
+	struct nof_view *view = view_of(v);
+	uint8_t ana;
+
+	if (!view)
+		return -ENOTSUP;
+	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
+		if (!view->subsys->ctrl[i] || idx-- > 0)
+			continue;
+		ana = atomic_load_explicit(&view->path[i].ana, memory_order_relaxed);
+		*out = (struct vol_nvmf_path){
+			.ctrl = view->subsys->ctrl[i],
+			.accessible = atomic_load_explicit(
+					      &view->path[i].ctrl, memory_order_relaxed) &&
+				      (ana == NOF_ANA_OPTIMIZED || ana == NOF_ANA_NON_OPTIMIZED),
+			.optimized = ana == NOF_ANA_OPTIMIZED,
+			.node = atomic_load_explicit(&view->path[i].node, memory_order_relaxed),
+			.preferred = atomic_load_explicit(
+				&view->path[i].preferred, memory_order_relaxed),
+			.policy = (enum vol_policy)atomic_load_explicit(
+				&view->policy, memory_order_relaxed),
+		};
+		return 0;
+	}
+	return -ENOENT;
 }

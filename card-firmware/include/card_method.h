@@ -43,6 +43,9 @@
 	X(bdev_nvme_detach_controller)           \
 	X(bdev_nvme_reset_controller)            \
 	X(bdev_nvme_get_controllers)             \
+	X(bdev_nvme_set_multipath_policy)        \
+	X(bdev_nvme_set_preferred_path)          \
+	X(bdev_nvme_get_io_paths)                \
 	X(bdev_nvme_start_discovery)             \
 	X(bdev_nvme_stop_discovery)              \
 	X(bdev_nvme_get_discovery_info)          \

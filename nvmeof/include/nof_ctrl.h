@@ -17,12 +17,14 @@ struct nof_ctrl;
 struct nof_group;
 struct nof_host;
 
+#define NOF_WORKERS_MAX 64
 #define NOF_CTRLS_MAX 8 // of one subsystem, that is paths of a volume
 
 struct nof_host_conf {
 	struct nof_group *control; // borrowed: outlives the host
 	struct nof_group *const *workers; // copied; the groups are borrowed
 	unsigned n_workers;
+	const int *nodes; // copied: NUMA node of each worker, -1: not known; NULL: of none
 	const char *hostnqn; // copied
 	uint8_t hostid[16];
 };

@@ -190,7 +190,17 @@ struct vol_nvmf_conf {
 		volatile_cache; // with a size: what it is known to do
 	/* Not 0: only a namespace with this UUID, or NGUID, is taken for it, on every path. */
 	uint8_t uuid[16];
-	enum vol_policy { VOL_ROUND_ROBIN, VOL_QUEUE_DEPTH } policy;
+	/*
+	 * Of the paths in the best ANA state: in turn, the one with the fewest commands, those at
+	 * the worker's NUMA node in turn (all of them, if there is none or nodes are not known), or
+	 * one for as long as it lasts.
+	 */
+	enum vol_policy {
+		VOL_ROUND_ROBIN,
+		VOL_QUEUE_DEPTH,
+		VOL_NUMA,
+		VOL_ACTIVE_PASSIVE,
+	} policy;
 };
 /*
  * A namespace of an NVMe subsystem over every controller of it. It may be resized at its far end
@@ -198,6 +208,23 @@ struct vol_nvmf_conf {
  * cannot have), -ENOMEM.
  */
 int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out);
+
+struct nof_ctrl;
+struct vol_nvmf_path {
+	const struct nof_ctrl *ctrl; // borrowed: until it is deleted
+	bool accessible, optimized; // connected, and as ANA has it
+	int node; // NUMA node of its device; -1: not known
+	bool preferred; // by vol_nvmf_prefer()
+	enum vol_policy policy; // of the volume
+};
+/*
+ * Control thread, all three. -ENOTSUP: a volume of another kind. Another policy, from the next
+ * commands on. What VOL_ACTIVE_PASSIVE takes while it can: the path to the controller of this
+ * number, -ENOENT: there is none. The idx-th path, -ENOENT: there are no more.
+ */
+int vol_nvmf_policy_set(struct vol *v, enum vol_policy policy);
+int vol_nvmf_prefer(struct vol *v, uint16_t cntlid);
+int vol_nvmf_path(struct vol *v, unsigned idx, struct vol_nvmf_path *out);
 
 /* What a volume does by itself. */
 struct vol_work {

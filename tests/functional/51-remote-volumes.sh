@@ -96,6 +96,14 @@ live 2
 here key create k0
 here volume create-crypt c0 base_bdev_name=farn1 key_name=k0 block_size=4096 >/dev/null
 here disk create disk dev_name=c0
+# Which paths it uses: changed while it runs, kept, and refused where there are none.
+here volume set-paths farn1 policy=active_passive
+here volume prefer-path farn1 cntlid="$(here controller show far | sed -n 's/.*cntlid: *//p' | tail -n 1)"
+here volume paths farn1 | grep -q 'preferred: true\|preferred: yes' || fail "paths: $(here volume paths farn1)"
+here volume set-paths farn1 policy=active_active selector=numa
+if here volume set-paths c0 policy=active_passive 2>/dev/null; then fail "paths of a volume without any"; fi
+if here volume set-paths farn1 policy=both 2>/dev/null; then fail "a policy that is none"; fi
+if here volume prefer-path farn1 cntlid=65000 2>/dev/null; then fail "a path that is none"; fi
 here volume limit farn1 burst_ms=5 # goes with its controller
 here volume limit c0 rw_ios_per_sec=1000000
 here volume limit c0 w_mbytes_per_sec=4000 burst_ms=10
@@ -153,6 +161,7 @@ here volume show c0 >"$dir/shown"
 for limit in 'rw_ios_per_sec: 1000000' 'w_mbytes_per_sec: 4000' 'burst_ms: 10'; do
 	grep -q "$limit" "$dir/shown" || fail "not kept: $limit"
 done
+[ "$(here volume paths farn1 | grep -c 'policy: numa')" -eq 2 ] || fail "not kept: $(here volume paths farn1)"
 features | cmp -s - "$dir/offered" || fail "offers $(features), before $(cat "$dir/offered")"
 shapes packed 4 300
 target_start
