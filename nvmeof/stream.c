@@ -491,7 +491,7 @@ static void say_why(struct nof_stream *s)
 	enum nof_role from = s->rules.role;
 	uint8_t term[NOF_TERM_MAX];
 	size_t len = nof_term_build(term, from, &s->why, s->head.bytes, s->have);
-	uint8_t *p = nof_stream_put(s, (uint32_t)len);
+	uint8_t *p = s->midway ? NULL : nof_stream_put(s, (uint32_t)len);
 
 	if (p)
 		memcpy(p, term, len);

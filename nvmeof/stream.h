@@ -86,6 +86,7 @@ struct nof_stream {
 
 	/* Sending. */
 	bool more; // the role has something to put
+	bool midway; // the role has put a part of a PDU: nothing else may follow
 	struct nof_tx *tx; // owned; NOF_TX_MAX
 	uint16_t tx_head, tx_tail; // free-running
 	uint8_t *ring; // owned

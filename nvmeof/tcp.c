@@ -33,6 +33,9 @@ struct tcp {
 	bool icreq_out;
 	uint32_t maxh2cdata;
 	TAILQ_HEAD(, nof_slot) queue; // slots that have something to send
+	/* An H2CData PDU that is longer than the ring takes at once. */
+	uint32_t pdu_left, pdu_crc; // data that were not put yet; the sum of the others
+	struct nof_slot *pdu_of; // whose they are; NULL: nobody wants them any more
 	struct nof_slot *reading; // whose data the stream is placing
 	bool reading_succeeds; // SUCCESS of that PDU
 };
@@ -64,6 +67,8 @@ static void dequeue(struct tcp *t, struct nof_slot *s)
 		return;
 	s->queued = false;
 	TAILQ_REMOVE(&t->queue, s, link);
+	if (t->pdu_of == s)
+		t->pdu_of = NULL;
 }
 
 /* In the capsule, or when the controller asks for it. */
@@ -81,22 +86,53 @@ static bool copies(const struct tcp *t, const struct nof_slot *s, uint32_t len)
 	return len <= COPY_MAX || s->n_iov > LENT_MAX || nof_stream_ddgst(&t->s);
 }
 
+/* Bytes of an H2CData PDU that are copied at once. */
+static uint32_t piece(const struct tcp *t, uint32_t len)
+{
+	return len < t->s.ring_size / 4 ? len : t->s.ring_size / 4;
+}
+
 /*
- * Put a header that `type` begins and len bytes of the slot's data from off on, if they are copied.
- * Returns the header to be filled in and sealed, NULL: no room now.
+ * Copy len bytes of the slot's data from off on, and their digest if they end the PDU. No slot:
+ * zeros.
+ */
+static void put_data(
+	struct tcp *t, const struct nof_slot *s, uint8_t *p, uint32_t off, uint32_t len, bool last)
+{
+	bool sum = nof_stream_ddgst(&t->s);
+	dpu_le32 d;
+
+	if (s) {
+		nof_stream_gather(
+			p, s->iov, s->n_iov, s->skip + off, len, sum ? &t->pdu_crc : NULL);
+	} else {
+		memset(p, 0, len);
+		t->pdu_crc = sum ? nof_crc32c(t->pdu_crc, p, len) : 0;
+	}
+	if (!sum || !last)
+		return;
+	d = dpu_le32_put(t->pdu_crc);
+	memcpy(p + len, &d, sizeof(d));
+}
+
+/*
+ * Put a header that `type` begins and len bytes of the slot's data from off on, if they are copied:
+ * of H2CData as many as go at once, t->pdu_left says how many are left. Returns the header to be
+ * filled in and sealed, NULL: no room now.
  */
 static uint8_t *put_pdu(
 	struct tcp *t, struct nof_slot *s, enum nof_pdu_type type, uint32_t off, uint32_t len)
 {
-	bool sum = len && nof_stream_ddgst(&t->s);
-	uint32_t copied = copies(t, s, len) ? len : 0;
+	uint32_t copied = !copies(t, s, len) ? 0 : type == NOF_PDU_CMD ? len : piece(t, len);
+	bool last = copied == len;
 	uint8_t head[NOF_PDU_HEAD_MAX], *p;
 	size_t n = nof_pdu_begin(head, type, t->s.rules.dgst, t->s.peer_pda, len);
-	uint32_t total = (uint32_t)n + copied + (sum ? NOF_DGST_LEN : 0), crc = 0;
+	uint32_t dgst = len && last && nof_stream_ddgst(&t->s) ? NOF_DGST_LEN : 0;
+	uint32_t total = (uint32_t)n + copied + dgst;
 
 	if (!nof_stream_room(&t->s, total, 1))
 		return NULL;
-	if (len > copied) {
+	if (len && !copied) {
 		unsigned room = NOF_TX_MAX - (uint16_t)(t->s.tx_tail - t->s.tx_head);
 
 		// Its own segments follow the header, so it must be known that they fit.
@@ -105,14 +141,12 @@ static uint8_t *put_pdu(
 	}
 	p = nof_stream_put(&t->s, total);
 	memcpy(p, head, n);
+	t->pdu_crc = 0;
 	if (copied)
-		nof_stream_gather(
-			p + n, s->iov, s->n_iov, s->skip + off, copied, sum ? &crc : NULL);
-	if (sum) {
-		dpu_le32 d = dpu_le32_put(crc);
-
-		memcpy(p + n + copied, &d, sizeof(d));
-	}
+		put_data(t, s, p + n, off, copied, last);
+	t->pdu_left = copied ? len - copied : 0;
+	t->pdu_of = t->pdu_left ? s : NULL;
+	t->s.midway = t->pdu_left != 0;
 	return p;
 }
 
@@ -140,18 +174,28 @@ static bool send_capsule(struct tcp *t, struct nof_slot *s)
 	s->capsule_out = true;
 	if (len)
 		s->moved = len;
+	dequeue(t, s);
 	return true;
 }
 
-/* One H2CData PDU of what an R2T asked for. */
+static void sent_data(struct tcp *t, struct nof_slot *s, uint32_t len)
+{
+	s->r2t_off += len;
+	s->r2t_left -= len;
+	if (!s->r2t_left)
+		dequeue(t, s);
+}
+
+/*
+ * One H2CData PDU of what an R2T asked for: all of it, if MAXH2CDATA allows. Linux' target sums the
+ * data of a command, not of a PDU, and ends the association when there are several.
+ */
 static bool send_data(struct tcp *t, struct nof_slot *s)
 {
 	uint32_t len = s->r2t_left < t->maxh2cdata ? s->r2t_left : t->maxh2cdata;
 	struct nof_data_pdu *d;
 	uint8_t *p;
 
-	if (copies(t, s, len) && len > t->s.ring_size / 4)
-		len = t->s.ring_size / 4;
 	p = put_pdu(t, s, NOF_PDU_H2C_DATA, s->r2t_off, len);
 	if (!p)
 		return false;
@@ -164,9 +208,37 @@ static bool send_data(struct tcp *t, struct nof_slot *s)
 		d->ch.flags |= NOF_F_LAST;
 	nof_pdu_seal(p);
 	lend(t, s, s->r2t_off, len);
-	s->r2t_off += len;
-	s->r2t_left -= len;
+	sent_data(t, s, len - t->pdu_left);
 	return true;
+}
+
+/* More of the PDU that is being put. Zeros, when its command has ended meanwhile. */
+static bool send_more(struct tcp *t)
+{
+	uint32_t len = piece(t, t->pdu_left);
+	bool last = len == t->pdu_left;
+	struct nof_slot *s = t->pdu_of;
+	uint8_t *p = nof_stream_put(
+		&t->s, len + (last && nof_stream_ddgst(&t->s) ? NOF_DGST_LEN : 0));
+
+	if (!p)
+		return false;
+	put_data(t, s, p, s ? s->r2t_off : 0, len, last);
+	t->pdu_left -= len;
+	t->s.midway = !last;
+	if (s)
+		sent_data(t, s, len);
+	return true;
+}
+
+/* False: there is no room. */
+static bool send_next(struct tcp *t)
+{
+	struct nof_slot *s = TAILQ_FIRST(&t->queue);
+
+	if (t->pdu_left)
+		return send_more(t);
+	return s->capsule_out ? send_data(t, s) : send_capsule(t, s);
 }
 
 static void send_icreq(struct tcp *t)
@@ -183,17 +255,14 @@ static void send_icreq(struct tcp *t)
 static void fill(struct nof_stream *st)
 {
 	struct tcp *t = of_stream(st);
-	struct nof_slot *s;
 
 	if (!t->icreq_out)
 		send_icreq(t);
-	while ((s = TAILQ_FIRST(&t->queue)) && !st->err) {
-		if (!(s->capsule_out ? send_data(t, s) : send_capsule(t, s))) {
+	while (!st->err && (t->pdu_left || !TAILQ_EMPTY(&t->queue))) {
+		if (!send_next(t)) {
 			st->more = true; // when there is room
 			return;
 		}
-		if (!s->r2t_left)
-			dequeue(t, s);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include "tcp_peer.h"
 
 #define MAX (64U << 10)
+#define BIG (8 * MAX) // more than a ring
 #define CANARY 0x5c
 
 struct rig {
@@ -17,7 +18,7 @@ struct rig {
 	int host_fd;
 	unsigned ups, downs;
 	int down_err;
-	uint8_t *buf; // MAX bytes and a canary behind them
+	uint8_t *buf; // BIG bytes and a canary behind them
 	struct iovec iov[3];
 	/* of the last command */
 	unsigned dones;
@@ -55,8 +56,9 @@ static void done(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	r->status = cqe ? nof_cqe_status(cqe) : 0xffff;
 }
 
-/* Connected up to the transport. */
-static void rig_open(struct rig *r, uint8_t dgst, uint16_t depth, uint64_t timeout_ns)
+/* Connected up to the transport, to a controller that takes so much in an H2CData PDU. */
+static void rig_open_to(
+	struct rig *r, uint8_t dgst, uint16_t depth, uint64_t timeout_ns, uint32_t maxh2cdata)
 {
 	struct nof_tcp_conf conf = { .qid = 1,
 		.depth = depth,
@@ -82,13 +84,18 @@ static void rig_open(struct rig *r, uint8_t dgst, uint16_t depth, uint64_t timeo
 	assert_int_equal(pdu.ch.type, NOF_PDU_ICREQ);
 	assert_int_equal(pdu.icreq.dgst, dgst);
 	assert_int_equal(r->ups, 0);
-	peer_icresp(&r->peer, 3, dgst, 4096);
+	peer_icresp(&r->peer, 3, dgst, maxh2cdata);
 	for (unsigned i = 0; i < 10; i++)
 		rig_poll(r);
 	assert_int_equal(r->ups, 1);
-	r->buf = malloc(MAX + 4096);
+	r->buf = malloc(BIG + 4096);
 	assert_non_null(r->buf);
-	memset(r->buf, CANARY, MAX + 4096);
+	memset(r->buf, CANARY, BIG + 4096);
+}
+
+static void rig_open(struct rig *r, uint8_t dgst, uint16_t depth, uint64_t timeout_ns)
+{
+	rig_open_to(r, dgst, depth, timeout_ns, 4096);
 }
 
 static void rig_close(struct rig *r)
@@ -145,11 +152,11 @@ static void settle(struct rig *r)
 		rig_poll(r);
 }
 
-static uint8_t pattern[MAX];
+static uint8_t pattern[BIG];
 
 static void pattern_init(void)
 {
-	for (unsigned i = 0; i < MAX; i++)
+	for (unsigned i = 0; i < BIG; i++)
 		pattern[i] = (uint8_t)(i * 13 + i / 256);
 }
 
@@ -534,9 +541,77 @@ static void answered_while_data_are_lent(void **state)
 	rig_close(&r);
 }
 
+/* One R2T is answered by one PDU when MAXH2CDATA allows it, whatever the ring takes at once. */
+static void one_pdu_for_one_r2t(void **state)
+{
+	(void)state;
+	for (uint8_t dgst = 0; dgst < 4; dgst++) {
+		union nof_pdu pdu;
+		uint8_t *data;
+		struct rig r;
+		uint16_t cid;
+		uint32_t len;
+
+		rig_open_to(&r, dgst, 8, 0, 1U << 20);
+		memcpy(r.buf, pattern, BIG);
+		cid = command(&r, NOF_NVM_WRITE, NOF_TO_CTRL, BIG);
+		peer_r2t(&r.peer, cid, 1, 0, BIG);
+		assert_true(peer_pdu(&r.peer, &pdu, &data, &len));
+		assert_int_equal(len, BIG);
+		assert_memory_equal(data, pattern, BIG);
+		assert_true(pdu.ch.flags & NOF_F_LAST);
+		free(data);
+		peer_resp(&r.peer, cid, 0, 0);
+		settle(&r);
+		assert_int_equal(r.dones, 1);
+		assert_int_equal(r.status, 0);
+		(void)command(&r, NOF_NVM_FLUSH, NOF_NO_DATA, 0);
+		rig_close(&r);
+	}
+}
+
+/* The controller refuses a command in the middle of its PDU: it ends at once, since its data are
+ * copied, nobody's memory is read for the rest, and the next PDU is where it should be. */
+static void answered_in_the_middle_of_a_pdu(void **state)
+{
+	uint32_t len, same = 0, zero = 0;
+	int size = 4096;
+	union nof_pdu pdu;
+	uint8_t *data;
+	struct rig r;
+	uint16_t cid;
+
+	(void)state;
+	rig_open_to(&r, NOF_DGST_HEADER | NOF_DGST_DATA, 8, 0, 1U << 20);
+	setsockopt(r.host_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	memset(r.buf, CANARY, BIG);
+	cid = command(&r, NOF_NVM_WRITE, NOF_TO_CTRL, BIG);
+	peer_r2t(&r.peer, cid, 1, 0, BIG);
+	settle(&r);
+	peer_resp(&r.peer, cid, NOF_SC_WRITE_FAULT, 0);
+	settle(&r);
+	assert_int_equal(r.dones, 1);
+	assert_int_equal(r.status, NOF_SC_WRITE_FAULT);
+	memset(r.buf, 0xee, BIG); // somebody else's now
+	assert_true(peer_pdu(&r.peer, &pdu, &data, &len)); // also its digest
+	assert_int_equal(len, BIG);
+	while (same < BIG && data[same] == CANARY)
+		same++;
+	while (same + zero < BIG && data[same + zero] == 0)
+		zero++;
+	assert_true(same > 0 && zero > 0);
+	assert_int_equal(same + zero, BIG);
+	free(data);
+	(void)command(&r, NOF_NVM_FLUSH, NOF_NO_DATA, 0);
+	assert_int_equal(r.downs, 0);
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_pdu_for_one_r2t),
+		cmocka_unit_test(answered_in_the_middle_of_a_pdu),
 		cmocka_unit_test(term_and_icresp),
 		cmocka_unit_test(those_who_wait_take_turns),
 		cmocka_unit_test(a_silent_controller_is_left),
