@@ -7,7 +7,6 @@
 
 #include "dpu_cur.h"
 
-#define CAPSULE_MAX 8192U
 #define SQE_UNITS 4U // 64 bytes in units of 16
 
 static void text(char *out, const char *in, size_t n)
@@ -31,7 +30,7 @@ static uint32_t capsule_max(uint32_t ioccsz)
 {
 	uint64_t bytes = (uint64_t)(ioccsz - SQE_UNITS) * 16;
 
-	return bytes > CAPSULE_MAX ? CAPSULE_MAX : (uint32_t)bytes;
+	return bytes > NOF_TRANSFER_MAX ? NOF_TRANSFER_MAX : (uint32_t)bytes;
 }
 
 int nof_ident_ctrl(const struct nof_id_ctrl *id, uint32_t page_shift, const char *subnqn,

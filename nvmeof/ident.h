@@ -15,7 +15,8 @@ struct nof_ident {
 	uint16_t cntlid;
 	char sn[21], mn[41], fr[9]; // printable ASCII
 	uint32_t transfer_max; // bytes
-	uint32_t capsule_max; // bytes of data in a capsule of an I/O queue, 8192 at most
+	uint32_t
+		capsule_max; // bytes of data in a capsule of an I/O queue; NOF_TRANSFER_MAX at most
 	uint32_t maxcmd; // 0: not said
 	uint32_t nn, cqt_ms, kas_ms;
 	uint32_t oaes, ctratt;

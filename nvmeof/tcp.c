@@ -33,7 +33,7 @@ struct tcp {
 	bool icreq_out;
 	uint32_t maxh2cdata;
 	TAILQ_HEAD(, nof_slot) queue; // slots that have something to send
-	/* An H2CData PDU that is longer than the ring takes at once. */
+	/* A PDU that is longer than the ring takes at once. */
 	uint32_t pdu_left, pdu_crc; // data that were not put yet; the sum of the others
 	struct nof_slot *pdu_of; // whose they are; NULL: nobody wants them any more
 	struct nof_slot *reading; // whose data the stream is placing
@@ -71,7 +71,10 @@ static void dequeue(struct tcp *t, struct nof_slot *s)
 		t->pdu_of = NULL;
 }
 
-/* In the capsule, or when the controller asks for it. */
+/*
+ * In the capsule, or when the controller asks for it. Linux' target asks for nothing that would have
+ * gone into the capsule.
+ */
 static bool in_capsule(const struct tcp *t, const struct nof_slot *s)
 {
 	return s->dir == NOF_TO_CTRL && s->len <= t->q.capsule_max;
@@ -86,7 +89,7 @@ static bool copies(const struct tcp *t, const struct nof_slot *s, uint32_t len)
 	return len <= COPY_MAX || s->n_iov > LENT_MAX || nof_stream_ddgst(&t->s);
 }
 
-/* Bytes of an H2CData PDU that are copied at once. */
+/* Of so many bytes that are copied: how many at once. */
 static uint32_t piece(const struct tcp *t, uint32_t len)
 {
 	return len < t->s.ring_size / 4 ? len : t->s.ring_size / 4;
@@ -116,14 +119,14 @@ static void put_data(
 }
 
 /*
- * Put a header that `type` begins and len bytes of the slot's data from off on, if they are copied:
- * of H2CData as many as go at once, t->pdu_left says how many are left. Returns the header to be
- * filled in and sealed, NULL: no room now.
+ * Put a header that `type` begins and the slot's data from off on, if they are copied: of len bytes
+ * as many as go at once, t->pdu_left says how many are left. Returns the header to be filled in and
+ * sealed, NULL: no room now.
  */
 static uint8_t *put_pdu(
 	struct tcp *t, struct nof_slot *s, enum nof_pdu_type type, uint32_t off, uint32_t len)
 {
-	uint32_t copied = !copies(t, s, len) ? 0 : type == NOF_PDU_CMD ? len : piece(t, len);
+	uint32_t copied = copies(t, s, len) ? piece(t, len) : 0;
 	bool last = copied == len;
 	uint8_t head[NOF_PDU_HEAD_MAX], *p;
 	size_t n = nof_pdu_begin(head, type, t->s.rules.dgst, t->s.peer_pda, len);
@@ -159,6 +162,14 @@ static void lend(struct tcp *t, struct nof_slot *s, uint32_t off, uint32_t len)
 		(void)nof_stream_fail(&t->s, -EOVERFLOW); // more segments than a pair may get
 }
 
+static void sent_data(struct tcp *t, struct nof_slot *s, uint32_t len)
+{
+	s->r2t_off += len;
+	s->r2t_left -= len;
+	if (!s->r2t_left)
+		dequeue(t, s);
+}
+
 static bool send_capsule(struct tcp *t, struct nof_slot *s)
 {
 	uint32_t len = in_capsule(t, s) ? s->len : 0;
@@ -174,16 +185,9 @@ static bool send_capsule(struct tcp *t, struct nof_slot *s)
 	s->capsule_out = true;
 	if (len)
 		s->moved = len;
-	dequeue(t, s);
+	s->r2t_left = len;
+	sent_data(t, s, len - t->pdu_left);
 	return true;
-}
-
-static void sent_data(struct tcp *t, struct nof_slot *s, uint32_t len)
-{
-	s->r2t_off += len;
-	s->r2t_left -= len;
-	if (!s->r2t_left)
-		dequeue(t, s);
 }
 
 /*

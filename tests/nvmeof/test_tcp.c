@@ -56,6 +56,8 @@ static void done(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	r->status = cqe ? nof_cqe_status(cqe) : 0xffff;
 }
 
+static uint32_t capsule_max = 8192;
+
 /* Connected up to the transport, to a controller that takes so much in an H2CData PDU. */
 static void rig_open_to(
 	struct rig *r, uint8_t dgst, uint16_t depth, uint64_t timeout_ns, uint32_t maxh2cdata)
@@ -64,7 +66,7 @@ static void rig_open_to(
 		.depth = depth,
 		.dgst = dgst,
 		.dgst_demanded = dgst,
-		.capsule_max = 8192,
+		.capsule_max = capsule_max,
 		.timeout_ns = timeout_ns,
 		.owner = &owner,
 		.arg = r };
@@ -133,7 +135,7 @@ static uint16_t command(struct rig *r, uint8_t opc, enum nof_dir dir, uint32_t l
 	assert_int_equal(pdu.cmd.sqe.opc, opc);
 	assert_int_equal(pdu.cmd.sqe.flags, NOF_PSDT_SGL);
 	assert_int_equal(dpu_le32_get(pdu.cmd.sqe.sgl.len), len);
-	if (dir == NOF_TO_CTRL && len <= 8192) {
+	if (dir == NOF_TO_CTRL && len <= capsule_max) {
 		assert_int_equal(pdu.cmd.sqe.sgl.type, NOF_SGL_OFFSET);
 		assert_int_equal(got, len);
 		assert_int_equal(pdu.ch.pdo % 16, 0); // CPDA 3
@@ -570,6 +572,28 @@ static void one_pdu_for_one_r2t(void **state)
 	}
 }
 
+/* What the controller takes in a capsule goes there, also when it is more than the ring takes. */
+static void long_capsules(void **state)
+{
+	(void)state;
+	capsule_max = BIG;
+	for (uint8_t dgst = 0; dgst < 4; dgst++) {
+		struct rig r;
+		uint16_t cid;
+
+		rig_open(&r, dgst, 8, 0);
+		memcpy(r.buf, pattern, BIG);
+		cid = command(&r, NOF_NVM_WRITE, NOF_TO_CTRL, BIG);
+		peer_resp(&r.peer, cid, 0, 0);
+		settle(&r);
+		assert_int_equal(r.dones, 1);
+		assert_int_equal(r.status, 0);
+		(void)command(&r, NOF_NVM_FLUSH, NOF_NO_DATA, 0);
+		rig_close(&r);
+	}
+	capsule_max = 8192;
+}
+
 /* The controller refuses a command in the middle of its PDU: it ends at once, since its data are
  * copied, nobody's memory is read for the rest, and the next PDU is where it should be. */
 static void answered_in_the_middle_of_a_pdu(void **state)
@@ -611,6 +635,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_pdu_for_one_r2t),
+		cmocka_unit_test(long_capsules),
 		cmocka_unit_test(answered_in_the_middle_of_a_pdu),
 		cmocka_unit_test(term_and_icresp),
 		cmocka_unit_test(those_who_wait_take_turns),
