@@ -2,10 +2,10 @@
 /*
  * Merging TCP segments.
  *
- * The packets of a burst are looked at in order. A table of a few places, by the hash of addresses
- * and ports, knows the last segment, or frame so far, that another segment might continue; whatever
- * else of TCP falls on a place empties it, be it of the same connection or of one that shares it.
- * So each packet is compared with one other at most, and its bytes are summed up once at most.
+ * The packets of a burst are looked at in order. A small table, by the hash of addresses and ports,
+ * knows of each connection the segment, or frame so far, that its next segment might continue;
+ * whatever else the connection sends ends that. Where a bucket is full one of those in it has to
+ * end. So each packet is compared with one other at most, and its bytes are summed up once at most.
  *
  * Spec: RFC 9293, section 3.1; RFC 791 and 6864 for the IPv4 id; RFC 3168, section 5.3: what a
  * congestion mark stands on is not merged with what it does not stand on.
@@ -22,13 +22,17 @@
 #include "sw_offload.h"
 #include "tx.h"
 
-#define PLACES 64u // in the table; a power of two
+#define BUCKETS 16u // in the table
+#define WAYS 4u // places in a bucket
 #define NOBODY 0xffu
 #define SEGS_MAX 64u // mbufs of a frame
 #define IP_LEN_MAX 65535u
 #define DF 0x4000u
 
-static_assert(ODP_BURST < NOBODY, "a place has room for the number of a packet");
+static_assert(ODP_BURST < NOBODY, "a place has room for the number of a frame");
+
+/* Numbers of the frames that may go on. */
+typedef uint8_t places[BUCKETS][WAYS];
 
 /* What a packet means to those before it and behind it. */
 enum kind {
@@ -53,7 +57,7 @@ struct frame {
 	bool v6;
 	bool same_id; // IPv4: all have it
 	bool ends; // nothing can follow
-	enum verdict sum; // of the first segment
+	enum verdict sums; // on the first segment's checksums
 };
 
 static uint8_t *at(const struct frame *f, uint32_t off)
@@ -86,7 +90,7 @@ static bool may_merge(struct frame *f, uint64_t caps)
 {
 	const uint64_t no_merge = ODP_F_L4_CSUM | ODP_F_GSO | ODP_F_LENT;
 	const struct rte_mbuf *m = f->m;
-	const uint8_t *ip = at(f, f->l3), *tcp = at(f, f->l4);
+	const uint8_t *tcp = at(f, f->l4);
 	uint32_t headers;
 
 	f->hdr = (uint16_t)(f->l4 + (tcp[12] >> 4) * 4u);
@@ -99,18 +103,9 @@ static bool may_merge(struct frame *f, uint64_t caps)
 		return false;
 	if (!(caps & (f->v6 ? CAPS_TSO6 : CAPS_TSO4)) || (m->ol_flags & no_merge) || !is_ours(m))
 		return false;
-	if (!f->v6 && odp_fold(odp_sum(ip, ODP_IPV4_LEN, 0)) != 0xffff)
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return false;
-	switch (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) {
-	case RTE_MBUF_F_RX_L4_CKSUM_BAD:
-		return false;
-	case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
-		f->sum = RIGHT;
-		break;
-	default:
-		f->sum = UNKNOWN;
-		break;
-	}
+	f->sums = UNKNOWN;
 	f->size = f->ip_len - headers;
 	f->next_seq = odp_get32(tcp + 4) + f->size;
 	f->ends = f->size < ODP_GRO_SIZE_MIN || (tcp[13] & TH_PUSH);
@@ -200,17 +195,25 @@ static uint32_t pseudo(const struct frame *f)
 		IPPROTO_TCP + f->ip_len - (f->l4 - f->l3));
 }
 
-static bool sum_is_right(struct frame *f)
+static bool tcp_sum_is_right(const struct frame *f)
 {
 	uint32_t len = f->ip_len - (f->l4 - f->l3);
 	uint16_t sum;
 
-	if (f->sum == UNKNOWN)
-		f->sum = odp_raw_sum(f->m, f->l4, len, &sum) == 0 &&
-					 odp_fold(pseudo(f) + rte_be_to_cpu_16(sum)) == 0xffff
-				 ? RIGHT
-				 : WRONG;
-	return f->sum == RIGHT;
+	if ((f->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return true;
+	return odp_raw_sum(f->m, f->l4, len, &sum) == 0 &&
+	       odp_fold(pseudo(f) + rte_be_to_cpu_16(sum)) == 0xffff;
+}
+
+static bool sums_are_right(struct frame *f)
+{
+	if (f->sums == UNKNOWN) {
+		bool ip = f->v6 || odp_fold(odp_sum(at(f, f->l3), ODP_IPV4_LEN, 0)) == 0xffff;
+
+		f->sums = ip && tcp_sum_is_right(f) ? RIGHT : WRONG;
+	}
+	return f->sums == RIGHT;
 }
 
 /*
@@ -256,8 +259,8 @@ static bool follows(struct frame *f, struct frame *s, bool *same_id)
 		return false;
 	if (!ip_eq(f, s) || !tcp_eq(f, s) || (!f->v6 && !id_follows(f, s, same_id)))
 		return false;
-	// The one that costs most; a segment's own only once it could be of use.
-	return sum_is_right(f) && sum_is_right(s);
+	// What costs most comes last, and only to what could be merged.
+	return sums_are_right(f) && sums_are_right(s);
 }
 
 static void append(struct frame *f, struct frame *s)
@@ -323,14 +326,29 @@ static void finish_all(struct odp_pw *pw, struct frame *f, struct rte_mbuf **pkt
 	dpu_counter_add(&pw->gro_segments, segments);
 }
 
+/* Where the connection of s has its place, or may have it. */
+static uint8_t *place_of(places all, const struct frame *frames, const struct frame *s)
+{
+	uint8_t *bucket = all[s->hash % BUCKETS];
+	unsigned to = s->hash / BUCKETS % WAYS;
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		if (bucket[i] == NOBODY)
+			to = i;
+		else if (frames[bucket[i]].hash == s->hash)
+			return &bucket[i];
+	}
+	return &bucket[to];
+}
+
 void odp_gro(struct odp_pw *pw, uint64_t caps, struct rte_mbuf **pkts, struct odp_sums *sums)
 {
 	const struct odp_seed *seed = &pw->port->dp->seed;
 	struct frame frame[ODP_BURST];
-	uint8_t place[PLACES];
+	places open;
 	unsigned kept = 0;
 
-	memset(place, NOBODY, sizeof(place));
+	memset(open, NOBODY, sizeof(open));
 	for (unsigned i = 0; i < sums->n; i++) {
 		struct frame *s = &frame[kept];
 		enum kind kind = look(s, pkts[i], seed, caps);
@@ -338,9 +356,9 @@ void odp_gro(struct odp_pw *pw, uint64_t caps, struct rte_mbuf **pkts, struct od
 		if (kind != SEGMENT)
 			s->n = 0;
 		if (kind == UNCLEAR)
-			memset(place, NOBODY, sizeof(place));
+			memset(open, NOBODY, sizeof(open));
 		if (kind >= ORDERED) {
-			uint8_t *p = &place[s->hash % PLACES];
+			uint8_t *p = place_of(open, frame, s);
 			struct frame *f = &frame[*p == NOBODY ? kept : *p];
 
 			if (kind == SEGMENT && f != s && follows(f, s, &f->same_id)) {

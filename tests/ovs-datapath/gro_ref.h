@@ -172,17 +172,18 @@ static inline bool seg_unclear(const struct seg *s)
 	const uint8_t *ip = s->b + s->l3;
 
 	if (s->v6)
-		return memchr(between, ip[6], sizeof(between)) != NULL;
+		return memchr(between, ip[6], sizeof(between)) || (s->tcp && ip[0] >> 4 != 6);
 	return get16(s->b + s->l3 - 2) == 0x800 && ip[9] == 6 &&
 	       (ip[0] != 0x45 || (get16(ip + 6) & 0xbfff));
 }
 
+/* The same addresses and ports, whatever the tags. */
 static inline bool seg_same_conn(const struct seg *a, const struct seg *b)
 {
-	uint32_t off = a->l3 + (a->v6 ? 8 : 12);
+	uint32_t off = a->v6 ? 8 : 12, len = a->l4 - a->l3 + 4 - off;
 
-	return a->tcp && b->tcp && a->v6 == b->v6 && a->l3 == b->l3 &&
-	       !memcmp(a->b + off, b->b + off, a->l4 + 4 - off);
+	return a->tcp && b->tcp && a->v6 == b->v6 &&
+	       !memcmp(a->b + a->l3 + off, b->b + b->l3 + off, len);
 }
 
 /*

@@ -145,7 +145,7 @@ static void stream(struct spec *t)
 
 static void random_streams(void **state)
 {
-	unsigned all = 0, got = 0, could = 0;
+	unsigned all = 0, merged = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < 20000; i++) {
@@ -167,14 +167,11 @@ static void random_streams(void **state)
 		want = expected();
 		run();
 		check_out();
-		assert_true(n_frames >= want);
+		assert_int_equal(n_frames, want);
 		all += n_in;
-		got += n_in - n_frames;
-		could += n_in - want;
+		merged += n_in - n_frames;
 	}
-	// Two connections share a place now and then.
-	assert_true(could > all / 4);
-	assert_true(got > could - could / 20);
+	assert_true(merged > all / 4); // or it would tell us little
 }
 
 int main(void)
