@@ -83,8 +83,8 @@ static inline bool odp_eth_l3(const uint8_t *frame, size_t n, size_t *off, uint1
 
 /*
  * What most packets are: an untagged frame of `len` bytes, n of them at `frame`, with IPv4 without
- * options that is no fragment, no longer than the frame, and has room for 8 bytes behind its header.
- * Returns its total length; 0: another one.
+ * options that is no fragment, no longer than the frame, and with 8 bytes or more behind its
+ * header. Returns its total length; 0: another one.
  */
 static inline uint32_t odp_ipv4_plain(const uint8_t *frame, uint32_t n, uint32_t len)
 {

@@ -14,8 +14,8 @@
  * keyed hash of port, VLAN and address. An address whose counters others' marks have raised makes a
  * worker see a message as more than it is, which costs a place in a better ring and nothing else;
  * nobody outside can tell which do. With a thousand neighbours they are four in a thousand, with a
- * hundred four in a hundred thousand. An answer is put into the first ring only if it ends the question, so that no flood of
- * such can last.
+ * hundred four in a hundred thousand. An answer is put into the first ring only if it ends the
+ * question, so that no flood of such can last.
  */
 #pragma once
 
