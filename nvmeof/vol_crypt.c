@@ -179,18 +179,14 @@ static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub
 	struct crypt_io *s = state(io);
 	int ret;
 
-	sub->up = io;
-	sub->chan = &cc->l.c;
 	sub->iov[0] = (struct iovec){ sub->buf, n };
-	sub->io = (struct vol_io){
-		.op = VOL_WRITE,
-		.fua = io->fua || io->erase,
-		.off = io->off + s->pos,
-		.len = n,
-		.iov = sub->iov,
-		.n_iov = 1,
-		.done = piece_done,
-	};
+	vol_sub_begin(sub, &cc->l.c, io, piece_done);
+	sub->io.op = VOL_WRITE;
+	sub->io.fua = io->fua || io->erase;
+	sub->io.off = io->off + s->pos;
+	sub->io.len = n;
+	sub->io.iov = sub->iov;
+	sub->io.n_iov = 1;
 	ret = encrypt(cc, io, sub->buf, n);
 	spend(cc, n);
 	s->below++;
@@ -221,17 +217,13 @@ static void run_down(struct crypt_chan *cc)
 			return;
 		}
 		(void)vol_fifo_pop(&cc->down);
-		sub->up = io;
-		sub->chan = &cc->l.c;
-		sub->io = (struct vol_io){
-			.op = io->op,
-			.unmap = io->unmap,
-			.off = io->off,
-			.len = io->len,
-			.iov = io->iov,
-			.n_iov = io->n_iov,
-			.done = io->op == VOL_READ ? read_done : passed_done,
-		};
+		vol_sub_begin(sub, &cc->l.c, io, io->op == VOL_READ ? read_done : passed_done);
+		sub->io.op = io->op;
+		sub->io.unmap = io->unmap;
+		sub->io.off = io->off;
+		sub->io.len = io->len;
+		sub->io.iov = io->iov;
+		sub->io.n_iov = io->n_iov;
 		vol_submit(cc->l.lower, &sub->io);
 	}
 }

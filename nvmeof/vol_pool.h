@@ -18,7 +18,9 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "volume.h"
@@ -51,6 +53,19 @@ struct vol_sub {
 	struct iovec iov[VOL_SUB_IOV];
 	_Alignas(16) unsigned char own[VOL_SUB_OWN]; // the layer's
 };
+
+/*
+ * Begin a request below `up`: everything of it is 0 but who is told. What the volume below keeps in
+ * it is left as it is: clearing that too takes longer than the rest of sending it down.
+ */
+static inline void vol_sub_begin(struct vol_sub *s, struct vol_chan *chan, struct vol_io *up,
+	void (*done)(struct vol_io *io, int err))
+{
+	s->up = up;
+	s->chan = chan;
+	memset(&s->io, 0, offsetof(struct vol_io, priv));
+	s->io.done = done;
+}
 
 /* In line for something to come back. The waiter's memory until ready() is called. */
 struct vol_waiter {
