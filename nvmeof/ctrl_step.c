@@ -658,7 +658,9 @@ static void end_poll(struct nof_ctrl *c)
 
 bool nof_ctrl_steps_end(struct nof_ctrl *c)
 {
-	struct nof_slot *s = c->admin && c->admin->is_up ? take(c) : NULL;
+	// Before Connect has succeeded there is no association to end, and no other command may come.
+	bool may = c->admin && c->admin->is_up && c->step > 0;
+	struct nof_slot *s = may ? take(c) : NULL;
 
 	if (!s)
 		return false;

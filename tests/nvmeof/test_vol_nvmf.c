@@ -430,6 +430,28 @@ static void before_the_target(void **state)
 	rig_close(&r);
 }
 
+/* A host that is not let in leaves: no command follows a Connect that failed. */
+static void not_let_in(void **state)
+{
+	struct nof_tgt_stats st;
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+
+	(void)state;
+	rig_open(&r, NULL);
+	assert_int_equal(nof_tgt_allow_any_host(r.t, NQN, false), 0);
+	conf = link_conf(&r, 0);
+	conf.reconnect_delay_ms = 60000;
+	link_open(&r, &l, &conf);
+	assert_int_equal(l.err, -EACCES);
+	link_close(&r, &l);
+	nof_tgt_stats(r.t, &st);
+	assert_int_equal(st.bad_connect, 1);
+	assert_int_equal(st.bad_command, 1); // the Connect
+	rig_close(&r);
+}
+
 /* Each command of a path is timed, and what was counted stays when its connections go. */
 static void paths_are_timed(void **state)
 {
@@ -477,6 +499,7 @@ static void paths_are_timed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(not_let_in),
 		cmocka_unit_test(paths_are_timed),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[0]),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
