@@ -38,7 +38,7 @@ ctl()
 counters()
 {
 	for name in a1 b1 a2 b2 tun gen out; do
-		eval "${name}_ACL=0 ${name}_MTU=0 ${name}_tx=0"
+		eval "${name}_ACL=0 ${name}_MTU=0 ${name}_tx=0 ${name}_segments=0"
 	done
 	eval "$(ctl "$1" --json port stats | python3 "$here/uplink_peers.py" counters)"
 }
@@ -252,6 +252,20 @@ big_packets()
 	echo "too long for the tunnel: $all packets, whose sender was told"
 }
 
+# What came for the guests out of the tunnel, or from outside behind the translation, came merged at times.
+merged()
+{
+	all=0
+	for card in card1 card2; do
+		n=${card#card}
+		counters $card
+		eval "all=\$((all + a${n}_segments + b${n}_segments))"
+		[ "$((tun_segments + gen_segments + out_segments))" = 0 ] || fail "segments were merged for no guest"
+	done
+	[ "$all" -gt 0 ] || fail "no segment was merged for a guest"
+	echo "merged for guests: $all segments"
+}
+
 # one_pass TUNNEL [THIRD-NETWORK PID]
 one_pass()
 {
@@ -323,6 +337,7 @@ if [ "${1:-}" = --inside ]; then
 	done
 	one_pass tun a "$vxlan"
 	big_packets
+	merged
 	counters card1
 	before=$tun_ACL
 	at "$vxlan" send 10.9.0.2 5
