@@ -413,10 +413,11 @@ static bool flow_if_valid(struct odp *dp, const char *key, const char *actions)
 /* Whatever lists do, a trace tells it, but for what depends on chance or time. */
 static void is_what_happens(void **state)
 {
-	static const char *const keys[] = { "in_port(1),recirc_id(0),eth_type(0x0800),"
-					    "ipv4(proto=17)",
+	static const char *const keys[] = {
+		"in_port(1),recirc_id(0),eth_type(0x0800),ipv4(proto=17)",
 		"in_port(1),recirc_id(0x1)", "in_port(1),recirc_id(0x1),eth_type(0x0800)",
-		"in_port(1),recirc_id(0x2)" };
+		"in_port(1),recirc_id(0x2)"
+	};
 	struct odp_conf conf = { .n_workers = 1, .pool = pool };
 	static const char *const names[3] = { "p1", "p2", "p3" };
 	const struct odp_key in = { .in_port = 1 };
