@@ -7,37 +7,19 @@
  * A worker has others to serve: one call of ours takes what the budget says through the cipher, the
  * rest stands in a list until the next poll.
  */
-#include "vol_layer.h"
+#include "vol_crypt.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cipher.h"
 #include "dpu_alloc.h"
-#include "vol_cursor.h"
 
 #define SUBMIT_BUDGET (256u << 10) // bytes through the cipher in one submit
 #define POLL_BUDGET (1u << 20) // in one kick or poll
 #define UNIT_MAX 4096u
-
-struct vol_crypt {
-	struct vol_layer l;
-	struct nof_key *key; // owned reference
-	uint32_t unit; // also the block size
-};
-
-struct crypt_chan {
-	struct vol_layer_chan l;
-	struct nof_cipher *cipher; // owned
-	struct vol_fifo down; // reads and the like: nothing of them went down
-	struct vol_fifo reads; // came from below, not decrypted to their end
-	struct vol_fifo writes; // not encrypted to their end
-	uint32_t budget; // bytes that this call may still take through the cipher
-	bool running; // in run()
-	bool push; // something went down outside of a turn
-};
+#define PARKED_US 500u // until a closed window is looked at again
 
 /* In vol_io.priv while the request is ours. */
 struct crypt_io {
@@ -46,6 +28,9 @@ struct crypt_io {
 	struct vol_cursor cur; // at that place
 	unsigned below; // requests that are below
 	int err; // the first one's
+	unsigned gen; // of the volume when it began
+	uint64_t edge, end; // below and from there on: the other key
+	enum { UNGATED, UNCOUNTED, COUNTED } gate;
 };
 
 static_assert(sizeof(struct crypt_io) <= VOL_IO_PRIV, "fits the request");
@@ -60,6 +45,111 @@ static struct vol_crypt *crypt(struct vol_chan *c)
 {
 	return (struct vol_crypt *)c->v;
 }
+
+/* ---- while the key is changed ---- */
+
+/* The windows that a request touches, as places in `users`: the first, and how many. */
+static unsigned windows(const struct vol_io *io, unsigned *first)
+{
+	uint64_t from = io->off / REKEY_WINDOW, to = (io->off + io->len - 1) / REKEY_WINDOW;
+
+	*first = (unsigned)(from % REKEY_USERS);
+	return to - from >= REKEY_USERS ? REKEY_USERS : (unsigned)(to - from) + 1;
+}
+
+static void uncount(struct vol_crypt *v, const struct vol_io *io)
+{
+	unsigned first, n = windows(io, &first);
+
+	// Whoever finds none (vol_rekey.c) has what was done while it was counted.
+	for (unsigned i = 0; i < n; i++)
+		atomic_fetch_sub_explicit(
+			&v->users[(first + i) % REKEY_USERS], 1, memory_order_release);
+}
+
+/*
+ * May it begin, and with which key at which place? It is counted first and looks then whether its
+ * window is closed; the job closes a window first and looks then whether somebody is counted. All
+ * of that in one order (seq_cst), so that one of them sees the other. `done` moves before a window
+ * opens again, and not over one in which a request is counted.
+ *
+ * 0, -EAGAIN (it is to wait), or -EIO.
+ */
+static int gate_counted(struct vol_crypt *v, struct vol_io *io, unsigned mode)
+{
+	struct crypt_io *s = state(io);
+	unsigned first, n = windows(io, &first);
+	uint64_t closed;
+
+	if (atomic_load_explicit(&v->lost, memory_order_acquire))
+		return -EIO;
+	for (unsigned i = 0; i < n; i++)
+		atomic_fetch_add_explicit(
+			&v->users[(first + i) % REKEY_USERS], 1, memory_order_seq_cst);
+	closed = atomic_load_explicit(&v->closed, memory_order_seq_cst);
+	// Counted too late for one change, it must not take the places of the next one.
+	if (atomic_load_explicit(&v->mode, memory_order_seq_cst) != mode ||
+		atomic_load_explicit(&v->blocked, memory_order_acquire) ||
+		(closed != REKEY_NONE &&
+			(closed % REKEY_USERS + REKEY_USERS - first) % REKEY_USERS < n)) {
+		uncount(v, io);
+		return -EAGAIN;
+	}
+	s->gate = COUNTED;
+	s->edge = atomic_load_explicit(&v->done, memory_order_acquire);
+	s->end = v->total;
+	return 0;
+}
+
+static int gate(struct crypt_chan *cc, struct vol_io *io)
+{
+	struct vol_crypt *v = crypt(&cc->l.c);
+	struct crypt_io *s = state(io);
+	uint32_t n = atomic_load_explicit(&cc->uncounted, memory_order_relaxed);
+	unsigned mode;
+
+	s->edge = 0;
+	s->end = UINT64_MAX;
+	// Counted, then looked: pairs with the fence in vol_crypt_rekey().
+	atomic_store_explicit(&cc->uncounted, n + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	mode = atomic_load_explicit(&v->mode, memory_order_acquire);
+	s->gen = mode / 2;
+	if (__builtin_expect(mode % 2 == 0, 1)) {
+		s->gate = UNCOUNTED;
+		return 0;
+	}
+	atomic_store_explicit(&cc->uncounted, n, memory_order_release);
+	return gate_counted(v, io, mode);
+}
+
+/* Answer it; from here on its window may be closed. */
+static void end(struct crypt_chan *cc, struct vol_io *io, int err)
+{
+	const struct crypt_io *s = state(io);
+
+	if (s->gate == COUNTED)
+		uncount(crypt(&cc->l.c), io);
+	else if (s->gate == UNCOUNTED)
+		atomic_store_explicit(&cc->uncounted,
+			atomic_load_explicit(&cc->uncounted, memory_order_relaxed) - 1,
+			memory_order_release);
+	vol_io_end(&cc->l.c, io, err);
+}
+
+/* The cipher for a place, and for how many of the n bytes from there on. */
+static struct nof_cipher *cipher_at(
+	const struct crypt_chan *cc, const struct crypt_io *s, uint64_t off, size_t *n)
+{
+	bool other = off < s->edge || off >= s->end;
+	uint64_t left = off < s->edge ? s->edge - off : off < s->end ? s->end - off : UINT64_MAX;
+
+	if (*n > left)
+		*n = (size_t)left;
+	return cc->cipher[(s->gen + other) & 1];
+}
+
+/* ---- requests ---- */
 
 static void read_done(struct vol_io *io, int err);
 static void passed_done(struct vol_io *io, int err);
@@ -102,19 +192,22 @@ static int decrypt(struct crypt_chan *cc, struct vol_io *io, uint64_t n)
 
 	while (n > 0 && !ret) {
 		size_t run = run_of(io, s, v->unit, n);
+		size_t unit = v->unit;
 		uint64_t first = unit_at(v, io, s);
+		struct nof_cipher *cipher = cipher_at(
+			cc, s, io->off + s->pos, run > 0 ? &run : &unit);
 
 		if (run > 0) {
 			uint8_t *p = vol_cursor_ptr(io, &s->cur);
 
-			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, p, p, run);
+			ret = nof_cipher_run(cipher, NOF_DECRYPT, first, p, p, run);
 			vol_cursor_skip(io, &s->cur, run);
 		} else { // it crosses segments
 			struct vol_cursor back = s->cur;
 
 			run = v->unit;
 			vol_cursor_copy(io, &s->cur, one, run, VOL_GATHER);
-			ret = nof_cipher_run(cc->cipher, NOF_DECRYPT, first, one, one, run);
+			ret = nof_cipher_run(cipher, NOF_DECRYPT, first, one, one, run);
 			vol_cursor_copy(io, &back, one, run, VOL_SCATTER);
 		}
 		s->pos += run;
@@ -130,30 +223,30 @@ static int encrypt(struct crypt_chan *cc, struct vol_io *io, uint8_t *buf, size_
 {
 	const struct vol_crypt *v = crypt(&cc->l.c);
 	struct crypt_io *s = state(io);
-	uint64_t first = unit_at(v, io, s);
+	bool zeros = io->op == VOL_WRITE_ZEROES;
 	int ret = 0;
 
-	s->pos += n;
-	if (io->op == VOL_WRITE_ZEROES) {
+	if (zeros)
 		memset(buf, 0, n);
-		return nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, buf, buf, n);
-	}
-	while (n > 0 && !ret) {
-		size_t run = run_of(io, s, v->unit, n);
+	while (n > 0) {
+		size_t run = zeros ? n : run_of(io, s, v->unit, n), unit = v->unit;
+		uint64_t first = unit_at(v, io, s);
+		struct nof_cipher *cipher = cipher_at(
+			cc, s, io->off + s->pos, run > 0 ? &run : &unit);
+		const uint8_t *p = buf;
 
-		if (run > 0) {
-			const uint8_t *p = vol_cursor_ptr(io, &s->cur);
-
-			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, p, buf, run);
-			vol_cursor_skip(io, &s->cur, run);
-		} else {
-			run = v->unit;
+		if (run == 0) { // it crosses segments
+			run = unit;
 			vol_cursor_copy(io, &s->cur, buf, run, VOL_GATHER);
-			ret = nof_cipher_run(cc->cipher, NOF_ENCRYPT, first, buf, buf, run);
+		} else if (!zeros) {
+			p = vol_cursor_ptr(io, &s->cur);
+			vol_cursor_skip(io, &s->cur, run);
 		}
+		if (!ret)
+			ret = nof_cipher_run(cipher, NOF_ENCRYPT, first, p, buf, run);
+		s->pos += run;
 		buf += run;
 		n -= run;
-		first += run / v->unit;
 	}
 	return ret;
 }
@@ -169,7 +262,7 @@ static void piece_done(struct vol_io *io, int err)
 		s->err = err;
 	// After an error nothing more goes down: the request ends when its pieces came back.
 	if (--s->below == 0 && s->pos == up->len)
-		vol_io_end(&cc->l.c, up, s->err);
+		end(cc, up, s->err);
 	give(cc, sub);
 }
 
@@ -241,7 +334,7 @@ static void run_reads(struct crypt_chan *cc)
 		spend(cc, n);
 		if (s->err || s->pos == io->len) {
 			(void)vol_fifo_pop(&cc->reads);
-			vol_io_end(&cc->l.c, io, s->err);
+			end(cc, io, s->err);
 		}
 	}
 }
@@ -259,7 +352,7 @@ static void run_writes(struct crypt_chan *cc)
 			(void)vol_fifo_pop(&cc->writes);
 			s->pos = io->len;
 			if (s->below == 0)
-				vol_io_end(&cc->l.c, io, s->err);
+				end(cc, io, s->err);
 			continue;
 		}
 		sub = vol_pool_get_buf(cc->l.pool, &cc->l.held);
@@ -303,7 +396,7 @@ static void read_done(struct vol_io *io, int err)
 
 	give(cc, sub);
 	if (err) {
-		vol_io_end(&cc->l.c, up, err);
+		end(cc, up, err);
 		return;
 	}
 	vol_fifo_put(&cc->reads, up);
@@ -317,7 +410,7 @@ static void passed_done(struct vol_io *io, int err)
 	struct vol_io *up = sub->up;
 
 	give(cc, sub);
-	vol_io_end(&cc->l.c, up, err);
+	end(cc, up, err);
 }
 
 static void ready(struct vol_waiter *w)
@@ -326,6 +419,24 @@ static void ready(struct vol_waiter *w)
 }
 
 /* ---- the volume's interface ---- */
+
+/* Into the list of its kind, or of those that wait for their window. False: it is answered. */
+static bool admit(struct crypt_chan *cc, struct vol_io *io)
+{
+	int ret = io->op == VOL_FLUSH ? 0 : gate(cc, io);
+
+	if (ret && ret != -EAGAIN) {
+		end(cc, io, ret);
+		return false;
+	}
+	if (ret)
+		vol_fifo_put(&cc->parked, io);
+	else if (io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES)
+		vol_fifo_put(&cc->writes, io);
+	else
+		vol_fifo_put(&cc->down, io);
+	return true;
+}
 
 static void crypt_submit(struct vol_chan *c, struct vol_io *io)
 {
@@ -339,10 +450,8 @@ static void crypt_submit(struct vol_chan *c, struct vol_io *io)
 	}
 	if (io->op == VOL_READ || io->op == VOL_WRITE)
 		vol_cursor_skip(io, &s->cur, 0);
-	if (io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES)
-		vol_fifo_put(&cc->writes, io);
-	else
-		vol_fifo_put(&cc->down, io);
+	if (!admit(cc, io))
+		return;
 	if (!cc->running && !cc->l.waiter.waiting && !cc->l.held.over)
 		run(cc, SUBMIT_BUDGET);
 }
@@ -354,12 +463,25 @@ static bool can_go_on(const struct crypt_chan *cc)
 	       ((cc->writes.head || cc->down.head) && !cc->l.waiter.waiting && !cc->l.held.over);
 }
 
+/* Those that waited for a window that was closed. */
+static void ask_again(struct crypt_chan *cc)
+{
+	struct vol_fifo parked;
+	struct vol_io *io;
+
+	vol_fifo_move(&cc->parked, &parked);
+	while ((io = vol_fifo_pop(&parked)))
+		(void)admit(cc, io);
+}
+
 static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *lower))
 {
 	unsigned n;
 
 	cc->budget = POLL_BUDGET;
 	n = below(cc->l.lower);
+	if (cc->parked.head)
+		ask_again(cc);
 	if (can_go_on(cc)) {
 		run(cc, cc->budget);
 		cc->push = true;
@@ -384,26 +506,31 @@ static unsigned crypt_wait_us(const struct vol_chan *c)
 {
 	const struct crypt_chan *cc = (const struct crypt_chan *)c;
 
+	unsigned us = vol_layer_wait_us(c);
+
 	if (cc->push || can_go_on(cc))
 		return 0;
-	return vol_layer_wait_us(c);
+	return cc->parked.head && us > PARKED_US ? PARKED_US : us;
 }
 
 static int crypt_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct vol_crypt *vc = (struct vol_crypt *)v;
 	struct crypt_chan *cc = dpu_calloc(1, sizeof(*cc));
-	int ret;
+	int ret = 0;
 
 	if (!cc)
 		return -ENOMEM;
+	vol_fifo_init(&cc->parked);
 	vol_fifo_init(&cc->down);
 	vol_fifo_init(&cc->reads);
 	vol_fifo_init(&cc->writes);
 	cc->l.waiter.ready = ready;
-	ret = nof_cipher_create(vc->key, vc->unit, &cc->cipher);
+	for (unsigned i = 0; i < 2 && !ret; i++)
+		if (vc->key[i])
+			ret = nof_cipher_create(vc->key[i], vc->unit, &cc->cipher[i]);
 	if (ret)
-		goto err_free;
+		goto err_cipher;
 	ret = vol_layer_chan_init(&cc->l, &vc->l, group);
 	if (ret)
 		goto err_cipher;
@@ -411,8 +538,8 @@ static int crypt_chan_open(struct vol *v, struct nof_group *group, struct vol_ch
 	return 0;
 
 err_cipher:
-	nof_cipher_destroy(cc->cipher);
-err_free:
+	nof_cipher_destroy(cc->cipher[0]);
+	nof_cipher_destroy(cc->cipher[1]);
 	free(cc);
 	return ret;
 }
@@ -422,7 +549,8 @@ static void crypt_chan_close(struct vol_chan *c)
 	struct crypt_chan *cc = (struct crypt_chan *)c;
 
 	vol_layer_chan_fini(&cc->l);
-	nof_cipher_destroy(cc->cipher);
+	nof_cipher_destroy(cc->cipher[0]);
+	nof_cipher_destroy(cc->cipher[1]);
 	free(cc);
 }
 
@@ -430,15 +558,23 @@ static void crypt_close(struct vol *v)
 {
 	struct vol_crypt *vc = (struct vol_crypt *)v;
 
-	nof_key_put(vc->key);
+	vol_rekey_fini(vc);
+	nof_key_put(vc->key[0]);
+	nof_key_put(vc->key[1]);
 	vol_layer_fini(&vc->l);
 	free(vc);
+}
+
+/* What was moved and what not is told by the place: that must not change meanwhile. */
+static int crypt_resize(struct vol *v, uint64_t size)
+{
+	return ((struct vol_crypt *)v)->phase == REKEY_IDLE ? vol_layer_resize(v, size) : -EBUSY;
 }
 
 static const struct vol_ops crypt_ops = {
 	.kind = "crypt",
 	.close = crypt_close,
-	.resize = vol_layer_resize,
+	.resize = crypt_resize,
 	.chan_open = crypt_chan_open,
 	.chan_close = crypt_chan_close,
 	.submit = crypt_submit,
@@ -447,7 +583,14 @@ static const struct vol_ops crypt_ops = {
 	.fd = vol_layer_fd,
 	.wait_us = crypt_wait_us,
 	.wear = vol_layer_wear,
+	.work = vol_rekey_work,
+	.work_stop = vol_rekey_stop,
 };
+
+bool vol_is_crypt(const struct vol *v)
+{
+	return v->ops == &crypt_ops;
+}
 
 int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out)
 {
@@ -465,7 +608,8 @@ int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out)
 		return ret;
 	}
 	vc->unit = conf->unit;
-	vc->key = nof_key_get(conf->key);
+	vc->key[0] = nof_key_get(conf->key);
+	atomic_init(&vc->closed, REKEY_NONE);
 	vc->l.v.can_zero = !vc->l.v.read_only; // zeros are written, whatever is below
 	*out = &vc->l.v;
 	return 0;

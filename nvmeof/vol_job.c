@@ -8,17 +8,27 @@
 
 #define ROUNDS 16u // steps in one tick, as long as there is something to do
 
+static unsigned inflight(const struct vol_job *j)
+{
+	return vol_chan_inflight(j->chan) + (j->side ? vol_chan_inflight(j->side) : 0);
+}
+
+static unsigned poll_below(struct vol_job *j)
+{
+	unsigned n = vol_chan_kick(j->chan) + vol_chan_poll(j->chan);
+
+	return j->side ? n + vol_chan_kick(j->side) + vol_chan_poll(j->side) : n;
+}
+
 static void tick(struct vol_job *j)
 {
+	(void)poll_below(j);
 	for (unsigned i = 0; i < ROUNDS && j->more; i++) {
 		j->more = !vol_job_stopped(j) && j->step(j);
-		if (vol_chan_kick(j->chan) + vol_chan_poll(j->chan) == 0 &&
-			vol_chan_inflight(j->chan) > 0)
+		if (poll_below(j) == 0 && inflight(j) > 0)
 			break;
 	}
-	if (vol_chan_inflight(j->chan) > 0)
-		vol_chan_poll(j->chan);
-	if (j->more || vol_chan_inflight(j->chan) > 0)
+	if (j->more || inflight(j) > 0)
 		nof_timer_set(j->group, &j->timer, dpu_now_ns() + NOF_TICK_NS);
 	else // whoever sees this has all that the job wrote
 		atomic_store_explicit(&j->running, false, memory_order_release);
@@ -62,5 +72,6 @@ void vol_job_fini(struct vol_job *j)
 {
 	assert(!atomic_load_explicit(&j->running, memory_order_acquire));
 	vol_chan_close(j->chan);
-	j->chan = NULL;
+	vol_chan_close(j->side);
+	j->chan = j->side = NULL;
 }

@@ -22,6 +22,7 @@ struct vol_job {
 	 */
 	bool (*step)(struct vol_job *j);
 	struct vol_chan *chan; // owned
+	struct vol_chan *side; // owned; of another volume, opened before the start; or NULL
 
 	/* The group's thread. */
 	struct nof_msg msg;

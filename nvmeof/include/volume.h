@@ -139,6 +139,32 @@ struct vol_crypt_conf {
  */
 int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out);
 
+/* What a change of key keeps below: two records of a page and 1 MiB. */
+#define VOL_REKEY_JOURNAL (2u * ((1u << 20) + 4096))
+struct vol_rekey_conf {
+	struct nof_key *key; // the new one; a reference is taken
+	struct vol *journal; // borrowed until it is over; nobody else opens channels of it
+	struct nof_group *group; // borrowed; a worker's: the work is done there
+	uint8_t id[16]; // of this change; random
+	bool resume; // it was begun before: the journal must have it
+	uint64_t bytes_per_sec; // 0: as fast as it goes
+};
+/*
+ * Move an encrypted volume to another key while requests go on (ADR-0017). vol_rekey_step() has to
+ * be called now and then until it is over. 0; -EINVAL: not an encrypted volume, or the journal is
+ * too small or has larger blocks than 4096; -EBUSY: it is being moved already; -ENOMEM, -EIO.
+ * Control thread.
+ */
+int vol_crypt_rekey(struct vol *v, const struct vol_rekey_conf *conf);
+/*
+ * VOL_REKEY_BEGINS: nothing is in the journal yet. VOL_REKEY_MOVES: it is, so that it can be
+ * resumed. VOL_REKEY_OVER: the new key is the only one, the journal is free. Negative: it could
+ * not begin, and the old key is the only one; or there is no journal to resume it from
+ * (-ENODATA), and every request fails. Control thread.
+ */
+enum vol_rekey { VOL_REKEY_OVER, VOL_REKEY_BEGINS, VOL_REKEY_MOVES };
+int vol_rekey_step(struct vol *v);
+
 struct vol_integrity_conf {
 	const char *name; // copied
 	struct vol *lower;
@@ -232,6 +258,7 @@ struct vol_work {
 		VOL_WORK_NONE,
 		VOL_WORK_CHECK, // its header is looked for; requests wait
 		VOL_WORK_FORMAT, // it is made ready; requests wait
+		VOL_WORK_REKEY, // it gets another key; err: what it waits for to go away
 	} kind;
 	uint64_t done, total; // bytes
 	int err; // it could not be done: requests fail. 0: nothing of that kind
