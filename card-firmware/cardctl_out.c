@@ -207,7 +207,7 @@ static void print_counts(const struct tree *t, const char *member, const json_t 
 }
 
 static const char *const labels[] = { "name", "queue", "pair", "port", "worker", "state", "op",
-	"path" };
+	"path", "host", "address", "cntlid" };
 #define N_LABELS (sizeof(labels) / sizeof(labels[0]))
 
 /* "queues" -> "queue 0", with the part's own label. */

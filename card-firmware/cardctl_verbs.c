@@ -155,6 +155,8 @@ static const struct card_verb verbs[] = {
 			"NAMESPACES=max_namespaces" },
 	{ "subsystem", "show", SENDS(nvmf_get_subsystems), KEY("nqn"),
 		.help = "Show one subsystem" },
+	{ "subsystem", "stats", STATS("subsystem"), KEY_OPT("name"),
+		.help = "Counters of subsystems, their addresses and hosts" },
 	{ "target", "create", SENDS(nvmf_create_transport), .fixed_name = "trtype",
 		.fixed_value = "TCP" },
 	{ "target", "stats", SENDS(nvmf_get_stats) },

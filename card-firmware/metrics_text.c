@@ -67,7 +67,8 @@ static bool is_label(const char *key)
 {
 	return !strcmp(key, "name") || !strcmp(key, "queue") || !strcmp(key, "pair") ||
 	       !strcmp(key, "port") || !strcmp(key, "worker") || !strcmp(key, "state") ||
-	       !strcmp(key, "op") || !strcmp(key, "path");
+	       !strcmp(key, "op") || !strcmp(key, "path") || !strcmp(key, "host") ||
+	       !strcmp(key, "address") || !strcmp(key, "cntlid");
 }
 
 static void add_labels(const json_t *o, const char *class, char *labels)

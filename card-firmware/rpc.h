@@ -166,6 +166,10 @@ int card_stats_json(struct card *c, const char *object, const char *name, json_t
 json_t *card_latency_json(const struct dpu_hist_sum sum[DPU_LAT_CLASSES]);
 /* The part of controllers, of one name or all; new reference. rpc_nvme.c. */
 json_t *card_ctrl_stats_json(struct card *c, const char *name);
+/* The parts of the target, and what its reasons mean; new references. rpc_nvmf_list.c. */
+json_t *card_subsys_stats_json(struct card *c, const char *name);
+json_t *card_target_stats_json(struct card *c);
+json_t *card_target_reasons_json(void);
 /* The part of connection tracking; new reference. rpc_ct.c. */
 json_t *card_ct_stats_json(struct card *c);
 /* The part of the underlay; new reference. rpc_underlay.c. */

@@ -3,8 +3,8 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its label ("name", "queue", "pair", "port", "worker", "state",
- * "op", "path"), counters (numbers), gauges ("now"), histograms (objects with "below_ns", see
+ * [..]}]}. Members of an object are its labels ("name", "queue" and so on: is_label() of
+ * metrics_text.c), counters (numbers), gauges ("now"), histograms (objects with "below_ns", see
  * card_latency_json()), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
@@ -412,8 +412,8 @@ static json_t *reasons_json(void)
 	for (unsigned i = 0; i < VHO_VU_REJECT_COUNT; i++)
 		json_object_set_new(message, vho_vu_reject_name((enum vho_vu_reject)i),
 			json_string(vho_vu_reject_text((enum vho_vu_reject)i)));
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk,
-		"queue", queue, "message", message);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk,
+		"queue", queue, "message", message, "target", card_target_reasons_json());
 }
 
 /* ---- all of it ---- */
@@ -429,6 +429,17 @@ static json_t *volumes(struct card *c, const char *name)
 static json_t *controllers(struct card *c, const char *name)
 {
 	return card_ctrl_stats_json(c, name);
+}
+
+static json_t *subsystems(struct card *c, const char *name)
+{
+	return card_subsys_stats_json(c, name);
+}
+
+static json_t *target(struct card *c, const char *name)
+{
+	(void)name;
+	return card_target_stats_json(c);
 }
 
 static json_t *disks(struct card *c, const char *name)
@@ -536,6 +547,8 @@ int card_stats_json(struct card *c, const char *object, const char *name, json_t
 	} classes[] = {
 		{ "volume", volumes, true },
 		{ "controller", controllers, true },
+		{ "subsystem", subsystems, true },
+		{ "target", target, false },
 		{ "disk", disks, true },
 		{ "net", nets, true },
 		{ "uplink", uplinks, true },

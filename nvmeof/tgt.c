@@ -191,6 +191,29 @@ void nof_tgt_stats(struct nof_tgt *t, struct nof_tgt_stats *out)
 	}
 }
 
+bool nof_tgt_thread(struct nof_tgt *t, unsigned idx, struct nof_tgt_thread_view *out)
+{
+	const struct nof_tgt_subsys *sub;
+	const struct tgt_ctrl *c;
+	const struct tgt_queue *q;
+	const struct tgt_counters *n;
+
+	if (idx > t->conf.n_workers)
+		return false;
+	n = &t->workers[idx].n;
+	*out = (struct nof_tgt_thread_view){ .control = idx == t->conf.n_workers };
+	out->commands = dpu_counter_read(&n->reads) + dpu_counter_read(&n->writes) +
+			dpu_counter_read(&n->others);
+	TAILQ_FOREACH (sub, &t->subs, link) {
+		TAILQ_FOREACH (c, &sub->ctrls, link) {
+			out->admin_queues += out->control && c->admin;
+			TAILQ_FOREACH (q, &c->io, link)
+				out->io_queues += q->w == &t->workers[idx];
+		}
+	}
+	return true;
+}
+
 /* ---- what is there ---- */
 
 static void visit_ns(const struct tgt_ns *ns, const struct nof_tgt_visit *v)
@@ -212,6 +235,16 @@ static void visit_ns(const struct tgt_ns *ns, const struct nof_tgt_visit *v)
 			v->ns_host(v->arg, ns->nsid, h->nqn);
 }
 
+static void add_queues(const struct tgt_ctrl *c, uint64_t *commands, uint64_t *errors)
+{
+	const struct tgt_queue *q;
+
+	TAILQ_FOREACH (q, &c->io, link) {
+		*commands += dpu_counter_read(&q->commands);
+		*errors += dpu_counter_read(&q->errors);
+	}
+}
+
 static void visit_ctrl(const struct tgt_ctrl *c, const struct nof_tgt_visit *v)
 {
 	struct nof_tgt_ctrl_view view = { .cntlid = c->cntlid,
@@ -220,15 +253,17 @@ static void visit_ctrl(const struct tgt_ctrl *c, const struct nof_tgt_visit *v)
 		.kato_ms = c->kato_ms };
 
 	memcpy(view.hostid, c->hostid, sizeof(c->hostid));
+	add_queues(c, &view.commands, &view.errors);
 	if (v->ctrl && !c->gone)
 		v->ctrl(v->arg, &view);
 }
 
 static void visit_listener(const struct tgt_listener *l, const struct nof_tgt_visit *v)
 {
-	struct nof_tgt_listener_view view = {
-		.addr = l->port->addr, .port = l->port->port, .v6 = l->port->v6
-	};
+	struct nof_tgt_listener_view view = { .addr = l->port->addr,
+		.port = l->port->port,
+		.v6 = l->port->v6,
+		.accepted = l->port->accepted };
 
 	memcpy(view.ana, l->ana, sizeof(l->ana));
 	if (v->listener)
@@ -237,7 +272,7 @@ static void visit_listener(const struct tgt_listener *l, const struct nof_tgt_vi
 
 static void visit_subsys(const struct nof_tgt_subsys *sub, const struct nof_tgt_visit *v)
 {
-	const struct nof_tgt_subsys_view view = { .nqn = sub->nqn,
+	struct nof_tgt_subsys_view view = { .nqn = sub->nqn,
 		.serial = sub->serial,
 		.model = sub->model,
 		.discovery = sub->discovery,
@@ -245,11 +280,17 @@ static void visit_subsys(const struct nof_tgt_subsys *sub, const struct nof_tgt_
 		.ana = sub->ana,
 		.max_namespaces = sub->max_ns,
 		.min_cntlid = sub->min_cntlid,
-		.max_cntlid = sub->max_cntlid };
+		.max_cntlid = sub->max_cntlid,
+		.connects = sub->connects,
+		.refused = sub->refused,
+		.commands = sub->commands,
+		.errors = sub->errors };
 	const struct tgt_host *h;
 	const struct tgt_listener *l;
 	const struct tgt_ctrl *c;
 
+	TAILQ_FOREACH (c, &sub->ctrls, link)
+		add_queues(c, &view.commands, &view.errors);
 	if (v->subsys)
 		v->subsys(v->arg, &view);
 	LIST_FOREACH (h, &sub->hosts, link)

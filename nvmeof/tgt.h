@@ -69,6 +69,7 @@ struct tgt_port {
 	bool v6;
 	char addr[64], port[8]; // as asked for
 	uint16_t bound; // the port it got
+	uint64_t accepted; // connections
 	void *xport; // the transport's
 };
 
@@ -93,6 +94,8 @@ struct nof_tgt_subsys {
 	uint32_t max_ns;
 	uint16_t min_cntlid, max_cntlid, next_cntlid;
 	uint32_t ana_changes;
+	uint64_t connects, refused; // of hosts
+	uint64_t commands, errors; // of queues that are gone
 	struct tgt_hosts hosts;
 	TAILQ_HEAD(, tgt_listener) listeners;
 	TAILQ_HEAD(, tgt_ctrl) ctrls;
@@ -230,6 +233,7 @@ struct tgt_queue {
 	const char *local; // borrowed: our address as the host sees it
 	bool closing; // control: xport->close() was called
 	/* The queue's thread. */
+	dpu_counter commands, errors; // of I/O commands, answered; the second are part of the first
 	enum tgt_fused { TGT_FUSED_NO, TGT_FUSED_FIRST, TGT_FUSED_FAILED } fused_state;
 	struct tgt_req *fused; // the first of two, before the second has come
 	unsigned n_core; // commands between exec and done

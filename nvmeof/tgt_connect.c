@@ -223,15 +223,20 @@ static uint16_t connect(struct tgt_req *r)
 	sub = tgt_subsys_find(q->w->t, d.subnqn);
 	if (!sub || (!sub->discovery && !tgt_listener_of(sub, q->port)))
 		return BAD_DATA(r, subnqn);
-	if (!tgt_host_allowed(sub, d.hostnqn))
+	if (!tgt_host_allowed(sub, d.hostnqn)) {
+		sub->refused++;
 		return NOF_SC_CONNECT_HOST | NOF_SC_DNR;
+	}
 	if (!tgt_nqn_ok(d.hostnqn)) // where any host may come: operators are shown it
 		return BAD_DATA(r, hostnqn);
 	if (sqsize == 0 || sqsize >= q->w->t->conf.opts.max_queue_depth)
 		return BAD_CMD(r, sqsize);
 	status = qid ? connect_io(r, sub, qid, &d) : connect_admin(r, sub, &cmd, &d);
-	if (status)
+	if (status) {
+		sub->refused++;
 		return status;
+	}
+	sub->connects += !qid;
 	q->qid = qid;
 	q->size = (uint16_t)(sqsize + 1);
 	q->sqhd = 0;

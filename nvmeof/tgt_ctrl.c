@@ -176,6 +176,8 @@ void tgt_queue_gone(struct tgt_queue *q)
 	if (!c)
 		return;
 	q->ctrl = NULL;
+	c->sub->commands += dpu_counter_read(&q->commands);
+	c->sub->errors += dpu_counter_read(&q->errors);
 	if (c->admin == q) {
 		c->admin = NULL;
 		c->n_aer = 0; // the transport dropped them

@@ -19,6 +19,9 @@ static inline void answer(struct tgt_req *r, uint16_t status)
 {
 	r->status = status;
 	r->q->n_core--;
+	dpu_counter_add(&r->q->commands, 1);
+	if (__builtin_expect(status != 0, 0))
+		dpu_counter_add(&r->q->errors, 1);
 	if (r->vn)
 		r->vn->n_reqs--;
 	r->done(r);
@@ -289,10 +292,13 @@ bool tgt_io_start(struct tgt_req *r)
 		ok = start_fused(r);
 	else
 		ok = start_one(r);
-	if (__builtin_expect(!ok, 0))
+	if (__builtin_expect(!ok, 0)) {
 		dpu_counter_add(&r->q->w->n.bad_command, 1);
-	else
+		dpu_counter_add(&r->q->commands, 1);
+		dpu_counter_add(&r->q->errors, 1);
+	} else {
 		r->gen = r->vn->gen;
+	}
 	r->vn = NULL;
 	return ok;
 }

@@ -376,6 +376,7 @@ static int conn_create(struct tcp_port *port, int fd)
 	port->n_conns++;
 	dpu_counter_add(&tc->worker.w->n.conns, 1);
 	dpu_counter_add(&tc->worker.w->n.conns_ever, 1);
+	port->port->accepted++;
 	c->start.fire = on_slow;
 	nof_timer_set(t->conf.control, &c->start, dpu_now_ns() + TCP_START_NS);
 	return 0;

@@ -172,11 +172,22 @@ struct nof_tgt_stats {
 /* Sums over all threads. */
 void nof_tgt_stats(struct nof_tgt *t, struct nof_tgt_stats *out);
 
+/* One thread of it: workers from 0 on, the last is the control thread. */
+struct nof_tgt_thread_view {
+	bool control;
+	unsigned admin_queues, io_queues; // connected now
+	uint64_t commands; // I/O commands begun
+};
+/* False: there is no such thread. */
+bool nof_tgt_thread(struct nof_tgt *t, unsigned idx, struct nof_tgt_thread_view *out);
+
 struct nof_tgt_subsys_view {
 	const char *nqn, *serial, *model;
 	bool discovery, allow_any_host, ana;
 	uint32_t max_namespaces;
 	uint16_t min_cntlid, max_cntlid;
+	uint64_t connects, refused; // of hosts: controllers made, Connects refused
+	uint64_t commands, errors; // I/O commands answered, those with an error
 };
 struct nof_tgt_ns_view {
 	struct nof_tgt_ns_conf conf;
@@ -186,6 +197,7 @@ struct nof_tgt_listener_view {
 	const char *addr, *port;
 	bool v6;
 	uint8_t ana[NOF_TGT_ANA_GROUPS + 1]; // by ANAGRPID
+	uint64_t accepted; // connections at that address, for whatever subsystem
 };
 struct nof_tgt_ctrl_view {
 	uint16_t cntlid;
@@ -193,6 +205,7 @@ struct nof_tgt_ctrl_view {
 	uint8_t hostid[16];
 	unsigned n_io_queues;
 	uint32_t kato_ms;
+	uint64_t commands, errors; // of its I/O queues
 };
 
 /* What is visited is borrowed for the visit. NULL callbacks are skipped. */

@@ -128,6 +128,11 @@ for path in "$a" "$b"; do
 done
 here volume latency c0 | grep -q '^c0  *read  *[1-9]' || fail "no latency of c0"
 here controller stats far | grep -q 'commands [1-9]' || fail "no counters of paths"
+there subsystem stats $nqn >"$dir/stats"
+for line in "refused [1-9]" "commands [1-9]" "listener 127.0.0.1:$a" "host $host" "queues [1-9]"; do
+	grep -q "$line" "$dir/stats" || fail "subsystem stats, no $line: $(cat "$dir/stats")"
+done
+there card stats object=target | grep -q 'refused.bad_connect [1-9]' || fail "no refused connect"
 here controller show far | grep -q 'digest_errors: 0' || fail "no counters of far"
 
 # A path cut under requests, back, then the other one.

@@ -452,6 +452,84 @@ static void not_let_in(void **state)
 	rig_close(&r);
 }
 
+struct seen {
+	uint64_t connects, refused, commands, errors, accepted, of_hosts;
+};
+
+static void see_subsys(void *arg, const struct nof_tgt_subsys_view *v)
+{
+	struct seen *s = arg;
+
+	s->connects = v->connects;
+	s->refused = v->refused;
+	s->commands = v->commands;
+	s->errors = v->errors;
+}
+
+static void see_listener(void *arg, const struct nof_tgt_listener_view *v)
+{
+	((struct seen *)arg)->accepted += v->accepted;
+}
+
+static void see_ctrl(void *arg, const struct nof_tgt_ctrl_view *v)
+{
+	((struct seen *)arg)->of_hosts += v->commands;
+}
+
+/* What the target counts: of controllers that are there, and of those that are gone. */
+static void the_target_counts(void **state)
+{
+	struct nof_tgt_thread_view th;
+	uint64_t begun = 0;
+	unsigned queues = 0;
+	struct nof_ctrl_conf conf;
+	struct seen s = { 0 };
+	const struct nof_tgt_visit visit = {
+		.subsys = see_subsys, .listener = see_listener, .ctrl = see_ctrl, .arg = &s
+	};
+	uint8_t *b = bytes(1);
+	struct nvmf_rig r;
+	struct link l;
+	struct vol_chan *c;
+	struct vol *v;
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(req_do(&r, c, VOL_WRITE, 0, b, 4096), 0);
+	nof_ctrl_reset(l.c);
+	POLL_UNTIL(&r, link_state(&l) != NOF_CTRL_LIVE);
+	POLL_UNTIL(&r, link_state(&l) == NOF_CTRL_LIVE);
+	assert_int_equal(req_do(&r, c, VOL_READ, 0, b, 4096), 0);
+	// Beyond the end that the target alone has: refused there.
+	assert_int_equal(vol_resize(r.disk, 1 << 20), 0);
+	assert_int_equal(req_do(&r, c, VOL_READ, 32 << 20, b, 4096), -EIO);
+	assert_int_equal(nof_tgt_visit(r.t, NQN, &visit), 0);
+	assert_int_equal(s.connects, 2);
+	assert_int_equal(s.refused, 0);
+	assert_int_equal(s.commands, 5);
+	assert_int_equal(s.errors, 1);
+	assert_int_equal(s.of_hosts, 2); // those of the first controller went with it
+	assert_int_equal(s.accepted, 2 * (1 + WORKERS));
+	for (unsigned i = 0; nof_tgt_thread(r.t, i, &th); i++) {
+		assert_int_equal(th.control, i == WORKERS);
+		assert_int_equal(th.admin_queues, th.control ? 1 : 0);
+		begun += th.commands;
+		queues += th.io_queues;
+	}
+	assert_true(begun >= 4);
+	assert_int_equal(queues, WORKERS);
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(b);
+}
+
 /* Each command of a path is timed, and what was counted stays when its connections go. */
 static void paths_are_timed(void **state)
 {
@@ -501,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(not_let_in),
 		cmocka_unit_test(paths_are_timed),
+		cmocka_unit_test(the_target_counts),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[0]),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
 		cmocka_unit_test(more_than_slots),
