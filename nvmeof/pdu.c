@@ -173,7 +173,13 @@ size_t nof_pdu_begin(
 		off = (head + align - 1) / align * align;
 		ch.pdo = (uint8_t)off;
 	}
-	memset(pdu, 0, off);
+	// Known lengths are a few stores; else it is a repeated one, whose start alone takes longer.
+	if (off == sizeof(struct nof_data_pdu))
+		memset(pdu, 0, sizeof(struct nof_data_pdu));
+	else if (off == sizeof(struct nof_cmd_pdu))
+		memset(pdu, 0, sizeof(struct nof_cmd_pdu));
+	else
+		memset(pdu, 0, off);
 	if (hdgst)
 		ch.flags |= NOF_F_HDGST;
 	if (ddgst)
