@@ -101,7 +101,7 @@ static void volume_start(void)
 	const struct nof_group_conf gc = { 0 };
 	struct vol_null_conf nc = { "n", SIZE, unit };
 	struct vol_crypt_conf cc = { .name = "c", .unit = unit };
-	struct nof_group *g;
+	static struct nof_group *g; // to the end
 	struct vol *v;
 
 	must(vol_null_open(&nc, &cc.lower) == 0, "null volume");
