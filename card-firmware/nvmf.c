@@ -9,6 +9,7 @@
 #include "device.h"
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "dpu_wire.h"
 #include "rpc_schema.h"
 #include "storage.h"
 #include "worker.h"
@@ -154,14 +155,6 @@ struct nof_tgt *card_nvmf_get(const struct card *c)
 
 /* ---- namespaces ---- */
 
-static bool is_zero(const uint8_t *id, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (id[i])
-			return false;
-	return true;
-}
-
 int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 	struct nof_tgt_ns_conf *conf, struct card_error *e)
 {
@@ -177,7 +170,8 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 		return card_fail(
 			e, -EBUSY, "%s: is below %s", v->name, card_volume_above(c, v)->name);
 	conf->vol = v->vol;
-	if (is_zero(conf->uuid, 16) && is_zero(conf->nguid, 16) && is_zero(conf->eui64, 8))
+	if (dpu_is_zero(conf->uuid, 16) && dpu_is_zero(conf->nguid, 16) &&
+		dpu_is_zero(conf->eui64, 8))
 		(void)card_uuid_parse(v->uuid, conf->uuid);
 	ret = nof_tgt_ns_add(t, nqn, conf, &conf->nsid);
 	if (ret == -ENOENT)

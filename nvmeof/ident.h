@@ -18,11 +18,10 @@ struct nof_ident {
 	uint32_t
 		capsule_max; // bytes of data in a capsule of an I/O queue; NOF_TRANSFER_MAX at most
 	uint32_t maxcmd; // 0: not said
-	uint32_t nn, cqt_ms, kas_ms;
+	uint32_t cqt_ms, kas_ms;
 	uint32_t oaes, ctratt;
 	uint32_t anagrpmax, nanagrpid;
-	uint16_t oncs, fuses;
-	uint8_t aerl; // 0's based
+	uint16_t oncs;
 	bool volatile_cache, ana, discovery;
 };
 

@@ -10,21 +10,20 @@
 enum has { HAS_NOTHING, HAS_DATA, MAY_HAVE_DATA, HAS_REST };
 
 static const struct kind {
-	const char *name;
 	uint8_t hlen;
 	uint8_t to; // 1 << enum nof_role: who may receive it
 	uint8_t has; // what follows the header
 	bool digests; // after negotiation
 } kinds[] = {
-	[NOF_PDU_ICREQ] = { "ICReq", 128, 1 << NOF_TARGET, HAS_NOTHING, false },
-	[NOF_PDU_ICRESP] = { "ICResp", 128, 1 << NOF_HOST, HAS_NOTHING, false },
-	[NOF_PDU_H2C_TERM] = { "H2CTermReq", 24, 1 << NOF_TARGET, HAS_REST, false },
-	[NOF_PDU_C2H_TERM] = { "C2HTermReq", 24, 1 << NOF_HOST, HAS_REST, false },
-	[NOF_PDU_CMD] = { "CapsuleCmd", 72, 1 << NOF_TARGET, MAY_HAVE_DATA, true },
-	[NOF_PDU_RESP] = { "CapsuleResp", 24, 1 << NOF_HOST, HAS_NOTHING, true },
-	[NOF_PDU_H2C_DATA] = { "H2CData", 24, 1 << NOF_TARGET, HAS_DATA, true },
-	[NOF_PDU_C2H_DATA] = { "C2HData", 24, 1 << NOF_HOST, HAS_DATA, true },
-	[NOF_PDU_R2T] = { "R2T", 24, 1 << NOF_HOST, HAS_NOTHING, true },
+	[NOF_PDU_ICREQ] = { 128, 1 << NOF_TARGET, HAS_NOTHING, false },
+	[NOF_PDU_ICRESP] = { 128, 1 << NOF_HOST, HAS_NOTHING, false },
+	[NOF_PDU_H2C_TERM] = { 24, 1 << NOF_TARGET, HAS_REST, false },
+	[NOF_PDU_C2H_TERM] = { 24, 1 << NOF_HOST, HAS_REST, false },
+	[NOF_PDU_CMD] = { 72, 1 << NOF_TARGET, MAY_HAVE_DATA, true },
+	[NOF_PDU_RESP] = { 24, 1 << NOF_HOST, HAS_NOTHING, true },
+	[NOF_PDU_H2C_DATA] = { 24, 1 << NOF_TARGET, HAS_DATA, true },
+	[NOF_PDU_C2H_DATA] = { 24, 1 << NOF_HOST, HAS_DATA, true },
+	[NOF_PDU_R2T] = { 24, 1 << NOF_HOST, HAS_NOTHING, true },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -39,16 +38,6 @@ static int wrong(struct nof_pdu_err *e, enum nof_fes fes, uint32_t fei)
 {
 	*e = (struct nof_pdu_err){ fes, fei };
 	return -EPROTO;
-}
-
-uint8_t nof_pdu_hlen(uint8_t type)
-{
-	return type < N_KINDS ? kinds[type].hlen : 0;
-}
-
-const char *nof_pdu_name(uint8_t type)
-{
-	return type < N_KINDS && kinds[type].name ? kinds[type].name : "unknown";
 }
 
 const char *nof_fes_name(uint16_t fes)

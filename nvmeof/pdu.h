@@ -53,10 +53,7 @@ int nof_icreq_check(const struct nof_icreq *p, struct nof_pdu_err *e);
 int nof_icresp_check(
 	const struct nof_icresp *p, uint8_t asked, uint8_t demanded, struct nof_pdu_err *e);
 
-/* Bytes of a type's header, 0: there is no such type. */
-uint8_t nof_pdu_hlen(uint8_t type);
 /* Printable; never NULL. */
-const char *nof_pdu_name(uint8_t type);
 const char *nof_fes_name(uint16_t fes);
 
 /*

@@ -35,6 +35,14 @@ uint64_t tgt_hash(uint64_t basis, const void *p, size_t len)
 	return h;
 }
 
+void tgt_text(char *out, size_t size, const char *s)
+{
+	size_t len = strnlen(s, size);
+
+	memset(out, ' ', size);
+	memcpy(out, s, len);
+}
+
 bool tgt_nqn_ok(const char *nqn)
 {
 	size_t len = nqn ? strnlen(nqn, TGT_NQN_SIZE) : 0;

@@ -280,6 +280,8 @@ struct tgt_req {
 /* 1 to 223 bytes, "nqn." first, nothing that is no printable ASCII. */
 bool tgt_nqn_ok(const char *nqn);
 struct nof_tgt_subsys *tgt_subsys_find(struct nof_tgt *t, const char *nqn);
+/* A field of text, padded with spaces. */
+void tgt_text(char *out, size_t size, const char *s);
 /* FNV-1a, for identifiers that nobody gave. */
 uint64_t tgt_hash(uint64_t basis, const void *p, size_t len);
 /* -EINVAL: not a numeric address and port. */

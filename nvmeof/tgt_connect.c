@@ -10,8 +10,6 @@
 #include "dpu_clock.h"
 #include "tgt_view.h"
 
-#define KAS_MS 100U
-
 /* A parameter that is wrong: its offset, in the command or in the data. */
 enum where { IN_CMD, IN_DATA };
 
@@ -116,20 +114,11 @@ static uint16_t pick_cntlid(struct nof_tgt_subsys *sub)
 	return 0;
 }
 
-static void set_kato(struct tgt_ctrl *c, uint32_t kato_ms)
-{
-	uint32_t most = c->sub->t->conf.opts.kato_max_s * 1000U;
-
-	if (kato_ms > most)
-		kato_ms = most;
-	c->kato_ms = (kato_ms + KAS_MS - 1) / KAS_MS * KAS_MS;
-	c->kato_ns = c->kato_ms ? dpu_now_ns() + c->kato_ms * 1000000ULL : 0;
-}
-
 static uint16_t connect_admin(struct tgt_req *r, struct nof_tgt_subsys *sub,
 	const struct nof_connect_sqe *cmd, const struct nof_connect_data *d)
 {
 	struct nof_tgt *t = sub->t;
+	uint32_t most = t->conf.opts.kato_max_s * 1000U, kato_ms;
 	struct tgt_queue *q = r->q;
 	struct tgt_ctrl *c;
 
@@ -153,7 +142,8 @@ static uint16_t connect_admin(struct tgt_req *r, struct nof_tgt_subsys *sub,
 	TAILQ_INIT(&c->io);
 	TAILQ_INSERT_TAIL(&sub->ctrls, c, link);
 	t->n_ctrls++;
-	set_kato(c, dpu_le32_get(cmd->kato_ms));
+	kato_ms = dpu_le32_get(cmd->kato_ms);
+	tgt_ctrl_kato(c, kato_ms < most ? kato_ms : most);
 	tgt_ctrl_access(c);
 	q->ctrl = c;
 	r->result = c->cntlid;

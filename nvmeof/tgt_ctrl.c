@@ -216,6 +216,12 @@ static void restart_kato(struct tgt_ctrl *c)
 	c->kato_ns = c->kato_ms && !c->gone ? dpu_now_ns() + c->kato_ms * 1000000ULL : 0;
 }
 
+void tgt_ctrl_kato(struct tgt_ctrl *c, uint32_t ms)
+{
+	c->kato_ms = (ms + KAS_MS - 1) / KAS_MS * KAS_MS;
+	restart_kato(c);
+}
+
 /* ---- properties: Base 3.1.4 and 6.6 ---- */
 
 static uint64_t cap_of(const struct tgt_ctrl *c)
@@ -357,8 +363,7 @@ static uint16_t set_feature(struct tgt_req *r)
 	case NOF_FEAT_KATO:
 		if (value > c->sub->t->conf.opts.kato_max_s * 1000U)
 			return NOF_SC_KATO_INVALID | NOF_SC_DNR;
-		c->kato_ms = (value + KAS_MS - 1) / KAS_MS * KAS_MS;
-		restart_kato(c);
+		tgt_ctrl_kato(c, value);
 		break;
 	default:
 		break;

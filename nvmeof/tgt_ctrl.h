@@ -22,6 +22,8 @@ void tgt_queue_gone(struct tgt_queue *q);
 
 /* End an association: every queue of the controller. */
 void tgt_ctrl_end(struct tgt_ctrl *c);
+/* Its keep alive timeout, rounded up to what Identify says, begins now. 0: none. */
+void tgt_ctrl_kato(struct tgt_ctrl *c, uint32_t ms);
 /* What commands to namespaces meet, computed again. */
 void tgt_ctrl_access(struct tgt_ctrl *c);
 void tgt_ctrl_access_ns(struct tgt_ctrl *c, uint32_t nsid); // of one namespace

@@ -19,15 +19,6 @@ struct entry {
 	uint16_t eflags;
 };
 
-/* Text padded with spaces: Base 1.4.2. */
-static void text(char *out, size_t size, const char *s)
-{
-	size_t len = strnlen(s, size);
-
-	memset(out, ' ', size);
-	memcpy(out, s, len);
-}
-
 static void put_entry(struct tgt_out *o, const struct entry *e)
 {
 	struct nof_disc_entry d = {
@@ -41,9 +32,9 @@ static void put_entry(struct tgt_out *o, const struct entry *e)
 		.eflags = dpu_le16_put(e->eflags),
 	};
 
-	text(d.trsvcid, sizeof(d.trsvcid), e->port);
+	tgt_text(d.trsvcid, sizeof(d.trsvcid), e->port);
 	memcpy(d.subnqn, e->nqn, strlen(e->nqn));
-	text(d.traddr, sizeof(d.traddr), e->addr);
+	tgt_text(d.traddr, sizeof(d.traddr), e->addr);
 	tgt_out_put(o, &d, sizeof(d));
 }
 

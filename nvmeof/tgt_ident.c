@@ -10,15 +10,6 @@
 #define FRMW 0x03 // one slot, read only
 #define NSTAT_READY 0x01
 
-/* Text padded with spaces: Base 1.4.2. */
-static void text(char *out, size_t size, const char *s)
-{
-	size_t len = strnlen(s, size);
-
-	memset(out, ' ', size);
-	memcpy(out, s, len);
-}
-
 static uint8_t log2_of(uint32_t n)
 {
 	return (uint8_t)(31 - __builtin_clz(n));
@@ -53,8 +44,8 @@ static void io_ctrl(const struct tgt_ctrl *c, struct nof_id_ctrl *id)
 	id->vwc = NOF_VWC_PRESENT | NOF_VWC_ALL_NO;
 	id->ioccsz = dpu_le32_put((sizeof(struct nof_sqe) + o->in_capsule_bytes) / 16);
 	id->iorcsz = dpu_le32_put(sizeof(struct nof_cqe) / 16);
-	text(id->sn, sizeof(id->sn), sub->serial);
-	text(id->mn, sizeof(id->mn), sub->model);
+	tgt_text(id->sn, sizeof(id->sn), sub->serial);
+	tgt_text(id->mn, sizeof(id->mn), sub->model);
 }
 
 static uint16_t identify_ctrl(struct tgt_req *r, struct tgt_out *out)
@@ -72,7 +63,7 @@ static uint16_t identify_ctrl(struct tgt_req *r, struct tgt_out *out)
 	id.maxcmd = dpu_le16_put(o->max_queue_depth);
 	id.sgls = dpu_le32_put(NOF_SGLS_SUPPORTED | NOF_SGLS_OFFSET | NOF_SGLS_TRANSPORT);
 	id.msdbd = 1;
-	text(id.fr, sizeof(id.fr), OUTBOARD_VERSION);
+	tgt_text(id.fr, sizeof(id.fr), OUTBOARD_VERSION);
 	memcpy(id.subnqn, c->sub->nqn, strlen(c->sub->nqn));
 	if (c->sub->discovery) {
 		id.cntrltype = NOF_CTRLTYPE_DISCOVERY;

@@ -10,6 +10,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
+#include "dpu_wire.h"
 #include "tgt_ctrl.h"
 #include "tgt_disc.h"
 #include "tgt_view.h"
@@ -139,17 +140,9 @@ static struct tgt_ns *ns_find(struct nof_tgt_subsys *sub, uint32_t nsid)
 	return sub && nsid - 1 < sub->max_ns ? sub->ns[nsid] : NULL;
 }
 
-static bool is_zero(const uint8_t *id, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (id[i])
-			return false;
-	return true;
-}
-
 static bool same_id(const uint8_t *a, const uint8_t *b, size_t len)
 {
-	return !is_zero(a, len) && !memcmp(a, b, len);
+	return !dpu_is_zero(a, len) && !memcmp(a, b, len);
 }
 
 /* RFC 9562, version 8: 122 bits of our own choice. */
@@ -223,7 +216,7 @@ static void ns_fill(
 	memcpy(ns->uuid, conf->uuid, sizeof(ns->uuid));
 	memcpy(ns->nguid, conf->nguid, sizeof(ns->nguid));
 	memcpy(ns->eui64, conf->eui64, sizeof(ns->eui64));
-	if (is_zero(ns->uuid, 16) && is_zero(ns->nguid, 16) && is_zero(ns->eui64, 8))
+	if (dpu_is_zero(ns->uuid, 16) && dpu_is_zero(ns->nguid, 16) && dpu_is_zero(ns->eui64, 8))
 		derive_uuid(sub, ns);
 	atomic_store_explicit(&ns->n_blocks, ns->info.size >> ns->shift, memory_order_relaxed);
 }

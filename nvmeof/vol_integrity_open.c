@@ -18,15 +18,6 @@ static struct vol_integrity *of_job(struct vol_job *j)
 	return (struct vol_integrity *)(void *)((char *)j - offsetof(struct vol_integrity, job));
 }
 
-static bool is_set(const uint8_t *p, size_t n)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < n; i++)
-		any |= p[i];
-	return any != 0;
-}
-
 static bool settle(struct vol_integrity *v, int err)
 {
 	atomic_store_explicit(&v->err, err, memory_order_relaxed);
@@ -70,7 +61,7 @@ static int take_header(struct vol_integrity *v, const struct vol_sum_header *h)
 	struct vol_info info;
 
 	vol_info(v->l.lower, &info);
-	if (is_set(v->want, 16) && memcmp(v->want, h->uuid, 16) != 0)
+	if (!dpu_is_zero(v->want, 16) && memcmp(v->want, h->uuid, 16) != 0)
 		return -ESTALE;
 	if (h->block_size != info.block_size)
 		return -EBADMSG;
@@ -97,7 +88,7 @@ static bool judge(struct vol_integrity *v, const uint8_t *area)
 	if (!ret)
 		ret = take_header(v, &h);
 	else if (ret == -EBADMSG && v->format) {
-		if (!is_set(area, VOL_SUM_HEADER_LEN))
+		if (dpu_is_zero(area, VOL_SUM_HEADER_LEN))
 			return true;
 		ret = -EEXIST;
 	}

@@ -12,8 +12,7 @@
  * fails them when its controllers say so (struct nof_view, fail).
  */
 #include "path.h"
-#include "vol_fifo.h"
-#include "vol_priv.h"
+#include "vol_layer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -507,14 +506,11 @@ static void nvmf_submit(struct vol_chan *c, struct vol_io *io)
 {
 	struct nvmf_chan *nc = (struct nvmf_chan *)c;
 	struct nvmf_io *s = state(io);
-	uint64_t sum = 0;
 
 	memset(s, 0, offsetof(struct nvmf_io, range));
 	s->chan = nc;
 	if (io->op == VOL_READ || io->op == VOL_WRITE) {
-		for (unsigned i = 0; i < io->n_iov && sum <= io->len; i++)
-			sum += io->iov[i].iov_len;
-		if (sum != io->len) {
+		if (!vol_iov_sums(io)) {
 			vol_io_end(c, io, -EINVAL);
 			return;
 		}
@@ -592,19 +588,10 @@ static const struct vol_ops nvmf_ops = {
 
 /* ---- what controllers say; on the control thread ---- */
 
-static bool is_set(const uint8_t *id, size_t n)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < n; i++)
-		any |= id[i];
-	return any;
-}
-
 static bool view_accepts(struct nof_view *view, const struct nof_ctrl *c, const struct nof_ns *ns)
 {
 	struct nvmf *n = (struct nvmf *)((char *)view - offsetof(struct nvmf, view));
-	bool same = !is_set(n->want, 16) || !memcmp(n->want, ns->id.uuid, 16) ||
+	bool same = dpu_is_zero(n->want, 16) || !memcmp(n->want, ns->id.uuid, 16) ||
 		    !memcmp(n->want, ns->id.nguid, 16);
 
 	if (same && ns->id.lba_shift == n->shift)
@@ -620,16 +607,15 @@ static void view_changed(struct nof_view *view, const struct nof_ctrl *c, const 
 	uint64_t size = ns->id.blocks << ns->id.lba_shift;
 	uint64_t old = atomic_load_explicit(&n->v.size, memory_order_relaxed);
 
-	if (!is_set(n->want, 16)) // from here on it is this one
-		memcpy(n->want, is_set(ns->id.uuid, 16) ? ns->id.uuid : ns->id.nguid, 16);
-	if (!n->known) {
-		n->v.can_discard = c->id.oncs & NOF_ONCS_DSM;
-		n->v.can_zero = c->id.oncs & NOF_ONCS_WRITE_ZEROES;
-		n->v.volatile_cache = c->id.volatile_cache;
-		n->v.read_only = ns->id.read_only;
-		n->v.opt_io_size = ns->id.opt_io_blocks << ns->id.lba_shift;
-		n->known = true;
-	}
+	if (dpu_is_zero(n->want, 16)) // from here on it is this one
+		memcpy(n->want, !dpu_is_zero(ns->id.uuid, 16) ? ns->id.uuid : ns->id.nguid, 16);
+	n->v.can_discard = c->id.oncs & NOF_ONCS_DSM;
+	n->v.can_zero = c->id.oncs & NOF_ONCS_WRITE_ZEROES;
+	// Of any path: a flush that is not needed harms nobody.
+	n->v.volatile_cache = c->id.volatile_cache || (n->known && n->v.volatile_cache);
+	n->v.read_only = ns->id.read_only;
+	n->v.opt_io_size = ns->id.opt_io_blocks << ns->id.lba_shift;
+	n->known = true;
 	atomic_store_explicit(&n->can_deac, ns->id.deac_zero, memory_order_relaxed);
 	if (size == old)
 		return;

@@ -48,13 +48,13 @@ struct vol {
 	const struct vol_ops *ops;
 	char name[64];
 	uint32_t block_size;
-	uint32_t opt_io_size;
 	bool can_erase;
 	unsigned depth; // layers, this one and those below
 
 	/* Written by the control thread, read by any; a remote volume may learn them late. */
 	_Atomic bool read_only, can_discard, can_zero, volatile_cache;
 	_Atomic uint64_t size;
+	_Atomic uint32_t opt_io_size;
 	_Atomic uint64_t wear; // pre_eol:16 | life_a:16 | life_b:16; 0: nothing is known
 	uint32_t lat_every; // the control thread's copy
 	bool wear_injected; // it was said, not read. Control thread

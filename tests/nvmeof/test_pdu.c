@@ -201,8 +201,6 @@ static void icreq_and_term(void **state)
 	p = (struct nof_icreq){ .pfv = { { 0, 1 } } };
 	assert_int_equal(nof_icreq_check(&p, &e), -EPROTO);
 	assert_string_equal(nof_fes_name(0xffff), "unknown");
-	assert_string_equal(nof_pdu_name(8), "unknown");
-	assert_string_equal(nof_pdu_name(9), "R2T");
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 /* Volumes over NVMe/TCP from our host to our target: data, every operation, loss of connections. */
 #include "nvmf_rig.h"
 #include "tgt.h"
+#include "vol_priv.h"
 
 #define LEN (1U << 20)
 
@@ -210,6 +211,37 @@ static void resize_is_seen(void **state)
 		POLL_UNTIL(&r, told == i);
 		vol_info(v, &info);
 		assert_true(info.size == (64ull + i) << 20);
+	}
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+}
+
+/* A namespace that is made anew, as another kind: what it can do is read again. */
+static void features_are_read_again(void **state)
+{
+	const struct nof_tgt_ns_conf ns = { .nsid = 1, .uuid = { 1, 2, 3 } };
+	struct nof_tgt_ns_conf again = ns;
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l;
+	struct vol *v;
+	struct vol_info info;
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	vol_info(v, &info);
+	assert_false(info.read_only);
+	for (unsigned i = 0; i < 2; i++) {
+		while (nof_tgt_ns_del(r.t, NQN, 1) == -EBUSY)
+			rig_poll(&r);
+		atomic_store(&r.disk->read_only, i == 0);
+		again.vol = r.disk;
+		assert_int_equal(nof_tgt_ns_add(r.t, NQN, &again, NULL), 0);
+		POLL_UNTIL(&r, (vol_info(v, &info), info.read_only == (i == 0)));
 	}
 	vol_close(v);
 	link_close(&r, &l);
@@ -584,6 +616,7 @@ int main(void)
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
 		cmocka_unit_test(more_than_slots),
 		cmocka_unit_test(resize_is_seen),
+		cmocka_unit_test(features_are_read_again),
 		cmocka_unit_test(reconnects),
 		cmocka_unit_test(two_paths),
 		cmocka_unit_test(fewer_queues),

@@ -245,9 +245,10 @@ static inline bool host_send_pdu(
 	struct nof_ch ch;
 	dpu_le32 dgst = dpu_le32_put(nof_crc32c(0, data, len));
 	size_t off = nof_pdu_begin(buf, type, h->dgst, h->pda, len);
-	size_t head = nof_pdu_hlen((uint8_t)type);
+	size_t head;
 
 	memcpy(&ch, buf, sizeof(ch));
+	head = ch.hlen;
 	ch.flags |= hdr->ch.flags;
 	memcpy(buf, &ch, sizeof(ch));
 	memcpy(buf + sizeof(ch), hdr->bytes + sizeof(ch), head - sizeof(ch));

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -63,3 +65,14 @@ DPU_WIRE(be, BE, 16)
 DPU_WIRE(be, BE, 32)
 DPU_WIRE(be, BE, 64)
 #undef DPU_WIRE
+
+/* All of n bytes are 0: an identifier that nobody gave. */
+static inline bool dpu_is_zero(const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any |= b[i];
+	return any == 0;
+}
