@@ -658,7 +658,7 @@ static void end_poll(struct nof_ctrl *c)
 
 bool nof_ctrl_steps_end(struct nof_ctrl *c)
 {
-	// Before Connect has succeeded there is no association to end, and no other command may come.
+	// Without a Connect that succeeded there is nothing to end, and no other command may come.
 	bool may = c->admin && c->admin->is_up && c->step > 0;
 	struct nof_slot *s = may ? take(c) : NULL;
 

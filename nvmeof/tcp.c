@@ -72,8 +72,8 @@ static void dequeue(struct tcp *t, struct nof_slot *s)
 }
 
 /*
- * In the capsule, or when the controller asks for it. Linux' target asks for nothing that would have
- * gone into the capsule.
+ * In the capsule, or when the controller asks for it. Linux' target asks for nothing that would
+ * have gone into the capsule.
  */
 static bool in_capsule(const struct tcp *t, const struct nof_slot *s)
 {
