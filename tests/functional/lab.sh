@@ -12,7 +12,8 @@ fail()
 	exit 1
 }
 
-# lab_run TOPOLOGY SCRIPT [ARG...]: run "SCRIPT --inside ARG..." in the emulator. Does not return.
+# lab_run TOPOLOGY SCRIPT [ARG...]: run "SCRIPT --inside ARG..." in the emulator. Does not return. With
+# LAB=yes guests have fio.
 lab_run()
 {
 	topology=$1 script=$2
@@ -20,12 +21,15 @@ lab_run()
 	root=$(cd "$(dirname "$script")/../.." && pwd)
 	[ -n "${BUILD:-}" ] || fail "no build folder: give it as argument or in BUILD"
 	command -v qemu-system-x86_64 >/dev/null || skip "no qemu-system-x86_64"
-	"$root/tests/lab/guest-image" "$BUILD/guest-image" || skip "no guest image"
+	image=$BUILD/guest-image lab=
+	[ "${LAB:-no}" = no ] || image=$BUILD/lab-image lab=--lab
+	# shellcheck disable=SC2086 # a word or none
+	"$root/tests/lab/guest-image" $lab "$image" || skip "no guest image"
 	case $topology in
 	/*) ;;
 	*) topology=$root/card-firmware/emulator/topologies/$topology ;;
 	esac
-	exec "$BUILD/card-firmware/emulator/card-emulator" --image "$BUILD/guest-image" --verbose \
+	exec "$BUILD/card-firmware/emulator/card-emulator" --image "$image" --verbose \
 		--run "$script" "$topology" -- --inside "$@"
 }
 
