@@ -123,6 +123,7 @@ static int by_value(const void *a, const void *b)
 static void measure(struct odp_worker *w, const struct row *t, bool merge)
 {
 	static uint64_t sample[SAMPLES];
+	const size_t middle = SAMPLES / 2;
 
 	n_out = 0;
 	for (unsigned s = 0; s < SAMPLES; s++) {
@@ -136,7 +137,7 @@ static void measure(struct odp_worker *w, const struct row *t, bool merge)
 	qsort(sample, SAMPLES, sizeof(sample[0]), by_value);
 	printf("%-22s %-6s %5.1f frames of %u, cycles/segment: median %.1f, best %.1f\n", t->name,
 		merge ? "merged" : "apart", (double)n_out / SAMPLES, ODP_BURST,
-		(double)sample[SAMPLES / 2] / ODP_BURST, (double)sample[0] / ODP_BURST);
+		(double)sample[middle] / ODP_BURST, (double)sample[0] / ODP_BURST);
 }
 
 /* From port 1 to port 2. 0 or an error. */
