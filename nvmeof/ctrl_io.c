@@ -198,7 +198,7 @@ static void on_give(struct nof_msg *m)
 	int ret;
 
 	q->owner = &worker_owner;
-	q->lat = &io->lat;
+	q->lat = nof_is_relay(q) ? NULL : &io->lat; // timed by the queue that it goes over
 	io->broke_posted = false;
 	io->q = q;
 	ret = nof_qpair_attach(q, io->group);
@@ -250,7 +250,7 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 
 static void add_stats(struct nof_ctrl_stats *sum, const struct nof_qpair *q)
 {
-	if (!q)
+	if (!q || nof_is_relay(q)) // what a relay sends counts where it goes
 		return;
 	sum->commands += dpu_counter_read(&q->n.commands);
 	sum->stale += dpu_counter_read(&q->n.stale);

@@ -347,6 +347,7 @@ static void fewer_queues(void **state)
 	static const uint16_t grants[] = { 1, 2, 1, 127, 1 };
 	uint8_t *in[WORKERS] = { bytes(11), bytes(12) }, *out = malloc(LEN);
 	const struct nof_tgt_opts opts = { .max_io_queues = 1 };
+	struct nof_ctrl_stats before, after;
 	struct nof_ctrl_conf conf;
 	struct nof_ctrl_info info;
 	struct nvmf_rig r;
@@ -381,6 +382,11 @@ static void fewer_queues(void **state)
 			assert_memory_equal(out, in[(w + i) % WORKERS], LEN);
 		}
 	}
+	nof_ctrl_stats(l.c, &before);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(req_do(&r, c[1], VOL_READ, 0, out, 4096), 0);
+	nof_ctrl_stats(l.c, &after); // each counts once, and a keep alive may come between
+	assert_in_range(after.commands - before.commands, 10, 15);
 	for (unsigned w = 0; w < WORKERS; w++) {
 		vol_chan_close(c[w]);
 		free(in[w]);
