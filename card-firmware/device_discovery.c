@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Discovery: services that are asked what subsystems there are, and the controllers that come of it.
+ * Discovery: services that are asked what subsystems there are, and controllers that come of it.
  *
  * A discovery connects to a service, to those that it refers to, and to theirs, and stays
- * connected.
- * When a log was read it is walked: each path that the card has not is attached, each that came of
- * this discovery and that no log has any more is detached. Both are made as calls, as an operator
- * makes them: they wait for their turn, and the store keeps what they made, so that after a restart
- * disks are there before anything was discovered. A log cannot take away what a disk uses, since
- * the call refuses that.
+ * connected. When a log was read it is walked: each path that the card has not is attached, each
+ * that came of this discovery and that no log has any more is detached. Both are made as calls, as
+ * an operator makes them: they wait for their turn, and the store keeps what they made, so that
+ * after a restart disks are there before anything was discovered. A log cannot take away what a
+ * disk uses, since the call refuses that.
  */
 #include "device.h"
 

@@ -139,7 +139,7 @@ static int apply_update(json_t *calls, const struct card_method *m, const json_t
 	return json_object_update(kept, (json_t *)(uintptr_t)params) ? -ENOMEM : 0;
 }
 
-/* 1 for what is tied to the port of this name and goes with it: flows, addresses, routes; -ENOMEM. */
+/* 1 for what goes with the port of this name: flows, addresses, routes; -ENOMEM. */
 static int uses_port(const json_t *call, const char *port)
 {
 	const json_t *params = json_object_get(call, "params");

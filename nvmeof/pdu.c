@@ -162,7 +162,7 @@ size_t nof_pdu_begin(
 		off = (head + align - 1) / align * align;
 		ch.pdo = (uint8_t)off;
 	}
-	// Known lengths are a few stores; else it is a repeated one, whose start alone takes longer.
+	// Known lengths are a few stores; else it is a repeated one, whose start takes longer.
 	if (off == sizeof(struct nof_data_pdu))
 		memset(pdu, 0, sizeof(struct nof_data_pdu));
 	else if (off == sizeof(struct nof_cmd_pdu))

@@ -89,7 +89,7 @@ static inline void answer(struct blk_queue *bq, struct blk_req *r, uint8_t statu
 	p->bytes -= r->bytes;
 	r->next_free = p->free;
 	p->free = r;
-	// The last of what was asked for, and no turn of the queue: nothing comes that could go with it.
+	// The last one, and not in a turn of the queue: nothing comes that could go with it.
 	if (p->n_busy == 0 && !bq->turning) {
 		vho_queue_publish(bq->q);
 		vho_queue_notify(bq->q);
