@@ -139,6 +139,25 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
  */
 int card_volume_work(struct card *c, const char *name, struct vol_work *out,
 	char header[CARD_UUID_TEXT], struct card_error *e);
+/*
+ * Give an encrypted volume another key while it is in use (device_rekey.c). The volume is made,
+ * with its old key, if it is not there: then the change is resumed. *state: enum vol_rekey.
+ * Nothing is moved before the store has the call. -ENOTSUP: there is no store, or not for this
+ * volume.
+ */
+struct card_rekey_conf {
+	struct card_volume_conf volume; // with the old key
+	const char *key, *journal; // the new key, a volume
+	const char *id; // of the change: a UUID
+	uint64_t mbytes_per_sec; // 0: as fast as it goes
+	bool resume;
+};
+int card_volume_rekey(struct card *c, const struct card_rekey_conf *conf, struct card_error *e);
+/* Fill in what the store has of the volume. 0, -ENODEV, -EINVAL, -EBUSY, -ENOTSUP. */
+int card_volume_rekey_conf(
+	struct card *c, const char *name, struct card_volume_conf *out, struct card_error *e);
+/* CARD_RPC_LATER: nothing is in its journal yet. 0: it is; or why it did not begin. */
+int card_volume_rekey_state(struct card *c, const char *name, struct card_error *e);
 int card_volume_limits_set(
 	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e);
 /* Time one of so many requests of a volume; 0: none. */

@@ -46,6 +46,7 @@ static const struct card_verb verbs[] = {
 	{ "volume", "create-crypt", SENDS(bdev_crypto_create), KEY("name") },
 	{ "volume", "create-integrity", SENDS(volume_integrity_create), KEY("name") },
 	{ "volume", "create-stripe", SENDS(bdev_raid_create), KEY("name") },
+	{ "volume", "rekey", SENDS(volume_rekey), KEY("name") },
 	{ "volume", "create-instance", SENDS(volume_create_instance), KEY("name") },
 	{ "volume", "end-instance", SENDS(volume_end_instance), KEY("name") },
 	{ "volume", "limit", SENDS(bdev_set_qos_limit), KEY("name") },

@@ -119,6 +119,9 @@ void card_inventory_fini(struct card *c)
 		card_function_delete(c, TAILQ_LAST(&inv->functions, card_functions)->name, &e);
 	while (!TAILQ_EMPTY(&inv->uplinks))
 		card_uplink_delete(c, TAILQ_LAST(&inv->uplinks, card_uplinks)->name, &e);
+	if (inv->rekey_timer)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->rekey_timer);
+	inv->rekey_timer = NULL;
 	if (inv->wear_timer)
 		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->wear_timer);
 	inv->wear_timer = NULL;

@@ -35,6 +35,7 @@ struct card_volume {
 	struct card_volume *below[CARD_BELOW_MAX]; // borrowed: count us among their users
 	unsigned n_below;
 	struct card_key *key; // borrowed: the same; NULL: none
+	struct card_rekey *rekey; // owned: device_rekey.c; NULL: its key is not being changed
 	unsigned users; // disks, and volumes above
 	unsigned orphans; // channels that wait for answers
 	bool block_dev; // a file volume on a block device
@@ -140,6 +141,7 @@ struct card_inventory {
 	struct card_uplinks uplinks;
 	struct card_chans orphans;
 	void *reap_timer; // while there are orphans
+	void *rekey_timer; // while a key is changed
 	void *wear_timer; // once there was a volume on a block device
 	uint64_t stop_by_ns; // at the end: no queue is waited for beyond it; 0: not ending
 	unsigned next_worker; // where the next object's first queue goes
@@ -155,6 +157,8 @@ const struct card_volume *card_volume_above(struct card *c, const struct card_vo
  */
 bool card_layer_kind(enum card_volume_kind kind);
 int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e);
+/* Lets go of the new key and the journal. */
+void card_rekey_free(struct card_volume *v);
 /* Its work has ended, after a wait of at most wait_ms. */
 bool card_volume_idle(struct card_volume *v, unsigned wait_ms);
 struct card_key *card_key_find(struct card *c, const char *name);

@@ -261,6 +261,7 @@ bool card_volume_idle(struct card_volume *v, unsigned wait_ms)
 static void volume_free(struct card_volume *v)
 {
 	vol_close(v->vol);
+	card_rekey_free(v);
 	for (unsigned i = 0; i < v->n_below; i++) {
 		struct card_volume *below = v->below[i];
 
@@ -347,6 +348,8 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 	if (v->users || v->orphans)
 		return card_fail(e, -EBUSY, "%s: in use by %u disks, volumes or namespaces", name,
 			v->users + v->orphans);
+	if (v->rekey && !c->inv->stop_by_ns)
+		return card_fail(e, -EBUSY, "%s: gets another key", name);
 	if (!card_volume_idle(v, CARD_DRAIN_MS))
 		return card_fail(e, -EBUSY, "%s: the volume below does not answer", name);
 	TAILQ_REMOVE(&c->inv->volumes, v, link);

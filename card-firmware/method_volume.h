@@ -153,6 +153,27 @@ static const struct card_param integrity_create[] = {
 	P_UUID,
 };
 
+static const struct card_param rekey[] = {
+	P_NAME("name", "name of the volume"),
+	P_NAME("key_name", "the new key"),
+	P_NAME("journal_bdev_name",
+		"a volume of 2.1 MiB or more, as durable as that one, free when it is over"),
+	{ .name = "mbytes_per_sec",
+		.type = CARD_P_UINT,
+		.max = 1000000,
+		.def = "0",
+		.help = "MiB per second, 0: as fast as it goes" },
+	{ .name = "id",
+		.type = CARD_P_STRING,
+		.min = 36,
+		.max = 36,
+		.help = "of the store: the change that is resumed, for which the following are" },
+	P_NAME_OPT("base_bdev_name", "of the store"),
+	P_NAME_OPT("old_key_name", "of the store"),
+	{ .name = "block_size", .type = CARD_P_UINT, .max = 4096, .help = "of the store" },
+	P_UUID,
+};
+
 static const struct card_param raid_create[] = {
 	P_NAME("name", "name of the volume"),
 	{ .name = "base_bdevs",

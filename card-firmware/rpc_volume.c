@@ -497,6 +497,7 @@ static json_t *work(const struct vol_work *w)
 		[VOL_WORK_NONE] = "ready",
 		[VOL_WORK_CHECK] = "checking",
 		[VOL_WORK_FORMAT] = "formatting",
+		[VOL_WORK_REKEY] = "re-keying",
 	};
 	unsigned percent = w->total ? (unsigned)(w->done * 100.0 / (double)w->total) : 0;
 

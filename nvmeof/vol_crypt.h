@@ -61,6 +61,7 @@ struct rekey_job {
 	uint8_t *buf; // owned mapping: a page and a window
 	struct nof_cipher *from, *to; // owned
 	_Atomic bool begun; // the first record is stable
+	_Atomic bool go; // windows may be moved
 	_Atomic int failed; // it ended for this reason
 	_Atomic int trouble; // what it waits for to go away; 0: nothing
 };

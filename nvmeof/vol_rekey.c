@@ -194,7 +194,7 @@ static bool choose(struct vol_crypt *v, struct rekey_job *j)
 	j->off = atomic_load_explicit(&v->done, memory_order_relaxed);
 	if (j->off == v->total)
 		return false;
-	if (now < j->due_ns)
+	if (now < j->due_ns || !atomic_load_explicit(&j->go, memory_order_acquire))
 		return true;
 	j->len = v->total - j->off < REKEY_WINDOW ? (uint32_t)(v->total - j->off) : REKEY_WINDOW;
 	j->due_ns = j->rate ? now + (uint64_t)j->len * 1000000000u / j->rate : 0;
@@ -387,6 +387,7 @@ static int job_init(struct vol_crypt *v, const struct vol_rekey_conf *conf, unsi
 	(void)madvise(p, BUF_LEN, MADV_DONTDUMP); // guests' data
 	j->buf = p;
 	memcpy(j->id, conf->id, sizeof(j->id));
+	atomic_store_explicit(&j->go, conf->resume, memory_order_relaxed);
 	j->job.group = conf->group;
 	ret = nof_cipher_create(v->key[!to], v->unit, &j->from);
 	if (!ret)
@@ -473,6 +474,8 @@ static int moving(struct vol_crypt *v)
 	err = atomic_load_explicit(&j->failed, memory_order_relaxed);
 	if (err)
 		return j->resume ? err : undo(v, err);
+	if (!atomic_load_explicit(&j->go, memory_order_relaxed))
+		return undo(v, -ECANCELED);
 	if (atomic_load_explicit(&v->done, memory_order_acquire) != v->total)
 		return VOL_REKEY_MOVES; // it was stopped
 	// In one step: from now on the new key is the one. Those who still have both find that all
@@ -505,6 +508,11 @@ int vol_rekey_step(struct vol *vol)
 	job_free(&v->job);
 	v->phase = REKEY_IDLE;
 	return VOL_REKEY_OVER;
+}
+
+void vol_rekey_go(struct vol *v)
+{
+	atomic_store_explicit(&((struct vol_crypt *)v)->job.go, true, memory_order_release);
 }
 
 void vol_rekey_work(const struct vol *vol, struct vol_work *out)

@@ -32,6 +32,8 @@
 	X(bdev_lvol_delete)                      \
 	X(bdev_lvol_resize)                      \
 	X(volume_integrity_create)               \
+	X(volume_crypto_set)                     \
+	X(volume_rekey)                          \
 	X(bdev_raid_create)                      \
 	X(bdev_raid_delete)                      \
 	X(bdev_set_qos_limit)                    \

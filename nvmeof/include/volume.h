@@ -152,18 +152,23 @@ struct vol_rekey_conf {
 /*
  * Move an encrypted volume to another key while requests go on (ADR-0017). vol_rekey_step() has to
  * be called now and then until it is over. 0; -EINVAL: not an encrypted volume, or the journal is
- * too small or has larger blocks than 4096; -EBUSY: it is being moved already; -ENOMEM, -EIO.
- * Control thread.
+ * too small, read-only or has larger blocks than 4096; -EBUSY: it is being moved already; -ENOMEM,
+ * -EIO. Control thread, as the others.
  */
 int vol_crypt_rekey(struct vol *v, const struct vol_rekey_conf *conf);
 /*
  * VOL_REKEY_BEGINS: nothing is in the journal yet. VOL_REKEY_MOVES: it is, so that it can be
- * resumed. VOL_REKEY_OVER: the new key is the only one, the journal is free. Negative: it could
- * not begin, and the old key is the only one; or there is no journal to resume it from
- * (-ENODATA), and every request fails. Control thread.
+ * resumed. VOL_REKEY_OVER: the new key is the only one, the journal is free. Negative: it did not
+ * begin, and the old key is the only one (-ECANCELED: vol_work_stop() before vol_rekey_go()); or
+ * there is no journal to resume it from (-ENODATA), and every request fails.
  */
 enum vol_rekey { VOL_REKEY_OVER, VOL_REKEY_BEGINS, VOL_REKEY_MOVES };
 int vol_rekey_step(struct vol *v);
+/*
+ * One that is not resumed moves nothing until it is told to: whoever has to know of it knows. After
+ * VOL_REKEY_MOVES.
+ */
+void vol_rekey_go(struct vol *v);
 
 struct vol_integrity_conf {
 	const char *name; // copied

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Volumes on volumes, under verified requests on two workers, with cardd killed in the middle of them: one with
-# checksums, which tells of every block that is damaged below; one of strips of two others.
+# checksums, which tells of every block that is damaged below; one of strips of two others;
+# an encrypted one that gets another key.
 # Usage: 52-volume-layers.sh BUILD-DIR
 set -eu
 # shellcheck source=tests/functional/card.sh
@@ -17,12 +18,14 @@ refused()
 # field FILE NAME
 field() { sed -n "s/.*\"$2\": \([0-9]*\).*/\1/p" "$1"; }
 
-# verify DISK SECONDS OPTION...: in the background; verified waits for it.
+# verify DISK SECONDS: in the background; verified waits for it. $more: an option.
+more=
 verify()
 {
 	disk=$1
+	# shellcheck disable=SC2086 # an option or none
 	"$vdrv" blk-verify --socket "$dir/$1" --seconds "$2" --range-mib 16 --max-bytes 65536 --queues 4 \
-		--qd 32 --ring packed --json >"$dir/$1.json" 2>>"$dir/err" &
+		--qd 32 --ring packed $more --json >"$dir/$1.json" 2>>"$dir/err" &
 	helpers=$!
 }
 verified()
@@ -36,8 +39,9 @@ verified()
 # killed DISK KILLS: verified requests while cardd is killed so often.
 killed()
 {
+	# shellcheck disable=SC2086
 	"$vdrv" blk-verify --socket "$dir/$1" --seconds $(($2 * 2 + 2)) --range-mib 16 --max-bytes 16384 \
-		--queues 4 --qd 32 --reconnect-ms 10000 --json >"$dir/$1.json" 2>>"$dir/err" &
+		--queues 4 --qd 32 --reconnect-ms 10000 $more --json >"$dir/$1.json" 2>>"$dir/err" &
 	helpers=$!
 	disk=$1
 	for _ in $(seq "$2"); do
@@ -131,7 +135,52 @@ here volume delete i0
 here volume resize s0 num_blocks=524288
 here volume show s0 | grep -q 'num_blocks: 524288' || fail "does not grow"
 here volume delete s0
-for f in f0 f1; do here volume delete $f; done
+
+# ---- another key, with cardd killed in the middle of the change ----
+more=--keep # noise
+for k in k0 k1; do here key create $k >/dev/null; done
+here volume create-file j0 filename="$dir/j0.img" num_blocks=8192 direct=no >/dev/null
+here volume create-crypt c0 base_bdev_name=f0 key_name=k0 >/dev/null
+here volume limit c0 rw_ios_per_sec=1000000
+here disk create d0 dev_name=c0 num_queues=4 >/dev/null
+cp "$dir/state/state.json" "$dir/before.json"
+old=$(python3 -c 'import json,sys
+print(next(c["params"]["wrapped"] for c in json.load(open(sys.argv[1]))["calls"]
+	if c["method"] == "accel_crypto_key_create" and c["params"]["name"] == "k0"))' "$dir/before.json")
+refused volume rekey c0 key_name=k0 journal_bdev_name=j0
+refused volume rekey c0 key_name=k1 journal_bdev_name=f0
+refused volume rekey f1 key_name=k1 journal_bdev_name=j0
+verify d0 2
+verified
+here volume rekey c0 key_name=k1 journal_bdev_name=j0 mbytes_per_sec=12
+here volume show c0 | grep -q 'state: re-keying' || fail "no change of key: $(here volume show c0)"
+refused volume rekey c0 key_name=k1 journal_bdev_name=j0
+refused key delete k0
+refused volume delete j0
+killed d0 2
+here volume show c0 | grep -q 'state: re-keying' || fail "over before the kills were"
+verify d0 2
+verified
+for _ in $(seq 300); do
+	here volume show c0 >"$dir/shown"
+	grep -q 'state: ready' "$dir/shown" && grep -q 'key_name: k1' "$dir/shown" && break
+	sleep 0.1
+done
+grep -q 'key_name: k1' "$dir/shown" || fail "the change of key does not end: $(cat "$dir/shown")"
+verify d0 1
+verified
+here key list | grep -q '^k0' && fail "the old key is still there"
+if grep -q "$old" "$dir/state/state.json"; then fail "the old key is still in the store"; fi
+card_kill
+start
+here volume show c0 >"$dir/shown"
+grep -q 'rw_ios_per_sec: 1000000' "$dir/shown" || fail "limits are lost with the change of key"
+verify d0 1
+verified
+here disk delete d0
+here volume delete c0
+here key delete k1
+for f in f0 f1 j0; do here volume delete $f; done
 card_stop
 if grep -q '"method"' "$dir/state/state.json"; then
 	fail "kept after everything was deleted: $(cat "$dir/state/state.json")"

@@ -79,8 +79,11 @@ static int begin(struct env *e, bool resume)
 		.group = e->g,
 		.id = "the first change",
 		.resume = resume };
+	int ret = vol_crypt_rekey(e->v, &conf);
 
-	return vol_crypt_rekey(e->v, &conf);
+	if (!ret)
+		vol_rekey_go(e->v);
+	return ret;
 }
 
 static void start(struct env *e, bool at_once)
@@ -506,6 +509,38 @@ static void serves_nothing_without_its_journal(void **state)
 	}
 }
 
+/* Whoever keeps the call could not: nothing has happened. */
+static void can_be_taken_back_before_it_goes(void **state)
+{
+	struct vol_rekey_conf conf = { .id = "x" };
+	uint8_t *below = malloc(SIZE);
+	struct env e;
+
+	(void)state;
+	start(&e, true);
+	memcpy(below, e.f->mem, SIZE);
+	conf.key = e.key[1];
+	conf.group = e.g;
+	conf.journal = &e.journal->v;
+	assert_int_equal(vol_crypt_rekey(e.v, &conf), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		now += NOF_TICK_NS;
+		(void)vol_rekey_step(e.v);
+		nof_group_poll(e.g);
+	}
+	assert_int_equal(vol_rekey_step(e.v), VOL_REKEY_MOVES);
+	assert_memory_equal(below, e.f->mem, SIZE);
+	while (!vol_work_stop(e.v)) {
+		now += NOF_TICK_NS;
+		nof_group_poll(e.g);
+	}
+	assert_int_equal(vol_rekey_step(e.v), -ECANCELED);
+	assert_int_equal(vol_rekey_step(e.v), VOL_REKEY_OVER);
+	check_all(&e);
+	stop(&e);
+	free(below);
+}
+
 static void refuses_what_it_cannot_use(void **state)
 {
 	struct vol_rekey_conf conf = { 0 };
@@ -595,6 +630,7 @@ static void moves_under_two_workers(void **state)
 	for (uint8_t i = 1; i < 4; i++) {
 		rekey.key = key_of(i);
 		assert_int_equal(vol_crypt_rekey(v, &rekey), 0);
+		vol_rekey_go(v);
 		do {
 			nof_group_poll(g[2]);
 			ret = vol_rekey_step(v);
@@ -623,6 +659,7 @@ int main(void)
 		cmocka_unit_test(survives_any_end),
 		cmocka_unit_test(goes_on_after_an_error_at_any_write),
 		cmocka_unit_test(serves_nothing_without_its_journal),
+		cmocka_unit_test(can_be_taken_back_before_it_goes),
 		cmocka_unit_test(refuses_what_it_cannot_use),
 		cmocka_unit_test(moves_under_two_workers),
 	};
