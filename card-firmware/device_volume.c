@@ -17,6 +17,7 @@
 #include "rpc_schema.h"
 #include "storage.h"
 
+#define FILE_BLOCK 512u // of a plain file, unless another one is asked for
 #define WEAR_MS 600000
 
 struct card_volume *card_volume_find(struct card *c, const char *name)
@@ -34,6 +35,12 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
+/* Without a block size it has that of what is below it. */
+static bool may_choose_blocks(enum card_volume_kind k)
+{
+	return card_layer_kind(k) || k == CARD_VOL_FILE;
+}
+
 /*
  * The size of a remote volume is what its far end says, and that of a file volume is its file's:
  * num_blocks only says how large to make one that is not there, and so makes no difference once it
@@ -42,7 +49,7 @@ static bool same_text(const char *a, const char *b)
 static bool same(const struct card_volume_conf *a, const struct card_volume_conf *b)
 {
 	return a->kind == b->kind &&
-	       (a->block_size == b->block_size || (card_layer_kind(a->kind) && !b->block_size)) &&
+	       (a->block_size == b->block_size || (may_choose_blocks(a->kind) && !b->block_size)) &&
 	       (a->num_blocks == b->num_blocks || a->kind == CARD_VOL_FILE ||
 		       a->kind == CARD_VOL_NVME) &&
 	       (!a->header || !b->header || !strcmp(a->header, b->header)) &&
@@ -141,9 +148,11 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 		.block_size = v->conf.block_size,
 		.read_only = v->conf.read_only,
 		.direct = v->conf.direct,
-		.create_size = v->conf.num_blocks * v->conf.block_size,
+		.create_size = v->conf.num_blocks *
+			       (v->conf.block_size ? v->conf.block_size : FILE_BLOCK),
 	};
 	char path[PATH_MAX];
+	struct vol_info info;
 	struct stat st;
 	int ret = resolve(c, v->path, path, e);
 
@@ -151,9 +160,12 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 		return ret;
 	conf.path = path;
 	ret = vol_file_open(&conf, &v->vol);
-	if (!ret)
-		v->block_dev = !lstat(path, &st) && S_ISBLK(st.st_mode);
-	return ret;
+	if (ret)
+		return ret;
+	vol_info(v->vol, &info);
+	v->conf.block_size = info.block_size;
+	v->block_dev = !lstat(path, &st) && S_ISBLK(st.st_mode);
+	return 0;
 }
 
 static int open_nvme(struct card *c, struct card_volume *v)
@@ -207,11 +219,11 @@ static int check(const struct card_volume_conf *conf, struct card_error *e)
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: not a valid name");
 	if (conf->block_size != 512 && conf->block_size != 4096 &&
-		(!card_layer_kind(conf->kind) || conf->block_size))
+		(!may_choose_blocks(conf->kind) || conf->block_size))
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
 	if (card_layer_kind(conf->kind))
 		return 0;
-	if (conf->num_blocks > INT64_MAX / conf->block_size)
+	if (conf->num_blocks > INT64_MAX / (conf->block_size ? conf->block_size : 4096))
 		return card_fail(e, -EINVAL, "num_blocks: too large");
 	if (conf->kind != CARD_VOL_FILE && conf->num_blocks == 0)
 		return card_fail(e, -EINVAL, "num_blocks: must not be 0");

@@ -40,6 +40,12 @@ static const struct card_param null_resize[] = {
 		.help = "size in MiB" },
 };
 
+#define P_FILE_BLOCK_SIZE                                                                  \
+	{                                                                                  \
+		.name = "block_size", .type = CARD_P_UINT, .min = 512, .max = 4096,        \
+		.help = "512 or 4096; a device's own, 512 of a plain file, when not given" \
+	}
+
 #define P_FILE                                                                                 \
 	P_NAME("name", "name of the volume"),                                                  \
 		{ .name = "filename",                                                          \
@@ -48,7 +54,7 @@ static const struct card_param null_resize[] = {
 			.min = 1,                                                              \
 			.max = 4095,                                                           \
 			.help = "plain file or block device; never followed as a link" },      \
-		P_BLOCK_SIZE(false),                                                           \
+		P_FILE_BLOCK_SIZE,                                                             \
 		{ .name = "readonly",                                                          \
 			.type = CARD_P_BOOL,                                                   \
 			.def = "false",                                                        \
@@ -192,7 +198,7 @@ static const struct card_param raid_create[] = {
 	{ .name = "superblock",
 		.type = CARD_P_BOOL,
 		.compat = true,
-		.help = "false only: the order of the volumes is kept with the call" },
+		.help = "accepted for SPDK's tools; false only: the store has the order" },
 	P_UUID,
 };
 
@@ -416,7 +422,7 @@ static const struct card_param create_instance[] = {
 		.min = 1,
 		.max = 4095,
 		.help = "block device or plain file, whose content is given up" },
-	P_BLOCK_SIZE(false),
+	P_FILE_BLOCK_SIZE,
 	{ .name = "num_blocks",
 		.type = CARD_P_UINT,
 		.min = 1,

@@ -43,17 +43,24 @@ static int delete_key(struct card *c, const char *key, struct card_error *e)
 	return call(c, "accel_crypto_key_destroy", json_pack("{s:s}", "key_name", key), e);
 }
 
+/* If it is given; what a device has by itself is not said for it. */
+static void copy_number(json_t *to, const json_t *from, const char *name)
+{
+	json_t *v = json_object_get(from, name);
+
+	if (v)
+		json_object_set(to, name, v);
+}
+
 static int create_media(
 	struct card *c, const json_t *params, const char *media, struct card_error *e)
 {
-	json_t *p = json_pack("{s:s, s:s, s:I, s:b}", "name", media, "filename",
-		card_arg_str(params, "filename", ""), "block_size",
-		(json_int_t)card_arg_uint(params, "block_size", 512), "direct",
+	json_t *p = json_pack("{s:s, s:s, s:b}", "name", media, "filename",
+		card_arg_str(params, "filename", ""), "direct",
 		(int)card_arg_bool(params, "direct", true));
-	uint64_t blocks = card_arg_uint(params, "num_blocks", 0);
 
-	if (p && blocks)
-		json_object_set_new(p, "num_blocks", json_integer((json_int_t)blocks));
+	copy_number(p, params, "block_size");
+	copy_number(p, params, "num_blocks");
 	return call(c, "bdev_uring_create", p, e);
 }
 
@@ -62,11 +69,11 @@ static int create_above(struct card *c, const json_t *params, const char *media,
 {
 	const char *uuid = card_arg_str(params, "uuid", NULL);
 
-	return call(c, "bdev_crypto_create",
-		json_pack("{s:s, s:s, s:s, s:I, s:s*}", "name", card_arg_str(params, "name", ""),
-			"base_bdev_name", media, "key_name", key, "block_size",
-			(json_int_t)card_arg_uint(params, "block_size", 512), "uuid", uuid),
-		e);
+	json_t *p = json_pack("{s:s, s:s, s:s, s:s*}", "name", card_arg_str(params, "name", ""),
+		"base_bdev_name", media, "key_name", key, "uuid", uuid);
+
+	copy_number(p, params, "block_size");
+	return call(c, "bdev_crypto_create", p, e);
 }
 
 struct search {

@@ -179,7 +179,9 @@ static int create(
 	if (!card_name_ok(conf->name))
 		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
 	if (conf->block_size != 512 && conf->block_size != 4096 &&
-		(conf->kind != CARD_VOL_CRYPT || conf->block_size) && conf->kind != CARD_VOL_STRIPE)
+		((conf->kind != CARD_VOL_CRYPT && conf->kind != CARD_VOL_FILE) ||
+			conf->block_size) &&
+		conf->kind != CARD_VOL_STRIPE)
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
 	ret = card_volume_create(c, conf, e);
 	if (!ret)
@@ -239,7 +241,7 @@ int card_call_bdev_uring_create(
 	struct card_volume_conf conf = {
 		.name = card_arg_str(params, "name", ""),
 		.kind = CARD_VOL_FILE,
-		.block_size = (uint32_t)card_arg_uint(params, "block_size", 512),
+		.block_size = (uint32_t)card_arg_uint(params, "block_size", 0),
 		.num_blocks = card_arg_uint(params, "num_blocks", 0),
 		.path = card_arg_str(params, "filename", ""),
 		.read_only = card_arg_bool(params, "readonly", false),

@@ -70,6 +70,16 @@ static int create_file(const char *path, uint64_t size)
 	return ret;
 }
 
+/* Of a device that says so, 4096; else 512, which every one of smaller blocks can do. */
+static uint32_t own_block_size(int fd, const struct stat *st)
+{
+	unsigned sector = 0;
+
+	if (S_ISBLK(st->st_mode) && ioctl(fd, BLKSSZGET, &sector) == 0 && sector == 4096)
+		return 4096;
+	return 512;
+}
+
 /* What O_DIRECT wants. False: the file cannot do it for our block size. */
 static bool direct_aligns(struct vol_file *f, const struct stat *st, uint32_t block_size)
 {
@@ -204,8 +214,9 @@ static int ring_works(void)
 	return ret;
 }
 
-int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
+int vol_file_open(const struct vol_file_conf *want, struct vol **out)
 {
+	struct vol_file_conf with = *want, *conf = &with;
 	struct vol_file *f;
 	struct stat st = { 0 };
 	uint64_t size = 0;
@@ -224,6 +235,8 @@ int vol_file_open(const struct vol_file_conf *conf, struct vol **out)
 	ret = open_pair(f, conf, &st);
 	if (ret < 0)
 		goto err_free;
+	if (!conf->block_size)
+		conf->block_size = own_block_size(f->fd, &st);
 	ret = file_size(f->fd, &st, &size);
 	if (ret == 0)
 		ret = vol_init(&f->v, &file_ops, conf->name, size, conf->block_size);

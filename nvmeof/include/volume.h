@@ -108,7 +108,7 @@ int vol_ram_open(const struct vol_ram_conf *conf, struct vol **out);
 struct vol_file_conf {
 	const char *name;
 	const char *path; // plain file or block device; never interpreted, never followed as a link
-	uint32_t block_size;
+	uint32_t block_size; // 0: the device's own (4096, else 512), 512 of a plain file
 	bool read_only;
 	bool direct; // O_DIRECT where the file system can; without it when it cannot (logged)
 	uint64_t create_size; // bytes; 0: must exist. Creates a sparse file of that size if missing

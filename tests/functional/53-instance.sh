@@ -9,10 +9,13 @@ set -eu
 card_env "${1:-build}"
 
 loop=
+big=
 cleanup()
 {
 	card_cleanup
-	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || :
+	for l in $loop $big; do
+		losetup -d "$l" 2>/dev/null || :
+	done
 }
 trap cleanup EXIT
 
@@ -60,6 +63,7 @@ verify_end()
 
 echo '[]' >"$dir/config"
 truncate -s 64M "$dir/media"
+truncate -s 1M "$dir/big"
 device=$dir/media
 loop=$(losetup -f --show "$dir/media" 2>/dev/null) || loop=
 if [ -n "$loop" ]; then
@@ -93,6 +97,22 @@ refused 'no such file\|No such file' volume create-instance i1 filename="$dir/no
 ctl volume create-null plain num_blocks=8 block_size=512 >/dev/null
 refused "no instance's" volume end-instance plain
 ctl volume delete plain
+
+# Its blocks are the device's, unless somebody says otherwise.
+if big=$(losetup -b 4096 -f --show "$dir/big" 2>/dev/null); then
+	ctl volume create-instance i2 filename="$big" >/dev/null || fail "no volume of 4096-byte sectors"
+	ctl volume create-instance i2 filename="$big" >/dev/null || fail "not the same again"
+	ctl volume show i2 | grep -q 'block_size: 4096' || fail "i2: $(ctl volume show i2)"
+	ctl volume show i2.media | grep -q 'block_size: 4096' || fail "media: $(ctl volume show i2.media)"
+	ctl volume end-instance i2
+	losetup -d "$big"
+	big=
+else
+	echo "53-instance: no loop device of 4096-byte sectors"
+fi
+ctl volume create-instance i2 filename="$dir/small" num_blocks=2048 >/dev/null
+ctl volume show i2 | grep -q 'num_blocks: 2048' || fail "i2: $(ctl volume show i2)"
+ctl volume end-instance i2
 
 # cardd dies twice under verified requests: the key is there again, and with it every acknowledged write.
 verify 6
