@@ -468,6 +468,32 @@ static void before_the_target(void **state)
 	rig_close(&r);
 }
 
+/* Identify is answered by another controller than the one that took Connect (NI-23): not used. */
+static void another_controller(void **state)
+{
+	struct tgt_ctrl *there = NULL;
+	struct nof_tgt_subsys *sub;
+	struct nof_ctrl_info info;
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct link l = { 0 };
+
+	(void)state;
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	conf.reconnect_delay_ms = 60000;
+	sub = tgt_subsys_find(r.t, NQN);
+	assert_int_equal(nof_ctrl_create(r.h, &conf, link_up, &l, &l.c), 0);
+	POLL_UNTIL(&r, (there = TAILQ_FIRST(&sub->ctrls)) != NULL);
+	there->cntlid++;
+	POLL_UNTIL(&r, l.told);
+	assert_int_equal(l.err, -EPROTO);
+	nof_ctrl_info(l.c, &info);
+	assert_string_equal(info.last_step, "Identify Controller");
+	link_close(&r, &l);
+	rig_close(&r);
+}
+
 /* A host that is not let in leaves: no command follows a Connect that failed. */
 static void not_let_in(void **state)
 {
@@ -615,6 +641,7 @@ static void paths_are_timed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(another_controller),
 		cmocka_unit_test(not_let_in),
 		cmocka_unit_test(paths_are_timed),
 		cmocka_unit_test(the_target_counts),
