@@ -35,7 +35,7 @@ static uint16_t sum_of(const struct rte_mbuf *m, const struct request *r)
 	const uint8_t *ip = rte_pktmbuf_mtod_offset(m, const uint8_t *, r->l3);
 	uint16_t raw;
 
-	if (rte_raw_cksum_mbuf(m, r->icmp, r->len, &raw) < 0)
+	if (odp_raw_sum(m, r->icmp, r->len, &raw) < 0)
 		return 0;
 	// DPDK sums words as they lie in memory.
 	return odp_fold(odp_get16((const uint8_t *)&raw) +
