@@ -54,7 +54,7 @@ static struct vol *remote(struct card *c, const json_t *params, int *err, struct
 int card_call_bdev_nvme_set_multipath_policy(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	enum vol_policy policy;
+	enum vol_policy policy = VOL_ROUND_ROBIN;
 	int ret = card_nvme_policy(card_arg_str(params, "policy", ""),
 		card_arg_str(params, "selector", "round_robin"), &policy, e);
 	struct vol *v = ret ? NULL : remote(c, params, &ret, e);
