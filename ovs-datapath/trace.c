@@ -568,7 +568,8 @@ static void other(struct trace *t, struct at *at, const struct odp_act *a)
 
 static void run_one(struct trace *t, struct at *at, const struct odp_act *a)
 {
-	uint32_t v = ((const struct odp_act_u32 *)a)->v;
+	// The shortest records have no number
+	uint32_t v = a->len < sizeof(struct odp_act_u32) ? 0 : ((const struct odp_act_u32 *)a)->v;
 	size_t len;
 	const struct odp_act *list;
 
