@@ -55,7 +55,7 @@ static json_t *value(const struct card_param *p, const char *text)
 	case CARD_P_STRING:
 		return json_string(text); // NULL: not UTF-8
 	case CARD_P_UINT:
-		return uint_value(text);
+		return p->minus && !strcmp(text, "-1") ? json_integer(-1) : uint_value(text);
 	case CARD_P_BOOL:
 		return bool_value(text);
 	case CARD_P_LIST:

@@ -71,6 +71,7 @@ static const struct card_verb verbs[] = {
 	{ "lvol", "delete", SENDS(bdev_lvol_delete), KEY("name") },
 	{ "lvol", "resize", SENDS(bdev_lvol_resize), KEY("name") },
 
+	{ "controller", "options", SENDS(bdev_nvme_set_options) },
 	{ "controller", "attach", SENDS(bdev_nvme_attach_controller), KEY("name") },
 	{ "controller", "detach", SENDS(bdev_nvme_detach_controller), KEY("name") },
 	{ "controller", "reset", SENDS(bdev_nvme_reset_controller), KEY("name") },

@@ -134,6 +134,7 @@ void card_inventory_fini(struct card *c)
 		card_volume_delete(c, TAILQ_LAST(&inv->volumes, card_volumes)->name, &e);
 	card_ctrls_fini(c);
 	card_lvstores_fini(c);
+	json_decref(inv->nvme_options);
 	card_keys_fini(c);
 	free(inv);
 	c->inv = NULL;

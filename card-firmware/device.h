@@ -136,6 +136,7 @@ struct card_inventory {
 	struct card_ctrls ctrls;
 	struct card_lvstores lvstores;
 	struct card_discoveries discoveries;
+	json_t *nvme_options; // owned: what bdev_nvme_set_options said; NULL: nothing
 	struct nof_key_provider *provider; // owned; NULL: no key has been asked for
 	struct card_functions functions;
 	struct card_uplinks uplinks;

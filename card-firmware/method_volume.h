@@ -258,6 +258,45 @@ static const struct card_param get_histogram[] = { P_NAME("name", "name of the v
 		.name = param, .type = CARD_P_UINT, .max = 86400, .def = dflt, .help = text \
 	}
 
+#define P_LOSS                                                                         \
+	{                                                                              \
+		.name = "ctrlr_loss_timeout_sec", .type = CARD_P_UINT, .max = 86400,   \
+		.minus = true, .def = "-1", .help = "give up after so long; -1: never" \
+	}
+
+static const struct card_param nvme_options[] = {
+	P_LOSS,
+	P_SECONDS("fast_io_fail_timeout_sec", "0",
+		"without a path requests fail after so long; 0: they wait"),
+	P_SECONDS("reconnect_delay_sec", "0", "first pause between attempts; 0: half a second"),
+	{ .name = "keep_alive_timeout_ms",
+		.type = CARD_P_UINT,
+		.max = 3600000,
+		.def = "10000",
+		.help = "the target ends an association that is silent for so long" },
+	{ .name = "timeout_us",
+		.type = CARD_P_UINT,
+		.max = UINT64_C(3600000000),
+		.def = "30000000",
+		.help = "a connection whose answer does not come for so long is given up" },
+	P_COMPAT("action_on_timeout", CARD_P_STRING, "no effect: its connection is given up"),
+	P_COMPAT("timeout_admin_us", CARD_P_UINT, "no effect"),
+	P_COMPAT("retry_count", CARD_P_UINT, "no effect"),
+	P_COMPAT("transport_retry_count", CARD_P_UINT, "no effect"),
+	P_COMPAT("bdev_retry_count", CARD_P_UINT, "no effect: retries end with the timeouts"),
+	P_COMPAT("transport_ack_timeout", CARD_P_UINT, "no effect"),
+	P_COMPAT("transport_tos", CARD_P_UINT, "no effect"),
+	P_COMPAT("arbitration_burst", CARD_P_UINT, "no effect"),
+	P_COMPAT("low_priority_weight", CARD_P_UINT, "no effect"),
+	P_COMPAT("medium_priority_weight", CARD_P_UINT, "no effect"),
+	P_COMPAT("high_priority_weight", CARD_P_UINT, "no effect"),
+	P_COMPAT("nvme_adminq_poll_period_us", CARD_P_UINT, "no effect: nothing is polled"),
+	P_COMPAT("nvme_ioq_poll_period_us", CARD_P_UINT, "no effect"),
+	P_COMPAT("io_queue_requests", CARD_P_UINT, "no effect: io_queue_size of a controller"),
+	P_COMPAT("delay_cmd_submit", CARD_P_BOOL, "no effect: what comes together goes together"),
+	P_COMPAT("disable_auto_failback", CARD_P_BOOL, "no effect: the policy of a volume says it"),
+};
+
 static const struct card_param nvme_attach[] = {
 	P_NAME("name", "name of the controller; volumes are called NAMEnNSID"),
 	P_TRADDR(true, "IP address of the target"),
@@ -290,7 +329,7 @@ static const struct card_param nvme_attach[] = {
 		.def = "round_robin",
 		.help = "path of a command: round_robin, queue_depth or numa (those at the "
 			"worker's node); of new volumes" },
-	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
+	P_LOSS,
 	P_SECONDS("fast_io_fail_timeout_sec", "0",
 		"without a path requests fail after so long; "
 		"0: they wait"),
@@ -360,7 +399,7 @@ static const struct card_param nvme_discovery[] = {
 	P_COMPAT("attach_timeout_ms", CARD_P_UINT, "no effect"),
 	{ .name = "hdgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of headers" },
 	{ .name = "ddgst", .type = CARD_P_BOOL, .def = "false", .help = "digests of data" },
-	P_SECONDS("ctrlr_loss_timeout_sec", NULL, "give up after so long; never when not given"),
+	P_LOSS,
 	P_SECONDS("fast_io_fail_timeout_sec", "0", "without a path requests fail after so long"),
 	P_SECONDS("reconnect_delay_sec", "0", "first pause between attempts; 0: half a second"),
 };

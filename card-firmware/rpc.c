@@ -40,7 +40,7 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 	if (!ret)
 		ret = card_lvol_canon(c, m, kept);
 	if (!ret)
-		ret = card_nvme_canon(m, kept, e);
+		ret = card_nvme_canon(c, m, kept, e);
 	if (!ret)
 		ret = card_switch_canon(c, m, kept, e);
 	if (!ret && !strncmp(m->name, "nvmf_", 5))

@@ -66,8 +66,11 @@ int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params)
 int card_nvme_policy(
 	const char *policy, const char *selector, enum vol_policy *out, struct card_error *e);
 
-/* Name the path of a controller in one word, for the store. 0, -EINVAL, -ENOMEM. rpc_nvme.c. */
-int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e);
+/*
+ * Give a controller or discovery what bdev_nvme_set_options said and it does not say itself, and
+ * name the path of a controller in one word, for the store. 0, -EINVAL, -ENOMEM. rpc_nvme.c. */
+int card_nvme_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
 /*
  * Rewrite the parameters of a flow or address into the one spelling that the store keeps, so that

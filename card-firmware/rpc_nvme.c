@@ -15,6 +15,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "device.h"
 #include "nof_ctrl.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
@@ -37,13 +38,60 @@ static int port_of(const json_t *params, uint16_t *out, struct card_error *e)
 	return 0;
 }
 
-int card_nvme_canon(const struct card_method *m, json_t *params, struct card_error *e)
+/* What is not given, as bdev_nvme_set_options has it, if that has been called. */
+static int fill_in(const struct card *c, const struct card_method *m, json_t *params)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach (c->inv ? c->inv->nvme_options : NULL, key, v)
+		if (card_method_param(m, key) && !json_object_get(params, key) &&
+			json_object_set(params, key, v))
+			return -ENOMEM;
+	return 0;
+}
+
+/* SPDK's microseconds are our milliseconds. */
+static int name_timeout(json_t *params)
+{
+	uint64_t us = card_arg_uint(params, "timeout_us", 0);
+
+	return !us || !json_object_set_new(
+			      params, "io_timeout_ms", json_integer((json_int_t)(us / 1000)))
+		       ? 0
+		       : -ENOMEM;
+}
+
+int card_call_bdev_nvme_set_options(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	json_t *options = json_deep_copy(params);
+
+	(void)result;
+	if (!options || name_timeout(options)) {
+		json_decref(options);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
+	json_decref(c->inv->nvme_options);
+	c->inv->nvme_options = options;
+	return 0;
+}
+
+int card_nvme_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
 	const char *traddr = card_arg_str(params, "traddr", NULL);
 	char path[ADDR_TEXT];
 	uint16_t port = 0;
 	int ret;
 
+	if (m == card_method_at(CARD_M_bdev_nvme_set_options) ||
+		m == card_method_at(CARD_M_bdev_nvme_attach_controller) ||
+		m == card_method_at(CARD_M_bdev_nvme_start_discovery)) {
+		ret = fill_in(c, m, params);
+		if (ret)
+			return ret;
+	}
 	if (!m->kind || strcmp(m->kind, "controller") != 0 || !traddr)
 		return 0;
 	ret = port_of(params, &port, e);

@@ -49,6 +49,8 @@ static int check_uint(const struct card_param *p, const json_t *v, struct card_e
 	if (!json_is_integer(v))
 		return card_fail(e, CARD_RPC_PARAMS, "%s: must be a whole number", p->name);
 	n = json_integer_value(v);
+	if (n == -1 && p->minus)
+		return 0;
 	if (n < 0 || (uint64_t)n < p->min || (p->max && (uint64_t)n > p->max))
 		return card_fail(e, CARD_RPC_PARAMS,
 			"%s: %" JSON_INTEGER_FORMAT " is not between %" PRIu64 " and %" PRIu64,

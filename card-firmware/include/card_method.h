@@ -41,6 +41,7 @@
 	X(bdev_get_histogram)                    \
 	X(volume_latency)                        \
 	X(controller_latency)                    \
+	X(bdev_nvme_set_options)                 \
 	X(bdev_nvme_attach_controller)           \
 	X(bdev_nvme_detach_controller)           \
 	X(bdev_nvme_reset_controller)            \
@@ -152,6 +153,7 @@ struct card_param {
 	const char *def; // default as text for help, or NULL
 	const char *help; // one phrase without a full stop
 	bool compat; // taken for SPDK's tools and without effect, as help says: cardctl hides it
+	bool minus; // UINT: also -1, which is UINT64_MAX
 	bool once; // acts only while the object is made for the first time: not kept in the store
 };
 

@@ -50,6 +50,18 @@ if far controller attach other traddr=127.0.0.1 trsvcid="$a" subnqn=nqn.2022-09.
 	fail "a host of another name is let in"
 fi
 calls "$dir/far.rpc" attach $name "$a" "$b"
+# What it said of all controllers is what each has, and is kept with it.
+far controller attach kept traddr=127.0.0.1 trsvcid="$a" subnqn=nqn.2022-09.io.spdk:opi3 hostnqn=$name \
+	reconnect_delay_sec=3 >/dev/null
+python3 - "$dir/far/state/state.json" <<'END' || fail "options: $(cat "$dir/far/state/state.json")"
+import json, sys
+state = json.load(open(sys.argv[1]))
+calls = state if isinstance(state, list) else state["calls"]
+p = [c["params"] for c in calls if c["method"] == "bdev_nvme_attach_controller"]
+assert len(p) == 1 and p[0]["keep_alive_timeout_ms"] == 7000 and p[0]["io_timeout_ms"] == 20000, p
+assert p[0]["reconnect_delay_sec"] == 3 and p[0]["ctrlr_loss_timeout_sec"] == -1, p
+END
+far controller detach kept
 calls "$dir/rpc" delete
 
 # Logical volumes: files of a folder, with the data that they had, or not at all.

@@ -171,6 +171,10 @@ def export():
 def attach():
     """A controller with two paths, as the bridge of another card makes it."""
     host = args[0]
+    check("options", call("bdev_nvme_set_options", {
+        "action_on_timeout": "none", "timeout_us": 20000000, "keep_alive_timeout_ms": 7000,
+        "bdev_retry_count": 3, "ctrlr_loss_timeout_sec": -1, "reconnect_delay_sec": 1,
+        "fast_io_fail_timeout_sec": 0, "io_queue_requests": 512, "delay_cmd_submit": True}) is True)
     params = {"name": "opi-nvme", "trtype": "TCP", "traddr": "127.0.0.1", "hostnqn": host, "adrfam": "IPV4",
               "subnqn": "nqn.2022-09.io.spdk:opi3", "hdgst": False, "ddgst": False}
     for n, port in enumerate(args[1:]):
