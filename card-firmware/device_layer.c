@@ -5,6 +5,7 @@
  */
 #include "device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -45,6 +46,7 @@ static int open_crypt(struct card *c, struct card_volume *v, struct card_error *
 
 	if (ret)
 		return ret;
+	assert(below);
 	if (!key)
 		return card_fail(e, -ENODEV, "key_name: %s: no such key", v->conf.key);
 	if (!v->conf.block_size)
@@ -78,6 +80,7 @@ static int open_integrity(struct card *c, struct card_volume *v, struct card_err
 
 	if (ret)
 		return ret;
+	assert(below);
 	if (v->conf.header && card_uuid_parse(v->conf.header, conf.uuid))
 		return card_fail(e, -EINVAL, "header: not a UUID");
 	conf.lower = below->vol;
@@ -120,7 +123,7 @@ static int find_members(struct card *c, const char *names, struct card_volume *o
 
 static int open_stripe(struct card *c, struct card_volume *v, struct card_error *e)
 {
-	struct card_volume *below[CARD_BELOW_MAX];
+	struct card_volume *below[CARD_BELOW_MAX] = { NULL };
 	struct vol *members[CARD_BELOW_MAX];
 	struct vol_stripe_conf conf = {
 		.name = v->name, .members = members, .strip = v->conf.strip_kib << 10
@@ -131,8 +134,10 @@ static int open_stripe(struct card *c, struct card_volume *v, struct card_error 
 	if (ret < 0)
 		return ret;
 	conf.n = (unsigned)ret;
-	for (unsigned i = 0; i < conf.n; i++)
+	for (unsigned i = 0; i < conf.n; i++) {
+		assert(below[i]);
 		members[i] = below[i]->vol;
+	}
 	ret = vol_stripe_open(&conf, &v->vol);
 	if (ret == -EINVAL)
 		return card_fail(e, ret,

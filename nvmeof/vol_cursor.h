@@ -11,11 +11,20 @@ struct vol_cursor {
 	size_t off; // bytes of it that are passed
 };
 
+/* Who steps over segments has some. */
+static inline const struct iovec *vol_cursor_iov(
+	const struct vol_io *io, const struct vol_cursor *c)
+{
+	if (!io->iov)
+		__builtin_unreachable();
+	return &io->iov[c->at];
+}
+
 /* n bytes on, and over segments without any. n 0: to the first byte. */
 static inline void vol_cursor_skip(const struct vol_io *io, struct vol_cursor *c, size_t n)
 {
-	while (c->at < io->n_iov && n >= io->iov[c->at].iov_len - c->off) {
-		n -= io->iov[c->at].iov_len - c->off;
+	while (c->at < io->n_iov && n >= vol_cursor_iov(io, c)->iov_len - c->off) {
+		n -= vol_cursor_iov(io, c)->iov_len - c->off;
 		c->at++;
 		c->off = 0;
 	}
@@ -24,13 +33,13 @@ static inline void vol_cursor_skip(const struct vol_io *io, struct vol_cursor *c
 
 static inline uint8_t *vol_cursor_ptr(const struct vol_io *io, const struct vol_cursor *c)
 {
-	return (uint8_t *)io->iov[c->at].iov_base + c->off;
+	return (uint8_t *)vol_cursor_iov(io, c)->iov_base + c->off;
 }
 
 /* What lies in one piece from here on. */
 static inline size_t vol_cursor_run(const struct vol_io *io, const struct vol_cursor *c)
 {
-	return io->iov[c->at].iov_len - c->off;
+	return vol_cursor_iov(io, c)->iov_len - c->off;
 }
 
 enum vol_copy { VOL_GATHER, VOL_SCATTER };

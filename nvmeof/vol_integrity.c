@@ -236,6 +236,7 @@ static void cut_piece(struct integ_chan *ic, struct vol_io *io, struct vol_sub *
 	if (s->pos == io->len)
 		(void)vol_fifo_pop(&ic->todo);
 	if (io->op == VOL_WRITE) {
+		assert(sub->buf); // as all transfers have
 		vol_cursor_copy(io, &s->cur, sub->buf, len, VOL_GATHER);
 		integ_spend(ic, len);
 	} else if (io->op == VOL_READ) {

@@ -5,6 +5,7 @@
  */
 #include "vol_integrity.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ void integ_send(struct integ_chan *ic, struct vol_sub *sub, enum vol_op op, uint
 {
 	const struct vol_integrity *v = integ_of(ic);
 
+	assert(sub->iov);
 	sub->iov[0] = (struct iovec){ p, len };
 	sub->io = (struct vol_io){
 		.op = op,

@@ -206,7 +206,7 @@ static uint64_t slice(const struct vol_io *io, struct vol_cursor cur, uint64_t l
 		got += run;
 		vol_cursor_skip(io, &cur, run);
 	}
-	for (over = got % block_size; over > 0;) {
+	for (over = got % block_size; over > 0 && n > 0;) {
 		size_t part = iov[n - 1].iov_len < over ? iov[n - 1].iov_len : (size_t)over;
 
 		iov[n - 1].iov_len -= part;
@@ -449,6 +449,7 @@ static uint64_t size_of(const struct vol_stripe *v)
 {
 	uint64_t least = UINT64_MAX;
 
+	assert(v->n > 0);
 	for (unsigned i = 0; i < v->n; i++) {
 		uint64_t size = atomic_load_explicit(&v->member[i]->size, memory_order_acquire);
 

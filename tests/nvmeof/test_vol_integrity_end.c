@@ -26,7 +26,7 @@ static void tear(struct crash *k)
 
 			if (rnd(&k->seed) % 2)
 				continue;
-			if (io->op == VOL_WRITE)
+			if (io->op == VOL_WRITE && p)
 				memcpy(to, p + at, k->e.bs);
 			else if (io->op == VOL_DISCARD || io->op == VOL_WRITE_ZEROES)
 				memset(to, 0, k->e.bs);

@@ -167,7 +167,7 @@ static void forgets(void **state)
 static void nobody_has_all(void **state)
 {
 	struct vol_held h[3] = { 0 };
-	struct vol_sub *s[3][64];
+	struct vol_sub *s[3][64] = { { NULL } };
 	unsigned n[3] = { 0 };
 	struct vol_pool *p;
 
