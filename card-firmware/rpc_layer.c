@@ -182,6 +182,7 @@ static int new_id(char out[CARD_UUID_TEXT])
 /* One that nobody knows of yet: it waits for the journal, and the store has it before it moves. */
 static int rekeying_begin(struct card *c, struct card_rekey_conf *conf, struct card_error *e)
 {
+	struct card_rekey_conf named;
 	char id[CARD_UUID_TEXT];
 	struct rekeying *r;
 	int ret = card_volume_rekey_conf(c, conf->volume.name, &conf->volume, e);
@@ -203,8 +204,9 @@ static int rekeying_begin(struct card *c, struct card_rekey_conf *conf, struct c
 		return card_fail(e, -ENOMEM, "out of memory");
 	}
 	r->name = card_arg_str(r->kept, "name", "");
-	conf->id = id;
-	ret = card_volume_rekey(c, conf, e);
+	named = *conf;
+	named.id = id;
+	ret = card_volume_rekey(c, &named, e);
 	if (ret) {
 		rekeying_destroy(&r->task);
 		return ret;

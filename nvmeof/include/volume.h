@@ -118,7 +118,7 @@ struct vol_file_conf {
  * the kernel drops the dirty pages ("fsyncgate"). 0, -EINVAL (size no multiple of block_size,
  * not a file), -ELOOP (a symbolic link), or the errno of open(2), io_uring_setup(2).
  */
-int vol_file_open(const struct vol_file_conf *conf, struct vol **out);
+int vol_file_open(const struct vol_file_conf *want, struct vol **out);
 
 /*
  * Layers: volumes on a lower one, which is borrowed: it outlives the layer, and nobody else opens

@@ -56,15 +56,16 @@ static void key_of(uint8_t which, struct odp_key *k, struct odp_key *m)
 		abort();
 }
 
-/* A list that was taken is one that can be written down. */
+/* A list that was taken can be written down, and read again but for what only the switch says. */
 static void check_text(const struct odp_act *list, size_t len)
 {
 	static struct odp_actbuf again;
 	static char text[65536];
 	size_t at;
 
-	if (odp_actions_format(dp, list, len, ODP_PORTS_BY_NUMBER, text, sizeof(text)) < 0 ||
-		odp_actions_parse(dp, text, &again, &at) < 0)
+	if (odp_actions_format(dp, list, len, ODP_PORTS_BY_NUMBER, text, sizeof(text)) < 0)
+		abort();
+	if (!strstr(text, "storm(") && odp_actions_parse(dp, text, &again, &at) < 0)
 		abort();
 }
 
