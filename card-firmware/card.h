@@ -80,10 +80,9 @@ bool card_name_ok(const char *name);
 
 /*
  * For an address or an identifier of the object: the same after every restart, another on another
- * card. FNV-1a.
+ * card. By dpu_hash().
  */
 uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis);
-#define CARD_HASH_BASIS UINT64_C(0xcbf29ce484222325)
 /* A UUID of version 8 (RFC 9562) in the same way. device_volume.c. */
 void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16]);
 /* A locally administered Ethernet address, in the same way. */

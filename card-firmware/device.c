@@ -8,6 +8,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "dpu_id.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
 
@@ -44,14 +45,13 @@ uint64_t card_name_hash(const struct card *c, const char *name, uint64_t basis)
 	uint64_t h = basis;
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		for (const char *p = parts[i]; *p; p++)
-			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+		h = dpu_hash(h, parts[i], strlen(parts[i]));
 	return h;
 }
 
 void card_mac_derive(const struct card *c, const char *name, uint8_t mac[6])
 {
-	uint64_t h = card_name_hash(c, name, CARD_HASH_BASIS);
+	uint64_t h = card_name_hash(c, name, DPU_HASH_BASIS);
 
 	mac[0] = 0x02;
 	for (unsigned i = 1; i < 6; i++)

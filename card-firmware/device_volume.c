@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dpu_alloc.h"
+#include "dpu_id.h"
 #include "dpu_log.h"
 #include "dpu_wire.h"
 #include "nvmf.h"
@@ -64,12 +65,8 @@ static bool same(const struct card_volume_conf *a, const struct card_volume_conf
 
 void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16])
 {
-	dpu_be64 half[2] = { dpu_be64_put(card_name_hash(c, name, CARD_HASH_BASIS)),
-		dpu_be64_put(card_name_hash(c, name, ~CARD_HASH_BASIS)) };
-
-	memcpy(out, half, sizeof(half));
-	out[6] = (uint8_t)(0x80 | (out[6] & 15)); // version 8: bits of our own choice
-	out[8] = (uint8_t)(0x80 | (out[8] & 63));
+	dpu_uuid_of(card_name_hash(c, name, DPU_HASH_BASIS),
+		card_name_hash(c, name, ~DPU_HASH_BASIS), out);
 }
 
 void card_lvstore_uuid(const struct card *c, const char *name, char out[37])

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "dpu_alloc.h"
+#include "dpu_id.h"
 #include "rpc_schema.h"
 
 #define NAP_MS 2
@@ -171,10 +171,8 @@ static int new_id(char out[CARD_UUID_TEXT])
 {
 	uint8_t id[16];
 
-	if (getrandom(id, sizeof(id), 0) != sizeof(id))
+	if (dpu_uuid_new(id))
 		return -EIO;
-	id[6] = (uint8_t)(0x40 | (id[6] & 15)); // RFC 9562, version 4
-	id[8] = (uint8_t)(0x80 | (id[8] & 63));
 	card_uuid_text(id, out);
 	return 0;
 }

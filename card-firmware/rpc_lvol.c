@@ -7,8 +7,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "dpu_id.h"
 #include "hex.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
@@ -63,16 +63,14 @@ int card_call_bdev_lvol_get_lvstores(
 
 /* ---- volumes ---- */
 
-/* A new name, which is a UUID of random bits (RFC 9562, 5.4). */
+/* A new name. */
 static int name_it(json_t *params)
 {
 	char text[CARD_UUID_TEXT];
 	uint8_t id[16];
 
-	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
+	if (dpu_uuid_new(id))
 		return -EIO;
-	id[6] = (uint8_t)(0x40 | (id[6] & 15));
-	id[8] = (uint8_t)(0x80 | (id[8] & 63));
 	card_uuid_text(id, text);
 	return json_object_set_new(params, "name", json_string(text)) ? -ENOMEM : 0;
 }

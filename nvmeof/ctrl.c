@@ -9,6 +9,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "dpu_id.h"
 #include "dpu_log.h"
 
 #define MS 1000000ULL
@@ -299,18 +300,13 @@ static int copy_name(char out[NOF_NQN_SIZE], const char *in, size_t max)
 
 /*
  * A host identifier for a host's name: a target takes two names with one identifier for a mistake
- * (Base 2.0, 5.27.1.27). FNV-1a, twice; version 8 of RFC 9562.
+ * (Base 2.0, 5.27.1.27).
  */
 static void hostid_of(const char *nqn, uint8_t out[16])
 {
-	uint64_t half[2] = { 0xcbf29ce484222325u, ~0xcbf29ce484222325u };
+	size_t len = strlen(nqn);
 
-	for (; *nqn; nqn++)
-		for (unsigned i = 0; i < 2; i++)
-			half[i] = (half[i] ^ (uint8_t)*nqn) * 0x100000001b3u;
-	memcpy(out, half, sizeof(half));
-	out[6] = (uint8_t)(0x80 | (out[6] & 15));
-	out[8] = (uint8_t)(0x80 | (out[8] & 63));
+	dpu_uuid_of(dpu_hash(DPU_HASH_BASIS, nqn, len), dpu_hash(~DPU_HASH_BASIS, nqn, len), out);
 }
 
 /* Who this controller says that we are. */

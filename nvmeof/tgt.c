@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "dpu_id.h"
 #include "tgt_ctrl.h"
 #include "tgt_subsys.h"
 #include "tgt_view.h"
@@ -27,12 +28,7 @@
 
 uint64_t tgt_hash(uint64_t basis, const void *p, size_t len)
 {
-	const uint8_t *at = p;
-	uint64_t h = basis ^ 0xcbf29ce484222325ULL;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ at[i]) * 0x100000001b3ULL;
-	return h;
+	return dpu_hash(basis ^ DPU_HASH_BASIS, p, len);
 }
 
 void tgt_text(char *out, size_t size, const char *s)

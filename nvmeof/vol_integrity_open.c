@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "dpu_alloc.h"
+#include "dpu_id.h"
 #include "dpu_log.h"
 
 static struct vol_integrity *of_job(struct vol_job *j)
@@ -281,7 +282,7 @@ static int init(struct vol_integrity *v, const struct vol_integrity_conf *conf)
 	v->format = conf->format && !info.read_only;
 	v->overwrite = conf->overwrite;
 	memcpy(v->want, conf->uuid, sizeof(v->want));
-	ret = v->format ? vol_sum_uuid_new(v->uuid) : 0;
+	ret = v->format ? dpu_uuid_new(v->uuid) : 0;
 	v->salt = vol_sum_salt(v->uuid);
 	if (!ret)
 		ret = get_memory(v);

@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "crc32c.h"
 
@@ -105,15 +104,6 @@ int vol_sum_header_get(const uint8_t page[VOL_SUM_PAGE], struct vol_sum_header *
 	out->block_size = dpu_le32_get(h.block_size);
 	out->size = dpu_le64_get(h.size);
 	memcpy(out->uuid, h.uuid, sizeof(h.uuid));
-	return 0;
-}
-
-int vol_sum_uuid_new(uint8_t uuid[16])
-{
-	if (getrandom(uuid, 16, 0) != 16)
-		return -EIO;
-	uuid[6] = (uint8_t)(0x40 | (uuid[6] & 15));
-	uuid[8] = (uint8_t)(0x80 | (uuid[8] & 63));
 	return 0;
 }
 

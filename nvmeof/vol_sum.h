@@ -61,8 +61,6 @@ struct vol_sum_header {
 void vol_sum_header_put(const struct vol_sum_header *in, uint8_t page[VOL_SUM_PAGE]);
 /* 0, -EBADMSG: none, or damaged; -EPROTONOSUPPORT: of a later version. */
 int vol_sum_header_get(const uint8_t page[VOL_SUM_PAGE], struct vol_sum_header *out);
-/* A random UUID (RFC 9562, version 4). 0 or -errno. */
-int vol_sum_uuid_new(uint8_t uuid[16]);
 
 /* ---- sums ---- */
 
