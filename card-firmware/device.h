@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <sys/queue.h>
 
 #include "card.h"
@@ -148,6 +149,8 @@ struct card_inventory {
 	unsigned next_worker; // where the next object's first queue goes
 };
 
+/* Where the path of a file volume leads, inside of --volume-dir; device_volume.c. 0 or -errno. */
+int card_volume_resolve(struct card *c, const char *path, char out[PATH_MAX], struct card_error *e);
 void card_lvstores_fini(struct card *c);
 struct card_volume *card_volume_find(struct card *c, const char *name);
 /* The volume that has this one below it, and so for itself alone; NULL: none. */

@@ -43,7 +43,9 @@ static struct card_lvstore *find(struct card *c, const char *name)
 int card_lvstore_create(struct card *c, const char *name, const char *path, struct card_error *e)
 {
 	struct card_lvstore *s = find(c, name);
+	char inside[PATH_MAX], real[PATH_MAX];
 	struct stat st;
+	int ret;
 
 	if (!card_name_ok(name))
 		return card_fail(e, -EINVAL, "lvs_name: " CARD_NAME_RULE);
@@ -57,6 +59,11 @@ int card_lvstore_create(struct card *c, const char *name, const char *path, stru
 		return card_fail(e, -errno, "path: %s: %s", path, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return card_fail(e, -ENOTDIR, "path: %s: not a folder", path);
+	if ((size_t)snprintf(inside, sizeof(inside), "%s/volume", path) >= sizeof(inside))
+		return card_fail(e, -ENAMETOOLONG, "path: too long");
+	ret = card_volume_resolve(c, inside, real, e);
+	if (ret)
+		return ret;
 	s = dpu_calloc(1, sizeof(*s));
 	if (s)
 		s->path = strdup(path);
@@ -132,6 +139,22 @@ void card_lvstore_foreach(
 
 /* ---- volumes ---- */
 
+/* What was made in the folder of this file is there for good. */
+static int sync_folder(const char *path)
+{
+	char folder[PATH_MAX];
+	int fd, ret = 0;
+
+	(void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 /* The file, new, with blocks of its own when `thick`. */
 static int make_file(const char *path, uint64_t size, bool thick)
 {
@@ -141,10 +164,11 @@ static int make_file(const char *path, uint64_t size, bool thick)
 		return -errno;
 	if (thick ? fallocate(fd, 0, 0, (off_t)size) : ftruncate(fd, (off_t)size))
 		ret = -errno;
-	// In the folder for good, before anybody hears of it.
 	if (!ret && fsync(fd))
 		ret = -errno;
 	close(fd);
+	if (!ret)
+		ret = sync_folder(path); // before anybody hears of it
 	if (ret)
 		(void)unlink(path);
 	return ret;
@@ -159,10 +183,15 @@ static bool fits(const struct card_lvstore *s, uint64_t size)
 	       (statvfs(s->path, &fs) || size <= (uint64_t)fs.f_blocks * fs.f_frsize);
 }
 
-static int file_of(const struct card_lvstore *s, const char *uuid, char out[PATH_MAX])
+/* With every link of the folder resolved. */
+static int file_of(struct card *c, const struct card_lvstore *s, const char *uuid,
+	char out[PATH_MAX], struct card_error *e)
 {
-	return (size_t)snprintf(out, PATH_MAX, "%s/%s", s->path, uuid) < PATH_MAX ? 0
-										  : -ENAMETOOLONG;
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", s->path, uuid) >= sizeof(path))
+		return card_fail(e, -ENAMETOOLONG, "path: too long");
+	return card_volume_resolve(c, path, out, e);
 }
 
 int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_error *e)
@@ -187,8 +216,10 @@ int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct c
 	(void)snprintf(alias, sizeof(alias), "%s/%s", s->name, conf->name);
 	if (conf->size && card_lvol_find(c, alias))
 		return card_fail(e, -EEXIST, "%s: File exists", alias);
-	ret = file_of(s, conf->uuid, path);
-	if (!ret && conf->size)
+	ret = file_of(c, s, conf->uuid, path, e);
+	if (ret)
+		return ret;
+	if (conf->size)
 		ret = make_file(path, conf->size, !conf->thin);
 	if (ret == -EFBIG)
 		ret = -ENOSPC;
@@ -219,8 +250,9 @@ int card_lvol_delete(struct card *c, const char *name, struct card_error *e)
 
 	if (!v)
 		return card_fail(e, -ENODEV, "%s: No such device", name);
-	(void)snprintf(path, sizeof(path), "%s", v->path);
-	ret = card_volume_delete(c, v->name, e);
+	ret = card_volume_resolve(c, v->path, path, e);
+	if (!ret)
+		ret = card_volume_delete(c, v->name, e);
 	if (!ret && unlink(path) && errno != ENOENT)
 		ret = card_fail(e, -errno, "%s: %s", path, strerror(errno));
 	return ret;

@@ -109,7 +109,7 @@ static const struct card_volume *find_uuid(struct card *c, const char *uuid)
  * component, which open does not follow. A relative path counts from volume_dir, and with one set
  * nothing outside it is opened.
  */
-static int resolve(struct card *c, const char *path, char out[PATH_MAX], struct card_error *e)
+int card_volume_resolve(struct card *c, const char *path, char out[PATH_MAX], struct card_error *e)
 {
 	const char *base = c->opt.volume_dir, *last = strrchr(path, '/');
 	char joined[PATH_MAX], root[PATH_MAX], dir[PATH_MAX];
@@ -151,7 +151,7 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 	char path[PATH_MAX];
 	struct vol_info info;
 	struct stat st;
-	int ret = resolve(c, v->path, path, e);
+	int ret = card_volume_resolve(c, v->path, path, e);
 
 	if (ret)
 		return ret;

@@ -38,7 +38,7 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 	if (!ret)
 		ret = card_key_canon(c, m, kept, e);
 	if (!ret)
-		ret = card_lvol_canon(c, m, kept);
+		ret = card_lvol_canon(c, m, kept, e);
 	if (!ret)
 		ret = card_nvme_canon(c, m, kept, e);
 	if (!ret)

@@ -58,9 +58,10 @@ int card_key_canon(
 
 /*
  * Give a logical volume the name that the store will know it by; one that has it comes from there.
- * 0, -EIO, -ENOMEM. rpc_lvol.c.
+ * 0, -EINVAL, -EIO, -ENOMEM. rpc_lvol.c.
  */
-int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params);
+int card_lvol_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
 
 /* SPDK's words for how paths are used: 0, or -EINVAL with e->text. rpc_nvme_paths.c. */
 int card_nvme_policy(

@@ -75,11 +75,24 @@ static int name_it(json_t *params)
 	return json_object_set_new(params, "name", json_string(text)) ? -ENOMEM : 0;
 }
 
-int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params)
+/* Whole clusters. */
+static uint64_t size_of(const json_t *params)
+{
+	uint64_t size = card_arg_uint(params, "size", 0);
+
+	if (!size)
+		size = card_arg_uint(params, "size_in_mib", 0) << MIB;
+	return (size + CLUSTER - 1) / CLUSTER * CLUSTER;
+}
+
+int card_lvol_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
 	const char *name = card_arg_str(params, "name", NULL);
 
 	if (m == card_method_at(CARD_M_bdev_lvol_create)) {
+		if (!name && !size_of(params))
+			return card_fail(e, -EINVAL, "size or size_in_mib: missing");
 		if (!name)
 			return name_it(params);
 		// From the store: its file is there, or it is not this volume.
@@ -91,16 +104,6 @@ int card_lvol_canon(struct card *c, const struct card_method *m, json_t *params)
 		return 0;
 	return json_object_set_new(params, "name", json_string(card_lvol_find(c, name))) ? -ENOMEM
 											 : 0;
-}
-
-/* Whole clusters. */
-static uint64_t size_of(const json_t *params)
-{
-	uint64_t size = card_arg_uint(params, "size", 0);
-
-	if (!size)
-		size = card_arg_uint(params, "size_in_mib", 0) << MIB;
-	return (size + CLUSTER - 1) / CLUSTER * CLUSTER;
 }
 
 int card_call_bdev_lvol_create(

@@ -75,6 +75,7 @@ two=$(here lvol create two lvs0 size_in_mib=4)
 [ "$(stat -c '%s %b' "$dir/lvols/$one")" = "4194304 0" ] || fail "not thin"
 [ "$(stat -c '%b' "$dir/lvols/$two")" -ge 8192 ] || fail "not thick"
 if here lvol create one lvs0 size_in_mib=4 2>/dev/null; then fail "a name twice"; fi
+if here lvol create three lvs0 2>/dev/null; then fail "without a size"; fi
 if here lvstore delete lvs0 2>/dev/null; then fail "a store with volumes is forgotten"; fi
 here lvol resize lvs0/one size_in_mib=8
 printf data | dd of="$dir/lvols/$one" conv=notrunc status=none
@@ -88,4 +89,15 @@ here volume delete "$two" # known to the store only
 here lvol delete lvs0/one
 here lvstore delete lvs0
 [ -z "$(ls "$dir/lvols")" ] || fail "files are left: $(ls "$dir/lvols")"
+
+# With a folder that volumes have to lie in, a store elsewhere is none, and one that a link leads out of gets no file.
+mkdir "$dir/volumes" "$dir/volumes/in"
+card_kill
+card_start --state-dir "$dir/state" --key-file "$dir/kek" --volume-dir "$dir/volumes"
+if here lvstore create out "$dir/lvols" >/dev/null 2>&1; then fail "a store outside of --volume-dir"; fi
+here lvstore create in "$dir/volumes/in" >/dev/null
+rmdir "$dir/volumes/in"
+ln -s "$dir/lvols" "$dir/volumes/in"
+if here lvol create one in size_in_mib=1 2>/dev/null; then fail "a volume outside of --volume-dir"; fi
+[ -z "$(ls "$dir/lvols")" ] || fail "files outside of --volume-dir: $(ls "$dir/lvols")"
 echo "54-orchestration: ok"
