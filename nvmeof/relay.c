@@ -96,12 +96,15 @@ static void send(struct errand *e, struct nof_slot *s)
 	nof_qpair_submit(s);
 }
 
-/* Send as many as there are slots; those of a queue that is gone go back. */
+/*
+ * Send as many as there are slots; those of a queue that is gone go back. With the last of these
+ * goes r: its home may have freed it before we are out of here.
+ */
 static void serve(struct relay *r)
 {
-	struct errand *e;
+	struct errand *e = STAILQ_FIRST(&r->waiting), *next;
 
-	while ((e = STAILQ_FIRST(&r->waiting)) != NULL) {
+	for (; e; e = next) {
 		struct nof_qpair *q = r->over->q;
 		struct nof_slot *s = q && q->is_up ? nof_qpair_take(q) : NULL;
 
@@ -110,6 +113,7 @@ static void serve(struct relay *r)
 			return;
 		}
 		STAILQ_REMOVE_HEAD(&r->waiting, link);
+		next = STAILQ_FIRST(&r->waiting);
 		if (s)
 			send(e, s);
 		else
