@@ -149,9 +149,10 @@ static int service_add(struct card_discovery *d, const char *traddr, uint16_t po
 }
 
 /* Those that nobody refers to any more, but for the first. */
-static void drop_unwanted(struct card_discovery *d)
+/* True: some are gone, and so what only they told of. */
+static bool drop_unwanted(struct card_discovery *d)
 {
-	unsigned n = 1;
+	unsigned n = 1, before = d->n_svc;
 
 	for (unsigned i = 1; i < d->n_svc; i++) {
 		if (d->svc[i]->wanted)
@@ -161,6 +162,7 @@ static void drop_unwanted(struct card_discovery *d)
 	}
 	if (d->n_svc)
 		d->n_svc = n;
+	return d->n_svc != before;
 }
 
 /* ---- what the card has ---- */
@@ -378,28 +380,24 @@ static bool all_read(const struct card_discovery *d)
 	return true;
 }
 
-static bool walk_paths(struct card_discovery *d)
+/* Detaching takes no steps. */
+static void walk_paths(struct card_discovery *d)
 {
 	struct path p;
-	bool failed;
 
 	while (our_path(d, d->at_path, &p)) {
 		if (!d->stopping && listed(d, &p)) {
 			d->at_path++;
 			continue;
 		}
-		failed = d->failed;
+		bool failed = d->failed;
+
 		d->failed = false;
-		if (call(d, "bdev_nvme_detach_controller",
-			    path_params(p.name, p.traddr, p.trsvcid))) {
-			d->at_path++;
-			d->failed = failed;
-			return true;
-		}
+		(void)call(
+			d, "bdev_nvme_detach_controller", path_params(p.name, p.traddr, p.trsvcid));
 		d->at_path += d->failed; // it stays: in use
 		d->failed |= failed;
 	}
-	return false;
 }
 
 static void discovery_free(struct card_discovery *d)
@@ -435,20 +433,25 @@ static void look(void *arg)
 		card_message_destroy(d->call);
 		d->call = NULL;
 		call_done(d, text);
+		look_in(d, STEP_MS); // an operator's call that waits comes first
+		return;
 	}
 	if (d->changed)
 		walk_begin(d);
-	if ((!d->stopping && walk_logs(d)) || ((d->stopping || all_read(d)) && walk_paths(d))) {
+	if (!d->stopping && walk_logs(d)) {
 		look_in(d, STEP_MS);
 		return;
 	}
+	if (d->stopping || all_read(d))
+		walk_paths(d);
 	if (d->stopping) {
 		discovery_free(d);
 		return;
 	}
-	if (all_read(d))
-		drop_unwanted(d);
-	if (d->failed) {
+	if (all_read(d) && drop_unwanted(d)) {
+		d->changed = true; // paths of theirs are detached by the next walk
+		look_in(d, STEP_MS);
+	} else if (d->failed) {
 		d->changed = true; // the same again, later
 		look_in(d, AGAIN_MS);
 	}
