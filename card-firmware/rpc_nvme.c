@@ -141,10 +141,12 @@ static int known_volume(struct card *c, const struct card_ctrl_conf *k, const ch
 	struct card_volume_conf conf = {
 		.name = name, .kind = CARD_VOL_NVME, .subnqn = k->subnqn, .policy = k->policy
 	};
-	int ret;
+	int end = 0, n = 0, ret;
 
-	if (sscanf(text, "%" SCNu32 ":%" SCNu64 ":%" SCNu32 ":%36[^:]:%4[dzcr]", &nsid, &blocks,
-		    &block_size, uuid, can) < 3)
+	// What was kept before there was a WHAT ends with the UUID.
+	n = sscanf(text, "%" SCNu32 ":%" SCNu64 ":%" SCNu32 ":%36[^:]%n:%4[dzcr]%n", &nsid, &blocks,
+		&block_size, uuid, &end, can, &end);
+	if (n < 4 || (text[end] && strcmp(text + end, ":") != 0))
 		return card_fail(
 			e, -EINVAL, "namespaces: must be NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT");
 	snprintf(name, sizeof(name), "%sn%u", k->name, nsid);
@@ -153,7 +155,7 @@ static int known_volume(struct card *c, const struct card_ctrl_conf *k, const ch
 	conf.block_size = block_size;
 	conf.can_discard = strchr(can, 'd') != NULL;
 	conf.can_zero = strchr(can, 'z') != NULL;
-	conf.volatile_cache = strchr(can, 'c') != NULL;
+	conf.volatile_cache = strchr(can, 'c') || (n == 4 && !text[end]); // not told: it may have
 	conf.read_only = strchr(can, 'r') != NULL;
 	conf.uuid_is_theirs = uuid[0] && strcmp(uuid, "-") != 0;
 	conf.uuid = conf.uuid_is_theirs ? uuid : NULL;
