@@ -213,6 +213,9 @@ int card_lvstore_create(struct card *c, const char *name, const char *path, stru
 /* By name or UUID. The folder stays. -ENODEV, -EBUSY. */
 int card_lvstore_delete(struct card *c, const char *name, struct card_error *e);
 void card_lvstore_uuid(const struct card *c, const char *name, char out[37]);
+/* Of a volume that a configuration file makes; and whether its file is there. */
+void card_lvol_uuid(const struct card *c, const char *store, const char *name, char out[37]);
+bool card_lvol_has_file(struct card *c, const char *store, const char *uuid);
 
 struct card_lvol_conf {
 	const char *store; // name or UUID
@@ -225,6 +228,8 @@ struct card_lvol_conf {
 int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_error *e);
 /* Its name among the card's volumes, from that or "STORE/NAME"; borrowed; NULL: none. */
 const char *card_lvol_find(struct card *c, const char *name);
+/* -ENODEV, -ENOSPC, or as card_volume_resize(). size: bytes. */
+int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct card_error *e);
 /* With its file. 0; -ENODEV, or as card_volume_delete(). */
 int card_lvol_delete(struct card *c, const char *name, struct card_error *e);
 

@@ -28,6 +28,17 @@ struct card_lvstore {
 	char *path; // owned: the folder
 };
 
+static struct card_lvstore *named(struct card *c, const char *name)
+{
+	struct card_lvstore *s;
+
+	TAILQ_FOREACH (s, &c->inv->lvstores, link)
+		if (!strcmp(s->name, name))
+			return s;
+	return NULL;
+}
+
+/* By its UUID, too. */
 static struct card_lvstore *find(struct card *c, const char *name)
 {
 	struct card_lvstore *s;
@@ -38,11 +49,37 @@ static struct card_lvstore *find(struct card *c, const char *name)
 	return NULL;
 }
 
+/* Of names that no volume can have. */
+static void uuid_of(const struct card *c, const char *key, char out[CARD_UUID_TEXT])
+{
+	uint8_t id[16];
+
+	card_uuid_derive(c, key, id);
+	card_uuid_text(id, out);
+}
+
+void card_lvstore_uuid(const struct card *c, const char *name, char out[CARD_UUID_TEXT])
+{
+	char key[CARD_NAME_MAX + 16];
+
+	(void)snprintf(key, sizeof(key), "lvstore %s", name);
+	uuid_of(c, key, out);
+}
+
+void card_lvol_uuid(
+	const struct card *c, const char *store, const char *name, char out[CARD_UUID_TEXT])
+{
+	char key[2 * CARD_NAME_MAX + 16];
+
+	(void)snprintf(key, sizeof(key), "lvol %s/%s", store, name);
+	uuid_of(c, key, out);
+}
+
 /* ---- stores ---- */
 
 int card_lvstore_create(struct card *c, const char *name, const char *path, struct card_error *e)
 {
-	struct card_lvstore *s = find(c, name);
+	struct card_lvstore *s = named(c, name);
 	char inside[PATH_MAX], real[PATH_MAX];
 	struct stat st;
 	int ret;
@@ -205,6 +242,7 @@ int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct c
 		.direct = true,
 		.uuid = conf->uuid,
 		.alias = alias };
+	const char *other;
 	int ret;
 
 	if (!s)
@@ -214,7 +252,8 @@ int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct c
 	if (!fits(s, conf->size))
 		return card_fail(e, -ENOSPC, "size: No space left on device");
 	(void)snprintf(alias, sizeof(alias), "%s/%s", s->name, conf->name);
-	if (conf->size && card_lvol_find(c, alias))
+	other = card_lvol_find(c, alias);
+	if (other && strcmp(other, conf->uuid) != 0)
 		return card_fail(e, -EEXIST, "%s: File exists", alias);
 	ret = file_of(c, s, conf->uuid, path, e);
 	if (ret)
@@ -231,6 +270,15 @@ int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct c
 	return ret;
 }
 
+bool card_lvol_has_file(struct card *c, const char *store, const char *uuid)
+{
+	struct card_lvstore *s = find(c, store);
+	char path[PATH_MAX];
+	struct card_error e;
+
+	return s && !file_of(c, s, uuid, path, &e) && !access(path, F_OK);
+}
+
 const char *card_lvol_find(struct card *c, const char *name)
 {
 	const struct card_volume *v;
@@ -239,6 +287,46 @@ const char *card_lvol_find(struct card *c, const char *name)
 		if (v->alias && (!strcmp(v->alias, name) || !strcmp(v->name, name)))
 			return v->name;
 	return NULL;
+}
+
+/* What a thick one grows by is taken beforehand, as all of it was. */
+static int take_blocks(const char *path, uint64_t size)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), ret = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st))
+		ret = -errno;
+	else if (st.st_blocks * 512 >= st.st_size && (uint64_t)st.st_size < size &&
+		 fallocate(fd, 0, 0, (off_t)size))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct card_error *e)
+{
+	const char *uuid = card_lvol_find(c, name);
+	struct card_volume *v = uuid ? card_volume_find(c, uuid) : NULL;
+	struct card_lvstore *s;
+	char store[CARD_NAME_MAX + 1], path[PATH_MAX];
+	int ret;
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: No such device", name);
+	(void)snprintf(store, sizeof(store), "%.*s", (int)strcspn(v->alias, "/"), v->alias);
+	s = find(c, store);
+	if (s && !fits(s, size))
+		return card_fail(e, -ENOSPC, "size: No space left on device");
+	ret = card_volume_resolve(c, v->path, path, e);
+	if (ret)
+		return ret;
+	ret = take_blocks(path, size);
+	if (ret)
+		return card_fail(e, ret, "%s: %s", v->alias, strerror(-ret));
+	return card_volume_resize(c, v->name, size / BLOCK, e);
 }
 
 int card_lvol_delete(struct card *c, const char *name, struct card_error *e)

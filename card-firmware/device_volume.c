@@ -69,16 +69,6 @@ void card_uuid_derive(const struct card *c, const char *name, uint8_t out[16])
 		card_name_hash(c, name, ~DPU_HASH_BASIS), out);
 }
 
-void card_lvstore_uuid(const struct card *c, const char *name, char out[37])
-{
-	char key[CARD_NAME_MAX + 16];
-	uint8_t id[16];
-
-	(void)snprintf(key, sizeof(key), "lvstore %s", name); // no volume can have that name
-	card_uuid_derive(c, key, id);
-	card_uuid_text(id, out);
-}
-
 static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out[CARD_UUID_TEXT],
 	struct card_error *e)
 {

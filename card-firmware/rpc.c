@@ -24,7 +24,7 @@ struct kept {
  * that is stored.
  */
 static int kept_init(struct card *c, const struct card_method *m, const json_t *params,
-	struct kept *out, struct card_error *e)
+	enum card_run run, struct kept *out, struct card_error *e)
 {
 	json_t *kept = params ? json_deep_copy(params) : json_object();
 	int ret;
@@ -38,7 +38,7 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 	if (!ret)
 		ret = card_key_canon(c, m, kept, e);
 	if (!ret)
-		ret = card_lvol_canon(c, m, kept, e);
+		ret = card_lvol_canon(c, m, run, kept, e);
 	if (!ret)
 		ret = card_nvme_canon(c, m, kept, e);
 	if (!ret)
@@ -74,7 +74,7 @@ static int run_kept(struct card *c, const struct card_method *m, const json_t *p
 	json_t **result, struct card_error *e)
 {
 	struct kept kept = { 0 };
-	int ret = kept_init(c, m, params, &kept, e);
+	int ret = kept_init(c, m, params, CARD_RUN_KEEP, &kept, e);
 
 	if (ret)
 		return ret;
@@ -100,7 +100,7 @@ static int run_canonical(struct card *c, const struct card_method *m, const json
 	json_t **result, struct card_error *e)
 {
 	struct kept kept = { 0 };
-	int ret = kept_init(c, m, params, &kept, e);
+	int ret = kept_init(c, m, params, CARD_RUN_REPLAY, &kept, e);
 
 	if (ret)
 		return ret;
@@ -114,7 +114,7 @@ static int keep_late(
 	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
 {
 	struct kept kept = { 0 };
-	int ret = kept_init(c, m, params, &kept, e);
+	int ret = kept_init(c, m, params, CARD_RUN_KEEP, &kept, e);
 
 	if (ret)
 		return ret;

@@ -39,6 +39,11 @@ extern const card_call_fn card_calls[CARD_METHOD_COUNT];
 CARD_METHODS(X)
 #undef X
 
+enum card_run {
+	CARD_RUN_KEEP, // an operator's call: kept in the store
+	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)
+};
+
 /*
  * Give a volume without a name the one that its creation will choose, and limits that are not given
  * the values that they have, so that the store has them. 0 or -ENOMEM. rpc_volume.c.
@@ -58,10 +63,11 @@ int card_key_canon(
 
 /*
  * Give a logical volume the name that the store will know it by; one that has it comes from there.
+ * In a configuration file it is made from the names of card, store and volume, the same each time.
  * 0, -EINVAL, -EIO, -ENOMEM. rpc_lvol.c.
  */
-int card_lvol_canon(
-	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+int card_lvol_canon(struct card *c, const struct card_method *m, enum card_run run, json_t *params,
+	struct card_error *e);
 
 /* SPDK's words for how paths are used: 0, or -EINVAL with e->text. rpc_nvme_paths.c. */
 int card_nvme_policy(
@@ -99,11 +105,6 @@ bool card_volume_keeps_itself(
 
 /* Ends what flow_top measures; the switch is there until then. rpc_top.c. */
 void card_top_stop(struct card *c);
-
-enum card_run {
-	CARD_RUN_KEEP, // an operator's call: kept in the store
-	CARD_RUN_REPLAY, // from the store or the configuration file: not kept (again)
-};
 
 /* card_rpc_dispatch() with a say in what is kept. A task is run to its end. */
 int card_rpc_run(struct card *c, const struct card_method *m, const json_t *params,

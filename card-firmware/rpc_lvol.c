@@ -85,14 +85,30 @@ static uint64_t size_of(const json_t *params)
 	return (size + CLUSTER - 1) / CLUSTER * CLUSTER;
 }
 
-int card_lvol_canon(
-	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+/* As each start of the card names it: it is made at the first one only. */
+static int name_same(struct card *c, json_t *params)
+{
+	const char *store = card_arg_str(params, "lvs_name", card_arg_str(params, "uuid", ""));
+	char text[CARD_UUID_TEXT];
+
+	card_lvol_uuid(c, store, card_arg_str(params, "lvol_name", ""), text);
+	if (card_lvol_has_file(c, store, text)) {
+		json_object_del(params, "size");
+		json_object_del(params, "size_in_mib");
+	}
+	return json_object_set_new(params, "name", json_string(text)) ? -ENOMEM : 0;
+}
+
+int card_lvol_canon(struct card *c, const struct card_method *m, enum card_run run, json_t *params,
+	struct card_error *e)
 {
 	const char *name = card_arg_str(params, "name", NULL);
 
 	if (m == card_method_at(CARD_M_bdev_lvol_create)) {
 		if (!name && !size_of(params))
 			return card_fail(e, -EINVAL, "size or size_in_mib: missing");
+		if (!name && run == CARD_RUN_REPLAY)
+			return name_same(c, params);
 		if (!name)
 			return name_it(params);
 		// From the store: its file is there, or it is not this volume.
@@ -133,13 +149,9 @@ int card_call_bdev_lvol_delete(
 int card_call_bdev_lvol_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	const char *name = card_lvol_find(c, card_arg_str(params, "name", ""));
+	uint64_t size = size_of(params);
 
 	(void)result;
-	if (!name)
-		return card_fail(
-			e, -ENODEV, "%s: No such device", card_arg_str(params, "name", ""));
-	if (!size_of(params))
-		return card_fail(e, -EINVAL, "size or size_in_mib: missing");
-	return card_volume_resize(c, name, size_of(params) / 512, e);
+	return size ? card_lvol_resize(c, card_arg_str(params, "name", ""), size, e)
+		    : card_fail(e, -EINVAL, "size or size_in_mib: missing");
 }

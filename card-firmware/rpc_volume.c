@@ -388,7 +388,12 @@ int card_call_volume_delete(
 int card_call_volume_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
+	struct find f = { .name = card_arg_str(params, "name", "") };
+
 	(void)result;
+	if (find_volume(c, &f, e) == 0 && f.view.conf.alias)
+		return card_lvol_resize(c, f.name,
+			card_arg_uint(params, "num_blocks", 0) * f.view.info.block_size, e);
 	return card_volume_resize(
 		c, card_arg_str(params, "name", ""), card_arg_uint(params, "num_blocks", 0), e);
 }

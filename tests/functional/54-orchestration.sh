@@ -78,6 +78,10 @@ if here lvol create one lvs0 size_in_mib=4 2>/dev/null; then fail "a name twice"
 if here lvol create three lvs0 2>/dev/null; then fail "without a size"; fi
 if here lvstore delete lvs0 2>/dev/null; then fail "a store with volumes is forgotten"; fi
 here lvol resize lvs0/one size_in_mib=8
+here lvol resize lvs0/two size_in_mib=6
+[ "$(stat -c '%b' "$dir/lvols/$two")" -ge 12288 ] || fail "not thick any more"
+if here lvol resize lvs0/one size_in_mib=1000000000 2>"$dir/no"; then fail "larger than its store"; fi
+grep -q 'No space left' "$dir/no" || fail "$(cat "$dir/no")"
 printf data | dd of="$dir/lvols/$one" conv=notrunc status=none
 rm "$dir/lvols/$two"
 card_kill
@@ -100,4 +104,20 @@ rmdir "$dir/volumes/in"
 ln -s "$dir/lvols" "$dir/volumes/in"
 if here lvol create one in size_in_mib=1 2>/dev/null; then fail "a volume outside of --volume-dir"; fi
 [ -z "$(ls "$dir/lvols")" ] || fail "files outside of --volume-dir: $(ls "$dir/lvols")"
+
+# Those of a configuration file are the same ones at each start.
+rm "$dir/volumes/in"
+mkdir "$dir/volumes/in"
+card_kill
+cat >"$dir/config" <<END
+[{ "method": "bdev_lvol_create_lvstore", "params": { "lvs_name": "in", "path": "$dir/volumes/in" } },
+ { "method": "bdev_lvol_create", "params": { "lvol_name": "root", "lvs_name": "in", "size_in_mib": 1 } }]
+END
+rm -r "$dir/state"
+for text in first second; do
+	card_start --volume-dir "$dir/volumes"
+	[ "$(ls "$dir/volumes/in" | wc -l)" -eq 1 ] || fail "$text start: $(ls "$dir/volumes/in")"
+	printf %s "$text" | dd of="$dir/volumes/in/$(ls "$dir/volumes/in")" conv=notrunc status=none
+	card_kill
+done
 echo "54-orchestration: ok"
