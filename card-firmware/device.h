@@ -160,6 +160,8 @@ const struct card_volume *card_volume_above(struct card *c, const struct card_vo
  * not.
  */
 bool card_layer_kind(enum card_volume_kind kind);
+/* Is `on` this volume, or somewhere below it? As deep as layers are. */
+bool card_layer_stands_on(const struct card_volume *v, const struct card_volume *on);
 int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e);
 /* Lets go of the new key and the journal. */
 void card_rekey_free(struct card_volume *v);

@@ -30,6 +30,14 @@ static int find_below(
 	return 0;
 }
 
+bool card_layer_stands_on(const struct card_volume *v, const struct card_volume *on)
+{
+	for (unsigned i = 0; i < v->n_below; i++)
+		if (card_layer_stands_on(v->below[i], on))
+			return true;
+	return v == on;
+}
+
 /* It is open: those below are its own. */
 static void claim(struct card_volume *v, struct card_volume *below)
 {

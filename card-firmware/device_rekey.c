@@ -22,6 +22,7 @@
 struct card_rekey {
 	struct card_key *to; // borrowed: counts us among its users
 	struct card_volume *journal; // borrowed: the same
+	struct card_key *old; // borrowed: once all is moved, until the store knows; else NULL
 	char id[CARD_UUID_TEXT];
 	bool gone; // vol_rekey_go() was said
 	int failed; // it did not begin, or cannot be resumed
@@ -35,6 +36,8 @@ void card_rekey_free(struct card_volume *v)
 		return;
 	r->to->users--;
 	r->journal->users--;
+	if (r->old)
+		r->old->users--;
 	free(r);
 	v->rekey = NULL;
 }
@@ -104,7 +107,7 @@ static int keep_key(struct card *c, struct card_volume *v, struct card_error *e)
 
 	json_decref(params);
 	json_decref(result);
-	return ret ? ret : keep_limits(c, v, e);
+	return ret;
 }
 
 static void forget_key(struct card *c, const char *name)
@@ -120,29 +123,44 @@ static void forget_key(struct card *c, const char *name)
 	json_decref(result);
 }
 
+static void limits_kept(struct card *c, struct card_volume *v)
+{
+	struct card_error e = { 0 };
+
+	if (keep_limits(c, v, &e))
+		dpu_warn("volume: its limits are not kept", "name=%s reason=\"%s\"", v->name,
+			e.text);
+}
+
+/* All is moved. Journal and old key are held until the store knows: a restart would resume. */
 static void over(struct card *c, struct card_volume *v)
 {
-	struct card_key *old = v->key;
+	struct card_rekey *r = v->rekey;
 	struct card_error e = { 0 };
-	char *name = strdup(v->rekey->to->name);
+	const char *old;
 
-	if (!name)
-		return; // next time
-	v->key = v->rekey->to;
-	v->key->users++;
-	old->users--;
-	card_rekey_free(v);
-	free(v->key_name);
-	v->key_name = name;
-	v->conf.key = name;
+	if (!r->old) {
+		char *name = strdup(r->to->name);
+
+		if (!name)
+			return; // next time
+		r->old = v->key;
+		v->key = r->to;
+		v->key->users++;
+		free(v->key_name);
+		v->key_name = name;
+		v->conf.key = name;
+	}
 	if (keep_key(c, v, &e)) {
-		// After a restart it is resumed, and found to be over.
-		dpu_err("volume: its new key is not kept", "name=%s reason=\"%s\"", v->name,
-			e.text);
+		dpu_warn_ratelimited("volume: its new key is not kept yet", "name=%s reason=\"%s\"",
+			v->name, e.text);
 		return;
 	}
-	dpu_info("volume: has its new key", "name=%s key=%s", v->name, name);
-	forget_key(c, old->name);
+	old = r->old->name;
+	limits_kept(c, v);
+	card_rekey_free(v);
+	dpu_info("volume: has its new key", "name=%s key=%s", v->name, v->key_name);
+	forget_key(c, old);
 }
 
 /* The store must know before anything is moved. */
@@ -161,23 +179,20 @@ static void step(struct card *c, struct card_volume *v)
 
 	if (r->failed)
 		return;
-	ret = vol_rekey_step(v->vol);
+	ret = r->old ? VOL_REKEY_OVER : vol_rekey_step(v->vol);
 	if (ret == VOL_REKEY_OVER) {
 		over(c, v);
 	} else if (ret < 0) {
 		r->failed = ret;
-		if (ret != -ENODATA && !c->task)
+		if (ret != -ENODATA)
 			card_rekey_free(v);
-		else if (ret == -ENODATA)
+		else
 			dpu_err("volume: the journal of its change of key is not there",
 				"name=%s journal=%s", v->name, r->journal->name);
-	} else if (ret == VOL_REKEY_MOVES && !r->gone && !c->task) {
-		struct card_error e = { 0 };
-
+	} else if (ret == VOL_REKEY_MOVES && !r->gone) {
 		r->gone = kept(c, v);
-		if (r->gone && keep_limits(c, v, &e))
-			dpu_warn("volume: its limits are not kept", "name=%s reason=\"%s\"",
-				v->name, e.text);
+		if (r->gone)
+			limits_kept(c, v);
 		if (r->gone)
 			vol_rekey_go(v->vol);
 		else
@@ -220,8 +235,11 @@ static int begin(struct card *c, struct card_volume *v, const struct card_rekey_
 	if (!journal)
 		return card_fail(
 			e, -ENODEV, "journal_bdev_name: %s: no such volume", conf->journal);
-	if (journal->users || journal->orphans || journal == v)
+	if (journal->users || journal->orphans)
 		return card_fail(e, -EBUSY, "journal_bdev_name: %s: in use", journal->name);
+	if (card_layer_stands_on(journal, v)) // what it writes would wait for itself
+		return card_fail(
+			e, -EINVAL, "journal_bdev_name: %s: stands on %s", journal->name, v->name);
 	if (card_uuid_parse(conf->id, rekey.id))
 		return card_fail(e, -EINVAL, "id: not a UUID");
 	r = dpu_calloc(1, sizeof(*r));

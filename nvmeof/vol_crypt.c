@@ -90,6 +90,9 @@ static int gate_counted(struct vol_crypt *v, struct vol_io *io, unsigned mode)
 	// Counted too late for one change, it must not take the places of the next one.
 	if (atomic_load_explicit(&v->mode, memory_order_seq_cst) != mode ||
 		atomic_load_explicit(&v->blocked, memory_order_acquire) ||
+		// What has grown takes the new key, which is none until it is kept.
+		(io->off + io->len > v->total &&
+			!atomic_load_explicit(&v->job.go, memory_order_acquire)) ||
 		(closed != REKEY_NONE &&
 			(closed % REKEY_USERS + REKEY_USERS - first) % REKEY_USERS < n)) {
 		uncount(v, io);

@@ -47,7 +47,7 @@ static void on_start(struct nof_msg *m)
 int vol_job_start(struct vol_job *j, struct vol *lower, struct nof_group *group,
 	bool (*step)(struct vol_job *j))
 {
-	int ret = vol_chan_open(lower, group, &j->chan);
+	int ret = j->chan ? 0 : vol_chan_open(lower, group, &j->chan);
 
 	if (ret)
 		return ret;

@@ -33,7 +33,10 @@ struct vol_job {
 	_Atomic bool running;
 };
 
-/* `lower` has a channel opened in `group`, and step() is called from there on. 0 or -errno. */
+/*
+ * `lower` has a channel opened in `group`, unless j->chan is one already, and step() is called from
+ * there on. 0 or -errno; 0 when the channel was there.
+ */
 int vol_job_start(struct vol_job *j, struct vol *lower, struct nof_group *group,
 	bool (*step)(struct vol_job *j));
 static inline bool vol_job_stopped(struct vol_job *j)

@@ -392,6 +392,9 @@ static int job_init(struct vol_crypt *v, const struct vol_rekey_conf *conf, unsi
 	ret = nof_cipher_create(v->key[!to], v->unit, &j->from);
 	if (!ret)
 		ret = nof_cipher_create(v->key[to], v->unit, &j->to);
+	// Now, so that nothing can fail when requests are between two keys.
+	if (!ret)
+		ret = vol_chan_open(v->l.lower, conf->group, &j->job.chan);
 	if (!ret)
 		ret = vol_chan_open(conf->journal, conf->group, &j->job.side);
 	return ret;
@@ -488,14 +491,11 @@ static int moving(struct vol_crypt *v)
 int vol_rekey_step(struct vol *vol)
 {
 	struct vol_crypt *v = (struct vol_crypt *)vol;
-	int ret;
 
 	if (!vol_is_crypt(vol) || v->phase == REKEY_IDLE)
 		return VOL_REKEY_OVER;
 	if (v->phase == REKEY_BEGINS && all_counted(v)) {
-		ret = vol_job_start(&v->job.job, v->l.lower, v->job.job.group, rekey_step);
-		if (ret)
-			return undo(v, ret);
+		(void)vol_job_start(&v->job.job, v->l.lower, v->job.job.group, rekey_step);
 		v->phase = REKEY_MOVES;
 	}
 	if (v->phase == REKEY_BEGINS)

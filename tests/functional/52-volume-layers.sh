@@ -161,6 +161,7 @@ killed d0 2
 here volume show c0 | grep -q 'state: re-keying' || fail "over before the kills were"
 verify d0 2
 verified
+mkdir "$dir/state/state.json.new" # the store cannot be written
 for _ in $(seq 300); do
 	here volume show c0 >"$dir/shown"
 	grep -q 'state: ready' "$dir/shown" && grep -q 'key_name: k1' "$dir/shown" && break
@@ -169,7 +170,17 @@ done
 grep -q 'key_name: k1' "$dir/shown" || fail "the change of key does not end: $(cat "$dir/shown")"
 verify d0 1
 verified
-here key list | grep -q '^k0' && fail "the old key is still there"
+# A restart would resume: old key and journal are held until the store knows of the new one.
+here key list >"$dir/keys"
+grep -q '^k0' "$dir/keys" || fail "the old key is forgotten before the new one is kept"
+refused volume delete j0
+rmdir "$dir/state/state.json.new"
+for _ in $(seq 300); do
+	here key list >"$dir/keys"
+	grep -q '^k0' "$dir/keys" || break
+	sleep 0.1
+done
+if grep -q '^k0' "$dir/keys"; then fail "the old key is still there"; fi
 if grep -q "$old" "$dir/state/state.json"; then fail "the old key is still in the store"; fi
 card_kill
 start
@@ -178,8 +189,13 @@ grep -q 'rw_ios_per_sec: 1000000' "$dir/shown" || fail "limits are lost with the
 verify d0 1
 verified
 here disk delete d0
+here key create k2 >/dev/null
+here volume create-stripe j1 base_bdevs=c0 strip_size_kb=64 >/dev/null
+refused volume rekey c0 key_name=k2 journal_bdev_name=j1
+grep -q 'stands on c0' "$dir/refused" || fail "not told why: $(cat "$dir/refused")"
+here volume delete j1
 here volume delete c0
-here key delete k1
+for k in k1 k2; do here key delete $k; done
 for f in f0 f1 j0; do here volume delete $f; done
 card_stop
 if grep -q '"method"' "$dir/state/state.json"; then

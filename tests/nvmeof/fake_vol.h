@@ -29,6 +29,7 @@ struct fake_vol {
 	unsigned fail_in;
 	enum vol_op fail_op;
 	int fail_err;
+	unsigned fail_opens; // so many channels are not opened
 	bool fail_after; // it changes all of it nevertheless
 };
 
@@ -93,9 +94,14 @@ static inline void fake_release(struct vol_chan *lower, struct fake_vol *f, unsi
 
 static inline int fake_chan_open(struct vol *v, struct nof_group *g, struct vol_chan **out)
 {
-	struct fake_chan *c = calloc(1, sizeof(*c));
+	struct fake_chan *c;
 
 	(void)g;
+	if (((struct fake_vol *)v)->fail_opens) {
+		((struct fake_vol *)v)->fail_opens--;
+		return -ENOMEM;
+	}
+	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->f = (struct fake_vol *)v;

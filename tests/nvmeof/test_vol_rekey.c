@@ -447,6 +447,87 @@ static void survives_any_end(void **state)
 	assert_in_range(ends, 30, 2400);
 }
 
+/* A change that cannot go on is not begun: never with the old key where the new one is. */
+static void begins_with_all_it_needs(void **state)
+{
+	struct vol_work w = { 0 };
+	struct env e;
+
+	(void)state;
+	start(&e, true);
+	assert_int_equal(begin(&e, false), 0);
+	while (w.done == 0) {
+		now += NOF_TICK_NS;
+		nof_group_poll(e.g);
+		assert_true(vol_rekey_step(e.v) > 0);
+		vol_work(e.v, &w);
+	}
+	close_crypt(&e);
+	open_crypt(&e, e.key[0]);
+	e.f->fail_opens = 1;
+	assert_int_equal(begin(&e, true), -ENOMEM);
+	close_crypt(&e); // as the card does
+	open_crypt(&e, e.key[0]);
+	assert_int_equal(begin(&e, true), 0);
+	assert_int_equal(finish(&e), VOL_REKEY_OVER);
+	check_all(&e);
+	check_new_key(&e);
+	stop(&e);
+}
+
+/* A volume that grew after it began: nothing is written there before it goes, or is taken back. */
+static void grows_before_it_goes(void **state)
+{
+	struct vol_rekey_conf conf = { .id = "one" };
+	uint8_t data[UNIT], out[UNIT];
+	struct iovec v = { data, UNIT };
+	struct answer a = { .io = { .op = VOL_WRITE,
+				    .off = SIZE,
+				    .len = UNIT,
+				    .iov = &v,
+				    .n_iov = 1,
+				    .done = on_done } };
+	struct env e;
+	int ret;
+
+	(void)state;
+	start(&e, true);
+	memset(data, 7, sizeof(data));
+	conf.key = e.key[1];
+	conf.journal = &e.journal->v;
+	conf.group = e.g;
+	assert_int_equal(vol_crypt_rekey(e.v, &conf), 0);
+	e.f->mem = realloc(e.f->mem, SIZE + UNIT);
+	assert_non_null(e.f->mem);
+	memset(e.f->mem + SIZE, 0, UNIT);
+	atomic_store(&e.f->v.size, SIZE + UNIT);
+	e.f->v.watch(e.f->v.watch_arg);
+	vol_submit(e.c[0], &a.io);
+	for (unsigned i = 0; i < 20; i++) {
+		now += NOF_TICK_NS;
+		nof_group_poll(e.g);
+		(void)vol_rekey_step(e.v);
+		vol_chan_poll(e.c[0]);
+	}
+	assert_int_equal(a.n_done, 0);
+	while (!vol_work_stop(e.v)) {
+		now += NOF_TICK_NS;
+		nof_group_poll(e.g);
+	}
+	while ((ret = vol_rekey_step(e.v)) > 0)
+		nof_group_poll(e.g);
+	assert_int_equal(ret, -ECANCELED);
+	while (!a.n_done)
+		vol_chan_poll(e.c[0]);
+	assert_int_equal(a.err, 0);
+	close_crypt(&e);
+	open_crypt(&e, e.key[0]);
+	assert_int_equal(rw(e.c[0], VOL_READ, SIZE, out, UNIT), 0);
+	assert_memory_equal(out, data, UNIT);
+	check_all(&e);
+	stop(&e);
+}
+
 /* The k-th write of all fails, having done nothing or everything. */
 static void goes_on_after_an_error_at_any_write(void **state)
 {
@@ -657,6 +738,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(moves_to_another_key),
 		cmocka_unit_test(survives_any_end),
+		cmocka_unit_test(begins_with_all_it_needs),
+		cmocka_unit_test(grows_before_it_goes),
 		cmocka_unit_test(goes_on_after_an_error_at_any_write),
 		cmocka_unit_test(serves_nothing_without_its_journal),
 		cmocka_unit_test(can_be_taken_back_before_it_goes),
