@@ -225,13 +225,15 @@ int card_key_delete(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -ENODEV, "%s: no such key", name);
 	if (k->users)
 		return card_fail(e, -EBUSY, "%s: in use by %u volumes", name, k->users);
-	TAILQ_REMOVE(&c->inv->keys, k, link);
 	if (k->kept[0]) {
 		int ret = nof_key_let_go(k->kept);
 
-		if (ret && ret != -ENOKEY)
-			dpu_warn("key: the kernel still has it", "name=%s err=%d", name, ret);
+		if (ret &&
+			ret != -ENOKEY) // whoever ends an instance has to know, and may try again
+			return card_fail(
+				e, ret, "%s: the kernel still has it: %s", name, strerror(-ret));
 	}
+	TAILQ_REMOVE(&c->inv->keys, k, link);
 	key_free(k);
 	dpu_info("key: deleted", "name=%s", name);
 	return 0;

@@ -74,6 +74,8 @@ int nof_key_keep(const struct nof_key *key, const char *name)
 		return (int)serial;
 	ret = (int)ctl(KEYCTL_SET_TIMEOUT, (unsigned long)serial, UNCONFIRMED_S, 0);
 	forget(serial);
+	if (ret < 0) // it would stay for good
+		(void)nof_key_let_go(name);
 	return ret;
 }
 

@@ -274,6 +274,11 @@ static void cut(struct integ_chan *ic)
 		}
 		if (st != INTEG_READY)
 			return;
+		// It came while the size was still a guess from the one below.
+		if (io->off + io->len > integ_of(ic)->l.v.size) {
+			cut_short(ic, io, -EINVAL);
+			continue;
+		}
 		sub = data ? vol_pool_get_buf(ic->l.pool, &ic->l.held)
 			   : vol_pool_get(ic->l.pool, &ic->l.held);
 		if (!sub) {

@@ -63,7 +63,6 @@ struct integ_job {
 struct vol_integrity {
 	struct vol_layer l;
 	bool format, overwrite;
-	bool sync; // the lower one has a cache: writes go through it
 	uint8_t want[16]; // UUID; 0: any
 
 	/* The job's until the state is INTEG_READY; fixed then. */

@@ -276,7 +276,6 @@ static int init(struct vol_integrity *v, const struct vol_integrity_conf *conf)
 	vol_watch(conf->lower, keeps_its_size, NULL);
 	atomic_store_explicit(
 		&v->l.v.size, v->geo.n_blocks * info.block_size, memory_order_relaxed);
-	v->sync = info.volatile_cache;
 	// What reads as zeros is said by its sum; what is below makes no difference.
 	v->l.v.can_discard = v->l.v.can_zero = !info.read_only;
 	v->format = conf->format && !info.read_only;

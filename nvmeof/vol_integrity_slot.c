@@ -30,13 +30,14 @@ static void finish(struct integ_chan *ic, struct sum_slot *slot, int err)
 void integ_send(struct integ_chan *ic, struct vol_sub *sub, enum vol_op op, uint64_t off, void *p,
 	uint64_t len, void (*done)(struct vol_io *io, int err))
 {
-	const struct vol_integrity *v = integ_of(ic);
+	// A cache below may be heard of late. What is announced there must not come before its sums.
+	bool sync = integ_of(ic)->l.lower->volatile_cache;
 
 	assert(sub->iov);
 	sub->iov[0] = (struct iovec){ p, len };
 	sub->io = (struct vol_io){
 		.op = op,
-		.fua = op == VOL_WRITE && (v->sync || sub->up->fua),
+		.fua = op == VOL_WRITE && (sync || sub->up->fua),
 		.erase = op == VOL_WRITE_ZEROES,
 		.off = off,
 		.len = len,
