@@ -30,7 +30,7 @@ static void finish(struct integ_chan *ic, struct sum_slot *slot, int err)
 void integ_send(struct integ_chan *ic, struct vol_sub *sub, enum vol_op op, uint64_t off, void *p,
 	uint64_t len, void (*done)(struct vol_io *io, int err))
 {
-	// A cache below may be heard of late. What is announced there must not come before its sums.
+	// A cache below may be heard of late; nothing may be stable there before its sums are.
 	bool sync = integ_of(ic)->l.lower->volatile_cache;
 
 	assert(sub->iov);

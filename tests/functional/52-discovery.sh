@@ -116,6 +116,12 @@ until_ok paths auto0 1
 a subsystem delete $nqn:four
 until_ok no_volume auto3n1
 
+# A service that nobody refers to any more takes with it what only it told of.
+a target remove-referral "127.0.0.1:$p2"
+until_ok no_volume auto1n3
+a target add-referral "127.0.0.1:$p2"
+until_ok volume auto1n3
+
 # The card is back before any target: its disk is there, and so is the discovery.
 targets_kill
 card_kill
