@@ -297,10 +297,10 @@ static int take_blocks(const char *path, uint64_t size)
 
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st))
-		ret = -errno;
-	else if (st.st_blocks * 512 >= st.st_size && (uint64_t)st.st_size < size &&
-		 fallocate(fd, 0, 0, (off_t)size))
+	ret = fstat(fd, &st);
+	if (!ret && st.st_blocks * 512 >= st.st_size && (uint64_t)st.st_size < size)
+		ret = fallocate(fd, 0, 0, (off_t)size);
+	if (ret)
 		ret = -errno;
 	close(fd);
 	return ret;
