@@ -26,7 +26,8 @@ static void ctrl(const uint8_t page[4096])
 
 	if (nof_ident_ctrl((const struct nof_id_ctrl *)page, 12, "nqn.fuzz", &id) < 0)
 		return;
-	if (id.transfer_max < 4096 || id.transfer_max > NOF_TRANSFER_MAX || id.capsule_max > 8192)
+	if (id.transfer_max < 4096 || id.transfer_max > NOF_TRANSFER_MAX ||
+		id.capsule_max > NOF_TRANSFER_MAX)
 		abort();
 }
 
