@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One guest: what the card's commands do to it. Main thread, but for what is said otherwise. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HV_VCPUS_MAX 64
+#define HV_CMDLINE_MAX 2047 // bytes; the least that Linux' boot protocol promises from 2.06 on
+
+enum hv_state {
+	HV_CREATED, // memory, CPUs and functions are there; no instruction has run
+	HV_RUNNING,
+	HV_PAUSED,
+	HV_ENDED,
+};
+
+enum hv_end {
+	HV_END_NONE,
+	HV_END_OFF, // the guest powered itself off
+	HV_END_REBOOT, // it asked for a reset; the agent starts it again
+	HV_END_SHUTDOWN, // triple fault
+	HV_END_STOPPED, // the card said so
+	HV_END_ERROR, // KVM could not go on
+};
+
+struct hv_conf {
+	uint64_t mem_mib;
+	unsigned vcpus;
+	bool hugepages; // memory of 2 MiB pages or none
+	bool split_irqchip;
+	unsigned cpu_template; // of cpuid.h
+	int kernel_fd, initrd_fd; // borrowed until it is created: sealed memfds; initrd -1: none
+	char cmdline[HV_CMDLINE_MAX + 1];
+	int16_t pin[HV_VCPUS_MAX]; // CPU of each vCPU, -1: none
+};
+
+/* Told from the main thread's loop. */
+struct hv_machine_events {
+	void (*ended)(void *arg, enum hv_end why);
+	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
+};
+
+struct hv_machine;
+
+/* What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image), or errors of KVM and memory. */
+int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events *ev, void *arg,
+	struct hv_machine **out);
+void hv_machine_destroy(struct hv_machine *m);
+
+/* 0, -EALREADY, -EINVAL in a state that has no such step. */
+int hv_machine_start(struct hv_machine *m);
+int hv_machine_pause(struct hv_machine *m); // no instruction runs once this has returned
+int hv_machine_resume(struct hv_machine *m);
+int hv_machine_stop(struct hv_machine *m);
+int hv_machine_power_button(struct hv_machine *m);
+enum hv_state hv_machine_state(const struct hv_machine *m); // any thread
