@@ -4,10 +4,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "group.h"
 
 #define AT_ONCE_BYTES (128U << 10) // of one transfer
 /* Requests, and about so many bytes, that had to wait and go down in one call. */
@@ -30,6 +32,7 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	atomic_init(&v->size, size);
 	atomic_init(&v->failed, false);
 	atomic_init(&v->wear, 0);
+	vol_compare_init(&v->compare);
 	return -pthread_mutex_init(&v->lock, NULL);
 }
 
@@ -144,6 +147,7 @@ void vol_info(const struct vol *v, struct vol_info *out)
 		.size = atomic_load_explicit(&v->size, memory_order_acquire),
 		.block_size = v->block_size,
 		.opt_io_size = v->opt_io_size,
+		.compare_max = vol_compare_max(v),
 		.read_only = v->read_only,
 		.can_discard = v->can_discard,
 		.can_zero = v->can_zero,
@@ -165,6 +169,9 @@ static void add_counters(struct vol_stats *sum, const struct vol_counters *n)
 	sum->discards += dpu_counter_read(&n->discards);
 	sum->zeroes += dpu_counter_read(&n->zeroes);
 	sum->errors += dpu_counter_read(&n->errors);
+	sum->compares += dpu_counter_read(&n->compares);
+	sum->miscompares += dpu_counter_read(&n->miscompares);
+	sum->compares_lost += dpu_counter_read(&n->compares_lost);
 	sum->delayed += dpu_counter_read(&n->delayed);
 	sum->mismatches += dpu_counter_read(&n->mismatches);
 }
@@ -236,8 +243,9 @@ int vol_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 		return ret;
 	c->v = v;
 	c->lat = lat;
+	vol_compare_chan_init(c, group ? nof_group_pool(group) : NULL);
 	pthread_mutex_lock(&v->lock);
-	c->next = v->chans;
+	atomic_store_explicit(&c->next, v->chans, memory_order_relaxed);
 	v->chans = c;
 	pthread_mutex_unlock(&v->lock);
 	*out = c;
@@ -251,12 +259,14 @@ void vol_chan_close(struct vol_chan *c)
 	struct vol *v = c->v;
 
 	pthread_mutex_lock(&v->lock);
-	for (struct vol_chan **p = &v->chans; *p; p = &(*p)->next) {
+	for (_Atomic(struct vol_chan *) *p = &v->chans; *p; p = &(*p)->next) {
 		if (*p == c) {
 			*p = c->next;
 			break;
 		}
 	}
+	while (v->compare.walkers) // one of them may be at c
+		sched_yield();
 	add_counters(&v->closed, &c->n);
 	c->lat->used = false;
 	pthread_mutex_unlock(&v->lock);
@@ -264,7 +274,7 @@ void vol_chan_close(struct vol_chan *c)
 }
 
 /* The one place where ranges are judged, for every kind. */
-static int check(struct vol *v, const struct vol_io *io)
+int vol_check(const struct vol *v, const struct vol_io *io)
 {
 	uint64_t size = atomic_load_explicit(&v->size, memory_order_acquire);
 
@@ -282,7 +292,16 @@ static int check(struct vol *v, const struct vol_io *io)
 		return -ENOTSUP;
 	if (io->op == VOL_WRITE_ZEROES && !(io->erase ? v->can_erase : v->can_zero))
 		return -ENOTSUP;
-	return 0;
+	return io->op == VOL_COMPARE_WRITE ? vol_compare_check(v, io) : 0;
+}
+
+/* What was checked, and the limits allow: down, or to where writes wait for one another. */
+static inline void go(struct vol_chan *c, struct vol_io *io)
+{
+	if (__builtin_expect(io->gate != VOL_GATE_NONE, 0))
+		vol_compare_go(c, io);
+	else
+		c->v->ops->submit(c, io);
 }
 
 /*
@@ -303,11 +322,13 @@ static unsigned run_limited(
 			break;
 		n++;
 		bytes += io->len;
-		err = check(c->v, io);
+		err = vol_check(c->v, io);
+		if (vol_compare_on(c->v))
+			vol_compare_note(c, io);
 		if (err < 0)
 			vol_io_end(c, io, err == -EINVAL ? -EIO : err);
 		else
-			c->v->ops->submit(c, io);
+			go(c, io);
 	}
 	return n;
 }
@@ -325,22 +346,28 @@ static void submit_limited(struct vol_chan *c, struct vol_io *io)
 
 void vol_submit(struct vol_chan *c, struct vol_io *io)
 {
-	int err = check(c->v, io);
+	int err = vol_check(c->v, io);
 
-	c->inflight++;
+	vol_inflight_add(c, 1);
+	io->gate = VOL_GATE_NONE;
+	atomic_signal_fence(memory_order_seq_cst); // counted, then looked: vol_compare.c
+	if (__builtin_expect(vol_compare_on(c->v) || io->op == VOL_COMPARE_WRITE, 0))
+		vol_compare_note(c, io);
 	io->since_ns = dpu_lat_begin(&c->lat->l);
 	if (err < 0)
 		vol_io_end(c, io, err);
 	else if (__builtin_expect(vol_qos_limited(&c->v->qos) || c->qos.n > 0, 0))
 		submit_limited(c, io);
 	else
-		c->v->ops->submit(c, io);
+		go(c, io);
 }
 
 void vol_chan_drain(struct vol_chan *c)
 {
 	if (c->qos.n > 0)
 		run_limited(c, vol_qos_force);
+	if (c->compare.n > 0)
+		vol_compare_poll(c);
 	if (c->v->ops->kick)
 		c->v->ops->kick(c);
 }
@@ -353,6 +380,17 @@ static uint64_t bytes_of(const struct iovec *data, uint64_t writes)
 	for (; writes; writes &= writes - 1)
 		bytes += data[__builtin_ctzll(writes)].iov_len;
 	return bytes;
+}
+
+/* A burst of writes is in flight. False: it is not, it has to be looked at one by one. */
+static bool write_begins(struct vol_chan *c)
+{
+	vol_inflight_add(c, 1);
+	atomic_signal_fence(memory_order_seq_cst); // counted, then looked: vol_compare.c
+	if (__builtin_expect(!vol_compare_on(c->v), 1))
+		return true;
+	vol_inflight_sub(c, 1);
+	return false;
 }
 
 bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const struct iovec *data,
@@ -378,8 +416,12 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 			return false;
 		bytes += len;
 	}
+	if (writes && !write_begins(c))
+		return false;
 	since = dpu_lat_begin(&c->lat->l);
 	v->ops->at_once(c, n, off, data, writes);
+	if (writes)
+		vol_inflight_sub(c, 1);
 	if (writes) {
 		n_writes = (unsigned)__builtin_popcountll(writes);
 		written = bytes_of(data, writes);
@@ -395,16 +437,24 @@ bool vol_at_once(struct vol_chan *c, unsigned n, const uint64_t *off, const stru
 	return true;
 }
 
-unsigned vol_chan_kick(struct vol_chan *c)
+/* What waited here and goes down now. */
+static unsigned run_waiting(struct vol_chan *c)
 {
 	unsigned n = c->qos.n > 0 ? run_limited(c, vol_qos_take) : 0;
+
+	return c->compare.n > 0 ? n + vol_compare_poll(c) : n;
+}
+
+unsigned vol_chan_kick(struct vol_chan *c)
+{
+	unsigned n = run_waiting(c);
 
 	return c->v->ops->kick ? n + c->v->ops->kick(c) : n;
 }
 
 unsigned vol_chan_poll(struct vol_chan *c)
 {
-	unsigned n = c->qos.n > 0 ? run_limited(c, vol_qos_take) : 0;
+	unsigned n = run_waiting(c);
 
 	if (n > 0 && c->v->ops->kick)
 		n += c->v->ops->kick(c);
@@ -418,19 +468,23 @@ int vol_chan_fd(const struct vol_chan *c)
 
 unsigned vol_chan_wait_us(const struct vol_chan *c)
 {
-	unsigned us = c->v->ops->fd ? VOL_WAIT_FD : 0, limit;
+	unsigned us = c->v->ops->fd ? VOL_WAIT_FD : 0, limit = VOL_WAIT_FD;
 
 	if (c->v->ops->wait_us)
 		us = c->v->ops->wait_us(c);
-	if (c->qos.n == 0)
+	if (c->qos.n == 0 && c->compare.n == 0)
 		return us;
-	limit = vol_qos_wait_us(&c->v->qos, &c->qos);
-	if (us == 0 && c->qos.n == c->inflight) // nothing is below that wants to be polled
+	if (c->qos.n > 0)
+		limit = vol_qos_wait_us(&c->v->qos, &c->qos);
+	if (c->compare.n > 0 && limit > VOL_COMPARE_US)
+		limit = VOL_COMPARE_US;
+	// Nothing is below that wants to be polled?
+	if (us == 0 && c->qos.n + c->compare.n == vol_chan_inflight(c))
 		return limit;
 	return us < limit ? us : limit;
 }
 
 unsigned vol_chan_inflight(const struct vol_chan *c)
 {
-	return c->inflight;
+	return atomic_load_explicit(&c->inflight, memory_order_relaxed) + c->compare.gated;
 }

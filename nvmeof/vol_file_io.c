@@ -427,6 +427,9 @@ void vol_file_submit(struct vol_chan *c, struct vol_io *io)
 	case VOL_FLUSH:
 		s->stage = ST_SYNC;
 		break;
+	case VOL_COMPARE_WRITE: // vol.c's
+		assert(false);
+		break;
 	case VOL_DISCARD:
 		s->stage = ST_ALLOC;
 		break;

@@ -364,6 +364,8 @@ static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot
 	case VOL_WRITE_ZEROES:
 		build_zeroes(nc, io, slot);
 		return true;
+	case VOL_COMPARE_WRITE:
+		break;
 	}
 	return false;
 }
@@ -464,7 +466,7 @@ static void pump(struct nvmf_chan *nc)
 /* Nothing is left to do: no list and no timer has the channel, so that it can be closed. */
 static void rest(struct nvmf_chan *nc)
 {
-	if (nc->c.inflight > 0)
+	if (vol_chan_inflight(&nc->c) > 0)
 		return;
 	nof_path_unwait(nc->n->host, nc->worker, &nc->path);
 	nof_timer_clear(&nc->timer);
@@ -535,6 +537,13 @@ static unsigned nvmf_wait_us(const struct vol_chan *c)
 	return VOL_WAIT_FD;
 }
 
+/* Others may write to it: a read and a write would be no compare-and-write. */
+static uint32_t nvmf_compare_max(const struct vol *v)
+{
+	(void)v;
+	return 0;
+}
+
 static int nvmf_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
 {
 	struct nvmf *n = (struct nvmf *)v;
@@ -584,6 +593,7 @@ static const struct vol_ops nvmf_ops = {
 	.chan_close = nvmf_chan_close,
 	.submit = nvmf_submit,
 	.wait_us = nvmf_wait_us,
+	.compare_max = nvmf_compare_max,
 };
 
 /* ---- what controllers say; on the control thread ---- */

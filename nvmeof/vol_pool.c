@@ -20,7 +20,7 @@ struct vol_pool {
 	unsigned n_free;
 	uint64_t buf_free; // bit i: buffer i
 	struct vol_waiter *head, **tail; // oldest first
-	unsigned waiting[VOL_POOL_DEPTH]; // how many of them, by depth
+	unsigned waiting[VOL_POOL_DEPTH + 1]; // how many of them, by depth
 	bool telling; // somebody in line is being told
 };
 

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "vol_compare.h"
+#include "vol_pool.h"
 #include "vol_qos.h"
 #include "volume.h"
 
@@ -25,14 +27,21 @@ struct vol_ops {
 	unsigned (*wait_us)(const struct vol_chan *c); // NULL: VOL_WAIT_FD with an fd, else 0
 	/* Ask the media. 0, or -ENODATA: it has none, or does not say. NULL: it has none. */
 	int (*wear)(struct vol *v, struct vol_wear *out);
+	/*
+	 * Bytes of a VOL_COMPARE_WRITE that is passed to submit(), 0: it cannot.
+	 * VOL_COMPARE_OURS, as NULL: vol.c makes it of a read and a write. Any thread.
+	 */
+	uint32_t (*compare_max)(const struct vol *v);
 	/* Background work: vol_work(), vol_work_stop(). NULL: there never is any. */
 	void (*work)(const struct vol *v, struct vol_work *out);
 	bool (*work_stop)(struct vol *v);
 };
 
+#define VOL_COMPARE_OURS UINT32_MAX
+
 struct vol_counters {
 	dpu_counter reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors,
-		delayed, mismatches;
+		compares, miscompares, compares_lost, delayed, mismatches;
 };
 
 /* Latencies of one channel, kept for the next one when it is gone. */
@@ -65,9 +74,11 @@ struct vol {
 	/* Set by any worker, never cleared: what a failed flush lost stays lost. */
 	_Atomic bool failed;
 
-	/* Guards the lists and `closed`; never taken on a worker. */
+	struct vol_compare compare; // workers
+
+	/* Guards the lists and `closed`; never taken on a worker, which only walks `chans`. */
 	pthread_mutex_t lock;
-	struct vol_chan *chans;
+	_Atomic(struct vol_chan *) chans;
 	struct vol_stats closed; // sums of channels that are gone
 	struct vol_lat *lats; // owned
 };
@@ -75,10 +86,12 @@ struct vol {
 /* First member of every kind's channel. */
 struct vol_chan {
 	struct vol *v; // borrowed: outlives its channels
-	struct vol_chan *next; // under v->lock
-	unsigned inflight; // the worker's
+	_Atomic(struct vol_chan *) next; // written under v->lock
+	/* The worker's; any worker may look. Without those that are gated. */
+	_Atomic uint32_t inflight;
 	struct vol_lat *lat; // the volume's
 	struct vol_qos_chan qos;
+	struct vol_compare_chan compare;
 	struct vol_counters n;
 };
 
@@ -95,14 +108,39 @@ static inline enum dpu_lat_class vol_lat_class(enum vol_op op)
 	return op == VOL_READ ? DPU_LAT_READ : op == VOL_WRITE ? DPU_LAT_WRITE : DPU_LAT_OTHER;
 }
 
+/* It has seen a compare-and-write. Relaxed: why that is enough is in vol_compare.c. */
+static inline bool vol_compare_on(const struct vol *v)
+{
+	return atomic_load_explicit(&v->compare.mode, memory_order_relaxed) != 0;
+}
+
+/* 0, or why this request is refused. Any thread. */
+int vol_check(const struct vol *v, const struct vol_io *io);
+
+static inline void vol_inflight_add(struct vol_chan *c, uint32_t n)
+{
+	atomic_store_explicit(&c->inflight,
+		atomic_load_explicit(&c->inflight, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* Pairs with whoever sees that nothing is left (vol_compare.c), and then what it did. */
+static inline void vol_inflight_sub(struct vol_chan *c, uint32_t n)
+{
+	atomic_store_explicit(&c->inflight,
+		atomic_load_explicit(&c->inflight, memory_order_relaxed) - n, memory_order_release);
+}
+
 /* Answer a request: count it, then call done. The channel's worker. */
 static inline void vol_io_end(struct vol_chan *c, struct vol_io *io, int err)
 {
 	struct vol_counters *n = &c->n;
 
-	c->inflight--;
+	if (__builtin_expect(io->gate == VOL_GATE_NONE, 1))
+		vol_inflight_sub(c, 1);
+	else if (vol_compare_leave(c, io, err))
+		return;
 	if (__builtin_expect(err != 0, 0)) {
-		dpu_counter_add(&n->errors, 1);
+		vol_compare_count(n, io, err);
 		io->done(io, err);
 		return;
 	}
@@ -125,6 +163,9 @@ static inline void vol_io_end(struct vol_chan *c, struct vol_io *io, int err)
 		break;
 	case VOL_WRITE_ZEROES:
 		dpu_counter_add(&n->zeroes, 1);
+		break;
+	case VOL_COMPARE_WRITE:
+		dpu_counter_add(&n->compares, 1);
 		break;
 	}
 	io->done(io, 0);

@@ -52,7 +52,8 @@ static uint64_t draw(struct vol_qos *q, enum vol_bucket b, uint64_t n, uint64_t 
 static uint64_t draw_all(struct vol_qos *q, const struct vol_io *io)
 {
 	bool read = io->op == VOL_READ;
-	bool moves = read || io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES;
+	bool moves = read || io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES ||
+		     io->op == VOL_COMPARE_WRITE;
 	uint64_t bytes = moves ? io->len : 0, now = dpu_now_ns(), due, t;
 
 	due = draw(q, VOL_BUCKET_RW_IOS, 1, now);

@@ -24,7 +24,25 @@ struct vol_chan;
 struct nof_group;
 struct nof_host;
 
-enum vol_op { VOL_READ, VOL_WRITE, VOL_FLUSH, VOL_DISCARD, VOL_WRITE_ZEROES };
+enum vol_op {
+	VOL_READ,
+	VOL_WRITE,
+	VOL_FLUSH,
+	VOL_DISCARD,
+	VOL_WRITE_ZEROES,
+	/*
+	 * Write if what is there equals `cmp`, with no other write of this volume in between, of
+	 * whatever channel (ADR-0019). Besides what a write may say:
+	 *   -ECANCELED    it differs: nothing was written
+	 *   -ECONNABORTED nobody knows whether it was carried out, and it will not be any more;
+	 *                 neither may it be repeated blindly
+	 *   -EOPNOTSUPP   this volume cannot, or its channel has no group
+	 *   -EINVAL       longer than vol_info.compare_max
+	 */
+	VOL_COMPARE_WRITE,
+};
+
+#define VOL_COMPARE_MAX (32u << 10) // bytes of one VOL_COMPARE_WRITE, whatever the volume
 
 #define VOL_IO_PRIV 96
 
@@ -40,15 +58,18 @@ struct vol_io {
 	 * volume can do.
 	 */
 	bool erase;
+	uint8_t gate; // vol.c's: enum vol_gate
 	uint64_t off; // bytes; a multiple of block_size
 	uint64_t len; // bytes; a multiple of block_size
-	struct iovec *iov; // VOL_READ, VOL_WRITE: sums to len; any alignment, any number
+	struct iovec *iov; // what moves data: sums to len; any alignment, any number
 	unsigned n_iov;
+	unsigned n_cmp; // VOL_COMPARE_WRITE
 	/*
 	 * Called once, on the worker of the channel. err: 0 or -errno. The io may be reused in it.
 	 */
 	void (*done)(struct vol_io *io, int err);
 	uint64_t since_ns; // vol.c's: submitted then, if it is timed
+	struct iovec *cmp; // VOL_COMPARE_WRITE: what must be there; sums to len
 	_Alignas(16) unsigned char priv[VOL_IO_PRIV]; // the volume's
 };
 
@@ -69,6 +90,7 @@ struct vol_info {
 	uint64_t size; // bytes
 	uint32_t block_size; // 512 or 4096
 	uint32_t opt_io_size; // bytes, 0: none
+	uint32_t compare_max; // bytes of a VOL_COMPARE_WRITE, 0: it cannot
 	bool read_only;
 	bool can_discard, can_zero, can_erase, volatile_cache;
 	bool at_once; // vol_at_once() does something
@@ -79,6 +101,9 @@ struct vol_info {
 /* Summed over channels by vol_stats(). */
 struct vol_stats {
 	uint64_t reads, read_bytes, writes, write_bytes, flushes, discards, zeroes, errors;
+	uint64_t compares; // VOL_COMPARE_WRITE that wrote
+	uint64_t miscompares; // that found something else; no errors
+	uint64_t compares_lost; // of which nobody knows; part of the errors
 	uint64_t delayed; // had to wait for the volume's limits
 	uint64_t mismatches; // blocks whose checksum did not fit, and sum blocks that were damaged
 };

@@ -17,8 +17,9 @@ struct fake_vol {
 	struct vol v;
 	uint8_t *mem; // owned
 	struct vol_io *held[FAKE_QUEUE]; // not answered, in the order in which they came
+	struct vol_chan *by[FAKE_QUEUE]; // whose they are
 	unsigned n_held;
-	unsigned n_seen[VOL_WRITE_ZEROES + 1], n_fua;
+	unsigned n_seen[VOL_COMPARE_WRITE + 1], n_fua;
 	uint64_t max_len; // longest transfer seen
 	bool at_once; // answer from submit
 	int err; // for the next ones
@@ -80,6 +81,7 @@ static inline void fake_submit(struct vol_chan *c, struct vol_io *io)
 	}
 	if (f->n_held == FAKE_QUEUE)
 		abort();
+	f->by[f->n_held] = c;
 	f->held[f->n_held++] = io;
 }
 
@@ -89,6 +91,7 @@ static inline void fake_release(struct vol_chan *lower, struct fake_vol *f, unsi
 	struct vol_io *io = f->held[i];
 
 	memmove(f->held + i, f->held + i + 1, (--f->n_held - i) * sizeof(f->held[0]));
+	memmove(f->by + i, f->by + i + 1, (f->n_held - i) * sizeof(f->by[0]));
 	fake_answer(lower, io);
 }
 
