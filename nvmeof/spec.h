@@ -85,6 +85,7 @@ enum nof_sc {
 	NOF_SC_SGL_LENGTH = 0x00f,
 	NOF_SC_SGL_TYPE = 0x011,
 	NOF_SC_SGL_OFFSET = 0x016,
+	NOF_SC_ATOMIC_EXCEEDED = 0x014,
 	NOF_SC_KATO_EXPIRED = 0x01a,
 	NOF_SC_KATO_INVALID = 0x01b,
 	NOF_SC_SANITIZE_FAILED = 0x01c,
@@ -347,7 +348,7 @@ struct nof_id_ctrl {
 	uint8_t vwc;
 	dpu_le16 awun, awupf; // 0's based
 	uint8_t icsvscc, nwpc;
-	dpu_le16 acwu, cdfs;
+	dpu_le16 acwu, cdfs; // acwu: 0's based
 	dpu_le32 sgls;
 	dpu_le32 mnan;
 	uint8_t rsvd544[224];
@@ -441,6 +442,7 @@ static_assert(offsetof(struct nof_id_ns, anagrpid) == 92, "NVM 4.1.5.1");
 static_assert(offsetof(struct nof_id_ns, nguid) == 104, "NVM 4.1.5.1");
 static_assert(offsetof(struct nof_id_ns, lbaf) == 128, "NVM 4.1.5.1");
 #define NOF_NSFEAT_THIN 0x01
+#define NOF_NSFEAT_ATOMIC 0x02 // NAWUN, NAWUPF and NACWU say something; 0: as the controller
 #define NOF_NSFEAT_OPTPERF 0x10
 #define NOF_NMIC_SHARED 0x01
 #define NOF_NSATTR_WP 0x01

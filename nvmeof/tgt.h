@@ -56,8 +56,6 @@ struct tgt_ns {
 	bool dying; // control: taken from the hosts, not yet from the workers
 
 	_Atomic uint64_t n_blocks; // written by control, relaxed: vol_submit() checks again
-	/* 1: a fused compare and write is between its halves. Acquire and release, any worker. */
-	_Atomic uint32_t fused;
 };
 
 /* A socket that listens: any number of subsystems share one. */

@@ -39,7 +39,7 @@ static void io_ctrl(const struct tgt_ctrl *c, struct nof_id_ctrl *id)
 	id->nn = dpu_le32_put(sub->max_ns);
 	id->mnan = dpu_le32_put(sub->max_ns);
 	id->oncs = dpu_le16_put(NOF_ONCS_COMPARE | NOF_ONCS_DSM | NOF_ONCS_WRITE_ZEROES);
-	id->fuses = dpu_le16_put(NOF_FUSES_COMPARE_WRITE);
+	id->fuses = dpu_le16_put(NOF_FUSES_COMPARE_WRITE); // ACWU 0: a block of any namespace
 	// Always: a host asks once, namespaces come later.
 	id->vwc = NOF_VWC_PRESENT | NOF_VWC_ALL_NO;
 	id->ioccsz = dpu_le32_put((sizeof(struct nof_sqe) + o->in_capsule_bytes) / 16);
@@ -88,6 +88,7 @@ static uint16_t identify_ns(struct tgt_req *r, struct tgt_out *out, uint32_t nsi
 	struct nof_id_ns id = { 0 };
 	const struct tgt_ns *ns;
 	dpu_le64 blocks, bytes;
+	struct vol_info info;
 	uint32_t opt;
 
 	if (!is_nsid(c, nsid))
@@ -106,8 +107,13 @@ static uint16_t identify_ns(struct tgt_req *r, struct tgt_out *out, uint32_t nsi
 		id.dlfeat = NOF_DLFEAT_READS_ZERO | NOF_DLFEAT_WZ_DEAC;
 	opt = ns->info.opt_io_size >> ns->shift;
 	if (opt > 0 && opt <= UINT16_MAX) {
-		id.nsfeat = NOF_NSFEAT_OPTPERF;
+		id.nsfeat |= NOF_NSFEAT_OPTPERF;
 		id.npwg = id.npwa = id.npdg = id.npda = id.nows = dpu_le16_put((uint16_t)(opt - 1));
+	}
+	vol_info(ns->vol, &info); // a remote one learns late what it can
+	if (info.compare_max > 1u << ns->shift) {
+		id.nsfeat |= NOF_NSFEAT_ATOMIC;
+		id.nacwu = dpu_le16_put((uint16_t)((info.compare_max >> ns->shift) - 1));
 	}
 	if (c->sub->ana)
 		id.anagrpid = dpu_le32_put(ns->anagrpid);

@@ -2,8 +2,8 @@
 /*
  * Commands to namespaces: judged, given to the volume's channel of this worker, answered.
  *
- * Compares share one buffer of the worker and take turns. A fused compare and write holds its
- * namespace against those of other workers from the compare to the end of the write.
+ * Compares share one buffer of the worker and take turns. A fused compare and write is one request
+ * of the volume (ADR-0019).
  */
 #include "tgt_io.h"
 
@@ -37,18 +37,21 @@ static uint16_t status_of(const struct tgt_req *r, int err)
 		return NOF_SC_LBA_RANGE | NOF_SC_DNR;
 	case -EROFS:
 		return NOF_SC_NS_WRITE_PROTECTED | NOF_SC_DNR;
-	case -ENOTSUP:
+	case -ENOTSUP: // also a pair, where a namespace of another target cannot
 		return NOF_SC_INVALID_FIELD | NOF_SC_DNR;
 	case -ENOSPC:
 	case -EDQUOT:
 		return NOF_SC_CAPACITY | NOF_SC_DNR;
 	case -EAGAIN: // not now
 		return NOF_SC_INTERRUPTED;
+	case -ECONNABORTED: // a pair whose outcome nobody knows: not to be sent anywhere else
+		return NOF_SC_PATH_INTERNAL | NOF_SC_DNR;
 	case -EBADMSG:
 	case -EILSEQ:
 		return NOF_SC_GUARD;
 	default:
-		return (r->dir == TGT_OUT ? NOF_SC_READ_ERROR : NOF_SC_WRITE_FAULT);
+		return r->dir == TGT_OUT || r->cmd.opc == NOF_NVM_COMPARE ? NOF_SC_READ_ERROR
+									  : NOF_SC_WRITE_FAULT;
 	}
 }
 
@@ -256,6 +259,7 @@ static bool start_fused(struct tgt_req *r)
 	unsigned fuse = r->cmd.flags & NOF_FUSE_MASK;
 	enum tgt_fused state = q->fused_state;
 	struct tgt_req *first = q->fused;
+	struct vol_info info;
 
 	q->fused_state = TGT_FUSED_NO;
 	q->fused = NULL;
@@ -272,6 +276,9 @@ static bool start_fused(struct tgt_req *r)
 		return refuse(r, NOF_SC_INVALID_FIELD);
 	if (!start_one(r))
 		return false;
+	vol_info(r->vn->ns->vol, &info);
+	if (r->len > info.compare_max)
+		return refuse(r, info.compare_max ? NOF_SC_ATOMIC_EXCEEDED : NOF_SC_INVALID_FIELD);
 	q->fused_state = TGT_FUSED_FIRST;
 	q->fused = r;
 	return true;
@@ -409,46 +416,10 @@ static bool equal(const struct tgt_req *r, uint64_t at, const uint8_t *with, siz
 	return true;
 }
 
-static void unlock(struct tgt_req *r)
-{
-	atomic_store_explicit(&r->vn->ns->fused, 0, memory_order_release); // pairs with lock()
-}
-
-static bool lock(struct tgt_req *r)
-{
-	uint32_t none = 0;
-
-	return atomic_compare_exchange_strong_explicit(
-		&r->vn->ns->fused, &none, 1, memory_order_acquire, memory_order_relaxed);
-}
-
-static void on_fused_write(struct vol_io *io, int err)
-{
-	struct tgt_req *r = (struct tgt_req *)((char *)io - offsetof(struct tgt_req, io));
-
-	unlock(r);
-	on_done(io, err);
-}
-
-static void write_second(struct tgt_req *r)
-{
-	r->io.done = on_fused_write;
-	submit(r);
-}
-
 static void compare_end(struct tgt_req *r, uint16_t status)
 {
-	struct tgt_worker *w = r->q->w;
-	struct tgt_req *second = r->other;
-
-	w->comparing = NULL;
-	if (second && status) {
-		unlock(r);
-		answer(second, NOF_SC_FUSED_FAILED | NOF_SC_DNR);
-	}
+	r->q->w->comparing = NULL;
 	answer(r, status);
-	if (second && !status)
-		write_second(second);
 }
 
 static void compare_run(struct tgt_req *r)
@@ -485,14 +456,11 @@ static void compare_run(struct tgt_req *r)
 	}
 }
 
-/* The next one, unless another worker is within a compare and write of that namespace. */
 static void compare_next(struct tgt_worker *w)
 {
 	struct tgt_req *r = TAILQ_FIRST(&w->compares);
 
 	while (r && !w->comparing) {
-		if (r->other && !lock(r))
-			return;
 		TAILQ_REMOVE(&w->compares, r, link);
 		w->comparing = r;
 		r->step = 0;
@@ -507,6 +475,26 @@ static void compare_add(struct tgt_req *r)
 	r->cmp_off = r->io.off;
 	TAILQ_INSERT_TAIL(&r->q->w->compares, r, link);
 	compare_next(r->q->w);
+}
+
+/*
+ * The pair's first status, then its second one's. Of errors the volume does not say which half met
+ * them.
+ */
+static void on_fused(struct vol_io *io, int err)
+{
+	struct tgt_req *second = (struct tgt_req *)((char *)io - offsetof(struct tgt_req, io));
+	struct tgt_req *first = second->other;
+
+	if (err && err != -ECANCELED)
+		dpu_counter_add(&second->q->w->n.vol_error, 1);
+	if (err == -ECANCELED) {
+		answer(first, NOF_SC_COMPARE | NOF_SC_DNR);
+		answer(second, NOF_SC_FUSED_FAILED | NOF_SC_DNR);
+		return;
+	}
+	answer(first, err ? status_of(first, err) : 0);
+	answer(second, err ? status_of(second, err) : 0);
 }
 
 static void exec_fused(struct tgt_req *r)
@@ -528,7 +516,11 @@ static void exec_fused(struct tgt_req *r)
 		answer(second, status);
 		return;
 	}
-	compare_add(first);
+	second->io.op = VOL_COMPARE_WRITE;
+	second->io.cmp = first->iov;
+	second->io.n_cmp = first->n_iov;
+	second->io.done = on_fused;
+	submit(second);
 }
 
 static void on_step(struct vol_io *io, int err)
@@ -588,7 +580,6 @@ void tgt_io_exec(struct tgt_req *r)
 	r->io.erase = false;
 	r->io.done = on_done;
 	if (__builtin_expect(r->cmd.flags & NOF_FUSE_MASK, 0)) {
-		r->io.op = VOL_WRITE; // of the second half
 		exec_fused(r);
 		return;
 	}

@@ -152,6 +152,14 @@ static void identify_all(void **state)
 	assert_int_equal(h.data[0], 1);
 	assert_int_equal(h.data[4], 2);
 	assert_true(zeros(h.data + 8, 4088));
+	// Of 32 KiB at once, in blocks of each.
+	for (uint32_t nsid = 1; nsid <= 2; nsid++) {
+		const struct nof_id_ns *id = (const struct nof_id_ns *)(const void *)h.data;
+
+		assert_int_equal(identify(&h, NOF_CNS_NS, nsid), 0);
+		assert_true(id->nsfeat & NOF_NSFEAT_ATOMIC);
+		assert_int_equal(dpu_le16_get(id->nacwu), nsid == 1 ? 63 : 7);
+	}
 	assert_int_equal(identify(&h, NOF_CNS_NS_DESC, 1), 0);
 	assert_int_equal(h.data[0], NOF_NIDT_UUID);
 	assert_true(zeros(h.data + 4 + 16 + 4 + 1, 4000));
@@ -213,6 +221,8 @@ static uint16_t next_status(struct host *h)
 static void fused(void **state)
 {
 	static struct host admin, h;
+	struct vol_stats s;
+	struct nof_sqe c;
 	struct rig g;
 
 	(void)state;
@@ -228,11 +238,11 @@ static void fused(void **state)
 	assert_int_equal(next_status(&h), 0);
 	assert_int_equal(host_read(&h, 1, 0, 8, 512), 0);
 	assert_int_equal(h.data[4095], 2);
-	// Not equal: both fail, nothing is written.
+	// Not equal: both fail, nothing is written. Answers come in the order of the halves.
 	send_half(&h, NOF_NVM_COMPARE, NOF_FUSE_FIRST, 0, 1);
 	send_half(&h, NOF_NVM_WRITE, NOF_FUSE_SECOND, 0, 3);
-	assert_int_equal(next_status(&h), NOF_SC_FUSED_FAILED);
 	assert_int_equal(next_status(&h), NOF_SC_COMPARE);
+	assert_int_equal(next_status(&h), NOF_SC_FUSED_FAILED);
 	assert_int_equal(host_read(&h, 1, 0, 8, 512), 0);
 	assert_int_equal(h.data[0], 2);
 	// The first alone; the second alone; other blocks; a first half that is refused.
@@ -250,9 +260,20 @@ static void fused(void **state)
 	assert_int_equal(next_status(&h), NOF_SC_LBA_RANGE);
 	send_half(&h, NOF_NVM_WRITE, NOF_FUSE_SECOND, 0, 4);
 	assert_int_equal(next_status(&h), NOF_SC_FUSED_FAILED);
+	// Longer than what is atomic.
+	c = host_rw_sqe(&h, NOF_NVM_COMPARE, 1, 0, 65);
+	c.flags |= NOF_FUSE_FIRST;
+	sgl_transport(&c, 65 * 512);
+	assert_true(host_capsule(&h, &c, NULL, 0));
+	assert_int_equal(next_status(&h), NOF_SC_ATOMIC_EXCEEDED);
+	send_half(&h, NOF_NVM_WRITE, NOF_FUSE_SECOND, 0, 4);
+	assert_int_equal(next_status(&h), NOF_SC_FUSED_FAILED);
 	assert_int_equal(host_read(&h, 1, 0, 16, 512), 0);
 	assert_int_equal(h.data[0], 2);
 	assert_int_equal(h.data[4096], 0);
+	vol_stats(g.ram, &s);
+	assert_int_equal(s.compares, 1);
+	assert_int_equal(s.miscompares, 1);
 	// It ends between the halves.
 	send_half(&h, NOF_NVM_COMPARE, NOF_FUSE_FIRST, 0, 2);
 	host_close(&h);
