@@ -61,6 +61,9 @@ static bool add_volume(const struct card_volume_view *v, void *arg)
 	put(o, "flushes", v->stats.flushes);
 	put(o, "discards", v->stats.discards);
 	put(o, "zeroes", v->stats.zeroes);
+	put(o, "compares", v->stats.compares);
+	put(o, "miscompares", v->stats.miscompares);
+	put(o, "compares_lost", v->stats.compares_lost);
 	put(o, "errors", v->stats.errors);
 	put(o, "checksum_errors", v->stats.mismatches);
 	put(now, "size_bytes", v->info.size);

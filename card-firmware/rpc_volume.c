@@ -573,18 +573,21 @@ static bool list_iostat(const struct card_volume_view *v, void *arg)
 	vol_latency(v->vol, sum);
 	card_list_add(
 		l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			     "s:I, s:I}",
+			     "s:I, s:I, s:I, s:I, s:I}",
 			   "name", v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
 			   "num_read_ops", (json_int_t)s->reads, "bytes_written",
 			   (json_int_t)s->write_bytes, "num_write_ops", (json_int_t)s->writes,
 			   "num_unmap_ops", (json_int_t)s->discards, "num_flush_ops",
 			   (json_int_t)s->flushes, "num_write_zeroes_ops", (json_int_t)s->zeroes,
-			   "num_errors", (json_int_t)s->errors, "num_delayed_ops",
-			   (json_int_t)s->delayed, "num_checksum_errors", (json_int_t)s->mismatches,
-			   "read_latency_ticks", ticks(&sum[DPU_LAT_READ], s->reads),
-			   "write_latency_ticks", ticks(&sum[DPU_LAT_WRITE], s->writes),
-			   "max_read_latency_ticks", (json_int_t)sum[DPU_LAT_READ].max_ns,
-			   "max_write_latency_ticks", (json_int_t)sum[DPU_LAT_WRITE].max_ns));
+			   "num_compare_and_write_ops", (json_int_t)s->compares, "num_miscompares",
+			   (json_int_t)s->miscompares, "num_lost_compare_and_writes",
+			   (json_int_t)s->compares_lost, "num_errors", (json_int_t)s->errors,
+			   "num_delayed_ops", (json_int_t)s->delayed, "num_checksum_errors",
+			   (json_int_t)s->mismatches, "read_latency_ticks",
+			   ticks(&sum[DPU_LAT_READ], s->reads), "write_latency_ticks",
+			   ticks(&sum[DPU_LAT_WRITE], s->writes), "max_read_latency_ticks",
+			   (json_int_t)sum[DPU_LAT_READ].max_ns, "max_write_latency_ticks",
+			   (json_int_t)sum[DPU_LAT_WRITE].max_ns));
 	return !l->failed;
 }
 
