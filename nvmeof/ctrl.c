@@ -72,6 +72,7 @@ static void free_ctrl(struct nof_ctrl *c)
 	nof_timer_clear(&c->loss_timer);
 	nof_timer_clear(&c->fail_timer);
 	nof_timer_clear(&c->scan_timer);
+	nof_timer_clear(&c->aer_timer);
 	TAILQ_REMOVE(&c->host->ctrls, c, link);
 	c->subsys->ctrl[c->slot] = NULL;
 	nof_subsys_put(c->subsys);
@@ -112,7 +113,7 @@ static void set_fail(const struct nof_ctrl *c, bool fail)
 	struct nof_view *v;
 
 	LIST_FOREACH (v, &c->subsys->views, link)
-		atomic_store_explicit(&v->fail, fail, memory_order_release);
+		atomic_store_explicit(&v->fail, fail || v->gone, memory_order_release);
 	nof_host_poke(c->host);
 }
 
@@ -161,6 +162,8 @@ static void enter_live(struct nof_ctrl *c)
 	nof_ctrl_steps_live(c);
 	if (c->disc.changed)
 		c->disc.changed(c->disc.arg);
+	if (c->ns_read)
+		c->ns_read(c->ns_arg);
 	tell_later(c, 0);
 }
 
@@ -172,6 +175,7 @@ static void enter_stopping(struct nof_ctrl *c)
 	c->failures++;
 	nof_timer_clear(&c->timer);
 	nof_timer_clear(&c->scan_timer);
+	nof_timer_clear(&c->aer_timer);
 	nof_ctrl_paths(c, false);
 	if (c->conf.ctrl_loss_timeout_s > 0 && !c->loss_timer.group)
 		nof_timer_set(c->host->control, &c->loss_timer, now + loss * 1000 * MS);
@@ -408,6 +412,7 @@ int nof_ctrl_create(struct nof_host *h, const struct nof_ctrl_conf *conf,
 	c->loss_timer.fire = on_loss;
 	c->fail_timer.fire = on_fail;
 	c->scan_timer.fire = nof_ctrl_scan_timer;
+	c->aer_timer.fire = nof_ctrl_aer_timer;
 	c->delete_timer.fire = on_delete;
 	ret = set_conf(c, conf);
 	if (!ret && nof_ctrl_find(h, c->conf.name))

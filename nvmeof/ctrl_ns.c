@@ -10,6 +10,8 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 
+#define NS_PER_S 1000000000ULL
+
 /* ---- namespaces of a controller ---- */
 
 struct nof_ns *nof_ctrl_ns_find(const struct nof_ctrl *c, uint32_t nsid)
@@ -69,7 +71,60 @@ static void update_view(const struct nof_ctrl *c, struct nof_view *v)
 	atomic_store_explicit(
 		&v->path[c->slot].ana, usable ? (uint8_t)ns->ana : 0, memory_order_release);
 	if (usable)
-		v->changed(v, c, ns);
+		v->changed(v);
+}
+
+const struct nof_ns *nof_view_ns(const struct nof_view *v, unsigned slot)
+{
+	const struct nof_ctrl *c = v->subsys->ctrl[slot];
+
+	if (!c || c->state != NOF_CTRL_LIVE ||
+		!atomic_load_explicit(&v->path[slot].ana, memory_order_relaxed))
+		return NULL;
+	return nof_ctrl_ns_find(c, v->nsid);
+}
+
+static void on_gone(struct nof_timer *t)
+{
+	struct nof_view *v = (struct nof_view *)((char *)t - offsetof(struct nof_view, gone_timer));
+
+	dpu_warn_ratelimited("nvme: requests fail until the namespace is back", "nqn=%s nsid=%u",
+		v->subsys->nqn, v->nsid);
+	v->gone = true;
+	atomic_store_explicit(&v->fail, true, memory_order_release);
+	nof_host_poke(v->subsys->host);
+}
+
+/*
+ * A namespace that is on none of the controllers that are live is as one without a path: requests
+ * wait for as long as the controllers' fast_io_fail_timeout_s says, the longest, or for good.
+ */
+static void look_gone(struct nof_view *v)
+{
+	const struct nof_subsys *s = v->subsys;
+	uint64_t wait_s = 0;
+	bool live = false, there = false, for_good = false;
+
+	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
+		const struct nof_ctrl *o = s->ctrl[i];
+
+		if (!o || o->state != NOF_CTRL_LIVE)
+			continue;
+		live = true;
+		there |= atomic_load_explicit(&v->path[i].ana, memory_order_relaxed) != 0;
+		for_good |= !o->conf.fast_io_fail_timeout_s;
+		if (o->conf.fast_io_fail_timeout_s > wait_s)
+			wait_s = o->conf.fast_io_fail_timeout_s;
+	}
+	if (there && v->gone) {
+		v->gone = false;
+		atomic_store_explicit(&v->fail, false, memory_order_release);
+	}
+	if (!live || there || for_good)
+		nof_timer_clear(&v->gone_timer);
+	else if (!v->gone && !v->gone_timer.group)
+		nof_timer_set(s->host->control, &v->gone_timer,
+			nof_group_now(s->host->control) + wait_s * NS_PER_S);
 }
 
 void nof_ctrl_ns_scanned(struct nof_ctrl *c)
@@ -81,24 +136,23 @@ void nof_ctrl_ns_scanned(struct nof_ctrl *c)
 		if (!c->ns[i].seen)
 			continue;
 		c->ns[n] = c->ns[i];
+		c->ns[n].id = c->ns[n].next;
+		c->ns[n].usable = c->ns[n].usable_next;
 		c->ns[n].ana = state_of(c, &c->ns[n]);
 		n++;
 	}
 	c->n_ns = n;
 	if (c->state != NOF_CTRL_LIVE)
 		return; // nof_ctrl_paths() tells them
-	LIST_FOREACH (v, &c->subsys->views, link)
+	LIST_FOREACH (v, &c->subsys->views, link) {
 		update_view(c, v);
+		look_gone(v);
+	}
 	nof_host_poke(c->host);
 }
 
-int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out)
+static void info_of(const struct nof_ns *ns, struct nof_ns_info *out)
 {
-	const struct nof_ns *ns;
-
-	if (idx >= c->n_ns)
-		return -ENOENT;
-	ns = &c->ns[idx];
 	*out = (struct nof_ns_info){
 		.nsid = ns->nsid,
 		.size = ns->usable ? ns->id.blocks << ns->id.lba_shift : 0,
@@ -110,7 +164,30 @@ int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out)
 	memcpy(out->uuid, ns->id.uuid, sizeof(out->uuid));
 	memcpy(out->nguid, ns->id.nguid, sizeof(out->nguid));
 	memcpy(out->eui64, ns->id.eui64, sizeof(out->eui64));
+}
+
+int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out)
+{
+	if (idx >= c->n_ns)
+		return -ENOENT;
+	info_of(&c->ns[idx], out);
 	return 0;
+}
+
+int nof_ctrl_ns_of(const struct nof_ctrl *c, uint32_t nsid, struct nof_ns_info *out)
+{
+	const struct nof_ns *ns = nof_ctrl_ns_find(c, nsid);
+
+	if (!ns)
+		return -ENOENT;
+	info_of(ns, out);
+	return 0;
+}
+
+void nof_ctrl_ns_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg)
+{
+	c->ns_read = fn;
+	c->ns_arg = arg;
 }
 
 /* ---- paths ---- */
@@ -126,6 +203,9 @@ void nof_ctrl_paths(struct nof_ctrl *c, bool there)
 			&v->path[c->slot].node, (int8_t)c->node, memory_order_relaxed);
 		atomic_store_explicit(
 			&v->path[c->slot].ctrl, there ? c : NULL, memory_order_release);
+		if (!there)
+			v->changed(v);
+		look_gone(v);
 	}
 	nof_host_poke(c->host);
 }
@@ -146,6 +226,7 @@ int nof_view_join(struct nof_host *h, const char *nqn, struct nof_view *v)
 	if (!s)
 		return -ENOMEM;
 	v->subsys = s;
+	v->gone_timer.fire = on_gone;
 	LIST_INSERT_HEAD(&s->views, v, link);
 	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
 		struct nof_ctrl *c = s->ctrl[i];
@@ -156,6 +237,7 @@ int nof_view_join(struct nof_host *h, const char *nqn, struct nof_view *v)
 		atomic_store_explicit(&v->path[i].node, (int8_t)c->node, memory_order_relaxed);
 		atomic_store_explicit(&v->path[i].ctrl, c, memory_order_release);
 	}
+	look_gone(v);
 	return 0;
 }
 
@@ -163,6 +245,7 @@ void nof_view_leave(struct nof_view *v)
 {
 	if (!v->subsys)
 		return;
+	nof_timer_clear(&v->gone_timer);
 	LIST_REMOVE(v, link);
 	nof_subsys_put(v->subsys);
 	v->subsys = NULL;

@@ -282,7 +282,7 @@ static int ns_issue(struct nof_ctrl *c, struct nof_slot *s)
 
 static int ns_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 {
-	struct nof_ns_ident id, old;
+	struct nof_ns_ident id;
 	struct nof_ns *ns;
 	int ret = nof_ident_ns((const struct nof_id_ns *)c->buf, &id);
 
@@ -296,10 +296,8 @@ static int ns_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 	if (ret && (ns->usable || !ns->seen))
 		dpu_warn_ratelimited("nvme: namespace cannot be used", "ctrl=%s nsid=%u err=%d",
 			c->conf.name, ns->nsid, ret);
-	old = ns->id;
-	memcpy(id.uuid, old.uuid, sizeof(id.uuid)); // of the list of descriptors
-	ns->id = id;
-	ns->usable = !ret;
+	ns->next = id; // without a UUID: what it said before may be of another one
+	ns->usable_next = !ret;
 	ns->seen = true;
 	return AGAIN;
 }
@@ -316,13 +314,23 @@ static int desc_answer(struct nof_ctrl *c, const struct nof_cqe *cqe)
 {
 	struct nof_ns *ns = nof_ctrl_ns_find(c, c->list[c->idx++]);
 
-	if (!ns)
-		return AGAIN;
-	// What it said before is of a namespace that may be another one by now.
-	memset(ns->id.uuid, 0, sizeof(ns->id.uuid));
-	if (nof_cqe_status(cqe) == 0)
-		nof_ident_desc(c->buf, &ns->id);
+	(void)cqe;
+	if (ns)
+		nof_ident_desc(c->buf, &ns->next);
 	return AGAIN;
+}
+
+/* It did not tell of the namespace this time. That it is the same one the NGUID or EUI64 says. */
+static void desc_failed(struct nof_ctrl *c, uint16_t status)
+{
+	struct nof_ns *ns = nof_ctrl_ns_find(c, c->list[c->idx]);
+
+	if (!ns || !ns->usable || status & NOF_SC_DNR ||
+		memcmp(ns->id.nguid, ns->next.nguid, 16) != 0 ||
+		memcmp(ns->id.eui64, ns->next.eui64, 8) != 0 ||
+		(dpu_is_zero(ns->id.nguid, 16) && dpu_is_zero(ns->id.eui64, 8)))
+		return;
+	memcpy(ns->next.uuid, ns->id.uuid, sizeof(ns->next.uuid));
 }
 
 static int ana_issue(struct nof_ctrl *c, struct nof_slot *s)
@@ -398,6 +406,8 @@ static int io_issue(struct nof_ctrl *c, struct nof_slot *s)
 		c->scanning = false;
 		if (c->disc.changed)
 			c->disc.changed(c->disc.arg);
+		if (c->ns_read)
+			c->ns_read(c->ns_arg);
 		if (c->rescan)
 			nof_ctrl_rescan(c);
 		return SENT;
@@ -444,6 +454,8 @@ static void answered(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	if (c->state != NOF_CTRL_CONNECTING && c->state != NOF_CTRL_LIVE)
 		return;
 	if (!err && ret && may_fail(c->step, status)) {
+		if (st->issue == desc_issue)
+			desc_failed(c, status);
 		c->idx++;
 		ret = st->issue == changed_issue ? NEXT : AGAIN;
 	} else if (!ret) {
@@ -560,6 +572,8 @@ static void keep_alive(struct nof_ctrl *c)
 		nof_ctrl_failed(c, "keep alive", -ETIMEDOUT);
 		return;
 	}
+	if (atomic_exchange_explicit(&c->ns_doubt, false, memory_order_relaxed))
+		nof_ctrl_rescan(c);
 	s = take(c);
 	if (s) {
 		s->sqe.opc = NOF_ADM_KEEP_ALIVE;
@@ -580,19 +594,27 @@ static void event(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 		return; // it has no events
 	if (NOF_AER_TYPE(dw0) == NOF_AER_NOTICE)
 		nof_ctrl_rescan(c);
+	// Not at once: a target that always has an event would have us do nothing else.
+	nof_timer_set(c->host->control, &c->aer_timer,
+		nof_group_now(c->host->control) + SCAN_EVERY_NS);
+}
+
+void nof_ctrl_aer_timer(struct nof_timer *t)
+{
+	struct nof_ctrl *c = (struct nof_ctrl *)((char *)t - offsetof(struct nof_ctrl, aer_timer));
+	struct nof_slot *s = c->state == NOF_CTRL_LIVE ? take(c) : NULL;
+
+	if (!s)
+		return; // of 31 slots three are used at most
+	s->sqe.opc = NOF_ADM_AER;
+	s->background = true;
+	s->done = event;
 	nof_qpair_submit(s);
 }
 
 void nof_ctrl_steps_live(struct nof_ctrl *c)
 {
-	struct nof_slot *s = take(c);
-
-	if (s) {
-		s->sqe.opc = NOF_ADM_AER;
-		s->background = true;
-		s->done = event;
-		nof_qpair_submit(s);
-	}
+	nof_ctrl_aer_timer(&c->aer_timer);
 	keep_alive(c);
 }
 

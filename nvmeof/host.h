@@ -58,8 +58,8 @@ struct nof_io {
 struct nof_ns {
 	uint32_t nsid;
 	bool seen; // in the scan that runs
-	bool usable;
-	struct nof_ns_ident id;
+	bool usable, usable_next;
+	struct nof_ns_ident id, next; // the second: of the scan that runs, whole only at its end
 	enum nof_ana ana;
 };
 
@@ -74,7 +74,8 @@ struct nof_ana_state {
  */
 struct nof_path {
 	_Atomic(struct nof_ctrl *) ctrl; // NULL: none
-	_Atomic uint8_t ana; // enum nof_ana, 0: the namespace is not there
+	// enum nof_ana, 0: the namespace is not there; workers may say so, too, until the next scan
+	_Atomic uint8_t ana;
 	_Atomic uint64_t ended; // the last association of which no command can land any more
 	_Atomic int8_t node; // NUMA node of the device that it goes through; -1: not known
 	_Atomic bool preferred; // VOL_ACTIVE_PASSIVE: somebody wants this one
@@ -86,11 +87,14 @@ struct nof_view {
 	uint32_t nsid;
 	struct nof_path path[NOF_CTRLS_MAX];
 	_Atomic bool fail; // no path for too long: requests fail
+	/* The control thread: no controller that is live has the namespace. */
+	struct nof_timer gone_timer; // for how long requests wait then
+	bool gone; // it was too long
 	_Atomic uint8_t policy; // enum vol_policy
 	/* On the control thread: is this the namespace that the volume is? */
 	bool (*accepts)(struct nof_view *v, const struct nof_ctrl *c, const struct nof_ns *ns);
-	/* On the control thread: what one of its controllers says of it now. */
-	void (*changed)(struct nof_view *v, const struct nof_ctrl *c, const struct nof_ns *ns);
+	/* On the control thread: what its controllers say of it may be something else now. */
+	void (*changed)(struct nof_view *v);
 };
 
 /* Something on a worker that waits until there is a path. The worker's. */
@@ -164,7 +168,7 @@ struct nof_ctrl {
 	uint8_t *buf; // owned; NOF_BUF_LEN, for admin commands
 	struct iovec iov;
 	struct nof_timer timer; // the step's pause, back-off, keep alive
-	struct nof_timer loss_timer, fail_timer, scan_timer, delete_timer;
+	struct nof_timer loss_timer, fail_timer, scan_timer, aer_timer, delete_timer;
 	struct nof_msg ready, teardown, finish; // outside of everybody's turn
 	unsigned tries; // since the last connection
 	uint64_t cap;
@@ -177,6 +181,9 @@ struct nof_ctrl {
 
 	struct nof_ns *ns; // owned; sorted by nsid
 	unsigned n_ns, ns_room;
+	_Atomic bool ns_doubt; // set by workers: one that it has told of is not there
+	void (*ns_read)(void *arg); // NULL: nobody asked
+	void *ns_arg;
 	struct nof_ana_state ana[NOF_ANA_GROUPS_MAX];
 	unsigned n_ana;
 	uint32_t *list; // owned; NSIDs of the scan that runs
@@ -215,6 +222,8 @@ void nof_ctrl_steps_live(struct nof_ctrl *c);
 /* Read namespaces and states again, soon. */
 void nof_ctrl_rescan(struct nof_ctrl *c);
 void nof_ctrl_scan_timer(struct nof_timer *t);
+/* Ask for the next event. */
+void nof_ctrl_aer_timer(struct nof_timer *t);
 /* Ask the controller to stop: nof_ctrl_io_finish() follows. False: it cannot be asked. */
 bool nof_ctrl_steps_end(struct nof_ctrl *c);
 
@@ -237,6 +246,8 @@ int nof_status_errno(uint16_t status);
 struct nof_ns *nof_ctrl_ns_find(const struct nof_ctrl *c, uint32_t nsid);
 /* The namespace's entry, made if there is none; NULL: no memory, or too many. */
 struct nof_ns *nof_ctrl_ns_make(struct nof_ctrl *c, uint32_t nsid);
+/* The namespace of a view on controller number `slot`; NULL: not live, or not there. */
+const struct nof_ns *nof_view_ns(const struct nof_view *v, unsigned slot);
 /* Forget those that the scan has not seen, tell the views. */
 void nof_ctrl_ns_scanned(struct nof_ctrl *c);
 /* Commands of this association have ended at the controller. */

@@ -11,8 +11,7 @@
  * Requests for which there is no path, or no slot, wait in the channel; a volume without paths
  * fails them when its controllers say so (struct nof_view, fail).
  */
-#include "path.h"
-#include "vol_layer.h"
+#include "vol_nvmf.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,25 +20,15 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
-#include "dpu_log.h"
+#include "path.h"
+#include "vol_layer.h"
 
 #define MS 1000000ULL
 #define SEGS_MAX 1100U // of one command: a block in the smallest pieces that a guest may give
 #define RETRIES_MAX 5 // of errors that may go away
 #define RETRY_NS (100 * MS)
+#define AWAY_MAX 10 // how often a namespace that is listed may not be there
 #define PATH_RETRIES_MAX 250 // of states that a path was in: 25 s
-
-struct nvmf {
-	struct vol v;
-	struct nof_host *host; // borrowed
-	struct nof_view view;
-	uint8_t want[16]; // UUID or NGUID, 0: any
-	uint8_t shift; // of a block
-	bool known; // a controller has told of it
-
-	/* Written by the control thread. */
-	_Atomic bool can_deac; // zeroes by deallocation
-};
 
 /* In vol_io.priv. */
 struct nvmf_io {
@@ -210,12 +199,32 @@ static void lost(struct vol_io *io, const struct nof_io *nio, unsigned path, uin
 	s->path = (uint8_t)path;
 }
 
+/*
+ * The target took the namespace away. What it has of that number next may be another one: nothing
+ * goes there until a scan has looked.
+ */
+static void away(struct nvmf_chan *nc, unsigned path)
+{
+	struct nof_path *p = &nc->n->view.path[path];
+	struct nof_ctrl *c = atomic_load_explicit(&p->ctrl, memory_order_acquire);
+
+	atomic_store_explicit(&p->ana, 0, memory_order_release);
+	if (c) // it may have no event to say so
+		atomic_store_explicit(&c->ns_doubt, true, memory_order_relaxed);
+}
+
 static void failed(struct nvmf_chan *nc, struct vol_io *io, uint16_t status, unsigned path)
 {
 	struct nvmf_io *s = state(io);
 	bool of_path = NOF_SCT(status) == NOF_SCT_PATH ||
 		       (status & NOF_SC_MASK) == NOF_SC_ABORT_SQ_DELETED;
 
+	if ((status & NOF_SC_MASK) == NOF_SC_INVALID_NS && s->retries < AWAY_MAX) {
+		s->retries++;
+		away(nc, path);
+		redo_at(s, AT_ONCE, 0);
+		return;
+	}
 	if (of_path) {
 		nof_path_doubt(&nc->pick, path, nof_group_now(nc->group) + RETRY_NS);
 		if (s->retries++ < PATH_RETRIES_MAX) {
@@ -586,7 +595,7 @@ static void nvmf_close(struct vol *v)
 	free(n);
 }
 
-static const struct vol_ops nvmf_ops = {
+const struct vol_ops vol_nvmf_ops = {
 	.kind = "nvmf",
 	.close = nvmf_close,
 	.chan_open = nvmf_chan_open,
@@ -596,45 +605,7 @@ static const struct vol_ops nvmf_ops = {
 	.compare_max = nvmf_compare_max,
 };
 
-/* ---- what controllers say; on the control thread ---- */
-
-static bool view_accepts(struct nof_view *view, const struct nof_ctrl *c, const struct nof_ns *ns)
-{
-	struct nvmf *n = (struct nvmf *)((char *)view - offsetof(struct nvmf, view));
-	bool same = dpu_is_zero(n->want, 16) || !memcmp(n->want, ns->id.uuid, 16) ||
-		    !memcmp(n->want, ns->id.nguid, 16);
-
-	if (same && ns->id.lba_shift == n->shift)
-		return true;
-	dpu_warn_ratelimited("nvme: another namespace", "volume=%s ctrl=%s nsid=%u", n->v.name,
-		c->conf.name, ns->nsid);
-	return false;
-}
-
-static void view_changed(struct nof_view *view, const struct nof_ctrl *c, const struct nof_ns *ns)
-{
-	struct nvmf *n = (struct nvmf *)((char *)view - offsetof(struct nvmf, view));
-	uint64_t size = ns->id.blocks << ns->id.lba_shift;
-	uint64_t old = atomic_load_explicit(&n->v.size, memory_order_relaxed);
-
-	if (dpu_is_zero(n->want, 16)) // from here on it is this one
-		memcpy(n->want, !dpu_is_zero(ns->id.uuid, 16) ? ns->id.uuid : ns->id.nguid, 16);
-	n->v.can_discard = c->id.oncs & NOF_ONCS_DSM;
-	n->v.can_zero = c->id.oncs & NOF_ONCS_WRITE_ZEROES;
-	// Of any path: a flush that is not needed harms nobody.
-	n->v.volatile_cache = c->id.volatile_cache || (n->known && n->v.volatile_cache);
-	n->v.read_only = ns->id.read_only;
-	n->v.opt_io_size = ns->id.opt_io_blocks << ns->id.lba_shift;
-	n->known = true;
-	atomic_store_explicit(&n->can_deac, ns->id.deac_zero, memory_order_relaxed);
-	if (size == old)
-		return;
-	atomic_store_explicit(&n->v.size, size, memory_order_release);
-	if (!n->v.watch)
-		return;
-	dpu_info("nvme: volume resized", "name=%s bytes=%llu", n->v.name, (unsigned long long)size);
-	n->v.watch(n->v.watch_arg);
-}
+/* ---- opening; on the control thread ---- */
 
 /* The namespace on any controller that is connected. */
 static const struct nof_ns *find_ns(const struct vol_nvmf_conf *conf)
@@ -670,7 +641,7 @@ int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
 	n = dpu_calloc(1, sizeof(*n));
 	if (!n)
 		return -ENOMEM;
-	ret = vol_init(&n->v, &nvmf_ops, conf->name, size, block_size);
+	ret = vol_init(&n->v, &vol_nvmf_ops, conf->name, size, block_size);
 	if (ret)
 		goto err_free;
 	n->host = conf->host;
@@ -686,8 +657,8 @@ int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
 	n->v.can_zero = conf->can_zero;
 	n->v.volatile_cache = conf->volatile_cache || !conf->size;
 	n->view.nsid = conf->nsid;
-	n->view.accepts = view_accepts;
-	n->view.changed = view_changed;
+	n->view.accepts = vol_nvmf_accepts;
+	n->view.changed = vol_nvmf_changed;
 	n->known = false;
 	ret = nof_view_join(conf->host, conf->subnqn, &n->view);
 	if (ret)
@@ -700,71 +671,4 @@ err_fini:
 err_free:
 	free(n);
 	return ret;
-}
-
-/* ---- how its paths are used; on the control thread ---- */
-
-static struct nof_view *view_of(struct vol *v)
-{
-	return v->ops == &nvmf_ops ? &((struct nvmf *)v)->view : NULL;
-}
-
-int vol_nvmf_policy_set(struct vol *v, enum vol_policy policy)
-{
-	struct nof_view *view = view_of(v);
-
-	if (!view)
-		return -ENOTSUP;
-	atomic_store_explicit(&view->policy, (uint8_t)policy, memory_order_relaxed);
-	return 0;
-}
-
-int vol_nvmf_prefer(struct vol *v, uint16_t cntlid)
-{
-	struct nof_view *view = view_of(v);
-	bool found = false;
-
-	if (!view)
-		return -ENOTSUP;
-	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
-		const struct nof_ctrl *c = view->subsys->ctrl[i];
-
-		found |= c && c->state == NOF_CTRL_LIVE && c->id.cntlid == cntlid;
-	}
-	for (unsigned i = 0; found && i < NOF_CTRLS_MAX; i++) {
-		const struct nof_ctrl *c = view->subsys->ctrl[i];
-
-		atomic_store_explicit(&view->path[i].preferred,
-			c && c->state == NOF_CTRL_LIVE && c->id.cntlid == cntlid,
-			memory_order_relaxed);
-	}
-	return found ? 0 : -ENOENT;
-}
-
-int vol_nvmf_path(struct vol *v, unsigned idx, struct vol_nvmf_path *out)
-{
-	struct nof_view *view = view_of(v);
-	uint8_t ana;
-
-	if (!view)
-		return -ENOTSUP;
-	for (unsigned i = 0; i < NOF_CTRLS_MAX; i++) {
-		if (!view->subsys->ctrl[i] || idx-- > 0)
-			continue;
-		ana = atomic_load_explicit(&view->path[i].ana, memory_order_relaxed);
-		*out = (struct vol_nvmf_path){
-			.ctrl = view->subsys->ctrl[i],
-			.accessible = atomic_load_explicit(
-					      &view->path[i].ctrl, memory_order_relaxed) &&
-				      (ana == NOF_ANA_OPTIMIZED || ana == NOF_ANA_NON_OPTIMIZED),
-			.optimized = ana == NOF_ANA_OPTIMIZED,
-			.node = atomic_load_explicit(&view->path[i].node, memory_order_relaxed),
-			.preferred = atomic_load_explicit(
-				&view->path[i].preferred, memory_order_relaxed),
-			.policy = (enum vol_policy)atomic_load_explicit(
-				&view->policy, memory_order_relaxed),
-		};
-		return 0;
-	}
-	return -ENOENT;
 }

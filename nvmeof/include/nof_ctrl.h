@@ -132,6 +132,14 @@ struct nof_ns_info {
 };
 /* The idx-th namespace. 0, or -ENOENT: there are no more. */
 int nof_ctrl_ns(const struct nof_ctrl *c, unsigned idx, struct nof_ns_info *out);
+/* The namespace of this number, by the last whole scan. 0, or -ENOENT. */
+int nof_ctrl_ns_of(const struct nof_ctrl *c, uint32_t nsid, struct nof_ns_info *out);
+/*
+ * Call fn(arg) when the namespaces were read: at each connection, and after the target said that
+ * they changed, ten times in a second at most (Base 5.2, Namespace Attribute Changed). fn NULL:
+ * nobody. fn may delete the controller.
+ */
+void nof_ctrl_ns_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);
 
 /*
  * Discovery: a controller whose subnqn is nqn.2014-08.org.nvmexpress.discovery has no namespaces
