@@ -26,6 +26,8 @@
 #define OPENING_US 1000u // until it is asked again whether the header is there
 
 static void go_on(struct integ_chan *ic);
+static bool flush_enter(struct integ_chan *ic, struct vol_sub **at);
+static void flush_step(struct integ_chan *ic, struct vol_sub *sub);
 
 static inline struct integ_io *state(struct vol_io *io)
 {
@@ -96,6 +98,8 @@ static bool enter(struct integ_chan *ic, struct vol_sub **at)
 	struct integ_piece *p = integ_piece(*at);
 	struct sum_slot *slot = &integ_of(ic)->slot[p->sum % INTEGRITY_SLOTS];
 
+	if (p->op == VOL_FLUSH)
+		return flush_enter(ic, at);
 	if (!integ_slot_take(ic, slot)) {
 		ic->foreign |= atomic_load_explicit(&slot->holder, memory_order_relaxed) != ic;
 		return false;
@@ -108,7 +112,8 @@ static bool enter(struct integ_chan *ic, struct vol_sub **at)
 		while (*at) {
 			const struct integ_piece *q = integ_piece(*at);
 
-			if (q->op != VOL_READ && q->sum == p->sum && mark(slot, q))
+			if (q->op != VOL_READ && q->op != VOL_FLUSH && q->sum == p->sum &&
+				mark(slot, q))
 				join(slot, unlink_at(ic, at));
 			else
 				at = &(*at)->next;
@@ -140,8 +145,6 @@ void integ_turn_queue(struct integ_chan *ic)
 
 /* ---- flush: what memory knows better, then the one below ---- */
 
-static void flush_step(struct integ_chan *ic, struct vol_sub *sub);
-
 static void flush_done(struct vol_io *io, int err)
 {
 	struct vol_sub *sub = (struct vol_sub *)io;
@@ -155,7 +158,7 @@ static void flush_stored(struct vol_io *io, int err)
 	struct sum_slot *slot = integ_piece(sub)->slot;
 	struct integ_chan *ic = integ_chan_of(sub);
 
-	slot->dirty = false;
+	integ_slot_dirty(slot, false);
 	if (err) {
 		integ_slot_forget(slot);
 		integ_piece(sub)->err = err;
@@ -166,18 +169,28 @@ static void flush_stored(struct vol_io *io, int err)
 	integ_turn_queue(ic);
 }
 
-/* A slot that is taken is about to be written with all that it knows, or knows nothing new. */
+/*
+ * Who has a slot may write it much later than this flush ends, or only look at it: the flush waits
+ * for one that knows something, in the queue.
+ */
 static void flush_step(struct integ_chan *ic, struct vol_sub *sub)
 {
 	struct vol_integrity *v = integ_of(ic);
 	struct integ_piece *p = integ_piece(sub);
 
 	while (p->first < INTEGRITY_SLOTS) {
-		struct sum_slot *slot = &v->slot[p->first++];
+		struct sum_slot *slot = &v->slot[p->first];
 
-		if (!integ_slot_take(ic, slot))
+		if (!integ_slot_knows(slot)) {
+			p->first++;
 			continue;
-		if (slot->dirty) {
+		}
+		if (!integ_slot_take(ic, slot)) {
+			enqueue(ic, sub);
+			return;
+		}
+		p->first++;
+		if (integ_slot_knows(slot)) {
 			p->slot = slot;
 			sub->next = NULL;
 			slot->batch = sub;
@@ -187,6 +200,20 @@ static void flush_step(struct integ_chan *ic, struct vol_sub *sub)
 		integ_slot_release(slot);
 	}
 	integ_send(ic, sub, VOL_FLUSH, 0, NULL, 0, flush_done);
+}
+
+/* One that waited for a slot goes on. False: somebody has it still. */
+static bool flush_enter(struct integ_chan *ic, struct vol_sub **at)
+{
+	const struct sum_slot *slot = &integ_of(ic)->slot[integ_piece(*at)->first];
+	struct integ_chan *holder = atomic_load_explicit(&slot->holder, memory_order_relaxed);
+
+	if (holder && integ_slot_knows(slot)) {
+		ic->foreign |= holder != ic;
+		return false;
+	}
+	flush_step(ic, unlink_at(ic, at));
+	return true;
 }
 
 /* ---- cutting ---- */

@@ -27,7 +27,11 @@ struct sum_slot {
 	uint64_t sum; // which one is in it; UINT64_MAX: none
 	uint8_t *mem; // borrowed: of the volume's memory
 	uint8_t *spare; // the same: one block, to look at one
-	bool dirty; // memory knows more than what lies below: of some blocks, which sum is right
+	/*
+	 * Memory knows more than what lies below: of some blocks, which sum is right. Whoever has
+	 * the slot writes it; a flush looks without having it.
+	 */
+	_Atomic bool dirty;
 	bool fresh; // a block is written that never was before
 	struct vol_sub *batch, **batch_tail; // pieces that are served together
 	struct vol_sub *at; // settling: this piece,
@@ -156,11 +160,22 @@ static inline void integ_slot_release(struct sum_slot *slot)
 	atomic_store_explicit(&slot->holder, NULL, memory_order_release);
 }
 
+/* False: what it knew lies below. Pairs with the acquire of integ_slot_knows(). */
+static inline void integ_slot_dirty(struct sum_slot *slot, bool dirty)
+{
+	atomic_store_explicit(&slot->dirty, dirty, memory_order_release);
+}
+
+static inline bool integ_slot_knows(const struct sum_slot *slot)
+{
+	return atomic_load_explicit(&slot->dirty, memory_order_acquire);
+}
+
 /* What is in memory is not what is below, or nobody knows what is. */
 static inline void integ_slot_forget(struct sum_slot *slot)
 {
 	slot->sum = UINT64_MAX;
-	slot->dirty = false;
+	integ_slot_dirty(slot, false);
 }
 
 /* ---- vol_integrity.c ---- */

@@ -101,7 +101,7 @@ void integ_slot_begin(struct integ_chan *ic, struct sum_slot *slot)
 {
 	if (slot->sum == integ_piece(slot->batch)->sum)
 		loaded(ic, slot);
-	else if (slot->dirty)
+	else if (integ_slot_knows(slot))
 		integ_store(ic, slot, evicted);
 	else
 		load(ic, slot);
@@ -172,7 +172,7 @@ static void data_done(struct vol_io *io, int err)
 		struct vol_sum_entry *e = vol_sum_entry_at(slot->mem, p->first + i);
 
 		e->a = e->b; // that is what lies there now
-		slot->dirty = true;
+		integ_slot_dirty(slot, true);
 	}
 	if (--slot->below == 0)
 		data_all(integ_chan_of(sub), slot);
@@ -203,7 +203,7 @@ static void stored(struct vol_io *io, int err)
 	struct sum_slot *slot = integ_piece(sub)->slot;
 	struct integ_chan *ic = integ_chan_of(sub);
 
-	slot->dirty = false;
+	integ_slot_dirty(slot, false);
 	if (err) {
 		integ_slot_forget(slot);
 		finish(ic, slot, err);
@@ -224,7 +224,7 @@ static void fresh_stored(struct vol_io *io, int err)
 	struct vol_sub *sub = (struct vol_sub *)io;
 	struct sum_slot *slot = integ_piece(sub)->slot;
 
-	slot->dirty = false;
+	integ_slot_dirty(slot, false);
 	if (err)
 		integ_slot_forget(slot);
 	finish(integ_chan_of(sub), slot, err);
@@ -236,7 +236,7 @@ static void fresh_stored(struct vol_io *io, int err)
  */
 static void data_all(struct integ_chan *ic, struct sum_slot *slot)
 {
-	if (slot->fresh && slot->dirty)
+	if (slot->fresh && integ_slot_knows(slot))
 		integ_store(ic, slot, fresh_stored);
 	else
 		finish(ic, slot, 0);

@@ -306,6 +306,80 @@ static void a_lost_write_is_found_after_a_flush(void **state)
 	stop(&e);
 }
 
+/*
+ * The same while somebody has the slot of the sum block: one who writes a neighbour, whose new sum
+ * block is on its way, or one who reads a block that does not fit once more.
+ */
+static void a_flush_waits_for(enum vol_op holder, unsigned who)
+{
+	uint8_t old[512] = { 5 }, new[512] = { 6 }, out[512], other[512] = { 7 };
+	struct iovec v = { other, 512 };
+	struct answer a = { .io = { .op = holder, .off = 512, .len = 512, .iov = &v, .n_iov = 1,
+				    .done = on_done } };
+	struct answer flush = { .io = { .op = VOL_FLUSH, .done = on_done } };
+	struct vol_sum_geo g;
+	struct fake_vol *f;
+	struct env e;
+
+	start(&e, 512);
+	f = e.f;
+	g = geo_of(&e);
+	assert_int_equal(rw(e.c[0], VOL_WRITE, 512, other, 512), 0);
+	assert_int_equal(rw(e.c[0], VOL_WRITE, 0, old, 512), 0);
+	assert_int_equal(rw(e.c[0], VOL_WRITE, 0, new, 512), 0);
+	f->mem[vol_sum_block_at(&g, 1)] ^= holder == VOL_READ; // damaged
+	f->at_once = false;
+	vol_submit(e.c[who], &a.io);
+	if (holder == VOL_READ)
+		release_one(&e, 0);
+	assert_int_equal(f->n_held, 1); // the sum block, or the second look
+	f->at_once = true;
+	vol_submit(e.c[0], &flush.io);
+	vol_chan_poll(e.c[0]);
+	assert_int_equal(flush.n_done, 0);
+	release_one(&e, 0);
+	while (!flush.n_done || !a.n_done)
+		vol_chan_poll(e.c[flush.n_done ? who : 0]);
+	assert_int_equal(flush.err, 0);
+	assert_int_equal(a.err, holder == VOL_READ ? -EIO : 0);
+	close_layer(&e);
+	memcpy(f->mem + vol_sum_block_at(&g, 0), old, 512);
+	assert_int_equal(open_on(&e, f, AS_IT_IS), 0);
+	assert_int_equal(rw(e.c[0], VOL_READ, 0, out, 512), -EIO);
+	stop(&e);
+}
+
+static void a_flush_waits_for_whoever_has_a_slot(void **state)
+{
+	(void)state;
+	for (unsigned who = 0; who < 2; who++) {
+		a_flush_waits_for(VOL_READ, who);
+		a_flush_waits_for(VOL_WRITE, who);
+	}
+}
+
+/* One that has nothing new to say holds no flush up. */
+static void a_flush_passes_those_that_know_nothing_new(void **state)
+{
+	uint8_t buf[512] = { 5 };
+	struct iovec v = { buf, 512 };
+	struct answer a = { .io = { .op = VOL_WRITE, .len = 512, .iov = &v, .n_iov = 1,
+				    .done = on_done } };
+	struct env e;
+
+	(void)state;
+	start(&e, 512);
+	e.f->at_once = false;
+	vol_submit(e.c[1], &a.io);
+	assert_int_equal(e.f->n_held, 1);
+	e.f->at_once = true;
+	assert_int_equal(rw(e.c[0], VOL_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(a.n_done, 0);
+	release_one(&e, 0);
+	assert_int_equal(a.n_done, 1);
+	stop(&e);
+}
+
 /* A write and a read of the same blocks: old or new, never an error. */
 static void reads_while_it_writes(void **state)
 {
@@ -522,6 +596,8 @@ int main(void)
 		cmocka_unit_test(reads_zeros_where_nothing_was_written),
 		cmocka_unit_test(a_new_block_is_told_of_when_it_is_lost),
 		cmocka_unit_test(a_lost_write_is_found_after_a_flush),
+		cmocka_unit_test(a_flush_waits_for_whoever_has_a_slot),
+		cmocka_unit_test(a_flush_passes_those_that_know_nothing_new),
 		cmocka_unit_test(reads_while_it_writes),
 		cmocka_unit_test(layers_on_layers_go_on),
 		cmocka_unit_test(serves_two_workers),
