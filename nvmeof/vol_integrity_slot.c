@@ -212,6 +212,8 @@ static void stored(struct vol_io *io, int err)
 	slot->below = 1; // until all are sent
 	for (sub = slot->batch; sub; sub = next) {
 		next = sub->next;
+		if (integ_piece(sub)->err)
+			continue;
 		slot->below++;
 		send_data(ic, sub);
 	}
@@ -246,12 +248,14 @@ static void apply(struct integ_chan *ic, struct sum_slot *slot)
 {
 	const struct vol_integrity *v = integ_of(ic);
 	uint32_t bs = v->geo.block_size;
+	bool any = false;
 
 	slot->fresh = false;
 	for (struct vol_sub *sub = slot->batch; sub; sub = sub->next) {
 		struct integ_piece *p = integ_piece(sub);
 
-		for (uint32_t i = 0; i < p->n; i++) {
+		any |= !p->err;
+		for (uint32_t i = 0; !p->err && i < p->n; i++) {
 			struct vol_sum_entry *e = vol_sum_entry_at(slot->mem, p->first + i);
 
 			if (p->op != VOL_WRITE) {
@@ -263,22 +267,34 @@ static void apply(struct integ_chan *ic, struct sum_slot *slot)
 				v->salt, p->block + i, (uint8_t *)sub->buf + (size_t)i * bs, bs));
 		}
 	}
-	integ_store(ic, slot, stored);
+	if (any)
+		integ_store(ic, slot, stored);
+	else
+		finish(ic, slot, 0);
 }
 
-/* Which of two sums a block has that was being written when somebody died, or that failed. */
+/*
+ * Which of two sums a block has that was being written when somebody died, or that failed. One that
+ * cannot be read keeps both, and its piece fails; the others of the batch go on.
+ */
 static void settled_one(struct vol_io *io, int err)
 {
 	struct vol_sub *sub = (struct vol_sub *)io;
 	struct integ_chan *ic = integ_chan_of(sub);
 	const struct vol_integrity *v = integ_of(ic);
 	struct sum_slot *slot = integ_piece(sub)->slot;
-	const struct integ_piece *p = integ_piece(slot->at);
+	struct integ_piece *p = integ_piece(slot->at);
 	struct vol_sum_entry *e = vol_sum_entry_at(slot->mem, p->first + slot->at_block);
-	uint32_t sum = err ? 0
-			   : vol_sum_of(v->salt, p->block + slot->at_block, slot->spare,
-				     v->geo.block_size);
+	uint32_t sum;
 
+	if (err) {
+		p->err = err;
+		slot->at = slot->at->next;
+		slot->at_block = 0;
+		settle(ic, slot);
+		return;
+	}
+	sum = vol_sum_of(v->salt, p->block + slot->at_block, slot->spare, v->geo.block_size);
 	if (sum && sum == dpu_le32_get(e->b))
 		e->a = e->b;
 	else // the old one, or neither: then there is nothing to be kept

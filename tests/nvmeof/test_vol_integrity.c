@@ -314,7 +314,11 @@ static void a_flush_waits_for(enum vol_op holder, unsigned who)
 {
 	uint8_t old[512] = { 5 }, new[512] = { 6 }, out[512], other[512] = { 7 };
 	struct iovec v = { other, 512 };
-	struct answer a = { .io = { .op = holder, .off = 512, .len = 512, .iov = &v, .n_iov = 1,
+	struct answer a = { .io = { .op = holder,
+				    .off = 512,
+				    .len = 512,
+				    .iov = &v,
+				    .n_iov = 1,
 				    .done = on_done } };
 	struct answer flush = { .io = { .op = VOL_FLUSH, .done = on_done } };
 	struct vol_sum_geo g;
@@ -363,8 +367,9 @@ static void a_flush_passes_those_that_know_nothing_new(void **state)
 {
 	uint8_t buf[512] = { 5 };
 	struct iovec v = { buf, 512 };
-	struct answer a = { .io = { .op = VOL_WRITE, .len = 512, .iov = &v, .n_iov = 1,
-				    .done = on_done } };
+	struct answer a = {
+		.io = { .op = VOL_WRITE, .len = 512, .iov = &v, .n_iov = 1, .done = on_done }
+	};
 	struct env e;
 
 	(void)state;

@@ -178,6 +178,68 @@ static void survives_an_error_at_any_write(void **state)
 	}
 }
 
+static void answer_all(struct env *e)
+{
+	while (e->f->n_held)
+		release_one(e, 0);
+}
+
+/*
+ * Which of two sums a block has cannot be told because it cannot be read: its write fails as the
+ * read did, nothing of it is changed, and what is written beside it goes on.
+ */
+static void tells_a_read_error_of_a_block_with_two_sums(void **state)
+{
+	uint8_t old[512] = { 1 }, new[512] = { 2 }, third[512] = { 3 }, out[512];
+	struct iovec v = { third, 512 };
+	struct answer a[3];
+	struct fake_vol *f;
+	struct env e;
+
+	(void)state;
+	start(&e, 512);
+	f = e.f;
+	assert_int_equal(rw(e.c[0], VOL_WRITE, 0, old, 512), 0);
+	assert_int_equal(rw(e.c[0], VOL_WRITE, 0, new, 512), 0);
+	close_layer(&e); // only memory knew which
+	assert_int_equal(open_on(&e, f, AS_IT_IS), 0);
+	f->at_once = false;
+	for (unsigned i = 0; i < 3; i++) { // the first has the slot, the others go together
+		a[i] = (struct answer){ .io = { .op = VOL_WRITE,
+						.off = (2 - i) * 512,
+						.len = 512,
+						.iov = &v,
+						.n_iov = 1,
+						.done = on_done } };
+		vol_submit(e.c[0], &a[i].io);
+	}
+	while (!a[0].n_done)
+		release_one(&e, 0);
+	assert_int_equal(f->n_held, 1);
+	assert_int_equal(f->held[0]->op, VOL_READ);
+	f->fail_op = VOL_READ, f->fail_err = -ENODEV, f->fail_in = 1;
+	answer_all(&e);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(a[i].n_done, 1);
+		assert_int_equal(a[i].err, i == 2 ? -ENODEV : 0);
+	}
+	f->fail_err = 0;
+	f->at_once = true;
+	assert_int_equal(rw(e.c[0], VOL_READ, 0, out, 512), 0);
+	assert_memory_equal(out, new, 512);
+	assert_int_equal(rw(e.c[0], VOL_READ, 512, out, 512), 0);
+	assert_memory_equal(out, third, 512);
+	// Alone, too: there is nothing to be written then.
+	f->fail_err = -ENODEV, f->fail_in = 1;
+	assert_int_equal(rw(e.c[1], VOL_WRITE, 0, third, 512), -ENODEV);
+	f->fail_err = 0;
+	assert_int_equal(rw(e.c[1], VOL_WRITE, 0, third, 512), 0);
+	assert_int_equal(rw(e.c[0], VOL_READ, 0, out, 512), 0);
+	assert_memory_equal(out, third, 512);
+	assert_int_equal(mismatches(&e), 0);
+	stop(&e);
+}
+
 /* ---- headers ---- */
 
 static int reopened(struct env *e, struct fake_vol *f, enum how how)
@@ -326,6 +388,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(survives_any_end),
 		cmocka_unit_test(survives_an_error_at_any_write),
+		cmocka_unit_test(tells_a_read_error_of_a_block_with_two_sums),
 		cmocka_unit_test(takes_no_other_header),
 		cmocka_unit_test(takes_its_own_uuid_only),
 		cmocka_unit_test(is_made_whole_or_not_at_all),
