@@ -93,6 +93,7 @@ static int open_integrity(struct card *c, struct card_volume *v, struct card_err
 		return card_fail(e, -EINVAL, "header: not a UUID");
 	conf.lower = below->vol;
 	conf.group = any_group(c);
+	conf.control = card_storage_control(c);
 	ret = vol_integrity_open(&conf, &v->vol);
 	if (ret == -EINVAL)
 		return card_fail(e, ret, "base_bdev_name: %s: too small", below->name);

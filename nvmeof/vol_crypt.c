@@ -605,7 +605,8 @@ int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out)
 	vc = dpu_calloc(1, sizeof(*vc));
 	if (!vc)
 		return -ENOMEM;
-	ret = vol_layer_init(&vc->l, &crypt_ops, conf->name, conf->lower, conf->unit);
+	// Zeros are written, whatever is below.
+	ret = vol_layer_init(&vc->l, &crypt_ops, conf->name, conf->lower, conf->unit, VOL_OWN_ZERO);
 	if (ret) {
 		free(vc);
 		return ret;
@@ -613,7 +614,6 @@ int vol_crypt_open(const struct vol_crypt_conf *conf, struct vol **out)
 	vc->unit = conf->unit;
 	vc->key[0] = nof_key_get(conf->key);
 	atomic_init(&vc->closed, REKEY_NONE);
-	vc->l.v.can_zero = !vc->l.v.read_only; // zeros are written, whatever is below
 	*out = &vc->l.v;
 	return 0;
 }

@@ -64,8 +64,18 @@ struct integ_job {
 	int err; // the first one's
 };
 
+/* For the control thread: the size is known, and another than it seemed. */
+struct integ_news {
+	struct nof_msg msg; // first
+	struct vol_integrity *v; // borrowed; NULL: it was closed meanwhile
+};
+
 struct vol_integrity {
 	struct vol_layer l;
+	struct nof_group *control; // borrowed; NULL: nobody is told
+	struct integ_news *news; // owned until it is posted; NULL: it was told. Control thread
+	bool posted; // the job's, until it has ended
+	uint64_t made_for; // bytes below when it was opened
 	bool format, overwrite;
 	uint8_t want[16]; // UUID; 0: any
 

@@ -57,9 +57,21 @@ static void send(struct integ_transfer *t, enum vol_op op, uint64_t off, uint64_
 
 /* ---- a header is there ---- */
 
+static void tell(struct nof_msg *m)
+{
+	struct integ_news *news = (struct integ_news *)m;
+
+	if (news->v) {
+		news->v->news = NULL;
+		vol_tell(&news->v->l.v);
+	}
+	free(news);
+}
+
 static int take_header(struct vol_integrity *v, const struct vol_sum_header *h)
 {
 	struct vol_info info;
+	uint64_t size;
 
 	vol_info(v->l.lower, &info);
 	if (!dpu_is_zero(v->want, 16) && memcmp(v->want, h->uuid, 16) != 0)
@@ -72,7 +84,12 @@ static int take_header(struct vol_integrity *v, const struct vol_sum_header *h)
 		return -EBADMSG;
 	memcpy(v->uuid, h->uuid, sizeof(v->uuid));
 	v->salt = vol_sum_salt(v->uuid);
-	atomic_store_explicit(&v->l.v.size, v->geo.n_blocks * h->block_size, memory_order_release);
+	size = v->geo.n_blocks * h->block_size;
+	if (size == atomic_exchange_explicit(&v->l.v.size, size, memory_order_acq_rel))
+		return 0;
+	v->posted = v->control != NULL;
+	if (v->posted)
+		nof_group_post(v->control, &v->news->msg);
 	return 0;
 }
 
@@ -124,11 +141,8 @@ static void send_zones(struct vol_integrity *v, struct integ_job *j)
 
 static void send_header(struct vol_integrity *v, struct integ_job *j)
 {
-	struct vol_sum_header h = { .block_size = v->geo.block_size };
-	struct vol_info info;
+	struct vol_sum_header h = { .block_size = v->geo.block_size, .size = v->made_for };
 
-	vol_info(v->l.lower, &info);
-	h.size = info.size;
 	memcpy(h.uuid, v->uuid, sizeof(h.uuid));
 	memset(j->w[0].buf, 0, VOL_SUM_HEADER_LEN);
 	vol_sum_header_put(&h, j->w[0].buf);
@@ -222,21 +236,24 @@ static void unmap(void *p, size_t len)
 		munmap(p, len);
 }
 
+static void give_back(struct vol_integrity *v)
+{
+	unmap(v->job.bufs, (size_t)FORMAT_DEPTH * VOL_SUM_AREA);
+	unmap(v->mem, v->mem_len);
+	if (v->news && v->posted)
+		v->news->v = NULL; // on its way: it frees itself
+	else
+		free(v->news);
+	free(v);
+}
+
 void vol_integrity_close(struct vol *vol)
 {
 	struct vol_integrity *v = (struct vol_integrity *)vol;
 
 	vol_job_fini(&v->job.job);
-	unmap(v->job.bufs, (size_t)FORMAT_DEPTH * VOL_SUM_AREA);
-	unmap(v->mem, v->mem_len);
 	vol_layer_fini(&v->l);
-	free(v);
-}
-
-/* The size is the header's, whatever becomes of the one below. */
-static void keeps_its_size(void *arg)
-{
-	(void)arg;
+	give_back(v);
 }
 
 /* Memory that nobody has touched costs nothing. */
@@ -247,8 +264,11 @@ static int get_memory(struct vol_integrity *v)
 	v->mem_len = (size_t)INTEGRITY_SLOTS * 2 * bs;
 	v->mem = map(v->mem_len);
 	v->job.bufs = map((size_t)FORMAT_DEPTH * VOL_SUM_AREA);
-	if (!v->mem || !v->job.bufs)
+	v->news = dpu_calloc(1, sizeof(*v->news));
+	if (!v->mem || !v->job.bufs || !v->news)
 		return -ENOMEM;
+	v->news->msg.run = tell;
+	v->news->v = v;
 	for (unsigned i = 0; i < INTEGRITY_SLOTS; i++) {
 		v->slot[i].sum = UINT64_MAX;
 		v->slot[i].mem = v->mem + (size_t)i * 2 * bs;
@@ -270,14 +290,16 @@ static int init(struct vol_integrity *v, const struct vol_integrity_conf *conf)
 	ret = vol_sum_geo_init(&v->geo, info.size, info.block_size);
 	if (ret)
 		return ret;
-	ret = vol_layer_init(&v->l, &vol_integrity_ops, conf->name, conf->lower, info.block_size);
+	// The size is the header's. What reads as zeros is said by its sum; what is below makes no
+	// difference.
+	ret = vol_layer_init(&v->l, &vol_integrity_ops, conf->name, conf->lower, info.block_size,
+		VOL_OWN_SIZE | VOL_OWN_ZERO | VOL_OWN_DISCARD);
 	if (ret)
 		return ret;
-	vol_watch(conf->lower, keeps_its_size, NULL);
+	v->made_for = info.size;
 	atomic_store_explicit(
 		&v->l.v.size, v->geo.n_blocks * info.block_size, memory_order_relaxed);
-	// What reads as zeros is said by its sum; what is below makes no difference.
-	v->l.v.can_discard = v->l.v.can_zero = !info.read_only;
+	v->control = conf->control;
 	v->format = conf->format && !info.read_only;
 	v->overwrite = conf->overwrite;
 	memcpy(v->want, conf->uuid, sizeof(v->want));
@@ -301,9 +323,7 @@ int vol_integrity_open(const struct vol_integrity_conf *conf, struct vol **out)
 		return -ENOMEM;
 	ret = init(v, conf);
 	if (ret) {
-		unmap(v->job.bufs, (size_t)FORMAT_DEPTH * VOL_SUM_AREA);
-		unmap(v->mem, v->mem_len);
-		free(v);
+		give_back(v);
 		return ret;
 	}
 	*out = &v->l.v;

@@ -6,21 +6,33 @@
 
 #include "group.h"
 
-/* The one below has another size: that of ours follows, and whoever watches us hears of it. */
-static void resized(void *arg)
+/* What the one below has and can, but for what is the layer's own. */
+static void follow(struct vol_layer *l)
 {
-	struct vol_layer *l = arg;
 	struct vol_info info;
 
 	vol_info(l->lower, &info);
-	atomic_store_explicit(
-		&l->v.size, info.size - info.size % l->v.block_size, memory_order_release);
-	if (l->v.watch)
-		l->v.watch(l->v.watch_arg);
+	l->v.opt_io_size = info.opt_io_size;
+	l->v.read_only = info.read_only;
+	l->v.can_discard = l->own & VOL_OWN_DISCARD ? !info.read_only : info.can_discard;
+	l->v.can_zero = l->own & VOL_OWN_ZERO ? !info.read_only : info.can_zero;
+	l->v.volatile_cache = info.volatile_cache;
+	if (!(l->own & VOL_OWN_SIZE))
+		atomic_store_explicit(
+			&l->v.size, info.size - info.size % l->v.block_size, memory_order_release);
+}
+
+/* The one below changed: so does ours, and whoever watches us hears of it. */
+static void changed(void *arg)
+{
+	struct vol_layer *l = arg;
+
+	follow(l);
+	vol_tell(&l->v);
 }
 
 int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
-	struct vol *lower, uint32_t block_size)
+	struct vol *lower, uint32_t block_size, unsigned own)
 {
 	struct vol_info info;
 	int ret;
@@ -32,14 +44,11 @@ int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *n
 	if (ret)
 		return ret;
 	l->lower = lower;
+	l->own = own;
 	l->v.depth = lower->depth + 1;
-	l->v.opt_io_size = info.opt_io_size;
-	l->v.read_only = info.read_only;
-	l->v.can_discard = info.can_discard;
-	l->v.can_zero = info.can_zero;
 	l->v.can_erase = info.can_erase;
-	l->v.volatile_cache = info.volatile_cache;
-	vol_watch(lower, resized, l);
+	follow(l);
+	vol_watch(lower, changed, l);
 	return 0;
 }
 

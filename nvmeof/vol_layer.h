@@ -9,10 +9,14 @@
 #include "vol_pool.h"
 #include "vol_priv.h"
 
+/* What a layer has or does by itself, whatever is below it. */
+enum vol_layer_own { VOL_OWN_SIZE = 1, VOL_OWN_ZERO = 2, VOL_OWN_DISCARD = 4 };
+
 /* First member of every layer's volume. */
 struct vol_layer {
 	struct vol v;
 	struct vol *lower; // borrowed: outlives this one, and nobody else opens channels of it
+	unsigned own; // enum vol_layer_own
 };
 
 /* First member of every layer's channel. */
@@ -38,12 +42,12 @@ static inline bool vol_iov_sums(const struct vol_io *io)
 }
 
 /*
- * Fill a layer's shared part: name, the lower one's size and features. `block_size` is the layer's:
- * not below the lower one's; a size that is no multiple of it is cut. 0, or -EINVAL (also: more
- * than VOL_POOL_DEPTH layers on each other).
+ * Fill a layer's shared part: name, the lower one's size and features, which it follows from then
+ * on but for its `own`. `block_size` is the layer's: not below the lower one's; a size that is no
+ * multiple of it is cut. 0, or -EINVAL (also: more than VOL_POOL_DEPTH layers on each other).
  */
 int vol_layer_init(struct vol_layer *l, const struct vol_ops *ops, const char *name,
-	struct vol *lower, uint32_t block_size);
+	struct vol *lower, uint32_t block_size, unsigned own);
 
 void vol_layer_fini(struct vol_layer *l);
 

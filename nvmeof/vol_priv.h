@@ -103,6 +103,13 @@ int vol_init(struct vol *v, const struct vol_ops *ops, const char *name, uint64_
 	uint32_t block_size);
 void vol_fini(struct vol *v);
 
+/* It changed by itself: whoever watches it hears that. Control thread. */
+static inline void vol_tell(const struct vol *v)
+{
+	if (v->watch)
+		v->watch(v->watch_arg);
+}
+
 static inline enum dpu_lat_class vol_lat_class(enum vol_op op)
 {
 	return op == VOL_READ ? DPU_LAT_READ : op == VOL_WRITE ? DPU_LAT_WRITE : DPU_LAT_OTHER;

@@ -459,14 +459,33 @@ static uint64_t size_of(const struct vol_stripe *v)
 	return least > INT64_MAX / v->n ? 0 : least * v->n;
 }
 
-/* A member has another size. */
-static void resized(void *arg)
+/* What all of them can; a cache if one has one. */
+static void follow(struct vol_stripe *v)
+{
+	bool discard = true, zero = true, read_only = false, cache = false;
+
+	for (unsigned i = 0; i < v->n; i++) {
+		const struct vol *m = v->member[i];
+
+		discard = discard && m->can_discard;
+		zero = zero && m->can_zero;
+		read_only = read_only || m->read_only;
+		cache = cache || m->volatile_cache;
+	}
+	v->v.can_discard = discard;
+	v->v.can_zero = zero;
+	v->v.read_only = read_only;
+	v->v.volatile_cache = cache;
+}
+
+/* A member has another size, or can something else. */
+static void changed(void *arg)
 {
 	struct vol_stripe *v = arg;
 
+	follow(v);
 	atomic_store_explicit(&v->v.size, size_of(v), memory_order_release);
-	if (v->v.watch)
-		v->v.watch(v->v.watch_arg);
+	vol_tell(&v->v);
 }
 
 /*
@@ -535,21 +554,17 @@ static const struct vol_ops stripe_ops = {
 	.wear = stripe_wear,
 };
 
-/* What all of them can; their largest block. Returns that. */
+/* What never changes. Returns their largest block. */
 static uint32_t join(struct vol_stripe *v)
 {
 	uint32_t block_size = 512;
 
-	v->v.can_discard = v->v.can_zero = v->v.can_erase = true;
+	v->v.can_erase = true;
 	for (unsigned i = 0; i < v->n; i++) {
 		const struct vol *m = v->member[i];
 
 		block_size = m->block_size > block_size ? m->block_size : block_size;
-		v->v.read_only = v->v.read_only || m->read_only;
-		v->v.can_discard = v->v.can_discard && m->can_discard;
-		v->v.can_zero = v->v.can_zero && m->can_zero;
 		v->v.can_erase = v->v.can_erase && m->can_erase;
-		v->v.volatile_cache = v->v.volatile_cache || m->volatile_cache;
 		v->v.depth = m->depth + 1 > v->v.depth ? m->depth + 1 : v->v.depth;
 	}
 	return block_size;
@@ -577,9 +592,10 @@ int vol_stripe_open(const struct vol_stripe_conf *conf, struct vol **out)
 		free(v);
 		return ret;
 	}
+	follow(v);
 	v->v.opt_io_size = (uint32_t)(v->strip * v->n > UINT32_MAX ? 0 : v->strip * v->n);
 	for (unsigned i = 0; i < v->n; i++)
-		vol_watch(v->member[i], resized, v);
+		vol_watch(v->member[i], changed, v);
 	*out = &v->v;
 	return 0;
 }

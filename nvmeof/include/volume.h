@@ -199,6 +199,11 @@ struct vol_integrity_conf {
 	const char *name; // copied
 	struct vol *lower;
 	struct nof_group *group; // borrowed; a worker's: the header is read there
+	/*
+	 * Borrowed; the control thread's: whoever watches the volume hears there that its size is
+	 * known, where that is another than it seemed. NULL: nobody does.
+	 */
+	struct nof_group *control;
 	bool format; // make it one if it is none, and below are zeros
 	bool overwrite; // with format: whatever is below
 	uint8_t uuid[16]; // not 0: only one with this UUID is taken
@@ -344,8 +349,8 @@ uint32_t vol_latency_every(const struct vol *v);
 void vol_latency(const struct vol *v, struct dpu_hist_sum out[DPU_LAT_CLASSES]);
 
 /*
- * Tell fn(arg) whenever the size changed by itself, as the far end of a network wants. NULL:
- * nobody. On the control thread.
+ * Tell fn(arg) whenever the size, or what it can, changed by itself, as the far end of a network
+ * wants. NULL: nobody. On the control thread.
  */
 void vol_watch(struct vol *v, void (*fn)(void *arg), void *arg);
 

@@ -394,6 +394,33 @@ static void follows_the_size_below(void **state)
 	stop(&e);
 }
 
+/* So did what it can: a cache that is heard of late is flushed. */
+static void follows_what_the_one_below_can(void **state)
+{
+	struct vol_info info;
+	unsigned told = 0;
+	struct env e;
+
+	(void)state;
+	start(&e, 512, 4096);
+	vol_watch(e.v, count_call, &told);
+	for (unsigned i = 0; i < 2; i++) {
+		e.f->v.volatile_cache = e.f->v.can_discard = i;
+		e.f->v.can_zero = false;
+		e.f->v.read_only = !i;
+		e.f->v.opt_io_size = 4096 << i;
+		e.f->v.watch(e.f->v.watch_arg);
+		vol_info(e.v, &info);
+		assert_int_equal(info.volatile_cache, i);
+		assert_int_equal(info.can_discard, i);
+		assert_int_equal(info.can_zero, i); // of its own
+		assert_int_equal(info.read_only, !i);
+		assert_int_equal(info.opt_io_size, 4096 << i);
+		assert_int_equal(told, i + 1);
+	}
+	stop(&e);
+}
+
 static void refuses_units_that_do_not_fit(void **state)
 {
 	struct fake_vol *f = fake_open(SIZE, 4096);
@@ -422,6 +449,7 @@ int main(void)
 		cmocka_unit_test(tells_errors_once),
 		cmocka_unit_test(passes_promises_on),
 		cmocka_unit_test(follows_the_size_below),
+		cmocka_unit_test(follows_what_the_one_below_can),
 		cmocka_unit_test(refuses_units_that_do_not_fit),
 	};
 

@@ -383,6 +383,88 @@ static void waits_for_its_header(void **state)
 	nof_group_destroy(e.g);
 }
 
+/* It grows between being opened and being made: the header says what there are sums for. */
+static void is_made_for_the_size_it_was_opened_with(void **state)
+{
+	struct vol_integrity_conf conf = { .name = "i", .format = true };
+	struct fake_vol *f = fake_open(2 * SIZE, 512);
+	static uint8_t out[SIZE], zero[SIZE];
+	struct env e = { 0 };
+	struct vol *vol;
+
+	(void)state;
+	f->at_once = true;
+	atomic_store(&f->v.size, SIZE);
+	assert_int_equal(nof_group_create(&(struct nof_group_conf){ 0 }, &e.g), 0);
+	conf.lower = &f->v;
+	conf.group = e.g;
+	assert_int_equal(vol_integrity_open(&conf, &vol), 0);
+	atomic_store(&f->v.size, 2 * SIZE);
+	assert_int_equal(wait_open(e.g, vol), 0);
+	vol_close(vol);
+	assert_int_equal(open_on(&e, f, AS_IT_IS), 0);
+	assert_true(e.size < SIZE);
+	assert_int_equal(rw(e.c[0], VOL_READ, 0, out, e.size), 0);
+	assert_memory_equal(out, zero, e.size);
+	stop(&e);
+}
+
+static void count_call(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* The header has another size than the one below: who watches hears of it, on the control thread. */
+static void tells_its_size_when_it_knows_it(void **state)
+{
+	struct vol_integrity_conf conf = { .name = "i" };
+	struct fake_vol *f = fake_open(2 * SIZE, 512);
+	struct nof_group *control;
+	unsigned told = 0;
+	struct vol_info info;
+	struct env e;
+
+	(void)state;
+	start(&e, 512);
+	close_layer(&e);
+	memcpy(f->mem, e.f->mem, SIZE);
+	f->at_once = true;
+	assert_int_equal(nof_group_create(&(struct nof_group_conf){ 0 }, &control), 0);
+	conf.lower = &f->v;
+	conf.group = e.g;
+	conf.control = control;
+	for (unsigned closed = 0; closed < 2; closed++) {
+		struct vol *vol;
+
+		assert_int_equal(vol_integrity_open(&conf, &vol), 0);
+		vol_watch(vol, count_call, &told);
+		assert_int_equal(wait_open(e.g, vol), 0);
+		vol_info(vol, &info);
+		assert_int_equal(info.size, e.size);
+		assert_int_equal(told, closed); // not on this thread
+		if (closed) // before it could be told
+			vol_close(vol);
+		nof_group_poll(control);
+		assert_int_equal(told, 1);
+		if (closed)
+			continue;
+		f->v.volatile_cache = false; // what is below may change, its size does not
+		f->v.can_discard = f->v.can_zero = false;
+		f->v.watch(f->v.watch_arg);
+		vol_info(vol, &info);
+		assert_int_equal(info.size, e.size);
+		assert_true(info.can_discard && info.can_zero);
+		assert_false(info.volatile_cache);
+		assert_int_equal(told, 2);
+		told = 1;
+		vol_close(vol);
+	}
+	vol_close(&f->v);
+	nof_group_destroy(control);
+	vol_close(&e.f->v);
+	nof_group_destroy(e.g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +475,8 @@ int main(void)
 		cmocka_unit_test(takes_its_own_uuid_only),
 		cmocka_unit_test(is_made_whole_or_not_at_all),
 		cmocka_unit_test(waits_for_its_header),
+		cmocka_unit_test(is_made_for_the_size_it_was_opened_with),
+		cmocka_unit_test(tells_its_size_when_it_knows_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,12 +227,14 @@ static void features_are_read_again(void **state)
 	struct link l;
 	struct vol *v;
 	struct vol_info info;
+	unsigned told = 0;
 
 	(void)state;
 	rig_open(&r, NULL);
 	conf = link_conf(&r, 0);
 	link_open(&r, &l, &conf);
 	v = open_vol(&r);
+	vol_watch(v, resized, &told);
 	vol_info(v, &info);
 	assert_false(info.read_only);
 	for (unsigned i = 0; i < 2; i++) {
@@ -242,6 +244,7 @@ static void features_are_read_again(void **state)
 		again.vol = r.disk;
 		assert_int_equal(nof_tgt_ns_add(r.t, NQN, &again, NULL), 0);
 		POLL_UNTIL(&r, (vol_info(v, &info), info.read_only == (i == 0)));
+		assert_int_equal(told, i + 1);
 	}
 	vol_close(v);
 	link_close(&r, &l);

@@ -360,6 +360,34 @@ static void can_what_all_can(void **state)
 	vol_close(&f[1]->v);
 }
 
+/* One of them learns late what it can. */
+static void follows_what_all_can(void **state)
+{
+	struct vol_info info;
+	unsigned told = 0;
+	struct env e;
+
+	(void)state;
+	start(&e, 2, true);
+	vol_watch(e.v, count_call, &told);
+	for (unsigned i = 0; i < 2; i++) {
+		atomic_store(&e.f[0]->v.volatile_cache, false);
+		atomic_store(&e.f[1]->v.volatile_cache, i);
+		atomic_store(&e.f[1]->v.can_discard, i);
+		atomic_store(&e.f[0]->v.can_zero, i);
+		atomic_store(&e.f[1]->v.read_only, !i);
+		e.f[1]->v.watch(e.f[1]->v.watch_arg);
+		vol_info(e.v, &info);
+		assert_int_equal(info.volatile_cache, i);
+		assert_int_equal(info.can_discard, i);
+		assert_int_equal(info.can_zero, i);
+		assert_int_equal(info.read_only, !i);
+		assert_int_equal(info.opt_io_size, 2 * STRIP);
+		assert_int_equal(told, i + 1);
+	}
+	stop(&e);
+}
+
 /* Files have descriptors: one for all of them, which is readable when one of them is. */
 static void sleeps_on_all_of_them(void **state)
 {
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(waits_for_the_pool),
 		cmocka_unit_test(has_the_size_of_the_smallest),
 		cmocka_unit_test(can_what_all_can),
+		cmocka_unit_test(follows_what_all_can),
 		cmocka_unit_test(sleeps_on_all_of_them),
 	};
 
