@@ -165,6 +165,12 @@ static void give(struct crypt_chan *cc, struct vol_sub *sub)
 		go_on(cc);
 }
 
+static void send(struct crypt_chan *cc, struct vol_sub *sub)
+{
+	cc->push = true;
+	vol_submit(cc->l.lower, &sub->io);
+}
+
 /* Whole units that lie in one piece at the current position, at most n bytes. */
 static size_t run_of(const struct vol_io *io, const struct crypt_io *s, uint32_t unit, uint64_t n)
 {
@@ -289,7 +295,7 @@ static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub
 	if (ret)
 		piece_done(&sub->io, ret);
 	else
-		vol_submit(cc->l.lower, &sub->io);
+		send(cc, sub);
 }
 
 /* ---- the lists ---- */
@@ -320,7 +326,7 @@ static void run_down(struct crypt_chan *cc)
 		sub->io.len = io->len;
 		sub->io.iov = io->iov;
 		sub->io.n_iov = io->n_iov;
-		vol_submit(cc->l.lower, &sub->io);
+		send(cc, sub);
 	}
 }
 
@@ -379,16 +385,12 @@ static void run(struct crypt_chan *cc, uint32_t budget)
 	cc->running = false;
 }
 
-/*
- * Something came back, outside of a turn of this channel or within one: what goes down now is
- * pushed by its next turn.
- */
+/* Something came back, outside of a turn of this channel or within one. */
 static void go_on(struct crypt_chan *cc)
 {
 	if (cc->running)
 		return; // it sees that
 	run(cc, SUBMIT_BUDGET);
-	cc->push = true;
 }
 
 static void read_done(struct vol_io *io, int err)
@@ -482,13 +484,13 @@ static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *l
 	unsigned n;
 
 	cc->budget = POLL_BUDGET;
+	cc->push = cc->push && below != vol_chan_kick;
 	n = below(cc->l.lower);
 	if (cc->parked.head)
 		ask_again(cc);
-	if (can_go_on(cc)) {
+	if (can_go_on(cc))
 		run(cc, cc->budget);
-		cc->push = true;
-	}
+	n += cc->budget < POLL_BUDGET;
 	if (cc->push)
 		n += 1 + vol_chan_kick(cc->l.lower);
 	cc->push = false;

@@ -95,7 +95,7 @@ struct crypt_chan {
 	struct vol_fifo writes; // not encrypted to their end
 	uint32_t budget; // bytes that this call may still take through the cipher
 	bool running; // in run()
-	bool push; // something went down outside of a turn
+	bool push; // something went down since the last turn
 };
 
 /* vol_rekey.c */

@@ -35,16 +35,14 @@ void integ_send(struct integ_chan *ic, struct vol_sub *sub, enum vol_op op, uint
 
 	assert(sub->iov);
 	sub->iov[0] = (struct iovec){ p, len };
-	sub->io = (struct vol_io){
-		.op = op,
-		.fua = op == VOL_WRITE && (sync || sub->up->fua),
-		.erase = op == VOL_WRITE_ZEROES,
-		.off = off,
-		.len = len,
-		.iov = sub->iov,
-		.n_iov = p ? 1 : 0,
-		.done = done,
-	};
+	vol_sub_begin(sub, sub->chan, sub->up, done);
+	sub->io.op = op;
+	sub->io.fua = op == VOL_WRITE && (sync || sub->up->fua);
+	sub->io.erase = op == VOL_WRITE_ZEROES;
+	sub->io.off = off;
+	sub->io.len = len;
+	sub->io.iov = sub->iov;
+	sub->io.n_iov = p ? 1 : 0;
 	ic->push = true;
 	vol_submit(ic->l.lower, &sub->io);
 }

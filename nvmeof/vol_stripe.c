@@ -102,17 +102,15 @@ static void send(struct stripe_chan *sc, struct vol_sub *sub, unsigned member, u
 {
 	struct vol_io *up = sub->up;
 
-	sub->io = (struct vol_io){
-		.op = up->op,
-		.fua = up->fua,
-		.unmap = up->unmap,
-		.erase = up->erase,
-		.off = off,
-		.len = len,
-		.iov = iov,
-		.n_iov = n_iov,
-		.done = part_done,
-	};
+	vol_sub_begin(sub, &sc->c, up, part_done);
+	sub->io.op = up->op;
+	sub->io.fua = up->fua;
+	sub->io.unmap = up->unmap;
+	sub->io.erase = up->erase;
+	sub->io.off = off;
+	sub->io.len = len;
+	sub->io.iov = iov;
+	sub->io.n_iov = n_iov;
 	sc->push = true;
 	vol_submit(sc->lower[member], &sub->io);
 }
@@ -128,7 +126,6 @@ static struct vol_sub *part_of(struct stripe_chan *sc, struct vol_io *io, bool b
 		return NULL;
 	}
 	sub->up = io;
-	sub->chan = &sc->c;
 	state(io)->below++;
 	return sub;
 }

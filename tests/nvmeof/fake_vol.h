@@ -21,6 +21,8 @@ struct fake_vol {
 	unsigned n_held;
 	unsigned n_seen[VOL_COMPARE_WRITE + 1], n_fua;
 	uint64_t max_len; // longest transfer seen
+	unsigned n_kicks;
+	unsigned n_cleared; // requests whose priv somebody cleared after it had been here
 	bool at_once; // answer from submit
 	int err; // for the next ones
 	/*
@@ -38,6 +40,16 @@ struct fake_chan {
 	struct vol_chan c;
 	struct fake_vol *f;
 };
+
+/* What a volume keeps in a request is its own to clear. */
+static inline void fake_look_at_priv(struct fake_vol *f, struct vol_io *io)
+{
+	static const unsigned char mark[] = "was here";
+	unsigned char *at = io->priv + VOL_IO_PRIV - sizeof(mark);
+
+	f->n_cleared += at[0] == 0 && at[sizeof(mark) - 2] == 0;
+	memcpy(at, mark, sizeof(mark));
+}
 
 static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
 {
@@ -71,6 +83,7 @@ static inline void fake_submit(struct vol_chan *c, struct vol_io *io)
 {
 	struct fake_vol *f = ((struct fake_chan *)c)->f;
 
+	fake_look_at_priv(f, io);
 	f->n_seen[io->op]++;
 	f->n_fua += io->fua;
 	if (io->op != VOL_FLUSH && io->len > f->max_len)
@@ -93,6 +106,12 @@ static inline void fake_release(struct vol_chan *lower, struct fake_vol *f, unsi
 	memmove(f->held + i, f->held + i + 1, (--f->n_held - i) * sizeof(f->held[0]));
 	memmove(f->by + i, f->by + i + 1, (f->n_held - i) * sizeof(f->by[0]));
 	fake_answer(lower, io);
+}
+
+static inline unsigned fake_kick(struct vol_chan *c)
+{
+	((struct fake_chan *)c)->f->n_kicks++;
+	return 0;
 }
 
 static inline int fake_chan_open(struct vol *v, struct nof_group *g, struct vol_chan **out)
@@ -140,6 +159,7 @@ static inline struct fake_vol *fake_open(uint64_t size, uint32_t block_size)
 		.chan_open = fake_chan_open,
 		.chan_close = fake_chan_close,
 		.submit = fake_submit,
+		.kick = fake_kick,
 	};
 	struct fake_vol *f = calloc(1, sizeof(*f));
 

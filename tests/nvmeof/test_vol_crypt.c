@@ -294,6 +294,34 @@ static void a_long_request_takes_several_polls(void **state)
 	stop(&e);
 }
 
+/* The one below is pushed once for what went down, and not for what only came up. */
+static void kicks_once(void **state)
+{
+	static uint8_t buf[SIZE];
+	struct iovec v = { buf, sizeof(buf) };
+	struct answer a = {
+		.io = { .op = VOL_READ, .len = sizeof(buf), .iov = &v, .n_iov = 1, .done = on_done }
+	};
+	struct env e;
+
+	(void)state;
+	start(&e, 512, 512);
+	vol_submit(e.c, &a.io);
+	assert_int_equal(vol_chan_kick(e.c), 0);
+	assert_int_equal(e.f->n_kicks, 1);
+	fake_release(e.lower, e.f, 0);
+	while (!a.n_done) // deciphered in several polls
+		vol_chan_poll(e.c);
+	assert_int_equal(e.f->n_kicks, 1);
+	vol_submit(e.c, &a.io);
+	vol_chan_poll(e.c); // whoever does not kick
+	assert_int_equal(e.f->n_kicks, 2);
+	fake_release(e.lower, e.f, 0);
+	while (vol_chan_inflight(e.c))
+		vol_chan_kick(e.c);
+	stop(&e);
+}
+
 static void tells_errors_once(void **state)
 {
 	static uint8_t buf[VOL_POOL_BUF_LEN * 8];
@@ -446,6 +474,7 @@ int main(void)
 		cmocka_unit_test(serves_every_shape_in_any_order),
 		cmocka_unit_test(waits_for_the_pool),
 		cmocka_unit_test(a_long_request_takes_several_polls),
+		cmocka_unit_test(kicks_once),
 		cmocka_unit_test(tells_errors_once),
 		cmocka_unit_test(passes_promises_on),
 		cmocka_unit_test(follows_the_size_below),

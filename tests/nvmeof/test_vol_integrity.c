@@ -423,6 +423,22 @@ static void reads_while_it_writes(void **state)
 	stop(&e);
 }
 
+/* What the volume below keeps in the requests is not cleared again and again. */
+static void leaves_what_is_kept_below(void **state)
+{
+	uint8_t buf[512] = { 0 };
+	struct env e;
+	unsigned was;
+
+	(void)state;
+	start(&e, 512);
+	was = e.f->n_cleared;
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(rw(e.c[0], VOL_WRITE, 0, buf, 512), 0);
+	assert_in_range(e.f->n_cleared - was, 0, 1);
+	stop(&e);
+}
+
 /* ---- layers on layers ---- */
 
 #define STACKS 100u
@@ -604,6 +620,7 @@ int main(void)
 		cmocka_unit_test(a_flush_waits_for_whoever_has_a_slot),
 		cmocka_unit_test(a_flush_passes_those_that_know_nothing_new),
 		cmocka_unit_test(reads_while_it_writes),
+		cmocka_unit_test(leaves_what_is_kept_below),
 		cmocka_unit_test(layers_on_layers_go_on),
 		cmocka_unit_test(serves_two_workers),
 	};

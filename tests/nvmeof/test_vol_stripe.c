@@ -239,6 +239,20 @@ static void asks_each_member_once(void **state)
 	stop(&e);
 }
 
+/* What the members keep in the requests is not cleared again and again. */
+static void leaves_what_members_keep(void **state)
+{
+	uint8_t buf[4 * STRIP] = { 0 };
+	struct env e;
+
+	(void)state;
+	start(&e, 2, true);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(rw(e.c, VOL_WRITE, 0, buf, sizeof(buf)), 0);
+	assert_in_range(e.f[0]->n_cleared + e.f[1]->n_cleared, 1, 4); // new ones
+	stop(&e);
+}
+
 static void tells_the_error_of_one(void **state)
 {
 	static uint8_t buf[STRIP * 6];
@@ -432,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(serves_every_shape_in_any_order),
 		cmocka_unit_test(asks_each_member_once),
+		cmocka_unit_test(leaves_what_members_keep),
 		cmocka_unit_test(tells_the_error_of_one),
 		cmocka_unit_test(waits_for_the_pool),
 		cmocka_unit_test(has_the_size_of_the_smallest),
