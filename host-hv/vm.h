@@ -8,11 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hv_irq;
+
 struct hv_vm {
 	int kvm_fd, vm_fd; // owned
 	int mem_fd; // owned: sealed against shrinking and growing
 	uint8_t *mem; // owned mapping of mem_fd
 	size_t mem_size; // bytes
+	struct hv_irq *irq; // owned by irq.c; NULL: there is no irqchip
 };
 
 /*

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Interrupts and doorbells inside of KVM: the interrupt controllers, which GSI is which message,
+ * and the eventfds on either side. Once they are joined, no byte of them passes through us.
+ *
+ * GSIs 0 to 23 are the I/O APIC's pins, those from 24 on are messages (MSI) that functions ask for.
+ * Any thread; calls do not wait for the guest.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vm.h"
+
+#define HV_IRQ_PINS 24
+#define HV_IRQ_MSIS 512 // messages of all functions together
+
+/*
+ * Make the interrupt controllers: all of them in KVM, or (split) only the local APICs, so that
+ * there are no pins. Before the first vCPU is made. There is no PIT and no use for the PIC.
+ *
+ * Returns 0, -ENOSYS (KVM lacks a capability), -ENOMEM, or the errno of an ioctl.
+ */
+int hv_irq_init(struct hv_vm *vm, bool split);
+void hv_irq_fini(struct hv_vm *vm);
+
+/* Drive a pin. 0, -EINVAL (no such pin, or split), or the errno of the ioctl. */
+int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high);
+
+/* Take n GSIs in a row for messages; the first one is the result. -EINVAL, -ENOSPC. */
+int hv_irq_msi_get(struct hv_vm *vm, unsigned n);
+/* Give them back; routes go with them. None may have an eventfd attached. */
+void hv_irq_msi_put(struct hv_vm *vm, unsigned first, unsigned n);
+
+/*
+ * What a GSI of hv_irq_msi_get() is from now on. KVM is told only of a change.
+ * 0, -EINVAL (not taken), or the errno of the ioctl; the route is as before then.
+ */
+int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data);
+
+/* Raise gsi whenever fd is written, from now on or no more. Borrowed. 0 or the ioctl's errno. */
+int hv_irq_attach(struct hv_vm *vm, unsigned gsi, int fd);
+int hv_irq_detach(struct hv_vm *vm, unsigned gsi, int fd);
+
+/*
+ * Signal fd for each write of the guest to addr, of any length and value, instead of leaving KVM;
+ * or no more. Borrowed. 0, -EEXIST, -ENOENT, or another errno of the ioctl.
+ */
+int hv_irq_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
+int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
+
+/* How often KVM was given a new table of routes. */
+uint64_t hv_irq_updates(const struct hv_vm *vm);
