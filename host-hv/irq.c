@@ -107,7 +107,7 @@ int hv_irq_msi_get(struct hv_vm *vm, unsigned n)
 	struct hv_irq *irq = vm->irq;
 	int ret = -ENOSPC;
 
-	if (n == 0 || n > HV_IRQ_MSIS)
+	if (n == 0)
 		return -EINVAL;
 	pthread_mutex_lock(&irq->lock);
 	for (unsigned gsi = HV_IRQ_PINS, run = 0; gsi < GSIS; gsi++) {

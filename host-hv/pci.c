@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Host bridge, configuration space by ECAM and ports, BARs that move, functions that come and go. */
+#include "pci.h"
+
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <string.h>
+
+#include "dpu_wire.h"
+
+#define FUNC_CONFIG 4096u // of ECAM
+#define PORT_BASE 0xcf8
+#define PORT_LEN 8
+#define PORT_RESET 1 // off: 0xcf9
+#define PORT_DATA 4
+#define ADDRESS_ON (1u << 31)
+
+#define BRIDGE_VENDOR 0x1b36 // what QEMU's generic PCIe host has
+#define BRIDGE_DEVICE 0x0008
+
+#define COMMAND_BITS                                                                       \
+	(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | \
+		PCI_COMMAND_INTX_DISABLE)
+
+/* ---- config space as fields ---- */
+
+static uint16_t get16(const struct hv_pci_func *f, unsigned off)
+{
+	dpu_le16 w;
+
+	memcpy(&w, &f->cfg[off], sizeof(w));
+	return dpu_le16_get(w);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+	dpu_le32 w;
+
+	memcpy(&w, at, sizeof(w));
+	return dpu_le32_get(w);
+}
+
+static void put16(uint8_t *at, uint16_t v)
+{
+	dpu_le16 w = dpu_le16_put(v);
+
+	memcpy(at, &w, sizeof(w));
+}
+
+static void put32(uint8_t *at, uint32_t v)
+{
+	dpu_le32 w = dpu_le32_put(v);
+
+	memcpy(at, &w, sizeof(w));
+}
+
+static unsigned bar_reg(unsigned idx)
+{
+	return PCI_BASE_ADDRESS_0 + 4 * idx;
+}
+
+/* What the guest wrote into a BAR. */
+static uint64_t bar_address(const struct hv_pci_bar *b)
+{
+	const uint8_t *at = &b->func->cfg[bar_reg(b->idx)];
+	uint64_t addr = get32(at) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
+
+	return b->is64 ? addr | (uint64_t)get32(at + 4) << 32 : addr;
+}
+
+static void bar_give(struct hv_pci_bar *b, uint64_t addr)
+{
+	uint8_t *at = &b->func->cfg[bar_reg(b->idx)];
+
+	put32(at, (uint32_t)addr | (b->is64 ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0));
+	if (b->is64)
+		put32(at + 4, (uint32_t)(addr >> 32));
+}
+
+/* ---- windows ---- */
+
+static void window_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	struct hv_pci_bar *b = arg;
+	struct hv_pci_func *f = b->func;
+
+	if (!f->msix || !hv_msix_read(f->msix, b->idx, off, data, len))
+		f->ops->read(f, b->idx, off, data, len);
+}
+
+static void window_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_pci_bar *b = arg;
+	struct hv_pci_func *f = b->func;
+
+	if (!f->msix || !hv_msix_write(f->msix, b->idx, off, data, len))
+		f->ops->write(f, b->idx, off, data, len);
+}
+
+static const struct hv_bus_ops window_ops = { window_read, window_write };
+
+static bool within(uint64_t base, uint64_t len, uint64_t addr, uint64_t size)
+{
+	return size <= len && addr >= base && addr - base <= len - size;
+}
+
+/* Where a BAR shall answer: 0 while it does not decode, or where nothing may (VF-17). */
+static uint64_t wanted(const struct hv_pci *pci, const struct hv_pci_bar *b)
+{
+	const struct hv_pci_conf *c = &pci->conf;
+	uint64_t addr = bar_address(b);
+
+	if (!b->size || !(get16(b->func, PCI_COMMAND) & PCI_COMMAND_MEMORY))
+		return 0;
+	if (within(c->mem32, c->mem32_len, addr, b->size))
+		return addr;
+	return b->is64 && within(c->mem64, c->mem64_len, addr, b->size) ? addr : 0;
+}
+
+static void take_away(struct hv_pci *pci, struct hv_pci_bar *b)
+{
+	if (!b->at)
+		return;
+	if (b->func->ops->placed)
+		b->func->ops->placed(b->func, b->idx, 0);
+	hv_bus_remove(pci->bus, HV_BUS_MMIO, b->at);
+	b->at = 0;
+}
+
+static void put_there(struct hv_pci *pci, struct hv_pci_bar *b, uint64_t addr)
+{
+	if (!addr || b->at)
+		return;
+	if (hv_bus_add(pci->bus, HV_BUS_MMIO, addr, b->size, &window_ops, b)) {
+		pci->conflicts++;
+		return;
+	}
+	b->at = addr;
+	if (b->func->ops->placed)
+		b->func->ops->placed(b->func, b->idx, addr);
+}
+
+/*
+ * Windows follow the BARs: first all that left, then all that came, so that two may change places,
+ * and one that had no room gets it when another goes.
+ */
+static void place_all(struct hv_pci *pci)
+{
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned s = 0; s < HV_PCI_SLOTS; s++)
+			for (unsigned i = 0; pci->slots[s] && i < HV_PCI_BARS; i++) {
+				struct hv_pci_bar *b = &pci->slots[s]->bars[i];
+				uint64_t addr = wanted(pci, b);
+
+				if (pass == 1)
+					put_there(pci, b, addr);
+				else if (b->at != addr)
+					take_away(pci, b);
+			}
+}
+
+/* ---- config accesses; the lock is held ---- */
+
+static void func_read(struct hv_pci_func *f, unsigned off, uint8_t *data, unsigned len)
+{
+	if (f->ops->config_read)
+		f->ops->config_read(f, off, len);
+	for (unsigned i = 0; i < len; i++)
+		data[i] = off + i < HV_PCI_CONFIG ? f->cfg[off + i] : 0;
+}
+
+static bool touches(unsigned off, unsigned len, unsigned at, unsigned size)
+{
+	return off < at + size && at < off + len;
+}
+
+static void func_write(
+	struct hv_pci *pci, struct hv_pci_func *f, unsigned off, const uint8_t *data, unsigned len)
+{
+	bool master;
+
+	if (off >= HV_PCI_CONFIG)
+		return;
+	if (len > HV_PCI_CONFIG - off)
+		len = HV_PCI_CONFIG - off;
+	for (unsigned i = 0; i < len; i++) {
+		uint8_t *c = &f->cfg[off + i], m = f->mask[off + i];
+
+		*c = (uint8_t)((*c & ~m) | (data[i] & m));
+	}
+	master = get16(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
+	if (touches(off, len, PCI_COMMAND, 2) ||
+		touches(off, len, PCI_BASE_ADDRESS_0, 4 * HV_PCI_BARS))
+		place_all(pci);
+	if (master != f->mastering) {
+		f->mastering = master;
+		if (f->ops->mastering)
+			f->ops->mastering(f, master);
+	}
+	if (f->msix)
+		hv_msix_control(f);
+	if (f->ops->config_written)
+		f->ops->config_written(f, off, len);
+}
+
+/* The function that an offset into ECAM is of: function 0 of each device is all there is. */
+static struct hv_pci_func *func_at(struct hv_pci *pci, uint64_t off)
+{
+	uint64_t n = off / FUNC_CONFIG;
+
+	return n / 8 < HV_PCI_SLOTS && n % 8 == 0 ? pci->slots[n / 8] : NULL;
+}
+
+/* What lies in two functions' spaces is done as two. */
+static unsigned part(uint64_t off, unsigned len)
+{
+	unsigned left = FUNC_CONFIG - (unsigned)(off % FUNC_CONFIG);
+
+	return len < left ? len : left;
+}
+
+static void config_read(struct hv_pci *pci, uint64_t off, uint8_t *data, unsigned len)
+{
+	pthread_mutex_lock(&pci->lock);
+	for (unsigned n; len > 0; off += n, data += n, len -= n) {
+		struct hv_pci_func *f = func_at(pci, off);
+
+		n = part(off, len);
+		if (f)
+			func_read(f, off % FUNC_CONFIG, data, n);
+		else
+			memset(data, 0xff, n);
+	}
+	pthread_mutex_unlock(&pci->lock);
+}
+
+static void config_write(struct hv_pci *pci, uint64_t off, const uint8_t *data, unsigned len)
+{
+	pthread_mutex_lock(&pci->lock);
+	for (unsigned n; len > 0; off += n, data += n, len -= n) {
+		struct hv_pci_func *f = func_at(pci, off);
+
+		n = part(off, len);
+		if (f)
+			func_write(pci, f, off % FUNC_CONFIG, data, n);
+	}
+	pthread_mutex_unlock(&pci->lock);
+}
+
+static void ecam_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	config_read(arg, off, data, len);
+}
+
+static void ecam_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	config_write(arg, off, data, len);
+}
+
+static const struct hv_bus_ops ecam_ops = { ecam_read, ecam_write };
+
+/* ---- ports: PCI Local Bus 3.0, 3.2.2.3.2 ---- */
+
+static uint32_t address(struct hv_pci *pci)
+{
+	uint32_t a;
+
+	pthread_mutex_lock(&pci->lock);
+	a = pci->address;
+	pthread_mutex_unlock(&pci->lock);
+	return a;
+}
+
+/* Where an access of the data port goes in ECAM. False: nowhere (KX-03). */
+static bool port_target(struct hv_pci *pci, uint64_t off, unsigned len, uint64_t *out)
+{
+	uint32_t a = address(pci);
+
+	if (off < PORT_DATA || (len != 1 && len != 2 && len != 4) || off % len ||
+		!(a & ADDRESS_ON) || (a >> 16 & 0xff))
+		return false;
+	*out = (uint64_t)(a >> 8 & 0xff) * FUNC_CONFIG + (a & 0xfc) + (off - PORT_DATA);
+	return true;
+}
+
+static void port_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	struct hv_pci *pci = arg;
+	uint64_t at;
+
+	if (off == 0 && len == 4)
+		put32(data, address(pci));
+	else if (port_target(pci, off, len, &at))
+		config_read(pci, at, data, len);
+}
+
+static void port_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_pci *pci = arg;
+	uint64_t at;
+
+	if (off == 0 && len == 4) {
+		pthread_mutex_lock(&pci->lock);
+		pci->address = get32(data) & ~0x7f000003u;
+		pthread_mutex_unlock(&pci->lock);
+	} else if (off == PORT_RESET && len == 1 && pci->ev && pci->ev->reset) {
+		pci->ev->reset(pci->arg, data[0]);
+	} else if (port_target(pci, off, len, &at)) {
+		config_write(pci, at, data, len);
+	}
+}
+
+static const struct hv_bus_ops port_ops = { port_read, port_write };
+
+/* ---- the bus ---- */
+
+static void bridge_read(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *data, unsigned len)
+{
+	(void)f;
+	(void)bar;
+	(void)off;
+	memset(data, 0xff, len);
+}
+
+static void bridge_write(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, const uint8_t *data, unsigned len)
+{
+	(void)f;
+	(void)bar;
+	(void)off;
+	(void)data;
+	(void)len;
+}
+
+static const struct hv_pci_ops bridge_ops = { .read = bridge_read, .write = bridge_write };
+
+int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, const struct hv_pci_conf *conf,
+	const struct hv_pci_events *ev, void *arg)
+{
+	const struct hv_pci_id id = {
+		.vendor = BRIDGE_VENDOR, .device = BRIDGE_DEVICE, .class = 0x060000
+	}; // host bridge
+	int ret;
+
+	*pci = (struct hv_pci){ .bus = bus, .conf = *conf, .ev = ev, .arg = arg };
+	hv_pci_func_init(&pci->bridge, &bridge_ops, &id);
+	pci->bridge.pci = pci;
+	pci->slots[0] = &pci->bridge;
+	ret = -pthread_mutex_init(&pci->lock, NULL);
+	if (ret)
+		return ret;
+	ret = hv_bus_add(bus, HV_BUS_MMIO, conf->ecam, HV_PCI_ECAM_LEN, &ecam_ops, pci);
+	if (ret)
+		goto err_lock;
+	ret = hv_bus_add(bus, HV_BUS_PORT, PORT_BASE, PORT_LEN, &port_ops, pci);
+	if (ret)
+		goto err_ecam;
+	return 0;
+
+err_ecam:
+	hv_bus_remove(bus, HV_BUS_MMIO, conf->ecam);
+err_lock:
+	pthread_mutex_destroy(&pci->lock);
+	return ret;
+}
+
+void hv_pci_fini(struct hv_pci *pci)
+{
+	for (unsigned s = 1; s < HV_PCI_SLOTS; s++)
+		if (pci->slots[s])
+			hv_pci_remove(pci, pci->slots[s]);
+	hv_bus_remove(pci->bus, HV_BUS_PORT, PORT_BASE);
+	hv_bus_remove(pci->bus, HV_BUS_MMIO, pci->conf.ecam);
+	pthread_mutex_destroy(&pci->lock);
+}
+
+/* ---- a function ---- */
+
+void hv_pci_func_init(
+	struct hv_pci_func *f, const struct hv_pci_ops *ops, const struct hv_pci_id *id)
+{
+	*f = (struct hv_pci_func){ .ops = ops, .caps_end = PCI_STD_HEADER_SIZEOF };
+	put16(&f->cfg[PCI_VENDOR_ID], id->vendor);
+	put16(&f->cfg[PCI_DEVICE_ID], id->device);
+	put32(&f->cfg[PCI_CLASS_REVISION], id->class << 8 | id->revision);
+	put16(&f->cfg[PCI_SUBSYSTEM_VENDOR_ID], id->sub_vendor);
+	put16(&f->cfg[PCI_SUBSYSTEM_ID], id->sub_device);
+	put16(&f->mask[PCI_COMMAND], COMMAND_BITS);
+	f->mask[PCI_CACHE_LINE_SIZE] = 0xff;
+	f->mask[PCI_INTERRUPT_LINE] = 0xff;
+	for (unsigned i = 0; i < HV_PCI_BARS; i++)
+		f->bars[i] = (struct hv_pci_bar){ .func = f, .idx = i };
+}
+
+int hv_pci_bar_add(struct hv_pci_func *f, unsigned idx, uint64_t size, bool is64)
+{
+	unsigned last = idx + is64;
+
+	if (last >= HV_PCI_BARS || size < 16 || (size & (size - 1)) || (!is64 && size >> 31))
+		return -EINVAL;
+	for (unsigned i = 0; i <= last; i++) {
+		const struct hv_pci_bar *b = &f->bars[i];
+
+		if (b->size && i + b->is64 >= idx)
+			return -EINVAL;
+	}
+	f->bars[idx].size = size;
+	f->bars[idx].is64 = is64;
+	put32(&f->mask[bar_reg(idx)], (uint32_t) ~(size - 1) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK);
+	if (is64)
+		put32(&f->mask[bar_reg(idx) + 4], (uint32_t)(~(size - 1) >> 32));
+	bar_give(&f->bars[idx], 0);
+	return 0;
+}
+
+int hv_pci_cap_add(struct hv_pci_func *f, uint8_t id, const void *bytes, unsigned len)
+{
+	unsigned at = f->caps_end, end = (at + 2 + len + 3) & ~3u;
+
+	if (len > HV_PCI_CONFIG || end > HV_PCI_CONFIG)
+		return -ENOSPC;
+	f->cfg[at] = id;
+	f->cfg[at + 1] = f->cfg[PCI_CAPABILITY_LIST]; // the list is built from its end
+	memcpy(&f->cfg[at + 2], bytes, len);
+	f->cfg[PCI_CAPABILITY_LIST] = (uint8_t)at;
+	f->cfg[PCI_STATUS] |= PCI_STATUS_CAP_LIST;
+	f->caps_end = end;
+	return (int)at;
+}
+
+/* ---- coming and going ---- */
+
+/* The end of a BAR in the way of [addr, addr + size), 0: there is none. */
+static uint64_t in_the_way(const struct hv_pci *pci, uint64_t addr, uint64_t size)
+{
+	for (unsigned s = 0; s < HV_PCI_SLOTS; s++)
+		for (unsigned i = 0; pci->slots[s] && i < HV_PCI_BARS; i++) {
+			const struct hv_pci_bar *b = &pci->slots[s]->bars[i];
+			uint64_t at = bar_address(b);
+
+			if (b->size && at && at < addr + size && addr < at + b->size)
+				return at + b->size;
+		}
+	return 0;
+}
+
+static uint64_t find_room(const struct hv_pci *pci, uint64_t base, uint64_t len, uint64_t size)
+{
+	uint64_t addr = (base + size - 1) & ~(size - 1), next;
+
+	// Each step passes one BAR at least, or ends
+	while (within(base, len, addr, size)) {
+		next = in_the_way(pci, addr, size);
+		if (!next)
+			return addr;
+		next = (next + size - 1) & ~(size - 1);
+		if (next <= addr)
+			return 0;
+		addr = next;
+	}
+	return 0;
+}
+
+/* f is in its slot already, its BARs at 0. */
+static int give_addresses(const struct hv_pci *pci, struct hv_pci_func *f)
+{
+	const struct hv_pci_conf *c = &pci->conf;
+
+	for (unsigned i = 0; i < HV_PCI_BARS; i++) {
+		struct hv_pci_bar *b = &f->bars[i];
+		uint64_t addr = 0;
+
+		if (!b->size)
+			continue;
+		bar_give(b, 0);
+		if (b->is64 && c->mem64_len)
+			addr = find_room(pci, c->mem64, c->mem64_len, b->size);
+		if (!addr)
+			addr = find_room(pci, c->mem32, c->mem32_len, b->size);
+		if (!addr)
+			return -ENOSPC;
+		bar_give(b, addr);
+	}
+	return 0;
+}
+
+static int plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot)
+{
+	int ret;
+
+	if (slot == 0)
+		for (slot = 1; slot < HV_PCI_SLOTS && pci->slots[slot];)
+			slot++;
+	else if (slot < HV_PCI_SLOTS && pci->slots[slot])
+		return -EEXIST;
+	if (slot >= HV_PCI_SLOTS)
+		return -ENOSPC;
+	put16(&f->cfg[PCI_COMMAND], 0);
+	pci->slots[slot] = f;
+	ret = give_addresses(pci, f);
+	if (ret) {
+		pci->slots[slot] = NULL;
+		return ret;
+	}
+	f->pci = pci;
+	f->slot = slot;
+	return (int)slot;
+}
+
+int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool notify)
+{
+	int ret;
+
+	if (slot >= HV_PCI_SLOTS || f->pci)
+		return -EINVAL;
+	pthread_mutex_lock(&pci->lock);
+	ret = plug(pci, f, slot);
+	if (ret >= 0 && notify)
+		pci->up |= 1u << ret;
+	pthread_mutex_unlock(&pci->lock);
+	if (ret >= 0 && notify && pci->ev && pci->ev->changed)
+		pci->ev->changed(pci->arg);
+	return ret;
+}
+
+int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f)
+{
+	uint32_t bit;
+	int ret = 0;
+
+	pthread_mutex_lock(&pci->lock);
+	bit = f->pci ? 1u << f->slot : 0;
+	if (!bit)
+		ret = -ENOENT;
+	else if (pci->down & bit)
+		ret = -EALREADY;
+	pci->down |= bit;
+	pthread_mutex_unlock(&pci->lock);
+	if (ret == 0 && pci->ev && pci->ev->changed)
+		pci->ev->changed(pci->arg);
+	return ret;
+}
+
+static void take_off(struct hv_pci *pci, struct hv_pci_func *f)
+{
+	put16(&f->cfg[PCI_COMMAND], 0);
+	place_all(pci); // nothing of it answers any more, and what waited for its place does
+	if (f->mastering && f->ops->mastering)
+		f->ops->mastering(f, false);
+	f->mastering = false;
+	if (f->msix)
+		hv_msix_control(f);
+	pci->slots[f->slot] = NULL;
+	pci->up &= ~(1u << f->slot);
+	pci->down &= ~(1u << f->slot);
+	f->pci = NULL;
+}
+
+void hv_pci_remove(struct hv_pci *pci, struct hv_pci_func *f)
+{
+	pthread_mutex_lock(&pci->lock);
+	if (f->pci)
+		take_off(pci, f);
+	pthread_mutex_unlock(&pci->lock);
+}
+
+void hv_pci_slots(struct hv_pci *pci, uint32_t *up, uint32_t *down)
+{
+	pthread_mutex_lock(&pci->lock);
+	*up = pci->up;
+	*down = pci->down;
+	pci->up = 0;
+	pthread_mutex_unlock(&pci->lock);
+}
+
+int hv_pci_eject(struct hv_pci *pci, unsigned slot)
+{
+	struct hv_pci_func *f;
+
+	pthread_mutex_lock(&pci->lock);
+	f = slot > 0 && slot < HV_PCI_SLOTS ? pci->slots[slot] : NULL;
+	if (f) {
+		take_off(pci, f);
+		if (f->ops->ejected)
+			f->ops->ejected(f);
+	}
+	pthread_mutex_unlock(&pci->lock);
+	return f ? 0 : -ENOENT;
+}
