@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hv_proto.h"
+
 #define HV_VCPUS_MAX 64
 #define HV_CMDLINE_MAX 2047 // bytes; the least that Linux' boot protocol promises from 2.06 on
 
@@ -35,15 +37,25 @@ struct hv_conf {
 	int16_t pin[HV_VCPUS_MAX]; // CPU of each vCPU, -1: none
 };
 
-/* Told from the main thread's loop. */
+/* Told from hv_machine_turn(), but for the console. */
 struct hv_machine_events {
 	void (*ended)(void *arg, enum hv_end why);
 	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
+	void (*want)(void *arg, unsigned slot); // the function's connection is gone
+};
+
+struct hv_machine_counters {
+	uint64_t exits; // returns of KVM_RUN
+	uint64_t missed; // accesses that no device answered
 };
 
 struct hv_machine;
 
-/* What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image), or errors of KVM and memory. */
+/*
+ * What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image), or errors of KVM and memory.
+ * Every thread is there when it returns, and waits: hv_sandbox_thread() takes the call for making
+ * more of them from the caller. Each vCPU's thread calls it, too, right before its first KVM_RUN.
+ */
 int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events *ev, void *arg,
 	struct hv_machine **out);
 void hv_machine_destroy(struct hv_machine *m);
@@ -55,3 +67,27 @@ int hv_machine_resume(struct hv_machine *m);
 int hv_machine_stop(struct hv_machine *m);
 int hv_machine_power_button(struct hv_machine *m);
 enum hv_state hv_machine_state(const struct hv_machine *m); // any thread
+
+/*
+ * A descriptor for poll(2), borrowed: readable when hv_machine_turn() has something to do, which
+ * never waits.
+ */
+int hv_machine_fd(const struct hv_machine *m);
+void hv_machine_turn(struct hv_machine *m);
+
+/*
+ * A function of the card in a slot of PCI's bus; fd is a connected vhost-user socket and is taken
+ * on success. 0, -EEXIST (slot taken), -EINVAL in a state that has no such step, or why it cannot
+ * be set up. Once add has returned 0 a card that goes away makes the guest wait, never fail; a new
+ * connection ends that.
+ */
+int hv_machine_add(struct hv_machine *m, unsigned slot, enum hv_kind kind, int fd);
+int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd); // -ENOENT: slot empty
+int hv_machine_remove(struct hv_machine *m, unsigned slot); // -ENOENT: slot empty
+
+/* Bits by slot: what there is, and what of it waits for a connection. */
+void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting);
+
+/* Bytes typed at the console. How many were taken: 0..len. */
+unsigned hv_machine_console_input(struct hv_machine *m, const uint8_t *bytes, unsigned len);
+void hv_machine_counters(const struct hv_machine *m, struct hv_machine_counters *out);
