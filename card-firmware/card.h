@@ -195,12 +195,24 @@ int card_ctrl_reset(struct card *c, const char *name, struct card_error *e);
 /* CARD_RPC_LATER: it is still connecting. 0: live; else why not. */
 int card_ctrl_state(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e);
 /*
- * A volume for each namespace that this path shows and that has none yet. fn(): each one, those
- * that were there too. 0 or -errno.
+ * Namespaces become volumes by themselves, as they come and go (device_nvme_ns.c). Who waits for
+ * that begins with card_ctrl_read() on a path that is live, and makes steps: CARD_RPC_LATER: there
+ * is more; 0: each namespace has its volume; else why one has none, -ENODEV: there is no such path.
  */
+int card_ctrl_read(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e);
+int card_ctrl_read_step(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e);
+/* The volumes of a name, as they are now. */
 typedef void card_ctrl_volume_fn(const char *volume, const struct card_volume_conf *conf, void *a);
-int card_ctrl_volumes(struct card *c, const struct card_ctrl_conf *conf, card_ctrl_volume_fn *fn,
-	void *a, struct card_error *e);
+void card_ctrl_volumes(struct card *c, const char *name, card_ctrl_volume_fn *fn, void *a);
+/* What the store keeps of one: NSID:BLOCKS:BLOCK_SIZE:UUID:WHAT. */
+#define CARD_NS_TEXT 128
+void card_ns_text(const struct card_volume_conf *conf, char out[CARD_NS_TEXT]);
+/* Volumes that came and went by the namespaces of a path; namespaces that have none. */
+struct card_ctrl_volume_counts {
+	uint64_t added, removed, refused;
+};
+void card_ctrl_volume_counts(const struct card *c, const struct card_ctrl_conf *conf,
+	struct card_ctrl_volume_counts *out);
 /* Visit controllers; nof_ctrl_info() and so on tell about each. False from fn: stop. */
 struct nof_ctrl;
 typedef bool card_ctrl_fn(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *a);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Controllers of remote subsystems, and a volume for each of their namespaces. Controllers of one
- * name are paths to one subsystem.
+ * Controllers of remote subsystems. Those of one name are paths to one subsystem; what becomes of
+ * its namespaces is device_nvme_ns.c's.
  */
-#include "device.h"
+#include "device_nvme.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,23 +12,9 @@
 
 #include "dpu_alloc.h"
 #include "dpu_log.h"
-#include "nof_ctrl.h"
 #include "rpc.h"
 #include "rpc_schema.h"
 #include "storage.h"
-
-#define NQN_SIZE 224
-#define ADDR_SIZE 64
-
-struct card_ctrl {
-	TAILQ_ENTRY(card_ctrl) link;
-	struct card_ctrl_conf conf; // strings are ours
-	char name[CARD_NAME_MAX + 1], subnqn[NQN_SIZE], traddr[ADDR_SIZE], host_traddr[ADDR_SIZE],
-		hostnqn[NQN_SIZE], discovery[CARD_NAME_MAX + 1];
-	struct nof_ctrl *ctrl; // owned: until it is told to go
-	bool up; // it has been live, or failed for the first time
-	int err; // why it failed
-};
 
 static struct card_ctrl *find(struct card *c, const char *name, const char *traddr, uint16_t port)
 {
@@ -92,7 +78,7 @@ static int copy(char *to, size_t size, const char *from)
 static int begin(struct card *c, struct card_ctrl *k)
 {
 	const struct card_ctrl_conf *o = &k->conf;
-	char name[CARD_NAME_MAX + ADDR_SIZE + 16];
+	char name[CARD_NAME_MAX + CARD_ADDR_SIZE + 16];
 	struct nof_ctrl_conf conf = {
 		.name = name,
 		.traddr = o->traddr,
@@ -173,6 +159,10 @@ int card_ctrl_create(
 	ret = init(k, conf);
 	if (!ret)
 		ret = begin(c, k);
+	if (!ret && card_ns_join(c, k, sibling)) {
+		nof_ctrl_delete(k->ctrl, free, k);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
 	if (ret) {
 		free(k);
 		// Not one of ours: the same path is on its way out.
@@ -205,6 +195,7 @@ int card_ctrl_state(struct card *c, const struct card_ctrl_conf *conf, struct ca
 /* It disconnects in its own time, and may still tell on_up(). */
 static void forget(struct card_ctrl *k)
 {
+	card_ns_leave(k);
 	nof_ctrl_delete(k->ctrl, free, k);
 }
 
@@ -276,61 +267,30 @@ void card_ctrls_fini(struct card *c)
 
 /* ---- volumes ---- */
 
-/* The namespace's own identifier: UUID, else NGUID. False: it has none. */
-static bool uuid_text(const struct nof_ns_info *ns, char out[CARD_UUID_TEXT])
+int card_ctrl_read(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e)
 {
-	static const uint8_t none[16];
-	const uint8_t *id = memcmp(ns->uuid, none, 16) != 0 ? ns->uuid : ns->nguid;
+	struct card_ctrl *k = find(c, conf->name, conf->traddr, conf->trsvcid);
 
-	if (!memcmp(id, none, 16))
-		return false;
-	card_uuid_text(id, out);
-	return true;
-}
-
-static int volume_of(struct card *c, const struct card_ctrl *k, const struct nof_ns_info *ns,
-	card_ctrl_volume_fn *fn, void *a, struct card_error *e)
-{
-	char name[CARD_NAME_MAX + 16], uuid[CARD_UUID_TEXT];
-	struct card_volume_conf conf = {
-		.name = name,
-		.kind = CARD_VOL_NVME,
-		.block_size = ns->block_size,
-		.num_blocks = ns->size / ns->block_size,
-		.subnqn = k->subnqn,
-		.nsid = ns->nsid,
-		.policy = k->conf.policy,
-		.volatile_cache = true,
-	};
-	struct vol_info info;
-	int ret;
-
-	snprintf(name, sizeof(name), "%sn%u", k->name, ns->nsid);
-	conf.uuid_is_theirs = uuid_text(ns, uuid);
-	conf.uuid = conf.uuid_is_theirs ? uuid : NULL;
-	ret = card_volume_find(c, name) ? 0 : card_volume_create(c, &conf, e);
-	if (ret)
-		return ret;
-	vol_info(card_volume_find(c, name)->vol, &info);
-	conf.read_only = info.read_only;
-	conf.can_discard = info.can_discard;
-	conf.can_zero = info.can_zero;
-	conf.volatile_cache = info.volatile_cache;
-	fn(name, &conf, a);
+	if (!k)
+		return card_fail(e, -ENODEV, "%s: no such controller", conf->name);
+	card_ns_begin(k);
 	return 0;
 }
 
-int card_ctrl_volumes(struct card *c, const struct card_ctrl_conf *conf, card_ctrl_volume_fn *fn,
-	void *a, struct card_error *e)
+int card_ctrl_read_step(struct card *c, const struct card_ctrl_conf *conf, struct card_error *e)
 {
-	const struct card_ctrl *k = find(c, conf->name, conf->traddr, conf->trsvcid);
-	struct nof_ns_info ns;
-	int ret = 0;
+	struct card_ctrl *k = find(c, conf->name, conf->traddr, conf->trsvcid);
 
-	for (unsigned i = 0; k && !ret && nof_ctrl_ns(k->ctrl, i, &ns) == 0; i++)
-		if (ns.usable)
-			ret = volume_of(c, k, &ns, fn, a, e);
-	return ret;
+	return k ? card_ns_step(k, e) : card_fail(e, -ENODEV, "%s: no such controller", conf->name);
+}
+
+void card_ctrl_volume_counts(const struct card *c, const struct card_ctrl_conf *conf,
+	struct card_ctrl_volume_counts *out)
+{
+	const struct card_ctrl *k = find(
+		(struct card *)(uintptr_t)c, conf->name, conf->traddr, conf->trsvcid);
+
+	*out = k ? k->counts : (struct card_ctrl_volume_counts){ 0 };
 }
 
 void card_ctrl_foreach(const struct card *c, card_ctrl_fn *fn, void *a)

@@ -194,18 +194,16 @@ struct attach {
 	uint64_t until_ns; // how long one that goes is waited for
 	bool known_of; // card_ctrl_create() was content
 	bool made; // the path was not there before
+	bool reading; // its namespaces are being gone over
 	bool done;
 };
 
 static void note_volume(const char *volume, const struct card_volume_conf *conf, void *arg)
 {
 	struct attach *a = arg;
-	char text[128];
+	char text[CARD_NS_TEXT];
 
-	snprintf(text, sizeof(text), "%u:%" PRIu64 ":%u:%s:%s%s%s%s", conf->nsid, conf->num_blocks,
-		conf->block_size, conf->uuid ? conf->uuid : "-", conf->can_discard ? "d" : "",
-		conf->can_zero ? "z" : "", conf->volatile_cache ? "c" : "",
-		conf->read_only ? "r" : "");
+	card_ns_text(conf, text);
 	json_array_append_new(a->names, json_string(volume));
 	json_array_append_new(a->known, json_string(text));
 }
@@ -222,9 +220,17 @@ static int attach_step(struct card_task *t, json_t **result, struct card_error *
 	a->known_of = !ret;
 	if (!ret)
 		ret = card_ctrl_state(a->card, &a->conf, e);
-	if (!ret)
-		ret = card_ctrl_volumes(a->card, &a->conf, note_volume, a, e);
+	if (!ret && !a->reading)
+		ret = card_ctrl_read(a->card, &a->conf, e);
 	if (ret)
+		return ret;
+	a->reading = true;
+	ret = card_ctrl_read_step(a->card, &a->conf, e);
+	if (ret == CARD_RPC_LATER)
+		return ret;
+	card_ctrl_volumes(a->card, a->conf.name, note_volume, a);
+	// One namespace that can have no volume does not take the others away.
+	if (ret && (ret == -ENODEV || !json_array_size(a->names)))
 		return ret;
 	a->done = true;
 	*result = json_incref(a->names);
@@ -323,9 +329,11 @@ static void path_text(const struct card_ctrl_conf *conf, char out[ADDR_TEXT])
 	snprintf(out, ADDR_TEXT, "%s/%u", conf->traddr, conf->trsvcid);
 }
 
-static json_t *ctrl_counters(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
+static json_t *ctrl_counters(
+	const struct card *c, const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl)
 {
 	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
+	struct card_ctrl_volume_counts n;
 	struct nof_ctrl_stats s;
 	struct nof_ctrl_info i;
 	char path[ADDR_TEXT];
@@ -334,17 +342,21 @@ static json_t *ctrl_counters(const struct card_ctrl_conf *conf, const struct nof
 	nof_ctrl_info(ctrl, &i);
 	nof_ctrl_stats(ctrl, &s);
 	nof_ctrl_latency(ctrl, sum);
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:i, s:i, s:i}, s:o}",
+	card_ctrl_volume_counts(c, conf, &n);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:{s:i, s:i, s:i}, s:o}",
 		"name", conf->name, "path", path, "commands", (json_int_t)s.commands,
 		"stale_answers", (json_int_t)s.stale, "timeouts", (json_int_t)s.timeouts,
 		"digest_errors", (json_int_t)s.digest_errors, "short_data",
 		(json_int_t)s.short_data, "connects", (json_int_t)i.connects, "failures",
-		(json_int_t)i.failures, "now", "live", (int)(i.state == NOF_CTRL_LIVE), "queues",
-		(int)i.n_queues, "namespaces", (int)i.n_namespaces, "latency",
-		card_latency_json(sum));
+		(json_int_t)i.failures, "volumes_added", (json_int_t)n.added, "volumes_removed",
+		(json_int_t)n.removed, "volumes_refused", (json_int_t)n.refused, "now", "live",
+		(int)(i.state == NOF_CTRL_LIVE), "queues", (int)i.n_queues, "namespaces",
+		(int)i.n_namespaces, "latency", card_latency_json(sum));
 }
 
 struct counted {
+	const struct card *card;
 	const char *name; // NULL: all
 	json_t *out;
 };
@@ -354,13 +366,13 @@ static bool count_ctrl(const struct card_ctrl_conf *conf, const struct nof_ctrl 
 	struct counted *n = arg;
 
 	if (!n->name || !strcmp(n->name, conf->name))
-		json_array_append_new(n->out, ctrl_counters(conf, ctrl));
+		json_array_append_new(n->out, ctrl_counters(n->card, conf, ctrl));
 	return true;
 }
 
 json_t *card_ctrl_stats_json(struct card *c, const char *name)
 {
-	struct counted n = { name, json_array() };
+	struct counted n = { c, name, json_array() };
 
 	card_ctrl_foreach(c, count_ctrl, &n);
 	return n.out;

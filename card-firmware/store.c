@@ -131,15 +131,11 @@ static void clear_degraded(struct card_store *s, const struct card_method *m, co
 	}
 }
 
-int card_store_commit(struct card *c, const struct card_method *m, const json_t *params)
+/* What is staged is the state. */
+static int commit_next(struct card *c)
 {
 	struct card_store *s = c->store;
 
-	if (!s)
-		return 0;
-	clear_degraded(s, m, params);
-	if (!s->next)
-		return 0;
 	if (renameat(s->dir, STATE_NEW, s->dir, STATE)) {
 		int ret = -errno;
 
@@ -157,6 +153,44 @@ int card_store_commit(struct card *c, const struct card_method *m, const json_t 
 		return -errno;
 	}
 	return 0;
+}
+
+int card_store_commit(struct card *c, const struct card_method *m, const json_t *params)
+{
+	struct card_store *s = c->store;
+
+	if (!s)
+		return 0;
+	clear_degraded(s, m, params);
+	return s->next ? commit_next(c) : 0;
+}
+
+int card_store_namespaces(struct card *c, const char *ctrl, const json_t *namespaces)
+{
+	struct card_store *s = c->store;
+	json_t *next;
+	int ret;
+
+	if (!s)
+		return 0;
+	if (s->next)
+		return -EBUSY;
+	next = json_deep_copy(s->calls);
+	ret = next ? card_calls_namespaces(next, ctrl, namespaces) : -ENOMEM;
+	if (!ret && json_equal(next, s->calls)) {
+		json_decref(next);
+		return 0;
+	}
+	if (!ret)
+		ret = write_next(c, next);
+	if (ret) {
+		json_decref(next);
+		dpu_err("store: cannot write the next state", "dir=%s err=%s", c->opt.state_dir,
+			strerror(-ret));
+		return ret;
+	}
+	s->next = next;
+	return commit_next(c);
 }
 
 void card_store_abort(struct card *c)

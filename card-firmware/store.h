@@ -20,6 +20,12 @@ int card_store_stage(
 /* The staged call succeeded: make its effect the state. 0 or -errno: then the old state stands. */
 int card_store_commit(struct card *c, const struct card_method *m, const json_t *params);
 void card_store_abort(struct card *c);
+/*
+ * A controller's volumes are these now (card_calls_namespaces()): kept at once. 0, also when
+ * nothing changes or there is no store; -EBUSY: a change is staged; -ENOMEM, or the errno of the
+ * write, with a log line: then the old state stands.
+ */
+int card_store_namespaces(struct card *c, const char *ctrl, const json_t *namespaces);
 
 /* The state directory, ours alone while the store is open; -1: no store. */
 int card_store_dir(const struct card *c);

@@ -235,3 +235,40 @@ int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *p
 	}
 	return 0;
 }
+
+/* NSID:.. is in the list. */
+static bool has_nsid(const json_t *namespaces, const char *nsid)
+{
+	const json_t *v;
+	size_t i, n = strlen(nsid);
+
+	json_array_foreach (namespaces, i, v) {
+		const char *text = json_string_value(v);
+
+		if (text && !strncmp(text, nsid, n) && text[n] == ':')
+			return true;
+	}
+	return false;
+}
+
+int card_calls_namespaces(json_t *calls, const char *ctrl, const json_t *namespaces)
+{
+	for (size_t i = json_array_size(calls); i-- > 0;) {
+		const struct card_method *m = card_call_method(json_array_get(calls, i));
+		json_t *params = json_object_get(json_array_get(calls, i), "params");
+		const char *name = m->key ? card_arg_str(params, m->key, "") : "";
+
+		if (m == card_method_at(CARD_M_bdev_nvme_attach_controller)) {
+			if (!strcmp(name, ctrl) && json_object_set(params, "namespaces",
+							   (json_t *)(uintptr_t)namespaces))
+				return -ENOMEM;
+			continue;
+		}
+		if (!strcmp(m->kind, "volume") && m->keep == CARD_KEEP_UPDATE &&
+			is_volume_of(name, ctrl) &&
+			!has_nsid(namespaces, name + strlen(ctrl) + 1) &&
+			find_call(calls, m, params, MAKER) == json_array_size(calls))
+			json_array_remove(calls, i);
+	}
+	return 0;
+}

@@ -22,3 +22,10 @@ enum card_calls_maker {
 /* Change the list by the success of `m` with `params`. 0 or -ENOMEM. */
 int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *params,
 	enum card_calls_maker maker);
+
+/*
+ * A controller's volumes are these now, a list as its call has under "namespaces": every call that
+ * attaches it knows them from here on, and changes of volumes that came of it and are no more go.
+ * 0 or -ENOMEM.
+ */
+int card_calls_namespaces(json_t *calls, const char *ctrl, const json_t *namespaces);
