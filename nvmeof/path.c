@@ -101,6 +101,13 @@ bool nof_path_retryable(uint16_t status)
 	}
 }
 
+bool nof_path_unsupported(uint16_t status)
+{
+	uint16_t sc = status & NOF_SC_MASK;
+
+	return sc == NOF_SC_INVALID_OPCODE || sc == NOF_SC_COMMAND_SIZE;
+}
+
 void nof_path_wait(struct nof_host *h, unsigned worker, struct nof_waiting *w)
 {
 	if (w->on)

@@ -35,6 +35,8 @@ static inline void nof_path_done(struct nof_path_pick *p, unsigned path)
 void nof_path_doubt(struct nof_path_pick *p, unsigned path, uint64_t until_ns);
 /* An error that may go away by itself. */
 bool nof_path_retryable(uint16_t status);
+/* An optional I/O command that the target has not, or not for what the namespace is on. */
+bool nof_path_unsupported(uint16_t status);
 
 /* Be called when something about paths changes. */
 void nof_path_wait(struct nof_host *h, unsigned worker, struct nof_waiting *w);

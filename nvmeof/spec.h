@@ -108,6 +108,8 @@ enum nof_sc {
 	NOF_SC_FEATURE_NOT_CHANGEABLE = 0x10e,
 	NOF_SC_CONFLICTING_ATTRIBUTES = 0x180,
 	NOF_SC_READ_ONLY_RANGE = 0x182,
+	// NVM 1.0c, figure 20; Linux' target says so of what its device or file system cannot do
+	NOF_SC_COMMAND_SIZE = 0x183,
 	/* the same numbers, of Fabrics commands: figure 96 */
 	NOF_SC_CONNECT_FORMAT = 0x180,
 	NOF_SC_CONNECT_BUSY = 0x181,

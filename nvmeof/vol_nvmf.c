@@ -28,6 +28,7 @@
 #define RETRIES_MAX 5 // of errors that may go away
 #define RETRY_NS (100 * MS)
 #define AWAY_MAX 10 // how often a namespace that is listed may not be there
+#define ZEROS_LEN 65536U // of one segment
 #define PATH_RETRIES_MAX 250 // of states that a path was in: 25 s
 
 /* In vol_io.priv. */
@@ -213,7 +214,8 @@ static void away(struct nvmf_chan *nc, unsigned path)
 		atomic_store_explicit(&c->ns_doubt, true, memory_order_relaxed);
 }
 
-static void failed(struct nvmf_chan *nc, struct vol_io *io, uint16_t status, unsigned path)
+static void failed(
+	struct nvmf_chan *nc, struct vol_io *io, uint8_t opc, uint16_t status, unsigned path)
 {
 	struct nvmf_io *s = state(io);
 	bool of_path = NOF_SCT(status) == NOF_SCT_PATH ||
@@ -222,6 +224,11 @@ static void failed(struct nvmf_chan *nc, struct vol_io *io, uint16_t status, uns
 	if ((status & NOF_SC_MASK) == NOF_SC_INVALID_NS && s->retries < AWAY_MAX) {
 		s->retries++;
 		away(nc, path);
+		redo_at(s, AT_ONCE, 0);
+		return;
+	}
+	if (opc == NOF_NVM_WRITE_ZEROES && nof_path_unsupported(status)) {
+		atomic_store_explicit(&nc->n->no_zeroes, true, memory_order_relaxed);
 		redo_at(s, AT_ONCE, 0);
 		return;
 	}
@@ -237,7 +244,9 @@ static void failed(struct nvmf_chan *nc, struct vol_io *io, uint16_t status, uns
 		redo_at(s, LATER, nof_group_now(nc->group) + RETRY_NS);
 		return;
 	}
-	s->err = (int16_t)nof_status_errno(status);
+	s->err = (int16_t)(opc == NOF_NVM_DSM && nof_path_unsupported(status)
+				   ? -EOPNOTSUPP
+				   : nof_status_errno(status));
 }
 
 static void done(struct nof_slot *slot, const struct nof_cqe *cqe, int err)
@@ -252,7 +261,7 @@ static void done(struct nof_slot *slot, const struct nof_cqe *cqe, int err)
 	if (__builtin_expect(err != 0, 0))
 		lost(io, slot->q->arg, path, slot->arg2 / NOF_CTRLS_MAX);
 	else if (__builtin_expect(nof_cqe_status(cqe) != 0, 0))
-		failed(nc, io, nof_cqe_status(cqe), path);
+		failed(nc, io, slot->sqe.opc, nof_cqe_status(cqe), path);
 	settle(nc, io);
 	if (nc->ready.head)
 		pump(nc);
@@ -342,6 +351,32 @@ static void build_discard(struct nvmf_chan *nc, struct vol_io *io, struct nof_sl
 	s->pos = io->len;
 }
 
+static uint8_t zeros[ZEROS_LEN]; // nobody writes to it
+static const struct iovec zeros_iov[] = { { zeros, ZEROS_LEN }, { zeros, ZEROS_LEN },
+	{ zeros, ZEROS_LEN }, { zeros, ZEROS_LEN } };
+
+/* Plain writes, where the target cannot do Write Zeroes after all. */
+static void build_zeros(
+	struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot, uint32_t max)
+{
+	struct nvmf_io *s = state(io);
+	uint64_t len = io->len - s->pos;
+
+	if (len > sizeof(zeros_iov) / sizeof(zeros_iov[0]) * ZEROS_LEN)
+		len = sizeof(zeros_iov) / sizeof(zeros_iov[0]) * ZEROS_LEN;
+	if (len > max)
+		len = max & ~(nc->n->v.block_size - 1);
+	slot->sqe.opc = NOF_NVM_WRITE;
+	set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)len >> nc->n->shift,
+		io->fua ? NOF_RW_FUA : 0);
+	slot->dir = NOF_TO_CTRL;
+	slot->iov = zeros_iov;
+	slot->n_iov = (unsigned)((len + ZEROS_LEN - 1) / ZEROS_LEN);
+	slot->skip = 0;
+	slot->len = (uint32_t)len;
+	s->pos += len;
+}
+
 static void build_zeroes(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot)
 {
 	struct nvmf_io *s = state(io);
@@ -371,7 +406,10 @@ static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot
 		build_discard(nc, io, slot);
 		return true;
 	case VOL_WRITE_ZEROES:
-		build_zeroes(nc, io, slot);
+		if (atomic_load_explicit(&nc->n->no_zeroes, memory_order_relaxed))
+			build_zeros(nc, io, slot, max);
+		else
+			build_zeroes(nc, io, slot);
 		return true;
 	case VOL_COMPARE_WRITE:
 		break;

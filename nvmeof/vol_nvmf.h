@@ -18,6 +18,9 @@ struct nvmf {
 
 	/* Written by the control thread. */
 	_Atomic bool can_deac; // zeroes by deallocation
+
+	/* Written by workers. */
+	_Atomic bool no_zeroes; // Write Zeroes came back unsupported: zeros are written
 };
 
 extern const struct vol_ops vol_nvmf_ops;

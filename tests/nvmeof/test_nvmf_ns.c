@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Namespaces that come, go and come back as others while a host is connected. */
+/* Namespaces that come, go, come back as others, and cannot do what they say. */
 #include "nvmf_rig.h"
 
 #include "host.h"
@@ -239,6 +239,47 @@ static void both_paths_count(void **state)
 	rig_close(&r);
 }
 
+/* It says that it has Write Zeroes, and has not: zeros are written. */
+static void says_more_than_it_does(void **state)
+{
+	enum { LEN = 1 << 20 };
+	uint8_t *b = malloc(LEN);
+	struct nof_tgt_subsys *sub;
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct vol_chan *c;
+	struct vol *v;
+	struct link l;
+
+	(void)state;
+	assert_non_null(b);
+	rig_open(&r, NULL);
+	conf = link_conf(&r, 0);
+	conf.ddgst = true;
+	link_open(&r, &l, &conf);
+	v = open_vol(&r);
+	assert_int_equal(vol_chan_open(v, r.hw[0], &c), 0);
+	memset(b, 0xaa, LEN);
+	assert_int_equal(req_do(&r, c, VOL_WRITE, 0, b, LEN), 0);
+	sub = tgt_subsys_find(r.t, NQN);
+	sub->ns[1]->info.can_zero = false;
+	for (unsigned i = 0; i < 2; i++) { // found out; known
+		assert_int_equal(req_do(&r, c, VOL_WRITE, 0, b, LEN), 0);
+		assert_int_equal(req_do(&r, c, VOL_WRITE_ZEROES, 512, NULL, LEN - 1024), 0);
+		assert_int_equal(req_do(&r, c, VOL_READ, 0, b, LEN), 0);
+		assert_int_equal(b[511], 0xaa);
+		for (unsigned k = 512; k < LEN - 512; k++)
+			assert_int_equal(b[k], 0);
+		assert_int_equal(b[LEN - 512], 0xaa);
+		memset(b, 0xaa, LEN);
+	}
+	vol_chan_close(c);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +287,7 @@ int main(void)
 		cmocka_unit_test(another_in_its_place),
 		cmocka_unit_test(away_for_too_long),
 		cmocka_unit_test(storm),
+		cmocka_unit_test(says_more_than_it_does),
 		cmocka_unit_test_prestate(both_paths_count, (void *)0),
 		cmocka_unit_test_prestate(both_paths_count, (void *)1),
 	};

@@ -192,6 +192,17 @@ static void nodes_of_devices(void **state)
 	assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): a name of our own
 }
 
+static void what_a_target_has_not(void **state)
+{
+	(void)state;
+	assert_true(nof_path_unsupported(NOF_SC_INVALID_OPCODE | NOF_SC_DNR));
+	assert_true(nof_path_unsupported(0x4183)); // Linux' nvmet, on a file in a tmpfs
+	assert_true(nof_path_unsupported(0x0183));
+	assert_false(nof_path_unsupported(NOF_SC_INVALID_FIELD | NOF_SC_DNR));
+	assert_false(nof_path_unsupported(NOF_SC_READ_ONLY_RANGE));
+	assert_false(nof_path_unsupported(NOF_SC_SUCCESS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +211,7 @@ int main(void)
 		cmocka_unit_test(by_node),
 		cmocka_unit_test(one_while_it_lasts),
 		cmocka_unit_test(nodes_of_devices),
+		cmocka_unit_test(what_a_target_has_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
