@@ -88,15 +88,16 @@ static void on_ready(struct nof_msg *m)
 		nof_ctrl_event(c, NOF_EV_READY);
 }
 
+/* Entries: MQES is one less, at least 1 (Base 3.1.3.1). One of them is never used. */
 static uint16_t queue_size(const struct nof_ctrl *c)
 {
 	uint32_t size = c->conf.queue_size;
 
 	if (size > NOF_CAP_MQES(c->cap) + 1)
 		size = NOF_CAP_MQES(c->cap) + 1;
-	if (c->id.maxcmd > 1 && size > c->id.maxcmd)
+	if (c->id.maxcmd && size > c->id.maxcmd)
 		size = c->id.maxcmd;
-	return (uint16_t)(size < 3 ? 3 : size);
+	return (uint16_t)(size < 2 ? 2 : size);
 }
 
 static void io_up(struct nof_qpair *q)

@@ -15,7 +15,7 @@ static void on_timer(struct nof_timer *t);
 int nof_qpair_init(struct nof_qpair *q, const struct nof_transport *t,
 	const struct nof_qpair_owner *owner, void *arg, uint16_t qid, uint16_t depth)
 {
-	assert(depth >= 2 && depth <= 1024);
+	assert(depth >= 1 && depth <= 1024);
 	*q = (struct nof_qpair){
 		.transport = t, .owner = owner, .arg = arg, .qid = qid, .depth = depth
 	};

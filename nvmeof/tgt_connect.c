@@ -19,6 +19,7 @@ static uint16_t bad_param(struct tgt_req *r, enum where where, size_t off)
 	return NOF_SC_CONNECT_PARAM | NOF_SC_DNR;
 }
 
+#define ADMIN_DEPTH 32 // hosts ask for so many, whatever MQES says
 #define BAD_CMD(r, field) bad_param(r, IN_CMD, offsetof(struct nof_connect_sqe, field))
 #define BAD_DATA(r, field) bad_param(r, IN_DATA, offsetof(struct nof_connect_data, field))
 
@@ -192,6 +193,14 @@ static bool is_name(const char *field)
 	return len > 0 && len <= NOF_NQN_MAX;
 }
 
+/* CAP.MQES is of I/O queues. */
+static uint16_t depth_max(const struct nof_tgt *t, uint16_t qid)
+{
+	uint16_t depth = t->conf.opts.max_queue_depth;
+
+	return qid || depth > ADMIN_DEPTH ? depth : ADMIN_DEPTH;
+}
+
 static uint16_t connect(struct tgt_req *r)
 {
 	struct tgt_queue *q = r->q;
@@ -219,7 +228,7 @@ static uint16_t connect(struct tgt_req *r)
 	}
 	if (!tgt_nqn_ok(d.hostnqn)) // where any host may come: operators are shown it
 		return BAD_DATA(r, hostnqn);
-	if (sqsize == 0 || sqsize >= q->w->t->conf.opts.max_queue_depth)
+	if (sqsize == 0 || sqsize >= depth_max(q->w->t, qid))
 		return BAD_CMD(r, sqsize);
 	status = qid ? connect_io(r, sub, qid, &d) : connect_admin(r, sub, &cmd, &d);
 	if (status) {

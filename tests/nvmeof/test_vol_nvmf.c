@@ -185,6 +185,45 @@ static void more_than_slots(void **state)
 	rig_close(&r);
 }
 
+/* The smallest queues that there may be, of two entries: one command at a time (MQES 1). */
+static void one_slot(void **state)
+{
+	const struct nof_tgt_opts opts = { .max_queue_depth = 2, .max_io_queues = 1 };
+	struct nof_ctrl_conf conf;
+	struct nvmf_rig r;
+	struct vol_chan *c[WORKERS];
+	struct req q[8] = { 0 };
+	uint8_t *in = bytes(3), *out = malloc(LEN);
+	struct link l;
+	struct vol *v;
+
+	(void)state;
+	assert_non_null(out);
+	rig_open(&r, &opts);
+	conf = link_conf(&r, 0);
+	link_open(&r, &l, &conf);
+	assert_int_equal(l.err, 0);
+	v = open_vol(&r);
+	for (unsigned w = 0; w < WORKERS; w++)
+		assert_int_equal(vol_chan_open(v, r.hw[w], &c[w]), 0);
+	assert_int_equal(req_do(&r, c[0], VOL_WRITE, 0, in, LEN), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(q); i++)
+		req_submit(c[i % WORKERS], &q[i], VOL_READ, (uint64_t)i * (LEN / 8),
+			out + (size_t)i * (LEN / 8), LEN / 8);
+	for (unsigned i = 0; i < ARRAY_LEN(q); i++) {
+		POLL_UNTIL(&r, q[i].done);
+		assert_int_equal(q[i].err, 0);
+	}
+	assert_memory_equal(in, out, LEN);
+	for (unsigned w = 0; w < WORKERS; w++)
+		vol_chan_close(c[w]);
+	vol_close(v);
+	link_close(&r, &l);
+	rig_close(&r);
+	free(in);
+	free(out);
+}
+
 static void resized(void *arg)
 {
 	++*(unsigned *)arg;
@@ -651,6 +690,7 @@ int main(void)
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[0]),
 		cmocka_unit_test_prestate(in_many_pieces, (void *)(uintptr_t)&data_cases[2]),
 		cmocka_unit_test(more_than_slots),
+		cmocka_unit_test(one_slot),
 		cmocka_unit_test(resize_is_seen),
 		cmocka_unit_test(features_are_read_again),
 		cmocka_unit_test(reconnects),
