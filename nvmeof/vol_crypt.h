@@ -51,6 +51,8 @@ struct rekey_job {
 	uint64_t seq; // of the last record
 	uint64_t off; // of the window that is moved
 	uint32_t len;
+	uint32_t pos, data_sum; // converted, and the sum of that
+	uint64_t closed_ns; // when it was
 	unsigned slot; // looked at
 	uint64_t best_seq; // found; 0: none
 	unsigned best;

@@ -204,7 +204,7 @@ void integ_store(
 	struct integ_chan *ic, struct sum_slot *slot, void (*then)(struct vol_io *io, int err));
 
 /* vol_integrity_open.c: the job's steps. */
-bool vol_integrity_step(struct vol_job *j);
+enum vol_job_next vol_integrity_step(struct vol_job *j);
 extern const struct vol_ops vol_integrity_ops; // vol_integrity.c
 void vol_integrity_close(struct vol *v);
 void vol_integrity_work(const struct vol *v, struct vol_work *out);

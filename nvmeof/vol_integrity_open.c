@@ -19,11 +19,11 @@ static struct vol_integrity *of_job(struct vol_job *j)
 	return (struct vol_integrity *)(void *)((char *)j - offsetof(struct vol_integrity, job));
 }
 
-static bool settle(struct vol_integrity *v, int err)
+static enum vol_job_next settle(struct vol_integrity *v, int err)
 {
 	atomic_store_explicit(&v->err, err, memory_order_relaxed);
 	atomic_store_explicit(&v->state, err ? INTEG_FAILED : INTEG_READY, memory_order_release);
-	return false;
+	return VOL_JOB_ENDS;
 }
 
 /* ---- transfers of the job ---- */
@@ -36,6 +36,7 @@ static void came(struct vol_io *io, int err)
 	t->j->below--;
 	if (err && !t->j->err)
 		t->j->err = err;
+	vol_job_wake(&t->j->job);
 }
 
 static void send(struct integ_transfer *t, enum vol_op op, uint64_t off, uint64_t len, bool fua)
@@ -116,9 +117,10 @@ static bool judge(struct vol_integrity *v, const uint8_t *area)
 
 /* ---- none is there: make one ---- */
 
-static void send_zones(struct vol_integrity *v, struct integ_job *j)
+/* False: as much as may be is below. */
+static bool send_zones(struct vol_integrity *v, struct integ_job *j)
 {
-	uint64_t n_zones = v->geo.last_zone + (v->geo.last_sums > 0);
+	uint64_t n_zones = v->geo.last_zone + (v->geo.last_sums > 0), was = j->zone;
 
 	for (unsigned i = 0; i < FORMAT_DEPTH && j->zone < n_zones; i++) {
 		struct integ_transfer *t = &j->w[i];
@@ -137,6 +139,7 @@ static void send_zones(struct vol_integrity *v, struct integ_job *j)
 	}
 	if (j->zone == n_zones && j->below == 0)
 		j->next = JOB_FLUSH;
+	return j->zone > was || j->next == JOB_FLUSH;
 }
 
 static void send_header(struct vol_integrity *v, struct integ_job *j)
@@ -150,7 +153,7 @@ static void send_header(struct vol_integrity *v, struct integ_job *j)
 	send(&j->w[0], VOL_WRITE, 0, VOL_SUM_HEADER_LEN, true);
 }
 
-bool vol_integrity_step(struct vol_job *vj)
+enum vol_job_next vol_integrity_step(struct vol_job *vj)
 {
 	struct vol_integrity *v = of_job(vj);
 	struct integ_job *j = &v->job;
@@ -158,7 +161,7 @@ bool vol_integrity_step(struct vol_job *vj)
 	if (j->err && j->below == 0)
 		return settle(v, j->err);
 	if (j->err || (j->below && j->next != JOB_ZONES))
-		return true;
+		return VOL_JOB_WAITS;
 	switch (j->next) {
 	case JOB_ASK:
 		send(&j->w[0], VOL_READ, 0, VOL_SUM_HEADER_LEN, false);
@@ -166,12 +169,13 @@ bool vol_integrity_step(struct vol_job *vj)
 		break;
 	case JOB_JUDGE:
 		if (!judge(v, j->w[0].buf))
-			return false;
+			return VOL_JOB_ENDS;
 		atomic_store_explicit(&v->state, INTEG_FORMAT, memory_order_release);
 		j->next = JOB_ZONES;
 		break;
 	case JOB_ZONES:
-		send_zones(v, j);
+		if (!send_zones(v, j))
+			return VOL_JOB_WAITS;
 		break;
 	case JOB_FLUSH: // the header comes last
 		send(&j->w[0], VOL_FLUSH, 0, 0, false);
@@ -184,7 +188,7 @@ bool vol_integrity_step(struct vol_job *vj)
 	case JOB_DONE:
 		return settle(v, 0);
 	}
-	return true;
+	return VOL_JOB_GOES_ON;
 }
 
 /* ---- open, close ---- */

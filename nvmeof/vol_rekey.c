@@ -19,6 +19,8 @@
 #define BUF_LEN (REKEY_PAGE + REKEY_WINDOW)
 #define RETRY_NS 1000000000ull
 #define OPEN_NS 2000000u // at least, between two windows: more than PARKED_US of vol_crypt.c
+#define LOOK_NS 1000000u // for the users of a window, before the tick does
+#define CONVERT_LEN (32u << 10) // in a step: some 20 us
 #define VERSION 1u
 
 /* As far as `off`; or: the window there is about to become these data. */
@@ -49,6 +51,7 @@ static void came(struct vol_io *io, int err)
 
 	j->busy = false;
 	j->err = err;
+	vol_job_wake(&j->job);
 }
 
 static void transfer(
@@ -85,7 +88,7 @@ static void record_write(
 		.total = dpu_le64_put(v->total),
 		.off = dpu_le64_put(off),
 		.len = dpu_le32_put(len),
-		.data_sum = dpu_le32_put(nof_crc32c(0, j->buf + REKEY_PAGE, len)),
+		.data_sum = dpu_le32_put(len > 0 ? j->data_sum : 0),
 	};
 
 	memcpy(r.magic, magic, sizeof(magic));
@@ -121,12 +124,12 @@ static bool record_ok(const struct vol_crypt *v, const struct rekey_job *j, stru
 
 /* ---- steps ---- */
 
-static bool fail(struct vol_crypt *v, struct rekey_job *j, int err)
+static enum vol_job_next fail(struct vol_crypt *v, struct rekey_job *j, int err)
 {
 	if (j->resume)
 		atomic_store_explicit(&v->lost, true, memory_order_release);
 	atomic_store_explicit(&j->failed, err, memory_order_relaxed);
-	return false;
+	return VOL_JOB_ENDS;
 }
 
 /* Somebody may use it again, below the edge or above. */
@@ -143,7 +146,7 @@ static void note(struct rekey_job *j, int err)
 }
 
 /* Both slots were looked at, and the better one is in memory. */
-static bool resume(struct vol_crypt *v, struct rekey_job *j)
+static enum vol_job_next resume(struct vol_crypt *v, struct rekey_job *j)
 {
 	struct record r;
 
@@ -156,23 +159,23 @@ static bool resume(struct vol_crypt *v, struct rekey_job *j)
 	atomic_store_explicit(&j->begun, true, memory_order_relaxed);
 	if (dpu_le32_get(r.kind) == RECORD_WINDOW) { // it may be torn where it belongs: once more
 		j->next = RK_PLACE;
-		return true;
+		return VOL_JOB_GOES_ON;
 	}
 	atomic_store_explicit(&v->done, j->off, memory_order_release);
 	atomic_store_explicit(&v->blocked, false, memory_order_release);
 	j->next = RK_CHOOSE;
-	return true;
+	return VOL_JOB_GOES_ON;
 }
 
 /* Slots 0 and 1, then the better one again. */
-static bool looked(struct vol_crypt *v, struct rekey_job *j)
+static enum vol_job_next looked(struct vol_crypt *v, struct rekey_job *j)
 {
 	struct record r;
 
 	if (j->err) { // it may come back
 		note(j, j->err);
 		j->next = RK_LOOK;
-		return true;
+		return VOL_JOB_GOES_ON;
 	}
 	note(j, 0);
 	if (j->slot == 2)
@@ -183,45 +186,55 @@ static bool looked(struct vol_crypt *v, struct rekey_job *j)
 	}
 	j->slot++;
 	j->next = RK_LOOK;
-	return true;
+	return VOL_JOB_GOES_ON;
 }
 
-/* Close the next window. False: all of them are done. */
-static bool choose(struct vol_crypt *v, struct rekey_job *j)
+/* Close the next window, unless all of them are done. */
+static enum vol_job_next choose(struct vol_crypt *v, struct rekey_job *j)
 {
 	uint64_t now = dpu_now_ns();
 
 	j->off = atomic_load_explicit(&v->done, memory_order_relaxed);
 	if (j->off == v->total)
-		return false;
+		return VOL_JOB_ENDS;
 	if (now < j->due_ns || !atomic_load_explicit(&j->go, memory_order_acquire))
-		return true;
+		return VOL_JOB_WAITS;
 	j->len = v->total - j->off < REKEY_WINDOW ? (uint32_t)(v->total - j->off) : REKEY_WINDOW;
 	j->due_ns = j->rate ? now + (uint64_t)j->len * 1000000000u / j->rate : 0;
+	j->closed_ns = now;
 	atomic_store_explicit(&v->closed, j->off / REKEY_WINDOW, memory_order_seq_cst);
 	j->next = RK_DRAIN;
-	return true;
+	return VOL_JOB_GOES_ON;
 }
 
-static void drain(struct vol_crypt *v, struct rekey_job *j)
+/* Those who use it are mostly about to end; one whose storage does not answer may take long. */
+static enum vol_job_next drain(struct vol_crypt *v, struct rekey_job *j)
 {
 	uint64_t window = j->off / REKEY_WINDOW;
 
 	if (atomic_load_explicit(&v->users[window % REKEY_USERS], memory_order_seq_cst) != 0)
-		return;
+		return dpu_now_ns() - j->closed_ns < LOOK_NS ? VOL_JOB_LOOKS : VOL_JOB_WAITS;
 	transfer(j, j->job.chan, VOL_READ, j->off, j->buf + REKEY_PAGE, j->len);
+	j->pos = j->data_sum = 0;
 	j->next = RK_CONVERT;
+	return VOL_JOB_GOES_ON;
 }
 
+/* A slice of the window: others are served in between. */
 static void convert(struct vol_crypt *v, struct rekey_job *j)
 {
-	uint8_t *p = j->buf + REKEY_PAGE;
-	uint64_t first = j->off / v->unit;
+	uint32_t n = j->len - j->pos < CONVERT_LEN ? j->len - j->pos : CONVERT_LEN;
+	uint8_t *p = j->buf + REKEY_PAGE + j->pos;
+	uint64_t first = (j->off + j->pos) / v->unit;
 
 	if (!j->err)
-		j->err = nof_cipher_run(j->from, NOF_DECRYPT, first, p, p, j->len);
+		j->err = nof_cipher_run(j->from, NOF_DECRYPT, first, p, p, n);
 	if (!j->err)
-		j->err = nof_cipher_run(j->to, NOF_ENCRYPT, first, p, p, j->len);
+		j->err = nof_cipher_run(j->to, NOF_ENCRYPT, first, p, p, n);
+	j->data_sum = nof_crc32c(j->data_sum, p, n);
+	j->pos += n;
+	if (!j->err && j->pos < j->len)
+		return;
 	note(j, j->err);
 	j->next = RK_JOURNAL;
 	if (j->err) { // nothing of it has changed: requests go on meanwhile
@@ -277,21 +290,21 @@ static void write_next(struct vol_crypt *v, struct rekey_job *j)
 	}
 }
 
-static bool rekey_step(struct vol_job *vj)
+static enum vol_job_next rekey_step(struct vol_job *vj)
 {
 	struct vol_crypt *v = of_job(vj);
 	struct rekey_job *j = &v->job;
 
 	if (j->busy)
-		return true;
+		return VOL_JOB_WAITS;
 	if (atomic_load_explicit(&j->trouble, memory_order_relaxed) && dpu_now_ns() < j->due_ns)
-		return true;
+		return VOL_JOB_WAITS;
 	switch (j->next) {
 	case RK_LOOK:
 		transfer(j, j->job.side, VOL_READ, slot_at(j->slot < 2 ? j->slot : j->best), j->buf,
 			BUF_LEN);
 		j->next = RK_LOOKED;
-		return true;
+		return VOL_JOB_GOES_ON;
 	case RK_LOOKED:
 		return looked(v, j);
 	case RK_BEGUN:
@@ -300,29 +313,28 @@ static bool rekey_step(struct vol_job *vj)
 		j->seq++;
 		atomic_store_explicit(&j->begun, true, memory_order_release);
 		j->next = RK_CHOOSE;
-		return true;
+		return VOL_JOB_GOES_ON;
 	case RK_CHOOSE:
 		return choose(v, j);
 	case RK_DRAIN:
-		drain(v, j);
-		return true;
+		return drain(v, j);
 	case RK_CONVERT:
 		convert(v, j);
-		return true;
+		return VOL_JOB_GOES_ON;
 	case RK_JOURNALED:
 		if (written(j, RK_PLACE, RK_JOURNAL))
 			j->seq++;
-		return true;
+		return VOL_JOB_GOES_ON;
 	case RK_PLACED:
 		(void)written(j, RK_NOTE, RK_PLACE);
-		return true;
+		return VOL_JOB_GOES_ON;
 	case RK_NOTED:
 		if (written(j, RK_CHOOSE, RK_NOTE))
 			noted(v, j);
-		return true;
+		return VOL_JOB_GOES_ON;
 	default:
 		write_next(v, j);
-		return true;
+		return VOL_JOB_GOES_ON;
 	}
 }
 

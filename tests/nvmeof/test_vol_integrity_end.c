@@ -414,7 +414,7 @@ static void count_call(void *arg)
 	++*(unsigned *)arg;
 }
 
-/* The header has another size than the one below: who watches hears of it, on the control thread. */
+/* The header has another size than the one below: who watches hears it on the control thread. */
 static void tells_its_size_when_it_knows_it(void **state)
 {
 	struct vol_integrity_conf conf = { .name = "i" };
