@@ -285,6 +285,7 @@ struct card_discovery_view {
 		unsigned n_entries;
 	} service[CARD_DISC_SERVICES]; // the first is the one that was asked for
 	bool stopping;
+	uint64_t attach_failures, passed_over; // paths not attached; entries that got no turn
 	const char *last_error; // empty: none
 };
 void card_discovery_foreach(

@@ -8,6 +8,12 @@
  * an operator makes them: they wait for their turn, and the store keeps what they made, so that
  * after a restart disks are there before anything was discovered. A log cannot take away what a
  * disk uses, since the call refuses that.
+ *
+ * What a log says is somebody else's, and so it has bounds. The walk goes in slices: a few entries,
+ * and one call, between the control thread's other events. An attach does not wait: of each service
+ * TRIES_MAX paths at a time may be on their way, and those that cannot be reached are detached.
+ * FAILURES_MAX of a service's may come to nothing in one walk; the rest has its turn in the next
+ * one. What a walk goes by stays until its end, however often a log changes.
  */
 #include "device.h"
 
@@ -23,15 +29,23 @@
 #include "dpu_clock.h"
 #include "dpu_log.h"
 #include "nof_ctrl.h"
+#include "nof_nqn.h"
 #include "rpc.h"
 #include "rpc_schema.h"
 #include "storage.h"
 
-#define DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
 #define DEPTH_MAX 2U // referrals of referrals
 #define PATHS_MAX 256U // that the card has: a log makes no more than that
+#define SLICE 128U // entries, of one look
+#define PATHS_SLICE 16U // of ours, of one look
+#define TRIES_MAX 8U // paths of a service that are connecting
+#define FAILURES_MAX 16U // of a service, in one walk
 #define SOON_MS 1
 #define STEP_MS 5
+#define TRY_MS 20 // paths that are connecting are looked at
+#define BUSY_MS 1000 // something is still being disconnected
+#define EVERY_MS 500 // a walk begins, however often logs change
+#define MS 1000000ULL
 #define AGAIN_MS 10000 // something failed, and no log has changed
 
 struct service {
@@ -42,13 +56,19 @@ struct service {
 	unsigned depth; // 0: the one that was asked for
 	bool read; // its log was, once
 	bool wanted; // in the walk that runs: somebody refers to it
-	struct nof_disc_info *entries; // owned; of the last whole log
-	unsigned n;
+	struct nof_disc_info *entries; // owned; what the walk goes by
+	struct nof_disc_info *fresh; // owned; read since it began; NULL: nothing
+	unsigned n, n_fresh;
+	/* Of the walk. */
+	unsigned first, next_first; // entry that it begins with, and the next one does
+	unsigned at; // how many it has seen
+	unsigned n_trying, n_failed; // attaches
 };
 
 struct path {
 	char name[CARD_NAME_MAX + 1], traddr[64], subnqn[224];
 	uint16_t trsvcid;
+	struct service *from; // of one that is being tried
 };
 
 struct card_discovery {
@@ -60,9 +80,15 @@ struct card_discovery {
 	unsigned n_svc;
 	void *timer; // NULL: nothing is due
 	struct card_message *call; // owned: one that is being made
+	struct path trying[CARD_DISC_SERVICES * TRIES_MAX]; // connecting for the first time
+	unsigned n_trying;
+	uint64_t attach_failures,
+		passed_over; // paths not attached; entries without a turn in a walk
 	/* The walk. */
-	unsigned at_svc, at_entry, at_path;
-	bool changed, failed, stopping;
+	uint64_t begun_ns;
+	unsigned at_path;
+	bool walking;
+	bool changed, failed, busy, stopping; // busy: the last failure goes away by itself
 	char last_error[128];
 };
 
@@ -75,6 +101,7 @@ static void on_gone(void *arg)
 	struct service *s = arg;
 
 	free(s->entries);
+	free(s->fresh);
 	free(s);
 }
 
@@ -95,14 +122,15 @@ static void on_log(void *arg)
 	while (nof_ctrl_disc(s->ctrl, n, &one) == 0)
 		n++;
 	all = dpu_calloc(n + 1, sizeof(*all));
-	if (!all)
-		return; // as it was
+	if (!all) {
+		nof_ctrl_disc_again(s->ctrl); // as it was, until then
+		return;
+	}
 	for (unsigned i = 0; i < n; i++)
 		(void)nof_ctrl_disc(s->ctrl, i, &all[i]);
-	free(s->entries);
-	s->entries = all;
-	s->n = n;
-	s->read = true;
+	free(s->fresh);
+	s->fresh = all;
+	s->n_fresh = n;
 	s->d->changed = true;
 	look_in(s->d, SOON_MS);
 }
@@ -121,7 +149,7 @@ static int service_add(struct card_discovery *d, const char *traddr, uint16_t po
 	struct nof_ctrl_conf conf = { .name = name,
 		.traddr = traddr,
 		.trsvcid = port,
-		.subnqn = DISCOVERY_NQN,
+		.subnqn = NOF_DISCOVERY_NQN,
 		.reconnect_delay_ms = d->conf.reconnect_delay_s * 1000,
 		.ctrl_loss_timeout_s = -1 };
 	struct service *s;
@@ -191,15 +219,26 @@ static bool seek_one(const struct card_ctrl_conf *conf, const struct nof_ctrl *c
 	return true;
 }
 
+/* One of that name is still being disconnected from there. */
+static bool is_going(
+	const struct card_discovery *d, const char *name, const struct nof_disc_info *e)
+{
+	char full[CARD_NAME_MAX + sizeof(e->traddr) + 16];
+
+	snprintf(full, sizeof(full), "%s/%s/%u", name, e->traddr, e->trsvcid);
+	return nof_ctrl_find(card_storage_host(d->card), full) != NULL;
+}
+
 /* NAME0, NAME1 ..: the first that is free. */
-static void free_name(struct card_discovery *d, char *out, size_t size)
+static void free_name(
+	struct card_discovery *d, const struct nof_disc_info *e, char *out, size_t size)
 {
 	for (unsigned k = 0; k <= PATHS_MAX; k++) {
 		struct seek s = { .name = out };
 
 		snprintf(out, size, "%.*s%u", CARD_NAME_MAX - 4, d->name, k);
 		card_ctrl_foreach(d->card, seek_one, &s);
-		if (!s.name_used)
+		if (!s.name_used && !is_going(d, out, e))
 			return;
 	}
 }
@@ -254,9 +293,12 @@ static void call_done(struct card_discovery *d, char *text)
 	json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
 	const json_t *err = json_object_get(answer, "error");
 	const char *why = json_string_value(json_object_get(err, "message"));
+	const char *name = json_string_value(
+		json_object_get(json_object_get(err, "data"), "errno"));
 
 	if (err || !answer) {
 		d->failed = true;
+		d->busy = name && !strcmp(name, "EAGAIN");
 		snprintf(d->last_error, sizeof(d->last_error), "%s", why ? why : "no memory");
 		dpu_warn_ratelimited(
 			"discovery: call failed", "name=%s why=\"%s\"", d->name, d->last_error);
@@ -303,6 +345,7 @@ static bool attach(struct card_discovery *d, const struct nof_disc_info *e, cons
 	ret |= json_object_set_new(
 		p, "fast_io_fail_timeout_sec", json_integer(o->fast_io_fail_timeout_s));
 	ret |= json_object_set_new(p, "reconnect_delay_sec", json_integer(o->reconnect_delay_s));
+	ret |= json_object_set_new(p, "namespaces", json_array()); // its answer does not wait
 	if (o->ctrl_loss_timeout_s >= 0)
 		ret |= json_object_set_new(
 			p, "ctrlr_loss_timeout_sec", json_integer(o->ctrl_loss_timeout_s));
@@ -327,6 +370,7 @@ static void refer(
 			dpu_warn_ratelimited("discovery: referral not followed",
 				"name=%s traddr=%s trsvcid=%u err=%d", d->name, e->traddr,
 				e->trsvcid, ret);
+		d->passed_over += ret != 0;
 		s = ret ? NULL : d->svc[d->n_svc - 1];
 	}
 	// Of one that nobody refers to any more it does not count: two could keep each other.
@@ -334,41 +378,125 @@ static void refer(
 		s->wanted = true;
 }
 
-/* True: a call is being made. */
-static bool entry(
-	struct card_discovery *d, const struct service *from, const struct nof_disc_info *e)
+/* ---- paths that connect ---- */
+
+/* One of its entries came to nothing. */
+static void not_attached(struct card_discovery *d, struct service *s)
+{
+	d->attach_failures++;
+	if (++s->n_failed == FAILURES_MAX)
+		s->next_first = (s->first + s->at) % s->n;
+}
+
+static void tried(struct card_discovery *d, struct service *from, const struct nof_disc_info *e,
+	const char *name)
+{
+	struct path *p = &d->trying[d->n_trying++];
+
+	from->n_trying++;
+	*p = (struct path){ .trsvcid = e->trsvcid, .from = from };
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	snprintf(p->traddr, sizeof(p->traddr), "%s", e->traddr);
+}
+
+/* Those that are connected stay; those that could not be are no paths. True: a call was made. */
+static bool look_at_tries(struct card_discovery *d)
+{
+	for (unsigned i = 0; i < d->n_trying;) {
+		const struct path p = d->trying[i];
+		const struct card_ctrl_conf conf = {
+			.name = p.name, .traddr = p.traddr, .trsvcid = p.trsvcid
+		};
+		struct card_error e;
+		int ret = card_ctrl_state(d->card, &conf, &e);
+
+		if (ret == CARD_RPC_LATER) {
+			i++;
+			continue;
+		}
+		d->trying[i] = d->trying[--d->n_trying];
+		p.from->n_trying--;
+		if (ret == 0 || ret == -ENODEV)
+			continue;
+		d->failed = true;
+		d->busy = false;
+		not_attached(d, p.from);
+		snprintf(d->last_error, sizeof(d->last_error), "%.127s", e.text);
+		dpu_warn_ratelimited("discovery: not attached",
+			"name=%s traddr=%s trsvcid=%u why=\"%s\"", d->name, p.traddr, p.trsvcid,
+			d->last_error);
+		(void)call(
+			d, "bdev_nvme_detach_controller", path_params(p.name, p.traddr, p.trsvcid));
+		return true;
+	}
+	return false;
+}
+
+/* ---- entries ---- */
+
+enum took { TOOK_NOTHING, TOOK_CALL, TOOK_LATER };
+
+static enum took entry(
+	struct card_discovery *d, struct service *from, const struct nof_disc_info *e)
 {
 	struct seek s = { .subnqn = e->subnqn, .traddr = e->traddr, .trsvcid = e->trsvcid };
 	char name[CARD_NAME_MAX + 1];
+	bool failed = d->failed;
 
 	if (e->referral) {
 		refer(d, from, e);
-		return false;
+		return TOOK_NOTHING;
 	}
 	card_ctrl_foreach(d->card, seek_one, &s);
 	if (s.found || e->secure_required)
-		return false;
-	if (s.n >= PATHS_MAX) {
-		dpu_warn_ratelimited("discovery: more paths than there may be", "name=%s", d->name);
-		return false;
+		return TOOK_NOTHING;
+	if (s.n >= PATHS_MAX || from->n_failed >= FAILURES_MAX) {
+		d->passed_over++;
+		d->failed |= from->n_failed >= FAILURES_MAX;
+		dpu_warn_ratelimited("discovery: a path is passed over",
+			"name=%s service=%s why=\"%s\"", d->name, from->traddr,
+			s.n >= PATHS_MAX ? "more paths than there may be" : "too many failed");
+		return TOOK_NOTHING;
 	}
+	if (from->n_trying == TRIES_MAX)
+		return TOOK_LATER;
 	if (s.name)
 		snprintf(name, sizeof(name), "%s", s.name);
 	else
-		free_name(d, name, sizeof(name));
-	return attach(d, e, name);
+		free_name(d, e, name, sizeof(name));
+	d->failed = false;
+	if (attach(d, e, name) || !d->failed)
+		tried(d, from, e, name);
+	else
+		not_attached(d, from);
+	d->failed |= failed;
+	return TOOK_CALL;
 }
 
+/* True: it goes on later. A service that waits holds up no other one. */
 static bool walk_logs(struct card_discovery *d)
 {
-	for (; d->at_svc < d->n_svc; d->at_svc++, d->at_entry = 0) {
-		const struct service *s = d->svc[d->at_svc];
+	bool waits = false;
+	unsigned n = 0;
 
-		while (d->at_entry < s->n)
-			if (entry(d, s, &s->entries[d->at_entry++]))
+	for (unsigned i = 0; i < d->n_svc; i++) {
+		struct service *s = d->svc[i];
+
+		while (s->at < s->n) {
+			enum took t;
+
+			if (n++ == SLICE)
 				return true;
+			t = entry(d, s, &s->entries[(s->first + s->at) % s->n]);
+			waits |= t == TOOK_LATER;
+			if (t == TOOK_LATER)
+				break;
+			s->at++;
+			if (t == TOOK_CALL)
+				return true;
+		}
 	}
-	return false;
+	return waits;
 }
 
 /* Only when every log is known: what an unread one has would be taken for gone. */
@@ -380,24 +508,27 @@ static bool all_read(const struct card_discovery *d)
 	return true;
 }
 
-/* Detaching takes no steps. */
-static void walk_paths(struct card_discovery *d)
+/* Detaching takes no steps. True: there are more. */
+static bool walk_paths(struct card_discovery *d)
 {
 	struct path p;
 
-	while (our_path(d, d->at_path, &p)) {
+	for (unsigned n = 0; our_path(d, d->at_path, &p); n++) {
+		bool failed = d->failed;
+
+		if (n == PATHS_SLICE)
+			return true;
 		if (!d->stopping && listed(d, &p)) {
 			d->at_path++;
 			continue;
 		}
-		bool failed = d->failed;
-
 		d->failed = false;
 		(void)call(
 			d, "bdev_nvme_detach_controller", path_params(p.name, p.traddr, p.trsvcid));
 		d->at_path += d->failed; // it stays: in use
 		d->failed |= failed;
 	}
+	return false;
 }
 
 static void discovery_free(struct card_discovery *d)
@@ -413,10 +544,63 @@ static void discovery_free(struct card_discovery *d)
 
 static void walk_begin(struct card_discovery *d)
 {
-	d->changed = d->failed = false;
-	d->at_svc = d->at_entry = d->at_path = 0;
-	for (unsigned i = 0; i < d->n_svc; i++)
-		d->svc[i]->wanted = false;
+	d->walking = true;
+	d->changed = d->failed = d->busy = false;
+	d->begun_ns = dpu_now_ns();
+	d->at_path = 0;
+	for (unsigned i = 0; i < d->n_svc; i++) {
+		struct service *s = d->svc[i];
+
+		s->wanted = false;
+		s->n_failed = s->at = 0;
+		if (s->fresh) {
+			free(s->entries);
+			s->entries = s->fresh;
+			s->n = s->n_fresh;
+			s->fresh = NULL;
+			s->read = true;
+		}
+		s->first = s->n ? s->next_first % s->n : 0;
+		s->next_first = 0;
+	}
+}
+
+/* The walk is over: paths of services that were dropped are detached by the next one. */
+static void walk_end(struct card_discovery *d)
+{
+	bool dropped = all_read(d) && drop_unwanted(d);
+
+	d->walking = false;
+	if (dropped || d->changed) {
+		d->changed = true;
+		look_in(d, STEP_MS);
+	} else if (d->failed) {
+		d->changed = true; // the same again, later
+		look_in(d, d->busy ? BUSY_MS : AGAIN_MS);
+	}
+}
+
+/* True: it goes on later. */
+static bool walk(struct card_discovery *d)
+{
+	if (!d->stopping && (walk_logs(d) || d->n_trying > 0))
+		return true;
+	return (d->stopping || all_read(d)) && walk_paths(d);
+}
+
+/* A walk that is due begins. True: not yet. */
+static bool begin_later(struct card_discovery *d)
+{
+	uint64_t now = dpu_now_ns(), at = d->begun_ns + EVERY_MS * MS;
+
+	if (!d->changed || d->walking)
+		return false;
+	if (d->begun_ns && now < at && !d->stopping) {
+		look_in(d, (unsigned)((at - now) / MS) + 1);
+		return true;
+	}
+	walk_begin(d);
+	return false;
 }
 
 static void look(void *arg)
@@ -436,25 +620,18 @@ static void look(void *arg)
 		look_in(d, STEP_MS); // an operator's call that waits comes first
 		return;
 	}
-	if (d->changed)
-		walk_begin(d);
-	if (!d->stopping && walk_logs(d)) {
+	if (look_at_tries(d)) {
 		look_in(d, STEP_MS);
 		return;
 	}
-	if (d->stopping || all_read(d))
-		walk_paths(d);
-	if (d->stopping) {
+	if (begin_later(d))
+		return;
+	if (d->walking && walk(d))
+		look_in(d, d->n_trying ? TRY_MS : STEP_MS);
+	else if (d->stopping)
 		discovery_free(d);
-		return;
-	}
-	if (all_read(d) && drop_unwanted(d)) {
-		d->changed = true; // paths of theirs are detached by the next walk
-		look_in(d, STEP_MS);
-	} else if (d->failed) {
-		d->changed = true; // the same again, later
-		look_in(d, AGAIN_MS);
-	}
+	else if (d->walking)
+		walk_end(d);
 }
 
 static void look_in(struct card_discovery *d, unsigned ms)
@@ -545,6 +722,8 @@ void card_discovery_foreach(
 		struct card_discovery_view v = { .conf = &d->conf,
 			.n_services = d->n_svc,
 			.stopping = d->stopping,
+			.attach_failures = d->attach_failures,
+			.passed_over = d->passed_over,
 			.last_error = d->last_error };
 		struct path p;
 

@@ -8,10 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "nof_nqn.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
-
-#define DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
 
 int card_call_bdev_nvme_start_discovery(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -54,7 +53,7 @@ static json_t *trid(const char *traddr, uint16_t trsvcid)
 	snprintf(port, sizeof(port), "%u", trsvcid);
 	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "trtype", "TCP", "adrfam",
 		strchr(traddr, ':') ? "IPv6" : "IPv4", "traddr", traddr, "trsvcid", port, "subnqn",
-		DISCOVERY_NQN);
+		NOF_DISCOVERY_NQN);
 }
 
 static json_t *service(const struct card_discovery_view *v, unsigned i)
@@ -82,11 +81,12 @@ static bool list_one(const struct card_discovery_view *v, void *arg)
 	for (unsigned i = 1; i < v->n_services; i++)
 		if (json_array_append_new(referrals, service(v, i)))
 			l->failed = true;
-	o = json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:s*}", "name", v->conf->name, "trid",
-		trid(v->conf->traddr, v->conf->trsvcid), "referrals", referrals, "state",
+	o = json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:s*}", "name", v->conf->name,
+		"trid", trid(v->conf->traddr, v->conf->trsvcid), "referrals", referrals, "state",
 		v->stopping ? "stopping" : v->service[0].state, "entries",
-		(int)v->service[0].n_entries, "paths", (int)v->n_paths, "last_error",
-		v->last_error[0] ? v->last_error : NULL);
+		(int)v->service[0].n_entries, "paths", (int)v->n_paths, "attach_failures",
+		(json_int_t)v->attach_failures, "passed_over", (json_int_t)v->passed_over,
+		"last_error", v->last_error[0] ? v->last_error : NULL);
 	return card_list_add(l, o) && !l->failed;
 }
 

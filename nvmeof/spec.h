@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "dpu_wire.h"
+#include "nof_nqn.h"
 
 /* ---- queue entries: Base 3.3.3 ---- */
 
@@ -530,7 +531,6 @@ struct nof_disc_entry {
 	uint8_t tsas[256]; // TCP 3.6.1: byte 0 is the security type
 };
 static_assert(sizeof(struct nof_disc_entry) == 1024, "Base 5.16.1.23");
-#define NOF_DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
 enum nof_trtype { NOF_TRTYPE_RDMA = 1, NOF_TRTYPE_FC = 2, NOF_TRTYPE_TCP = 3 };
 enum nof_adrfam { NOF_ADRFAM_IPV4 = 1, NOF_ADRFAM_IPV6 = 2 };
 enum nof_subtype { NOF_SUB_REFERRAL = 1, NOF_SUB_NVM = 2, NOF_SUB_CURRENT = 3 };

@@ -142,7 +142,7 @@ int nof_ctrl_ns_of(const struct nof_ctrl *c, uint32_t nsid, struct nof_ns_info *
 void nof_ctrl_ns_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);
 
 /*
- * Discovery: a controller whose subnqn is nqn.2014-08.org.nvmexpress.discovery has no namespaces
+ * Discovery: a controller whose subnqn is NOF_DISCOVERY_NQN (nof_nqn.h) has no namespaces
  * and no I/O queues, but a log. When it is live the log has been read; while it stays connected
  * it is read again whenever it changed. Referrals are entries like others: who wants to follow them
  * connects there, and not further.
@@ -165,3 +165,5 @@ int nof_ctrl_disc(const struct nof_ctrl *c, unsigned idx, struct nof_disc_info *
  * in pieces later: take it in there. fn NULL: nobody.
  */
 void nof_ctrl_disc_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);
+/* Read it once more, soon: whoever watches could not take it in. Does nothing unless it is live. */
+void nof_ctrl_disc_again(struct nof_ctrl *c);

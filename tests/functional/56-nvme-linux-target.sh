@@ -60,6 +60,9 @@ moved() { ctl --all volume stats "$1" | awk '/^ *(read|write)_bytes:? / { n += $
 on_wire() { awk -v tap="tap$1:" '$1 == tap { print $3 + $11 }' /proc/net/dev; }
 beyond() { [ "$("$1" "$2")" -gt "$3" ]; }
 
+has_volume() { ctl volume show "$1" >/dev/null 2>&1; }
+lacks_volume() { ! has_volume "$1"; }
+
 # more WHAT: both disks go on
 more()
 {
@@ -155,21 +158,44 @@ verify_end d2
 ok "cut, closed and silent under load: $(sed 's/.*"bytes": \([0-9]*\).*/\1/' "$dir/d1.json") bytes verified on one disk"
 
 nvmet "echo 1 >subsystems/$nqn/namespaces/3/enable"
-# Whoever attaches anew is told of it; that it is there was seen before.
 has_three() { [ "$(ctl controller show far | grep -c 'namespaces: 3$')" = 2 ]; }
 size_is() { ctl volume show farn3 2>/dev/null | grep -q "num_blocks: $1$"; }
 wait_for "the new namespace is not seen" has_three
-attach 192.0.2.2 | grep -q farn3 || fail "no volume of the new namespace"
-wait_for "the new volume's size is wrong" size_is 8192
+wait_for "no volume of the new namespace" size_is 8192
 ctl disk create d3 dev_name=farn3
 in_lab 'truncate -s 64M /blocks/3' && nvmet "echo 1 >subsystems/$nqn/namespaces/3/revalidate_size"
 wait_for "the new size is not seen" size_is 16384
 "$vdrv" blk-shapes --socket "$dir/s-card/d3" --requests 100 --json >"$dir/log" 2>&1 || fail "disk 3: $(cat "$dir/log")"
-ok "a namespace comes and grows"
+# A file in a tmpfs: nvmet says that it can write zeros, and cannot (status 0x183).
+zeroes() { ctl --all volume stats "$1" | awk '/^ *zeroes:? / { print $2 }'; }
+verify d3
+wait_for "no zeros" beyond zeroes farn3 20
+verify_end d3
+ok "a namespace comes and grows; zeros that the target cannot do are written"
 for n in 1 2 3; do
 	ctl disk delete d$n
 done
+nvmet "echo 0 >subsystems/$nqn/namespaces/3/enable"
+wait_for "the volume of a namespace that went" lacks_volume farn3
+nvmet "echo 1 >subsystems/$nqn/namespaces/3/enable"
+wait_for "the namespace is not back" size_is 16384
+ok "a namespace goes and is back"
 ctl controller detach far
+
+# The discovery service of a port, which is there as long as the port has any subsystem.
+nvmet "mkdir subsystems/$nqn:none && echo 1 >subsystems/$nqn:none/attr_allow_any_host &&
+	ln -s $cfg/subsystems/$nqn:none ports/1/subsystems/"
+ctl discovery start auto traddr=192.0.2.2 trsvcid=4420
+found() { ctl volume list | grep -q '^auto[01]n1 '; }
+lost() { ! found; }
+wait_for "the subsystem is not discovered" found
+nvmet "rm ports/1/subsystems/$nqn"
+wait_for "the volume of a subsystem that no log has" lost
+nvmet "ln -s $cfg/subsystems/$nqn ports/1/subsystems/"
+wait_for "the subsystem is not back" found
+ctl discovery stop auto
+wait_for "what was discovered stays" lost
+ok "its discovery service: a subsystem comes, goes and comes"
 if in_lab 'dmesg | grep -iE "nvmet.*(digest|fatal|out of|error)"' >"$dir/log"; then
 	fail "the target says: $(cat "$dir/log")"
 fi
