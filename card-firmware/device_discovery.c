@@ -123,7 +123,7 @@ static void on_log(void *arg)
 		n++;
 	all = dpu_calloc(n + 1, sizeof(*all));
 	if (!all) {
-		nof_ctrl_disc_again(s->ctrl); // as it was, until then
+		nof_ctrl_read_again(s->ctrl); // as it was, until then
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -641,6 +641,8 @@ static void look_in(struct card_discovery *d, unsigned ms)
 	if (d->timer)
 		l->timer_cancel(l->arg, d->timer);
 	d->timer = l->timer(l->arg, ms, look, d);
+	for (unsigned i = 0; !d->timer && i < d->n_svc; i++) // no memory: on_log() comes here again
+		nof_ctrl_read_again(d->svc[i]->ctrl);
 }
 
 /* ---- for the calls ---- */

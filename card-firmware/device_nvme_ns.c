@@ -335,6 +335,7 @@ static void look_in(struct card_ns_set *s, uint64_t ms)
 {
 	const struct vho_loop *l = &s->card->vho_loop;
 	uint64_t now = dpu_now_ns(), at = now + ms * MS, first = s->begun_ns + EVERY_MS * MS;
+	struct card_ctrl *k;
 
 	if (s->phase == IDLE && s->begun_ns && at < first)
 		at = first;
@@ -344,6 +345,11 @@ static void look_in(struct card_ns_set *s, uint64_t ms)
 		l->timer_cancel(l->arg, s->timer);
 	s->due_ns = at;
 	s->timer = l->timer(l->arg, (unsigned)((at - now + MS - 1) / MS), look, s);
+	if (s->timer)
+		return;
+	TAILQ_FOREACH (k, &s->card->inv->ctrls, link)
+		if (k->set == s) // no memory: on_read() comes here again
+			nof_ctrl_read_again(k->ctrl);
 }
 
 /* A slice is done: when is the next? */

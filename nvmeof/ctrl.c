@@ -451,6 +451,11 @@ void nof_ctrl_reset(struct nof_ctrl *c)
 	nof_ctrl_failed(c, "reset", -ECANCELED);
 }
 
+void nof_ctrl_read_again(struct nof_ctrl *c)
+{
+	nof_ctrl_rescan(c);
+}
+
 struct nof_ctrl *nof_ctrl_find(struct nof_host *h, const char *name)
 {
 	struct nof_ctrl *c;

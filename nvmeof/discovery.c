@@ -140,8 +140,3 @@ void nof_ctrl_disc_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg)
 	c->disc.changed = fn;
 	c->disc.arg = arg;
 }
-
-void nof_ctrl_disc_again(struct nof_ctrl *c)
-{
-	nof_ctrl_rescan(c);
-}

@@ -165,5 +165,8 @@ int nof_ctrl_disc(const struct nof_ctrl *c, unsigned idx, struct nof_disc_info *
  * in pieces later: take it in there. fn NULL: nobody.
  */
 void nof_ctrl_disc_watch(struct nof_ctrl *c, void (*fn)(void *arg), void *arg);
-/* Read it once more, soon: whoever watches could not take it in. Does nothing unless it is live. */
-void nof_ctrl_disc_again(struct nof_ctrl *c);
+/*
+ * Read the log, or the namespaces, once more, soon: whoever watches could not take them in. Needs
+ * no memory; does nothing unless it is live.
+ */
+void nof_ctrl_read_again(struct nof_ctrl *c);

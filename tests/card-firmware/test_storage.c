@@ -12,7 +12,10 @@
 
 #include "card_env.h"
 #include "device.h"
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
+#include "nof_ctrl.h"
 #include "nof_group.h"
 #include "nvmf.h"
 #include "vol_priv.h"
@@ -225,6 +228,18 @@ static void go_on(struct far_read *r)
 	sched_yield();
 }
 
+/* Rounds of the control thread until `cond`, 20 s at most. */
+#define ROUNDS_UNTIL(cond)                                           \
+	do {                                                         \
+		uint64_t end_ = dpu_now_ns() + 20000000000ull;       \
+		while (!(cond) && dpu_now_ns() < end_) {             \
+			event_base_loop(card.loop, EVLOOP_NONBLOCK); \
+			card_storage_poll(&card);                    \
+			sched_yield();                               \
+		}                                                    \
+		assert_true(cond);                                   \
+	} while (0)
+
 /* ---- tests ---- */
 
 static void refuses(void **state)
@@ -310,11 +325,76 @@ static void ends_in_steps(void **state)
 	done("bdev_null_delete", "{'name':'slow'}");
 }
 
+static bool one_log(const struct card_discovery_view *v, void *arg)
+{
+	*(unsigned *)arg = v->service[0].n_entries;
+	return true;
+}
+
+static bool any_discovery(const struct card_discovery_view *v, void *arg)
+{
+	(void)v;
+	*(bool *)arg = true;
+	return true;
+}
+
+/* So many controllers are connected, and none that is not. */
+static bool all_live(unsigned want)
+{
+	struct nof_host *h = card_storage_host(&card);
+	struct nof_ctrl_info info;
+	unsigned n = 0;
+
+	for (struct nof_ctrl *c = nof_ctrl_next(h, NULL); c; c = nof_ctrl_next(h, c), n++) {
+		nof_ctrl_info(c, &info);
+		if (info.state != NOF_CTRL_LIVE)
+			return false;
+	}
+	return n == want;
+}
+
+/* Whichever allocation fails when a log changed: in the end all of it is known. */
+static void log_without_memory(void **state)
+{
+	enum { ALLOCATIONS = 8 };
+	char text[128];
+	unsigned n = 0, before;
+	bool there = true;
+
+	(void)state;
+	done("nvmf_create_subsystem", "{'nqn':'" NQN "','allow_any_host':true}");
+	add_listener();
+	(void)snprintf(
+		text, sizeof(text), "{'name':'auto','traddr':'127.0.0.1','trsvcid':'%u'}", port);
+	done("bdev_nvme_start_discovery", text);
+	ROUNDS_UNTIL((card_discovery_foreach(&card, one_log, &n), n > 0));
+	for (unsigned i = 0; i < ALLOCATIONS; i++) {
+		ROUNDS_UNTIL(all_live(i + 2)); // a path for each, and the service
+		before = n;
+		(void)snprintf(text, sizeof(text), "{'nqn':'" NQN ".%u','allow_any_host':true}", i);
+		done("nvmf_create_subsystem", text);
+		(void)snprintf(text, sizeof(text), "{'nqn':'" NQN ".%u','listener':'127.0.0.1:%u'}",
+			i, port);
+		done("nvmf_subsystem_add_listener", text);
+		dpu_alloc_fail_after((long)i);
+		ROUNDS_UNTIL((card_discovery_foreach(&card, one_log, &n), n == before + 1));
+		dpu_alloc_fail_after(-1);
+	}
+	done("bdev_nvme_stop_discovery", "{'name':'auto'}");
+	ROUNDS_UNTIL((there = false, card_discovery_foreach(&card, any_discovery, &there), !there));
+	for (unsigned i = 0; i < ALLOCATIONS; i++) {
+		(void)snprintf(text, sizeof(text), "{'nqn':'" NQN ".%u'}", i);
+		done("nvmf_delete_subsystem", text);
+	}
+	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(ends_in_steps),
+		cmocka_unit_test(log_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
