@@ -16,8 +16,6 @@
 
 #include "dpu_alloc.h"
 
-#define SUBMIT_BUDGET (256u << 10) // bytes through the cipher in one submit
-#define POLL_BUDGET (1u << 20) // in one kick or poll
 #define UNIT_MAX 4096u
 #define PARKED_US 500u // until a closed window is looked at again
 
@@ -156,32 +154,12 @@ static struct nof_cipher *cipher_at(
 
 static void read_done(struct vol_io *io, int err);
 static void passed_done(struct vol_io *io, int err);
-static void go_on(struct crypt_chan *cc);
-
-/* Back to the pool. Who was over its share goes on. */
-static void give(struct crypt_chan *cc, struct vol_sub *sub)
-{
-	if (vol_pool_put(cc->l.pool, &cc->l.held, sub))
-		go_on(cc);
-}
-
-static void send(struct crypt_chan *cc, struct vol_sub *sub)
-{
-	cc->push = true;
-	vol_submit(cc->l.lower, &sub->io);
-}
-
 /* Whole units that lie in one piece at the current position, at most n bytes. */
 static size_t run_of(const struct vol_io *io, const struct crypt_io *s, uint32_t unit, uint64_t n)
 {
 	size_t left = vol_cursor_run(io, &s->cur);
 
 	return (left < n ? left : (size_t)n) & ~(size_t)(unit - 1);
-}
-
-static void spend(struct crypt_chan *cc, uint64_t n)
-{
-	cc->budget -= n < cc->budget ? (uint32_t)n : cc->budget;
 }
 
 static uint64_t unit_at(
@@ -272,7 +250,7 @@ static void piece_done(struct vol_io *io, int err)
 	// After an error nothing more goes down: the request ends when its pieces came back.
 	if (--s->below == 0 && s->pos == up->len)
 		end(cc, up, s->err);
-	give(cc, sub);
+	vol_layer_give(&cc->l, sub);
 }
 
 /* Encrypt the next piece of the request and send it down. It may be answered when this returns. */
@@ -290,34 +268,25 @@ static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub
 	sub->io.iov = sub->iov;
 	sub->io.n_iov = 1;
 	ret = encrypt(cc, io, sub->buf, n);
-	spend(cc, n);
+	vol_layer_spend(&cc->l, n);
 	s->below++;
 	if (ret)
 		piece_done(&sub->io, ret);
 	else
-		send(cc, sub);
+		vol_layer_send(&cc->l, cc->l.lower, sub);
 }
 
 /* ---- the lists ---- */
-
-/* For the pool, or for what this channel has of it. */
-static void wait(struct crypt_chan *cc)
-{
-	if (!cc->l.held.over)
-		vol_pool_wait(cc->l.pool, &cc->l.waiter);
-}
 
 /* Reads, flushes and discards that have not gone down. */
 static void run_down(struct crypt_chan *cc)
 {
 	while (cc->down.head) {
 		struct vol_io *io = cc->down.head;
-		struct vol_sub *sub = vol_pool_get(cc->l.pool, &cc->l.held);
+		struct vol_sub *sub = vol_layer_get(&cc->l, VOL_NO_BUF);
 
-		if (!sub) {
-			wait(cc);
+		if (!sub)
 			return;
-		}
 		(void)vol_fifo_pop(&cc->down);
 		vol_sub_begin(sub, &cc->l.c, io, io->op == VOL_READ ? read_done : passed_done);
 		sub->io.op = io->op;
@@ -326,21 +295,21 @@ static void run_down(struct crypt_chan *cc)
 		sub->io.len = io->len;
 		sub->io.iov = io->iov;
 		sub->io.n_iov = io->n_iov;
-		send(cc, sub);
+		vol_layer_send(&cc->l, cc->l.lower, sub);
 	}
 }
 
 static void run_reads(struct crypt_chan *cc)
 {
-	while (cc->reads.head && cc->budget > 0) {
+	while (cc->reads.head && cc->l.budget > 0) {
 		struct vol_io *io = cc->reads.head;
 		struct crypt_io *s = state(io);
-		uint64_t n = (cc->budget + UNIT_MAX - 1) & ~(UNIT_MAX - 1); // whole units
+		uint64_t n = (cc->l.budget + UNIT_MAX - 1) & ~(UNIT_MAX - 1); // whole units
 
 		if (n > io->len - s->pos)
 			n = io->len - s->pos;
 		s->err = decrypt(cc, io, n);
-		spend(cc, n);
+		vol_layer_spend(&cc->l, n);
 		if (s->err || s->pos == io->len) {
 			(void)vol_fifo_pop(&cc->reads);
 			end(cc, io, s->err);
@@ -351,7 +320,7 @@ static void run_reads(struct crypt_chan *cc)
 /* A request leaves the list before its last piece goes down, since that may answer it. */
 static void run_writes(struct crypt_chan *cc)
 {
-	while (cc->writes.head && cc->budget > 0) {
+	while (cc->writes.head && cc->l.budget > 0) {
 		struct vol_io *io = cc->writes.head;
 		struct crypt_io *s = state(io);
 		uint64_t left = io->len - s->pos;
@@ -364,33 +333,22 @@ static void run_writes(struct crypt_chan *cc)
 				end(cc, io, s->err);
 			continue;
 		}
-		sub = vol_pool_get_buf(cc->l.pool, &cc->l.held);
-		if (!sub) {
-			wait(cc);
+		sub = vol_layer_get(&cc->l, VOL_WITH_BUF);
+		if (!sub)
 			return;
-		}
 		if (left <= VOL_POOL_BUF_LEN)
 			(void)vol_fifo_pop(&cc->writes);
 		write_piece(cc, io, sub, left < VOL_POOL_BUF_LEN ? left : VOL_POOL_BUF_LEN);
 	}
 }
 
-static void run(struct crypt_chan *cc, uint32_t budget)
+static void run(struct vol_layer_chan *c)
 {
-	cc->budget = budget;
-	cc->running = true;
+	struct crypt_chan *cc = (struct crypt_chan *)c;
+
 	run_down(cc);
 	run_reads(cc);
 	run_writes(cc);
-	cc->running = false;
-}
-
-/* Something came back, outside of a turn of this channel or within one. */
-static void go_on(struct crypt_chan *cc)
-{
-	if (cc->running)
-		return; // it sees that
-	run(cc, SUBMIT_BUDGET);
 }
 
 static void read_done(struct vol_io *io, int err)
@@ -399,7 +357,7 @@ static void read_done(struct vol_io *io, int err)
 	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
 	struct vol_io *up = sub->up;
 
-	give(cc, sub);
+	vol_layer_give(&cc->l, sub);
 	if (err) {
 		end(cc, up, err);
 		return;
@@ -414,13 +372,8 @@ static void passed_done(struct vol_io *io, int err)
 	struct crypt_chan *cc = (struct crypt_chan *)sub->chan;
 	struct vol_io *up = sub->up;
 
-	give(cc, sub);
+	vol_layer_give(&cc->l, sub);
 	end(cc, up, err);
-}
-
-static void ready(struct vol_waiter *w)
-{
-	go_on((struct crypt_chan *)(void *)((char *)w - offsetof(struct vol_layer_chan, waiter)));
 }
 
 /* ---- the volume's interface ---- */
@@ -443,29 +396,10 @@ static bool admit(struct crypt_chan *cc, struct vol_io *io)
 	return true;
 }
 
-static void crypt_submit(struct vol_chan *c, struct vol_io *io)
-{
-	struct crypt_chan *cc = (struct crypt_chan *)c;
-	struct crypt_io *s = state(io);
-
-	*s = (struct crypt_io){ 0 };
-	if ((io->op == VOL_READ || io->op == VOL_WRITE) && !vol_iov_sums(io)) {
-		vol_io_end(c, io, -EINVAL);
-		return;
-	}
-	if (io->op == VOL_READ || io->op == VOL_WRITE)
-		vol_cursor_skip(io, &s->cur, 0);
-	if (!admit(cc, io))
-		return;
-	if (!cc->running && !cc->l.waiter.waiting && !cc->l.held.over)
-		run(cc, SUBMIT_BUDGET);
-}
-
 /* What waits for the pool, or for what it has itself below, is told. */
 static bool can_go_on(const struct crypt_chan *cc)
 {
-	return cc->reads.head ||
-	       ((cc->writes.head || cc->down.head) && !cc->l.waiter.waiting && !cc->l.held.over);
+	return cc->reads.head || ((cc->writes.head || cc->down.head) && vol_layer_may_take(&cc->l));
 }
 
 /* Those that waited for a window that was closed. */
@@ -479,32 +413,35 @@ static void ask_again(struct crypt_chan *cc)
 		(void)admit(cc, io);
 }
 
-static unsigned turn(struct crypt_chan *cc, unsigned (*below)(struct vol_chan *lower))
+static bool more(struct vol_layer_chan *c)
 {
-	unsigned n;
+	struct crypt_chan *cc = (struct crypt_chan *)c;
 
-	cc->budget = POLL_BUDGET;
-	cc->push = cc->push && below != vol_chan_kick;
-	n = below(cc->l.lower);
 	if (cc->parked.head)
 		ask_again(cc);
-	if (can_go_on(cc))
-		run(cc, cc->budget);
-	n += cc->budget < POLL_BUDGET;
-	if (cc->push)
-		n += 1 + vol_chan_kick(cc->l.lower);
-	cc->push = false;
-	return n;
+	return can_go_on(cc);
+}
+
+static const struct vol_turns turns = { .run = run, .more = more };
+
+static void crypt_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct crypt_chan *cc = (struct crypt_chan *)c;
+	struct crypt_io *s = state(io);
+
+	*s = (struct crypt_io){ 0 };
+	if (vol_layer_begin(c, io, &s->cur) && admit(cc, io))
+		vol_layer_submitted(&cc->l, &turns);
 }
 
 static unsigned crypt_kick(struct vol_chan *c)
 {
-	return turn((struct crypt_chan *)c, vol_chan_kick);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_kick);
 }
 
 static unsigned crypt_poll(struct vol_chan *c)
 {
-	return turn((struct crypt_chan *)c, vol_chan_poll);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_poll);
 }
 
 static unsigned crypt_wait_us(const struct vol_chan *c)
@@ -513,7 +450,7 @@ static unsigned crypt_wait_us(const struct vol_chan *c)
 
 	unsigned us = vol_layer_wait_us(c);
 
-	if (cc->push || can_go_on(cc))
+	if (cc->l.push || can_go_on(cc))
 		return 0;
 	return cc->parked.head && us > PARKED_US ? PARKED_US : us;
 }
@@ -530,13 +467,12 @@ static int crypt_chan_open(struct vol *v, struct nof_group *group, struct vol_ch
 	vol_fifo_init(&cc->down);
 	vol_fifo_init(&cc->reads);
 	vol_fifo_init(&cc->writes);
-	cc->l.waiter.ready = ready;
 	for (unsigned i = 0; i < 2 && !ret; i++)
 		if (vc->key[i])
 			ret = nof_cipher_create(vc->key[i], vc->unit, &cc->cipher[i]);
 	if (ret)
 		goto err_cipher;
-	ret = vol_layer_chan_init(&cc->l, &vc->l, group);
+	ret = vol_layer_chan_init(&cc->l, &vc->l, &turns, group);
 	if (ret)
 		goto err_cipher;
 	*out = &cc->l.c;

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "cipher.h"
-#include "vol_cursor.h"
 #include "vol_job.h"
 #include "vol_layer.h"
 
@@ -95,9 +94,6 @@ struct crypt_chan {
 	struct vol_fifo down; // reads and the like: nothing of them went down
 	struct vol_fifo reads; // came from below, not decrypted to their end
 	struct vol_fifo writes; // not encrypted to their end
-	uint32_t budget; // bytes that this call may still take through the cipher
-	bool running; // in run()
-	bool push; // something went down since the last turn
 };
 
 /* vol_rekey.c */

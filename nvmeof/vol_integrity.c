@@ -20,12 +20,9 @@
 
 #include "dpu_alloc.h"
 
-#define SUBMIT_BUDGET (256u << 10) // bytes summed in one submit
-#define POLL_BUDGET (1u << 20) // in one kick or poll
 #define FOREIGN_US 50u // until a slot of another worker is looked at again
 #define OPENING_US 1000u // until it is asked again whether the header is there
 
-static void go_on(struct integ_chan *ic);
 static bool flush_enter(struct integ_chan *ic, struct vol_sub **at);
 static void flush_step(struct integ_chan *ic, struct vol_sub *sub);
 
@@ -36,13 +33,6 @@ static inline struct integ_io *state(struct vol_io *io)
 
 /* ---- ends ---- */
 
-/* Back to the pool. Who was over its share goes on. */
-static void give(struct integ_chan *ic, struct vol_sub *sub)
-{
-	if (vol_pool_put(ic->l.pool, &ic->l.held, sub))
-		go_on(ic);
-}
-
 void integ_piece_end(struct integ_chan *ic, struct vol_sub *sub, int err)
 {
 	struct vol_io *up = sub->up;
@@ -52,7 +42,7 @@ void integ_piece_end(struct integ_chan *ic, struct vol_sub *sub, int err)
 		s->err = err;
 	if (--s->below == 0 && s->pos == up->len)
 		vol_io_end(&ic->l.c, up, s->err);
-	give(ic, sub);
+	vol_layer_give(&ic->l, sub);
 }
 
 /* ---- the queue ---- */
@@ -125,22 +115,25 @@ static bool enter(struct integ_chan *ic, struct vol_sub **at)
 
 void integ_turn_queue(struct integ_chan *ic)
 {
+	bool within = ic->l.running;
+
 	if (ic->turning) {
 		ic->turn_again = true;
 		return;
 	}
-	ic->turning = true;
+	ic->turning = ic->l.running = true;
 	do {
 		struct vol_sub **at = &ic->queue;
 
 		ic->turn_again = ic->foreign = ic->stalled = false;
 		while (*at && !ic->stalled) {
-			ic->stalled = ic->budget == 0;
+			ic->stalled = ic->l.budget == 0;
 			if (!ic->stalled && !enter(ic, at))
 				at = &(*at)->next;
 		}
 	} while (ic->turn_again && !ic->stalled);
 	ic->turning = false;
+	ic->l.running = within;
 }
 
 /* ---- flush: what memory knows better, then the one below ---- */
@@ -228,7 +221,9 @@ static void read_came(struct vol_io *io, int err)
 		return;
 	}
 	enqueue(ic, sub);
-	if (!ic->running)
+	if (ic->l.running)
+		ic->turn_again = true;
+	else
 		integ_turn_queue(ic);
 }
 
@@ -265,7 +260,7 @@ static void cut_piece(struct integ_chan *ic, struct vol_io *io, struct vol_sub *
 	if (io->op == VOL_WRITE) {
 		assert(sub->buf); // as all transfers have
 		vol_cursor_copy(io, &s->cur, sub->buf, len, VOL_GATHER);
-		integ_spend(ic, len);
+		vol_layer_spend(&ic->l, len);
 	} else if (io->op == VOL_READ) {
 		vol_cursor_skip(io, &s->cur, len);
 		integ_send(ic, sub, VOL_READ, vol_sum_block_at(&v->geo, p->block), sub->buf, len,
@@ -289,7 +284,7 @@ static void cut_short(struct integ_chan *ic, struct vol_io *io, int err)
 
 static void cut(struct integ_chan *ic)
 {
-	while (ic->todo.head && ic->budget > 0) {
+	while (ic->todo.head && ic->l.budget > 0) {
 		struct vol_io *io = ic->todo.head;
 		bool data = io->op == VOL_READ || io->op == VOL_WRITE;
 		int st = integ_state(integ_of(ic));
@@ -306,58 +301,22 @@ static void cut(struct integ_chan *ic)
 			cut_short(ic, io, -EINVAL);
 			continue;
 		}
-		sub = data ? vol_pool_get_buf(ic->l.pool, &ic->l.held)
-			   : vol_pool_get(ic->l.pool, &ic->l.held);
-		if (!sub) {
-			if (!ic->l.held.over)
-				vol_pool_wait(ic->l.pool, &ic->l.waiter);
+		sub = vol_layer_get(&ic->l, data ? VOL_WITH_BUF : VOL_NO_BUF);
+		if (!sub)
 			return;
-		}
 		cut_piece(ic, io, sub);
 	}
 }
 
-static void run(struct integ_chan *ic, uint32_t budget)
+static void run(struct vol_layer_chan *c)
 {
-	ic->budget = budget;
-	ic->running = true;
+	struct integ_chan *ic = (struct integ_chan *)c;
+
 	cut(ic);
 	integ_turn_queue(ic);
-	ic->running = false;
-}
-
-/* Something came back, within a turn of this channel or outside of one. */
-static void go_on(struct integ_chan *ic)
-{
-	if (ic->running || ic->turning)
-		return; // it sees that
-	run(ic, SUBMIT_BUDGET);
-}
-
-static void ready(struct vol_waiter *w)
-{
-	go_on((struct integ_chan *)(void *)((char *)w - offsetof(struct vol_layer_chan, waiter)));
 }
 
 /* ---- the volume's interface ---- */
-
-static void integ_submit(struct vol_chan *c, struct vol_io *io)
-{
-	struct integ_chan *ic = (struct integ_chan *)c;
-	struct integ_io *s = state(io);
-
-	*s = (struct integ_io){ 0 };
-	if (io->op == VOL_READ || io->op == VOL_WRITE) {
-		if (!vol_iov_sums(io)) {
-			vol_io_end(c, io, -EINVAL);
-			return;
-		}
-		vol_cursor_skip(io, &s->cur, 0);
-	}
-	vol_fifo_put(&ic->todo, io);
-	if (!ic->running && !ic->turning && !ic->l.waiter.waiting && !ic->l.held.over)
-		run(ic, SUBMIT_BUDGET);
-}
 
 /* What waits for the pool, for what it has itself below, or for the header, is not asked for. */
 static bool can_cut(const struct integ_chan *ic)
@@ -365,32 +324,38 @@ static bool can_cut(const struct integ_chan *ic)
 	int st = integ_state((const struct vol_integrity *)ic->l.c.v);
 
 	return ic->todo.head && (st == INTEG_READY || st == INTEG_FAILED) &&
-	       !ic->l.waiter.waiting && !ic->l.held.over;
+	       vol_layer_may_take(&ic->l);
 }
 
-static unsigned turn(struct integ_chan *ic, unsigned (*below)(struct vol_chan *lower))
+static bool more(struct vol_layer_chan *c)
 {
-	unsigned n;
+	const struct integ_chan *ic = (const struct integ_chan *)c;
 
-	ic->budget = POLL_BUDGET;
-	ic->push = ic->push && below != vol_chan_kick;
-	n = below(ic->l.lower);
-	if (can_cut(ic) || ic->foreign || ic->stalled)
-		run(ic, ic->budget);
-	if (ic->push)
-		n += 1 + vol_chan_kick(ic->l.lower);
-	ic->push = false;
-	return n;
+	return can_cut(ic) || ic->foreign || ic->stalled;
+}
+
+static const struct vol_turns turns = { .run = run, .more = more };
+
+static void integ_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct integ_chan *ic = (struct integ_chan *)c;
+	struct integ_io *s = state(io);
+
+	*s = (struct integ_io){ 0 };
+	if (!vol_layer_begin(c, io, &s->cur))
+		return;
+	vol_fifo_put(&ic->todo, io);
+	vol_layer_submitted(&ic->l, &turns);
 }
 
 static unsigned integ_kick(struct vol_chan *c)
 {
-	return turn((struct integ_chan *)c, vol_chan_kick);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_kick);
 }
 
 static unsigned integ_poll(struct vol_chan *c)
 {
-	return turn((struct integ_chan *)c, vol_chan_poll);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_poll);
 }
 
 static unsigned integ_wait_us(const struct vol_chan *c)
@@ -398,11 +363,11 @@ static unsigned integ_wait_us(const struct vol_chan *c)
 	const struct integ_chan *ic = (const struct integ_chan *)c;
 	unsigned us = vol_layer_wait_us(c);
 
-	if (ic->push || ic->stalled || can_cut(ic))
+	if (ic->l.push || ic->stalled || can_cut(ic))
 		return 0;
 	if (ic->foreign && us > FOREIGN_US)
 		us = FOREIGN_US;
-	if (ic->todo.head && us > OPENING_US && !ic->l.waiter.waiting && !ic->l.held.over)
+	if (ic->todo.head && us > OPENING_US && vol_layer_may_take(&ic->l))
 		us = OPENING_US;
 	return us;
 }
@@ -416,8 +381,7 @@ static int integ_chan_open(struct vol *v, struct nof_group *group, struct vol_ch
 		return -ENOMEM;
 	vol_fifo_init(&ic->todo);
 	ic->queue_tail = &ic->queue;
-	ic->l.waiter.ready = ready;
-	ret = vol_layer_chan_init(&ic->l, &((struct vol_integrity *)v)->l, group);
+	ret = vol_layer_chan_init(&ic->l, &((struct vol_integrity *)v)->l, &turns, group);
 	if (ret) {
 		free(ic);
 		return ret;

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 
-#include "vol_cursor.h"
 #include "vol_job.h"
 #include "vol_layer.h"
 #include "vol_sum.h"
@@ -100,10 +99,7 @@ struct integ_chan {
 	struct vol_layer_chan l;
 	struct vol_fifo todo; // requests that are not cut to their end
 	struct vol_sub *queue, **queue_tail; // pieces that want a slot
-	uint32_t budget; // bytes that this call may still sum
-	bool running; // in run()
-	bool turning, turn_again; // in turn_queue()
-	bool push; // something went down since the last turn
+	bool turning, turn_again; // in integ_turn_queue(); l.running is set as well
 	bool stalled; // the queue stopped for the budget
 	bool foreign; // a piece waits for a slot of another worker
 };
@@ -149,11 +145,6 @@ static inline struct integ_chan *integ_chan_of(const struct vol_sub *sub)
 static inline struct vol_integrity *integ_of(struct integ_chan *ic)
 {
 	return (struct vol_integrity *)ic->l.c.v;
-}
-
-static inline void integ_spend(struct integ_chan *ic, uint64_t n)
-{
-	ic->budget -= n < ic->budget ? (uint32_t)n : ic->budget;
 }
 
 static inline bool integ_slot_take(struct integ_chan *ic, struct sum_slot *slot)

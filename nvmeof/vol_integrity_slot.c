@@ -43,8 +43,7 @@ void integ_send(struct integ_chan *ic, struct vol_sub *sub, enum vol_op op, uint
 	sub->io.len = len;
 	sub->io.iov = sub->iov;
 	sub->io.n_iov = p ? 1 : 0;
-	ic->push = true;
-	vol_submit(ic->l.lower, &sub->io);
+	vol_layer_send(&ic->l, ic->l.lower, sub);
 }
 
 void integ_store(
@@ -130,7 +129,7 @@ static void verify(struct integ_chan *ic, struct sum_slot *slot)
 	uint32_t bs = v->geo.block_size;
 	int err = 0;
 
-	integ_spend(ic, (uint64_t)p->n * bs);
+	vol_layer_spend(&ic->l, (uint64_t)p->n * bs);
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct vol_sum_entry *e = vol_sum_entry_at(slot->mem, p->first + i);
 		uint32_t a = dpu_le32_get(e->a), b = dpu_le32_get(e->b), sum;

@@ -58,10 +58,31 @@ void vol_layer_fini(struct vol_layer *l)
 	vol_fini(&l->v);
 }
 
-int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l, struct nof_group *group)
+void vol_layer_go_on(struct vol_layer_chan *c)
 {
+	if (!c->running) // else it sees that
+		vol_layer_run(c, c->turns, VOL_SUBMIT_BUDGET);
+}
+
+static void ready(struct vol_waiter *w)
+{
+	vol_layer_go_on((struct vol_layer_chan *)(void *)((char *)w -
+							  offsetof(struct vol_layer_chan, waiter)));
+}
+
+void vol_layer_chan_begin(struct vol_layer_chan *c, const struct vol_turns *turns, unsigned depth,
+	struct nof_group *group)
+{
+	c->turns = turns;
 	c->pool = nof_group_pool(group);
-	c->held.depth = c->waiter.depth = l->v.depth - 1;
+	c->held.depth = c->waiter.depth = depth - 1;
+	c->waiter.ready = ready;
+}
+
+int vol_layer_chan_init(struct vol_layer_chan *c, struct vol_layer *l,
+	const struct vol_turns *turns, struct nof_group *group)
+{
+	vol_layer_chan_begin(c, turns, l->v.depth, group);
 	return vol_chan_open(l->lower, group, &c->lower);
 }
 

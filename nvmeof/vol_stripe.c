@@ -13,7 +13,6 @@
 
 #include "dpu_alloc.h"
 #include "group.h"
-#include "vol_cursor.h"
 #include "vol_layer.h"
 
 #define RUN_BYTES (1u << 20) // that one call sends down
@@ -28,16 +27,11 @@ struct vol_stripe {
 };
 
 struct stripe_chan {
-	struct vol_chan c;
+	struct vol_layer_chan l;
 	struct vol_chan *lower[VOL_STRIPE_MAX]; // owned
 	int epoll; // owned: of those that have a descriptor
 	bool has_fd;
-	struct vol_pool *pool; // borrowed: the group's
-	struct vol_held held;
-	struct vol_waiter waiter;
 	struct vol_fifo todo; // requests of which something did not go down yet
-	bool running; // in run()
-	bool push; // something went down since the last turn
 };
 
 /* In vol_io.priv while the request is ours. */
@@ -57,8 +51,6 @@ struct part {
 	struct vol_cursor cur;
 };
 
-static void go_on(struct stripe_chan *sc);
-
 static struct stripe_io *state(struct vol_io *io)
 {
 	return (struct stripe_io *)io->priv;
@@ -66,7 +58,7 @@ static struct stripe_io *state(struct vol_io *io)
 
 static struct vol_stripe *stripe(const struct stripe_chan *sc)
 {
-	return (struct vol_stripe *)sc->c.v;
+	return (struct vol_stripe *)sc->l.c.v;
 }
 
 static bool moves(const struct vol_io *io)
@@ -92,9 +84,8 @@ static void part_done(struct vol_io *io, int err)
 	if (err && !s->err)
 		s->err = err;
 	if (--s->below == 0 && s->sent)
-		vol_io_end(&sc->c, up, s->err);
-	if (vol_pool_put(sc->pool, &sc->held, sub))
-		go_on(sc);
+		vol_io_end(&sc->l.c, up, s->err);
+	vol_layer_give(&sc->l, sub);
 }
 
 static void send(struct stripe_chan *sc, struct vol_sub *sub, unsigned member, uint64_t off,
@@ -102,7 +93,7 @@ static void send(struct stripe_chan *sc, struct vol_sub *sub, unsigned member, u
 {
 	struct vol_io *up = sub->up;
 
-	vol_sub_begin(sub, &sc->c, up, part_done);
+	vol_sub_begin(sub, &sc->l.c, up, part_done);
 	sub->io.op = up->op;
 	sub->io.fua = up->fua;
 	sub->io.unmap = up->unmap;
@@ -111,20 +102,15 @@ static void send(struct stripe_chan *sc, struct vol_sub *sub, unsigned member, u
 	sub->io.len = len;
 	sub->io.iov = iov;
 	sub->io.n_iov = n_iov;
-	sc->push = true;
-	vol_submit(sc->lower[member], &sub->io);
+	vol_layer_send(&sc->l, sc->lower[member], sub);
 }
 
-static struct vol_sub *part_of(struct stripe_chan *sc, struct vol_io *io, bool buf)
+static struct vol_sub *part_of(struct stripe_chan *sc, struct vol_io *io, enum vol_layer_buf buf)
 {
-	struct vol_sub *sub = buf ? vol_pool_get_buf(sc->pool, &sc->held)
-				  : vol_pool_get(sc->pool, &sc->held);
+	struct vol_sub *sub = vol_layer_get(&sc->l, buf);
 
-	if (!sub) {
-		if (!sc->held.over)
-			vol_pool_wait(sc->pool, &sc->waiter);
+	if (!sub)
 		return NULL;
-	}
 	sub->up = io;
 	state(io)->below++;
 	return sub;
@@ -167,7 +153,7 @@ static bool ask_members(struct stripe_chan *sc, struct vol_io *io)
 		uint64_t off = 0, len = 0;
 		unsigned member = (unsigned)s->pos;
 		bool wanted = io->op == VOL_FLUSH || range_on(v, member, io, &off, &len);
-		struct vol_sub *sub = wanted ? part_of(sc, io, false) : NULL;
+		struct vol_sub *sub = wanted ? part_of(sc, io, VOL_NO_BUF) : NULL;
 
 		if (wanted && !sub)
 			return false;
@@ -177,7 +163,7 @@ static bool ask_members(struct stripe_chan *sc, struct vol_io *io)
 		if (sub) // may end it
 			send(sc, sub, member, off, len, NULL, 0);
 		else if (last && s->below == 0)
-			vol_io_end(&sc->c, io, s->err);
+			vol_io_end(&sc->l.c, io, s->err);
 	}
 	return true;
 }
@@ -233,7 +219,7 @@ static uint64_t transfer(struct stripe_chan *sc, struct vol_io *io)
 		got = slice(io, s->cur, len, v->v.block_size, iov, &n_iov);
 		segs = NULL; // they lie in the sub
 	}
-	sub = part_of(sc, io, got == 0);
+	sub = part_of(sc, io, got == 0 ? VOL_WITH_BUF : VOL_NO_BUF);
 	if (!sub)
 		return 0;
 	if (got == 0) { // in crumbs: over a buffer
@@ -257,11 +243,11 @@ static uint64_t transfer(struct stripe_chan *sc, struct vol_io *io)
 
 /* ---- the list ---- */
 
-static void run(struct stripe_chan *sc)
+static void run(struct vol_layer_chan *c)
 {
+	struct stripe_chan *sc = (struct stripe_chan *)c;
 	uint64_t bytes = 0;
 
-	sc->running = true;
 	while (sc->todo.head && bytes < RUN_BYTES) {
 		struct vol_io *io = sc->todo.head;
 		struct stripe_io *s = state(io);
@@ -270,7 +256,7 @@ static void run(struct stripe_chan *sc)
 		if (s->err) { // no more parts: it ends when those below have come back
 			sent(sc, io);
 			if (s->below == 0)
-				vol_io_end(&sc->c, io, s->err);
+				vol_io_end(&sc->l.c, io, s->err);
 			continue;
 		}
 		if (!moves(io)) {
@@ -283,46 +269,18 @@ static void run(struct stripe_chan *sc)
 			break;
 		bytes += n;
 	}
-	sc->running = false;
 }
 
 static bool can_go_on(const struct stripe_chan *sc)
 {
-	return sc->todo.head && !sc->waiter.waiting && !sc->held.over;
-}
-
-static void go_on(struct stripe_chan *sc)
-{
-	if (!sc->running && sc->todo.head)
-		run(sc);
-}
-
-static void ready(struct vol_waiter *w)
-{
-	go_on((struct stripe_chan *)(void *)((char *)w - offsetof(struct stripe_chan, waiter)));
+	return sc->todo.head && vol_layer_may_take(&sc->l);
 }
 
 /* ---- the volume's interface ---- */
 
-static void stripe_submit(struct vol_chan *c, struct vol_io *io)
+static unsigned each(struct vol_layer_chan *c, unsigned (*below)(struct vol_chan *lower))
 {
 	struct stripe_chan *sc = (struct stripe_chan *)c;
-
-	*state(io) = (struct stripe_io){ 0 };
-	if (moves(io)) {
-		if (!vol_iov_sums(io)) {
-			vol_io_end(c, io, -EINVAL);
-			return;
-		}
-		vol_cursor_skip(io, &state(io)->cur, 0);
-	}
-	vol_fifo_put(&sc->todo, io);
-	if (!sc->running && can_go_on(sc))
-		run(sc);
-}
-
-static unsigned each(struct stripe_chan *sc, unsigned (*below)(struct vol_chan *lower))
-{
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < stripe(sc)->n; i++)
@@ -331,28 +289,32 @@ static unsigned each(struct stripe_chan *sc, unsigned (*below)(struct vol_chan *
 	return n;
 }
 
-static unsigned turn(struct stripe_chan *sc, unsigned (*below)(struct vol_chan *lower))
+static bool more(struct vol_layer_chan *c)
 {
-	unsigned n;
+	return can_go_on((struct stripe_chan *)c);
+}
 
-	sc->push = sc->push && below != vol_chan_kick;
-	n = each(sc, below);
-	if (can_go_on(sc))
-		run(sc);
-	if (sc->push)
-		n += 1 + each(sc, vol_chan_kick);
-	sc->push = false;
-	return n;
+static const struct vol_turns turns = { .run = run, .more = more, .each = each };
+
+static void stripe_submit(struct vol_chan *c, struct vol_io *io)
+{
+	struct stripe_chan *sc = (struct stripe_chan *)c;
+
+	*state(io) = (struct stripe_io){ 0 };
+	if (!vol_layer_begin(c, io, &state(io)->cur))
+		return;
+	vol_fifo_put(&sc->todo, io);
+	vol_layer_submitted(&sc->l, &turns);
 }
 
 static unsigned stripe_kick(struct vol_chan *c)
 {
-	return turn((struct stripe_chan *)c, vol_chan_kick);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_kick);
 }
 
 static unsigned stripe_poll(struct vol_chan *c)
 {
-	return turn((struct stripe_chan *)c, vol_chan_poll);
+	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_poll);
 }
 
 static int stripe_fd(const struct vol_chan *c)
@@ -367,7 +329,7 @@ static unsigned stripe_wait_us(const struct vol_chan *c)
 	const struct stripe_chan *sc = (const struct stripe_chan *)c;
 	unsigned us = VOL_WAIT_FD;
 
-	if (sc->push || can_go_on(sc))
+	if (sc->l.push || can_go_on(sc))
 		return 0;
 	for (unsigned i = 0; i < stripe(sc)->n; i++) {
 		unsigned one = VOL_WAIT_FD;
@@ -416,9 +378,7 @@ static int stripe_chan_open(struct vol *cv, struct nof_group *group, struct vol_
 		return ret;
 	}
 	vol_fifo_init(&sc->todo);
-	sc->pool = nof_group_pool(group);
-	sc->held.depth = sc->waiter.depth = v->v.depth - 1;
-	sc->waiter.ready = ready;
+	vol_layer_chan_begin(&sc->l, &turns, v->v.depth, group);
 	for (unsigned i = 0; i < v->n; i++) {
 		ret = open_member(sc, v->member[i], i, group);
 		if (ret) {
@@ -426,7 +386,7 @@ static int stripe_chan_open(struct vol *cv, struct nof_group *group, struct vol_
 			return ret;
 		}
 	}
-	*out = &sc->c;
+	*out = &sc->l.c;
 	return 0;
 }
 
@@ -435,7 +395,7 @@ static void stripe_chan_close(struct vol_chan *c)
 	struct stripe_chan *sc = (struct stripe_chan *)c;
 
 	assert(!sc->todo.head);
-	vol_pool_forget(sc->pool, &sc->waiter);
+	vol_layer_chan_fini(&sc->l);
 	chan_free(sc, stripe(sc)->n);
 }
 

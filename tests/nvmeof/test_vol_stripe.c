@@ -69,7 +69,7 @@ static uint8_t *place(const struct env *e, uint64_t off)
 }
 
 struct lower_chans { // what the channel has first, behind the shared part
-	struct vol_chan c;
+	struct vol_layer_chan l;
 	struct vol_chan *lower[VOL_STRIPE_MAX];
 };
 
