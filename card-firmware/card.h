@@ -67,6 +67,11 @@ struct card {
 	struct card_ct_keep *ct_keep; // owned: ct_keep.c; NULL without a state directory
 	struct card_top *top; // owned: rpc_top.c; NULL: nobody has asked yet
 	struct card_standby *standby; // owned; NULL: nobody supervises us
+	/*
+	 * While the card starts: a file may be locked until then by the requests of one that died.
+	 * 0: it has started.
+	 */
+	uint64_t patient_until_ns;
 	bool stopping;
 };
 
@@ -129,6 +134,7 @@ struct card_volume_conf {
 	enum vol_policy policy; // nvme
 	bool format, overwrite; // integrity: make one, whatever is below
 	const char *header; // integrity: the UUID that it has to have; NULL: any
+	bool shared; // file: another card may have it, too (vol_file_conf)
 };
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);

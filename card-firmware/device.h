@@ -15,6 +15,7 @@
 
 #include <limits.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "card.h"
 
@@ -40,6 +41,8 @@ struct card_volume {
 	unsigned users; // disks, and volumes above
 	unsigned orphans; // channels that wait for answers
 	bool block_dev; // a file volume on a block device
+	dev_t dev, rdev; // file volume: what its path led to when it was opened
+	ino_t ino;
 };
 
 struct card_key {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_id.h"
 #include "dpu_log.h"
 #include "dpu_wire.h"
@@ -128,6 +129,49 @@ int card_volume_resolve(struct card *c, const char *path, char out[PATH_MAX], st
 	return 0;
 }
 
+static const struct card_volume *find_file(struct card *c, const struct stat *st)
+{
+	const struct card_volume *v;
+
+	TAILQ_FOREACH (v, &c->inv->volumes, link)
+		if (v->conf.kind == CARD_VOL_FILE &&
+			(v->block_dev ? S_ISBLK(st->st_mode) && v->rdev == st->st_rdev
+				      : v->dev == st->st_dev && v->ino == st->st_ino))
+			return v;
+	return NULL;
+}
+
+/* -EBUSY, and who has it. */
+static int fail_busy(struct card *c, const char *path, struct card_error *e)
+{
+	const struct card_volume *other;
+	struct stat st;
+
+	other = lstat(path, &st) ? NULL : find_file(c, &st);
+	return other ? card_fail(e, -EBUSY, "filename: %s: is %s already", path, other->name)
+		     : card_fail(e, -EBUSY,
+			       "filename: %s: another process has it, or it is mounted", path);
+}
+
+/* A restart does not come too early: the requests of a card that died may still hold its files. */
+static int open_patiently(struct card *c, const struct vol_file_conf *conf, struct vol **out)
+{
+	int ret = vol_file_open(conf, out);
+	struct stat st;
+
+	if (!ret && conf->shared && !lstat(conf->path, &st) && find_file(c, &st)) {
+		vol_close(*out); // with another card, not within this one
+		*out = NULL;
+		return -EBUSY;
+	}
+	while (ret == -EBUSY && dpu_now_ns() < c->patient_until_ns && !lstat(conf->path, &st) &&
+		!find_file(c, &st)) {
+		usleep(1000);
+		ret = vol_file_open(conf, out);
+	}
+	return ret;
+}
+
 static int open_file(struct card *c, struct card_volume *v, struct card_error *e)
 {
 	struct vol_file_conf conf = {
@@ -135,6 +179,7 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 		.block_size = v->conf.block_size,
 		.read_only = v->conf.read_only,
 		.direct = v->conf.direct,
+		.shared = v->conf.shared,
 		.create_size = v->conf.num_blocks *
 			       (v->conf.block_size ? v->conf.block_size : FILE_BLOCK),
 	};
@@ -146,12 +191,17 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 	if (ret)
 		return ret;
 	conf.path = path;
-	ret = vol_file_open(&conf, &v->vol);
+	ret = open_patiently(c, &conf, &v->vol);
 	if (ret)
 		return ret;
 	vol_info(v->vol, &info);
 	v->conf.block_size = info.block_size;
-	v->block_dev = !lstat(path, &st) && S_ISBLK(st.st_mode);
+	if (!lstat(path, &st)) {
+		v->block_dev = S_ISBLK(st.st_mode);
+		v->dev = st.st_dev;
+		v->rdev = st.st_rdev;
+		v->ino = st.st_ino;
+	}
 	return 0;
 }
 

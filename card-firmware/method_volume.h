@@ -72,6 +72,11 @@ static const struct card_param null_resize[] = {
 static const struct card_param file_create[] = {
 	P_FILE,
 	P_UUID,
+	{ .name = "shared",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "another card may have the file, too, as while a guest migrates; its alone "
+			"as soon as nobody else has it" },
 	P_COMPAT("fallocate", CARD_P_BOOL, "no effect: discards reach the file in any case"),
 	P_COMPAT("nowait", CARD_P_BOOL, "no effect: nothing waits in any case"),
 };

@@ -15,6 +15,7 @@
 #include "card.h"
 #include "ct_keep.h"
 #include "datapath.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "eal.h"
 #include "loop.h"
@@ -25,6 +26,8 @@
 
 /* Anonymous private memory and ELF headers: no mapping that is shared with a guest. */
 #define COREDUMP_FILTER "0x11"
+/* How long a start waits for files that a dead card's requests hold, all of them together. */
+#define PATIENCE_NS 2000000000ull
 
 static int process_start(struct card *c)
 {
@@ -125,6 +128,18 @@ static void workers_stop(struct card *c)
 	c->workers = NULL;
 }
 
+static int patience_start(struct card *c)
+{
+	c->patient_until_ns = dpu_now_ns() + PATIENCE_NS;
+	return 0;
+}
+
+static int patience_end(struct card *c)
+{
+	c->patient_until_ns = 0;
+	return 0;
+}
+
 static int config_start(struct card *c)
 {
 	return c->opt.config ? card_config_load(c, c->opt.config) : 0;
@@ -158,8 +173,10 @@ static const struct module {
 	{ "standby", card_standby_start, card_standby_stop },
 	{ "directories", dirs_start, NULL },
 	{ "connections", card_ct_keep_load, card_ct_keep_free },
+	{ "patience", patience_start, NULL },
 	{ "configuration", config_start, NULL },
 	{ "store", store_start, card_store_close },
+	{ "started", patience_end, NULL },
 	{ "metrics", metrics_start, card_metrics_stop },
 	{ "rpc", card_rpc_start, card_rpc_stop },
 	// Below: what answers clients while it stops.

@@ -246,6 +246,7 @@ int card_call_bdev_uring_create(
 		.path = card_arg_str(params, "filename", ""),
 		.read_only = card_arg_bool(params, "readonly", false),
 		.direct = card_arg_bool(params, "direct", true),
+		.shared = card_arg_bool(params, "shared", false),
 		.uuid = card_arg_str(params, "uuid", NULL),
 	};
 

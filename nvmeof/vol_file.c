@@ -180,14 +180,38 @@ static const struct vol_ops file_ops = {
 	.wear = file_wear,
 };
 
+/*
+ * Nobody else writes while we read, nobody else reads while we write. The lock is of the open file:
+ * a second volume of this process does not get it either, and a process that died gives it up when
+ * the last of its requests has left the file, not before.
+ */
+int vol_file_lock(struct vol_file *f)
+{
+	struct flock lock = { .l_type = f->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(f->fd, F_OFD_SETLK, &lock) == 0) {
+		f->alone = true;
+		return 0;
+	}
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
 static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struct stat *st)
 {
-	int flags = conf->read_only ? O_RDONLY : O_RDWR;
+	int flags = conf->read_only ? O_RDONLY : O_RDWR, ret;
 	struct stat st2 = { 0 };
 
-	f->fd = open_checked(conf->path, flags, st);
+	// Of a device O_EXCL keeps others away by any of its names, and what has it mounted.
+	f->read_only = conf->read_only;
+	f->fd = open_checked(
+		conf->path, conf->read_only || conf->shared ? flags : flags | O_EXCL, st);
 	if (f->fd < 0)
 		return f->fd;
+	ret = vol_file_lock(f);
+	if (ret < 0 && !(ret == -EBUSY && conf->shared)) {
+		close(f->fd);
+		return ret;
+	}
 	f->sync_fd = open_checked(conf->path, flags, &st2);
 	if (f->sync_fd < 0) {
 		close(f->fd);

@@ -496,6 +496,8 @@ int vol_file_chan_open(struct vol *v, struct nof_group *group, struct vol_chan *
 		return -ENOMEM;
 	fc->f = (struct vol_file *)v;
 	fc->tail = &fc->head;
+	if (!fc->f->alone)
+		(void)vol_file_lock(fc->f); // whoever had it too may have let it go
 	if (fc->f->direct) {
 		void *b = mmap(NULL, (size_t)FILE_BOUNCE * FILE_BOUNCE_LEN, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -136,12 +136,19 @@ struct vol_file_conf {
 	uint32_t block_size; // 0: the device's own (4096, else 512), 512 of a plain file
 	bool read_only;
 	bool direct; // O_DIRECT where the file system can; without it when it cannot (logged)
+	/*
+	 * Another process may have it, too, as in a migration; it becomes this volume's alone when
+	 * a channel is opened and nobody else has it.
+	 */
+	bool shared;
 	uint64_t create_size; // bytes; 0: must exist. Creates a sparse file of that size if missing
 };
 /*
- * io_uring on one file. Flush is fdatasync; after one failed every later flush fails too, because
- * the kernel drops the dirty pages ("fsyncgate"). 0, -EINVAL (size no multiple of block_size,
- * not a file), -ELOOP (a symbolic link), or the errno of open(2), io_uring_setup(2).
+ * io_uring on one file, which is the volume's alone as long as it is open, in this process and in
+ * others; read-only ones share it with one another. Flush is fdatasync; after one failed every
+ * later flush fails too, because the kernel drops the dirty pages ("fsyncgate"). 0, -EINVAL (size
+ * no multiple of block_size, not a file), -ELOOP (a symbolic link), -EBUSY (another volume's, or a
+ * device that is mounted), or the errno of open(2), fcntl(2), io_uring_setup(2).
  */
 int vol_file_open(const struct vol_file_conf *want, struct vol **out);
 

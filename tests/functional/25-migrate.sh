@@ -42,7 +42,7 @@ fi
 file=$(find "$OUTBOARD_DIR/card-a" -name 'disk0*' -size 65536k)
 [ -f "$file" ] || fail "where is card-a's volume?"
 b=$OUTBOARD_DIR/card-b/rpc.sock
-cardctl --socket "$b" volume create-file disk0 filename="$file" block_size=512 >/dev/null
+cardctl --socket "$b" volume create-file disk0 filename="$file" block_size=512 shared=yes >/dev/null
 cardctl --socket "$b" disk create blk0 dev_name=disk0 >/dev/null
 # shellcheck disable=SC2086 # a word or none
 exec python3 "$(dirname "$0")/migrate.py" "$BUILD/guest-image" ${MIGRATE:-}

@@ -115,6 +115,64 @@ static void torn_size_is_refused(void **state)
 }
 
 /* VB-08 below the device. */
+static int try_open(const char *path, bool ro, struct vol **out)
+{
+	const struct vol_file_conf f = {
+		.name = "other", .path = path, .block_size = 512, .read_only = ro
+	};
+
+	return vol_file_open(&f, out);
+}
+
+/* A file has one volume, by whatever name; those that only read it may be several. */
+static void one_file_is_one_volume(void **state)
+{
+	struct env *e = *state;
+	struct vol *v = open_file(e->path, SIZE, false, false), *r1, *r2;
+	char link_path[128];
+
+	snprintf(link_path, sizeof(link_path), "%s/other-name", e->dir);
+	assert_int_equal(link(e->path, link_path), 0);
+	assert_int_equal(try_open(e->path, false, &r1), -EBUSY);
+	assert_int_equal(try_open(link_path, false, &r1), -EBUSY);
+	assert_int_equal(try_open(e->path, true, &r1), -EBUSY);
+	assert_int_equal(fd_of(link_path, 0), -1); // nothing of it stays open
+	vol_close(v);
+	assert_int_equal(try_open(e->path, true, &r1), 0);
+	assert_int_equal(try_open(link_path, true, &r2), 0);
+	assert_int_equal(try_open(e->path, false, &v), -EBUSY);
+	vol_close(r1);
+	assert_int_equal(try_open(e->path, false, &v), -EBUSY);
+	vol_close(r2);
+	assert_int_equal(try_open(e->path, false, &v), 0);
+	vol_close(v);
+	unlink(link_path);
+}
+
+/* Two processes may have it while a guest migrates; then it is the second one's. */
+static void shared_until_it_is_let_go(void **state)
+{
+	struct env *e = *state;
+	struct vol *first = open_file(e->path, SIZE, false, false), *second, *third;
+	const struct vol_file_conf f = {
+		.name = "second", .path = e->path, .block_size = 512, .shared = true
+	};
+	struct vol_chan *c;
+
+	assert_int_equal(vol_file_open(&f, &second), 0);
+	assert_int_equal(try_open(e->path, false, &third), -EBUSY);
+	assert_int_equal(vol_chan_open(second, NULL, &c), 0); // the first one still has it
+	vol_chan_close(c);
+	vol_close(first);
+	assert_int_equal(try_open(e->path, false, &third), 0);
+	vol_close(third);
+	assert_int_equal(vol_chan_open(second, NULL, &c), 0);
+	assert_int_equal(try_open(e->path, false, &third), -EBUSY);
+	vol_chan_close(c);
+	assert_int_equal(try_open(e->path, false, &third), -EBUSY);
+	vol_close(second);
+}
+
 static void read_only_writes_nothing(void **state)
 {
 	struct env *e = *state;
@@ -386,6 +444,8 @@ int main(void)
 		ROW("VB-18 JR-07 odd paths", odd_paths_are_refused),
 		ROW("size no multiple of the block", torn_size_is_refused),
 		ROW("VB-08 read-only", read_only_writes_nothing),
+		ROW("one file, one volume", one_file_is_one_volume),
+		ROW("shared until it is let go", shared_until_it_is_let_go),
 		ROW("VB-11 IO-04 IO-07 cut file", cut_file_fails_reads),
 		ROW("more segments than IOV_MAX", many_segments),
 		ROW("segments do not sum to the length", segments_must_sum_up),

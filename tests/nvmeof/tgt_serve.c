@@ -21,6 +21,7 @@
 #define NQN "nqn.2026-11.test:serve"
 #define MIB (1ULL << 20)
 #define SPIN 20000U
+#define PATIENCE_MS 2000U
 
 struct serve {
 	struct nof_group *control, *worker;
@@ -50,8 +51,15 @@ static int open_first(struct serve *s)
 		.name = "file", .path = s->file, .block_size = 512, .create_size = 64 * MIB
 	};
 
-	if (s->file)
-		return vol_file_open(&file, &s->ram);
+	// The last one of us was killed: what it had under way holds the file a little longer.
+	for (unsigned i = 0; s->file; i++) {
+		int ret = vol_file_open(&file, &s->ram);
+
+		if (ret != -EBUSY || i == PATIENCE_MS)
+			return ret;
+		fprintf(stderr, "waiting for the file\n");
+		usleep(1000);
+	}
 	return vol_ram_open(&(struct vol_ram_conf){ "ram", 64 * MIB, 512, false }, &s->ram);
 }
 

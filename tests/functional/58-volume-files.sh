@@ -1,0 +1,113 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A file or device is one volume's: of this card, of another one, and still the same volume's after a kill.
+# Usage: 58-volume-files.sh BUILD-DIR
+set -eu
+# shellcheck source=tests/functional/card.sh
+. "$(dirname "$0")/card.sh"
+card_env "${1:-build}"
+
+loop=
+cleanup()
+{
+	card_cleanup
+	[ -z "$loop" ] || losetup -d "$loop" 2>/dev/null || :
+}
+trap cleanup EXIT
+
+ctl() { "$cardctl" --socket "$dir/rpc" "$@"; }
+far() { "$cardctl" --socket "$dir/far.rpc" "$@"; }
+
+# refused TEXT COMMAND...
+refused()
+{
+	text=$1
+	shift
+	if "$@" >"$dir/reply" 2>&1; then fail "$*: not refused"; fi
+	grep -q -- "$text" "$dir/reply" || fail "$*: no '$text' in: $(cat "$dir/reply")"
+}
+
+start() { card_start --state-dir "$dir/state"; }
+
+# start_far: a second card, with a store of its own
+start_far()
+{
+	rm -f "$dir/far.out"
+	mkfifo "$dir/far.out"
+	"$cardd" --name far --state-dir "$dir/far/state" --socket-dir "$dir/far" --rpc-socket "$dir/far.rpc" \
+		--mem-mib 64 --mbufs 2047 --log-level warn >"$dir/far.out" 2>>"$dir/err" &
+	helpers=$!
+	read -r line <"$dir/far.out" || :
+	[ "$line" = ready ] || fail "the other card does not start"
+}
+
+echo '[]' >"$dir/config"
+mkdir "$dir/far" "$dir/lvols"
+truncate -s 16M "$dir/a" "$dir/b"
+ln "$dir/a" "$dir/a-too"
+start
+start_far
+
+# One file, by any name, is one volume; those that only read share it.
+ctl volume create-file a filename="$dir/a" block_size=512 >/dev/null
+ctl volume create-file a filename="$dir/a" block_size=512 >/dev/null # the same call again
+refused 'is a already' ctl volume create-file a2 filename="$dir/a" block_size=512
+refused 'is a already' ctl volume create-file a2 filename="$dir/a-too" block_size=512
+refused 'is a already' ctl volume create-file a2 filename="$dir/a" block_size=512 readonly=yes
+refused 'is a already' ctl volume create-file a2 filename="$dir/a" block_size=512 shared=yes
+refused 'another process' far volume create-file a2 filename="$dir/a-too" block_size=512
+refused 'another process' far volume create-instance a2 filename="$dir/a"
+far volume create-file a2 filename="$dir/a" block_size=512 shared=yes >/dev/null # where a guest migrates to
+far volume delete a2
+ctl volume create-file b1 filename="$dir/b" block_size=512 readonly=yes >/dev/null
+ctl volume create-file b2 filename="$dir/b" block_size=512 readonly=yes >/dev/null
+far volume create-file b3 filename="$dir/b" block_size=512 readonly=yes >/dev/null
+refused 'is b1 already' ctl volume create-file b4 filename="$dir/b" block_size=512
+ctl lvstore create lvs0 "$dir/lvols" >/dev/null
+one=$(ctl lvol create one lvs0 size_in_mib=1)
+refused "is $one already" ctl volume create-file c filename="$dir/lvols/$one" block_size=512
+refused 'another process' far volume create-file c filename="$dir/lvols/$one" block_size=512
+[ "$(ctl --json volume list | grep -c '"name"')" = 4 ] || fail "$(ctl volume list)"
+
+# A device, by any of its nodes.
+if [ "$(id -u)" = 0 ] && loop=$(losetup -f --show "$dir/dev" 2>/dev/null || {
+	truncate -s 16M "$dir/dev" && losetup -f --show "$dir/dev" 2>/dev/null
+}); then
+	mknod "$dir/node" b "$((0x$(stat -c %t "$loop")))" "$((0x$(stat -c %T "$loop")))"
+	ctl volume create-file d filename="$loop" block_size=512 >/dev/null
+	refused 'is d already' ctl volume create-file d2 filename="$loop" block_size=512
+	refused 'is d already' ctl volume create-file d2 filename="$dir/node" block_size=512
+	refused 'another process' far volume create-file d2 filename="$dir/node" block_size=512
+	ctl volume delete d
+	far volume create-file d2 filename="$dir/node" block_size=512 >/dev/null
+	refused 'another process' ctl volume create-file d filename="$loop" block_size=512
+	far volume delete d2
+else
+	loop=
+	echo "58-volume-files: no loop device"
+fi
+
+# Whoever dies gives it up, with requests under way; the next one has it at once.
+ctl disk create d0 dev_name=a
+"$vdrv" blk-verify --socket "$dir/d0" --range-mib 8 --max-bytes 65536 --qd 32 --seconds 4 --keep \
+	--reconnect-ms 10000 --json >"$dir/verify" 2>>"$dir/err" &
+verify=$!
+helpers="$helpers $verify"
+for _ in 1 2 3; do
+	sleep 1
+	card_kill
+	start
+	ctl card info | grep -q 'degraded: none' || fail "not restored: $(ctl card info)"
+done
+wait "$verify" || fail "killed: $(cat "$dir/verify")"
+
+# What another card has taken meanwhile is not taken back.
+ctl disk delete d0
+card_kill
+far volume create-file a2 filename="$dir/a" block_size=512 >/dev/null
+start
+ctl card info | grep -q 'another process' || fail "two cards on one file: $(ctl card info)"
+far volume delete a2
+ctl volume delete a
+ctl volume create-file a filename="$dir/a" block_size=512 >/dev/null
+echo "58-volume-files: ok"
