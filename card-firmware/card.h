@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <jansson.h>
 
@@ -45,6 +46,7 @@ struct card_options {
 
 struct card_volume; // a named volume
 struct card_task; // a call that is made in steps
+struct card_message; // calls that come and are answered together
 struct card_function; // a virtio function with its transport: a NIC on a switch port, or a disk
 struct card_uplink; // an ethdev on a switch port
 
@@ -63,6 +65,8 @@ struct card {
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned
 	struct card_task *task; // owned: rpc.c; NULL: no call takes steps now
+	struct card_task *reading; // owned: rpc.c, which takes it at once
+	const struct card_message *reader; // rpc.c: who makes a long answer; NULL: nobody
 	struct card_metrics *metrics; // owned
 	struct card_ct_keep *ct_keep; // owned: ct_keep.c; NULL without a state directory
 	struct card_top *top; // owned: rpc_top.c; NULL: nobody has asked yet
@@ -414,6 +418,19 @@ struct card_tunnel_view {
 };
 void card_volume_foreach(
 	const struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a);
+/*
+ * The same in turns: every volume that is there all the time is visited once. Not copied, and not
+ * forgotten while it has begun.
+ */
+struct card_volume_walk {
+	TAILQ_ENTRY(card_volume_walk) link;
+	struct card_volume *next; // borrowed; NULL: no more
+};
+void card_volume_walk_begin(struct card *c, struct card_volume_walk *w);
+/* On from there, until then (after one at least) or fn says false. True: there are more. */
+bool card_volume_walk(struct card_volume_walk *w,
+	bool (*fn)(const struct card_volume_view *v, void *a), void *a, uint64_t until_ns);
+void card_volume_walk_end(struct card *c, struct card_volume_walk *w);
 void card_function_foreach(
 	struct card *c, bool (*fn)(const struct card_function_view *v, void *a), void *a);
 void card_uplink_foreach(
@@ -421,6 +438,8 @@ void card_uplink_foreach(
 void card_tunnel_foreach(
 	struct card *c, bool (*fn)(const struct card_tunnel_view *v, void *a), void *a);
 /* One of them. 0, or -ENODEV. */
+int card_volume_get(
+	const struct card *c, const char *name, struct card_volume_view *out, struct card_error *e);
 int card_uplink_get(
 	struct card *c, const char *name, struct card_uplink_view *out, struct card_error *e);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "card_labels.h"
+
 #define COLUMNS_MAX 12
 
 struct column {
@@ -206,10 +208,6 @@ static void print_counts(const struct tree *t, const char *member, const json_t 
 	}
 }
 
-static const char *const labels[] = { "name", "queue", "pair", "port", "worker", "state", "op",
-	"path", "host", "address", "cntlid" };
-#define N_LABELS (sizeof(labels) / sizeof(labels[0]))
-
 /* "queues" -> "queue 0", with the part's own label. */
 static void print_heading(const struct tree *t, const char *name, const json_t *o, int indent)
 {
@@ -217,8 +215,8 @@ static void print_heading(const struct tree *t, const char *name, const json_t *
 	size_t n = strlen(name);
 
 	fprintf(t->to, "%*s%.*s", indent, "", (int)(n - (n && name[n - 1] == 's' && indent)), name);
-	for (size_t i = 0; i < N_LABELS; i++) {
-		const json_t *v = json_object_get(o, labels[i]);
+	for (size_t i = 0; i < CARD_LABELS_N; i++) {
+		const json_t *v = json_object_get(o, card_labels[i]);
 
 		if (!v)
 			continue;
@@ -227,14 +225,6 @@ static void print_heading(const struct tree *t, const char *name, const json_t *
 		put_clean(cell, t->to);
 	}
 	fputc('\n', t->to);
-}
-
-static bool is_label(const char *key)
-{
-	for (size_t i = 0; i < N_LABELS; i++)
-		if (!strcmp(key, labels[i]))
-			return true;
-	return false;
 }
 
 /* A state that nothing is in, by its counts. */
@@ -262,7 +252,7 @@ static void print_part(const struct tree *t, const char *name, const json_t *o, 
 		return;
 	print_heading(t, name, o, indent);
 	json_object_foreach ((json_t *)(uintptr_t)o, key, v) {
-		if (is_label(key))
+		if (card_is_label(key))
 			continue;
 		if (json_is_integer(v) && (json_integer_value(v) || t->show == CARDCTL_SHOW_ALL))
 			fprintf(t->to, "%*s%s %" JSON_INTEGER_FORMAT "\n", indent + 2, "", key,

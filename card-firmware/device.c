@@ -78,6 +78,7 @@ int card_inventory_init(struct card *c)
 	if (!inv)
 		return -ENOMEM;
 	TAILQ_INIT(&inv->volumes);
+	TAILQ_INIT(&inv->walks);
 	TAILQ_INIT(&inv->keys);
 	TAILQ_INIT(&inv->ctrls);
 	TAILQ_INIT(&inv->lvstores);
@@ -136,29 +137,75 @@ void card_inventory_fini(struct card *c)
 	card_lvstores_fini(c);
 	json_decref(inv->nvme_options);
 	card_keys_fini(c);
+	card_index_fini(&inv->volume_names);
+	card_index_fini(&inv->volume_uuids);
+	card_index_fini(&inv->volume_aliases);
 	free(inv);
 	c->inv = NULL;
+}
+
+void card_volume_view_init(const struct card_volume *v, struct card_volume_view *out)
+{
+	*out = (struct card_volume_view){ .conf = v->conf,
+		.vol = v->vol,
+		.uuid = v->uuid,
+		.users = v->users,
+		.block_dev = v->block_dev };
+	vol_info(v->vol, &out->info);
+	vol_stats(v->vol, &out->stats);
+	vol_limits(v->vol, &out->limits);
+	vol_work(v->vol, &out->work);
+}
+
+int card_volume_get(
+	const struct card *c, const char *name, struct card_volume_view *out, struct card_error *e)
+{
+	const struct card_volume *v = card_volume_find(c, name);
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	card_volume_view_init(v, out);
+	return 0;
 }
 
 void card_volume_foreach(
 	const struct card *c, bool (*fn)(const struct card_volume_view *v, void *a), void *a)
 {
-	struct card_volume *vol;
+	const struct card_volume *vol;
+	struct card_volume_view v;
 
 	TAILQ_FOREACH (vol, &c->inv->volumes, link) {
-		struct card_volume_view v = { .conf = vol->conf,
-			.vol = vol->vol,
-			.uuid = vol->uuid,
-			.users = vol->users,
-			.block_dev = vol->block_dev };
-
-		vol_info(vol->vol, &v.info);
-		vol_stats(vol->vol, &v.stats);
-		vol_limits(vol->vol, &v.limits);
-		vol_work(vol->vol, &v.work);
+		card_volume_view_init(vol, &v);
 		if (!fn(&v, a))
 			return;
 	}
+}
+
+void card_volume_walk_begin(struct card *c, struct card_volume_walk *w)
+{
+	w->next = TAILQ_FIRST(&c->inv->volumes);
+	TAILQ_INSERT_TAIL(&c->inv->walks, w, link);
+}
+
+bool card_volume_walk(struct card_volume_walk *w,
+	bool (*fn)(const struct card_volume_view *v, void *a), void *a, uint64_t until_ns)
+{
+	struct card_volume_view v;
+
+	while (w->next) {
+		card_volume_view_init(w->next, &v);
+		w->next = TAILQ_NEXT(w->next, link);
+		if (!fn(&v, a))
+			w->next = NULL;
+		if (dpu_now_ns() >= until_ns)
+			break;
+	}
+	return w->next != NULL;
+}
+
+void card_volume_walk_end(struct card *c, struct card_volume_walk *w)
+{
+	TAILQ_REMOVE(&c->inv->walks, w, link);
 }
 
 void card_function_foreach(

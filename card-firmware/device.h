@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "card.h"
+#include "index.h"
 
 #define CARD_NAME_MAX 63
 #define CARD_DRAIN_MS 2000
@@ -26,6 +27,7 @@
 
 struct card_volume {
 	TAILQ_ENTRY(card_volume) link;
+	struct card_index_link by_name, by_uuid, by_alias; // in the inventory's indexes
 	char name[CARD_NAME_MAX + 1];
 	struct card_volume_conf conf; // as created; strings are ours
 	char *path; // owned: as the operator gave it; NULL: none
@@ -36,6 +38,7 @@ struct card_volume {
 	struct card *card; // borrowed: contains this
 	struct card_volume *below[CARD_BELOW_MAX]; // borrowed: count us among their users
 	unsigned n_below;
+	struct card_volume *above; // borrowed: has us below it; NULL: none
 	struct card_key *key; // borrowed: the same; NULL: none
 	struct card_rekey *rekey; // owned: device_rekey.c; NULL: its key is not being changed
 	unsigned users; // disks, and volumes above
@@ -126,6 +129,7 @@ struct card_uplink {
 };
 
 TAILQ_HEAD(card_volumes, card_volume);
+TAILQ_HEAD(card_volume_walks, card_volume_walk);
 TAILQ_HEAD(card_keys, card_key);
 TAILQ_HEAD(card_ctrls, card_ctrl);
 TAILQ_HEAD(card_lvstores, card_lvstore);
@@ -136,6 +140,8 @@ TAILQ_HEAD(card_chans, card_chan);
 
 struct card_inventory {
 	struct card_volumes volumes;
+	struct card_index volume_names, volume_uuids, volume_aliases;
+	struct card_volume_walks walks;
 	struct card_keys keys;
 	struct card_ctrls ctrls;
 	struct card_lvstores lvstores;
@@ -155,9 +161,10 @@ struct card_inventory {
 /* Where the path of a file volume leads, inside of --volume-dir; device_volume.c. 0 or -errno. */
 int card_volume_resolve(struct card *c, const char *path, char out[PATH_MAX], struct card_error *e);
 void card_lvstores_fini(struct card *c);
-struct card_volume *card_volume_find(struct card *c, const char *name);
-/* The volume that has this one below it, and so for itself alone; NULL: none. */
-const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v);
+struct card_volume *card_volume_find(const struct card *c, const char *name);
+/* A logical volume, by "STORE/NAME" or its name among the card's volumes. */
+struct card_volume *card_volume_find_alias(const struct card *c, const char *alias);
+void card_volume_view_init(const struct card_volume *v, struct card_volume_view *out);
 /*
  * device_layer.c: open a volume that stands on others. 0, or a negative errno, with e->text or
  * not.

@@ -268,9 +268,8 @@ int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct car
 	if (!v)
 		return card_fail(
 			e, -ENODEV, "%s: no such volume", conf->volume ? conf->volume : "");
-	if (card_volume_above(c, v))
-		return card_fail(
-			e, -EBUSY, "%s: is below %s", v->name, card_volume_above(c, v)->name);
+	if (v->above)
+		return card_fail(e, -EBUSY, "%s: is below %s", v->name, v->above->name);
 	ret = function_alloc(c, conf->name, VHO_DEV_BLK, &f);
 	if (ret)
 		return card_fail(e, ret, "out of memory");

@@ -42,6 +42,7 @@ bool card_layer_stands_on(const struct card_volume *v, const struct card_volume 
 static void claim(struct card_volume *v, struct card_volume *below)
 {
 	below->users++;
+	below->above = v;
 	v->below[v->n_below++] = below;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,14 +23,53 @@
 #define FILE_BLOCK 512u // of a plain file, unless another one is asked for
 #define WEAR_MS 600000
 
-struct card_volume *card_volume_find(struct card *c, const char *name)
-{
-	struct card_volume *v;
+/* ---- by name ---- */
 
-	TAILQ_FOREACH (v, &c->inv->volumes, link)
-		if (!strcmp(v->name, name))
-			return v;
-	return NULL;
+#define OF(type, member, ptr) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+struct card_volume *card_volume_find(const struct card *c, const char *name)
+{
+	struct card_index_link *l = card_index_find(&c->inv->volume_names, name);
+
+	return l ? OF(struct card_volume, by_name, l) : NULL;
+}
+
+struct card_volume *card_volume_find_alias(const struct card *c, const char *alias)
+{
+	struct card_index_link *l = card_index_find(&c->inv->volume_aliases, alias);
+	struct card_volume *v = l ? OF(struct card_volume, by_alias, l)
+				  : card_volume_find(c, alias);
+
+	return v && v->alias ? v : NULL;
+}
+
+static void unlist(struct card_volume *v)
+{
+	struct card_inventory *inv = v->card->inv;
+	struct card_volume_walk *w;
+
+	TAILQ_FOREACH (w, &inv->walks, link)
+		if (w->next == v)
+			w->next = TAILQ_NEXT(v, link);
+	TAILQ_REMOVE(&inv->volumes, v, link);
+	card_index_del(&inv->volume_names, &v->by_name);
+	card_index_del(&inv->volume_uuids, &v->by_uuid);
+	card_index_del(&inv->volume_aliases, &v->by_alias);
+}
+
+static int list(struct card_volume *v)
+{
+	struct card_inventory *inv = v->card->inv;
+	int ret = card_index_add(&inv->volume_names, &v->by_name, v->name);
+
+	TAILQ_INSERT_TAIL(&inv->volumes, v, link);
+	if (!ret)
+		ret = card_index_add(&inv->volume_uuids, &v->by_uuid, v->uuid);
+	if (!ret && v->alias)
+		ret = card_index_add(&inv->volume_aliases, &v->by_alias, v->alias);
+	if (ret)
+		unlist(v);
+	return ret;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -85,12 +125,9 @@ static int uuid_of(struct card *c, const struct card_volume_conf *conf, char out
 
 static const struct card_volume *find_uuid(struct card *c, const char *uuid)
 {
-	const struct card_volume *v;
+	struct card_index_link *l = card_index_find(&c->inv->volume_uuids, uuid);
 
-	TAILQ_FOREACH (v, &c->inv->volumes, link)
-		if (!strcmp(v->uuid, uuid))
-			return v;
-	return NULL;
+	return l ? OF(struct card_volume, by_uuid, l) : NULL;
 }
 
 /* ---- opening ---- */
@@ -193,7 +230,7 @@ static int open_file(struct card *c, struct card_volume *v, struct card_error *e
 	conf.path = path;
 	ret = open_patiently(c, &conf, &v->vol);
 	if (ret)
-		return ret;
+		return ret == -EBUSY ? fail_busy(c, path, e) : ret;
 	vol_info(v->vol, &info);
 	v->conf.block_size = info.block_size;
 	if (!lstat(path, &st)) {
@@ -254,7 +291,7 @@ static int open_volume(struct card *c, struct card_volume *v, struct card_error 
 static int check(const struct card_volume_conf *conf, struct card_error *e)
 {
 	if (!card_name_ok(conf->name))
-		return card_fail(e, -EINVAL, "name: not a valid name");
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
 	if (conf->block_size != 512 && conf->block_size != 4096 &&
 		(!may_choose_blocks(conf->kind) || conf->block_size))
 		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
@@ -315,6 +352,7 @@ static void volume_free(struct card_volume *v)
 		struct card_volume *below = v->below[i];
 
 		below->users--;
+		below->above = NULL;
 		vol_watch(below->vol, tell_resized, below); // the layer did
 	}
 	if (v->key)
@@ -379,8 +417,12 @@ int card_volume_create(struct card *c, const struct card_volume_conf *conf, stru
 		return e->text[0] ? ret : card_fail(e, ret, "%s: %s", conf->name, strerror(-ret));
 	}
 	v->card = c;
+	ret = list(v);
+	if (ret) {
+		volume_free(v);
+		return card_fail(e, ret, "out of memory");
+	}
 	vol_watch(v->vol, tell_resized, v);
-	TAILQ_INSERT_TAIL(&c->inv->volumes, v, link);
 	if (v->block_dev && !c->inv->wear_timer)
 		c->inv->wear_timer = c->vho_loop.timer(c->vho_loop.arg, WEAR_MS, on_wear, c);
 	dpu_info("volume: created", "name=%s", v->name);
@@ -401,21 +443,10 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -EBUSY, "%s: gets another key", name);
 	if (!card_volume_idle(v, CARD_DRAIN_MS))
 		return card_fail(e, -EBUSY, "%s: the volume below does not answer", name);
-	TAILQ_REMOVE(&c->inv->volumes, v, link);
+	unlist(v);
 	dpu_info("volume: deleted", "name=%s", v->name);
 	volume_free(v);
 	return 0;
-}
-
-const struct card_volume *card_volume_above(struct card *c, const struct card_volume *v)
-{
-	const struct card_volume *above;
-
-	TAILQ_FOREACH (above, &c->inv->volumes, link)
-		for (unsigned i = 0; i < above->n_below; i++)
-			if (above->below[i] == v)
-				return above;
-	return NULL;
 }
 
 int card_volume_work(struct card *c, const char *name, struct vol_work *out,
@@ -465,9 +496,9 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 		return card_fail(e, -ENODEV, "%s: no such volume", name);
 	if (num_blocks == 0 || num_blocks > INT64_MAX / v->conf.block_size)
 		return card_fail(e, -EINVAL, "num_blocks: out of range");
-	if (card_volume_above(c, v))
-		return card_fail(e, -EBUSY, "%s: is below %s, which has its size", name,
-			card_volume_above(c, v)->name);
+	if (v->above)
+		return card_fail(
+			e, -EBUSY, "%s: is below %s, which has its size", name, v->above->name);
 	ret = vol_resize(v->vol, num_blocks * v->conf.block_size);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", name, strerror(-ret));

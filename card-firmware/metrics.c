@@ -48,8 +48,19 @@ struct conn {
 	TAILQ_ENTRY(conn) link;
 };
 
+/* A page that is being made, a part at a time. */
+struct page {
+	TAILQ_ENTRY(page) link;
+	struct card_metrics *m; // borrowed
+	struct evhttp_request *req; // borrowed: evhttp waits for our answer
+	struct card_stats_work *work; // owned; NULL: has been done
+	struct card_metrics_page *text; // owned; NULL: has not begun
+};
+
 struct card_metrics {
 	struct card *card; // borrowed: owns us
+	struct event *step; // owned; pending while there are pages
+	TAILQ_HEAD(pages, page) pages; // one at a time, the first
 	struct evhttp *http; // owned
 	struct evconnlistener *listener; // owned by http
 	struct event *sweep; // owned; always pending
@@ -169,37 +180,110 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 
 /* ---- requests ---- */
 
-static void on_metrics(struct evhttp_request *req, void *arg)
+static void free_text(const void *text, size_t len, void *arg)
 {
-	struct card_metrics *m = arg;
-	struct card *c = m->card;
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
-	struct evbuffer *body;
-	json_t *stats = NULL;
-	char *text;
+	(void)text;
+	(void)len;
+	free(arg);
+}
 
-	if (evhttp_request_get_command(req) != EVHTTP_REQ_GET) {
-		evhttp_send_error(req, HTTP_BADMETHOD, NULL);
-		return;
-	}
-	text = !card_stats_json(c, NULL, NULL, &stats)
-		       ? card_metrics_text(c->opt.name ? c->opt.name : "", stats)
-		       : NULL;
-	json_decref(stats);
-	body = text ? evbuffer_new() : NULL;
-	if (!body) {
+/* Takes the text; NULL: there was no memory. */
+static void reply(struct card_metrics *m, struct evhttp_request *req, char *text, size_t len)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+	struct evbuffer *body = text ? evbuffer_new() : NULL;
+
+	if (!body || evbuffer_add_reference(body, text, len, free_text, text)) {
 		free(text);
+		if (body)
+			evbuffer_free(body);
 		evhttp_send_error(req, HTTP_SERVUNAVAIL, NULL);
 		return;
 	}
-	evbuffer_add(body, text, strlen(text));
-	free(text);
 	evhttp_add_header(headers, "Content-Type",
 		"application/openmetrics-text; version=1.0.0; charset=utf-8");
 	evhttp_add_header(headers, "Connection", "close");
 	evhttp_send_reply(req, HTTP_OK, "OK", body);
 	evbuffer_free(body);
 	m->stats.requests++;
+}
+
+static void page_free(struct page *p)
+{
+	char *text;
+	size_t len;
+
+	TAILQ_REMOVE(&p->m->pages, p, link);
+	card_stats_end(p->work);
+	text = p->text ? card_metrics_page_end(p->text, &len) : NULL;
+	free(text);
+	free(p);
+}
+
+/* CARD_RPC_LATER; 0: the text is all there, and -errno: it will not be. */
+static int page_step(struct page *p, uint64_t until_ns)
+{
+	const char *name = p->m->card->opt.name;
+	json_t *stats;
+	int ret;
+
+	if (p->work) {
+		ret = card_stats_step(p->work, until_ns, &stats);
+		if (ret)
+			return ret;
+		card_stats_end(p->work);
+		p->work = NULL;
+		ret = card_metrics_page_begin(name ? name : "", stats, &p->text);
+		if (ret)
+			return ret;
+	}
+	return card_metrics_page_step(p->text, until_ns) ? CARD_RPC_LATER : 0;
+}
+
+static void on_step(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval now = { 0 };
+	struct card_metrics *m = arg;
+	struct page *p = TAILQ_FIRST(&m->pages);
+	struct evhttp_request *req = p->req;
+	char *text = NULL;
+	size_t len = 0;
+	int ret = page_step(p, dpu_now_ns() + CARD_SLICE_NS);
+
+	(void)fd;
+	(void)what;
+	if (ret != CARD_RPC_LATER) {
+		if (!ret)
+			text = card_metrics_page_end(p->text, &len);
+		if (!ret)
+			p->text = NULL;
+		page_free(p);
+		reply(m, req, text, len);
+	}
+	if (!TAILQ_EMPTY(&m->pages))
+		event_add(m->step, &now);
+}
+
+static void on_metrics(struct evhttp_request *req, void *arg)
+{
+	static const struct timeval now = { 0 };
+	struct card_metrics *m = arg;
+	struct page *p;
+
+	if (evhttp_request_get_command(req) != EVHTTP_REQ_GET) {
+		evhttp_send_error(req, HTTP_BADMETHOD, NULL);
+		return;
+	}
+	p = dpu_calloc(1, sizeof(*p));
+	if (!p || card_stats_begin(m->card, NULL, NULL, &p->work)) {
+		free(p);
+		evhttp_send_error(req, HTTP_SERVUNAVAIL, NULL);
+		return;
+	}
+	p->m = m;
+	p->req = req;
+	TAILQ_INSERT_TAIL(&m->pages, p, link);
+	event_add(m->step, &now);
 }
 
 static void on_other(struct evhttp_request *req, void *arg)
@@ -214,7 +298,8 @@ static int http_init(struct card_metrics *m)
 {
 	m->http = evhttp_new(m->card->loop);
 	m->sweep = evtimer_new(m->card->loop, on_sweep, m);
-	if (!m->http || !m->sweep)
+	m->step = evtimer_new(m->card->loop, on_step, m);
+	if (!m->http || !m->sweep || !m->step)
 		return -ENOMEM;
 	evhttp_set_max_headers_size(m->http, HEADERS_MAX);
 	evhttp_set_max_body_size(m->http, BODY_MAX);
@@ -251,7 +336,14 @@ static int listen_on(struct card_metrics *m, uint16_t port)
 static void metrics_free(struct card_metrics *m)
 {
 	struct conn *cn, *next;
+	struct page *p, *more;
 
+	for (p = TAILQ_FIRST(&m->pages); p; p = more) {
+		more = TAILQ_NEXT(p, link);
+		page_free(p);
+	}
+	if (m->step)
+		event_free(m->step);
 	if (m->http)
 		evhttp_free(m->http);
 	for (cn = TAILQ_FIRST(&m->conns); cn; cn = next) {
@@ -275,6 +367,7 @@ int card_metrics_start(struct card *c)
 		return -ENOMEM;
 	m->card = c;
 	TAILQ_INIT(&m->conns);
+	TAILQ_INIT(&m->pages);
 	ret = http_init(m);
 	if (!ret)
 		ret = listen_on(m, (uint16_t)c->opt.metrics_port);

@@ -31,11 +31,11 @@ int card_nvmf_start(struct card *c)
 static struct card_volume *volume_of(struct card *c, const struct vol *vol)
 {
 	struct card_volume *v;
+	struct vol_info info;
 
-	TAILQ_FOREACH (v, &c->inv->volumes, link)
-		if (v->vol == vol)
-			return v;
-	return NULL;
+	vol_info(vol, &info);
+	v = card_volume_find(c, info.name);
+	return v && v->vol == vol ? v : NULL;
 }
 
 const char *card_nvmf_volume_name(struct card *c, const struct vol *vol)
@@ -166,9 +166,8 @@ int card_nvmf_ns_add(struct card *c, const char *nqn, const char *volume,
 		return card_fail(e, -ENODEV, "%s: no such subsystem", nqn);
 	if (!v)
 		return card_fail(e, -ENODEV, "%s: no such volume", volume);
-	if (card_volume_above(c, v))
-		return card_fail(
-			e, -EBUSY, "%s: is below %s", v->name, card_volume_above(c, v)->name);
+	if (v->above)
+		return card_fail(e, -EBUSY, "%s: is below %s", v->name, v->above->name);
 	conf->vol = v->vol;
 	if (dpu_is_zero(conf->uuid, 16) && dpu_is_zero(conf->nguid, 16) &&
 		dpu_is_zero(conf->eui64, 8))

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
+#include "rpc_write.h"
 #include "store.h"
 
 /* A call as the store sees it. */
@@ -110,15 +112,15 @@ static int run_canonical(struct card *c, const struct card_method *m, const json
 }
 
 /* A call that took steps has come to a good end: kept now, as it came out. */
-static int keep_late(
-	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
+static int keep_late(struct card *c, struct card_task *t, const struct card_method *m,
+	const json_t *params, struct card_error *e)
 {
 	struct kept kept = { 0 };
 	int ret = kept_init(c, m, params, CARD_RUN_KEEP, &kept, e);
 
 	if (ret)
 		return ret;
-	ret = c->task->keep ? c->task->keep(c->task, kept.params) : 0;
+	ret = t->keep ? t->keep(t, kept.params) : 0;
 	if (!ret)
 		ret = card_store_stage(c, m, kept.params, e);
 	if (!ret)
@@ -166,27 +168,34 @@ static int call_begin(struct card *c, const struct card_method *m, const json_t 
 	return ret == CARD_RPC_LATER ? ret : call_end(m, ret, result, e);
 }
 
-static void task_end(struct card *c)
+/* The task of a call that has just said CARD_RPC_LATER. */
+static struct card_task *task_of(struct card *c)
 {
-	struct card_task *t = c->task;
+	struct card_task *t = c->reading ? c->reading : c->task;
 
-	c->task = NULL;
-	if (t)
-		t->destroy(t);
+	c->reading = NULL;
+	return t;
 }
 
-/* The call that c->task makes goes on: as call_begin(). */
-static int call_step(struct card *c, const struct card_method *m, const json_t *params,
-	enum card_run run, json_t **result, struct card_error *e)
+static void task_end(struct card *c, struct card_task *t)
+{
+	if (c->task == t)
+		c->task = NULL;
+	t->destroy(t);
+}
+
+/* The call that the task makes goes on: as call_begin(). */
+static int call_step(struct card *c, struct card_task *t, const struct card_method *m,
+	const json_t *params, enum card_run run, json_t **result, struct card_error *e)
 {
 	int ret = c->stopping ? card_fail(e, CARD_RPC_BUSY, "the card is shutting down")
-			      : c->task->step(c->task, result, e);
+			      : t->step(t, result, e);
 
 	if (ret == CARD_RPC_LATER)
 		return ret;
 	if (!ret && run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE)
-		ret = keep_late(c, m, params, e);
-	task_end(c);
+		ret = keep_late(c, t, m, params, e);
+	task_end(c, t);
 	return call_end(m, ret, result, e);
 }
 
@@ -194,11 +203,14 @@ int card_rpc_run(struct card *c, const struct card_method *m, const json_t *para
 	enum card_run run, json_t **result, struct card_error *e)
 {
 	int ret = call_begin(c, m, params, run, result, e);
+	struct card_task *t = ret == CARD_RPC_LATER ? task_of(c) : NULL;
 
 	while (ret == CARD_RPC_LATER) {
-		if (c->task->nap_ms)
-			usleep(c->task->nap_ms * 1000);
-		ret = call_step(c, m, params, run, result, e);
+		if (t->wait)
+			t->wait(t, t->nap_ms);
+		else if (t->nap_ms)
+			usleep(t->nap_ms * 1000);
+		ret = call_step(c, t, m, params, run, result, e);
 	}
 	return ret;
 }
@@ -307,9 +319,13 @@ static json_t *refusal(struct card *c, const json_t *req, int ret, const struct 
 struct card_message {
 	struct card *card; // borrowed
 	json_t *req; // owned: a request or a batch
-	json_t *answers; // owned: a list of those that there are
+	struct card_writer out; // the answers that there are
+	size_t n_answers;
 	size_t at; // request of the batch
-	const struct card_method *waits; // for c->task, which makes this call; NULL: it does not
+	const struct card_method *waits; // for its task, which makes this call; NULL: it does not
+	struct card_task *task; // owned: that one
+	bool writing; // an answer, which is not all in `out` yet
+	bool at_once; // nobody else wants the thread
 };
 
 static const json_t *request_at(const struct card_message *m, size_t idx)
@@ -328,8 +344,8 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 	int ret;
 
 	if (m->waits) {
-		ret = call_step(m->card, m->waits, json_object_get(req, "params"), CARD_RUN_KEEP,
-			&result, &e);
+		ret = call_step(m->card, m->task, m->waits, json_object_get(req, "params"),
+			CARD_RUN_KEEP, &result, &e);
 	} else {
 		ret = check_request(req, &e);
 		if (ret) {
@@ -345,9 +361,12 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 					 CARD_RUN_KEEP, &result, &e)
 			       : card_fail(&e, CARD_RPC_METHOD, "%.64s: no such method", method);
 	}
-	if (ret == CARD_RPC_LATER)
+	if (ret == CARD_RPC_LATER) {
+		m->task = m->task ? m->task : task_of(m->card);
 		return ret;
+	}
 	m->waits = NULL;
+	m->task = NULL;
 	*answer = answer_object(m->card, req, ret, result, &e);
 	return 0;
 }
@@ -360,33 +379,85 @@ static char *to_text(json_t *answer)
 	return text;
 }
 
+/* Takes it. */
+static void write_begin(struct card_message *m, json_t *answer)
+{
+	if (json_is_array(m->req))
+		card_writer_raw(&m->out, m->n_answers ? "," : "[", 1);
+	m->n_answers++;
+	card_writer_begin(&m->out, answer);
+}
+
+/*
+ * One long answer at a time is made: those of all clients in turn would be one long step together.
+ * True: it is this message's turn, or it has none to make.
+ */
+static bool has_turn(struct card_message *m)
+{
+	struct card *c = m->card;
+	bool is_long = m->writing || (m->task && m->task != c->task);
+
+	if (!is_long && c->reader == m)
+		c->reader = NULL;
+	if (!is_long || m->at_once)
+		return true;
+	if (!c->reader)
+		c->reader = m;
+	return c->reader == m;
+}
+
 bool card_message_step(struct card_message *m, char **text)
 {
+	uint64_t until_ns = m->at_once ? UINT64_MAX : dpu_now_ns() + CARD_SLICE_NS;
 	const json_t *req;
+	json_t *one;
 
 	*text = NULL;
-	for (; (req = request_at(m, m->at)); m->at++) {
-		json_t *one;
-
+	for (;;) {
+		if (!has_turn(m))
+			return true;
+		if (m->writing)
+			m->writing = card_writer_step(&m->out, until_ns);
+		if (m->writing)
+			return true;
+		req = request_at(m, m->at);
+		if (!req)
+			break;
 		if (answer_one(m, req, &one) == CARD_RPC_LATER)
 			return true;
-		if (one)
-			json_array_append_new(m->answers, one);
+		m->at++;
+		if (!one)
+			continue;
+		write_begin(m, one);
+		m->writing = card_writer_step(&m->out, until_ns); // a short one waits for no turn
+		if (m->writing)
+			return true;
 	}
-	if (json_array_size(m->answers))
-		*text = to_text(json_incref(
-			json_is_array(m->req) ? m->answers : json_array_get(m->answers, 0)));
+	if (m->n_answers) {
+		if (json_is_array(m->req))
+			card_writer_raw(&m->out, "]", 1);
+		*text = card_writer_take(&m->out);
+	}
 	return false;
+}
+
+unsigned card_message_nap_ms(const struct card_message *m)
+{
+	const struct card_task *t = m->task || m->writing ? m->task : m->card->task;
+
+	return t ? t->nap_ms : 0;
 }
 
 void card_message_destroy(struct card_message *m)
 {
 	if (!m)
 		return;
-	if (m->waits)
-		task_end(m->card);
+	if (m->task)
+		task_end(m->card, m->task);
+	if (m->card->reader == m)
+		m->card->reader = NULL;
 	json_decref(m->req);
-	json_decref(m->answers);
+	card_writer_fini(&m->out);
 	free(m);
 }
 
@@ -401,7 +472,7 @@ static char *answer_message(struct card *c, json_t *req, struct card_message **l
 		json_decref(req);
 		return NULL;
 	}
-	*m = (struct card_message){ .card = c, .req = req, .answers = json_array() };
+	*m = (struct card_message){ .card = c, .req = req, .at_once = !later };
 	do
 		more = card_message_step(m, &text);
 	while (more && !later);

@@ -13,9 +13,13 @@
 typedef int (*card_call_fn)(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e);
 
+/* How long a step of something long may take, when it can choose. */
+#define CARD_SLICE_NS 4000000ull
+
 /*
  * A call that takes too long to be made at once. Its steps are made between the control thread's
- * other events. A card has one at a time, in c->task, which who wants to begin another looks at.
+ * other events. A card has one at a time, in c->task, which who wants to begin another looks at;
+ * one that only reads is begun in c->reading instead, at any time, and rpc.c takes it from there.
  */
 struct card_task {
 	/* The next step. CARD_RPC_LATER: there is more; else as a handler. */
@@ -28,6 +32,8 @@ struct card_task {
 	 */
 	int (*keep)(struct card_task *t, json_t *params);
 	unsigned nap_ms; // between steps that wait for somebody else
+	/* Sleep until there may be something to do, or so long. For when no event loop runs. */
+	void (*wait)(struct card_task *t, unsigned ms); // NULL: so long
 };
 
 /* Indexed by enum card_method_id: rpc_table.c. */
@@ -125,6 +131,8 @@ char *card_rpc_answer(struct card *c, const char *msg, size_t len, struct card_m
  * False: *text is the answer, as above.
  */
 bool card_message_step(struct card_message *m, char **text);
+/* Until its next step. */
+unsigned card_message_nap_ms(const struct card_message *m);
 /* Its task with it, which is then undone. NULL: nothing. */
 void card_message_destroy(struct card_message *m);
 /* An answer that is an error without a request id. */
@@ -164,6 +172,15 @@ json_t *card_flow_json(struct odp *dp, const struct odp_flow_info *f);
  * reference. 0, -EINVAL (no such class), -ENODEV (nothing of that name), -ENOMEM.
  */
 int card_stats_json(struct card *c, const char *object, const char *name, json_t **out);
+/*
+ * The same in parts: 0 or -ENOMEM; CARD_RPC_LATER when there is more after until_ns. object and
+ * name are borrowed to its end, which may be before it is done.
+ */
+struct card_stats_work;
+int card_stats_begin(
+	struct card *c, const char *object, const char *name, struct card_stats_work **out);
+int card_stats_step(struct card_stats_work *w, uint64_t until_ns, json_t **out);
+void card_stats_end(struct card_stats_work *w);
 /*
  * Latencies as parts of an object's counters: one for each class of which something was timed, in
  * buckets that grow by four. New reference. rpc_latency.c.

@@ -105,20 +105,30 @@ static void client_finish(struct client *cl)
 		client_destroy(cl);
 }
 
+static void free_text(const void *text, size_t len, void *arg)
+{
+	(void)text;
+	(void)len;
+	free(arg);
+}
+
+/* Takes it. */
 static void send_text(struct client *cl, char *text)
 {
+	struct evbuffer *out = bufferevent_get_output(cl->bev);
+	size_t len = text ? strlen(text) : 0;
+
 	if (!text)
 		return;
-	bufferevent_write(cl->bev, text, strlen(text));
-	bufferevent_write(cl->bev, "\n", 1);
-	free(text);
+	text[len] = '\n'; // in the place of the NUL
+	if (evbuffer_add_reference(out, text, len + 1, free_text, text))
+		free(text);
 }
 
 /* After all other events, or a little later; false: no memory. */
 static bool step_soon(struct client *cl)
 {
-	const struct card_task *t = cl->rpc->card->task;
-	struct timeval tv = { .tv_usec = t ? t->nap_ms * 1000L : 0 };
+	struct timeval tv = { .tv_usec = card_message_nap_ms(cl->later) * 1000L };
 
 	return event_add(cl->step, &tv) == 0;
 }

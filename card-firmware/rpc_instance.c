@@ -76,22 +76,18 @@ static int create_above(struct card *c, const json_t *params, const char *media,
 	return call(c, "bdev_crypto_create", p, e);
 }
 
+static bool has_volume(const struct card *c, const char *name)
+{
+	struct card_volume_view v;
+	struct card_error none;
+
+	return !card_volume_get(c, name, &v, &none);
+}
+
 struct search {
 	const char *name;
-	const char *base; // NULL: a volume of any kind; else what it has to stand on
-	bool found, other;
+	bool found;
 };
-
-static bool is_volume(const struct card_volume_view *v, void *arg)
-{
-	struct search *s = arg;
-
-	if (strcmp(v->conf.name, s->name) != 0)
-		return true;
-	s->found = true;
-	s->other = s->base && (!v->conf.base || strcmp(v->conf.base, s->base) != 0);
-	return false;
-}
 
 static bool is_key(const char *name, bool ephemeral, unsigned users, void *arg)
 {
@@ -102,14 +98,11 @@ static bool is_key(const char *name, bool ephemeral, unsigned users, void *arg)
 	return !s->found;
 }
 
-static bool there_is(const struct card *c, const char *volume, const char *key)
+static bool has_key(const struct card *c, const char *name)
 {
-	struct search s = { .name = volume ? volume : key };
+	struct search s = { .name = name };
 
-	if (volume)
-		card_volume_foreach(c, is_volume, &s);
-	else
-		card_key_foreach(c, is_key, &s);
+	card_key_foreach(c, is_key, &s);
 	return s.found;
 }
 
@@ -122,8 +115,8 @@ int card_call_volume_create_instance(
 	int ret;
 
 	names_of(params, media, key);
-	had_media = there_is(c, media, NULL);
-	had_key = there_is(c, NULL, key);
+	had_media = has_volume(c, media);
+	had_key = has_key(c, key);
 	ret = create_media(c, params, media, e);
 	if (ret)
 		return ret;
@@ -152,16 +145,17 @@ int card_call_volume_end_instance(
 {
 	const char *name = card_arg_str(params, "name", "");
 	char media[NAME_SIZE], key[NAME_SIZE];
-	struct search s = { .name = name, .base = media };
+	struct card_volume_view v;
+	struct card_error none;
 	int ret;
 
 	(void)result;
 	names_of(params, media, key);
-	card_volume_foreach(c, is_volume, &s);
-	if (s.other)
+	if (!card_volume_get(c, name, &v, &none) &&
+		(!v.conf.base || strcmp(v.conf.base, media) != 0))
 		return card_fail(e, -EINVAL, "%s: is no instance's volume", name);
 	ret = delete_volume(c, name, e);
-	if (ret && (ret != -ENODEV || !there_is(c, NULL, key)))
+	if (ret && (ret != -ENODEV || !has_key(c, key)))
 		return ret;
 	ret = delete_key(c, key, e);
 	if (ret && ret != -ENODEV)

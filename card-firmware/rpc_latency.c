@@ -76,74 +76,51 @@ static bool add_rows(struct card_list *l, const char *name, const char *path,
 	return true;
 }
 
-/* card_list_end() takes no row for no object, which is another thing here. */
-struct rows {
-	struct card_list l; // of no name: rows
-	const char *only; // borrowed: of this object; NULL: of all
-	bool found;
-};
-
-static bool rows_want(struct rows *r, const char *name)
-{
-	bool yes = !r->only || !strcmp(r->only, name);
-
-	r->found |= yes;
-	return yes;
-}
-
-static int rows_end(struct rows *r, const char *what, json_t **result, struct card_error *e)
-{
-	int ret = card_list_end(&r->l, what, result, e);
-
-	if (ret || r->found || !r->only)
-		return ret;
-	json_decref(*result);
-	*result = NULL;
-	return card_fail(e, -ENODEV, "%s: no such %s", r->only, what);
-}
-
 static bool volume_rows(const struct card_volume_view *v, void *arg)
 {
 	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
-	struct rows *r = arg;
+	struct card_list *l = arg;
 
-	if (!rows_want(r, v->conf.name))
-		return true;
+	l->found = true;
 	vol_latency(v->vol, sum);
-	return add_rows(&r->l, v->conf.name, NULL, sum);
+	return add_rows(l, v->conf.name, NULL, sum);
+}
+
+static int volumes_end(struct card_list *l, json_t **result, struct card_error *e)
+{
+	return card_list_end(l, "volume", result, e);
 }
 
 int card_call_volume_latency(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct rows r = { .only = card_arg_str(params, "name", NULL) };
+	static const struct card_list_volumes how = { volume_rows, volumes_end };
 
-	card_list_begin(&r.l, NULL, "name");
-	card_volume_foreach(c, volume_rows, &r);
-	return rows_end(&r, "volume", result, e);
+	return card_list_volumes(c, params, &how, result, e);
 }
 
 static bool path_rows(const struct card_ctrl_conf *conf, const struct nof_ctrl *ctrl, void *arg)
 {
 	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
-	struct rows *r = arg;
+	struct card_list *l = arg;
 	char path[64];
 
-	if (!rows_want(r, conf->name))
+	if (!card_list_wants(l, conf->name))
 		return true;
+	l->found = true;
 	snprintf(path, sizeof(path), "%s/%u", conf->traddr, conf->trsvcid);
 	nof_ctrl_latency(ctrl, sum);
-	return add_rows(&r->l, conf->name, path, sum);
+	return add_rows(l, conf->name, path, sum);
 }
 
 int card_call_controller_latency(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct rows r = { .only = card_arg_str(params, "name", NULL) };
+	struct card_list l;
 
-	card_list_begin(&r.l, NULL, "name");
-	card_ctrl_foreach(c, path_rows, &r);
-	return rows_end(&r, "controller", result, e);
+	card_list_begin(&l, params, "name");
+	card_ctrl_foreach(c, path_rows, &l);
+	return card_list_end(&l, "controller", result, e);
 }
 
 /* ---- for SPDK's tools ---- */
@@ -222,35 +199,18 @@ static json_t *spdk_histogram(const struct dpu_hist_sum sum[DPU_LAT_CLASSES])
 	return out;
 }
 
-struct find {
-	const char *name;
-	json_t *out;
-	bool found;
-};
-
-static bool one_histogram(const struct card_volume_view *v, void *arg)
-{
-	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
-	struct find *f = arg;
-
-	if (strcmp(v->conf.name, f->name) != 0)
-		return true;
-	f->found = true;
-	vol_latency(v->vol, sum);
-	f->out = json_pack("{s:o, s:i, s:I, s:I}", "histogram", spdk_histogram(sum), "bucket_shift",
-		(int)DPU_HIST_SUB_BITS, "tsc_rate", (json_int_t)1000000000, "timed_every",
-		(json_int_t)vol_latency_every(v->vol));
-	return false;
-}
-
 int card_call_bdev_get_histogram(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
+	struct dpu_hist_sum sum[DPU_LAT_CLASSES] = { 0 };
+	struct card_volume_view v;
+	int ret = card_volume_get(c, card_arg_str(params, "name", ""), &v, e);
 
-	card_volume_foreach(c, one_histogram, &f);
-	if (!f.found)
-		return card_fail(e, -ENODEV, "%s: no such volume", f.name);
-	*result = f.out;
-	return f.out ? 0 : -ENOMEM;
+	if (ret)
+		return ret;
+	vol_latency(v.vol, sum);
+	*result = json_pack("{s:o, s:i, s:I, s:I}", "histogram", spdk_histogram(sum),
+		"bucket_shift", (int)DPU_HIST_SUB_BITS, "tsc_rate", (json_int_t)1000000000,
+		"timed_every", (json_int_t)vol_latency_every(v.vol));
+	return *result ? 0 : -ENOMEM;
 }

@@ -255,6 +255,12 @@ static int attach_keep(struct card_task *t, json_t *params)
 	return json_object_set(params, "namespaces", ((struct attach *)t)->known) ? -ENOMEM : 0;
 }
 
+/* What it waits for is mostly an answer to the control thread's group. */
+static void attach_wait(struct card_task *t, unsigned ms)
+{
+	card_storage_wait(((struct attach *)t)->card, ms);
+}
+
 static int attach_begin(struct card *c, const json_t *params, struct card_error *e)
 {
 	struct attach *a = dpu_calloc(1, sizeof(*a));
@@ -262,7 +268,11 @@ static int attach_begin(struct card *c, const json_t *params, struct card_error 
 
 	if (!a)
 		return card_fail(e, -ENOMEM, "out of memory");
-	a->task = (struct card_task){ attach_step, attach_destroy, attach_keep, NAP_MS };
+	a->task = (struct card_task){ .step = attach_step,
+		.destroy = attach_destroy,
+		.keep = attach_keep,
+		.nap_ms = NAP_MS,
+		.wait = attach_wait };
 	a->card = c;
 	a->until_ns = dpu_now_ns() + GOING_NS;
 	a->names = json_array();

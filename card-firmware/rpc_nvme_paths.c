@@ -95,24 +95,33 @@ static json_t *path_object(const char *volume, const struct vol_nvmf_path *p)
 }
 
 /* Paths are the same for all workers; SPDK's answer has them for each of its threads. */
-int card_call_bdev_nvme_get_io_paths(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+static bool list_paths(const struct card_volume_view *v, void *arg)
 {
-	const struct card_volume *v;
+	struct vol *vol = (struct vol *)(uintptr_t)v->vol; // which it does not change
+	struct card_list *l = arg;
 	struct vol_nvmf_path p;
-	struct card_list l;
-	int ret;
 
-	card_list_begin(&l, params, "name");
-	TAILQ_FOREACH (v, &c->inv->volumes, link)
-		for (unsigned i = 0;
-			card_list_wants(&l, v->name) && vol_nvmf_path(v->vol, i, &p) == 0; i++)
-			if (!card_list_add(&l, path_object(v->name, &p)))
-				break;
-	ret = card_list_end(&l, "volume with paths", result, e);
+	for (unsigned i = 0; vol_nvmf_path(vol, i, &p) == 0; i++)
+		if (!card_list_add(l, path_object(v->conf.name, &p)))
+			return false;
+	return true;
+}
+
+static int paths_end(struct card_list *l, json_t **result, struct card_error *e)
+{
+	int ret = card_list_end(l, "volume with paths", result, e);
+
 	if (ret)
 		return ret;
 	*result = json_pack(
 		"{s:[{s:s, s:o}]}", "poll_groups", "thread", "workers", "io_paths", *result);
 	return *result ? 0 : card_fail(e, -ENOMEM, "out of memory");
+}
+
+int card_call_bdev_nvme_get_io_paths(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	static const struct card_list_volumes how = { list_paths, paths_end };
+
+	return card_list_volumes(c, params, &how, result, e);
 }

@@ -3,8 +3,8 @@
  * Every counter of the card as one JSON value, from which stats_get and the metrics page are made.
  *
  * Shape: {"CLASS": [{"name": .., COUNTER: n, "now": {GAUGE: n}, "drops": {REASON: n}, "queues":
- * [..]}]}. Members of an object are its labels ("name", "queue" and so on: is_label() of
- * metrics_text.c), counters (numbers), gauges ("now"), histograms (objects with "below_ns", see
+ * [..]}]}. Members of an object are its labels ("name", "queue" and so on:
+ * card_labels.h), counters (numbers), gauges ("now"), histograms (objects with "below_ns", see
  * card_latency_json()), counters by reason (other objects) and parts (arrays).
  */
 #include "rpc.h"
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "metrics.h"
 
 #define RX_LINK_DOWN "rx_link_down" // counted by our end of the port, not by the NIC
@@ -49,10 +50,6 @@ static bool add_volume(const struct card_volume_view *v, void *arg)
 	struct gather *g = arg;
 	json_t *o, *now = json_object();
 
-	if (!wanted(g, v->conf.name)) {
-		json_decref(now);
-		return true;
-	}
 	o = json_pack("{s:s}", "name", v->conf.name);
 	put(o, "reads", v->stats.reads);
 	put(o, "read_bytes", v->stats.read_bytes);
@@ -421,14 +418,6 @@ static json_t *reasons_json(void)
 
 /* ---- all of it ---- */
 
-static json_t *volumes(struct card *c, const char *name)
-{
-	struct gather g = { .card = c, .name = name, .out = json_array() };
-
-	card_volume_foreach(c, add_volume, &g);
-	return g.out;
-}
-
 static json_t *controllers(struct card *c, const char *name)
 {
 	return card_ctrl_stats_json(c, name);
@@ -541,47 +530,133 @@ static json_t *metrics(struct card *c, const char *name)
 	return json_pack("[o]", metrics_json(c));
 }
 
+static const struct {
+	const char *object;
+	json_t *(*make)(struct card *c, const char *name); // NULL: volumes, in parts
+	bool named; // its objects have names
+} classes[] = {
+	{ "volume", NULL, true },
+	{ "controller", controllers, true },
+	{ "subsystem", subsystems, true },
+	{ "target", target, false },
+	{ "disk", disks, true },
+	{ "net", nets, true },
+	{ "uplink", uplinks, true },
+	{ "tunnel", tunnels, true },
+	{ "port", ports, true },
+	{ "mac", macs, true },
+	{ "underlay", underlay, false },
+	{ "datapath", datapath, false },
+	{ "conntrack", conntrack, false },
+	{ "worker", workers, true },
+	{ "rpc", rpc, false },
+	{ "metrics", metrics, false },
+};
+#define N_CLASSES (sizeof(classes) / sizeof(classes[0]))
+
+struct card_stats_work {
+	struct card *card; // borrowed
+	const char *object, *name; // borrowed; NULL: all
+	size_t at; // class
+	json_t *all; // owned
+	bool known, found;
+	struct gather volumes; // while `walking`
+	struct card_volume_walk walk;
+	bool walking;
+};
+
+int card_stats_begin(
+	struct card *c, const char *object, const char *name, struct card_stats_work **out)
+{
+	struct card_stats_work *w = dpu_calloc(1, sizeof(*w));
+
+	if (w)
+		w->all = json_object();
+	if (!w || !w->all) {
+		free(w);
+		return -ENOMEM;
+	}
+	w->card = c;
+	w->object = object;
+	w->name = name;
+	w->found = !name;
+	*out = w;
+	return 0;
+}
+
+void card_stats_end(struct card_stats_work *w)
+{
+	if (!w)
+		return;
+	if (w->walking) {
+		card_volume_walk_end(w->card, &w->walk);
+		json_decref(w->volumes.out);
+	}
+	json_decref(w->all);
+	free(w);
+}
+
+/* NULL: there are more of them. */
+static json_t *volumes(struct card_stats_work *w, uint64_t until_ns)
+{
+	struct card_volume_view v;
+	struct card_error none;
+
+	if (!w->walking) {
+		w->volumes = (struct gather){
+			.card = w->card, .name = w->name, .out = json_array()
+		};
+		if (w->name) {
+			if (!card_volume_get(w->card, w->name, &v, &none))
+				(void)add_volume(&v, &w->volumes);
+			return w->volumes.out;
+		}
+		card_volume_walk_begin(w->card, &w->walk);
+		w->walking = true;
+	}
+	if (card_volume_walk(&w->walk, add_volume, &w->volumes, until_ns))
+		return NULL;
+	card_volume_walk_end(w->card, &w->walk);
+	w->walking = false;
+	return w->volumes.out;
+}
+
+int card_stats_step(struct card_stats_work *w, uint64_t until_ns, json_t **out)
+{
+	for (; w->at < N_CLASSES; w->at++) {
+		json_t *some;
+
+		if (w->object && strcmp(w->object, classes[w->at].object) != 0)
+			continue;
+		w->known = true;
+		if (w->name && !classes[w->at].named)
+			continue;
+		if (dpu_now_ns() >= until_ns)
+			return CARD_RPC_LATER;
+		some = classes[w->at].make ? classes[w->at].make(w->card, w->name)
+					   : volumes(w, until_ns);
+		if (!some)
+			return CARD_RPC_LATER;
+		w->found = w->found || json_array_size(some);
+		json_object_set_new(w->all, classes[w->at].object, some);
+	}
+	if (!w->known || !w->found)
+		return w->known ? -ENODEV : -EINVAL;
+	if (json_object_set_new(w->all, "reasons", reasons_json()))
+		return -ENOMEM;
+	*out = w->all;
+	w->all = NULL;
+	return 0;
+}
+
 int card_stats_json(struct card *c, const char *object, const char *name, json_t **out)
 {
-	static const struct {
-		const char *object;
-		json_t *(*make)(struct card *c, const char *name);
-		bool named; // its objects have names
-	} classes[] = {
-		{ "volume", volumes, true },
-		{ "controller", controllers, true },
-		{ "subsystem", subsystems, true },
-		{ "target", target, false },
-		{ "disk", disks, true },
-		{ "net", nets, true },
-		{ "uplink", uplinks, true },
-		{ "tunnel", tunnels, true },
-		{ "port", ports, true },
-		{ "mac", macs, true },
-		{ "underlay", underlay, false },
-		{ "datapath", datapath, false },
-		{ "conntrack", conntrack, false },
-		{ "worker", workers, true },
-		{ "rpc", rpc, false },
-		{ "metrics", metrics, false },
-	};
-	json_t *all = json_object(), *some;
-	bool known = false, found = !name;
+	struct card_stats_work *w;
+	int ret = card_stats_begin(c, object, name, &w);
 
-	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
-		if (object && strcmp(object, classes[i].object) != 0)
-			continue;
-		known = true;
-		if (name && !classes[i].named)
-			continue;
-		some = classes[i].make(c, name);
-		found = found || json_array_size(some);
-		json_object_set_new(all, classes[i].object, some);
-	}
-	if (known && found && !json_object_set_new(all, "reasons", reasons_json())) {
-		*out = all;
-		return 0;
-	}
-	json_decref(all);
-	return !known ? -EINVAL : !found ? -ENODEV : -ENOMEM;
+	if (ret)
+		return ret;
+	ret = card_stats_step(w, UINT64_MAX, out);
+	card_stats_end(w);
+	return ret;
 }

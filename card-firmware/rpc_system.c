@@ -3,11 +3,14 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
 #include "standby.h"
@@ -69,18 +72,52 @@ int card_call_spdk_get_version(
 	return *result ? 0 : -ENOMEM;
 }
 
-int card_call_stats_get(struct card *c, const json_t *params, json_t **result, struct card_error *e)
-{
-	const char *object = card_arg_str(params, "object", NULL);
+struct counting {
+	struct card_task task; // first: it is this
+	const char *object, *name; // of `params`
+	json_t *params; // owned
+	struct card_stats_work *work; // owned
+};
 
-	const char *name = card_arg_str(params, "name", NULL);
-	int ret = card_stats_json(c, object, name, result);
+static int counting_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct counting *x = (struct counting *)t;
+	int ret = card_stats_step(x->work, dpu_now_ns() + CARD_SLICE_NS, result);
 
 	if (ret == -EINVAL)
-		return card_fail(e, ret, "object: %s is none of those that count", object);
+		return card_fail(e, ret, "object: %s is none of those that count", x->object);
 	if (ret == -ENODEV)
-		return card_fail(e, ret, "%s: no such %s", name, object ? object : "object");
+		return card_fail(
+			e, ret, "%s: no such %s", x->name, x->object ? x->object : "object");
 	return ret;
+}
+
+static void counting_destroy(struct card_task *t)
+{
+	struct counting *x = (struct counting *)t;
+
+	card_stats_end(x->work);
+	json_decref(x->params);
+	free(x);
+}
+
+int card_call_stats_get(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	struct counting *x = dpu_calloc(1, sizeof(*x));
+
+	(void)result;
+	if (!x)
+		return card_fail(e, -ENOMEM, "out of memory");
+	x->task = (struct card_task){ .step = counting_step, .destroy = counting_destroy };
+	x->params = json_incref((json_t *)(uintptr_t)params);
+	x->object = card_arg_str(params, "object", NULL);
+	x->name = card_arg_str(params, "name", NULL);
+	if (card_stats_begin(c, x->object, x->name, &x->work)) {
+		counting_destroy(&x->task);
+		return card_fail(e, -ENOMEM, "out of memory");
+	}
+	c->reading = &x->task;
+	return CARD_RPC_LATER;
 }
 
 int card_call_worker_list(
@@ -227,7 +264,8 @@ int card_call_config_get(
 	(void)params;
 	if (!calls)
 		return card_fail(e, -ENOENT, "no state directory: nothing is kept");
-	*result = json_deep_copy(calls);
+	// What is in it does not change: a new state is a new list of new calls.
+	*result = json_copy((json_t *)(uintptr_t)calls);
 	return *result ? 0 : -ENOMEM;
 }
 

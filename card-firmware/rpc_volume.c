@@ -12,32 +12,6 @@
 #include "rpc_schema.h"
 #include "store.h"
 
-/* ---- finding one ---- */
-
-struct find {
-	const char *name;
-	struct card_volume_view view;
-	bool found;
-};
-
-static bool match(const struct card_volume_view *v, void *arg)
-{
-	struct find *f = arg;
-
-	if (strcmp(v->conf.name, f->name) != 0)
-		return true;
-	f->view = *v;
-	f->found = true;
-	return false;
-}
-
-/* 0, or -ENODEV with e->text. */
-static int find_volume(const struct card *c, struct find *f, struct card_error *e)
-{
-	card_volume_foreach(c, match, f);
-	return f->found ? 0 : card_fail(e, -ENODEV, "%s: no such volume", f->name);
-}
-
 static const char *kind_name(enum card_volume_kind k)
 {
 	switch (k) {
@@ -61,6 +35,14 @@ static const char *kind_name(enum card_volume_kind k)
 
 /* ---- create ---- */
 
+static bool exists(const struct card *c, const char *name)
+{
+	struct card_volume_view v;
+	struct card_error none;
+
+	return !card_volume_get(c, name, &v, &none);
+}
+
 static bool is_degraded(struct card *c, const char *name)
 {
 	json_t *params = json_pack("{s:s}", "name", name);
@@ -79,11 +61,8 @@ static bool is_degraded(struct card *c, const char *name)
 static void pick_name(struct card *c, char out[CARD_NAME_SIZE])
 {
 	for (unsigned i = 0;; i++) {
-		struct find f = { .name = out };
-
 		snprintf(out, CARD_NAME_SIZE, "Malloc%u", i);
-		card_volume_foreach(c, match, &f);
-		if (!f.found && !is_degraded(c, out))
+		if (!exists(c, out) && !is_degraded(c, out))
 			return;
 	}
 }
@@ -138,13 +117,13 @@ static int limits_into(json_t *out, struct vol_limits l)
 /* What is not given stays: the store has all of it. */
 static int canon_limits(struct card *c, json_t *params, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
-	int ret = find_volume(c, &f, e);
+	struct card_volume_view v;
+	int ret = card_volume_get(c, card_arg_str(params, "name", ""), &v, e);
 
 	if (ret)
 		return ret;
-	limits_from(params, &f.view.limits);
-	return limits_into(params, f.view.limits);
+	limits_from(params, &v.limits);
+	return limits_into(params, v.limits);
 }
 
 int card_call_bdev_set_qos_limit(
@@ -174,16 +153,8 @@ int card_volume_canon(
 static int create(
 	struct card *c, const struct card_volume_conf *conf, json_t **result, struct card_error *e)
 {
-	int ret;
+	int ret = card_volume_create(c, conf, e);
 
-	if (!card_name_ok(conf->name))
-		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
-	if (conf->block_size != 512 && conf->block_size != 4096 &&
-		((conf->kind != CARD_VOL_CRYPT && conf->kind != CARD_VOL_FILE) ||
-			conf->block_size) &&
-		conf->kind != CARD_VOL_STRIPE)
-		return card_fail(e, -EINVAL, "block_size: must be 512 or 4096");
-	ret = card_volume_create(c, conf, e);
 	if (!ret)
 		*result = json_string(conf->name);
 	return ret;
@@ -262,17 +233,18 @@ int card_call_bdev_aio_create(
 static int delete_kind(
 	struct card *c, enum card_volume_kind kind, const json_t *params, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
-	int ret = find_volume(c, &f, e);
+	const char *name = card_arg_str(params, "name", "");
+	struct card_volume_view v;
+	int ret = card_volume_get(c, name, &v, e);
 
 	if (ret)
 		return ret;
-	if (f.view.conf.alias)
-		return card_fail(e, -EINVAL, "name: %s is a logical volume", f.name);
-	if (f.view.conf.kind != kind)
+	if (v.conf.alias)
+		return card_fail(e, -EINVAL, "name: %s is a logical volume", name);
+	if (v.conf.kind != kind)
 		return card_fail(
-			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
-	return card_volume_delete(c, f.name, e);
+			e, -EINVAL, "name: %s is a %s volume", name, kind_name(v.conf.kind));
+	return card_volume_delete(c, name, e);
 }
 
 int card_call_bdev_crypto_create(
@@ -375,28 +347,34 @@ int card_call_bdev_aio_delete(
 int card_call_volume_delete(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
+	const char *name = card_arg_str(params, "name", "");
+	struct card_volume_view v;
+	int ret = card_volume_get(c, name, &v, e);
 
 	(void)result;
-	// One that the card does not have may be in the store.
-	if (find_volume(c, &f, e) == 0 && f.view.conf.kind == CARD_VOL_NVME)
-		return card_fail(e, -EINVAL, "%s: goes with its controller", f.name);
-	if (f.found && f.view.conf.alias)
-		return card_lvol_delete(c, f.name, e);
-	return card_volume_delete(c, f.name, e);
+	if (ret)
+		return ret;
+	if (v.conf.kind == CARD_VOL_NVME)
+		return card_fail(e, -EINVAL, "%s: goes with its controller", name);
+	if (v.conf.alias)
+		return card_lvol_delete(c, name, e);
+	return card_volume_delete(c, name, e);
 }
 
 int card_call_volume_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
+	const char *name = card_arg_str(params, "name", "");
+	uint64_t num_blocks = card_arg_uint(params, "num_blocks", 0);
+	struct card_volume_view v;
+	int ret = card_volume_get(c, name, &v, e);
 
 	(void)result;
-	if (find_volume(c, &f, e) == 0 && f.view.conf.alias)
-		return card_lvol_resize(c, f.name,
-			card_arg_uint(params, "num_blocks", 0) * f.view.info.block_size, e);
-	return card_volume_resize(
-		c, card_arg_str(params, "name", ""), card_arg_uint(params, "num_blocks", 0), e);
+	if (ret)
+		return ret;
+	if (v.conf.alias)
+		return card_lvol_resize(c, name, num_blocks * v.info.block_size, e);
+	return card_volume_resize(c, name, num_blocks, e);
 }
 
 int card_call_volume_set_wear(
@@ -416,18 +394,18 @@ int card_call_volume_set_wear(
 int card_call_bdev_null_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
-	int ret = find_volume(c, &f, e);
+	const char *name = card_arg_str(params, "name", "");
+	struct card_volume_view v;
+	int ret = card_volume_get(c, name, &v, e);
 	json_t *resize;
 
 	if (ret)
 		return ret;
-	if (f.view.conf.kind != CARD_VOL_NULL)
+	if (v.conf.kind != CARD_VOL_NULL)
 		return card_fail(
-			e, -EINVAL, "name: %s is a %s volume", f.name, kind_name(f.view.conf.kind));
-	resize = json_pack("{s:s, s:I}", "name", f.name, "num_blocks",
-		(json_int_t)((card_arg_uint(params, "new_size", 0) << 20) /
-			     f.view.conf.block_size));
+			e, -EINVAL, "name: %s is a %s volume", name, kind_name(v.conf.kind));
+	resize = json_pack("{s:s, s:I}", "name", name, "num_blocks",
+		(json_int_t)((card_arg_uint(params, "new_size", 0) << 20) / v.conf.block_size));
 	if (!resize)
 		return -ENOMEM;
 	ret = card_rpc_dispatch(c, "volume_resize", resize, result, e);
@@ -438,12 +416,12 @@ int card_call_bdev_null_resize(
 bool card_volume_keeps_itself(
 	const struct card *c, const struct card_method *m, const json_t *params)
 {
-	struct find f = { .name = card_arg_str(params, "name", "") };
+	struct card_volume_view v;
+	struct card_error none;
 
-	if (m != card_method_at(CARD_M_volume_resize))
-		return false;
-	card_volume_foreach(c, match, &f);
-	return f.found && f.view.conf.kind == CARD_VOL_FILE && !f.view.block_dev;
+	return m == card_method_at(CARD_M_volume_resize) &&
+	       !card_volume_get(c, card_arg_str(params, "name", ""), &v, &none) &&
+	       v.conf.kind == CARD_VOL_FILE && !v.block_dev;
 }
 
 /* ---- lists ---- */
@@ -528,31 +506,32 @@ static bool list_volume(const struct card_volume_view *v, void *arg)
 	};
 	struct card_list *l = arg;
 
-	if (card_list_wants(l, v->conf.name))
-		card_list_add(
-			l, json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
-				     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o, s:o}",
-				   "name", v->conf.name, "aliases", aliases(v), "product_name",
-				   product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid",
-				   v->uuid, "zoned", 0, "assigned_rate_limits", rate_limits(v),
-				   "block_size", (json_int_t)v->info.block_size, "num_blocks",
-				   (json_int_t)(v->info.size / v->info.block_size), "size_mib",
-				   (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
-				   "users", (int)v->users, "read_only", (int)v->info.read_only,
-				   "failed", (int)v->info.failed, "state", work(&v->work),
-				   "supported_io_types", io_types(&v->info), "wear",
-				   wear(&v->info.wear), "driver_specific", driver_specific(v)));
-	return !l->failed;
+	return card_list_add(
+		l, json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:o, s:I, s:I, "
+			     "s:I, s:b, s:i, s:b, s:b, s:o, s:o, s:o, s:o}",
+			   "name", v->conf.name, "aliases", aliases(v), "product_name",
+			   product[v->conf.kind], "kind", kind_name(v->conf.kind), "uuid", v->uuid,
+			   "zoned", 0, "assigned_rate_limits", rate_limits(v), "block_size",
+			   (json_int_t)v->info.block_size, "num_blocks",
+			   (json_int_t)(v->info.size / v->info.block_size), "size_mib",
+			   (json_int_t)(v->info.size >> 20), "claimed", (int)(v->users > 0),
+			   "users", (int)v->users, "read_only", (int)v->info.read_only, "failed",
+			   (int)v->info.failed, "state", work(&v->work), "supported_io_types",
+			   io_types(&v->info), "wear", wear(&v->info.wear), "driver_specific",
+			   driver_specific(v)));
+}
+
+static int list_end(struct card_list *l, json_t **result, struct card_error *e)
+{
+	return card_list_end(l, "volume", result, e);
 }
 
 int card_call_bdev_get_bdevs(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	struct card_list l;
+	static const struct card_list_volumes how = { list_volume, list_end };
 
-	card_list_begin(&l, params, "name");
-	card_volume_foreach(c, list_volume, &l);
-	return card_list_end(&l, "volume", result, e);
+	return card_list_volumes(c, params, &how, result, e);
 }
 
 /* What all of them took together, as those tell that were timed. */
@@ -569,10 +548,8 @@ static bool list_iostat(const struct card_volume_view *v, void *arg)
 	struct card_list *l = arg;
 	const struct vol_stats *s = &v->stats;
 
-	if (!card_list_wants(l, v->conf.name))
-		return true;
 	vol_latency(v->vol, sum);
-	card_list_add(
+	return card_list_add(
 		l, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 			     "s:I, s:I, s:I, s:I, s:I}",
 			   "name", v->conf.name, "bytes_read", (json_int_t)s->read_bytes,
@@ -589,24 +566,26 @@ static bool list_iostat(const struct card_volume_view *v, void *arg)
 			   ticks(&sum[DPU_LAT_WRITE], s->writes), "max_read_latency_ticks",
 			   (json_int_t)sum[DPU_LAT_READ].max_ns, "max_write_latency_ticks",
 			   (json_int_t)sum[DPU_LAT_WRITE].max_ns));
-	return !l->failed;
 }
 
-int card_call_bdev_get_iostat(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+static int iostat_end(struct card_list *l, json_t **result, struct card_error *e)
 {
-	struct card_list l;
 	json_t *bdevs = NULL;
-	int ret;
+	int ret = card_list_end(l, "volume", &bdevs, e);
 
-	if (strcmp(card_arg_str(params, "reset_mode", "none"), "none") != 0)
-		return card_fail(e, -EINVAL, "reset_mode: counters never go back");
-	card_list_begin(&l, params, "name");
-	card_volume_foreach(c, list_iostat, &l);
-	ret = card_list_end(&l, "volume", &bdevs, e);
 	if (ret)
 		return ret;
 	*result = json_pack("{s:I, s:I, s:o}", "tick_rate", (json_int_t)1000000000, "ticks",
 		(json_int_t)dpu_now_ns(), "bdevs", bdevs);
 	return *result ? 0 : -ENOMEM;
+}
+
+int card_call_bdev_get_iostat(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	static const struct card_list_volumes how = { list_iostat, iostat_end };
+
+	if (strcmp(card_arg_str(params, "reset_mode", "none"), "none") != 0)
+		return card_fail(e, -EINVAL, "reset_mode: counters never go back");
+	return card_list_volumes(c, params, &how, result, e);
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,6 +352,14 @@ const char *card_storage_hostnqn(const struct card *c)
 void card_storage_poll(struct card *c)
 {
 	nof_group_poll(c->storage->control);
+}
+
+void card_storage_wait(struct card *c, unsigned ms)
+{
+	struct pollfd p = { .fd = nof_group_fd(c->storage->control), .events = POLLIN };
+
+	if (nof_group_arm(c->storage->control))
+		(void)poll(&p, 1, (int)ms);
 }
 
 struct nof_group *card_storage_control(struct card *c)

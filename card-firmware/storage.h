@@ -23,3 +23,5 @@ struct nof_host *card_storage_host(struct card *c);
 const char *card_storage_hostnqn(const struct card *c);
 /* A round of the control thread's group, for whoever waits outside of the event loop. */
 void card_storage_poll(struct card *c);
+/* Until it has something to do, or so long: where no event loop waits for it. */
+void card_storage_wait(struct card *c, unsigned ms);

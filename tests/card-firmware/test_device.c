@@ -165,6 +165,54 @@ static void volume_has_a_uuid(void **state)
 	assert_int_equal(card_volume_delete(&card, "v", &err), 0);
 }
 
+struct names {
+	char text[64];
+	unsigned stop_after; // so many; 0: never
+	unsigned n;
+};
+
+static bool note_name(const struct card_volume_view *v, void *arg)
+{
+	struct names *s = arg;
+
+	s->text[s->n] = v->conf.name[0];
+	return ++s->n != s->stop_after;
+}
+
+/* One that goes is stepped over, one that comes is visited, and none twice. */
+static void visited_in_turns(void **state)
+{
+	struct card_volume_conf c = { "v", CARD_VOL_NULL, 512, 8, NULL, false, false, NULL };
+	struct card_volume_walk w, other;
+	struct names s = { "" };
+	char name[2] = "a";
+
+	(void)state;
+	c.name = name;
+	for (; name[0] <= 'e'; name[0]++)
+		assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	card_volume_walk_begin(&card, &w);
+	card_volume_walk_begin(&card, &other);
+	assert_true(card_volume_walk(&w, note_name, &s, 0));
+	assert_string_equal(s.text, "a");
+	assert_int_equal(card_volume_delete(&card, "a", &err), 0); // was visited
+	assert_int_equal(card_volume_delete(&card, "b", &err), 0); // would be next, for both
+	assert_int_equal(card_volume_delete(&card, "d", &err), 0);
+	assert_true(card_volume_walk(&w, note_name, &s, 0));
+	assert_string_equal(s.text, "ac");
+	assert_int_equal(card_volume_create(&card, &c, &err), 0);
+	assert_false(card_volume_walk(&w, note_name, &s, UINT64_MAX));
+	assert_string_equal(s.text, "acef");
+	s = (struct names){ .stop_after = 1 };
+	assert_false(card_volume_walk(&other, note_name, &s, UINT64_MAX));
+	assert_string_equal(s.text, "c");
+	card_volume_walk_end(&card, &other);
+	card_volume_walk_end(&card, &w);
+	for (name[0] = 'c'; name[0] <= 'f'; name[0]++)
+		assert_int_equal(
+			card_volume_delete(&card, name, &err), name[0] == 'd' ? -ENODEV : 0);
+}
+
 /* The number of blocks is for making the file; the file that is there says how large it is. */
 static void file_has_its_own_size(void **state)
 {
@@ -472,7 +520,7 @@ static void left_for_fini(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + ARRAY_LEN(tunnel_cases) + 10];
+	struct CMUnitTest tests[ARRAY_LEN(volume_cases) + ARRAY_LEN(tunnel_cases) + 11];
 	int failed = 0;
 	size_t n = 0;
 
@@ -481,6 +529,7 @@ int main(void)
 		tests[n] = (struct CMUnitTest){ volume_cases[n].name, volume, NULL, NULL,
 			(void *)(uintptr_t)&volume_cases[n] };
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(volume_has_a_uuid);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(visited_in_turns);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(file_has_its_own_size);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_holds_its_volume);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(disk_limits);

@@ -55,6 +55,10 @@ static const struct text_case {
 		"outboard_volume_latency_seconds_sum{card=\"c\",volume=\"v\",op=\"read\"} "
 		"0.000001500\n"
 		"# EOF\n" },
+	{ "a name that is no UTF-8", "a\xff\xc3.\xc3\xa4\xe2\x82", "{\"rpc\":[{\"n\":1}]}",
+		"# TYPE outboard_rpc_n counter\n"
+		"outboard_rpc_n_total{card=\"a??.\xc3\xa4??\"} 1\n"
+		"# EOF\n" },
 	{ "labels are escaped", "a\"b\\c\nd", "{\"rpc\":[{\"n\":1}]}",
 		"# TYPE outboard_rpc_n counter\n"
 		"outboard_rpc_n_total{card=\"a\\\"b\\\\c\\nd\"} 1\n"

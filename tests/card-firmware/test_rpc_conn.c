@@ -347,6 +347,51 @@ static void steps_between_others(void **state)
 	close(other);
 }
 
+/*
+ * Who makes a long list keeps nobody from a short answer, nor from a call that takes steps; a
+ * second long list waits for its turn.
+ */
+static void lists_go_on_beside(void **state)
+{
+	static const char list[] = "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"volume_latency\"}";
+	int asks = dial(), exports = dial(), other = dial();
+
+	(void)state;
+	fake_calls.steps[CARD_M_volume_latency] = 50;
+	fake_calls.reads[CARD_M_volume_latency] = true;
+	fake_calls.steps[CARD_M_ct_export] = 5;
+	say(asks, list);
+	until_step(1);
+	assert_null(card.task);
+	say(other, info);
+	one_round(); // is read
+	one_round(); // is answered
+	assert_reads(other, "card_info");
+	say(exports, export_call);
+	say(other, list);
+	for (int i = 0; i < 12; i++)
+		one_round();
+	assert_reads(exports, "\"id\":7,\"result\":\"stepped\"}");
+	assert_silent(asks);
+	until_step(55);
+	one_round();
+	assert_reads(asks, "\"id\":9,\"result\":\"stepped\"}");
+	assert_silent(other);
+	until_step(105);
+	turn();
+	assert_reads(other, "\"id\":9,\"result\":\"stepped\"}");
+	say(asks, list);
+	until_step(106);
+	close(asks); // and the turn is the next one's
+	say(other, list);
+	until_step(156);
+	turn();
+	assert_reads(other, "\"id\":9,\"result\":\"stepped\"}");
+	assert_int_equal(fake_calls.undone, 1);
+	close(exports);
+	close(other);
+}
+
 /* In a batch each in its turn, and a failure is one answer. */
 static void steps_in_a_batch(void **state)
 {
@@ -566,6 +611,7 @@ int main(void)
 		TEST(half_closed_is_answered),
 		TEST(slow_reader_is_held_back),
 		TEST(steps_between_others),
+		TEST(lists_go_on_beside),
 		TEST(steps_in_a_batch),
 		TEST(leaving_cancels),
 		TEST(steps_hold_their_place),

@@ -37,14 +37,18 @@ static void task_destroy(struct card_task *t)
 	free(t);
 }
 
-static int task_begin(struct card *c, unsigned steps, int ret)
+static int task_begin(struct card *c, enum card_method_id id, int ret)
 {
-	struct task *x = c->task ? NULL : calloc(1, sizeof(*x));
+	unsigned steps = fake_calls.steps[id];
+	struct task *x = c->task && !fake_calls.reads[id] ? NULL : calloc(1, sizeof(*x));
 
 	if (!x)
 		return -EBUSY;
 	*x = (struct task){ { task_step, task_destroy }, steps, ret };
-	c->task = &x->task;
+	if (fake_calls.reads[id])
+		c->reading = &x->task;
+	else
+		c->task = &x->task;
 	return CARD_RPC_LATER;
 }
 
@@ -69,7 +73,7 @@ static int count(enum card_method_id id, const json_t *params)
                                                                                              \
 		(void)e;                                                                     \
 		if (fake_calls.steps[CARD_M_##name])                                         \
-			return task_begin(c, fake_calls.steps[CARD_M_##name], ret);          \
+			return task_begin(c, CARD_M_##name, ret);                            \
 		*result = json_string(#name);                                                \
 		return ret;                                                                  \
 	}

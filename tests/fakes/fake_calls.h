@@ -11,6 +11,7 @@ struct fake_calls {
 	const struct card_method *needs[CARD_METHOD_COUNT];
 	unsigned
 		steps[CARD_METHOD_COUNT]; // more that a call takes, one at a time; 0: it is no task
+	bool reads[CARD_METHOD_COUNT]; // such a task begins beside others
 	unsigned stepped, undone; // steps made; tasks that were destroyed before their end
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do
