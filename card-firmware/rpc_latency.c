@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "dpu_base64.h"
 #include "dpu_wire.h"
 #include "nof_ctrl.h"
 #include "rpc_list.h"
@@ -143,7 +144,6 @@ int card_call_bdev_enable_histogram(
 #define SPDK_RANGES (64 - DPU_HIST_SUB_BITS + 1)
 #define SPDK_BUCKETS (SPDK_RANGES << DPU_HIST_SUB_BITS)
 #define SPDK_BYTES (SPDK_BUCKETS * 8U)
-#define BASE64_TEXT (SPDK_BYTES / 3 * 4 + 8)
 
 static unsigned spdk_bucket(uint64_t ns)
 {
@@ -156,29 +156,11 @@ static unsigned spdk_bucket(uint64_t ns)
 	       (unsigned)(ns >> (top - DPU_HIST_SUB_BITS) & ((1u << DPU_HIST_SUB_BITS) - 1));
 }
 
-/* RFC 4648, section 4. */
-static void base64(const uint8_t *in, size_t n, char *out)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)in[i] << 16 | (i + 1 < n ? (uint32_t)in[i + 1] << 8 : 0) |
-			     (i + 2 < n ? in[i + 2] : 0);
-
-		*out++ = digits[v >> 18];
-		*out++ = digits[v >> 12 & 63];
-		*out++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-		*out++ = i + 2 < n ? digits[v & 63] : '=';
-	}
-	*out = '\0';
-}
-
 static json_t *spdk_histogram(const struct dpu_hist_sum sum[DPU_LAT_CLASSES])
 {
 	uint64_t *n = dpu_calloc(SPDK_BUCKETS, sizeof(*n));
 	uint8_t *bytes = dpu_calloc(1, SPDK_BYTES);
-	char *text = dpu_calloc(1, BASE64_TEXT);
+	char *text = dpu_calloc(1, DPU_BASE64_LEN(SPDK_BYTES) + 1);
 	json_t *out = NULL;
 
 	if (n && bytes && text) {
@@ -190,7 +172,7 @@ static json_t *spdk_histogram(const struct dpu_hist_sum sum[DPU_LAT_CLASSES])
 
 			memcpy(bytes + i * sizeof(le), &le, sizeof(le));
 		}
-		base64(bytes, SPDK_BYTES, text);
+		dpu_base64(bytes, SPDK_BYTES, text);
 		out = json_string(text);
 	}
 	free(text);

@@ -10,6 +10,8 @@
 
 #include <event2/buffer.h>
 
+#include "dpu_base64.h"
+
 #define LINE_MAX_LEN 4096
 
 /* One line: true when it means something to the caller. */
@@ -76,23 +78,17 @@ void emu_agent_reset(struct emu_agent *a, struct evbuffer *in)
 	a->seq = 0;
 }
 
-/* RFC 4648 base64 of n bytes. */
-static void put_base64(struct evbuffer *out, const unsigned char *p, size_t n)
+#define PIECE 48u // bytes; a multiple of three, so that pieces put together are the whole
+
+static void put_base64(struct evbuffer *out, const char *p, size_t n)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char text[DPU_BASE64_LEN(PIECE) + 1];
 
-	for (size_t i = 0; i < n; i += 3) {
-		unsigned v = (unsigned)p[i] << 16;
-		char c[4];
+	for (size_t i = 0; i < n; i += PIECE) {
+		size_t len = n - i < PIECE ? n - i : PIECE;
 
-		v |= i + 1 < n ? (unsigned)p[i + 1] << 8 : 0;
-		v |= i + 2 < n ? p[i + 2] : 0;
-		c[0] = digits[v >> 18];
-		c[1] = digits[v >> 12 & 63];
-		c[2] = i + 1 < n ? digits[v >> 6 & 63] : '=';
-		c[3] = i + 2 < n ? digits[v & 63] : '=';
-		evbuffer_add(out, c, sizeof(c));
+		dpu_base64(p + i, len, text);
+		evbuffer_add(out, text, DPU_BASE64_LEN(len));
 	}
 }
 
@@ -102,6 +98,6 @@ int emu_agent_request(
 	a->seq = ++a->last_seq;
 	if (evbuffer_add_printf(out, "%" PRIu64 " %u ", a->seq, limit_s) < 0)
 		return -ENOMEM;
-	put_base64(out, (const unsigned char *)command, strlen(command));
+	put_base64(out, command, strlen(command));
 	return evbuffer_add(out, "\n", 1) < 0 ? -ENOMEM : 0;
 }
