@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The durable store: staging, committing and replaying the calls that make up the card.
+ * The durable store: staging, committing and replaying the calls that make up the card. The next
+ * state is a list of its own, but of the same calls: one that changes is another one, so that what
+ * a change costs is little more than writing the file, however many calls there are.
  *
  * state.json: {"version": 1, "card": NAME, "calls": [{"method": M, "params": {..}}, ..]}. The
  * next state is written to state.json.new beside it; only a rename makes it the state, so that a
@@ -10,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -31,21 +34,77 @@
 struct card_store {
 	int dir; // owned; locked
 	json_t *calls; // owned: what is on disk
-	json_t *next; // owned: staged; NULL: nothing is
+	json_t *texts; // owned: of each of them, as it is there
+	json_t *next, *next_texts; // owned: staged; NULL: nothing is
 	json_t *degraded; // owned: calls whose replay failed, with "reason"
 };
 
 /* ---- to disk ---- */
 
-/* Write `calls` to STATE_NEW and make it stable. What stood there is replaced, not written into. */
-static int write_next(struct card *c, const json_t *calls)
+static json_t *text_of(const json_t *call)
 {
-	json_t *state = json_pack("{s:i, s:s, s:O}", "version", STATE_VERSION, "card",
-		c->opt.name ? c->opt.name : "", "calls", calls);
-	char *text = state ? json_dumps(state, JSON_INDENT(1)) : NULL;
+	char *dump = json_dumps(call, 0);
+	json_t *text = dump ? json_string_nocheck(dump) : NULL;
+
+	free(dump);
+	return text;
+}
+
+/*
+ * A text for each call, those of the store as it has them. What is left of its calls stands in the
+ * same order. NULL: no memory.
+ */
+static json_t *texts_of(const struct card_store *s, const json_t *calls)
+{
+	json_t *texts = json_array(), *call;
+	size_t i, known = 0;
+
+	json_array_foreach ((json_t *)(uintptr_t)calls, i, call) {
+		json_t *text = NULL;
+
+		for (size_t k = known; k < json_array_size(s->texts) && !text; k++) {
+			if (json_array_get(s->calls, k) != call)
+				continue;
+			text = json_incref(json_array_get(s->texts, k));
+			known = k + 1;
+		}
+		if (json_array_append_new(texts, text ? text : text_of(call))) {
+			json_decref(texts);
+			return NULL;
+		}
+	}
+	return texts;
+}
+
+/* The whole state; free() it. NULL: no memory, or the card's name is no text. */
+static char *state_text(const struct card *c, const json_t *texts)
+{
+	json_t *name = json_string(c->opt.name ? c->opt.name : ""), *one;
+	char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL, *text = NULL;
+	size_t size, i;
+	FILE *f = quoted ? open_memstream(&text, &size) : NULL;
+
+	json_decref(name);
+	if (f)
+		fprintf(f, "{\"version\": %d, \"card\": %s, \"calls\": [", STATE_VERSION, quoted);
+	free(quoted);
+	if (!f)
+		return NULL;
+	json_array_foreach ((json_t *)(uintptr_t)texts, i, one)
+		fprintf(f, "%s\n %s", i ? "," : "", json_string_value(one));
+	fputs("\n]}\n", f);
+	if (!fclose(f))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Write it to STATE_NEW and make it stable. What stood there is replaced, not written into. */
+static int write_next(struct card *c, const json_t *texts)
+{
+	char *text = state_text(c, texts);
 	int fd, ret;
 
-	json_decref(state);
 	if (!text)
 		return -ENOMEM;
 	if (unlinkat(c->store->dir, STATE_NEW, 0) && errno != ENOENT) {
@@ -84,6 +143,31 @@ static enum card_calls_maker maker_state(
 	return CARD_MAKER_STANDS;
 }
 
+/* Takes the next state, and stages it unless it is the present one. 0 or -errno. */
+static int stage_next(struct card *c, json_t *next)
+{
+	struct card_store *s = c->store;
+	json_t *texts;
+	int ret;
+
+	if (json_equal(next, s->calls)) {
+		json_decref(next);
+		return 0;
+	}
+	texts = texts_of(s, next);
+	ret = texts ? write_next(c, texts) : -ENOMEM;
+	if (ret) {
+		json_decref(next);
+		json_decref(texts);
+		dpu_err("store: cannot write the next state", "dir=%s err=%s", c->opt.state_dir,
+			strerror(-ret));
+		return ret;
+	}
+	s->next = next;
+	s->next_texts = texts;
+	return 0;
+}
+
 int card_store_stage(
 	struct card *c, const struct card_method *m, const json_t *params, struct card_error *e)
 {
@@ -95,23 +179,15 @@ int card_store_stage(
 		return 0;
 	if (s->next)
 		return card_fail(e, -EBUSY, "store: a change is under way");
-	next = json_deep_copy(s->calls);
+	next = json_copy(s->calls);
 	ret = next ? card_calls_apply(next, m, params, maker_state(s, m, params)) : -ENOMEM;
-	if (!ret && json_equal(next, s->calls)) {
+	if (ret)
 		json_decref(next);
-		return 0;
-	}
-	if (!ret)
-		ret = write_next(c, next);
-	if (ret) {
-		json_decref(next);
-		dpu_err("store: cannot write the next state", "dir=%s err=%s", c->opt.state_dir,
-			strerror(-ret));
-		return card_fail(e, ret, "%s: nothing done, as it could not be kept: %s", m->name,
-			strerror(-ret));
-	}
-	s->next = next;
-	return 0;
+	else
+		ret = stage_next(c, next);
+	return ret ? card_fail(e, ret, "%s: nothing done, as it could not be kept: %s", m->name,
+			     strerror(-ret))
+		   : 0;
 }
 
 /*
@@ -145,8 +221,10 @@ static int commit_next(struct card *c)
 		return ret;
 	}
 	json_decref(s->calls);
+	json_decref(s->texts);
 	s->calls = s->next;
-	s->next = NULL;
+	s->texts = s->next_texts;
+	s->next = s->next_texts = NULL;
 	if (fsync(s->dir)) {
 		dpu_err("store: cannot make the state stable", "dir=%s err=%s", c->opt.state_dir,
 			strerror(errno));
@@ -175,22 +253,14 @@ int card_store_namespaces(struct card *c, const char *ctrl, const json_t *namesp
 		return 0;
 	if (s->next)
 		return -EBUSY;
-	next = json_deep_copy(s->calls);
+	next = json_copy(s->calls);
 	ret = next ? card_calls_namespaces(next, ctrl, namespaces) : -ENOMEM;
-	if (!ret && json_equal(next, s->calls)) {
-		json_decref(next);
-		return 0;
-	}
-	if (!ret)
-		ret = write_next(c, next);
 	if (ret) {
 		json_decref(next);
-		dpu_err("store: cannot write the next state", "dir=%s err=%s", c->opt.state_dir,
-			strerror(-ret));
 		return ret;
 	}
-	s->next = next;
-	return commit_next(c);
+	ret = stage_next(c, next);
+	return ret || !s->next ? ret : commit_next(c);
 }
 
 void card_store_abort(struct card *c)
@@ -200,7 +270,8 @@ void card_store_abort(struct card *c)
 	if (!s || !s->next)
 		return;
 	json_decref(s->next);
-	s->next = NULL;
+	json_decref(s->next_texts);
+	s->next = s->next_texts = NULL;
 	unlinkat(s->dir, STATE_NEW, 0);
 }
 
@@ -401,6 +472,7 @@ int card_store_open(struct card *c)
 	ret = load(c);
 	if (ret)
 		goto err_dir;
+	c->store->texts = texts_of(c->store, c->store->calls);
 	c->store->degraded = json_array();
 	unlinkat(c->store->dir, STATE_NEW, 0); // of a run that ended between stage and commit
 	replay(c);
@@ -420,6 +492,7 @@ void card_store_close(struct card *c)
 		return;
 	card_store_abort(c);
 	json_decref(c->store->calls);
+	json_decref(c->store->texts);
 	json_decref(c->store->degraded);
 	close(c->store->dir);
 	free(c->store);

@@ -36,9 +36,9 @@ static bool same_key(const json_t *a, const json_t *b, char end)
 	return n == strcspn(t, stop) && !strncmp(s, t, n);
 }
 
-bool card_call_about(const json_t *call, const struct card_method *m, const json_t *params)
+static bool about(const json_t *call, const struct card_method *kept, const struct card_method *m,
+	const json_t *params)
 {
-	const struct card_method *kept = card_call_method(call);
 	const json_t *kept_params = json_object_get(call, "params");
 
 	if (!kept || !kept->kind || strcmp(kept->kind, m->kind) != 0)
@@ -54,10 +54,29 @@ bool card_call_about(const json_t *call, const struct card_method *m, const json
 				   json_object_get(params, m->key2));
 }
 
-/* True for a call that makes its object, not one that changes what another call made. */
-static bool makes(const json_t *call)
+bool card_call_about(const json_t *call, const struct card_method *m, const json_t *params)
 {
-	return card_call_method(call)->keep != CARD_KEEP_UPDATE;
+	return about(call, card_call_method(call), m, params);
+}
+
+/* Of long lists: methods that were seen last, of which a list has few. */
+struct seen {
+	const struct card_method *m[4];
+	unsigned next;
+};
+
+static const struct card_method *method_of(const json_t *call, struct seen *seen)
+{
+	const char *name = json_string_value(json_object_get(call, "method"));
+	const struct card_method *m;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (name && seen->m[i] && !strcmp(seen->m[i]->name, name))
+			return seen->m[i];
+	m = card_call_method(call);
+	if (m)
+		seen->m[seen->next++ % 4] = m;
+	return m;
 }
 
 enum which { ANY, MAKER, SAME_METHOD };
@@ -67,12 +86,16 @@ static size_t find_call(
 	const json_t *calls, const struct card_method *m, const json_t *params, enum which which)
 {
 	size_t i, n = json_array_size(calls);
+	struct seen seen = { 0 };
 
 	for (i = 0; i < n; i++) {
 		const json_t *call = json_array_get(calls, i);
+		const struct card_method *kept = method_of(call, &seen);
 
-		if (card_call_about(call, m, params) && (which != MAKER || makes(call)) &&
-			(which != SAME_METHOD || card_call_method(call) == m))
+		// a call that changes what another one made does not make it
+		if (about(call, kept, m, params) &&
+			(which != MAKER || kept->keep != CARD_KEEP_UPDATE) &&
+			(which != SAME_METHOD || kept == m))
 			break;
 	}
 	return i;
@@ -129,14 +152,19 @@ static int apply_create(json_t *calls, const struct card_method *m, const json_t
 static int apply_update(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at = find_call(calls, m, params, SAME_METHOD);
-	json_t *kept;
+	json_t *changed;
 
 	if (at == json_array_size(calls)) {
 		at = find_call(calls, m, params, MAKER);
 		return insert_call(calls, at + (at < json_array_size(calls)), m, params);
 	}
-	kept = json_object_get(json_array_get(calls, at), "params");
-	return json_object_update(kept, (json_t *)(uintptr_t)params) ? -ENOMEM : 0;
+	changed = json_deep_copy(json_array_get(calls, at)); // the present state has the other one
+	if (!changed || json_object_update(
+				json_object_get(changed, "params"), (json_t *)(uintptr_t)params)) {
+		json_decref(changed);
+		return -ENOMEM;
+	}
+	return json_array_set_new(calls, at, changed) ? -ENOMEM : 0;
 }
 
 /* 1 for what goes with the port of this name: flows, addresses, routes; -ENOMEM. */
@@ -236,6 +264,19 @@ int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *p
 	return 0;
 }
 
+/* Another call in its place: the present state has the one that is there. */
+static int change(json_t *calls, size_t at, const char *key, const json_t *value)
+{
+	json_t *changed = json_deep_copy(json_array_get(calls, at));
+
+	if (!changed || json_object_set(json_object_get(changed, "params"), key,
+				(json_t *)(uintptr_t)value)) {
+		json_decref(changed);
+		return -ENOMEM;
+	}
+	return json_array_set_new(calls, at, changed) ? -ENOMEM : 0;
+}
+
 /* NSID:.. is in the list. */
 static bool has_nsid(const json_t *namespaces, const char *nsid)
 {
@@ -255,12 +296,11 @@ int card_calls_namespaces(json_t *calls, const char *ctrl, const json_t *namespa
 {
 	for (size_t i = json_array_size(calls); i-- > 0;) {
 		const struct card_method *m = card_call_method(json_array_get(calls, i));
-		json_t *params = json_object_get(json_array_get(calls, i), "params");
+		const json_t *params = json_object_get(json_array_get(calls, i), "params");
 		const char *name = m->key ? card_arg_str(params, m->key, "") : "";
 
 		if (m == card_method_at(CARD_M_bdev_nvme_attach_controller)) {
-			if (!strcmp(name, ctrl) && json_object_set(params, "namespaces",
-							   (json_t *)(uintptr_t)namespaces))
+			if (!strcmp(name, ctrl) && change(calls, i, "namespaces", namespaces))
 				return -ENOMEM;
 			continue;
 		}
