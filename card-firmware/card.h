@@ -141,7 +141,12 @@ struct card_volume_conf {
 	bool shared; // file: another card may have it, too (vol_file_conf)
 };
 int card_volume_create(struct card *c, const struct card_volume_conf *conf, struct card_error *e);
+/* CARD_RPC_LATER: it still does something by itself, and has been told to stop; call again. */
 int card_volume_delete(struct card *c, const char *name, struct card_error *e);
+/* For one that could not be told from there: it is gone by name, and goes when it has stopped. */
+void card_volume_discard(struct card *c, const char *name);
+/* -EBUSY with e->text: it did not stop in CARD_DRAIN_MS. */
+int card_volume_silent(const char *name, struct card_error *e);
 int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, struct card_error *e);
 /*
  * What it does by itself, and the UUID of its header (integrity; else empty). 0, or -ENODEV.
@@ -246,14 +251,29 @@ struct card_lvol_conf {
 	uint64_t size; // bytes; 0: the file is there
 	bool thin; // without blocks of its own before they are written
 };
+/*
+ * What is done to files takes steps (errand.h): CARD_RPC_LATER and *out, to go on with until it
+ * comes to something else; and in any case to an end, which leaves nothing half made behind.
+ */
+struct card_lvol_work;
+int card_lvol_step(struct card_lvol_work *w, struct card_error *e);
+void card_lvol_end(struct card_lvol_work *w);
 /* 0; -ENODEV, -EINVAL, -EEXIST, -ENOSPC, or as card_volume_create(). */
-int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_error *e);
+int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_lvol_work **out,
+	struct card_error *e);
+/* Files that a card which died has left in the stores, and nobody knows of. */
+void card_lvols_sweep(struct card *c);
 /* Its name among the card's volumes, from that or "STORE/NAME"; borrowed; NULL: none. */
 const char *card_lvol_find(struct card *c, const char *name);
 /* -ENODEV, -ENOSPC, or as card_volume_resize(). size: bytes. */
-int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct card_error *e);
-/* With its file. 0; -ENODEV, or as card_volume_delete(). */
-int card_lvol_delete(struct card *c, const char *name, struct card_error *e);
+int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct card_lvol_work **out,
+	struct card_error *e);
+/*
+ * -ENODEV, or as card_volume_delete(). Two ends: 0 when the volume is gone, which the store should
+ * hear of; and once more when its file is.
+ */
+int card_lvol_delete(
+	struct card *c, const char *name, struct card_lvol_work **out, struct card_error *e);
 
 struct card_lvstore_view {
 	const char *name, *uuid, *path; // borrowed

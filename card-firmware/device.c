@@ -79,6 +79,7 @@ int card_inventory_init(struct card *c)
 		return -ENOMEM;
 	TAILQ_INIT(&inv->volumes);
 	TAILQ_INIT(&inv->walks);
+	TAILQ_INIT(&inv->going);
 	TAILQ_INIT(&inv->keys);
 	TAILQ_INIT(&inv->ctrls);
 	TAILQ_INIT(&inv->lvstores);
@@ -104,6 +105,8 @@ static unsigned volumes_at_work(struct card_inventory *inv)
 		wait_ms = 0;
 		n++;
 	}
+	TAILQ_FOREACH (v, &inv->going, link)
+		n += !card_volume_idle(v, wait_ms);
 	return n;
 }
 
@@ -126,11 +129,15 @@ void card_inventory_fini(struct card *c)
 	if (inv->wear_timer)
 		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->wear_timer);
 	inv->wear_timer = NULL;
+	if (inv->going_timer)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, inv->going_timer);
+	inv->going_timer = NULL;
 	left = card_orphans_reap(c, CARD_DRAIN_MS) + volumes_at_work(inv);
 	if (left || c->nvmf) { // volumes and memory stay: something may still write there
 		dpu_warn("device: requests still unanswered", "channels=%u", left);
 		return;
 	}
+	card_volumes_reap(c); // all of them: they stand on others
 	while (!TAILQ_EMPTY(&inv->volumes))
 		card_volume_delete(c, TAILQ_LAST(&inv->volumes, card_volumes)->name, &e);
 	card_ctrls_fini(c);

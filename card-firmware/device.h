@@ -142,6 +142,8 @@ struct card_inventory {
 	struct card_volumes volumes;
 	struct card_index volume_names, volume_uuids, volume_aliases;
 	struct card_volume_walks walks;
+	struct card_volumes going; // without a name: they are freed once they have stopped
+	void *going_timer; // while there are some
 	struct card_keys keys;
 	struct card_ctrls ctrls;
 	struct card_lvstores lvstores;
@@ -175,6 +177,8 @@ bool card_layer_stands_on(const struct card_volume *v, const struct card_volume 
 int card_layer_open(struct card *c, struct card_volume *v, struct card_error *e);
 /* Lets go of the new key and the journal. */
 void card_rekey_free(struct card_volume *v);
+/* Frees those that are going and have stopped. */
+void card_volumes_reap(struct card *c);
 /* Its work has ended, after a wait of at most wait_ms. */
 bool card_volume_idle(struct card_volume *v, unsigned wait_ms);
 struct card_key *card_key_find(struct card *c, const char *name);

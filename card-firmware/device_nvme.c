@@ -211,7 +211,7 @@ static int delete_volumes(struct card *c, const char *subnqn, struct card_error 
 	for (v = TAILQ_FIRST(&c->inv->volumes); v; v = next) {
 		next = TAILQ_NEXT(v, link);
 		if (v->subnqn && !strcmp(v->subnqn, subnqn))
-			(void)card_volume_delete(c, v->name, e);
+			card_volume_discard(c, v->name);
 	}
 	return 0;
 }

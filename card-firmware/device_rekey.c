@@ -280,11 +280,8 @@ int card_volume_rekey(struct card *c, const struct card_rekey_conf *conf, struct
 			       ? card_fail(e, -EBUSY, "%s: gets another key already", v->name)
 			       : 0;
 	ret = begin(c, v, conf, e);
-	if (ret && made) { // with its old key alone it would give noise
-		struct card_error none;
-
-		(void)card_volume_delete(c, conf->volume.name, &none);
-	}
+	if (ret && made) // with its old key alone it would give noise
+		card_volume_discard(c, conf->volume.name);
 	return ret;
 }
 

@@ -17,11 +17,13 @@
 #include "dpu_log.h"
 #include "dpu_wire.h"
 #include "nvmf.h"
+#include "rpc.h"
 #include "rpc_schema.h"
 #include "storage.h"
 
 #define FILE_BLOCK 512u // of a plain file, unless another one is asked for
 #define WEAR_MS 600000
+#define GOING_MS 10
 
 /* ---- by name ---- */
 
@@ -441,12 +443,56 @@ int card_volume_delete(struct card *c, const char *name, struct card_error *e)
 			v->users + v->orphans);
 	if (v->rekey && !c->inv->stop_by_ns)
 		return card_fail(e, -EBUSY, "%s: gets another key", name);
-	if (!card_volume_idle(v, CARD_DRAIN_MS))
-		return card_fail(e, -EBUSY, "%s: the volume below does not answer", name);
+	if (!card_volume_idle(v, 0))
+		return CARD_RPC_LATER;
 	unlist(v);
 	dpu_info("volume: deleted", "name=%s", v->name);
 	volume_free(v);
 	return 0;
+}
+
+int card_volume_silent(const char *name, struct card_error *e)
+{
+	return card_fail(e, -EBUSY, "%s: the volume below does not answer", name);
+}
+
+void card_volumes_reap(struct card *c)
+{
+	struct card_volume *v, *next;
+
+	for (v = TAILQ_FIRST(&c->inv->going); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		if (!card_volume_idle(v, 0))
+			continue;
+		TAILQ_REMOVE(&c->inv->going, v, link);
+		volume_free(v);
+	}
+}
+
+static void on_going(void *arg)
+{
+	struct card *c = arg;
+
+	c->inv->going_timer = NULL;
+	card_volumes_reap(c);
+	if (!TAILQ_EMPTY(&c->inv->going))
+		c->inv->going_timer = c->vho_loop.timer(c->vho_loop.arg, GOING_MS, on_going, c);
+}
+
+void card_volume_discard(struct card *c, const char *name)
+{
+	struct card_volume *v = card_volume_find(c, name);
+	struct card_error e;
+	int ret = v ? card_volume_delete(c, name, &e) : -ENODEV;
+
+	if (ret && ret != CARD_RPC_LATER)
+		dpu_warn("volume: stays", "name=%s reason=\"%s\"", name, v ? e.text : "none");
+	if (ret != CARD_RPC_LATER)
+		return;
+	unlist(v);
+	TAILQ_INSERT_TAIL(&c->inv->going, v, link);
+	if (!c->inv->going_timer)
+		c->inv->going_timer = c->vho_loop.timer(c->vho_loop.arg, GOING_MS, on_going, c);
 }
 
 int card_volume_work(struct card *c, const char *name, struct vol_work *out,

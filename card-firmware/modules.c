@@ -137,6 +137,7 @@ static int patience_start(struct card *c)
 static int patience_end(struct card *c)
 {
 	c->patient_until_ns = 0;
+	card_lvols_sweep(c);
 	return 0;
 }
 

@@ -193,8 +193,13 @@ static int call_step(struct card *c, struct card_task *t, const struct card_meth
 
 	if (ret == CARD_RPC_LATER)
 		return ret;
-	if (!ret && run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE)
+	if (!ret && !t->kept && run == CARD_RUN_KEEP && m->keep != CARD_KEEP_NONE &&
+		!card_volume_keeps_itself(c, m, params))
 		ret = keep_late(c, t, m, params, e);
+	if (!ret && !t->kept && t->settles) {
+		t->kept = true;
+		return CARD_RPC_LATER;
+	}
 	task_end(c, t);
 	return call_end(m, ret, result, e);
 }

@@ -34,6 +34,8 @@ struct card_task {
 	unsigned nap_ms; // between steps that wait for somebody else
 	/* Sleep until there may be something to do, or so long. For when no event loop runs. */
 	void (*wait)(struct card_task *t, unsigned ms); // NULL: so long
+	bool settles; // once it is kept there is more to do, to another 0, before it is answered
+	bool kept; // that is now: rpc.c
 };
 
 /* Indexed by enum card_method_id: rpc_table.c. */
@@ -74,6 +76,10 @@ int card_key_canon(
  */
 int card_lvol_canon(struct card *c, const struct card_method *m, enum card_run run, json_t *params,
 	struct card_error *e);
+
+/* Delete or resize a logical volume: as handlers. rpc_lvol.c. */
+int card_lvol_delete_begin(struct card *c, const char *name, struct card_error *e);
+int card_lvol_resize_begin(struct card *c, const char *name, uint64_t size, struct card_error *e);
 
 /* SPDK's words for how paths are used: 0, or -EINVAL with e->text. rpc_nvme_paths.c. */
 int card_nvme_policy(

@@ -73,10 +73,9 @@ static int making_step(struct card_task *t, json_t **result, struct card_error *
 static void making_destroy(struct card_task *t)
 {
 	struct making *m = (struct making *)t;
-	struct card_error e;
 
 	if (!m->done)
-		(void)card_volume_delete(m->card, m->name, &e);
+		card_volume_discard(m->card, m->name);
 	json_decref(m->params);
 	free(m);
 }

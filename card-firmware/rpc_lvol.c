@@ -6,13 +6,18 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
+#include "device.h"
 #include "dpu_id.h"
 #include "hex.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
 
+#define NAP_MS 2
 #define MIB 20
 #define CLUSTER (UINT64_C(1) << MIB)
 
@@ -122,6 +127,68 @@ int card_lvol_canon(struct card *c, const struct card_method *m, enum card_run r
 											 : 0;
 }
 
+/* ---- what takes steps ---- */
+
+struct errand {
+	struct card_task task; // first: it is this
+	struct card_lvol_work *work; // owned
+	char name[CARD_NAME_MAX + 1]; // of the volume among the card's
+	bool makes; // it: the answer is its name
+};
+
+static int errand_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct errand *x = (struct errand *)t;
+	int ret = card_lvol_step(x->work, e);
+
+	if (!ret && x->makes)
+		*result = json_string(x->name);
+	return ret;
+}
+
+static void errand_destroy(struct card_task *t)
+{
+	struct errand *x = (struct errand *)t;
+
+	if (x->work)
+		card_lvol_end(x->work);
+	free(x);
+}
+
+/* The name that it was made by, and not another one; when it is gone nobody else knows it. */
+static int errand_keep(struct card_task *t, json_t *params)
+{
+	return json_object_set_new(params, "name", json_string(((struct errand *)t)->name))
+		       ? -ENOMEM
+		       : 0;
+}
+
+/* Before anything is begun: it can become the card's task. NULL and *err, with e->text. */
+static struct errand *errand_new(struct card *c, int *err, struct card_error *e)
+{
+	struct errand *x = c->task ? NULL : dpu_calloc(1, sizeof(*x));
+
+	if (c->task)
+		*err = card_fail(e, CARD_RPC_BUSY, "another call is being made");
+	else if (!x)
+		*err = card_fail(e, -ENOMEM, "out of memory");
+	if (x)
+		x->task = (struct card_task){
+			.step = errand_step, .destroy = errand_destroy, .nap_ms = NAP_MS
+		};
+	return x;
+}
+
+/* What the beginning came to. */
+static int errand_begun(struct card *c, struct errand *x, int ret)
+{
+	if (ret == CARD_RPC_LATER)
+		c->task = &x->task;
+	else
+		errand_destroy(&x->task);
+	return ret;
+}
+
 int card_call_bdev_lvol_create(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
@@ -132,18 +199,47 @@ int card_call_bdev_lvol_create(
 		.size = size_of(params),
 		.thin = card_arg_bool(params, "thin_provision", false),
 	};
-	int ret = card_lvol_create(c, &conf, e);
+	int ret = 0;
+	struct errand *x = errand_new(c, &ret, e);
 
+	if (!x)
+		return ret;
+	x->makes = true;
+	x->task.keep = errand_keep;
+	(void)snprintf(x->name, sizeof(x->name), "%s", conf.uuid);
+	ret = errand_begun(c, x, card_lvol_create(c, &conf, &x->work, e));
 	if (!ret)
 		*result = json_string(conf.uuid);
 	return ret;
+}
+
+int card_lvol_delete_begin(struct card *c, const char *name, struct card_error *e)
+{
+	const char *known = card_lvol_find(c, name);
+	int ret = 0;
+	struct errand *x = errand_new(c, &ret, e);
+
+	if (!x)
+		return ret;
+	x->task.settles = true;
+	x->task.keep = errand_keep;
+	(void)snprintf(x->name, sizeof(x->name), "%s", known ? known : name);
+	return errand_begun(c, x, card_lvol_delete(c, name, &x->work, e));
+}
+
+int card_lvol_resize_begin(struct card *c, const char *name, uint64_t size, struct card_error *e)
+{
+	int ret = 0;
+	struct errand *x = errand_new(c, &ret, e);
+
+	return x ? errand_begun(c, x, card_lvol_resize(c, name, size, &x->work, e)) : ret;
 }
 
 int card_call_bdev_lvol_delete(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	(void)result;
-	return card_lvol_delete(c, card_arg_str(params, "name", ""), e);
+	return card_lvol_delete_begin(c, card_arg_str(params, "name", ""), e);
 }
 
 int card_call_bdev_lvol_resize(
@@ -152,6 +248,6 @@ int card_call_bdev_lvol_resize(
 	uint64_t size = size_of(params);
 
 	(void)result;
-	return size ? card_lvol_resize(c, card_arg_str(params, "name", ""), size, e)
+	return size ? card_lvol_resize_begin(c, card_arg_str(params, "name", ""), size, e)
 		    : card_fail(e, -EINVAL, "size or size_in_mib: missing");
 }

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
 #include "dpu_clock.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
@@ -53,6 +55,7 @@ static bool is_degraded(struct card *c, const char *name)
 }
 
 #define CARD_NAME_SIZE 64
+#define DELETE_MS 2000 // for what a volume still does by itself
 
 /*
  * The name of a memory volume that was given none: the first free one. The same each time until a
@@ -230,6 +233,55 @@ int card_call_bdev_aio_create(
 	return card_call_bdev_uring_create(c, params, result, e);
 }
 
+/* ---- delete ---- */
+
+#define NAP_MS 2
+
+struct deleting {
+	struct card_task task; // first: it is this
+	struct card *card; // borrowed
+	char name[CARD_NAME_SIZE];
+	uint64_t until_ns;
+};
+
+static int deleting_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct deleting *x = (struct deleting *)t;
+	int ret = card_volume_delete(x->card, x->name, e);
+
+	(void)result;
+	return ret == CARD_RPC_LATER && dpu_now_ns() >= x->until_ns ? card_volume_silent(x->name, e)
+								    : ret;
+}
+
+static void deleting_destroy(struct card_task *t)
+{
+	free(t);
+}
+
+/* In steps when the volume has to stop first. */
+static int delete_volume(struct card *c, const char *name, struct card_error *e)
+{
+	int ret = card_volume_delete(c, name, e);
+	struct deleting *x;
+
+	if (ret != CARD_RPC_LATER)
+		return ret;
+	if (c->task)
+		return card_fail(e, CARD_RPC_BUSY, "another call is being made");
+	x = dpu_calloc(1, sizeof(*x));
+	if (!x)
+		return card_fail(e, -ENOMEM, "out of memory");
+	x->task = (struct card_task){
+		.step = deleting_step, .destroy = deleting_destroy, .nap_ms = NAP_MS
+	};
+	x->card = c;
+	(void)snprintf(x->name, sizeof(x->name), "%s", name);
+	x->until_ns = dpu_now_ns() + DELETE_MS * 1000000ull;
+	c->task = &x->task;
+	return CARD_RPC_LATER;
+}
+
 static int delete_kind(
 	struct card *c, enum card_volume_kind kind, const json_t *params, struct card_error *e)
 {
@@ -244,7 +296,7 @@ static int delete_kind(
 	if (v.conf.kind != kind)
 		return card_fail(
 			e, -EINVAL, "name: %s is a %s volume", name, kind_name(v.conf.kind));
-	return card_volume_delete(c, name, e);
+	return delete_volume(c, name, e);
 }
 
 int card_call_bdev_crypto_create(
@@ -357,8 +409,8 @@ int card_call_volume_delete(
 	if (v.conf.kind == CARD_VOL_NVME)
 		return card_fail(e, -EINVAL, "%s: goes with its controller", name);
 	if (v.conf.alias)
-		return card_lvol_delete(c, name, e);
-	return card_volume_delete(c, name, e);
+		return card_lvol_delete_begin(c, name, e);
+	return delete_volume(c, name, e);
 }
 
 int card_call_volume_resize(
@@ -373,7 +425,7 @@ int card_call_volume_resize(
 	if (ret)
 		return ret;
 	if (v.conf.alias)
-		return card_lvol_resize(c, name, num_blocks * v.info.block_size, e);
+		return card_lvol_resize_begin(c, name, num_blocks * v.info.block_size, e);
 	return card_volume_resize(c, name, num_blocks, e);
 }
 

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -98,8 +99,14 @@ static void slow_close(struct vol *v)
 	vol_fini(v);
 }
 
+static bool slow_work_stop(struct vol *v)
+{
+	return atomic_load(&((struct slow *)v)->open);
+}
+
 static const struct vol_ops slow_ops = {
 	.kind = "slow",
+	.work_stop = slow_work_stop,
 	.close = slow_close,
 	.chan_open = slow_chan_open,
 	.chan_close = slow_chan_close,
@@ -116,6 +123,7 @@ static void slow_create(void)
 	done("bdev_null_create", "{'name':'slow','num_blocks':64,'block_size':512}");
 	v = card_volume_find(&card, "slow");
 	vol_close(v->vol);
+	memset(&slow, 0, sizeof(slow));
 	assert_int_equal(vol_init(&slow.v, &slow_ops, "slow", 64 * 512, 512), 0);
 	v->vol = &slow.v;
 }
@@ -389,12 +397,122 @@ static void log_without_memory(void **state)
 	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
 }
 
+/* The answer to a call that is no error; NULL and *later: there is none yet. */
+static char *ask(const char *request, struct card_message **later)
+{
+	char *text = card_rpc_answer(&card, request, strlen(request), later);
+
+	assert_true((text != NULL) == (*later == NULL));
+	return text;
+}
+
+static void assert_says(char *text, const char *want)
+{
+	assert_non_null(text);
+	if (!strstr(text, want))
+		fail_msg("%s: no %s", text, want);
+	free(text);
+}
+
+/* A volume that has something to do is deleted when it has stopped; everybody else is served. */
+static void deleting_holds_up_nobody(void **state)
+{
+	static const char del[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"volume_delete\","
+				  "\"params\":{\"name\":\"slow\"}}",
+			  info[] = "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"card_info\"}";
+	struct card_message *later, *other;
+	char *text;
+
+	(void)state;
+	slow_create();
+	assert_null(ask(del, &later));
+	assert_says(ask(info, &other), "\"result\"");
+	assert_says(ask(del, &other), "another call");
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(card_message_step(later, &text));
+	assert_non_null(card_volume_find(&card, "slow"));
+	atomic_store(&slow.open, true);
+	assert_false(card_message_step(later, &text));
+	assert_says(text, "\"result\":true");
+	card_message_destroy(later);
+	assert_null(card_volume_find(&card, "slow"));
+}
+
+/* Whoever cannot wait leaves it: its name is free at once, it is gone when it has stopped. */
+static void discarded_volumes_go(void **state)
+{
+	(void)state;
+	slow_create();
+	card_volume_discard(&card, "slow");
+	card_volume_discard(&card, "slow"); // is none
+	assert_null(card_volume_find(&card, "slow"));
+	done("bdev_null_create", "{'name':'slow','num_blocks':8,'block_size':512}");
+	event_base_loop(card.loop, EVLOOP_ONCE);
+	assert_false(TAILQ_EMPTY(&card.inv->going));
+	atomic_store(&slow.open, true);
+	while (!TAILQ_EMPTY(&card.inv->going))
+		event_base_loop(card.loop, EVLOOP_ONCE);
+	done("bdev_null_delete", "{'name':'slow'}");
+}
+
+static unsigned n_files(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2; // . and ..
+}
+
+/* The file of a logical volume is made beside other calls; without its client there is none. */
+static void files_are_made_beside(void **state)
+{
+	static const char make[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"bdev_lvol_create\","
+				   "\"params\":{\"lvol_name\":\"v\",\"lvs_name\":\"lvs0\","
+				   "\"size_in_mib\":64}}",
+			  info[] = "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"card_info\"}";
+	char dir[] = "/tmp/outboard-lvols.XXXXXX", text[128], *answer;
+	struct card_message *later, *other;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(text, sizeof(text), "{'lvs_name':'lvs0','path':'%s'}", dir);
+	done("bdev_lvol_create_lvstore", text);
+	assert_null(ask(make, &later));
+	assert_says(ask(info, &other), "\"result\"");
+	refused("bdev_lvol_delete_lvstore", "{'lvs_name':'lvs0'}", -EBUSY, "has volumes");
+	card_message_destroy(later); // the client has gone
+	while (n_files(dir))
+		sched_yield();
+	assert_null(card_volume_find_alias(&card, "lvs0/v"));
+
+	assert_null(ask(make, &later));
+	while (card_message_step(later, &answer))
+		sched_yield();
+	assert_says(answer, "\"result\":\"");
+	card_message_destroy(later);
+	assert_int_equal(n_files(dir), 1); // no mark
+	done("bdev_lvol_resize", "{'name':'lvs0/v','size_in_mib':80}");
+	refused("bdev_lvol_create", "{'lvol_name':'v','lvs_name':'lvs0','size_in_mib':1}", -EEXIST,
+		"File exists");
+	done("bdev_lvol_delete", "{'name':'lvs0/v'}");
+	assert_int_equal(n_files(dir), 0);
+	done("bdev_lvol_delete_lvstore", "{'lvs_name':'lvs0'}");
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(ends_in_steps),
 		cmocka_unit_test(log_without_memory),
+		cmocka_unit_test(deleting_holds_up_nobody),
+		cmocka_unit_test(discarded_volumes_go),
+		cmocka_unit_test(files_are_made_beside),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -15,7 +15,7 @@ void fake_calls_reset(void)
 
 struct task {
 	struct card_task task; // first: it is this
-	unsigned left;
+	unsigned steps, left;
 	int ret;
 };
 
@@ -27,6 +27,10 @@ static int task_step(struct card_task *t, json_t **result, struct card_error *e)
 	fake_calls.stepped++;
 	if (--x->left)
 		return CARD_RPC_LATER;
+	if (t->settles && !t->kept) {
+		x->left = x->steps;
+		return x->ret;
+	}
 	*result = json_string("stepped");
 	return x->ret;
 }
@@ -44,7 +48,8 @@ static int task_begin(struct card *c, enum card_method_id id, int ret)
 
 	if (!x)
 		return -EBUSY;
-	*x = (struct task){ { task_step, task_destroy }, steps, ret };
+	*x = (struct task){ { task_step, task_destroy }, steps, steps, ret };
+	x->task.settles = fake_calls.settles[id];
 	if (fake_calls.reads[id])
 		c->reading = &x->task;
 	else

@@ -12,6 +12,7 @@ struct fake_calls {
 	unsigned
 		steps[CARD_METHOD_COUNT]; // more that a call takes, one at a time; 0: it is no task
 	bool reads[CARD_METHOD_COUNT]; // such a task begins beside others
+	bool settles[CARD_METHOD_COUNT]; // it has as many steps again once it is kept
 	unsigned stepped, undone; // steps made; tasks that were destroyed before their end
 	int canon_ret; // what rewriting the parameters for the store answers
 	bool keeps_itself; // the object keeps its changes: the store has nothing to do

@@ -5,6 +5,8 @@
 set -eu
 # shellcheck source=tests/functional/card.sh
 . "$(dirname "$0")/card.sh"
+# shellcheck source=tests/functional/common.sh
+. "$(dirname "$0")/common.sh"
 card_env "${1:-build}"
 
 loop=
@@ -110,4 +112,87 @@ ctl card info | grep -q 'another process' || fail "two cards on one file: $(ctl 
 far volume delete a2
 ctl volume delete a
 ctl volume create-file a filename="$dir/a" block_size=512 >/dev/null
+
+# ---- whatever ends the card while it makes or deletes a logical volume, no file is nobody's ----
+
+volumes() { ctl --json volume list | sed -n 's/.*"name": "\([0-9a-f-]\{36\}\)".*/\1/p' | sort; }
+
+# nothing_is_left WHEN: each file is a volume's, and each volume has its file
+nothing_is_left()
+{
+	ctl card info | grep -q 'degraded: none' || fail "$1: $(ctl card info)"
+	wait_for "$1: marks are left: $(ls "$dir/lvols")" no_marks
+	volumes >"$dir/known"
+	ls "$dir/lvols" >"$dir/files"
+	cmp -s "$dir/known" "$dir/files" || fail "$1: volumes $(cat "$dir/known"), files $(cat "$dir/files")"
+}
+no_marks()
+{
+	for mark in "$dir/lvols/"*.new; do
+		if [ -L "$mark" ]; then return 1; fi
+	done
+}
+# As a death between two steps leaves them.
+orphan=11111111-2222-4333-8444-555555555555
+foreign=11111111-2222-4333-8444-666666666666
+stranger=11111111-2222-4333-8444-777777777777
+card_kill
+for f in $orphan $foreign $stranger; do truncate -s 1M "$dir/lvols/$f"; done
+ln -s test "$dir/lvols/$orphan.new"
+ln -s another "$dir/lvols/$foreign.new"
+ln -s test "$dir/lvols/$one.new" # its deletion had not been kept yet
+start
+wait_for "a file that nobody knows of stays" [ ! -e "$dir/lvols/$orphan" ]
+[ ! -L "$dir/lvols/$orphan.new" ] || wait_for "its mark stays" [ ! -L "$dir/lvols/$orphan.new" ]
+[ -e "$dir/lvols/$foreign" ] || fail "another card's file is removed"
+[ -e "$dir/lvols/$stranger" ] || fail "a file without a mark is removed"
+[ -e "$dir/lvols/$one" ] || fail "a volume's file is removed"
+rm "$dir/lvols/$foreign" "$dir/lvols/$foreign.new" "$dir/lvols/$stranger"
+nothing_is_left "started"
+
+# killed_at SYSCALL PATH COMMAND...: the card dies as it enters such a system call, which is about that path or any
+killed_at()
+{
+	call=$1 path=$2
+	shift 2
+	# shellcheck disable=SC2086 # of any path: no option
+	strace -f -qq -o "$dir/strace" ${path:+-P $path} -e trace="/^$call" \
+		-e inject="/^$call:error=EIO:signal=KILL" -p "$card" 2>"$dir/strace.err" &
+	tracer=$!
+	helpers="$helpers $tracer"
+	wait_for "strace does not attach: $(cat "$dir/strace.err")" is_traced
+	if "$@" >/dev/null 2>&1; then fail "$*: the card did not die at $call"; fi
+	wait "$card" 2>/dev/null || :
+	wait "$tracer" 2>/dev/null || :
+	card=
+	start
+	nothing_is_left "$* killed at $call"
+}
+is_traced() { [ "$(sed -n 's/^TracerPid:[[:space:]]*//p' "/proc/$card/task/$card/status")" != 0 ]; }
+
+if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
+	n=$(ls "$dir/lvols" | wc -l)
+	killed_at symlink "" ctl lvol create two lvs0 size_in_mib=2
+	killed_at fallocate "" ctl lvol create two lvs0 size_in_mib=2
+	killed_at renameat "$dir/state" ctl lvol create two lvs0 size_in_mib=2
+	[ "$(ls "$dir/lvols" | wc -l)" = "$n" ] || fail "made: $(ls "$dir/lvols")"
+	two=$(ctl lvol create two lvs0 size_in_mib=2)
+	killed_at renameat "$dir/state" ctl lvol delete lvs0/two
+	volumes | grep -q "$two" || fail "gone, and nobody was told"
+	killed_at unlink "$dir/lvols/$two" ctl lvol delete lvs0/two
+	if volumes | grep -q "$two"; then fail "is there again"; fi
+else
+	echo "58-volume-files: no strace: nobody is killed at a certain place"
+fi
+
+# At any other time, too.
+for i in 1 2 3 4 5 6; do
+	ctl lvol create "x$i" lvs0 size_in_mib=1 >/dev/null 2>&1 &
+	maker=$!
+	ctl lvol delete "lvs0/x$((i - 1))" >/dev/null 2>&1 &
+	card_kill
+	wait "$maker" || :
+	start
+	nothing_is_left "killed $i"
+done
 echo "58-volume-files: ok"
