@@ -595,8 +595,8 @@ static void event(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 	if (NOF_AER_TYPE(dw0) == NOF_AER_NOTICE)
 		nof_ctrl_rescan(c);
 	// Not at once: a target that always has an event would have us do nothing else.
-	nof_timer_set(c->host->control, &c->aer_timer,
-		nof_group_now(c->host->control) + SCAN_EVERY_NS);
+	nof_timer_set(
+		c->host->control, &c->aer_timer, nof_group_now(c->host->control) + SCAN_EVERY_NS);
 }
 
 void nof_ctrl_aer_timer(struct nof_timer *t)
