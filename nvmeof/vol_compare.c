@@ -45,6 +45,11 @@ static int barrier_do(int cmd)
 	return syscall(SYS_membarrier, cmd, 0, 0) < 0 ? -errno : 0;
 }
 
+int vol_compare_barrier(void)
+{
+	return barrier_do(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
+
 void vol_compare_init(struct vol_compare *k)
 {
 	// May wait, the first time: not on a worker.
@@ -219,7 +224,7 @@ static bool ready(struct vol *v)
 	if (mode == NEVER &&
 		atomic_compare_exchange_strong(&v->compare.mode, &mode, (unsigned)BEGINS)) {
 		// Whoever has not seen it has stored before that something of it is in flight.
-		(void)barrier_do(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+		(void)vol_compare_barrier();
 		atomic_store_explicit(&v->compare.mode, DRAINS, memory_order_release);
 		mode = DRAINS;
 	}

@@ -56,6 +56,11 @@ struct vol_compare_chan {
 };
 
 void vol_compare_init(struct vol_compare *k);
+/*
+ * Every thread of this process passes a full barrier before it returns: what it had stored is seen,
+ * and what it loads then is what the caller had stored. 0, or -errno: never if `able`. Any thread.
+ */
+int vol_compare_barrier(void);
 void vol_compare_chan_init(struct vol_chan *c, struct vol_pool *pool);
 /* Bytes of one, 0: it cannot. Any thread. */
 uint32_t vol_compare_max(const struct vol *v);

@@ -111,9 +111,13 @@ static int gate(struct crypt_chan *cc, struct vol_io *io)
 
 	s->edge = 0;
 	s->end = UINT64_MAX;
-	// Counted, then looked: pairs with the fence in vol_crypt_rekey().
+	// Counted, then looked: vol_crypt_rekey() has every thread pass the barrier that is not
+	// here, where there is such a thing.
 	atomic_store_explicit(&cc->uncounted, n + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	if (__builtin_expect(!v->l.v.compare.able, 0))
+		atomic_thread_fence(memory_order_seq_cst);
+	else
+		atomic_signal_fence(memory_order_seq_cst);
 	mode = atomic_load_explicit(&v->mode, memory_order_acquire);
 	s->gen = mode / 2;
 	if (__builtin_expect(mode % 2 == 0, 1)) {

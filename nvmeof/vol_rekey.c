@@ -412,6 +412,16 @@ static int job_init(struct vol_crypt *v, const struct vol_rekey_conf *conf, unsi
 	return ret;
 }
 
+/* It never began: the old key is the only one. */
+static int undo(struct vol_crypt *v, int err)
+{
+	atomic_fetch_and_explicit(&v->mode, ~1u, memory_order_release);
+	drop_ciphers(v, next_key(v)); // nothing was moved: nobody has used it
+	job_free(&v->job);
+	v->phase = REKEY_IDLE;
+	return err;
+}
+
 int vol_crypt_rekey(struct vol *vol, const struct vol_rekey_conf *conf)
 {
 	struct vol_crypt *v = (struct vol_crypt *)vol;
@@ -443,7 +453,9 @@ int vol_crypt_rekey(struct vol *vol, const struct vol_rekey_conf *conf)
 	// Requests that count themselves as knowing nothing of this are seen: gate() in
 	// vol_crypt.c.
 	atomic_thread_fence(memory_order_seq_cst);
-	return 0;
+	if (vol->compare.able)
+		ret = vol_compare_barrier();
+	return ret ? undo(v, ret) : 0;
 }
 
 /* No request goes on that began before requests were counted. */
@@ -466,16 +478,6 @@ static bool nobody_left(const struct vol_crypt *v)
 	for (unsigned i = 0; i < REKEY_USERS; i++)
 		n |= atomic_load_explicit(&v->users[i], memory_order_seq_cst);
 	return n == 0;
-}
-
-/* It never began: the old key is the only one. */
-static int undo(struct vol_crypt *v, int err)
-{
-	atomic_fetch_and_explicit(&v->mode, ~1u, memory_order_release);
-	drop_ciphers(v, next_key(v)); // nothing was moved: nobody has used it
-	job_free(&v->job);
-	v->phase = REKEY_IDLE;
-	return err;
 }
 
 static int moving(struct vol_crypt *v)
