@@ -23,7 +23,7 @@
  * Returns 0, -ENOSYS (KVM lacks a capability), -ENOMEM, or the errno of an ioctl.
  */
 int hv_irq_init(struct hv_vm *vm, bool split);
-void hv_irq_fini(struct hv_vm *vm);
+void hv_irq_fini(struct hv_vm *vm); // hv_vm_fini() does it
 
 /* Drive a pin. 0, -EINVAL (no such pin, or split), or the errno of the ioctl. */
 int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high);

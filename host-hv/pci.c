@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Host bridge, configuration space by ECAM and ports, BARs that move, functions that come and go. */
+/* Host bridge, config space by ECAM and ports, BARs that move, functions that come and go. */
 #include "pci.h"
 
 #include <errno.h>
@@ -79,30 +79,45 @@ static void bar_give(struct hv_pci_bar *b, uint64_t addr)
 
 /* ---- windows ---- */
 
+static bool within(uint64_t base, uint64_t len, uint64_t addr, uint64_t size)
+{
+	return size <= len && addr >= base && addr - base <= len - size;
+}
+
+bool hv_pci_bar_read(struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *data, unsigned len)
+{
+	if (bar >= HV_PCI_BARS || !within(0, f->bars[bar].size, off, len))
+		return false;
+	if (!f->msix || !hv_msix_read(f->msix, bar, off, data, len))
+		f->ops->read(f, bar, off, data, len);
+	return true;
+}
+
+bool hv_pci_bar_write(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, const uint8_t *data, unsigned len)
+{
+	if (bar >= HV_PCI_BARS || !within(0, f->bars[bar].size, off, len))
+		return false;
+	if (!f->msix || !hv_msix_write(f->msix, bar, off, data, len))
+		f->ops->write(f, bar, off, data, len);
+	return true;
+}
+
 static void window_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 {
 	struct hv_pci_bar *b = arg;
-	struct hv_pci_func *f = b->func;
 
-	if (!f->msix || !hv_msix_read(f->msix, b->idx, off, data, len))
-		f->ops->read(f, b->idx, off, data, len);
+	(void)hv_pci_bar_read(b->func, b->idx, off, data, len);
 }
 
 static void window_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_pci_bar *b = arg;
-	struct hv_pci_func *f = b->func;
 
-	if (!f->msix || !hv_msix_write(f->msix, b->idx, off, data, len))
-		f->ops->write(f, b->idx, off, data, len);
+	(void)hv_pci_bar_write(b->func, b->idx, off, data, len);
 }
 
 static const struct hv_bus_ops window_ops = { window_read, window_write };
-
-static bool within(uint64_t base, uint64_t len, uint64_t addr, uint64_t size)
-{
-	return size <= len && addr >= base && addr - base <= len - size;
-}
 
 /* Where a BAR shall answer: 0 while it does not decode, or where nothing may (VF-17). */
 static uint64_t wanted(const struct hv_pci *pci, const struct hv_pci_bar *b)
@@ -516,30 +531,24 @@ int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool n
 		return -EINVAL;
 	pthread_mutex_lock(&pci->lock);
 	ret = plug(pci, f, slot);
-	if (ret >= 0 && notify)
-		pci->up |= 1u << ret;
 	pthread_mutex_unlock(&pci->lock);
-	if (ret >= 0 && notify && pci->ev && pci->ev->changed)
-		pci->ev->changed(pci->arg);
+	if (ret >= 0 && notify && pci->ev && pci->ev->plugged)
+		pci->ev->plugged(pci->arg, (unsigned)ret);
 	return ret;
 }
 
 int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f)
 {
-	uint32_t bit;
-	int ret = 0;
+	unsigned slot;
 
 	pthread_mutex_lock(&pci->lock);
-	bit = f->pci ? 1u << f->slot : 0;
-	if (!bit)
-		ret = -ENOENT;
-	else if (pci->down & bit)
-		ret = -EALREADY;
-	pci->down |= bit;
+	slot = f->pci ? f->slot : 0;
 	pthread_mutex_unlock(&pci->lock);
-	if (ret == 0 && pci->ev && pci->ev->changed)
-		pci->ev->changed(pci->arg);
-	return ret;
+	if (slot == 0)
+		return -ENOENT;
+	if (pci->ev && pci->ev->unplug)
+		pci->ev->unplug(pci->arg, slot);
+	return 0;
 }
 
 static void take_off(struct hv_pci *pci, struct hv_pci_func *f)
@@ -552,8 +561,6 @@ static void take_off(struct hv_pci *pci, struct hv_pci_func *f)
 	if (f->msix)
 		hv_msix_control(f);
 	pci->slots[f->slot] = NULL;
-	pci->up &= ~(1u << f->slot);
-	pci->down &= ~(1u << f->slot);
 	f->pci = NULL;
 }
 
@@ -562,15 +569,6 @@ void hv_pci_remove(struct hv_pci *pci, struct hv_pci_func *f)
 	pthread_mutex_lock(&pci->lock);
 	if (f->pci)
 		take_off(pci, f);
-	pthread_mutex_unlock(&pci->lock);
-}
-
-void hv_pci_slots(struct hv_pci *pci, uint32_t *up, uint32_t *down)
-{
-	pthread_mutex_lock(&pci->lock);
-	*up = pci->up;
-	*down = pci->down;
-	pci->up = 0;
 	pthread_mutex_unlock(&pci->lock);
 }
 

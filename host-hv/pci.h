@@ -43,7 +43,7 @@ struct hv_pci_ops {
 	void (*placed)(struct hv_pci_func *f, unsigned bar, uint64_t addr);
 	/* It may (not) use the guest's memory from now on. */
 	void (*mastering)(struct hv_pci_func *f, bool on);
-	/* The guest let go of it: it is off the bus. The owner's memory stays until this returned. */
+	/* The guest let go of it: it is off the bus. Its memory stays until this returned. */
 	void (*ejected)(struct hv_pci_func *f);
 };
 
@@ -82,10 +82,11 @@ struct hv_pci_conf {
 	uint64_t mem64, mem64_len; // and above; length 0: there only
 };
 
-/* Any thread that changes slots; no lock held but the bus's. */
+/* No lock is held. Each may be NULL. */
 struct hv_pci_events {
-	/* hv_pci_slots() has something new: notify the guest (ACPI). */
-	void (*changed)(void *arg);
+	/* ACPI's notifications: a slot has a function now, or shall let it go. */
+	void (*plugged)(void *arg, unsigned slot);
+	void (*unplug)(void *arg, unsigned slot);
 	/* A byte went to port 0xCF9, which lies in our window. */
 	void (*reset)(void *arg, uint8_t value);
 };
@@ -97,7 +98,6 @@ struct hv_pci {
 	void *arg;
 	pthread_mutex_t lock; // all below, and config space of all functions
 	uint32_t address; // of port 0xCF8
-	uint32_t up, down; // slots that were plugged, that shall be let go of
 	uint64_t conflicts; // BARs that could not answer: something else does there
 	struct hv_pci_func bridge;
 	struct hv_pci_func *slots[HV_PCI_SLOTS];
@@ -121,6 +121,15 @@ int hv_pci_bar_add(struct hv_pci_func *f, unsigned idx, uint64_t size, bool is64
  */
 int hv_pci_cap_add(struct hv_pci_func *f, uint8_t id, const void *bytes, unsigned len);
 
+/*
+ * What an access of the guest's to a BAR does, wherever that is (for windows in config space).
+ * False: not wholly inside, or no such BAR; nothing was done. None of the owner's locks is held.
+ */
+bool hv_pci_bar_read(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *data, unsigned len);
+bool hv_pci_bar_write(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, const uint8_t *data, unsigned len);
+
 /* ---- coming and going; the main thread ---- */
 
 /*
@@ -131,16 +140,12 @@ int hv_pci_cap_add(struct hv_pci_func *f, uint8_t id, const void *bytes, unsigne
  * BAR).
  */
 int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool notify);
-/* Ask the guest to let go of f; `ejected` comes when it has. 0, -EALREADY, -ENOENT. */
+/* Ask the guest to let go of f; `ejected` comes when it has. 0, or -ENOENT: it is not plugged. */
 int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f);
 /* Take f off the bus whether the guest likes it or not. None of its calls runs after this. */
 void hv_pci_remove(struct hv_pci *pci, struct hv_pci_func *f);
 
-/* ---- for the registers that ACPI's methods use; any thread ---- */
-
-/* Slots that came, and slots that shall go, since the last call: a bit for each. */
-void hv_pci_slots(struct hv_pci *pci, uint32_t *up, uint32_t *down);
-/* _EJ0 of a slot. 0, or -ENOENT: nothing is there that may go. Not from a call of its BARs. */
+/* The guest let go of a slot (_EJ0). Any thread, not from a call of one of its BARs. 0, -ENOENT. */
 int hv_pci_eject(struct hv_pci *pci, unsigned slot);
 
 /* ---- MSI-X: msix.c ---- */

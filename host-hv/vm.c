@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "irq.h"
+
 /* What every device of the card will need: kicks and interrupts without passing through us. */
 static const int needed_caps[] = { KVM_CAP_USER_MEMORY, KVM_CAP_IOEVENTFD, KVM_CAP_IRQFD,
 	KVM_CAP_IMMEDIATE_EXIT };
@@ -67,6 +69,7 @@ int hv_vm_init(struct hv_vm *vm, size_t mem_size)
 
 void hv_vm_fini(struct hv_vm *vm)
 {
+	hv_irq_fini(vm);
 	if (vm->mem)
 		munmap(vm->mem, vm->mem_size);
 	if (vm->mem_fd >= 0)

@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: Apache-2.0
+/* vhost-user, the front-end's side: the next message that the card needs, and its answer. */
+#include "vhost_frontend.h"
+
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "dpu_log.h"
+#include "vhost_priv.h"
+
+#define ANSWER_S 5
+#define RETRY_MS 100
+#define TURN 64 // messages of a card in one go
+
+int hv_vhost_watch(struct hv_vhost *v, int fd, enum source what)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = what };
+
+	return epoll_ctl(v->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static void arm(struct hv_vhost *v, unsigned s, unsigned ms)
+{
+	const struct itimerspec t = { .it_value = { s, ms * 1000000L } };
+
+	(void)timerfd_settime(v->timer_fd, 0, &t, NULL); // with our own arguments it works
+}
+
+static void poke(int fd)
+{
+	// It fails only when it is full, and wakes its reader then all the same
+	(void)eventfd_write(fd, 1);
+}
+
+void hv_vhost_wake(struct hv_vhost *v)
+{
+	poke(v->wake_fd);
+}
+
+/* ---- the card goes ---- */
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void drop_inflight(struct hv_vhost *v)
+{
+	close_fd(&v->inflight.fd);
+	v->inflight_sent = false;
+}
+
+/* A split ring says itself how far it was served; in a packed one only the inflight region does. */
+static void ring_crashed(struct hv_vhost *v, struct hv_vhost_ring *r)
+{
+	const volatile uint16_t *idx;
+
+	r->crashed = true;
+	if (packed(v)) {
+		if (!has(v, VU_PF_INFLIGHT_SHMFD))
+			v->broken = true;
+		return;
+	}
+	if (r->device % 4 || r->device >= v->conf.vm->mem_size)
+		return;
+	idx = (const volatile uint16_t *)(v->conf.vm->mem + r->device + 2);
+	r->base = *idx;
+}
+
+static void drop(struct hv_vhost *v, const char *why)
+{
+	bool broken;
+
+	if (v->fd < 0)
+		return;
+	dpu_warn_ratelimited("vhost: connection dropped", "stage=%u why=%s", v->stage, why);
+	close_fd(&v->fd);
+	close_fd(&v->channel_fd);
+	hv_vu_clear(&v->rx);
+	hv_vu_clear(&v->channel_rx);
+	v->counters.drops++;
+	v->stage = DOWN;
+	v->waiting = false;
+	v->features_sent = v->mem_sent = v->inflight_sent = false;
+	v->status_sent = 0;
+	pthread_mutex_lock(&v->lock);
+	for (unsigned i = 0; i < v->n_rings; i++) {
+		struct hv_vhost_ring *r = &v->rings[i];
+
+		if (r->step >= RUNS)
+			ring_crashed(v, r);
+		r->step = NONE;
+	}
+	broken = v->broken;
+	pthread_mutex_unlock(&v->lock);
+	arm(v, 0, v->conf.path ? RETRY_MS : 0);
+	if (broken)
+		v->conf.ev->changed(v->conf.arg);
+	if (!v->conf.path && v->conf.ev->lost)
+		v->conf.ev->lost(v->conf.arg);
+}
+
+static void unfit(struct hv_vhost *v, const char *why)
+{
+	v->counters.unfit++;
+	drop(v, why);
+}
+
+/* ---- its answer ---- */
+
+static uint64_t answer_u64(const struct hv_vhost_rx *rx)
+{
+	uint64_t v;
+
+	memcpy(&v, rx->payload, sizeof(v));
+	return v;
+}
+
+static void got_features(struct hv_vhost *v, uint64_t bits)
+{
+	v->card_features = bits;
+	// One that comes back must offer all that the driver was shown
+	if (!(bits & BIT(VU_F_PROTOCOL_FEATURES)) || (v->offered & ~bits))
+		unfit(v, "features");
+	else
+		v->stage++;
+}
+
+static void got_pf(struct hv_vhost *v, uint64_t bits)
+{
+	v->pf = bits & PF_KNOWN;
+	if ((v->pf & PF_NEEDED) != PF_NEEDED ||
+		(v->inflight.fd >= 0 && !has(v, VU_PF_INFLIGHT_SHMFD)))
+		unfit(v, "protocol features");
+	else
+		v->stage++;
+}
+
+static int make_rings(struct hv_vhost *v, uint64_t n)
+{
+	if (v->known)
+		return n >= v->n_rings ? 0 : -EINVAL;
+	if (n == 0 || n > HV_VHOST_RINGS_MAX)
+		return -EINVAL;
+	v->rings = calloc(n, sizeof(*v->rings));
+	if (!v->rings)
+		return -ENOMEM;
+	v->n_rings = (unsigned)n;
+	for (unsigned i = 0; i < n; i++)
+		v->rings[i] = (struct hv_vhost_ring){
+			.call_fd = -1, .call_sent = -1, .kick_fd = -1, .fresh = true
+		};
+	for (unsigned i = 0; i < n; i++) {
+		v->rings[i].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (v->rings[i].kick_fd < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static void free_rings(struct hv_vhost *v)
+{
+	for (unsigned i = 0; i < v->n_rings; i++)
+		close_fd(&v->rings[i].kick_fd);
+	free(v->rings);
+	v->rings = NULL;
+	v->n_rings = 0;
+}
+
+static void got_rings(struct hv_vhost *v, uint64_t n)
+{
+	bool control = v->conf.has_control && (v->card_features & BIT(VIRTIO_NET_F_CTRL_VQ));
+	int ret = make_rings(v, n + control);
+
+	if (ret && !v->known)
+		free_rings(v);
+	if (ret)
+		unfit(v, "number of rings");
+}
+
+static void got_config(struct hv_vhost *v, const struct hv_vhost_rx *rx)
+{
+	const uint8_t *bytes = rx->payload + offsetof(struct vu_config, bytes);
+	bool first = v->stage == CONFIG, differs;
+
+	if (rx->h.size != offsetof(struct vu_config, bytes) + v->conf.config_len) {
+		unfit(v, "configuration space");
+		return;
+	}
+	if (!v->known && !v->rings)
+		got_rings(v, v->conf.default_rings);
+	if (v->fd < 0)
+		return;
+	pthread_mutex_lock(&v->lock);
+	differs = v->dirty == v->dirty_end && memcmp(v->config, bytes, v->conf.config_len);
+	if (differs)
+		memcpy(v->config, bytes, v->conf.config_len);
+	pthread_mutex_unlock(&v->lock);
+	if (first)
+		v->stage = UP;
+	if (v->known) {
+		if (differs)
+			v->conf.ev->changed(v->conf.arg);
+		return;
+	}
+	v->offered = v->card_features & ~TRANSPORT;
+	v->known = true;
+	v->conf.ev->known(v->conf.arg);
+}
+
+static void got_inflight(struct hv_vhost *v, struct hv_vhost_rx *rx)
+{
+	struct vu_inflight *s = &v->inflight.shape;
+
+	memset(s, 0, sizeof(*s));
+	if (rx->n_fds != 1 || rx->h.size < offsetof(struct vu_inflight, padding) ||
+		rx->h.size > sizeof(*s)) {
+		v->counters.nonsense++;
+		drop(v, "inflight region");
+		return;
+	}
+	memcpy(s, rx->payload, rx->h.size);
+	s->n_queues = (uint16_t)v->n_rings;
+	s->queue_size = HV_VHOST_RING_SIZE;
+	v->inflight.fd = rx->fds[0];
+	rx->n_fds = 0;
+}
+
+/* A step of a ring is done. */
+static void ring_stepped(struct hv_vhost *v)
+{
+	struct hv_vhost_ring *r = &v->rings[v->sent_ring];
+
+	if (v->sent == VU_SET_VRING_CALL)
+		r->call_sent = v->sent_call;
+	if (r->step == ENABLED)
+		return;
+	r->step++;
+	if (r->step == BASE)
+		r->fresh = false;
+	if (r->step != ENABLED || !r->crashed)
+		return;
+	// Kicks and calls that the last card took with it
+	r->crashed = false;
+	poke(r->kick_fd);
+	if (r->call_sent >= 0)
+		poke(r->call_sent);
+}
+
+/* A request without an answer of its own was taken. */
+static void taken(struct hv_vhost *v)
+{
+	switch (v->sent) {
+	case VU_SET_OWNER:
+	case VU_SET_PROTOCOL_FEATURES:
+	case VU_SET_BACKEND_REQ_FD:
+		v->stage++;
+		break;
+	case VU_SET_FEATURES:
+		v->features_sent = true;
+		break;
+	case VU_SET_MEM_TABLE:
+		v->mem_sent = true;
+		break;
+	case VU_SET_INFLIGHT_FD:
+		v->inflight_sent = true;
+		break;
+	case VU_SET_STATUS:
+		v->status_sent = v->status_sent ? STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK
+						: STATUS_FEATURES;
+		if (v->resetting)
+			hv_vhost_end_reset(v);
+		break;
+	case VU_RESET_DEVICE:
+		hv_vhost_end_reset(v);
+		break;
+	case VU_SET_CONFIG:
+		break;
+	default:
+		ring_stepped(v);
+		break;
+	}
+}
+
+static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
+{
+	bool u64 = rx->h.size == sizeof(uint64_t);
+	struct vu_vring_state s;
+
+	switch (v->sent) {
+	case VU_GET_CONFIG:
+		got_config(v, rx);
+		return;
+	case VU_GET_INFLIGHT_FD:
+		got_inflight(v, rx);
+		return;
+	default:
+		break;
+	}
+	if (!u64) {
+		v->counters.nonsense++;
+		drop(v, "length of an answer");
+		return;
+	}
+	switch (v->sent) {
+	case VU_GET_FEATURES:
+		got_features(v, answer_u64(rx));
+		break;
+	case VU_GET_PROTOCOL_FEATURES:
+		got_pf(v, answer_u64(rx));
+		break;
+	case VU_GET_QUEUE_NUM:
+		v->stage++;
+		got_rings(v, answer_u64(rx));
+		break;
+	case VU_GET_VRING_BASE:
+		memcpy(&s, rx->payload, sizeof(s));
+		pthread_mutex_lock(&v->lock);
+		v->rings[v->sent_ring].base = s.num;
+		v->rings[v->sent_ring].step = NONE;
+		pthread_mutex_unlock(&v->lock);
+		break;
+	default:
+		if (answer_u64(rx) == 0) {
+			pthread_mutex_lock(&v->lock);
+			taken(v);
+			pthread_mutex_unlock(&v->lock);
+			break;
+		}
+		v->counters.refusals++;
+		// The driver's own values may be refused; all else means that we cannot go on
+		if (v->sent == VU_SET_CONFIG)
+			v->config_stale = true;
+		else
+			drop(v, "a request was refused");
+		break;
+	}
+}
+
+static void pump(struct hv_vhost *v)
+{
+	for (;;) {
+		struct msg m;
+		bool some;
+		int ret;
+
+		if (v->waiting)
+			return;
+		pthread_mutex_lock(&v->lock);
+		some = hv_vhost_next(v, &m);
+		pthread_mutex_unlock(&v->lock);
+		if (!some)
+			return;
+		ret = hv_vu_send(v->fd, &m);
+		if (m.close_fd >= 0)
+			close(m.close_fd);
+		if (ret) {
+			drop(v, strerror(-ret));
+			continue;
+		}
+		v->sent = m.h.request;
+		v->sent_ring = m.ring;
+		v->waiting = m.waits;
+		if (m.waits) {
+			arm(v, ANSWER_S, 0);
+			return;
+		}
+		pthread_mutex_lock(&v->lock);
+		taken(v);
+		pthread_mutex_unlock(&v->lock);
+	}
+}
+
+/* ---- events ---- */
+
+static void on_card(struct hv_vhost *v)
+{
+	struct hv_vhost_rx *rx = &v->rx;
+
+	for (unsigned i = 0; v->fd >= 0 && i < TURN; i++) {
+		int ret = hv_vu_receive(v->fd, rx);
+
+		if (ret == 0)
+			return;
+		if (ret == 1 && (!v->waiting || rx->h.request != v->sent ||
+					rx->h.flags != (VU_FLAG_VERSION | VU_FLAG_REPLY)))
+			ret = -EPROTO;
+		if (ret < 0) {
+			v->counters.nonsense += ret == -EPROTO;
+			drop(v, strerror(-ret));
+			return;
+		}
+		v->waiting = false;
+		arm(v, 0, 0);
+		answered(v, rx);
+		hv_vu_clear(rx);
+		pump(v);
+	}
+}
+
+/* A request of the card's. An answer that it does not read ends the channel. */
+static int serve(struct hv_vhost *v, const struct hv_vhost_rx *rx)
+{
+	struct msg m = { .h = { rx->h.request, VU_FLAG_VERSION | VU_FLAG_REPLY, sizeof(m.p.u64) } };
+
+	if ((rx->h.flags & ~VU_FLAG_NEED_REPLY) != VU_FLAG_VERSION)
+		return -EPROTO;
+	if (rx->h.request == VU_BACKEND_CONFIG_CHANGE)
+		v->config_stale = true;
+	else
+		m.p.u64 = 1;
+	return rx->h.flags & VU_FLAG_NEED_REPLY ? hv_vu_send(v->channel_fd, &m) : 0;
+}
+
+static void on_channel(struct hv_vhost *v)
+{
+	for (unsigned i = 0; v->channel_fd >= 0 && i < TURN; i++) {
+		int ret = hv_vu_receive(v->channel_fd, &v->channel_rx);
+
+		if (ret == 0)
+			return;
+		if (ret == 1)
+			ret = serve(v, &v->channel_rx);
+		hv_vu_clear(&v->channel_rx);
+		if (ret < 0) {
+			v->counters.nonsense += ret == -EPROTO;
+			close_fd(&v->channel_fd);
+		}
+	}
+}
+
+static void on_broken(struct hv_vhost *v)
+{
+	eventfd_t n;
+
+	if (eventfd_read(v->err_fd, &n))
+		return;
+	pthread_mutex_lock(&v->lock);
+	v->broken = true;
+	pthread_mutex_unlock(&v->lock);
+	v->conf.ev->changed(v->conf.arg);
+}
+
+static void try_path(struct hv_vhost *v)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	memcpy(a.sun_path, v->conf.path, strlen(v->conf.path) + 1);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0) {
+		if (hv_vhost_reconnect(v, fd) == 0)
+			return;
+		fd = -1;
+	}
+	close_fd(&fd);
+	arm(v, 0, RETRY_MS);
+}
+
+static void on_timer(struct hv_vhost *v)
+{
+	uint64_t n;
+
+	if (read(v->timer_fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	if (v->fd < 0 && v->conf.path) {
+		try_path(v);
+	} else if (v->waiting) {
+		v->counters.timeouts++;
+		drop(v, "no answer");
+	}
+}
+
+void hv_vhost_run(struct hv_vhost *v)
+{
+	struct epoll_event e[8];
+	eventfd_t count;
+	int n = epoll_wait(v->epoll_fd, e, 8, 0);
+
+	for (int i = 0; i < n; i++) {
+		switch (e[i].data.u32) {
+		case WAKE:
+			(void)eventfd_read(v->wake_fd, &count);
+			break;
+		case TIMER:
+			on_timer(v);
+			break;
+		case CARD:
+			on_card(v);
+			break;
+		case BACKEND:
+			on_channel(v);
+			break;
+		default:
+			on_broken(v);
+			break;
+		}
+	}
+	pump(v);
+}
+
+/* ---- life ---- */
+
+int hv_vhost_reconnect(struct hv_vhost *v, int fd)
+{
+	int ret;
+
+	drop(v, "another connection");
+	ret = hv_vhost_watch(v, fd, CARD);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	v->fd = fd;
+	v->stage = OWNER;
+	v->counters.connects++;
+	hv_vhost_wake(v);
+	return 0;
+}
+
+int hv_vhost_pollfd(const struct hv_vhost *v)
+{
+	return v->epoll_fd;
+}
+
+void hv_vhost_memory(struct hv_vhost *v)
+{
+	v->mem_sent = false;
+	hv_vhost_wake(v);
+}
+
+bool hv_vhost_settled(struct hv_vhost *v)
+{
+	bool all = v->stage == UP && !v->waiting && !v->config_stale;
+
+	pthread_mutex_lock(&v->lock);
+	all = all && !v->resetting && v->dirty == v->dirty_end;
+	for (unsigned i = 0; all && i < v->n_rings; i++) {
+		const struct hv_vhost_ring *r = &v->rings[i];
+		bool on = v->run && v->mastering && !v->broken && r->enabled;
+
+		all = r->step == (on ? ENABLED : NONE) && !r->resetting &&
+		      (!on || r->call_sent == r->call_fd);
+	}
+	pthread_mutex_unlock(&v->lock);
+	return all;
+}
+
+int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf)
+{
+	int ret;
+
+	if (conf->config_len == 0 || conf->config_len > VU_CONFIG_MAX)
+		return -EINVAL;
+	if (conf->path && strlen(conf->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return -ENAMETOOLONG;
+	*v = (struct hv_vhost){ .conf = *conf, .fd = -1, .channel_fd = -1, .inflight.fd = -1 };
+	ret = -pthread_mutex_init(&v->lock, NULL);
+	if (ret)
+		return ret;
+	v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	v->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	v->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	v->err_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (v->epoll_fd < 0 || v->wake_fd < 0 || v->timer_fd < 0 || v->err_fd < 0)
+		ret = -errno;
+	if (ret == 0)
+		ret = hv_vhost_watch(v, v->wake_fd, WAKE);
+	if (ret == 0)
+		ret = hv_vhost_watch(v, v->timer_fd, TIMER);
+	if (ret == 0)
+		ret = hv_vhost_watch(v, v->err_fd, BROKEN);
+	if (ret)
+		hv_vhost_fini(v);
+	else if (conf->path)
+		arm(v, 0, 1);
+	return ret;
+}
+
+void hv_vhost_fini(struct hv_vhost *v)
+{
+	hv_vu_clear(&v->rx);
+	hv_vu_clear(&v->channel_rx);
+	close_fd(&v->fd);
+	close_fd(&v->channel_fd);
+	drop_inflight(v);
+	free_rings(v);
+	close_fd(&v->err_fd);
+	close_fd(&v->timer_fd);
+	close_fd(&v->wake_fd);
+	close_fd(&v->epoll_fd);
+	pthread_mutex_destroy(&v->lock);
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a card is to be told next: the difference between what the driver wants and what it has. */
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vhost_priv.h"
+
+static void ask(struct msg *m, uint32_t request, uint32_t size, bool ack, bool waits)
+{
+	m->h = (struct vu_header){ request, VU_FLAG_VERSION | (ack ? VU_FLAG_NEED_REPLY : 0),
+		size };
+	m->waits = waits;
+}
+
+static void ask_config(struct hv_vhost *v, struct msg *m)
+{
+	m->p.config = (struct vu_config){ .size = v->conf.config_len };
+	ask(m, VU_GET_CONFIG, (uint32_t)offsetof(struct vu_config, bytes) + v->conf.config_len,
+		false, true);
+}
+
+/* Our end of a pair, for requests of the card's; the other one goes out. */
+static bool offer_channel(struct hv_vhost *v, struct msg *m)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return false;
+	if (hv_vhost_watch(v, pair[0], BACKEND)) {
+		close(pair[0]);
+		close(pair[1]);
+		return false;
+	}
+	v->channel_fd = pair[0];
+	m->fds[m->n_fds++] = m->close_fd = pair[1];
+	ask(m, VU_SET_BACKEND_REQ_FD, 0, true, true);
+	return true;
+}
+
+static bool next_of_handshake(struct hv_vhost *v, struct msg *m)
+{
+	if (v->stage == QUEUES && !has(v, VU_PF_MQ))
+		v->stage = CHANNEL;
+	// Without a channel we only learn of changes when the card reconnects
+	if (v->stage == CHANNEL && (!has(v, VU_PF_BACKEND_REQ) || !offer_channel(v, m)))
+		v->stage = CONFIG;
+	switch (v->stage) {
+	case OWNER:
+		ask(m, VU_SET_OWNER, 0, false, false);
+		break;
+	case FEATURES:
+		ask(m, VU_GET_FEATURES, 0, false, true);
+		break;
+	case PF_GET:
+		ask(m, VU_GET_PROTOCOL_FEATURES, 0, false, true);
+		break;
+	case PF_SET:
+		m->p.u64 = v->pf;
+		ask(m, VU_SET_PROTOCOL_FEATURES, sizeof(m->p.u64), false, false);
+		break;
+	case QUEUES:
+		ask(m, VU_GET_QUEUE_NUM, 0, false, true);
+		break;
+	case CONFIG:
+		ask_config(v, m);
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static void ask_state(struct msg *m, uint32_t request, unsigned ring, uint32_t num)
+{
+	m->ring = ring;
+	m->p.state = (struct vu_vring_state){ ring, num };
+	ask(m, request, sizeof(m->p.state), request != VU_GET_VRING_BASE, true);
+}
+
+static void ask_fd(struct msg *m, uint32_t request, unsigned ring, int fd)
+{
+	m->ring = ring;
+	m->p.u64 = ring | (fd < 0 ? VU_VRING_NOFD : 0);
+	if (fd >= 0)
+		m->fds[m->n_fds++] = fd;
+	ask(m, request, sizeof(m->p.u64), true, true);
+}
+
+static void ask_status(struct msg *m, uint64_t status)
+{
+	m->p.u64 = status;
+	ask(m, VU_SET_STATUS, sizeof(m->p.u64), true, true);
+}
+
+static void ask_memory(const struct hv_vhost *v, struct msg *m)
+{
+	struct vu_table *t = &m->p.table;
+	const struct hv_vm *vm = v->conf.vm;
+
+	*t = (struct vu_table){ .n = 1, .region = { { .size = vm->mem_size } } };
+	m->fds[m->n_fds++] = vm->mem_fd;
+	ask(m, VU_SET_MEM_TABLE, (uint32_t)(8 + t->n * sizeof(t->region[0])), true, true);
+}
+
+static void ask_inflight(const struct hv_vhost *v, struct msg *m)
+{
+	if (v->inflight.fd < 0) {
+		m->p.inflight = (struct vu_inflight){ .n_queues = (uint16_t)v->n_rings,
+			.queue_size = HV_VHOST_RING_SIZE };
+		ask(m, VU_GET_INFLIGHT_FD, sizeof(m->p.inflight), false, true);
+		return;
+	}
+	m->p.inflight = v->inflight.shape;
+	m->fds[m->n_fds++] = v->inflight.fd;
+	ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), true, true);
+}
+
+static void ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
+{
+	struct hv_vhost_ring *r = &v->rings[i];
+
+	switch (r->step) {
+	case NONE:
+		ask_state(m, VU_SET_VRING_NUM, i, r->size);
+		break;
+	case NUM:
+		if (r->fresh)
+			r->base = packed(v) ? PACKED_BASE : 0;
+		ask_state(m, VU_SET_VRING_BASE, i, r->base);
+		break;
+	case BASE:
+		m->ring = i;
+		m->p.addr = (struct vu_vring_addr){
+			.index = i, .desc = r->desc, .avail = r->driver, .used = r->device
+		};
+		ask(m, VU_SET_VRING_ADDR, sizeof(m->p.addr), true, true);
+		break;
+	case ADDR:
+		ask_fd(m, VU_SET_VRING_ERR, i, v->err_fd);
+		break;
+	case CALL:
+		ask_fd(m, VU_SET_VRING_KICK, i, r->kick_fd);
+		break;
+	case RUNS:
+		ask_state(m, VU_SET_VRING_ENABLE, i, 1);
+		break;
+	default: // ERR, or ENABLED and the vector changed
+		v->sent_call = r->call_fd;
+		ask_fd(m, VU_SET_VRING_CALL, i, r->call_fd);
+		break;
+	}
+}
+
+void hv_vhost_end_reset(struct hv_vhost *v)
+{
+	if (v->inflight.fd >= 0)
+		close(v->inflight.fd);
+	v->inflight.fd = -1;
+	v->inflight_sent = false;
+	for (unsigned i = 0; i < v->n_rings; i++) {
+		v->rings[i].fresh = true;
+		v->rings[i].crashed = v->rings[i].resetting = false;
+	}
+	v->features_sent = v->mem_sent = false;
+	v->status_sent = 0;
+	v->resetting = v->broken = false;
+	v->conf.ev->reset(v->conf.arg);
+}
+
+static bool next_of_stop(struct hv_vhost *v, struct msg *m)
+{
+	bool running = v->run && v->mastering && !v->resetting && !v->broken;
+
+	for (unsigned i = 0; i < v->n_rings; i++) {
+		struct hv_vhost_ring *r = &v->rings[i];
+
+		if (r->step != NONE && (!running || !r->enabled || r->resetting)) {
+			ask_state(m, VU_GET_VRING_BASE, i, 0);
+			return true;
+		}
+		if (r->resetting) {
+			r->fresh = true;
+			r->crashed = r->resetting = false;
+		}
+	}
+	if (!v->resetting)
+		return false;
+	if (v->features_sent && (has(v, VU_PF_RESET_DEVICE) || has(v, VU_PF_STATUS))) {
+		if (has(v, VU_PF_RESET_DEVICE))
+			ask(m, VU_RESET_DEVICE, 0, true, true);
+		else
+			ask_status(m, 0);
+		return true;
+	}
+	hv_vhost_end_reset(v);
+	return false;
+}
+
+static bool next_of_start(struct hv_vhost *v, struct msg *m)
+{
+	if (!v->run || !v->mastering || v->resetting || v->broken)
+		return false;
+	if (!v->features_sent) {
+		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
+		ask(m, VU_SET_FEATURES, sizeof(m->p.u64), true, true);
+		return true;
+	}
+	if (!v->mem_sent) {
+		ask_memory(v, m);
+		return true;
+	}
+	if (has(v, VU_PF_STATUS) && !v->status_sent) {
+		ask_status(m, STATUS_FEATURES);
+		return true;
+	}
+	if (has(v, VU_PF_INFLIGHT_SHMFD) && !v->inflight_sent) {
+		ask_inflight(v, m);
+		return true;
+	}
+	for (unsigned i = 0; i < v->n_rings; i++) {
+		const struct hv_vhost_ring *r = &v->rings[i];
+
+		if (!r->enabled || (r->step == ENABLED && r->call_sent == r->call_fd))
+			continue;
+		ask_ring(v, m, i);
+		return true;
+	}
+	if (has(v, VU_PF_STATUS) && !(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK)) {
+		ask_status(m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
+		return true;
+	}
+	return false;
+}
+
+bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
+{
+	*m = (struct msg){ .close_fd = -1 };
+	if (v->stage == DOWN) {
+		(void)next_of_stop(v, m); // nothing is in use, so nothing is asked
+		return false;
+	}
+	if (v->stage != UP)
+		return next_of_handshake(v, m);
+	if (v->dirty < v->dirty_end) {
+		uint32_t n = v->dirty_end - v->dirty;
+
+		m->p.config = (struct vu_config){ .off = v->dirty, .size = n };
+		memcpy(m->p.config.bytes, v->config + v->dirty, n);
+		ask(m, VU_SET_CONFIG, (uint32_t)offsetof(struct vu_config, bytes) + n, true, true);
+		v->dirty = v->dirty_end = 0;
+		return true;
+	}
+	if (v->config_stale) {
+		v->config_stale = false;
+		ask_config(v, m);
+		return true;
+	}
+	return next_of_stop(v, m) || next_of_start(v, m);
+}

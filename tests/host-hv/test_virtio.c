@@ -1,0 +1,705 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A virtio function as its guest sees it, with the test as the card at the other end of the socket:
+ * registers, start and reset, a card that goes and comes back, and one that lies.
+ */
+#include "virtio_pci.h"
+
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "irq.h"
+#include "test.h"
+
+#define ECAM 0xe0000000ull
+#define BAR 0xc0000000ull
+#define CFG (ECAM + 0x8000)
+#define COMMON BAR
+#define ISR (BAR + 0x1000)
+#define DEVICE (BAR + 0x2000)
+#define QUEUES 3
+#define BIT(n) (1ull << (n))
+#define OFFERED                                                                                 \
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_BLK_F_MQ) | BIT(30) | \
+		BIT(26) | BIT(33) | BIT(40))
+#define PF                                                                              \
+	(BIT(VU_PF_MQ) | BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG) | BIT(VU_PF_STATUS) | \
+		BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE))
+
+/* How an answer is spoiled. */
+enum how { RIGHT, SHORT, LONG, OTHER, NOT_A_REPLY, HUGE, REFUSED, TWICE, CLOSED, SILENT };
+
+struct card {
+	int fd, channel;
+	uint64_t features, pf, queues;
+	uint8_t config[VU_CONFIG_MAX];
+	uint32_t base[QUEUES]; // as it was told
+	unsigned seen[VU_REQUESTS];
+	uint64_t features_set, status;
+	uint32_t spoiled; // request
+	enum how how;
+	bool mute; // takes nothing at all
+};
+
+struct rig {
+	struct hv_vm vm;
+	struct hv_bus bus;
+	struct hv_pci pci;
+	struct hv_virtio *d;
+	struct card card;
+	int ready;
+	unsigned lost;
+};
+
+static void on_ready(void *arg, int err)
+{
+	assert_int_equal(err, 0);
+	((struct rig *)arg)->ready++;
+}
+
+static void on_lost(void *arg)
+{
+	((struct rig *)arg)->lost++;
+}
+
+static const struct hv_virtio_events events = { on_ready, on_lost, NULL };
+
+static uint64_t rd(struct rig *r, uint64_t addr, unsigned len)
+{
+	uint64_t v = 0;
+
+	hv_bus_read(&r->bus, HV_BUS_MMIO, addr, (uint8_t *)&v, len);
+	return v;
+}
+
+static void wr(struct rig *r, uint64_t addr, uint64_t v, unsigned len)
+{
+	hv_bus_write(&r->bus, HV_BUS_MMIO, addr, (uint8_t *)&v, len);
+}
+
+/* ---- the card ---- */
+
+struct wire {
+	struct vu_header h;
+	union {
+		uint64_t u64;
+		struct vu_vring_state state;
+		struct vu_vring_addr addr;
+		struct vu_table table;
+		struct vu_config config;
+		struct vu_inflight inflight;
+		uint8_t bytes[2048];
+	} p;
+};
+
+static void reply(struct card *c, struct wire *w, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} ctl = { { 0 } };
+	struct iovec iov = { w, 0 };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	enum how how = c->spoiled == w->h.request ? c->how : RIGHT;
+
+	w->h.flags = VU_FLAG_VERSION | VU_FLAG_REPLY;
+	if (how == SILENT)
+		return;
+	if (how == CLOSED) {
+		shutdown(c->fd, SHUT_RDWR);
+		return;
+	}
+	if (how == SHORT)
+		w->h.size -= 4;
+	if (how == LONG)
+		w->h.size += 4;
+	if (how == HUGE)
+		w->h.size = sizeof(w->p);
+	if (how == OTHER)
+		w->h.request++;
+	if (how == NOT_A_REPLY)
+		w->h.flags = VU_FLAG_VERSION;
+	if (how == REFUSED)
+		w->p.u64 = 1;
+	iov.iov_len = sizeof(w->h) + w->h.size;
+	if (fd >= 0) {
+		struct cmsghdr *m = (struct cmsghdr *)ctl.buf;
+
+		*m = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(m), &fd, sizeof(fd));
+		h.msg_control = ctl.buf;
+		h.msg_controllen = sizeof(ctl.buf);
+	}
+	for (unsigned i = 0; i < (how == TWICE ? 2 : 1); i++)
+		if (sendmsg(c->fd, &h, MSG_NOSIGNAL) < 0)
+			return;
+}
+
+static void answer(struct card *c, struct wire *w)
+{
+	int fd = -1;
+
+	switch (w->h.request) {
+	case VU_GET_FEATURES:
+		w->p.u64 = c->features;
+		break;
+	case VU_GET_PROTOCOL_FEATURES:
+		w->p.u64 = c->pf;
+		break;
+	case VU_GET_QUEUE_NUM:
+		w->p.u64 = c->queues;
+		break;
+	case VU_GET_CONFIG:
+		memcpy(w->p.config.bytes, c->config, w->p.config.size);
+		reply(c, w, -1);
+		return;
+	case VU_GET_VRING_BASE:
+		w->p.state.num = 5;
+		reply(c, w, -1);
+		return;
+	case VU_GET_INFLIGHT_FD:
+		fd = memfd_create("inflight", MFD_CLOEXEC);
+		w->p.inflight.mmap_size = 4096;
+		reply(c, w, fd);
+		close(fd);
+		return;
+	case VU_SET_VRING_BASE:
+		c->base[w->p.state.index] = w->p.state.num;
+		break;
+	case VU_SET_FEATURES:
+		c->features_set = w->p.u64;
+		break;
+	case VU_SET_STATUS:
+		c->status = w->p.u64;
+		break;
+	default:
+		break;
+	}
+	if (w->h.flags & VU_FLAG_NEED_REPLY)
+		w->p.u64 = 0;
+	else if (w->h.request == VU_SET_OWNER || w->h.request == VU_SET_PROTOCOL_FEATURES)
+		return;
+	w->h.size = sizeof(w->p.u64);
+	reply(c, w, -1);
+}
+
+static bool card_turn(struct card *c)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * 8)];
+		struct cmsghdr align;
+	} ctl;
+	struct wire w = { .h.size = 0 };
+	struct iovec iov = { &w.h, sizeof(w.h) };
+	struct msghdr h = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = ctl.buf,
+		.msg_controllen = sizeof(ctl.buf) };
+
+	if (c->mute || recvmsg(c->fd, &h, MSG_DONTWAIT) != sizeof(w.h))
+		return false;
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(&h); m; m = CMSG_NXTHDR(&h, m))
+		for (size_t i = 0; i < (m->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(m) + i * sizeof(int), sizeof(fd));
+			if (w.h.request == VU_SET_BACKEND_REQ_FD && c->channel < 0)
+				c->channel = fd;
+			else
+				close(fd);
+		}
+	assert_true(w.h.request < VU_REQUESTS && w.h.size <= VU_PAYLOAD_MAX);
+	if (w.h.size)
+		assert_int_equal(recv(c->fd, w.p.bytes, w.h.size, 0), w.h.size);
+	c->seen[w.h.request]++;
+	answer(c, &w);
+	return true;
+}
+
+/* Until neither side has anything to say. */
+static void talk(struct rig *r)
+{
+	struct pollfd p = { .fd = hv_vhost_pollfd(&r->d->vhost), .events = POLLIN };
+	bool more = true;
+
+	while (more) {
+		more = poll(&p, 1, 0) == 1;
+		hv_vhost_run(&r->d->vhost);
+		more |= card_turn(&r->card);
+	}
+}
+
+static void disconnect(struct card *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->channel >= 0)
+		close(c->channel);
+	c->fd = c->channel = -1;
+}
+
+static void connect_card(struct rig *r)
+{
+	int pair[2];
+
+	disconnect(&r->card);
+	memset(r->card.seen, 0, sizeof(r->card.seen));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	r->card.fd = pair[1];
+	assert_int_equal(hv_vhost_reconnect(&r->d->vhost, pair[0]), 0);
+	talk(r);
+}
+
+static void rig_init(struct rig *r)
+{
+	const struct hv_pci_conf conf = { ECAM, BAR, 0x20000000, 0, 0 };
+
+	memset(r, 0, sizeof(*r));
+	r->card = (struct card){
+		.fd = -1, .channel = -1, .features = OFFERED, .pf = PF, .queues = QUEUES
+	};
+	r->card.config[0] = 0x80;
+	assert_int_equal(hv_vm_init(&r->vm, 4 << 20), 0);
+	assert_int_equal(hv_irq_init(&r->vm, false), 0);
+	assert_int_equal(hv_bus_init(&r->bus), 0);
+	assert_int_equal(hv_pci_init(&r->pci, &r->bus, &conf, NULL, NULL), 0);
+	assert_int_equal(hv_virtio_create(&r->vm, HV_VIRTIO_BLK, NULL, &events, r, &r->d), 0);
+}
+
+static void rig_plug(struct rig *r)
+{
+	assert_int_equal(r->ready, 1);
+	assert_int_equal(hv_pci_plug(&r->pci, &r->d->func, 0, false), 1);
+	wr(r, CFG + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+}
+
+static void rig_fini(struct rig *r)
+{
+	disconnect(&r->card);
+	hv_pci_fini(&r->pci);
+	hv_virtio_destroy(r->d);
+	hv_bus_fini(&r->bus);
+	hv_vm_fini(&r->vm);
+}
+
+/* ---- the driver ---- */
+
+static uint8_t status(struct rig *r)
+{
+	return (uint8_t)rd(r, COMMON + VIRTIO_PCI_COMMON_STATUS, 1);
+}
+
+static void set_status(struct rig *r, uint8_t v)
+{
+	wr(r, COMMON + VIRTIO_PCI_COMMON_STATUS, v, 1);
+}
+
+static void set_features(struct rig *r, uint64_t bits)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		wr(r, COMMON + VIRTIO_PCI_COMMON_GFSELECT, i, 4);
+		wr(r, COMMON + VIRTIO_PCI_COMMON_GF, (uint32_t)(bits >> 32 * i), 4);
+	}
+}
+
+static uint64_t offered(struct rig *r)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		wr(r, COMMON + VIRTIO_PCI_COMMON_DFSELECT, i, 4);
+		if (i < 2)
+			bits |= rd(r, COMMON + VIRTIO_PCI_COMMON_DF, 4) << 32 * i;
+		else
+			assert_int_equal(rd(r, COMMON + VIRTIO_PCI_COMMON_DF, 4), 0);
+	}
+	return bits;
+}
+
+static void set_queue(struct rig *r, unsigned i)
+{
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, i, 2);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 64, 2);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, i + 1, 2);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_DESCLO, 0x100000 + i * 0x10000, 8);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_AVAILLO, 0x101000 + i * 0x10000, 4);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_USEDLO, 0x102000 + i * 0x10000, 4);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(rd(r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
+static void drive(struct rig *r, uint64_t more)
+{
+	set_status(r, 3);
+	set_features(r, BIT(VIRTIO_F_VERSION_1) | more);
+	set_status(r, 11);
+	assert_int_equal(status(r), 11);
+	wr(r, COMMON + VIRTIO_PCI_COMMON_MSIX, 0, 2);
+	set_queue(r, 0);
+	set_queue(r, 2);
+	set_status(r, 15);
+	talk(r);
+}
+
+/* ---- tests ---- */
+
+/* VF-18 */
+static void registers(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_NUMQ, 2), QUEUES);
+	// What the transport, or nobody here, can do is not shown
+	assert_int_equal(offered(&r), OFFERED & ~(BIT(30) | BIT(26) | BIT(33)));
+	assert_int_equal(rd(&r, DEVICE, 8), 0x80);
+	assert_int_equal(rd(&r, DEVICE + 0xff8, 8), 0);
+
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 0xffff, 2);
+	for (unsigned off = VIRTIO_PCI_COMMON_Q_SIZE; off < 64; off += 2) {
+		wr(&r, COMMON + off, 0xffff, 2);
+		assert_int_equal(rd(&r, COMMON + off, 2), 0);
+	}
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 1, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 0x1234, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, QUEUES, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 2), QUEUES);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_MSIX, QUEUES + 1, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_MSIX, 2), 0xffff);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 65, 2); // no power of two
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 512, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 0, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 2), HV_VHOST_RING_SIZE);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2); // before FEATURES_OK
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+
+	// FEATURES_OK is refused without VERSION_1, or for what was not offered
+	set_status(&r, 3);
+	set_features(&r, 0);
+	set_status(&r, 11);
+	assert_int_equal(status(&r), 3);
+	set_features(&r, BIT(VIRTIO_F_VERSION_1) | BIT(33));
+	set_status(&r, 11);
+	assert_int_equal(status(&r), 3);
+	set_status(&r, 15);
+	assert_int_equal(status(&r), 3);
+
+	// Every width everywhere; nothing but whole registers changes
+	for (unsigned len = 1; len <= 8; len++)
+		for (uint64_t a = BAR; a < BAR + 0x8000; a += len == 1 ? 1 : 7) {
+			if (a < COMMON + 60 && (len == 1 || len == 2 || len == 4 || len == 8))
+				continue;
+			wr(&r, a, UINT64_MAX, len);
+			(void)rd(&r, a, len);
+		}
+	assert_int_equal(status(&r), 3);
+	assert_true(r.d->bad_accesses > 0);
+	rig_fini(&r);
+}
+
+static void starts_and_resets(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	assert_int_equal(r.card.seen[VU_SET_FEATURES], 0);
+	drive(&r, 0);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	assert_int_equal(r.card.features_set, BIT(VIRTIO_F_VERSION_1) | BIT(30));
+	assert_int_equal(r.card.status, 15);
+	assert_int_equal(r.card.seen[VU_SET_MEM_TABLE], 1);
+	assert_int_equal(r.card.seen[VU_SET_VRING_KICK], 2); // of three
+	assert_int_equal(r.card.seen[VU_SET_VRING_ENABLE], 2);
+	assert_int_equal(r.card.seen[VU_SET_VRING_CALL], 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 2, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_MSIX, 1, 2); // another vector while it runs
+	talk(&r);
+	assert_int_equal(r.card.seen[VU_SET_VRING_CALL], 3);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 1, 2); // too late: DRIVER_OK
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_DESCLO, 0x200000, 8);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_AVAILLO, 0x201000, 8);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_USEDLO, 0x202000, 8);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+
+	// Without bus mastering nothing runs, and goes on with it where it was
+	wr(&r, CFG + PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	talk(&r);
+	assert_int_equal(r.card.seen[VU_GET_VRING_BASE], 2);
+	wr(&r, CFG + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	talk(&r);
+	assert_int_equal(r.card.base[2], 5);
+	assert_int_equal(r.card.seen[VU_SET_VRING_ENABLE], 4);
+
+	set_status(&r, 0);
+	assert_int_equal(status(&r), 15); // the card has not let go yet
+	set_status(&r, 1);
+	talk(&r);
+	assert_int_equal(status(&r), 0);
+	assert_int_equal(r.card.seen[VU_GET_VRING_BASE], 4);
+	assert_int_equal(r.card.seen[VU_RESET_DEVICE], 1);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	drive(&r, BIT(VIRTIO_F_RING_PACKED));
+	assert_int_equal(r.card.base[2], 0x80008000);
+	assert_int_equal(r.card.seen[VU_GET_INFLIGHT_FD], 2);
+	rig_fini(&r);
+}
+
+/* 2.6.1 */
+static void queue_reset(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, BIT(40));
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 2, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_RESET, 2), 1);
+	talk(&r);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_RESET, 2), 0);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	assert_int_equal(r.card.seen[VU_GET_VRING_BASE], 1);
+	set_queue(&r, 2);
+	talk(&r);
+	assert_int_equal(r.card.base[2], 0); // not where it was
+	assert_int_equal(r.card.seen[VU_SET_VRING_ENABLE], 3);
+	rig_fini(&r);
+}
+
+static void card_restarts(void **state)
+{
+	const uint16_t used = 7;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	assert_int_equal(hv_vm_write(&r.vm, 0x122002, &used, sizeof(used)), 0);
+	disconnect(&r.card);
+	talk(&r);
+	assert_int_equal(r.lost, 1);
+	assert_int_equal(status(&r), 15); // nothing that the guest can see
+	assert_int_equal(rd(&r, DEVICE, 8), 0x80);
+	connect_card(&r);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	assert_int_equal(r.ready, 1);
+	assert_int_equal(r.card.base[0], 0);
+	assert_int_equal(r.card.base[2], 7);
+	assert_int_equal(r.card.seen[VU_GET_INFLIGHT_FD], 0); // it has the old one
+	assert_int_equal(r.card.seen[VU_SET_INFLIGHT_FD], 1);
+	assert_int_equal(r.card.status, 15);
+
+	// It is gone as the driver resets: that needs nobody
+	disconnect(&r.card);
+	talk(&r);
+	set_status(&r, 0);
+	talk(&r);
+	assert_int_equal(status(&r), 0);
+	drive(&r, 0); // waits for a card
+	assert_false(hv_vhost_settled(&r.d->vhost));
+
+	// One that can do less than what the driver was shown is none
+	r.card.features &= ~BIT(VIRTIO_F_RING_PACKED);
+	connect_card(&r);
+	assert_int_equal(r.d->vhost.counters.unfit, 1);
+	r.card.features = OFFERED;
+	r.card.queues = QUEUES - 1;
+	connect_card(&r);
+	assert_int_equal(r.d->vhost.counters.unfit, 2);
+	r.card.queues = QUEUES + 1;
+	connect_card(&r);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	rig_fini(&r);
+}
+
+static void config_changes(void **state)
+{
+	const struct vu_header change = { VU_BACKEND_CONFIG_CHANGE, VU_FLAG_VERSION, 0 };
+	struct pollfd p = { .events = POLLIN };
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	p.fd = hv_msix_fd(r.d->func.msix, 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	r.card.config[0] = 0x90;
+	assert_int_equal(write(r.card.channel, &change, sizeof(change)), sizeof(change));
+	talk(&r);
+	assert_int_equal(rd(&r, DEVICE, 8), 0x90);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_CFGGENERATION, 1), 1);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(rd(&r, ISR, 1), VIRTIO_PCI_ISR_CONFIG);
+	assert_int_equal(rd(&r, ISR, 1), 0);
+	// Told again, but nothing is new
+	assert_int_equal(write(r.card.channel, &change, sizeof(change)), sizeof(change));
+	talk(&r);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_CFGGENERATION, 1), 1);
+	// What the driver writes goes to the card; what that refuses is as it was
+	wr(&r, DEVICE + offsetof(struct virtio_blk_config, wce), 1, 1);
+	talk(&r);
+	assert_int_equal(r.card.seen[VU_SET_CONFIG], 1);
+	r.card.spoiled = VU_SET_CONFIG;
+	r.card.how = REFUSED;
+	r.card.seen[VU_GET_CONFIG] = 0;
+	wr(&r, DEVICE + 2, 1, 1);
+	talk(&r);
+	assert_int_equal(rd(&r, DEVICE + 2, 1), 0);
+	assert_int_equal(r.card.seen[VU_GET_CONFIG], 1);
+	assert_int_equal(r.d->vhost.counters.drops, 0);
+	// A ring that broke: the driver is told to reset
+	(void)eventfd_write(r.d->vhost.err_fd, 1);
+	talk(&r);
+	assert_int_equal(status(&r), 15 | VIRTIO_CONFIG_S_NEEDS_RESET);
+	set_status(&r, 0);
+	talk(&r);
+	assert_int_equal(status(&r), 0);
+	// Nonsense on the channel closes it, no more
+	assert_int_equal(write(r.card.channel, "nonsense, nonsense", 18), 18);
+	talk(&r);
+	assert_int_equal(r.d->vhost.channel_fd, -1);
+	assert_int_equal(r.d->vhost.counters.drops, 0);
+	rig_fini(&r);
+}
+
+/* VF-19 */
+static void window(void **state)
+{
+	struct rig r;
+	uint64_t cap;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	cap = CFG + r.d->window;
+	wr(&r, cap + 4, 0, 1);
+	wr(&r, cap + 8, 0x2000, 4);
+	wr(&r, cap + 12, 4, 4);
+	assert_int_equal(rd(&r, cap + 16, 4), 0x80);
+	wr(&r, cap + 8, VIRTIO_PCI_COMMON_STATUS, 4);
+	wr(&r, cap + 12, 1, 4);
+	wr(&r, cap + 16, 3, 4);
+	assert_int_equal(status(&r), 3);
+	for (unsigned i = 0; i < 6; i++) {
+		static const struct {
+			uint8_t bar;
+			uint32_t off, len;
+		} bad[] = { { 0, 20, 3 }, { 0, 20, 0 }, { 0, 20, 8 }, { 6, 20, 1 }, { 7, 20, 1 },
+			{ 0, 0x8000, 4 } };
+
+		wr(&r, cap + 4, bad[i].bar, 1);
+		wr(&r, cap + 8, bad[i].off, 4);
+		wr(&r, cap + 12, bad[i].len, 4);
+		wr(&r, cap + 16, 0xff, 4);
+		(void)rd(&r, cap + 16, 4);
+		assert_int_equal(status(&r), 3);
+	}
+	rig_fini(&r);
+}
+
+static const struct lie {
+	const char *name;
+	uint32_t request;
+	enum how how;
+} lies[] = {
+	{ "features too short", VU_GET_FEATURES, SHORT },
+	{ "features too long", VU_GET_FEATURES, LONG },
+	{ "an answer to something else", VU_GET_PROTOCOL_FEATURES, OTHER },
+	{ "no answer but a request", VU_GET_QUEUE_NUM, NOT_A_REPLY },
+	{ "an answer beyond all sizes", VU_GET_CONFIG, HUGE },
+	{ "short configuration space", VU_GET_CONFIG, SHORT },
+	{ "two answers", VU_SET_MEM_TABLE, TWICE },
+	{ "features refused", VU_SET_FEATURES, REFUSED },
+	{ "memory refused", VU_SET_MEM_TABLE, REFUSED },
+	{ "inflight region too short", VU_GET_INFLIGHT_FD, SHORT },
+	{ "inflight region too long", VU_GET_INFLIGHT_FD, HUGE },
+	{ "gone at the base", VU_SET_VRING_BASE, CLOSED },
+	{ "gone at the kick", VU_SET_VRING_KICK, CLOSED },
+	{ "gone as it is enabled", VU_SET_VRING_ENABLE, CLOSED },
+	{ "base too long", VU_GET_VRING_BASE, LONG },
+	{ "reset refused", VU_RESET_DEVICE, REFUSED },
+	{ "silent in a reset", VU_GET_VRING_BASE, SILENT },
+};
+
+/* Whatever it says, registers answer, and the next card finds all in order. */
+static void lies_once(void **state)
+{
+	const struct lie *l = *state;
+	struct pollfd p = { .events = POLLIN };
+	struct rig r;
+
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	disconnect(&r.card);
+	talk(&r);
+	drive(&r, 0);
+	r.card.spoiled = l->request;
+	r.card.how = l->how;
+	connect_card(&r);
+	assert_int_equal(status(&r), 15);
+	if (l->request == VU_GET_VRING_BASE || l->request == VU_RESET_DEVICE) {
+		assert_true(hv_vhost_settled(&r.d->vhost));
+		set_status(&r, 0);
+		talk(&r);
+		p.fd = hv_vhost_pollfd(&r.d->vhost);
+		if (l->how == SILENT) { // 5 s, and nobody waits for it but the driver
+			assert_int_equal(status(&r), 15);
+			assert_int_equal(poll(&p, 1, 10000), 1);
+			talk(&r);
+			assert_int_equal(r.d->vhost.counters.timeouts, 1);
+		}
+		assert_int_equal(status(&r), 0);
+		drive(&r, 0);
+	}
+	assert_int_equal(r.d->vhost.counters.drops, 2);
+	assert_int_equal(r.lost, 2);
+	assert_false(hv_vhost_settled(&r.d->vhost));
+	r.card.how = RIGHT;
+	connect_card(&r);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	assert_int_equal(status(&r), 15);
+	rig_fini(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(registers),
+		cmocka_unit_test(starts_and_resets), cmocka_unit_test(queue_reset),
+		cmocka_unit_test(card_restarts), cmocka_unit_test(config_changes),
+		cmocka_unit_test(window) };
+	int failed = 0;
+
+	if (access("/dev/kvm", R_OK | W_OK) != 0) {
+		printf("skipped: /dev/kvm cannot be opened here\n");
+		return 77;
+	}
+	failed |= cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(lies, lies_once, failed);
+	return failed;
+}
