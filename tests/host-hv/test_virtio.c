@@ -108,8 +108,8 @@ static void reply(struct card *c, struct wire *w, int fd)
 		char buf[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} ctl = { { 0 } };
-	struct iovec iov = { w, 0 };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov[2] = { { &w->h, sizeof(w->h) }, { w->p.bytes, 0 } };
+	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
 	enum how how = c->spoiled == w->h.request ? c->how : RIGHT;
 
 	w->h.flags = VU_FLAG_VERSION | VU_FLAG_REPLY;
@@ -120,7 +120,7 @@ static void reply(struct card *c, struct wire *w, int fd)
 		return;
 	}
 	if (how == SHORT)
-		w->h.size -= 4;
+		w->h.size -= 8;
 	if (how == LONG)
 		w->h.size += 4;
 	if (how == HUGE)
@@ -131,7 +131,7 @@ static void reply(struct card *c, struct wire *w, int fd)
 		w->h.flags = VU_FLAG_VERSION;
 	if (how == REFUSED)
 		w->p.u64 = 1;
-	iov.iov_len = sizeof(w->h) + w->h.size;
+	iov[1].iov_len = w->h.size;
 	if (fd >= 0) {
 		struct cmsghdr *m = (struct cmsghdr *)ctl.buf;
 
