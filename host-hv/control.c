@@ -104,7 +104,16 @@ static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 		return;
 }
 
-static const struct hv_machine_events events = { on_ended, on_console, on_want };
+static int on_vcpu(void *arg)
+{
+	struct hv_control *c = arg;
+
+	return c->conf.confine ? c->conf.confine(c->conf.arg) : 0;
+}
+
+static const struct hv_machine_events events = {
+	.ended = on_ended, .console = on_console, .want = on_want, .confine = on_vcpu
+};
 
 /* An answer of len bytes; it is sent when there is room. */
 static void answer(struct hv_control *c, uint16_t type, uint32_t seq, const void *rec, size_t len)
@@ -221,7 +230,7 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint3
 	// Nothing but the machine's own descriptors may be left in a process that is shut in.
 	hv_record_close(r);
 	if (c->conf.jail) {
-		ret = c->conf.jail(c->conf.arg, conf.mem_mib);
+		ret = c->conf.jail(c->conf.arg, &conf);
 		if (ret) {
 			hv_machine_destroy(m);
 			*detail = (uint32_t)-ret;

@@ -17,10 +17,10 @@ struct hv_control_conf {
 	int fd; // owned from now on: SOCK_SEQPACKET, the other end is the card's
 	/*
 	 * Shut the process in, after everything is opened and before the guest's first
-	 * instruction; mem_mib is the guest's. 0 or negative errno, with which the guest is not
-	 * made. NULL: tests.
+	 * instruction. 0 or negative errno, with which the guest is not made. NULL: tests.
 	 */
-	int (*jail)(void *arg, uint64_t mem_mib);
+	int (*jail)(void *arg, const struct hv_conf *conf);
+	int (*confine)(void *arg); // each vCPU's thread, before it runs; as above
 	void *arg;
 	bool log; // what goes to stderr goes to the card from now on
 };

@@ -42,6 +42,8 @@ struct hv_machine_events {
 	void (*ended)(void *arg, enum hv_end why);
 	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
 	void (*want)(void *arg, unsigned slot); // the function's connection is gone
+	/* Each vCPU's thread, right before its first KVM_RUN: not 0, it must not run. */
+	int (*confine)(void *arg);
 };
 
 struct hv_machine_counters {
@@ -53,8 +55,8 @@ struct hv_machine;
 
 /*
  * What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image), or errors of KVM and memory.
- * Every thread is there when it returns, and waits: hv_sandbox_thread() takes the call for making
- * more of them from the caller. Each vCPU's thread calls it, too, right before its first KVM_RUN.
+ * Every vCPU's thread is there when it returns, and waits to be started: the jail that is closed
+ * after that lets nobody make threads.
  */
 int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events *ev, void *arg,
 	struct hv_machine **out);

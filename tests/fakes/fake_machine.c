@@ -38,6 +38,11 @@ void fake_machine_print(const uint8_t *bytes, unsigned len)
 	the_one->ev->console(the_one->arg, bytes, len);
 }
 
+int fake_machine_confine(void)
+{
+	return the_one->ev->confine(the_one->arg);
+}
+
 static int next_ret(void)
 {
 	int ret = fake_machine.ret;
@@ -91,7 +96,11 @@ static int go(struct hv_machine *m, unsigned *count, enum hv_state to)
 
 int hv_machine_start(struct hv_machine *m)
 {
-	return go(m, &fake_machine.started, HV_RUNNING);
+	int ret = go(m, &fake_machine.started, HV_RUNNING);
+
+	if (ret == 0 && fake_machine.on_start)
+		fake_machine.on_start();
+	return ret;
 }
 
 int hv_machine_pause(struct hv_machine *m)

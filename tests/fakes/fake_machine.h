@@ -16,6 +16,7 @@ struct fake_machine {
 	/* What hv_machine_turn() does: fake_machine_wake() makes one happen. */
 	enum hv_end end;
 	uint32_t wants;
+	void (*on_start)(void);
 };
 
 extern struct fake_machine fake_machine;
@@ -24,3 +25,4 @@ void fake_machine_reset(void);
 void fake_machine_wake(void);
 /* As a vCPU would: from any thread. */
 void fake_machine_print(const uint8_t *bytes, unsigned len);
+int fake_machine_confine(void);

@@ -50,10 +50,10 @@ static unsigned open_fds(void)
 	return n;
 }
 
-static int jail(void *arg, uint64_t mem_mib)
+static int jail(void *arg, const struct hv_conf *conf)
 {
 	(void)arg;
-	assert_true(mem_mib > 0);
+	assert_int_equal(conf->mem_mib, 64);
 	assert_int_equal(fake_machine.started, 0);
 	jailed++;
 	return jail_ret;
