@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Spawn, kill, tell how it ended; reach the card again when it is gone. */
+#include "agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dpu_clock.h"
+#include "dpu_log.h"
+#include "machine.h"
+#include "record.h"
+#include "sandbox.h"
+
+#define GUESTS_MAX 256
+
+struct guest {
+	uint8_t id[HV_PROTO_ID];
+	uint32_t flags; // HV_SPAWN_*
+	uint32_t generation;
+	pid_t pid; // 0: it has ended
+	int card_end; // owned: a copy of what the card has; -1: none
+	uint8_t end, signal; // once it has ended
+	bool offered; // this card has its socket
+};
+
+struct hv_agent {
+	struct hv_agent_conf conf;
+	struct sockaddr_un card;
+	int sock; // owned; -1: no card
+	int signal_fd; // owned
+	struct hv_talk talk;
+	uint32_t event_seq;
+	uint64_t retry_at_ns;
+	bool refused_told; // that the card cannot be reached, until it can
+	struct guest guests[GUESTS_MAX]; // n; in the order in which they came
+	unsigned n;
+};
+
+static const struct hv_record_rule hello_rule = { sizeof(struct hv_rec_hello), 0, 0 };
+static const struct hv_record_rule spawn_rule = { sizeof(struct hv_rec_agent_spawn), 0, 0 };
+static const struct hv_record_rule kill_rule = { sizeof(struct hv_rec_agent_guest), 0, 0 };
+static const struct hv_record_rule no_rule = { 0, 0, 0 };
+
+static struct guest *find(struct hv_agent *a, const uint8_t *id)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (memcmp(a->guests[i].id, id, HV_PROTO_ID) == 0)
+			return &a->guests[i];
+	return NULL;
+}
+
+static void forget(struct hv_agent *a, struct guest *g)
+{
+	if (g->card_end >= 0)
+		close(g->card_end);
+	memmove(g, g + 1, (size_t)(&a->guests[--a->n] - g) * sizeof(*g));
+}
+
+/* A process of the next generation. 0, or an errno that leaves it without one. */
+static int spawn(struct hv_agent *a, struct guest *g)
+{
+	int p[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0)
+		return -errno;
+	ret = hv_sandbox_spawn(a->conf.exe_fd, a->conf.argv, p[1], &g->pid);
+	close(p[1]);
+	if (ret) {
+		close(p[0]);
+		g->pid = 0;
+		return ret;
+	}
+	if (g->card_end >= 0)
+		close(g->card_end);
+	g->card_end = p[0];
+	g->generation++;
+	g->offered = false;
+	g->end = g->signal = 0;
+	dpu_info("agent: guest started", "pid=%d generation=%u", (int)g->pid, g->generation);
+	return 0;
+}
+
+/* What the card has to know of a guest. 0, or an errno: it does not know it yet. */
+static int tell(struct hv_agent *a, const struct guest *g, enum hv_type type, bool again)
+{
+	struct hv_rec_agent_guest rec = { .generation = dpu_le32_put(g->generation),
+		.pid = dpu_le32_put((uint32_t)g->pid),
+		.end = g->end,
+		.signal = g->signal,
+		.again = again };
+	int ret;
+
+	memcpy(rec.id, g->id, sizeof(rec.id));
+	ret = hv_record_send(a->sock, type, a->event_seq, &rec.h, sizeof(rec),
+		type == HV_EV_GUEST ? g->card_end : -1);
+	a->event_seq += ret == 0;
+	return ret;
+}
+
+static bool to_be_told(const struct hv_agent *a)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (!a->guests[i].offered || !a->guests[i].pid)
+			return true;
+	return false;
+}
+
+/* Sockets that this card does not have, and ends that it does not know, as there is room. */
+static void tell_all(struct hv_agent *a)
+{
+	for (unsigned i = 0; a->talk.begun && i < a->n;) {
+		struct guest *g = &a->guests[i];
+		bool again = !g->pid && g->end == HV_END_REBOOT && g->flags & HV_SPAWN_RESTART;
+
+		if (g->pid && !g->offered) {
+			if (tell(a, g, HV_EV_GUEST, false))
+				return;
+			g->offered = true;
+		} else if (!g->pid) {
+			if (tell(a, g, HV_EV_ENDED, again))
+				return;
+			if (!again) {
+				forget(a, g);
+				continue;
+			}
+			if (spawn(a, g))
+				g->end = HV_END_ERROR; // which is told instead
+			continue;
+		}
+		i++;
+	}
+}
+
+static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
+{
+	struct hv_rec_agent_spawn s;
+	struct guest *g;
+	int ret;
+
+	memcpy(&s, r->bytes, sizeof(s));
+	if (dpu_le32_get(s.flags) & ~HV_SPAWN_RESTART || dpu_le32_get(s.reserved) ||
+		dpu_is_zero(s.id, sizeof(s.id)))
+		return HV_E_FIELD;
+	if (find(a, s.id))
+		return HV_E_ID;
+	if (a->n == GUESTS_MAX)
+		return HV_E_MEMORY;
+	g = &a->guests[a->n];
+	*g = (struct guest){ .flags = dpu_le32_get(s.flags), .card_end = -1 };
+	memcpy(g->id, s.id, sizeof(g->id));
+	ret = spawn(a, g);
+	if (ret) {
+		*detail = (uint32_t)-ret;
+		return HV_E_INTERNAL;
+	}
+	a->n++;
+	return HV_OK;
+}
+
+static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
+{
+	struct hv_rec_agent_guest k;
+	struct guest *g;
+
+	memcpy(&k, r->bytes, sizeof(k));
+	if (!dpu_is_zero(
+		    &k.generation, sizeof(k) - offsetof(struct hv_rec_agent_guest, generation)))
+		return HV_E_FIELD;
+	g = find(a, k.id);
+	if (!g || !g->pid)
+		return HV_E_ID;
+	g->flags = 0; // and no other one takes its place
+	if (kill(g->pid, SIGKILL) < 0) {
+		*detail = (uint32_t)errno;
+		return HV_E_INTERNAL;
+	}
+	return HV_OK;
+}
+
+static enum hv_status judge_hello(const struct hv_record *r)
+{
+	struct hv_rec_hello h;
+
+	memcpy(&h, r->bytes, sizeof(h));
+	if (dpu_le16_get(h.version) != HV_PROTO_VERSION)
+		return HV_E_VERSION;
+	return dpu_is_zero(&h.vcpus_max, sizeof(h) - offsetof(struct hv_rec_hello, vcpus_max))
+		       ? HV_OK
+		       : HV_E_FIELD;
+}
+
+static const struct hv_record_rule *rule_of(unsigned type)
+{
+	switch (type) {
+	case HV_HELLO:
+		return &hello_rule;
+	case HV_AGENT_SPAWN:
+		return &spawn_rule;
+	case HV_AGENT_KILL:
+		return &kill_rule;
+	default:
+		return &no_rule;
+	}
+}
+
+static void lose_card(struct hv_agent *a, const char *why)
+{
+	if (!a->refused_told)
+		dpu_warn("agent: no card; guests go on", "path=%s why=%s guests=%u",
+			a->conf.card_path, why, a->n);
+	a->refused_told = true;
+	if (a->sock >= 0)
+		close(a->sock);
+	a->sock = -1;
+	a->talk = (struct hv_talk){ .begun = false };
+	for (unsigned i = 0; i < a->n; i++)
+		a->guests[i].offered = false;
+	a->retry_at_ns = dpu_now_ns() + a->conf.retry_ms * 1000000ull;
+}
+
+static int answer(
+	struct hv_agent *a, const struct hv_record *r, enum hv_status status, uint32_t detail)
+{
+	struct hv_rec_hello hello = { .version = dpu_le16_put(HV_PROTO_VERSION),
+		.vcpus_max = dpu_le16_put(HV_PROTO_VCPUS),
+		.slots = dpu_le16_put(HV_PROTO_SLOTS) };
+	struct hv_rec_done done = { .type = dpu_le16_put(hv_record_type(r)),
+		.status = dpu_le16_put((uint16_t)status),
+		.detail = dpu_le32_put(detail) };
+	uint32_t seq = hv_record_seq(r);
+
+	if (hv_record_type(r) == HV_HELLO && status == HV_OK)
+		return hv_record_send(a->sock, HV_HELLO_DONE, seq, &hello.h, sizeof(hello), -1);
+	return hv_record_send(a->sock, HV_DONE, seq, &done.h, sizeof(done), -1);
+}
+
+/* One record of the card and its answer: a card that has no room for that is none. */
+static void obey(struct hv_agent *a)
+{
+	enum hv_status status;
+	uint32_t detail = 0;
+	struct hv_record r;
+	unsigned type;
+	int ret = hv_record_recv(a->sock, &r);
+
+	if (ret == -EAGAIN)
+		return;
+	if (ret <= 0) {
+		lose_card(a, ret ? strerror(-ret) : "closed");
+		return;
+	}
+	type = hv_record_type(&r);
+	status = hv_record_judge(&r, rule_of(type), &a->talk);
+	if (status == HV_OK)
+		status = type == HV_HELLO	  ? judge_hello(&r)
+			 : type == HV_AGENT_SPAWN ? do_spawn(a, &r, &detail)
+						  : do_kill(a, &r, &detail);
+	hv_record_close(&r);
+	if (status != HV_OK)
+		dpu_warn_ratelimited("agent: refused", "type=%u status=%u detail=%u", type,
+			(unsigned)status, detail);
+	ret = answer(a, &r, status, detail);
+	if (ret)
+		lose_card(a, strerror(-ret));
+}
+
+/* The card must be of our own user, or root: nobody else may have guests here. */
+static int reach_card(struct hv_agent *a)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int ret = 0, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&a->card, sizeof(a->card)) < 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		ret = -errno;
+	else if (peer.uid != 0 && peer.uid != geteuid())
+		ret = -EPERM;
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	a->sock = fd;
+	a->refused_told = false;
+	dpu_info("agent: card reached", "path=%s guests=%u", a->conf.card_path, a->n);
+	return 0;
+}
+
+/* How a guest's process ended: its status is enum hv_end, or a signal's. */
+static void note_end(struct guest *g, int status)
+{
+	g->pid = 0;
+	g->end = HV_END_ERROR;
+	if (WIFSIGNALED(status))
+		g->signal = (uint8_t)WTERMSIG(status);
+	else if (WEXITSTATUS(status) >= HV_END_OFF && WEXITSTATUS(status) <= HV_END_ERROR)
+		g->end = (uint8_t)WEXITSTATUS(status);
+	if (g->card_end >= 0)
+		close(g->card_end);
+	g->card_end = -1;
+	if (g->signal)
+		dpu_err("agent: guest ended by a signal", "signal=%u%s", g->signal,
+			g->signal == SIGSYS ? " why=jail" : "");
+	else
+		dpu_info("agent: guest ended", "end=%u", g->end);
+}
+
+/* 0, or -ESHUTDOWN. */
+static int take_signals(struct hv_agent *a)
+{
+	struct signalfd_siginfo si;
+	int ret = 0, status;
+	pid_t pid;
+
+	while (read(a->signal_fd, &si, sizeof(si)) == sizeof(si))
+		if (si.ssi_signo != SIGCHLD)
+			ret = -ESHUTDOWN;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned i = 0; i < a->n; i++)
+			if (a->guests[i].pid == pid)
+				note_end(&a->guests[i], status);
+	return ret;
+}
+
+/* Milliseconds until the card is to be tried again, or timeout_ms if that is sooner. */
+static int until_retry(const struct hv_agent *a, int timeout_ms)
+{
+	uint64_t now = dpu_now_ns();
+	int left = a->retry_at_ns > now ? (int)((a->retry_at_ns - now + 999999) / 1000000) : 0;
+
+	return timeout_ms >= 0 && timeout_ms < left ? timeout_ms : left;
+}
+
+int hv_agent_turn(struct hv_agent *a, int timeout_ms)
+{
+	int ret = 0;
+
+	if (a->sock < 0 && dpu_now_ns() >= a->retry_at_ns) {
+		ret = reach_card(a);
+		if (ret)
+			lose_card(a, strerror(-ret));
+	}
+	bool more = a->sock >= 0 && a->talk.begun && to_be_told(a);
+	struct pollfd p[] = {
+		{ .fd = a->signal_fd, .events = POLLIN },
+		{ .fd = a->sock, .events = (short)(POLLIN | (more ? POLLOUT : 0)) },
+	};
+
+	if (poll(p, 2, a->sock < 0 ? until_retry(a, timeout_ms) : timeout_ms) < 0)
+		return errno == EINTR ? 0 : -errno;
+	ret = p[0].revents ? take_signals(a) : 0;
+	if (a->sock >= 0 && p[1].revents & (POLLIN | POLLHUP | POLLERR))
+		obey(a);
+	if (a->sock >= 0)
+		tell_all(a);
+	return ret;
+}
+
+int hv_agent_create(const struct hv_agent_conf *conf, struct hv_agent **out)
+{
+	struct hv_agent *a;
+	sigset_t set;
+
+	if (strlen(conf->card_path) >= sizeof(a->card.sun_path))
+		return -ENAMETOOLONG;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->conf = *conf;
+	a->sock = -1;
+	a->card.sun_family = AF_UNIX;
+	memcpy(a->card.sun_path, conf->card_path, strlen(conf->card_path) + 1);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (a->signal_fd < 0) {
+		int err = -errno;
+
+		free(a);
+		return err;
+	}
+	*out = a;
+	return 0;
+}
+
+void hv_agent_destroy(struct hv_agent *a)
+{
+	if (!a)
+		return;
+	while (a->n)
+		forget(a, &a->guests[0]);
+	if (a->sock >= 0)
+		close(a->sock);
+	close(a->signal_fd);
+	free(a);
+}
