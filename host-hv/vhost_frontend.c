@@ -204,7 +204,7 @@ static void got_config(struct hv_vhost *v, const struct hv_vhost_rx *rx)
 	if (v->fd < 0)
 		return;
 	pthread_mutex_lock(&v->lock);
-	differs = v->dirty == v->dirty_end && memcmp(v->config, bytes, v->conf.config_len);
+	differs = v->dirty == v->dirty_end && memcmp(v->config, bytes, v->conf.config_len) != 0;
 	if (differs)
 		memcpy(v->config, bytes, v->conf.config_len);
 	pthread_mutex_unlock(&v->lock);

@@ -31,7 +31,6 @@ struct run {
 	struct hv_pci pci;
 	struct hv_virtio *fn[FUNCTIONS];
 	unsigned n, ready;
-	struct guest_params *params;
 	int vcpu_fd, end_fd;
 	struct kvm_run *kvm;
 
@@ -40,6 +39,11 @@ struct run {
 	_Atomic int code; // -1: runs
 	atomic_bool restart;
 };
+
+static struct guest_params *params(const struct run *r)
+{
+	return (struct guest_params *)(r->vm.mem + GUEST_PARAMS);
+}
 
 static void die(const char *what, int err)
 {
@@ -229,8 +233,8 @@ static void turn(struct run *r)
 		printf("restart\n");
 		fflush(stdout);
 	}
-	if (r->params->restart && !r->params->restarted && back_again(r))
-		r->params->restarted = 1;
+	if (params(r)->restart && !params(r)->restarted && back_again(r))
+		params(r)->restarted = 1;
 }
 
 static void add(struct run *r, enum hv_virtio_kind kind, const char *path)
@@ -247,11 +251,11 @@ static void options(struct run *r, int argc, char **argv)
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
 
 		if (!strcmp(argv[i], "--packed"))
-			r->params->packed = 1;
+			params(r)->packed = 1;
 		else if (!strcmp(argv[i], "--restart"))
-			r->params->restart = 1;
+			params(r)->restart = 1;
 		else if (!strcmp(argv[i], "--requests"))
-			r->params->requests = (uint32_t)strtoul(value, NULL, 10), i++;
+			params(r)->requests = (uint32_t)strtoul(value, NULL, 10), i++;
 		else if (!strcmp(argv[i], "--blk"))
 			add(r, HV_VIRTIO_BLK, value), i++;
 		else if (!strcmp(argv[i], "--net"))
@@ -263,7 +267,7 @@ static void options(struct run *r, int argc, char **argv)
 
 static int report(struct run *r)
 {
-	const struct guest_params *p = r->params;
+	const struct guest_params *p = params(r);
 	int code = atomic_load(&r->code);
 
 	printf("guest: code=%d line=%u value=%#llx blk=%llu net=%llu resent=%llu\n", code, p->line,
@@ -302,10 +306,9 @@ int main(int argc, char **argv)
 	need("bus", hv_bus_init(&r.bus));
 	need("pci", hv_pci_init(&r.pci, &r.bus, &conf, NULL, NULL));
 	load(&r, argv[1]);
-	r.params = (struct guest_params *)(r.vm.mem + GUEST_PARAMS);
-	r.params->requests = 1000;
+	params(&r)->requests = 1000;
 	options(&r, argc, argv);
-	r.params->functions = r.n;
+	params(&r)->functions = r.n;
 	vcpu_make(&r);
 	while (r.ready < r.n)
 		turn(&r);
