@@ -10,7 +10,7 @@
 
 #define FIRST_SIZE 4096u
 #define LONG_ARRAY 32u // elements; a shorter one is written at once
-#define CLOCK_EVERY 8u // values between two looks at the clock
+#define CLOCK_EVERY 64u // values between two looks at the clock: a short answer has none
 
 void card_writer_fini(struct card_writer *w)
 {
