@@ -50,6 +50,8 @@ int nof_ident_ctrl(const struct nof_id_ctrl *id, uint32_t page_shift, const char
 		.anagrpmax = dpu_le32_get(id->anagrpmax),
 		.nanagrpid = dpu_le32_get(id->nanagrpid),
 		.oncs = dpu_le16_get(id->oncs),
+		.acwu_blocks = dpu_le16_get(id->acwu) + 1u,
+		.compare_write = dpu_le16_get(id->fuses) & NOF_FUSES_COMPARE_WRITE,
 		.volatile_cache = id->vwc & NOF_VWC_PRESENT,
 		.ana = id->cmic & NOF_CMIC_ANA,
 		.discovery = discovery,
@@ -101,6 +103,8 @@ int nof_ident_ns(const struct nof_id_ns *id, struct nof_ns_ident *out)
 	out->ana_grpid = dpu_le32_get(id->anagrpid);
 	if (id->nsfeat & NOF_NSFEAT_OPTPERF)
 		out->opt_io_blocks = dpu_le16_get(id->nows) + 1u;
+	if (id->nsfeat & NOF_NSFEAT_ATOMIC && dpu_le16_get(id->nacwu) != 0)
+		out->acwu_blocks = dpu_le16_get(id->nacwu) + 1u;
 	memcpy(out->nguid, id->nguid, sizeof(out->nguid));
 	memcpy(out->eui64, id->eui64, sizeof(out->eui64));
 	return 0;

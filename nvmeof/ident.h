@@ -22,6 +22,8 @@ struct nof_ident {
 	uint32_t oaes, ctratt;
 	uint32_t anagrpmax, nanagrpid;
 	uint16_t oncs;
+	uint32_t acwu_blocks; // that a compare and write is atomic for
+	bool compare_write; // fused
 	bool volatile_cache, ana, discovery;
 };
 
@@ -38,6 +40,7 @@ struct nof_ns_ident {
 	bool read_only, reads_zero, deac_zero;
 	uint32_t ana_grpid; // 0: none
 	uint32_t opt_io_blocks; // 0: not said
+	uint32_t acwu_blocks; // 0: as the controller says
 	uint8_t uuid[16], nguid[16], eui64[8];
 };
 

@@ -60,11 +60,17 @@ static unsigned in_foreground(const struct nof_qpair *q)
 	return q->inflight - q->background;
 }
 
+/* Those in line come first: what is free may be kept for one that waits for two. */
+static bool may_take(const struct nof_qpair *q)
+{
+	return q->is_up && (q->serving || TAILQ_EMPTY(&q->waiters));
+}
+
 struct nof_slot *nof_qpair_take(struct nof_qpair *q)
 {
 	struct nof_slot *s = q->free;
 
-	if (!s || !q->is_up)
+	if (!s || !may_take(q))
 		return NULL;
 	q->free = s->next_free;
 	memset(&s->sqe, 0, sizeof(s->sqe));
@@ -77,21 +83,42 @@ struct nof_slot *nof_qpair_take(struct nof_qpair *q)
 	return s;
 }
 
-static void slot_free(struct nof_slot *s)
+bool nof_qpair_take_two(struct nof_qpair *q, struct nof_slot *out[2])
 {
-	struct nof_qpair *q = s->q;
-	struct nof_waiter *last = TAILQ_LAST(&q->waiters, nof_waiters), *w;
+	if (!q->free || !q->free->next_free || !may_take(q))
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		out[i] = nof_qpair_take(q);
+	return true;
+}
 
-	s->next_free = q->free;
-	q->free = s;
+/* Tell those in line, as far as there is what the first of them waits for. */
+static void serve(struct nof_qpair *q)
+{
+	struct nof_waiter *last = TAILQ_LAST(&q->waiters, nof_waiters), *w;
+	bool inside = q->serving;
+
 	// One that is told may not want it any more: then it is the next one's.
 	while (last && q->is_up && q->free && (w = TAILQ_FIRST(&q->waiters)) != NULL) {
+		if (w->two && !q->free->next_free)
+			break;
 		TAILQ_REMOVE(&q->waiters, w, link);
 		w->waiting = false;
+		q->serving = true;
 		w->ready(w);
+		q->serving = inside;
 		if (w == last)
 			break;
 	}
+}
+
+static void slot_free(struct nof_slot *s)
+{
+	struct nof_qpair *q = s->q;
+
+	s->next_free = q->free;
+	q->free = s;
+	serve(q);
 }
 
 void nof_slot_drop(struct nof_slot *s)
@@ -113,6 +140,7 @@ void nof_qpair_unwait(struct nof_qpair *q, struct nof_waiter *w)
 		return;
 	w->waiting = false;
 	TAILQ_REMOVE(&q->waiters, w, link);
+	serve(q); // what was kept for it
 }
 
 void nof_qpair_submit(struct nof_slot *s)

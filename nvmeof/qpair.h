@@ -58,15 +58,17 @@ struct nof_slot {
 	uint32_t moved; // bytes received, or asked for by the controller
 	uint32_t r2t_off, r2t_left; // of the R2T that is being served
 	uint16_t ttag;
-	bool queued, capsule_out, answered, bad_data;
+	bool queued, answered, bad_data;
+	bool capsule_out; // in `done` with an err: the controller may have got the command
 	struct nof_cqe cqe; // with `answered`
 };
 
-/* Somebody who waits for a slot. */
+/* Somebody who waits for a slot, or for two. */
 struct nof_waiter {
 	TAILQ_ENTRY(nof_waiter) link;
 	bool waiting;
-	/* One is free: take it, or the pair is closed and has none. On the pair's thread. */
+	bool two; // set by who waits
+	/* That is free: take it, or the pair is closed and has none. On the pair's thread. */
 	void (*ready)(struct nof_waiter *w);
 };
 
@@ -116,6 +118,7 @@ struct nof_qpair {
 	uint32_t capsule_max; // bytes of data in a capsule
 	bool is_up;
 	struct nof_slot *free;
+	bool serving; // one that waited is being told
 	unsigned inflight, background; // the second are part of the first
 	TAILQ_HEAD(nof_waiters, nof_waiter) waiters;
 	struct nof_timer timer;
@@ -137,8 +140,16 @@ void nof_qpair_detach(struct nof_qpair *q);
 /* Close and free it; nothing is in flight (nof_qpair_abort()). NULL is accepted. */
 void nof_qpair_destroy(struct nof_qpair *q);
 
-/* A free slot, its command zeroed; NULL: there is none. */
+/*
+ * A free slot, its command zeroed; NULL: there is none, or others wait: stand behind them
+ * (nof_qpair_wait()).
+ */
 struct nof_slot *nof_qpair_take(struct nof_qpair *q);
+/*
+ * Two at once, for fused commands. What is submitted of them one right after the other is adjacent
+ * in the submission queue, as Base 2.0, 3.4.2 demands. False: as above, and none is taken.
+ */
+bool nof_qpair_take_two(struct nof_qpair *q, struct nof_slot *out[2]);
 /* A slot that was taken and is not needed. */
 void nof_slot_drop(struct nof_slot *s);
 /* Call w->ready once there is a slot; it may wait again then. */

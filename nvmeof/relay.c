@@ -16,6 +16,7 @@ struct errand {
 	struct nof_slot *slot; // of the relay; borrowed
 	struct nof_cqe cqe; // the answer
 	int err;
+	bool out; // it may have got to the controller
 	STAILQ_ENTRY(errand) link; // at the other thread: of those that wait for a slot
 };
 
@@ -57,6 +58,7 @@ static void on_back(struct nof_msg *m)
 	struct errand *e = (struct errand *)m;
 	struct relay *r = e->r;
 
+	e->slot->capsule_out = e->out;
 	if (e->err) // whose queue it is tells the control thread
 		nof_qpair_dismiss(&r->q);
 	nof_slot_end(e->slot, e->err ? NULL : &e->cqe, e->err);
@@ -78,6 +80,7 @@ static void answered(struct nof_slot *s, const struct nof_cqe *cqe, int err)
 
 	if (!err)
 		e->cqe = *cqe;
+	e->out = s->capsule_out;
 	go_back(e, err);
 }
 
@@ -96,9 +99,23 @@ static void send(struct errand *e, struct nof_slot *s)
 	nof_qpair_submit(s);
 }
 
+static unsigned fuse(const struct errand *e)
+{
+	return e->slot->sqe.flags & NOF_FUSE_MASK;
+}
+
+/* Slots for the first in line, and for what is fused to it: how many, 0: there are not enough. */
+static unsigned take(struct nof_qpair *q, const struct errand *e, struct nof_slot *s[2])
+{
+	if (fuse(e) == NOF_FUSE_FIRST)
+		return nof_qpair_take_two(q, s) ? 2 : 0;
+	s[0] = nof_qpair_take(q);
+	return s[0] ? 1 : 0;
+}
+
 /*
  * Send as many as there are slots; those of a queue that is gone go back. With the last of these
- * goes r: its home may have freed it before we are out of here.
+ * goes r: its home may have freed it before we are out of here. The halves of a pair go together.
  */
 static void serve(struct relay *r)
 {
@@ -106,18 +123,30 @@ static void serve(struct relay *r)
 
 	for (; e; e = next) {
 		struct nof_qpair *q = r->over->q;
-		struct nof_slot *s = q && q->is_up ? nof_qpair_take(q) : NULL;
+		bool up = q && q->is_up, pair = fuse(e) == NOF_FUSE_FIRST;
+		struct errand *both[2] = { e, STAILQ_NEXT(e, link) };
+		struct nof_slot *s[2];
+		unsigned n = up ? 0 : 1 + pair;
 
-		if (!s && q && q->is_up) {
-			nof_qpair_wait(q, &r->slot);
+		if (pair && !both[1]) // it is on its way
 			return;
+		if (up) {
+			n = take(q, e, s);
+			if (n == 0) {
+				r->slot.two = pair;
+				nof_qpair_wait(q, &r->slot);
+				return;
+			}
 		}
-		STAILQ_REMOVE_HEAD(&r->waiting, link);
+		for (unsigned i = 0; i < n; i++)
+			STAILQ_REMOVE_HEAD(&r->waiting, link);
 		next = STAILQ_FIRST(&r->waiting);
-		if (s)
-			send(e, s);
-		else
-			go_back(e, -ECONNABORTED);
+		for (unsigned i = 0; i < n; i++) {
+			if (up)
+				send(both[i], s[i]);
+			else
+				go_back(both[i], -ECONNABORTED);
+		}
 	}
 }
 
@@ -143,6 +172,7 @@ static void relay_submit(struct nof_qpair *q, struct nof_slot *s)
 	struct relay *r = of_pair(q);
 	struct errand *e = &r->errands[s->idx];
 
+	e->out = false;
 	e->msg.run = on_there;
 	nof_group_post(r->over->group, &e->msg);
 }

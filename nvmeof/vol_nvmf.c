@@ -20,61 +20,17 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
-#include "path.h"
-#include "vol_layer.h"
 
 #define MS 1000000ULL
-#define SEGS_MAX 1100U // of one command: a block in the smallest pieces that a guest may give
 #define RETRIES_MAX 5 // of errors that may go away
 #define RETRY_NS (100 * MS)
 #define AWAY_MAX 10 // how often a namespace that is listed may not be there
 #define ZEROS_LEN 65536U // of one segment
 #define PATH_RETRIES_MAX 250 // of states that a path was in: 25 s
 
-/* In vol_io.priv. */
-struct nvmf_io {
-	struct vol_io *next;
-	struct nvmf_chan *chan;
-	uint64_t pos; // bytes that are sent, or were
-	uint64_t until_ns; // late: not before that
-	uint64_t assoc; // late: or when this association has ended
-	uint32_t iov_at, iov_skip;
-	uint16_t pending; // commands in flight
-	uint8_t retries, path; // path: of assoc
-	bool listed; // in one of the channel's lists
-	int8_t redo; // enum redo
-	int16_t err;
-	struct nof_dsm_range range;
-	struct iovec range_iov;
-};
-static_assert(sizeof(struct nvmf_io) <= VOL_IO_PRIV, "fits the request");
-static_assert(offsetof(struct nvmf_io, next) == 0, "where vol_fifo has it");
-
-/* What becomes of a request once its last command is back, if any of them failed to end well. */
-enum redo { DONE, AT_ONCE, LATER, FENCED };
-
-struct nvmf_chan {
-	struct vol_chan c; // first
-	struct nvmf *n;
-	struct nof_group *group; // borrowed
-	unsigned worker;
-	struct nof_path_pick pick;
-	struct vol_fifo ready, late;
-	struct nof_waiter slot; // waits for one
-	struct nof_qpair *slot_q; // of this pair
-	struct nof_waiting path; // waits for one
-	struct nof_timer timer; // of the late
-	bool pumping;
-};
-
-static struct nvmf_io *state(struct vol_io *io)
-{
-	return (struct nvmf_io *)io->priv;
-}
-
 static void push(struct vol_fifo *l, struct vol_io *io)
 {
-	state(io)->listed = true;
+	nvmf_state(io)->listed = true;
 	vol_fifo_put(l, io);
 }
 
@@ -83,7 +39,7 @@ static struct vol_io *pop(struct vol_fifo *l)
 	struct vol_io *io = vol_fifo_pop(l);
 
 	if (io)
-		state(io)->listed = false;
+		nvmf_state(io)->listed = false;
 	return io;
 }
 
@@ -101,9 +57,9 @@ static void set_late_timer(struct nvmf_chan *nc)
 {
 	uint64_t at = UINT64_MAX;
 
-	for (struct vol_io *io = nc->late.head; io; io = state(io)->next)
-		if (state(io)->until_ns < at)
-			at = state(io)->until_ns;
+	for (struct vol_io *io = nc->late.head; io; io = nvmf_state(io)->next)
+		if (nvmf_state(io)->until_ns < at)
+			at = nvmf_state(io)->until_ns;
 	if (at != UINT64_MAX)
 		nof_timer_set(nc->group, &nc->timer, at);
 }
@@ -131,13 +87,13 @@ static void check_late(struct nvmf_chan *nc)
 		return;
 	vol_fifo_move(&nc->late, &late);
 	while ((io = pop(&late)))
-		push(safe(nc, state(io), now) ? &nc->ready : &nc->late, io);
+		push(safe(nc, nvmf_state(io), now) ? &nc->ready : &nc->late, io);
 	set_late_timer(nc);
 }
 
 static void again(struct nvmf_chan *nc, struct vol_io *io)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	enum redo redo = (enum redo)s->redo;
 
 	s->redo = DONE;
@@ -155,7 +111,7 @@ static void again(struct nvmf_chan *nc, struct vol_io *io)
 
 static void settle(struct nvmf_chan *nc, struct vol_io *io)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	uint64_t size;
 
 	if (s->pending > 0 || s->listed) // its last command, or pump(), comes here again
@@ -173,7 +129,7 @@ static void settle(struct nvmf_chan *nc, struct vol_io *io)
 	vol_io_end(&nc->c, io, s->err);
 }
 
-static void redo_at(struct nvmf_io *s, enum redo r, uint64_t at_ns)
+void nvmf_redo(struct nvmf_io *s, enum redo r, uint64_t at_ns)
 {
 	if (r == FENCED || (enum redo)s->redo != FENCED) {
 		if ((enum redo)s->redo != FENCED || at_ns > s->until_ns)
@@ -184,15 +140,15 @@ static void redo_at(struct nvmf_io *s, enum redo r, uint64_t at_ns)
 }
 
 /* The connection is gone, and with it the answer. */
-static void lost(struct vol_io *io, const struct nof_io *nio, unsigned path, uint64_t assoc)
+void nvmf_lost(struct vol_io *io, const struct nof_io *nio, unsigned path, uint64_t assoc)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 
 	if (!writes(io)) {
-		redo_at(s, AT_ONCE, 0);
+		nvmf_redo(s, AT_ONCE, 0);
 		return;
 	}
-	redo_at(s, FENCED, dpu_now_ns() + nio->quiesce_ns);
+	nvmf_redo(s, FENCED, dpu_now_ns() + nio->quiesce_ns);
 	if (s->assoc && (s->assoc != assoc || s->path != path))
 		s->assoc = UINT64_MAX; // of two associations: time alone tells
 	else
@@ -214,34 +170,34 @@ static void away(struct nvmf_chan *nc, unsigned path)
 		atomic_store_explicit(&c->ns_doubt, true, memory_order_relaxed);
 }
 
-static void failed(
+void nvmf_failed(
 	struct nvmf_chan *nc, struct vol_io *io, uint8_t opc, uint16_t status, unsigned path)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	bool of_path = NOF_SCT(status) == NOF_SCT_PATH ||
 		       (status & NOF_SC_MASK) == NOF_SC_ABORT_SQ_DELETED;
 
 	if ((status & NOF_SC_MASK) == NOF_SC_INVALID_NS && s->retries < AWAY_MAX) {
 		s->retries++;
 		away(nc, path);
-		redo_at(s, AT_ONCE, 0);
+		nvmf_redo(s, AT_ONCE, 0);
 		return;
 	}
 	if (opc == NOF_NVM_WRITE_ZEROES && nof_path_unsupported(status)) {
 		atomic_store_explicit(&nc->n->no_zeroes, true, memory_order_relaxed);
-		redo_at(s, AT_ONCE, 0);
+		nvmf_redo(s, AT_ONCE, 0);
 		return;
 	}
 	if (of_path) {
 		nof_path_doubt(&nc->pick, path, nof_group_now(nc->group) + RETRY_NS);
 		if (s->retries++ < PATH_RETRIES_MAX) {
-			redo_at(s, LATER, nof_group_now(nc->group) + RETRY_NS);
+			nvmf_redo(s, LATER, nof_group_now(nc->group) + RETRY_NS);
 			return;
 		}
 	} else if (!(status & NOF_SC_DNR) && s->retries < RETRIES_MAX &&
 		   nof_path_retryable(status)) {
 		s->retries++;
-		redo_at(s, LATER, nof_group_now(nc->group) + RETRY_NS);
+		nvmf_redo(s, LATER, nof_group_now(nc->group) + RETRY_NS);
 		return;
 	}
 	s->err = (int16_t)(opc == NOF_NVM_DSM && nof_path_unsupported(status)
@@ -249,24 +205,29 @@ static void failed(
 				   : nof_status_errno(status));
 }
 
+void nvmf_answered(struct nvmf_chan *nc, struct vol_io *io)
+{
+	settle(nc, io);
+	if (nc->ready.head)
+		pump(nc);
+	else
+		rest(nc);
+}
+
 static void done(struct nof_slot *slot, const struct nof_cqe *cqe, int err)
 {
 	struct vol_io *io = slot->arg;
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	struct nvmf_chan *nc = s->chan;
 	unsigned path = (unsigned)(slot->arg2 & (NOF_CTRLS_MAX - 1));
 
 	s->pending--;
 	nof_path_done(&nc->pick, path);
 	if (__builtin_expect(err != 0, 0))
-		lost(io, slot->q->arg, path, slot->arg2 / NOF_CTRLS_MAX);
+		nvmf_lost(io, slot->q->arg, path, slot->arg2 / NOF_CTRLS_MAX);
 	else if (__builtin_expect(nof_cqe_status(cqe) != 0, 0))
-		failed(nc, io, slot->sqe.opc, nof_cqe_status(cqe), path);
-	settle(nc, io);
-	if (nc->ready.head)
-		pump(nc);
-	else
-		rest(nc);
+		nvmf_failed(nc, io, slot->sqe.opc, nof_cqe_status(cqe), path);
+	nvmf_answered(nc, io);
 }
 
 /* ---- commands ---- */
@@ -281,7 +242,7 @@ static uint32_t piece(
 
 	if (left < max)
 		max = (uint32_t)left;
-	for (*n = 0; s->iov_at + *n < io->n_iov && *n < SEGS_MAX && len < max; ++*n) {
+	for (*n = 0; s->iov_at + *n < io->n_iov && *n < NVMF_SEGS_MAX && len < max; ++*n) {
 		len += io->iov[s->iov_at + *n].iov_len - skip;
 		skip = 0;
 	}
@@ -304,25 +265,18 @@ static void step_over(const struct vol_io *io, struct nvmf_io *s, uint32_t n)
 	}
 }
 
-static void set_range(struct nof_slot *slot, uint64_t lba, uint32_t blocks, uint32_t flags)
-{
-	slot->sqe.cdw10 = dpu_le32_put((uint32_t)lba);
-	slot->sqe.cdw11 = dpu_le32_put((uint32_t)(lba >> 32));
-	slot->sqe.cdw12 = dpu_le32_put((blocks - 1) | flags);
-}
-
 /* False: its segments cannot be cut into blocks. */
 static bool build_transfer(
 	struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot, uint32_t max)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	unsigned n;
 	uint32_t len = piece(nc, io, max, &n);
 
 	if (len == 0)
 		return false;
 	slot->sqe.opc = io->op == VOL_READ ? NOF_NVM_READ : NOF_NVM_WRITE;
-	set_range(slot, (io->off + s->pos) >> nc->n->shift, len >> nc->n->shift,
+	nvmf_set_range(slot, (io->off + s->pos) >> nc->n->shift, len >> nc->n->shift,
 		io->op == VOL_WRITE && io->fua ? NOF_RW_FUA : 0);
 	slot->dir = io->op == VOL_READ ? NOF_FROM_CTRL : NOF_TO_CTRL;
 	slot->iov = io->iov + s->iov_at;
@@ -335,7 +289,7 @@ static bool build_transfer(
 
 static void build_discard(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	uint64_t blocks = io->len >> nc->n->shift; // vol_nvmf_submit() saw that it fits
 
 	s->range = (struct nof_dsm_range){ .nlb = dpu_le32_put((uint32_t)blocks),
@@ -359,7 +313,7 @@ static const struct iovec zeros_iov[] = { { zeros, ZEROS_LEN }, { zeros, ZEROS_L
 static void build_zeros(
 	struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot, uint32_t max)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	uint64_t len = io->len - s->pos;
 
 	if (len > sizeof(zeros_iov) / sizeof(zeros_iov[0]) * ZEROS_LEN)
@@ -367,7 +321,7 @@ static void build_zeros(
 	if (len > max)
 		len = max & ~(nc->n->v.block_size - 1);
 	slot->sqe.opc = NOF_NVM_WRITE;
-	set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)len >> nc->n->shift,
+	nvmf_set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)len >> nc->n->shift,
 		io->fua ? NOF_RW_FUA : 0);
 	slot->dir = NOF_TO_CTRL;
 	slot->iov = zeros_iov;
@@ -379,14 +333,14 @@ static void build_zeros(
 
 static void build_zeroes(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot)
 {
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 	uint64_t blocks = (io->len - s->pos) >> nc->n->shift;
 	bool deac = io->unmap && atomic_load_explicit(&nc->n->can_deac, memory_order_relaxed);
 
 	if (blocks > NOF_RW_BLOCKS_MAX)
 		blocks = NOF_RW_BLOCKS_MAX;
 	slot->sqe.opc = NOF_NVM_WRITE_ZEROES;
-	set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)blocks,
+	nvmf_set_range(slot, (io->off + s->pos) >> nc->n->shift, (uint32_t)blocks,
 		(io->fua ? NOF_RW_FUA : 0) | (deac ? NOF_WZ_DEAC : 0));
 	s->pos += blocks << nc->n->shift;
 }
@@ -400,7 +354,7 @@ static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot
 		return build_transfer(nc, io, slot, max);
 	case VOL_FLUSH:
 		slot->sqe.opc = NOF_NVM_FLUSH;
-		state(io)->pos = io->len;
+		nvmf_state(io)->pos = io->len;
 		return true;
 	case VOL_DISCARD:
 		build_discard(nc, io, slot);
@@ -411,7 +365,7 @@ static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot
 		else
 			build_zeroes(nc, io, slot);
 		return true;
-	case VOL_COMPARE_WRITE:
+	case VOL_COMPARE_WRITE: // two of them: vol_nvmf_pair.c
 		break;
 	}
 	return false;
@@ -419,26 +373,32 @@ static bool build(struct nvmf_chan *nc, struct vol_io *io, struct nof_slot *slot
 
 /* ---- sending ---- */
 
-enum issued { ISSUED, NO_PATH, NO_SLOT, BAD };
-
-static enum issued issue(struct nvmf_chan *nc, struct vol_io *io)
+enum nvmf_issued nvmf_wait_slot(struct nvmf_chan *nc, struct nof_qpair *q, bool two)
 {
-	struct nvmf_io *s = state(io);
+	nc->slot_q = q;
+	nc->slot.two = two;
+	nof_qpair_wait(q, &nc->slot);
+	return NVMF_NO_SLOT;
+}
+
+static enum nvmf_issued issue(struct nvmf_chan *nc, struct vol_io *io)
+{
+	struct nvmf_io *s = nvmf_state(io);
 	struct nof_io *nio = NULL;
 	int path = nof_path_pick(&nc->pick, nof_group_now(nc->group), &nio);
 	struct nof_slot *slot;
 
 	if (path < 0)
-		return NO_PATH;
+		return NVMF_NO_PATH;
+	if (io->op == VOL_COMPARE_WRITE)
+		return nvmf_pair_issue(nc, io, nio, (unsigned)path);
 	slot = nof_qpair_take(nio->q);
-	if (!slot) {
-		nc->slot_q = nio->q;
-		nof_qpair_wait(nio->q, &nc->slot);
-		return NO_SLOT;
-	}
+	if (!slot)
+		return nvmf_wait_slot(nc, nio->q, false);
 	if (!build(nc, io, slot, nio->transfer_max)) {
 		nof_slot_drop(slot);
-		return BAD;
+		s->err = -EINVAL;
+		return NVMF_BAD;
 	}
 	slot->done = done;
 	slot->arg = io;
@@ -446,7 +406,7 @@ static enum issued issue(struct nvmf_chan *nc, struct vol_io *io)
 	s->pending++;
 	nof_path_sent(&nc->pick, (unsigned)path);
 	nof_qpair_submit(slot);
-	return ISSUED;
+	return NVMF_ISSUED;
 }
 
 static void fail_all(struct nvmf_chan *nc, int err)
@@ -456,7 +416,7 @@ static void fail_all(struct nvmf_chan *nc, int err)
 
 	vol_fifo_move(&nc->ready, &l);
 	while ((io = pop(&l))) {
-		state(io)->err = (int16_t)err;
+		nvmf_state(io)->err = (int16_t)err;
 		settle(nc, io); // one that has commands out ends with the last of them
 	}
 }
@@ -483,28 +443,24 @@ static void pump(struct nvmf_chan *nc)
 		return;
 	nc->pumping = true;
 	while ((io = nc->ready.head)) {
-		struct nvmf_io *s = state(io);
-		enum issued i = ISSUED;
+		struct nvmf_io *s = nvmf_state(io);
+		enum nvmf_issued i = NVMF_ISSUED;
 
 		if (s->pos == 0 && !s->pending)
 			s->assoc = 0;
 		// One that is to be done again waits for its last command.
-		while (i == ISSUED && !s->err && s->redo == DONE &&
+		while (i == NVMF_ISSUED && !s->err && s->redo == DONE &&
 			(s->pos < io->len || (io->op == VOL_FLUSH && !s->pending)))
 			i = issue(nc, io);
-		if (i == NO_SLOT)
+		if (i == NVMF_NO_SLOT)
 			break;
-		if (i == NO_PATH) {
+		if (i == NVMF_NO_PATH) {
 			no_path(nc);
 			break;
 		}
 		(void)pop(&nc->ready);
-		if (i == BAD) {
-			s->err = -EINVAL;
+		if (i == NVMF_BAD || !s->pending)
 			settle(nc, io);
-		} else if (!s->pending) {
-			settle(nc, io);
-		}
 	}
 	nc->pumping = false;
 	rest(nc);
@@ -554,7 +510,7 @@ static void on_timer(struct nof_timer *t)
 static void nvmf_submit(struct vol_chan *c, struct vol_io *io)
 {
 	struct nvmf_chan *nc = (struct nvmf_chan *)c;
-	struct nvmf_io *s = state(io);
+	struct nvmf_io *s = nvmf_state(io);
 
 	memset(s, 0, offsetof(struct nvmf_io, range));
 	s->chan = nc;
@@ -584,11 +540,10 @@ static unsigned nvmf_wait_us(const struct vol_chan *c)
 	return VOL_WAIT_FD;
 }
 
-/* Others may write to it: a read and a write would be no compare-and-write. */
+/* Others may write to it: a read and a write are no compare-and-write there. */
 static uint32_t nvmf_compare_max(const struct vol *v)
 {
-	(void)v;
-	return 0;
+	return atomic_load_explicit(&((const struct nvmf *)v)->compare_max, memory_order_relaxed);
 }
 
 static int nvmf_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out)
@@ -698,6 +653,7 @@ int vol_nvmf_open(const struct vol_nvmf_conf *conf, struct vol **out)
 	n->view.accepts = vol_nvmf_accepts;
 	n->view.changed = vol_nvmf_changed;
 	n->known = false;
+	atomic_init(&n->compare_max, block_size); // the least there is, until one has told
 	ret = nof_view_join(conf->host, conf->subnqn, &n->view);
 	if (ret)
 		goto err_fini;

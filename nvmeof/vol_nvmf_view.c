@@ -33,6 +33,7 @@ struct on_all {
 	unsigned n; // paths
 	uint64_t size; // the smallest
 	uint32_t opt_io_size; // the smallest that is said; 0: none is
+	uint32_t compare_max; // the smallest
 	bool read_only, volatile_cache; // of any
 	bool can_discard, can_zero, can_deac; // of all
 };
@@ -40,16 +41,19 @@ struct on_all {
 static void one_more(struct on_all *a, const struct nof_ctrl *c, const struct nof_ns *ns)
 {
 	uint64_t size = ns->id.blocks << ns->id.lba_shift;
-	uint32_t opt = ns->id.opt_io_blocks << ns->id.lba_shift;
+	uint32_t opt = ns->id.opt_io_blocks << ns->id.lba_shift, pair = nvmf_pair_max(c, ns);
 
 	if (a->n++ == 0) {
 		a->size = size;
+		a->compare_max = pair;
 		a->can_discard = a->can_zero = a->can_deac = true;
 	}
 	if (size < a->size)
 		a->size = size;
 	if (opt && (!a->opt_io_size || opt < a->opt_io_size))
 		a->opt_io_size = opt;
+	if (pair < a->compare_max)
+		a->compare_max = pair;
 	a->read_only |= ns->id.read_only;
 	a->volatile_cache |= c->id.volatile_cache;
 	a->can_discard &= (c->id.oncs & NOF_ONCS_DSM) != 0;
@@ -68,6 +72,7 @@ static bool take_features(struct nvmf *n, const struct on_all *a)
 		       v->opt_io_size != a->opt_io_size;
 
 	atomic_store_explicit(&n->can_deac, a->can_deac, memory_order_relaxed);
+	atomic_store_explicit(&n->compare_max, a->compare_max, memory_order_relaxed);
 	n->known = true;
 	if (!changed)
 		return false;

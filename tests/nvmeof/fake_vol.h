@@ -32,6 +32,7 @@ struct fake_vol {
 	unsigned fail_in;
 	enum vol_op fail_op;
 	int fail_err;
+	bool native; // compare-and-writes come here
 	unsigned fail_opens; // so many channels are not opened
 	bool fail_after; // it changes all of it nevertheless
 };
@@ -65,7 +66,20 @@ static inline void fake_answer(struct vol_chan *c, struct vol_io *io)
 		vol_io_end(c, io, err);
 		return;
 	}
-	if (io->op == VOL_READ || io->op == VOL_WRITE) {
+	if (io->op == VOL_COMPARE_WRITE) {
+		const uint8_t *with = p;
+
+		for (unsigned i = 0; i < io->n_cmp && !err; i++) {
+			if (memcmp(io->cmp[i].iov_base, with, io->cmp[i].iov_len) != 0)
+				err = -ECANCELED;
+			with += io->cmp[i].iov_len;
+		}
+	}
+	if (err == -ECANCELED) {
+		vol_io_end(c, io, err);
+		return;
+	}
+	if (io->op == VOL_READ || io->op == VOL_WRITE || io->op == VOL_COMPARE_WRITE) {
 		for (unsigned i = 0; i < io->n_iov; i++) {
 			if (io->op == VOL_READ)
 				memcpy(io->iov[i].iov_base, p, io->iov[i].iov_len);
@@ -143,6 +157,11 @@ static inline int fake_resize(struct vol *v, uint64_t size)
 	return 0;
 }
 
+static inline uint32_t fake_compare_max(const struct vol *v)
+{
+	return ((const struct fake_vol *)v)->native ? VOL_COMPARE_MAX : VOL_COMPARE_OURS;
+}
+
 static inline void fake_close(struct vol *v)
 {
 	vol_fini(v);
@@ -160,6 +179,7 @@ static inline struct fake_vol *fake_open(uint64_t size, uint32_t block_size)
 		.chan_close = fake_chan_close,
 		.submit = fake_submit,
 		.kick = fake_kick,
+		.compare_max = fake_compare_max,
 	};
 	struct fake_vol *f = calloc(1, sizeof(*f));
 

@@ -48,7 +48,9 @@ static void ctrl(void **state)
 		.cqes = t->cqes,
 		.ioccsz = dpu_le32_put(t->ioccsz),
 		.icdoff = dpu_le16_put(t->icdoff),
-		.sgls = dpu_le32_put(t->sgls) };
+		.sgls = dpu_le32_put(t->sgls),
+		.fuses = dpu_le16_put(NOF_FUSES_COMPARE_WRITE),
+		.acwu = dpu_le16_put(7) };
 	struct nof_ident out;
 
 	memset(id.mn, 0xff, sizeof(id.mn)); // no text at all
@@ -57,6 +59,8 @@ static void ctrl(void **state)
 	assert_int_equal(nof_ident_ctrl(&id, 12, NQN, &out), t->ret);
 	assert_string_equal(out.mn, "");
 	assert_string_equal(out.sn, "a?[2Jb?(");
+	assert_int_equal(out.acwu_blocks, 8);
+	assert_true(out.compare_write);
 	if (t->ret)
 		return;
 	assert_int_equal(out.transfer_max, t->transfer_max);

@@ -476,6 +476,109 @@ static void those_who_wait_take_turns(void **state)
 	assert_int_equal(r.dones, 22);
 }
 
+static void serve_two(struct nof_waiter *w)
+{
+	struct want *x = (struct want *)w;
+	struct nof_slot *s[2];
+
+	assert_true(nof_qpair_take_two(x->r->q, s));
+	for (unsigned i = 0; i < 2; i++) {
+		s[i]->sqe.opc = i ? NOF_NVM_WRITE : NOF_NVM_COMPARE;
+		s[i]->sqe.flags = i ? NOF_FUSE_SECOND : NOF_FUSE_FIRST;
+		s[i]->done = done;
+		s[i]->arg = x->r;
+		nof_qpair_submit(s[i]);
+	}
+	x->served++;
+	nof_qpair_wait(x->r->q, w);
+}
+
+/* What one that waits for two has to have is nobody else's, and the others get their turn. */
+static void one_waits_for_two(void **state)
+{
+	struct nof_slot *none[2];
+	struct rig r;
+	struct want a, b;
+	uint16_t cid[3];
+
+	(void)state;
+	rig_open(&r, 0, 3, 0);
+	a = (struct want){ { .ready = serve_two, .two = true }, &r, 0 };
+	b = (struct want){ { .ready = serve }, &r, 0 };
+	for (unsigned i = 0; i < 3; i++)
+		cid[i] = command(&r, NOF_NVM_FLUSH, NOF_NO_DATA, 0);
+	nof_qpair_wait(r.q, &a.w);
+	nof_qpair_wait(r.q, &b.w);
+	for (unsigned i = 0; i < 10; i++) {
+		union nof_pdu pdu;
+		uint8_t *data;
+		uint32_t len;
+
+		// Three are out. Two end: they are the next pair's. One ends: it is the other's.
+		peer_resp(&r.peer, cid[0], 0, 0);
+		for (unsigned k = 0; k < 4; k++)
+			rig_poll(&r);
+		assert_int_equal(a.served, i);
+		assert_null(nof_qpair_take(r.q));
+		assert_false(nof_qpair_take_two(r.q, none));
+		peer_resp(&r.peer, cid[1], 0, 0);
+		for (unsigned k = 0; k < 2; k++) {
+			assert_true(peer_pdu(&r.peer, &pdu, &data, &len));
+			assert_int_equal(pdu.cmd.sqe.flags & NOF_FUSE_MASK,
+				k ? NOF_FUSE_SECOND : NOF_FUSE_FIRST);
+			cid[k] = dpu_le16_get(pdu.cmd.sqe.cid);
+		}
+		assert_int_equal(a.served, i + 1);
+		assert_int_equal(b.served, i);
+		peer_resp(&r.peer, cid[2], 0, 0);
+		assert_true(peer_pdu(&r.peer, &pdu, &data, &len));
+		assert_int_equal(pdu.cmd.sqe.opc, NOF_NVM_FLUSH);
+		cid[2] = dpu_le16_get(pdu.cmd.sqe.cid);
+		assert_int_equal(b.served, i + 1);
+	}
+	peer_resp(&r.peer, cid[0], 0, 0);
+	for (unsigned k = 0; k < 4; k++)
+		rig_poll(&r);
+	nof_qpair_unwait(r.q, &a.w); // what was kept for it is the other's
+	assert_int_equal(b.served, 11);
+	nof_qpair_unwait(r.q, &b.w);
+	rig_close(&r);
+}
+
+/* A pair of which the second one never went to the connection can be told from others. */
+static void what_was_never_sent(void **state)
+{
+	struct nof_slot *s[2], *first = NULL;
+	unsigned n = 0, out = 0;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, NOF_DGST_DATA, 1024, 0);
+	while ((nof_qpair_take_two(r.q, s))) { // more than the socket and the ring take
+		first = first ? first : s[0];
+		for (unsigned i = 0; i < 2; i++, n++) {
+			r.iov[0] = (struct iovec){ r.buf, 8192 };
+			s[i]->sqe.opc = NOF_NVM_WRITE;
+			s[i]->dir = NOF_TO_CTRL;
+			s[i]->iov = r.iov;
+			s[i]->n_iov = 1;
+			s[i]->len = 8192;
+			s[i]->done = done;
+			s[i]->arg = &r;
+			nof_qpair_submit(s[i]);
+		}
+	}
+	for (unsigned i = 0; i < 100; i++)
+		rig_poll(&r);
+	assert_int_equal(n, 1024);
+	nof_qpair_abort(r.q, -ECONNRESET);
+	for (unsigned i = 0; i < 1024; i++)
+		out += r.q->slots[i].capsule_out;
+	assert_true(first->capsule_out);
+	assert_in_range(out, 1, 1023);
+	rig_close(&r);
+}
+
 static uint64_t now_ns = 1000000000;
 
 static uint64_t hand_clock(void)
@@ -639,6 +742,8 @@ int main(void)
 		cmocka_unit_test(answered_in_the_middle_of_a_pdu),
 		cmocka_unit_test(term_and_icresp),
 		cmocka_unit_test(those_who_wait_take_turns),
+		cmocka_unit_test(one_waits_for_two),
+		cmocka_unit_test(what_was_never_sent),
 		cmocka_unit_test(a_silent_controller_is_left),
 		cmocka_unit_test(answered_while_data_are_lent),
 	};
