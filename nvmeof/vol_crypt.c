@@ -32,6 +32,7 @@ struct crypt_io {
 };
 
 static_assert(sizeof(struct crypt_io) <= VOL_IO_PRIV, "fits the request");
+static_assert(2 * VOL_COMPARE_MAX <= VOL_POOL_BUF_LEN, "both sides in one buffer");
 static_assert(offsetof(struct crypt_io, next) == 0, "where vol_fifo has it");
 
 static struct crypt_io *state(struct vol_io *io)
@@ -257,6 +258,28 @@ static void piece_done(struct vol_io *io, int err)
 	vol_layer_give(&cc->l, sub);
 }
 
+/*
+ * What must be there, too, behind what is to be written: the same tweaks make equal ciphertext of
+ * equal plaintext, and of nothing else.
+ */
+static int encrypt_cmp(struct crypt_chan *cc, const struct vol_io *io, struct vol_sub *sub)
+{
+	struct vol_io cmp = {
+		.op = VOL_WRITE, .off = io->off, .len = io->len, .iov = io->cmp, .n_iov = io->n_cmp
+	};
+	struct crypt_io *s = state(&cmp);
+	const struct crypt_io *of = (const struct crypt_io *)(const void *)io->priv;
+
+	*s = (struct crypt_io){ .gen = of->gen, .edge = of->edge, .end = of->end };
+	vol_cursor_skip(&cmp, &s->cur, 0);
+	sub->iov[1] = (struct iovec){ (uint8_t *)sub->buf + VOL_COMPARE_MAX, io->len };
+	sub->io.op = VOL_COMPARE_WRITE;
+	sub->io.cmp = &sub->iov[1];
+	sub->io.n_cmp = 1;
+	vol_layer_spend(&cc->l, io->len);
+	return encrypt(cc, &cmp, sub->iov[1].iov_base, io->len);
+}
+
 /* Encrypt the next piece of the request and send it down. It may be answered when this returns. */
 static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub *sub, size_t n)
 {
@@ -273,6 +296,8 @@ static void write_piece(struct crypt_chan *cc, struct vol_io *io, struct vol_sub
 	sub->io.n_iov = 1;
 	ret = encrypt(cc, io, sub->buf, n);
 	vol_layer_spend(&cc->l, n);
+	if (!ret && io->op == VOL_COMPARE_WRITE)
+		ret = encrypt_cmp(cc, io, sub);
 	s->below++;
 	if (ret)
 		piece_done(&sub->io, ret);
@@ -393,7 +418,7 @@ static bool admit(struct crypt_chan *cc, struct vol_io *io)
 	}
 	if (ret)
 		vol_fifo_put(&cc->parked, io);
-	else if (io->op == VOL_WRITE || io->op == VOL_WRITE_ZEROES)
+	else if (io->op != VOL_READ && io->op != VOL_FLUSH && io->op != VOL_DISCARD)
 		vol_fifo_put(&cc->writes, io);
 	else
 		vol_fifo_put(&cc->down, io);
@@ -446,6 +471,14 @@ static unsigned crypt_kick(struct vol_chan *c)
 static unsigned crypt_poll(struct vol_chan *c)
 {
 	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_poll);
+}
+
+/* Where others may write to what is below, only that can do it. */
+static uint32_t crypt_compare_max(const struct vol *v)
+{
+	const struct vol *lower = ((const struct vol_crypt *)v)->l.lower;
+
+	return vol_compare_native(lower) ? vol_compare_max(lower) : VOL_COMPARE_OURS;
 }
 
 static unsigned crypt_wait_us(const struct vol_chan *c)
@@ -527,6 +560,7 @@ static const struct vol_ops crypt_ops = {
 	.poll = crypt_poll,
 	.fd = vol_layer_fd,
 	.wait_us = crypt_wait_us,
+	.compare_max = crypt_compare_max,
 	.wear = vol_layer_wear,
 	.work = vol_rekey_work,
 	.work_stop = vol_rekey_stop,

@@ -172,7 +172,7 @@ static inline unsigned vol_layer_turn(struct vol_layer_chan *c, const struct vol
 /* A request begins: `cur` is at its first byte. False: it was refused. */
 static inline bool vol_layer_begin(struct vol_chan *c, struct vol_io *io, struct vol_cursor *cur)
 {
-	if (io->op != VOL_READ && io->op != VOL_WRITE)
+	if (io->op != VOL_READ && io->op != VOL_WRITE && io->op != VOL_COMPARE_WRITE)
 		return true;
 	if (!vol_iov_sums(io)) {
 		vol_io_end(c, io, -EINVAL);

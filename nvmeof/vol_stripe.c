@@ -63,7 +63,7 @@ static struct vol_stripe *stripe(const struct stripe_chan *sc)
 
 static bool moves(const struct vol_io *io)
 {
-	return io->op == VOL_READ || io->op == VOL_WRITE;
+	return io->op == VOL_READ || io->op == VOL_WRITE || io->op == VOL_COMPARE_WRITE;
 }
 
 /* ---- parts ---- */
@@ -102,6 +102,8 @@ static void send(struct stripe_chan *sc, struct vol_sub *sub, unsigned member, u
 	sub->io.len = len;
 	sub->io.iov = iov;
 	sub->io.n_iov = n_iov;
+	sub->io.cmp = up->cmp; // all of it: it is a block
+	sub->io.n_cmp = up->n_cmp;
 	vol_layer_send(&sc->l, sc->lower[member], sub);
 }
 
@@ -317,6 +319,27 @@ static unsigned stripe_poll(struct vol_chan *c)
 	return vol_layer_turn((struct vol_layer_chan *)c, &turns, vol_chan_poll);
 }
 
+/*
+ * Where others may write to a member, only that can do it, and two members cannot do it together: a
+ * block, which lies on one.
+ */
+static uint32_t stripe_compare_max(const struct vol *cv)
+{
+	const struct vol_stripe *v = (const struct vol_stripe *)cv;
+	uint32_t least = UINT32_MAX;
+	bool native = false;
+
+	for (unsigned i = 0; i < v->n; i++) {
+		uint32_t max = vol_compare_max(v->member[i]);
+
+		native |= vol_compare_native(v->member[i]);
+		least = max < least ? max : least;
+	}
+	if (!native)
+		return VOL_COMPARE_OURS;
+	return least < v->v.block_size ? 0 : v->v.block_size;
+}
+
 static int stripe_fd(const struct vol_chan *c)
 {
 	const struct stripe_chan *sc = (const struct stripe_chan *)c;
@@ -508,6 +531,7 @@ static const struct vol_ops stripe_ops = {
 	.poll = stripe_poll,
 	.fd = stripe_fd,
 	.wait_us = stripe_wait_us,
+	.compare_max = stripe_compare_max,
 	.wear = stripe_wear,
 };
 

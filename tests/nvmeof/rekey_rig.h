@@ -19,7 +19,7 @@
 
 struct req {
 	struct answer a; // first
-	struct iovec iov;
+	struct iovec iov, cmp;
 	uint8_t *buf; // owned
 	bool busy;
 };
@@ -90,6 +90,7 @@ static inline void start(struct env *e, bool at_once)
 	dpu_clock_set(fake_now);
 	e->seed = 0x2545f4914f6cdd1d;
 	e->f = fake_open(SIZE, UNIT);
+	e->f->native = true; // compare-and-writes are passed on
 	e->journal = fake_open(JOURNAL, 512);
 	e->f->at_once = e->journal->at_once = true;
 	e->key[0] = key_of(1), e->key[1] = key_of(2);

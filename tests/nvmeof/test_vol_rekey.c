@@ -50,7 +50,8 @@ static bool taken(const struct env *e, uint64_t off, uint64_t len)
 
 static void issue(struct env *e)
 {
-	static const enum vol_op ops[] = { VOL_READ, VOL_WRITE, VOL_WRITE, VOL_WRITE_ZEROES };
+	static const enum vol_op ops[] = { VOL_READ, VOL_WRITE, VOL_COMPARE_WRITE,
+		VOL_WRITE_ZEROES };
 	struct req *r = &e->r[rnd(&e->seed) % N_REQ];
 	enum vol_op op = ops[rnd(&e->seed) % 4];
 	// Often about where windows meet, and where the work is.
@@ -61,6 +62,8 @@ static void issue(struct env *e)
 	first = first > 200 ? first - rnd(&e->seed) % 200 : first;
 	if (first + n > blocks)
 		first = blocks - n;
+	if (op == VOL_COMPARE_WRITE && n > VOL_COMPARE_MAX / UNIT)
+		op = VOL_WRITE;
 	if (r->busy || taken(e, first * UNIT, n * UNIT))
 		return;
 	r->a = (struct answer){
@@ -72,6 +75,9 @@ static void issue(struct env *e)
 	r->iov = (struct iovec){ r->buf, n * UNIT };
 	r->a.io.iov = &r->iov;
 	r->a.io.n_iov = 1;
+	r->cmp = (struct iovec){ e->stable + first * UNIT, n * UNIT }; // nobody else has it
+	r->a.io.cmp = &r->cmp;
+	r->a.io.n_cmp = 1;
 	r->busy = true;
 	vol_submit(e->c[rnd(&e->seed) % 2], &r->a.io);
 }
@@ -87,7 +93,7 @@ static void collect(struct env *e)
 		assert_int_equal(r->a.err, 0);
 		if (io->op == VOL_READ)
 			assert_memory_equal(r->buf, e->stable + io->off, io->len);
-		else if (io->op == VOL_WRITE)
+		else if (io->op != VOL_WRITE_ZEROES)
 			memcpy(e->stable + io->off, r->buf, io->len);
 		else
 			memset(e->stable + io->off, 0, io->len);
@@ -128,7 +134,7 @@ static void tear(struct env *e, struct fake_vol *f)
 	for (unsigned i = 0; i < f->n_held; i++) {
 		const struct vol_io *io = f->held[i];
 
-		for (uint64_t at = 0; io->op == VOL_WRITE && at < io->len; at += UNIT)
+		for (uint64_t at = 0; io->op != VOL_READ && at < io->len; at += UNIT)
 			if (rnd(&e->seed) % 2)
 				memcpy(f->mem + io->off + at, (uint8_t *)io->iov[0].iov_base + at,
 					UNIT);
@@ -140,6 +146,7 @@ static struct fake_vol *copy_of(struct fake_vol *f, uint64_t size)
 	struct fake_vol *next = fake_open(size, UNIT);
 
 	memcpy(next->mem, f->mem, size);
+	next->native = f->native;
 	return next;
 }
 
@@ -210,7 +217,7 @@ static void check_after_end(struct env *e)
 
 			if (!e->r[i].busy || at < io->off || at >= io->off + io->len)
 				continue;
-			if (io->op == VOL_WRITE)
+			if (io->op == VOL_WRITE || io->op == VOL_COMPARE_WRITE)
 				ok = !memcmp(out + at, e->r[i].buf + (at - io->off), UNIT);
 			else if (io->op == VOL_WRITE_ZEROES)
 				ok = !memcmp(out + at, zero, UNIT);
