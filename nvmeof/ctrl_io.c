@@ -239,7 +239,7 @@ void nof_ctrl_io_give(struct nof_ctrl *c)
 
 		io->assoc = c->assoc;
 		io->transfer_max = c->id.transfer_max;
-		io->compare_write = c->id.compare_write;
+		io->compare_write = c->id.compare_write && io->mine->depth > 1;
 		// The controller misses us when the keep-alive timeout is over, with traffic as a
 		// sign of life after the second one; then it has this long to end its commands. We
 		// may be heard of while we ask it to stop.

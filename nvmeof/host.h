@@ -42,7 +42,7 @@ struct nof_io {
 	struct nof_qpair *q; // NULL: no connection
 	uint64_t assoc; // of q
 	uint32_t transfer_max; // what the controller takes
-	bool compare_write; // it takes fused pairs
+	bool compare_write; // it takes fused pairs, and the queue has room for one
 	uint64_t quiesce_ns; // how long commands may go on after the connection is gone
 	bool broke_posted;
 	struct dpu_lat lat; // of all of its connections, one after the other

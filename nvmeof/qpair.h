@@ -147,7 +147,8 @@ void nof_qpair_destroy(struct nof_qpair *q);
 struct nof_slot *nof_qpair_take(struct nof_qpair *q);
 /*
  * Two at once, for fused commands. What is submitted of them one right after the other is adjacent
- * in the submission queue, as Base 2.0, 3.4.2 demands. False: as above, and none is taken.
+ * in the submission queue, as Base 2.0, 3.4.2 demands. False: as above, and none is taken. The pair
+ * has two.
  */
 bool nof_qpair_take_two(struct nof_qpair *q, struct nof_slot *out[2]);
 /* A slot that was taken and is not needed. */

@@ -40,9 +40,10 @@ struct bench {
 	struct vol_chan *c[WORKERS];
 };
 
+/* queue_size: what the target grants, 0: its own. */
 static void bench_open(struct bench *b, unsigned links, uint16_t queues, uint16_t queue_size)
 {
-	const struct nof_tgt_opts opts = { .max_io_queues = queues };
+	const struct nof_tgt_opts opts = { .max_io_queues = queues, .max_queue_depth = queue_size };
 	struct vol_nvmf_conf vc = { .name = "v", .subnqn = NQN, .nsid = 2 };
 
 	memset(b, 0, sizeof(*b));
@@ -61,7 +62,6 @@ static void bench_open(struct bench *b, unsigned links, uint16_t queues, uint16_
 		conf = link_conf(&b->r, i);
 		conf.kato_ms = KATO_MS;
 		conf.reconnect_delay_ms = 5;
-		conf.queue_size = queue_size;
 		link_open(&b->r, &b->l[i], &conf);
 		assert_int_equal(b->l[i].err, 0);
 	}
@@ -153,6 +153,19 @@ static void does(void **state)
 	assert_int_equal(behind.miscompares, 1);
 	b.l[0].c->io[t->worker].compare_write = false; // as of a controller without FUSES
 	assert_int_equal(pair_do(&b, b.c[t->worker], &p, 4096, 512), -EOPNOTSUPP);
+	bench_close(&b);
+}
+
+/* A queue that holds one command holds no pair: that is said, and nothing waits for it. */
+static void no_room(void **state)
+{
+	const struct way *t = *state;
+	static struct pair p;
+	struct bench b;
+
+	bench_open(&b, 1, t->queues, 2);
+	assert_int_equal(pair_do(&b, b.c[t->worker], &p, 0, 512), -EOPNOTSUPP);
+	assert_int_equal(req_do(&b.r, b.c[t->worker], VOL_WRITE, 0, p.new, 512), 0);
 	bench_close(&b);
 }
 
@@ -392,6 +405,7 @@ int main(void)
 	int failed = 0;
 
 	RUN_ROWS(ways, does, failed);
+	RUN_ROWS(ways, no_room, failed);
 	RUN_ROWS(ways, full_queues, failed);
 	RUN_ROWS(faults, fails, failed);
 	RUN_ROWS(ways, before_it_is_sent, failed);
