@@ -7,6 +7,9 @@
 
 #include "hv_proto.h"
 
+struct hv_pci;
+struct hv_vm;
+
 #define HV_VCPUS_MAX 64
 #define HV_CMDLINE_MAX 2047 // bytes; the least that Linux' boot protocol promises from 2.06 on
 
@@ -32,6 +35,7 @@ struct hv_conf {
 	bool hugepages; // memory of 2 MiB pages or none
 	bool split_irqchip;
 	unsigned cpu_template; // of cpuid.h
+	bool flat; // the kernel is a flat program for user mode, which may end with a code
 	int kernel_fd, initrd_fd; // borrowed until it is created: sealed memfds; initrd -1: none
 	char cmdline[HV_CMDLINE_MAX + 1];
 	int16_t pin[HV_VCPUS_MAX]; // CPU of each vCPU, -1: none
@@ -44,17 +48,26 @@ struct hv_machine_events {
 	void (*want)(void *arg, unsigned slot); // the function's connection is gone
 	/* Each vCPU's thread, right before its first KVM_RUN: not 0, it must not run. */
 	int (*confine)(void *arg);
+
+	/* NULL: nobody asks. */
+	void (*panicked)(void *arg); // the guest's kernel said so
+	void (*room)(void *arg); // hv_machine_console_input() takes more; any vCPU's thread
 };
+
+#define HV_PORT_EXIT 0xf4 // of flat programs: a byte written here ends the guest with that code
 
 struct hv_machine_counters {
 	uint64_t exits; // returns of KVM_RUN
 	uint64_t missed; // accesses that no device answered
+	uint64_t console_out, console_in; // bytes
+	uint64_t panics;
 };
 
 struct hv_machine;
 
 /*
- * What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image), or errors of KVM and memory.
+ * What it makes is HV_CREATED. 0, -EINVAL (conf), -ENOEXEC (image: what is wrong with it is
+ * logged), -ENOTSUP (the host lacks what the template promises), or errors of KVM and memory.
  * Every vCPU's thread is there when it returns, and waits to be started: the jail that is closed
  * after that lets nobody make threads.
  */
@@ -89,6 +102,13 @@ int hv_machine_remove(struct hv_machine *m, unsigned slot); // -ENOENT: slot emp
 
 /* Bits by slot: what there is, and what of it waits for a connection. */
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting);
+
+const char *hv_end_name(enum hv_end why);
+int hv_machine_exit_code(const struct hv_machine *m); // a flat program's, or 0
+
+/* What functions are built on: borrowed, as long as the machine is. */
+struct hv_vm *hv_machine_vm(struct hv_machine *m);
+struct hv_pci *hv_machine_pci(struct hv_machine *m);
 
 /* Bytes typed at the console. How many were taken: 0..len. */
 unsigned hv_machine_console_input(struct hv_machine *m, const uint8_t *bytes, unsigned len);

@@ -1,23 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * host-hv: runs a guest's CPU and memory through KVM, and nothing else. Today it runs a flat 64-bit
- * program in user mode, which is what checks a machine's KVM; kernels and the card's functions come
- * in their own issue.
+ * host-hv: runs a guest's CPU and memory through KVM, and nothing else. Started by hand it boots a
+ * kernel with its console on standard input and output: for operators who look at a kernel, and for
+ * tests. Devices come from a card only.
  */
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include "cpuid.h"
 #include "dpu_cli.h"
 #include "dpu_log.h"
-#include "vcpu.h"
+#include "image.h"
+#include "machine.h"
 
-#define ENTRY 0x100000 // where a flat program is loaded and entered
-#define IMAGE_MAX (16u << 20)
+/* How a guest ended, by exit status; what is not here is 1, an error. */
+#define EXIT_REBOOT 3
+#define EXIT_SHUTDOWN 4
 
 /* Writes "ok\n" to the console port, byte by byte, and exits with code 0. */
 static const uint8_t self_test[] = {
@@ -29,110 +36,290 @@ static const uint8_t self_test[] = {
 	0xe6, 0xf4, // out 0xf4, al
 };
 
-/* Read a plain file once, whole. 0, -EFBIG, -EINVAL (not a plain file), or an errno. */
-static int read_image(const char *path, uint8_t **out, size_t *len)
+struct console {
+	struct hv_machine *machine; // borrowed
+	int room_fd, signal_fd; // owned
+	bool eof, ended, button; // button: the guest was told to power itself off
+	enum hv_end why;
+	unsigned panics;
+	uint8_t in[256]; // what the guest has no room for yet
+	unsigned n_in;
+};
+
+static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct stat st;
-	size_t got = 0;
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0)
-		ret = -errno;
-	else if (!S_ISREG(st.st_mode) || st.st_size == 0)
-		ret = -EINVAL;
-	else if (st.st_size > IMAGE_MAX)
-		ret = -EFBIG;
-	uint8_t *buf = ret ? NULL : malloc((size_t)st.st_size);
-	if (!ret && !buf)
-		ret = -ENOMEM;
-	while (!ret && got < (size_t)st.st_size) {
-		ssize_t n = read(fd, buf + got, (size_t)st.st_size - got);
-
-		if (n <= 0)
-			ret = n < 0 ? -errno : -EINVAL;
-		else
-			got += (size_t)n;
-	}
-	close(fd);
-	if (ret) {
-		free(buf);
-		return ret;
-	}
-	*out = buf;
-	*len = got;
-	return 0;
+	(void)arg;
+	// A console that cannot be written loses bytes; the guest goes on.
+	if (write(STDOUT_FILENO, bytes, len) < 0)
+		return;
 }
 
-/* Build the VM in order, run it, take it down. Returns the guest's exit code or -errno. */
-static int run(const uint8_t *image, size_t len, size_t mem_size)
+static void on_room(void *arg)
 {
-	struct hv_vm vm;
-	struct hv_vcpu vcpu;
-	int ret = hv_vm_init(&vm, mem_size);
+	struct console *c = arg;
+
+	(void)eventfd_write(c->room_fd, 1);
+}
+
+static void on_ended(void *arg, enum hv_end why)
+{
+	struct console *c = arg;
+
+	c->ended = true;
+	c->why = why;
+}
+
+static void on_panicked(void *arg)
+{
+	struct console *c = arg;
+
+	c->panics++;
+	dpu_warn("guest: its kernel panicked", "times=%u", c->panics);
+}
+
+static const struct hv_machine_events events = {
+	.ended = on_ended, .panicked = on_panicked, .console = on_console, .room = on_room
+};
+
+static void give_input(struct console *c)
+{
+	unsigned n = hv_machine_console_input(c->machine, c->in, c->n_in);
+
+	c->n_in -= n;
+	memmove(c->in, c->in + n, c->n_in);
+}
+
+static void read_input(struct console *c)
+{
+	ssize_t n = read(STDIN_FILENO, c->in, sizeof(c->in));
+
+	if (n <= 0) {
+		c->eof = n == 0 || (errno != EINTR && errno != EAGAIN);
+		return;
+	}
+	c->n_in = (unsigned)n;
+	give_input(c);
+}
+
+/* SIGTERM is the power button, then the plug; SIGINT is the plug. */
+static void on_signal(struct console *c)
+{
+	struct signalfd_siginfo si;
+
+	if (read(c->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGTERM && !c->button && hv_machine_power_button(c->machine) == 0) {
+		c->button = true;
+		return;
+	}
+	(void)hv_machine_stop(c->machine);
+}
+
+static int serve(struct console *c)
+{
+	int ret = hv_machine_start(c->machine);
+
+	while (ret == 0 && !c->ended) {
+		struct pollfd p[] = {
+			{ .fd = hv_machine_fd(c->machine), .events = POLLIN },
+			{ .fd = c->signal_fd, .events = POLLIN },
+			{ .fd = c->room_fd, .events = POLLIN },
+			{ .fd = c->eof || c->n_in ? -1 : STDIN_FILENO, .events = POLLIN },
+		};
+		eventfd_t n;
+
+		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0) {
+			ret = errno == EINTR ? 0 : -errno;
+			continue;
+		}
+		if (p[2].revents && eventfd_read(c->room_fd, &n) == 0)
+			give_input(c);
+		if (p[3].revents)
+			read_input(c);
+		if (p[1].revents)
+			on_signal(c);
+		if (p[0].revents)
+			hv_machine_turn(c->machine);
+	}
+	return ret;
+}
+
+/* Keys go to the guest as they are typed, but for ^C. False: no terminal. */
+static bool set_terminal(struct termios *old)
+{
+	struct termios t;
+
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, old) < 0)
+		return false;
+	t = *old;
+	t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	return tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+}
+
+/* The process' exit status. */
+static int run(struct console *c, const struct hv_conf *conf)
+{
+	struct hv_machine_counters n;
+	struct termios old;
+	int ret = hv_machine_create(conf, &events, c, &c->machine);
 
 	if (ret) {
-		dpu_err("vm: cannot be made", "err=%s", strerror(-ret));
-		return ret;
+		dpu_err("guest: cannot be made", "err=%s", strerror(-ret));
+		return 1;
 	}
-	ret = hv_vcpu_init(&vcpu, &vm, STDOUT_FILENO);
-	if (ret == 0) {
-		ret = hv_vm_write(&vm, ENTRY, image, len);
-		if (ret == 0)
-			ret = hv_vcpu_enter_user64(&vcpu, &vm, ENTRY);
-		if (ret == 0)
-			ret = hv_vcpu_run(&vcpu);
-		dpu_info("vm: ended", "code=%d exits=%llu", ret, (unsigned long long)vcpu.exits);
-		hv_vcpu_fini(&vcpu);
+	bool terminal = set_terminal(&old);
+	ret = serve(c);
+	if (terminal)
+		tcsetattr(STDIN_FILENO, TCSANOW, &old);
+	hv_machine_counters(c->machine, &n);
+	int code = hv_machine_exit_code(c->machine);
+	hv_machine_destroy(c->machine);
+	if (ret) {
+		dpu_err("guest: cannot be run", "err=%s", strerror(-ret));
+		return 1;
 	}
-	hv_vm_fini(&vm);
+	dpu_info("guest: ended", "why=%s code=%d exits=%llu missed=%llu", hv_end_name(c->why), code,
+		(unsigned long long)n.exits, (unsigned long long)n.missed);
+	switch (c->why) {
+	case HV_END_OFF:
+		return code;
+	case HV_END_STOPPED:
+		return 0;
+	case HV_END_REBOOT:
+		return EXIT_REBOOT;
+	case HV_END_SHUTDOWN:
+		return EXIT_SHUTDOWN;
+	default:
+		return 1;
+	}
+}
+
+static int open_image(const char *path)
+{
+	const char *why = "";
+	int fd = hv_image_read(path, &why);
+
+	if (fd < 0)
+		dpu_err("image: cannot be read", "path=%s err=%s why=\"%s\"", path, strerror(-fd),
+			why);
+	return fd;
+}
+
+/* The built-in program, as a file would be. */
+static int open_self_test(void)
+{
+	int fd = memfd_create("self-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd >= 0 && write(fd, self_test, sizeof(self_test)) != sizeof(self_test)) {
+		close(fd);
+		return -1;
+	}
+	if (fd >= 0)
+		(void)hv_image_seal(fd);
+	return fd;
+}
+
+static int run_with_fds(struct hv_conf *conf)
+{
+	struct console c = { .room_fd = -1, .signal_fd = -1 };
+	sigset_t signals;
+	int ret = 1;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	c.room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (c.room_fd >= 0 && c.signal_fd >= 0)
+		ret = run(&c, conf);
+	else
+		dpu_err("host-hv: no descriptors", "err=%s", strerror(errno));
+	if (c.room_fd >= 0)
+		close(c.room_fd);
+	if (c.signal_fd >= 0)
+		close(c.signal_fd);
+	return ret;
+}
+
+struct options {
+	const char *kernel, *initrd, *cmdline, *flat, *cpu;
+	uint64_t mem_mib, vcpus;
+	bool check, hugepages;
+};
+
+/* Exit status. */
+static int with_options(const struct options *o)
+{
+	struct hv_conf conf = { .mem_mib = o->mem_mib,
+		.vcpus = (unsigned)o->vcpus,
+		.hugepages = o->hugepages,
+		.flat = !o->kernel,
+		.initrd_fd = -1 };
+	int cpu = hv_cpu_template_find(o->cpu);
+	int ret = 1;
+
+	if (cpu < 0 || strlen(o->cmdline) > HV_CMDLINE_MAX) {
+		dpu_err("host-hv: no such CPU, or a command line that is too long",
+			"cpu=%s cmdline=%zu", o->cpu, strlen(o->cmdline));
+		return 2;
+	}
+	conf.cpu_template = (unsigned)cpu;
+	memset(conf.pin, -1, sizeof(conf.pin));
+	memcpy(conf.cmdline, o->cmdline, strlen(o->cmdline) + 1);
+	conf.kernel_fd = o->check ? open_self_test() : open_image(o->kernel ? o->kernel : o->flat);
+	if (conf.kernel_fd < 0)
+		return 1;
+	if (o->initrd)
+		conf.initrd_fd = open_image(o->initrd);
+	if (!o->initrd || conf.initrd_fd >= 0)
+		ret = run_with_fds(&conf);
+	if (conf.initrd_fd >= 0)
+		close(conf.initrd_fd);
+	close(conf.kernel_fd);
 	return ret;
 }
 
 int main(int argc, char **argv)
 {
-	const char *flat = NULL;
-	uint64_t mem_mib = 16;
-	bool check = false;
+	struct options o = { .cmdline = "", .cpu = "host", .mem_mib = 0, .vcpus = 1 };
 	const struct dpu_opt opts[] = {
-		{ "self-test", DPU_OPT_FLAG, &check, NULL,
+		{ "self-test", DPU_OPT_FLAG, &o.check, NULL,
 			"run a built-in guest program that prints \"ok\"", 0, 0 },
-		{ "flat", DPU_OPT_STR, &flat, "FILE",
+		{ "flat", DPU_OPT_STR, &o.flat, "FILE",
 			"run a flat 64-bit program, loaded and entered at 1 MiB in user mode", 0,
 			0 },
-		{ "mem-mib", DPU_OPT_UINT, &mem_mib, "N", "guest memory in MiB (default 16)", 2,
-			1 << 20 },
+		{ "kernel", DPU_OPT_STR, &o.kernel, "FILE",
+			"boot a Linux kernel: a bzImage, or ELF with a PVH note", 0, 0 },
+		{ "initrd", DPU_OPT_STR, &o.initrd, "FILE", "its initial RAM disk", 0, 0 },
+		{ "cmdline", DPU_OPT_STR, &o.cmdline, "TEXT", "its command line", 0, 0 },
+		{ "mem-mib", DPU_OPT_UINT, &o.mem_mib, "N",
+			"guest memory in MiB (default 16; 256 with --kernel)", 2, 1 << 20 },
+		{ "vcpus", DPU_OPT_UINT, &o.vcpus, "N", "virtual CPUs (default 1)", 1,
+			HV_VCPUS_MAX },
+		{ "cpu", DPU_OPT_STR, &o.cpu, "NAME",
+			"what the guest sees of the CPU: host (default), baseline, v3", 0, 0 },
+		{ "hugepages", DPU_OPT_FLAG, &o.hugepages, NULL,
+			"guest memory of 2 MiB pages, or none", 0, 0 },
 	};
 	const struct dpu_cli cli = {
 		.prog = "host-hv",
 		.summary = "minimal hypervisor: CPUs and memory of one guest through KVM",
-		.usage = "--self-test | --flat FILE [--mem-mib N]",
+		.usage = "--kernel FILE [--initrd FILE] [--cmdline TEXT] | --flat FILE | "
+			 "--self-test",
 		.opts = opts,
 		.n_opts = sizeof(opts) / sizeof(opts[0]),
 	};
-	uint8_t *image = NULL;
-	size_t len = 0;
 	int ret = dpu_cli_parse(&cli, argc, argv);
 
 	if (ret == -ECANCELED)
 		return 0;
-	if (ret != 0 || check == (flat != NULL)) {
+	if (ret != 0 || (o.check ? 1 : 0) + (o.flat ? 1 : 0) + (o.kernel ? 1 : 0) != 1) {
 		if (ret >= 0)
 			dpu_cli_help(&cli, stderr);
 		return 2;
 	}
-	if (check) {
-		ret = run(self_test, sizeof(self_test), mem_mib << 20);
-		return ret == 0 ? 0 : 1;
-	}
-	ret = read_image(flat, &image, &len);
-	if (ret) {
-		dpu_err("image: cannot be read", "path=%s err=%s", flat, strerror(-ret));
-		return 1;
-	}
-	ret = run(image, len, mem_mib << 20);
-	free(image);
-	return ret < 0 ? 1 : ret;
+	if (!o.mem_mib)
+		o.mem_mib = o.kernel ? 256 : 16;
+	return with_options(&o);
 }

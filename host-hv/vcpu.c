@@ -1,49 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
-/* KVM's vCPU object: registers, the run loop, the two ports of the debug console. */
+/* KVM's vCPU object: its thread, its exits, how it is stopped. */
 #include "vcpu.h"
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PML4_GPA 0x1000
-#define PDPT_GPA 0x2000
-#define PD_GPA 0x3000
-#define LAYOUT_END 0x10000
+#define KICK SIGUSR1
 
-#define PTE_P_RW_US 0x7ull
-#define PTE_LARGE 0x80ull
-#define CR0_PE_NE_WP_PG 0x80010021ull
-#define CR4_PAE_OSFXSR 0x620ull
-#define EFER_LME_LMA 0x500ull
-#define RFLAGS_IOPL3 0x3002ull
+#define MSR_MISC_ENABLE 0x1a0
+#define MISC_FAST_STRING 1
+#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MTRR_ON_WB 0x806
 
-int hv_vcpu_init(struct hv_vcpu *vcpu, struct hv_vm *vm, int console_fd)
+int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, struct hv_bus *bus)
 {
-	int size;
+	int size, ret;
 
-	*vcpu = (struct hv_vcpu){ .fd = -1, .console_fd = console_fd };
-	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, 0);
-	if (vcpu->fd < 0)
-		return -errno;
-	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (size < (int)sizeof(*vcpu->run)) {
-		hv_vcpu_fini(vcpu);
-		return -EIO;
+	*vcpu = (struct hv_vcpu){ .id = id, .fd = -1, .ports = bus, .pin = -1 };
+	ret = pthread_mutex_init(&vcpu->lock, NULL);
+	if (ret)
+		return -ret;
+	ret = pthread_cond_init(&vcpu->changed, NULL);
+	if (ret) {
+		pthread_mutex_destroy(&vcpu->lock);
+		return -ret;
 	}
+	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, id);
+	if (vcpu->fd < 0) {
+		ret = -errno;
+		goto err;
+	}
+	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	ret = -EIO;
+	if (size < (int)sizeof(*vcpu->run))
+		goto err;
 	void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (p == MAP_FAILED) {
-		int err = -errno;
-
-		hv_vcpu_fini(vcpu);
-		return err;
+		ret = -errno;
+		goto err;
 	}
 	vcpu->run = p;
 	vcpu->run_size = (size_t)size;
 	return 0;
+
+err:
+	hv_vcpu_fini(vcpu);
+	return ret;
 }
 
 void hv_vcpu_fini(struct hv_vcpu *vcpu)
@@ -52,112 +62,233 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu)
 		munmap(vcpu->run, vcpu->run_size);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
-	*vcpu = (struct hv_vcpu){ .fd = -1 };
+	pthread_cond_destroy(&vcpu->changed);
+	pthread_mutex_destroy(&vcpu->lock);
 }
 
-static int write_page_tables(struct hv_vm *vm)
+int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
-	uint64_t pml4 = PDPT_GPA | PTE_P_RW_US, pdpt = PD_GPA | PTE_P_RW_US;
-	uint64_t pd[512];
-	int ret;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[2];
+	} msrs = { .head.nmsrs = 2,
+		.entries = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
+			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ON_WB } } };
 
-	for (uint64_t i = 0; i < 512; i++)
-		pd[i] = i << 21 | PTE_P_RW_US | PTE_LARGE;
-	ret = hv_vm_write(vm, PML4_GPA, &pml4, sizeof(pml4));
-	if (ret == 0)
-		ret = hv_vm_write(vm, PDPT_GPA, &pdpt, sizeof(pdpt));
-	if (ret == 0)
-		ret = hv_vm_write(vm, PD_GPA, pd, sizeof(pd));
-	return ret;
-}
-
-int hv_vcpu_enter_user64(struct hv_vcpu *vcpu, struct hv_vm *vm, uint64_t entry)
-{
-	struct kvm_segment code = { .limit = 0xffffffff,
-		.selector = 0x33,
-		.type = 11,
-		.present = 1,
-		.dpl = 3,
-		.s = 1,
-		.l = 1,
-		.g = 1 };
-	struct kvm_segment data = { .limit = 0xffffffff,
-		.selector = 0x2b,
-		.type = 3,
-		.present = 1,
-		.dpl = 3,
-		.s = 1,
-		.db = 1,
-		.g = 1 };
-	struct kvm_regs regs = { .rip = entry, .rsp = entry, .rflags = RFLAGS_IOPL3 };
-	struct kvm_sregs s;
-	int ret;
-
-	if (entry < LAYOUT_END || entry >= vm->mem_size)
-		return -EFAULT;
-	ret = write_page_tables(vm);
-	if (ret)
-		return ret;
-	if (ioctl(vcpu->fd, KVM_GET_SREGS, &s) < 0)
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
 		return -errno;
-	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = s.ss = data;
-	s.cr0 = CR0_PE_NE_WP_PG;
-	s.cr3 = PML4_GPA;
-	s.cr4 = CR4_PAE_OSFXSR;
-	s.efer = EFER_LME_LMA;
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, &s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
+	return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0 ? -errno : 0;
+}
+
+int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s)
+{
+	return ioctl(vcpu->fd, KVM_GET_SREGS, s) < 0 ? -errno : 0;
+}
+
+int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r)
+{
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, r) < 0)
 		return -errno;
 	return 0;
 }
 
-/* One IN or OUT. Returns the exit code, or -EAGAIN to go on. */
-static int port_io(struct hv_vcpu *vcpu)
+/* IN and OUT, one or a string of them. False: KVM's record of it makes no sense. */
+static bool port_io(struct hv_vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
+	const struct kvm_run *run = vcpu->run;
 	uint64_t off = run->io.data_offset;
 	uint64_t len = (uint64_t)run->io.size * run->io.count;
-	uint8_t *data = (uint8_t *)run + off;
+	uint8_t *data = (uint8_t *)vcpu->run + off;
+	unsigned size = run->io.size;
 
 	if (off > vcpu->run_size || len > vcpu->run_size - off)
-		return -EIO;
-	if (run->io.direction == KVM_EXIT_IO_IN) {
-		memset(data, 0xff, len);
-		return -EAGAIN;
-	}
-	if (run->io.port == HV_PORT_EXIT)
-		return data[0];
-	// A console that cannot be written loses bytes; the guest goes on.
-	if (run->io.port == HV_PORT_CONSOLE && write(vcpu->console_fd, data, len) < 0)
-		return -EAGAIN;
-	return -EAGAIN;
+		return false;
+	for (uint32_t i = 0; i < run->io.count; i++, data += size)
+		if (run->io.direction == KVM_EXIT_IO_IN)
+			hv_bus_read(vcpu->ports, HV_BUS_PORT, run->io.port, data, size);
+		else
+			hv_bus_write(vcpu->ports, HV_BUS_PORT, run->io.port, data, size);
+	return true;
 }
 
-int hv_vcpu_run(struct hv_vcpu *vcpu)
+static void mmio(struct hv_vcpu *vcpu)
 {
-	for (;;) {
-		int ret;
+	struct kvm_run *run = vcpu->run;
+	unsigned len = run->mmio.len;
 
-		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
+	if (len > sizeof(run->mmio.data))
+		return;
+	if (run->mmio.is_write)
+		hv_bus_write(vcpu->ports, HV_BUS_MMIO, run->mmio.phys_addr, run->mmio.data, len);
+	else
+		hv_bus_read(vcpu->ports, HV_BUS_MMIO, run->mmio.phys_addr, run->mmio.data, len);
+}
+
+/* Park as long as told so. False: end. */
+static bool may_run(struct hv_vcpu *vcpu)
+{
+	bool go;
+
+	pthread_mutex_lock(&vcpu->lock);
+	// What was asked for is seen from here on; what comes later sets it again, and signals.
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
+	while (vcpu->park && !vcpu->end) {
+		vcpu->parked = true;
+		pthread_cond_broadcast(&vcpu->changed);
+		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	}
+	vcpu->parked = false;
+	go = !vcpu->end;
+	pthread_mutex_unlock(&vcpu->lock);
+	return go;
+}
+
+/* Until there is a reason to end. */
+static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
+{
+	if (!may_run(vcpu))
+		return HV_VCPU_TOLD;
+	vcpu->err = -vcpu->confine(vcpu->arg);
+	if (vcpu->err)
+		return HV_VCPU_ERROR;
+	do {
+		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
+
+		atomic_fetch_add_explicit(&vcpu->exits, 1, memory_order_relaxed);
+		if (ret < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
-			return -errno;
+			vcpu->err = errno;
+			vcpu->reason = vcpu->run->exit_reason;
+			return HV_VCPU_ERROR;
 		}
-		vcpu->exits++;
 		switch (vcpu->run->exit_reason) {
 		case KVM_EXIT_IO:
-			ret = port_io(vcpu);
-			if (ret != -EAGAIN)
-				return ret;
-			break;
+			if (port_io(vcpu))
+				break;
+			vcpu->reason = KVM_EXIT_IO;
+			return HV_VCPU_ERROR;
 		case KVM_EXIT_MMIO:
-			// There is no device: reads give all ones, writes vanish.
-			memset(vcpu->run->mmio.data, 0xff, sizeof(vcpu->run->mmio.data));
+			mmio(vcpu);
+			break;
+		case KVM_EXIT_IOAPIC_EOI: // of a line that is level-triggered: there is none
 			break;
 		case KVM_EXIT_SHUTDOWN:
-			return -EFAULT;
+			return HV_VCPU_SHUTDOWN;
 		default:
-			return -EIO;
+			vcpu->reason = vcpu->run->exit_reason;
+			return HV_VCPU_ERROR;
 		}
+	} while (may_run(vcpu));
+	return HV_VCPU_TOLD;
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct hv_vcpu *vcpu = arg;
+	enum hv_vcpu_end why = run(vcpu);
+
+	vcpu->ended(vcpu->arg, vcpu, why);
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->gone = true;
+	pthread_cond_broadcast(&vcpu->changed);
+	pthread_mutex_unlock(&vcpu->lock);
+	return NULL;
+}
+
+static void on_kick(int sig)
+{
+	(void)sig;
+}
+
+int hv_vcpu_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_kick };
+
+	return sigaction(KICK, &sa, NULL) < 0 ? -errno : 0;
+}
+
+int hv_vcpu_start(struct hv_vcpu *vcpu, bool parked)
+{
+	sigset_t all, old;
+	pthread_attr_t attr;
+	int ret = pthread_attr_init(&attr);
+
+	if (ret)
+		return -ret;
+	if (vcpu->pin >= 0) {
+		cpu_set_t cpus;
+
+		CPU_ZERO(&cpus);
+		CPU_SET((unsigned)vcpu->pin, &cpus);
+		ret = pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
 	}
+	vcpu->park = parked;
+	sigfillset(&all);
+	sigdelset(&all, KICK);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_mutex_lock(&vcpu->lock);
+	if (ret == 0)
+		ret = pthread_create(&vcpu->thread, &attr, vcpu_main, vcpu);
+	vcpu->started = ret == 0;
+	pthread_mutex_unlock(&vcpu->lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return -ret;
+}
+
+/* Out of the guest, if it is there. With the lock, so it has not yet looked at what it is told. */
+static void kick(struct hv_vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	// Its own thread is out of the guest, and may not be allowed to send signals.
+	if (vcpu->started && !vcpu->gone && !pthread_equal(vcpu->thread, pthread_self()))
+		pthread_kill(vcpu->thread, KICK);
+	pthread_cond_broadcast(&vcpu->changed);
+}
+
+void hv_vcpu_park(struct hv_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->park = true;
+	kick(vcpu);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void hv_vcpu_wait_parked(struct hv_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	while (vcpu->started && !vcpu->parked && !vcpu->gone)
+		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void hv_vcpu_unpark(struct hv_vcpu *vcpu)
+{
+	// A guest that has not yet told KVM where its clock is needs none of it.
+	(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->park = false;
+	pthread_cond_broadcast(&vcpu->changed);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void hv_vcpu_end(struct hv_vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->end = true;
+	kick(vcpu);
+	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void hv_vcpu_join(struct hv_vcpu *vcpu)
+{
+	bool started;
+
+	pthread_mutex_lock(&vcpu->lock);
+	started = vcpu->started;
+	vcpu->started = false; // it needs no kick any more: it was told to end
+	pthread_mutex_unlock(&vcpu->lock);
+	if (started)
+		pthread_join(vcpu->thread, NULL);
 }

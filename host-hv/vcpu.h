@@ -1,37 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One virtual CPU: set up in 64-bit user mode, run until the guest ends or breaks. */
+/*
+ * One virtual CPU: a thread that runs it, and hands what leaves KVM to the bus. Others tell the
+ * thread to park or to end; it does so within the guest's next instruction.
+ */
 #pragma once
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "bus.h"
 #include "vm.h"
 
-#define HV_PORT_CONSOLE 0x3f8 // a byte written here goes to the console
-#define HV_PORT_EXIT 0xf4 // a byte written here ends the guest with that code
-
 struct kvm_run;
+struct kvm_cpuid2;
+struct kvm_regs;
+struct kvm_sregs;
+
+enum hv_vcpu_end {
+	HV_VCPU_TOLD, // by hv_vcpu_end()
+	HV_VCPU_SHUTDOWN, // triple fault
+	HV_VCPU_ERROR, // KVM could not go on: `err` and `reason`
+};
 
 struct hv_vcpu {
+	/* Fixed from hv_vcpu_init() on. */
+	unsigned id;
 	int fd; // owned
 	struct kvm_run *run; // owned mapping
 	size_t run_size; // bytes
-	int console_fd; // borrowed: where console bytes go
-	uint64_t exits; // returns of KVM_RUN
+	struct hv_bus *ports; // borrowed: outlives the thread
+	int pin; // CPU, or -1
+	int (*confine)(void *arg); // on its thread, before the first instruction: not 0, none runs
+	void (*ended)(void *arg, struct hv_vcpu *vcpu, enum hv_vcpu_end why); // on its thread
+	void *arg;
+
+	/* lock: how others and the thread meet. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool park, end; // told
+	bool parked, gone; // and done
+	bool started;
+	pthread_t thread;
+
+	int err; // HV_VCPU_ERROR: an errno of KVM_RUN, or 0
+	unsigned reason; // and KVM's exit reason
+
+	_Atomic uint64_t exits; // returns of KVM_RUN; its thread writes, any reads
 };
 
-int hv_vcpu_init(struct hv_vcpu *vcpu, struct hv_vm *vm, int console_fd);
+/* 0, or the error of an ioctl, mmap(2), or a mutex. What it has to answer goes to `bus`. */
+int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, struct hv_bus *bus);
+
+/* The thread has ended, or never begun. */
 void hv_vcpu_fini(struct hv_vcpu *vcpu);
 
 /*
- * Put page tables that map the first 1 GiB one to one below `entry`, and the CPU in long mode at
- * privilege level 3 with port I/O allowed, at `entry`, stack below it. `entry` must be >= 64 KiB.
- * 0, -EFAULT, or the errno of an ioctl. Source: Intel SDM volume 3, sections 4.5 and 9.8.5.
+ * What the guest sees of the CPU, and the MSRs as a kernel without firmware wants them. 0, or the
+ * errno of an ioctl.
  */
-int hv_vcpu_enter_user64(struct hv_vcpu *vcpu, struct hv_vm *vm, uint64_t entry);
+int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid);
+
+int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s);
+int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r);
 
 /*
- * Run until the guest writes to HV_PORT_EXIT: 0..255. Otherwise -EFAULT (triple fault or an access
- * outside the memory), -EIO (KVM failed to run it), or the errno of KVM_RUN. Unknown ports read all
- * ones and ignore writes.
+ * Start its thread, which has all signals but one blocked, parked or not. Once per process:
+ * hv_vcpu_signals(). 0, or an error of pthread_create(3).
  */
-int hv_vcpu_run(struct hv_vcpu *vcpu);
+int hv_vcpu_start(struct hv_vcpu *vcpu, bool parked);
+int hv_vcpu_signals(void);
+
+/* Tell it; any thread, and its own too. No instruction runs once hv_vcpu_wait_parked() returned. */
+void hv_vcpu_park(struct hv_vcpu *vcpu);
+void hv_vcpu_wait_parked(struct hv_vcpu *vcpu); // or gone
+void hv_vcpu_unpark(struct hv_vcpu *vcpu); // tells the guest's clock that time was lost
+void hv_vcpu_end(struct hv_vcpu *vcpu);
+void hv_vcpu_join(struct hv_vcpu *vcpu); // not from a vCPU's thread

@@ -73,10 +73,9 @@ static void ring_crashed(struct hv_vhost *v, struct hv_vhost_ring *r)
 			v->broken = true;
 		return;
 	}
-	if (r->device % 4 || r->device >= v->conf.vm->mem_size)
-		return;
-	idx = (const volatile uint16_t *)(v->conf.vm->mem + r->device + 2);
-	r->base = *idx;
+	idx = (const volatile uint16_t *)(void *)hv_vm_at(v->conf.vm, r->device + 2, 2);
+	if (r->device % 4 == 0 && idx)
+		r->base = *idx;
 }
 
 static void drop(struct hv_vhost *v, const char *why)

@@ -5,12 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/memfd.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "irq.h"
+#include "layout.h"
+
+#define HUGE_PAGE (2ull << 20)
+#define MEM_MAX (1ull << 40)
+/* Four pages that KVM for Intel CPUs needs in the guest's addresses, where nothing else is. */
+#define IDENTITY_MAP 0xfeffc000ull
+#define TSS_PAGES 0xfeffd000ul
 
 /* What every device of the card will need: kicks and interrupts without passing through us. */
 static const int needed_caps[] = { KVM_CAP_USER_MEMORY, KVM_CAP_IOEVENTFD, KVM_CAP_IRQFD,
@@ -18,6 +26,8 @@ static const int needed_caps[] = { KVM_CAP_USER_MEMORY, KVM_CAP_IOEVENTFD, KVM_C
 
 static int open_kvm(struct hv_vm *vm)
 {
+	uint64_t identity = IDENTITY_MAP;
+
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm_fd < 0)
 		return -errno;
@@ -27,37 +37,88 @@ static int open_kvm(struct hv_vm *vm)
 		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, needed_caps[i]) <= 0)
 			return -ENOSYS;
 	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
-	return vm->vm_fd < 0 ? -errno : 0;
+	if (vm->vm_fd < 0)
+		return -errno;
+	if (ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 ||
+		ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, TSS_PAGES) < 0)
+		return -errno;
+	return 0;
 }
 
-static int make_memory(struct hv_vm *vm, size_t size)
+static int make_memfd(uint64_t size, bool huge)
 {
-	vm->mem_fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (vm->mem_fd < 0)
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	int fd = memfd_create("guest-memory", flags);
+
+	if (fd < 0)
 		return -errno;
-	if (ftruncate(vm->mem_fd, (off_t)size) < 0 ||
-		fcntl(vm->mem_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -errno;
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->mem_fd, 0);
+	if (ftruncate(fd, (off_t)size) < 0 ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int map_slot(struct hv_vm *vm, struct hv_slot s)
+{
+	if (vm->n_slots == HV_SLOTS_MAX)
+		return -ENOSPC;
+
+	void *p = mmap(NULL, s.len, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, (off_t)s.off);
 	if (p == MAP_FAILED)
 		return -errno;
-	vm->mem = p;
-	vm->mem_size = size;
-	madvise(p, size, MADV_DONTDUMP);
+	madvise(p, s.len, MADV_DONTDUMP);
 
-	struct kvm_userspace_memory_region slot = {
-		.memory_size = size,
+	struct kvm_userspace_memory_region region = {
+		.slot = vm->n_slots,
+		.guest_phys_addr = s.gpa,
+		.memory_size = s.len,
 		.userspace_addr = (uintptr_t)p,
 	};
-	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
+	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0) {
+		int err = -errno;
+
+		munmap(p, s.len);
+		return err;
+	}
+	s.host = p;
+	vm->slots[vm->n_slots++] = s;
+	return 0;
 }
 
-int hv_vm_init(struct hv_vm *vm, size_t mem_size)
+static int make_memory(struct hv_vm *vm, uint64_t size)
+{
+	uint64_t low = size < HV_LOW_END ? size : HV_LOW_END;
+	int fd = make_memfd(size, vm->hugepages);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = map_slot(vm, (struct hv_slot){ .len = low, .fd = fd });
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	if (size == low)
+		return 0;
+	return map_slot(vm,
+		(struct hv_slot){ .gpa = HV_HIGH_BASE, .len = size - low, .fd = fd, .off = low });
+}
+
+static bool good_size(const struct hv_vm *vm, uint64_t size)
+{
+	return size > 0 && size <= MEM_MAX && size % (vm->hugepages ? HUGE_PAGE : HV_PAGE) == 0;
+}
+
+int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
 {
 	int ret;
 
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .mem_fd = -1 };
-	if (mem_size == 0 || mem_size % 4096)
+	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .hugepages = hugepages };
+	if (!good_size(vm, mem_size))
 		return -EINVAL;
 	ret = open_kvm(vm);
 	if (ret == 0)
@@ -70,21 +131,62 @@ int hv_vm_init(struct hv_vm *vm, size_t mem_size)
 void hv_vm_fini(struct hv_vm *vm)
 {
 	hv_irq_fini(vm);
-	if (vm->mem)
-		munmap(vm->mem, vm->mem_size);
-	if (vm->mem_fd >= 0)
-		close(vm->mem_fd);
+	for (unsigned i = 0; i < vm->n_slots; i++) {
+		munmap(vm->slots[i].host, vm->slots[i].len);
+		if (vm->slots[i].off == 0)
+			close(vm->slots[i].fd);
+	}
 	if (vm->vm_fd >= 0)
 		close(vm->vm_fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .mem_fd = -1 };
+	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1 };
+}
+
+int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
+{
+	uint64_t at = HV_HIGH_BASE;
+	int fd, ret;
+
+	if (!good_size(vm, len))
+		return -EINVAL;
+	for (unsigned i = 0; i < vm->n_slots; i++)
+		if (vm->slots[i].gpa + vm->slots[i].len > at)
+			at = vm->slots[i].gpa + vm->slots[i].len;
+	fd = make_memfd(len, vm->hugepages);
+	if (fd < 0)
+		return fd;
+	ret = map_slot(vm, (struct hv_slot){ .gpa = at, .len = len, .fd = fd });
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	*gpa = at;
+	return 0;
+}
+
+uint8_t *hv_vm_at(const struct hv_vm *vm, uint64_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < vm->n_slots; i++) {
+		const struct hv_slot *s = &vm->slots[i];
+
+		if (gpa >= s->gpa && gpa - s->gpa <= s->len && len <= s->len - (gpa - s->gpa))
+			return s->host + (gpa - s->gpa);
+	}
+	return NULL;
 }
 
 int hv_vm_write(struct hv_vm *vm, uint64_t gpa, const void *bytes, size_t len)
 {
-	if (gpa > vm->mem_size || len > vm->mem_size - gpa)
+	uint8_t *p = hv_vm_at(vm, gpa, len);
+
+	if (!p)
 		return -EFAULT;
-	memcpy(vm->mem + gpa, bytes, len);
+	memcpy(p, bytes, len);
 	return 0;
+}
+
+uint64_t hv_vm_low_size(const struct hv_vm *vm)
+{
+	return vm->slots[0].len;
 }

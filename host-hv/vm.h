@@ -1,33 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtual machine: KVM's VM object and the guest's memory, a sealed memfd that can be shared
- * with the card and nobody else.
+ * One virtual machine: KVM's VM object and the guest's memory, sealed memfds that can be shared
+ * with the card and nobody else. What is above the hole for PCI (layout.h) is the same file's.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct hv_irq;
 
+#define HV_SLOTS_MAX 8 // what a vhost-user memory table can have
+
+struct hv_slot {
+	uint64_t gpa, len; // bytes
+	uint8_t *host; // owned mapping
+	int fd; // owned if `off` is 0: sealed against shrinking and growing
+	uint64_t off; // bytes into fd
+};
+
 struct hv_vm {
 	int kvm_fd, vm_fd; // owned
-	int mem_fd; // owned: sealed against shrinking and growing
-	uint8_t *mem; // owned mapping of mem_fd
-	size_t mem_size; // bytes
+	bool hugepages;
+	struct hv_slot slots[HV_SLOTS_MAX];
+	unsigned n_slots;
 	struct hv_irq *irq; // owned by irq.c; NULL: there is no irqchip
 };
 
 /*
- * Open KVM, make a VM with mem_size bytes of memory at guest physical address 0.
+ * Open KVM, make a VM with mem_size bytes of memory at guest physical address 0, as far as the hole
+ * at 3 GiB, and the rest above it; of 2 MiB pages that are there already, or ordinary ones.
  *
  * Returns 0, or
- *   -EINVAL  mem_size is 0 or no multiple of 4 KiB
+ *   -EINVAL  mem_size is 0 or no multiple of a page
  *   -ENOSYS  KVM speaks another API than 12, or lacks a capability that we cannot do without
- *   the errno of open(2) on /dev/kvm, memfd_create(2), mmap(2) or a KVM ioctl
+ *   the errno of open(2) on /dev/kvm, memfd_create(2), mmap(2) or a KVM ioctl; -ENOMEM is mmap's
+ *   where there are not enough huge pages
  */
-int hv_vm_init(struct hv_vm *vm, size_t mem_size);
+int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages);
 void hv_vm_fini(struct hv_vm *vm);
+
+/*
+ * Add len bytes of memory above all that there is, while the guest runs or not; *gpa is where.
+ * 0, -EINVAL (len), -ENOSPC (no slot left), or what hv_vm_init() returns for memory.
+ */
+int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa);
+
+/* Memory at gpa, or NULL unless all len bytes are in one slot. */
+uint8_t *hv_vm_at(const struct hv_vm *vm, uint64_t gpa, uint64_t len);
 
 /* Copy len bytes to guest physical address gpa. 0, or -EFAULT outside the memory. */
 int hv_vm_write(struct hv_vm *vm, uint64_t gpa, const void *bytes, size_t len);
+
+uint64_t hv_vm_low_size(const struct hv_vm *vm); // bytes of memory below the hole

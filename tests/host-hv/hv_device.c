@@ -42,7 +42,7 @@ struct run {
 
 static struct guest_params *params(const struct run *r)
 {
-	return (struct guest_params *)(r->vm.mem + GUEST_PARAMS);
+	return (struct guest_params *)(void *)hv_vm_at(&r->vm, GUEST_PARAMS, sizeof(struct guest_params));
 }
 
 static void die(const char *what, int err)
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
 		return 77;
 	alarm(120);
 	r.end_fd = eventfd(0, EFD_CLOEXEC);
-	need("vm", hv_vm_init(&r.vm, GUEST_MEM));
+	need("vm", hv_vm_init(&r.vm, GUEST_MEM, false));
 	need("irqchip", hv_irq_init(&r.vm, false));
 	need("bus", hv_bus_init(&r.bus));
 	need("pci", hv_pci_init(&r.pci, &r.bus, &conf, NULL, NULL));

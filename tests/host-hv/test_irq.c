@@ -22,7 +22,7 @@ static void routes(void **state)
 	struct hv_vm vm;
 	uint64_t n;
 
-	assert_int_equal(hv_vm_init(&vm, 2 << 20), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&vm, r->split), 0);
 	assert_int_equal(hv_irq_line(&vm, 5, true), r->split ? -EINVAL : 0);
 	assert_int_equal(hv_irq_line(&vm, HV_IRQ_PINS, true), -EINVAL);
@@ -62,7 +62,7 @@ static void eventfds(void **state)
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	int file = open("/dev/null", O_RDWR | O_CLOEXEC), gsi;
 
-	assert_int_equal(hv_vm_init(&vm, 2 << 20), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&vm, r->split), 0);
 	gsi = hv_irq_msi_get(&vm, 1);
 	assert_int_equal(hv_irq_msi_route(&vm, (unsigned)gsi, MSI_ADDR, 0x31), 0);

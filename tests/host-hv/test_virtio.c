@@ -269,7 +269,7 @@ static void rig_init(struct rig *r)
 		.fd = -1, .channel = -1, .features = OFFERED, .pf = PF, .queues = QUEUES
 	};
 	r->card.config[0] = 0x80;
-	assert_int_equal(hv_vm_init(&r->vm, 4 << 20), 0);
+	assert_int_equal(hv_vm_init(&r->vm, 4 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
 	assert_int_equal(hv_bus_init(&r->bus), 0);
 	assert_int_equal(hv_pci_init(&r->pci, &r->bus, &conf, NULL, NULL), 0);

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The state in which a kernel is entered. */
+#include "boot_x86.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+
+#include "dpu_wire.h"
+#include "layout.h"
+
+#define PTE_P_RW 0x3ull
+#define PTE_US 0x4ull
+#define PTE_LARGE 0x80ull
+#define TABLES_GIB 4u // mapped one to one
+
+#define CR0_PE 0x1ull
+#define CR0_ET 0x10ull
+#define CR0_PE_NE_WP_PG 0x80010021ull
+#define CR4_PAE 0x20ull
+#define CR4_PAE_OSFXSR 0x620ull
+#define EFER_LME_LMA 0x500ull
+#define RFLAGS_1 0x2ull
+#define RFLAGS_IOPL3 0x3002ull
+
+#define E820_RAM 1
+#define E820_RESERVED 2
+#define E820_MAX 8
+#define PVH_MAGIC 0x336ec578u
+#define LOADER_OTHER 0xff
+
+/*
+ * All that there is of a firmware. Linux with hardware-reduced ACPI reboots through EFI, and where
+ * there is none it jumps to a PC's reset vector in real mode.
+ */
+static const uint8_t reset_vector[] = {
+	0xb0, 0xfe, // mov al, 0xfe
+	0xe6, 0x64, // out 0x64, al
+	0xf4, 0xeb, 0xfd, // hlt; jmp to the hlt
+};
+
+struct e820 {
+	uint64_t at, len;
+	uint32_t type;
+};
+
+static unsigned memory_map(const struct hv_vm *vm, struct e820 *map)
+{
+	unsigned n = 0;
+
+	map[n++] = (struct e820){ 0, HV_LOW_RAM_END, E820_RAM };
+	map[n++] = (struct e820){ HV_ACPI, HV_ACPI_LEN, E820_RESERVED };
+	for (unsigned i = 0; i < vm->n_slots && n < E820_MAX - 1; i++) {
+		const struct hv_slot *s = &vm->slots[i];
+		uint64_t from = s->gpa ? s->gpa : HV_IMAGE_MIN;
+
+		if (s->gpa + s->len > from)
+			map[n++] = (struct e820){ from, s->gpa + s->len - from, E820_RAM };
+	}
+	// Linux believes in an ECAM only where no memory can be.
+	map[n++] = (struct e820){ HV_ECAM, HV_ECAM_LEN, E820_RESERVED };
+	return n;
+}
+
+static int write_tables(struct hv_vm *vm, uint64_t user)
+{
+	uint64_t *pml4 = (uint64_t *)(void *)hv_vm_at(vm, HV_TABLES, (2 + TABLES_GIB) * HV_PAGE);
+	uint64_t *pdpt = pml4 + 512;
+
+	if (!pml4)
+		return -EFAULT;
+	pml4[0] = (HV_TABLES + HV_PAGE) | PTE_P_RW | user;
+	for (uint64_t g = 0; g < TABLES_GIB; g++)
+		pdpt[g] = (HV_TABLES + (2 + g) * HV_PAGE) | PTE_P_RW | user;
+	for (uint64_t i = 0; i < TABLES_GIB * 512ull; i++)
+		pdpt[512 + i] = i << 21 | PTE_P_RW | PTE_LARGE | user;
+	return 0;
+}
+
+static struct kvm_segment segment(uint16_t selector, uint8_t type, uint8_t dpl, bool wide)
+{
+	return (struct kvm_segment){ .limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.dpl = dpl,
+		.s = 1,
+		.l = wide && type == 11,
+		.db = !(wide && type == 11),
+		.g = 1 };
+}
+
+/* Code at 0x10 and data at 0x18, as Linux' boot protocol has them, 64-bit or 32-bit. */
+static int set_kernel_segments(struct hv_vm *vm, struct kvm_sregs *s, bool wide)
+{
+	const uint64_t gdt[] = { 0, 0, wide ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+		0x00cf93000000ffffull };
+
+	s->cs = segment(0x10, 11, 0, wide);
+	s->ds = s->es = s->fs = s->gs = s->ss = segment(0x18, 3, 0, wide);
+	s->tr = (struct kvm_segment){ .limit = 0x67, .type = 11, .present = 1 };
+	s->gdt = (struct kvm_dtable){ .base = HV_GDT, .limit = sizeof(gdt) - 1 };
+	s->idt = (struct kvm_dtable){ 0 };
+	return hv_vm_write(vm, HV_GDT, gdt, sizeof(gdt));
+}
+
+static void set_long_mode(struct kvm_sregs *s, uint64_t cr4)
+{
+	s->cr0 = CR0_PE_NE_WP_PG;
+	s->cr3 = HV_TABLES;
+	s->cr4 = cr4;
+	s->efer = EFER_LME_LMA;
+}
+
+static int enter_bzimage(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
+{
+	struct kvm_regs regs = { .rip = image->entry, .rsi = HV_ZERO_PAGE, .rflags = RFLAGS_1 };
+	struct kvm_sregs s;
+	int ret = hv_vcpu_get_sregs(vcpu, &s);
+
+	if (ret == 0)
+		ret = write_tables(vm, 0);
+	if (ret == 0)
+		ret = set_kernel_segments(vm, &s, true);
+	if (ret)
+		return ret;
+	set_long_mode(&s, CR4_PAE);
+	return hv_vcpu_enter(vcpu, &s, &regs);
+}
+
+static int enter_pvh(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
+{
+	struct kvm_regs regs = { .rip = image->entry, .rbx = HV_START_INFO, .rflags = RFLAGS_1 };
+	struct kvm_sregs s;
+	int ret = hv_vcpu_get_sregs(vcpu, &s);
+
+	if (ret == 0)
+		ret = set_kernel_segments(vm, &s, false);
+	if (ret)
+		return ret;
+	s.cr0 = CR0_PE | CR0_ET;
+	s.cr4 = 0;
+	s.efer = 0;
+	return hv_vcpu_enter(vcpu, &s, &regs);
+}
+
+/* Ring 3 with ports allowed, stack below the entry: what runs at full speed under nested KVM. */
+static int enter_flat(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
+{
+	struct kvm_regs regs = { .rip = image->entry, .rsp = image->entry, .rflags = RFLAGS_IOPL3 };
+	struct kvm_sregs s;
+	int ret = hv_vcpu_get_sregs(vcpu, &s);
+
+	if (ret == 0)
+		ret = write_tables(vm, PTE_US);
+	if (ret)
+		return ret;
+	s.cs = segment(0x33, 11, 3, true);
+	s.ds = s.es = s.fs = s.gs = s.ss = segment(0x2b, 3, 3, true);
+	set_long_mode(&s, CR4_PAE_OSFXSR);
+	return hv_vcpu_enter(vcpu, &s, &regs);
+}
+
+/* Offsets: zero-page.rst, and boot.rst for the setup header. */
+static int write_zero_page(struct hv_vm *vm, const struct hv_image *image, const struct e820 *map,
+	unsigned n, uint64_t initrd, uint64_t initrd_len, size_t cmdline_len)
+{
+	uint8_t *z = hv_vm_at(vm, HV_ZERO_PAGE, HV_PAGE);
+
+	if (!z)
+		return -EFAULT;
+	memset(z, 0, HV_PAGE);
+	memcpy(z + HV_SETUP_AT, image->setup, image->setup_len);
+	*(dpu_le64 *)(z + 0x70) = dpu_le64_put(HV_ACPI); // acpi_rsdp_addr
+	z[0x210] = LOADER_OTHER;
+	*(dpu_le32 *)(z + 0x218) = dpu_le32_put((uint32_t)initrd);
+	*(dpu_le32 *)(z + 0x21c) = dpu_le32_put((uint32_t)initrd_len);
+	*(dpu_le32 *)(z + 0x228) = dpu_le32_put((uint32_t)HV_CMDLINE);
+	*(dpu_le32 *)(z + 0x238) = dpu_le32_put((uint32_t)cmdline_len);
+	z[0x1e8] = (uint8_t)n;
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *e = z + 0x2d0 + i * 20ul;
+
+		*(dpu_le64 *)e = dpu_le64_put(map[i].at);
+		*(dpu_le64 *)(e + 8) = dpu_le64_put(map[i].len);
+		*(dpu_le32 *)(e + 16) = dpu_le32_put(map[i].type);
+	}
+	return 0;
+}
+
+/* hvm_start_info, version 1, its memory map and its one module behind it in the same page. */
+static int write_start_info(
+	struct hv_vm *vm, const struct e820 *map, unsigned n, uint64_t initrd, uint64_t initrd_len)
+{
+	const unsigned mods = 56, maps = 88; // bytes into the page
+	uint8_t *s = hv_vm_at(vm, HV_START_INFO, HV_PAGE);
+
+	if (!s)
+		return -EFAULT;
+	memset(s, 0, HV_PAGE);
+	*(dpu_le32 *)s = dpu_le32_put(PVH_MAGIC);
+	*(dpu_le32 *)(s + 4) = dpu_le32_put(1);
+	*(dpu_le32 *)(s + 12) = dpu_le32_put(initrd_len ? 1 : 0);
+	*(dpu_le64 *)(s + 16) = dpu_le64_put(HV_START_INFO + mods);
+	*(dpu_le64 *)(s + 24) = dpu_le64_put(HV_CMDLINE);
+	*(dpu_le64 *)(s + 32) = dpu_le64_put(HV_ACPI);
+	*(dpu_le64 *)(s + 40) = dpu_le64_put(HV_START_INFO + maps);
+	*(dpu_le32 *)(s + 48) = dpu_le32_put(n);
+	*(dpu_le64 *)(s + mods) = dpu_le64_put(initrd);
+	*(dpu_le64 *)(s + mods + 8) = dpu_le64_put(initrd_len);
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *e = s + maps + i * 24ul;
+
+		*(dpu_le64 *)e = dpu_le64_put(map[i].at);
+		*(dpu_le64 *)(e + 8) = dpu_le64_put(map[i].len);
+		*(dpu_le32 *)(e + 16) = dpu_le32_put(map[i].type);
+	}
+	return 0;
+}
+
+static int load(struct hv_vm *vm, const struct hv_boot *b)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < b->image->n_segs; i++) {
+		const struct hv_image_seg *s = &b->image->segs[i];
+
+		// What is behind the bytes is zero: the memory is new.
+		ret = hv_vm_write(vm, s->gpa, b->kernel->at + s->off, s->len);
+	}
+	return ret;
+}
+
+int hv_boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_boot *b, const char **why)
+{
+	struct e820 map[E820_MAX];
+	unsigned n = memory_map(vm, map);
+	size_t len = strlen(b->cmdline);
+	uint64_t initrd = 0;
+	int ret = load(vm, b);
+
+	if (ret)
+		return ret;
+	if (b->image->kind == HV_IMAGE_FLAT)
+		return enter_flat(vm, vcpu, b->image);
+	ret = hv_vm_write(vm, HV_RESET_VECTOR, reset_vector, sizeof(reset_vector));
+	if (ret == 0)
+		ret = hv_image_check_cmdline(b->image, b->cmdline, len, why);
+	if (ret == 0)
+		ret = hv_vm_write(vm, HV_CMDLINE, b->cmdline, len + 1);
+	if (ret == 0 && b->initrd->at)
+		ret = hv_image_place_initrd(
+			b->image, b->initrd->len, hv_vm_low_size(vm), &initrd, why);
+	if (ret == 0 && b->initrd->at)
+		ret = hv_vm_write(vm, initrd, b->initrd->at, b->initrd->len);
+	if (ret)
+		return ret;
+	if (b->image->kind == HV_IMAGE_PVH) {
+		ret = write_start_info(vm, map, n, initrd, b->initrd->len);
+		return ret ? ret : enter_pvh(vm, vcpu, b->image);
+	}
+	ret = write_zero_page(vm, b->image, map, n, initrd, b->initrd->len, len);
+	return ret ? ret : enter_bzimage(vm, vcpu, b->image);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/* CPUID templates, and which MSRs a guest reaches. */
+#include "cpuid.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "dpu_log.h"
+
+#define ENTRIES_MAX 256
+#define KVM_LEAF 0x40000001u
+/* Clock (old, new, stable), no port delay, steal time, EOI, spinlocks, TLB flush, IPIs, yield. */
+#define KVM_FEATURES                                                                      \
+	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 9 | 1u << 11 | \
+		1u << 13 | 1u << 24)
+
+enum reg { EAX, EBX, ECX, EDX };
+
+/* What a template has of one register; for a bit of `must` that is not here there is no guest. */
+struct mask {
+	uint32_t leaf, sub;
+	enum reg reg;
+	uint32_t may, must;
+};
+
+/* What no guest gets: in all templates. */
+static const struct mask never[] = {
+	{ 1, 0, ECX, ~(1u << 3 | 1u << 5 | 1u << 27), 0 }, // MONITOR, VMX; OSXSAVE is KVM's
+	{ 6, 0, EAX, 1u << 2, 0 }, // the APIC timer always runs
+	{ 6, 0, EBX, 0, 0 },
+	{ 6, 0, ECX, 0, 0 },
+	{ 7, 0, EBX, ~(1u << 2), 0 }, // SGX
+	{ 7, 0, ECX, ~(1u << 30), 0 }, // SGX's launch control
+	{ 10, 0, EAX, 0, 0 }, // performance counters
+	{ 10, 0, EBX, 0, 0 },
+	{ 10, 0, EDX, 0, 0 },
+	{ 0x80000001, 0, ECX, ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28), 0 }, // SVM, counters
+	{ 0x80000008, 0, EBX, ~(1u << 25), 0 }, // the MSR of a virtual SSBD
+	{ 0x80000022, 0, EAX, 0, 0 },
+	{ KVM_LEAF, 0, EAX, KVM_FEATURES, 0 },
+};
+
+/*
+ * Leaf 1: SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, x2APIC, POPCNT, TSC-deadline, AES, XSAVE,
+ * hypervisor (ECX); FPU to SSE2 (EDX). Leaf 7: what mitigations need, if it is there.
+ */
+#define V1_1_EDX 0x0789bb71u
+#define V2_1_ECX \
+	(1u << 0 | 1u << 1 | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 25)
+#define V2_1_OPT (1u << 21 | 1u << 24 | 1u << 26 | 1u << 31)
+#define V3_1_OPT 0xc1200000u // x2APIC, TSC-deadline, RDRAND, hypervisor
+#define V3_1_ECX (V2_1_ECX | 1u << 12 | 1u << 22 | 1u << 26 | 1u << 28 | 1u << 29)
+#define V3_7_EBX (1u << 3 | 1u << 5 | 1u << 8)
+#define V2_7_EBX (1u << 0 | 1u << 1 | 1u << 7 | 1u << 9 | 1u << 20)
+#define SAFE_7_EDX (1u << 10 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 29 | 1u << 31)
+#define LONG_EDX (1u << 11 | 1u << 20 | 1u << 29)
+#define LONG_OPT (0x0183f3ffu | 1u << 26 | 1u << 27)
+
+static const struct mask baseline[] = {
+	{ 1, 0, ECX, V2_1_ECX | V2_1_OPT, V2_1_ECX },
+	{ 1, 0, EDX, 0x1f8bfbff, V1_1_EDX },
+	{ 7, 0, EBX, V2_7_EBX, 0 },
+	{ 7, 0, ECX, 0, 0 },
+	{ 7, 0, EDX, SAFE_7_EDX, 0 },
+	{ 7, 1, EAX, 0, 0 },
+	{ 13, 0, EAX, 0x3, 0 },
+	{ 13, 0, EDX, 0, 0 },
+	{ 13, 1, EAX, 0x1, 0 },
+	{ 13, 1, ECX, 0, 0 },
+	{ 0x80000001, 0, ECX, 0x1, 0x1 },
+	{ 0x80000001, 0, EDX, LONG_EDX | LONG_OPT, LONG_EDX },
+};
+
+static const struct mask v3[] = {
+	{ 1, 0, ECX, V3_1_ECX | V3_1_OPT, V3_1_ECX },
+	{ 1, 0, EDX, 0x1f8bfbff, V1_1_EDX },
+	{ 7, 0, EBX, V2_7_EBX | V3_7_EBX, V3_7_EBX },
+	{ 7, 0, ECX, 0, 0 },
+	{ 7, 0, EDX, SAFE_7_EDX, 0 },
+	{ 7, 1, EAX, 0, 0 },
+	{ 13, 0, EAX, 0x7, 0x7 },
+	{ 13, 0, EDX, 0, 0 },
+	{ 13, 1, EAX, 0x7, 0 },
+	{ 13, 1, ECX, 0, 0 },
+	{ 0x80000001, 0, ECX, 0x21, 0x21 },
+	{ 0x80000001, 0, EDX, LONG_EDX | LONG_OPT, LONG_EDX },
+};
+
+static const struct {
+	const char *name;
+	const struct mask *masks;
+	unsigned n;
+} templates[HV_CPU_TEMPLATES] = {
+	[HV_CPU_HOST] = { "host", NULL, 0 },
+	[HV_CPU_BASELINE] = { "baseline", baseline, sizeof(baseline) / sizeof(baseline[0]) },
+	[HV_CPU_V3] = { "v3", v3, sizeof(v3) / sizeof(v3[0]) },
+};
+
+const char *hv_cpu_template_name(unsigned t)
+{
+	return t < HV_CPU_TEMPLATES ? templates[t].name : NULL;
+}
+
+int hv_cpu_template_find(const char *name)
+{
+	for (int t = 0; t < HV_CPU_TEMPLATES; t++)
+		if (strcmp(name, templates[t].name) == 0)
+			return t;
+	return -EINVAL;
+}
+
+static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t sub)
+{
+	for (unsigned i = 0; i < c->nent; i++)
+		if (c->entries[i].function == leaf && c->entries[i].index == sub)
+			return &c->entries[i];
+	return NULL;
+}
+
+static uint32_t *reg_of(struct kvm_cpuid_entry2 *e, enum reg r)
+{
+	return r == EAX ? &e->eax : r == EBX ? &e->ebx : r == ECX ? &e->ecx : &e->edx;
+}
+
+static int apply(struct kvm_cpuid2 *c, const struct mask *m, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++, m++) {
+		struct kvm_cpuid_entry2 *e = find(c, m->leaf, m->sub);
+
+		if (e)
+			*reg_of(e, m->reg) &= m->may;
+		uint32_t lacks = m->must & ~(e ? *reg_of(e, m->reg) : 0);
+
+		if (lacks) {
+			dpu_err("cpu: the host lacks what the template promises",
+				"leaf=0x%x register=%c bits=0x%x", m->leaf, "abcd"[m->reg], lacks);
+			return -ENOTSUP;
+		}
+	}
+	return 0;
+}
+
+static void add(struct kvm_cpuid2 *c, struct kvm_cpuid_entry2 e)
+{
+	if (c->nent < ENTRIES_MAX)
+		c->entries[c->nent++] = e;
+}
+
+/* Leaves that describe the host's topology, caches by thread, and areas that a template hides. */
+static void drop_leaves(struct kvm_cpuid2 *c)
+{
+	struct kvm_cpuid_entry2 *x = find(c, 13, 0);
+	uint64_t xcr0 = x ? x->eax | (uint64_t)x->edx << 32 : 0;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < c->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &c->entries[i];
+		bool gone = e->function == 0xb || e->function == 0x1f || e->function == 0x12 ||
+			    e->function == 0x8000000a || e->function == 0x8000001f;
+
+		if (e->function == 13 && e->index >= 2 && e->index < 64 && !(xcr0 >> e->index & 1))
+			gone = true;
+		if (!gone)
+			c->entries[kept++] = *e;
+	}
+	c->nent = kept;
+}
+
+static unsigned bits_for(unsigned n)
+{
+	unsigned bits = 0;
+
+	while (1u << bits < n)
+		bits++;
+	return bits;
+}
+
+/* One socket of `n` cores with one thread each; the last level of cache is everyone's. */
+static void set_topology(struct kvm_cpuid2 *c, unsigned n)
+{
+	const uint32_t flag = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+
+	for (unsigned i = 0; i < c->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &c->entries[i];
+		bool caches = (e->function == 4 || e->function == 0x8000001d) && (e->eax & 0x1f);
+		uint32_t sharers = (e->eax >> 5 & 7) >= 3 ? n - 1 : 0;
+
+		if (e->function == 1) {
+			e->ebx = (e->ebx & 0xff00) | n << 16;
+			e->edx = (e->edx & ~(1u << 28)) | (n > 1 ? 1u << 28 : 0);
+		} else if (caches) {
+			e->eax = (e->eax & 0x3fff) | sharers << 14;
+			e->eax |= e->function == 4 ? (n - 1) << 26 : 0;
+		} else if (e->function == 0x80000008) {
+			e->ecx = bits_for(n) << 12 | (n - 1);
+		} else if (e->function == 0x8000001e) {
+			e->eax = e->ebx = e->ecx = 0;
+		}
+	}
+	add(c, (struct kvm_cpuid_entry2){
+		       .function = 0xb, .index = 0, .flags = flag, .ebx = 1, .ecx = 0x100 });
+	add(c, (struct kvm_cpuid_entry2){ .function = 0xb,
+		       .index = 1,
+		       .flags = flag,
+		       .eax = bits_for(n),
+		       .ebx = n,
+		       .ecx = 0x201 });
+	add(c, (struct kvm_cpuid_entry2){ .function = 0xb, .index = 2, .flags = flag, .ecx = 2 });
+}
+
+void hv_cpuid_for(struct kvm_cpuid2 *c, unsigned id)
+{
+	for (unsigned i = 0; i < c->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &c->entries[i];
+
+		if (e->function == 1)
+			e->ebx = (e->ebx & 0x00ffffff) | id << 24;
+		else if (e->function == 0xb)
+			e->edx = id;
+		else if (e->function == 0x8000001e)
+			e->eax = e->ebx = id;
+	}
+}
+
+int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm_cpuid2 **out)
+{
+	struct kvm_cpuid2 *c;
+	struct kvm_cpuid_entry2 *one;
+	int ret = 0;
+
+	if (t >= HV_CPU_TEMPLATES)
+		return -EINVAL;
+	c = calloc(1, sizeof(*c) + ENTRIES_MAX * sizeof(c->entries[0]));
+	if (!c)
+		return -ENOMEM;
+	c->nent = ENTRIES_MAX - 3; // set_topology() adds three
+	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, c) < 0)
+		ret = -errno;
+	one = ret ? NULL : find(c, 1, 0);
+	if (one) {
+		one->ecx |= 1u << 31;
+		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+			one->ecx |= 1u << 24;
+	}
+	if (ret == 0)
+		ret = apply(c, never, sizeof(never) / sizeof(never[0]));
+	if (ret == 0)
+		ret = apply(c, templates[t].masks, templates[t].n);
+	if (ret) {
+		free(c);
+		return ret;
+	}
+	drop_leaves(c);
+	set_topology(c, vcpus);
+	hv_cpuid_for(c, 0);
+	*out = c;
+	return 0;
+}
+
+/* Runs of MSRs, and which of the run: bit n is base + n. KVM takes 16, and the first that fits. */
+static const struct {
+	uint32_t base;
+	uint64_t bits;
+} allowed[] = {
+	{ 0x00000000, 1ull << 0x10 | 1ull << 0x11 | 1ull << 0x12 | 1ull << 0x17 | 1ull << 0x1b |
+			      1ull << 0x3a |
+			      1ull << 0x3b }, // TSC, old KVM clock, APIC base, features
+	{ 0x00000048, 0x3 }, // IBRS, IBPB
+	{ 0x0000008b, 0x1 }, // microcode's revision
+	{ 0x000000ce, 3ull | 1ull << (0xfe - 0xce) | 3ull << (0x10a - 0xce) }, // what it can do
+	{ 0x00000140, 1ull << 0 | 7ull << (0x174 - 0x140) | 7ull << (0x179 - 0x140) },
+	{ 0x000001a0, 1ull << 0 | 1ull << (0x1d9 - 0x1a0) }, // MISC_ENABLE, DEBUGCTL
+	{ 0x00000200, 0xffff }, // MTRRs of ranges
+	{ 0x00000250, 1ull | 3ull << 8 | 0xffull << 0x18 | 1ull << 0x27 }, // fixed ones, PAT
+	{ 0x000002ff, 0x1 }, { 0x00000400, UINT64_MAX }, // machine check banks
+	{ 0x000006e0, 0x1 }, // TSC deadline
+	{ 0x00000da0, 0x1 }, // XSS
+	{ 0x4b564d00, 0x1ff }, // KVM's own
+	{ 0xc0000080, 0x1f }, // EFER, STAR and what belongs to it
+	{ 0xc0000100, 0xf }, // FS, GS, swapped GS, TSC_AUX
+	{ 0xc0010010, 1ull << 0 | 1ull << 5 | 1ull << 0xf }, // AMD: SYSCFG, HWCR, NB_CFG
+};
+
+int hv_msr_filter(const struct hv_vm *vm)
+{
+	struct kvm_msr_filter f = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
+	uint64_t bits[sizeof(allowed) / sizeof(allowed[0])];
+
+	static_assert(sizeof(allowed) / sizeof(allowed[0]) <= KVM_MSR_FILTER_MAX_RANGES,
+		"as many as KVM takes");
+	for (unsigned i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+		bits[i] = allowed[i].bits;
+		f.ranges[i] = (struct kvm_msr_filter_range){
+			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+			.nmsrs = 64,
+			.base = allowed[i].base,
+			.bitmap = (uint8_t *)&bits[i],
+		};
+	}
+	return ioctl(vm->vm_fd, KVM_X86_SET_MSR_FILTER, &f) < 0 ? -errno : 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a guest sees of the CPU. Templates have names: what one promises, a guest finds on every
+ * host that can run it, and no instructions besides; what mitigations need is there where the host
+ * has it. Nested virtualization, performance counters, SGX and MONITOR are in none.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "vm.h"
+
+enum hv_cpu_template {
+	HV_CPU_HOST, // all that KVM can give a guest here
+	HV_CPU_BASELINE, // x86-64-v2 with AES: every server since 2011
+	HV_CPU_V3, // and AVX2, BMI, FMA: since 2013 (Intel) or 2015 (AMD)
+	HV_CPU_TEMPLATES,
+};
+
+struct kvm_cpuid2;
+
+/* The template's name, or NULL. */
+const char *hv_cpu_template_name(unsigned t);
+
+/* Template of that name, or -EINVAL. */
+int hv_cpu_template_find(const char *name);
+
+/*
+ * CPUID for vCPU 0 of `vcpus`; hv_cpuid_for() makes it another one's. Freed by free(). 0; -ENOTSUP
+ * when this host lacks something that the template promises; -ENOMEM; or the errno of an ioctl.
+ * Source: Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E; Linux' Documentation/virt/kvm.
+ */
+int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm_cpuid2 **out);
+
+/* Put the numbers of vCPU id into it. */
+void hv_cpuid_for(struct kvm_cpuid2 *cpuid, unsigned id);
+
+/*
+ * Let guests reach the MSRs that Linux uses and no others: those are a general protection fault
+ * that KVM raises by itself. 0, or the errno of an ioctl.
+ */
+int hv_msr_filter(const struct hv_vm *vm);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where things are in a guest's physical addresses and ports, x86-64: ADR-0020. */
+#pragma once
+
+#define HV_PAGE 4096ull
+#define HV_LOW_END 0xc0000000ull // memory below; what is more begins at HV_HIGH_BASE
+#define HV_HIGH_BASE 0x100000000ull
+
+#define HV_PCI_MMIO 0xc0000000ull // what BARs are placed in
+#define HV_PCI_MMIO_LEN 0x20000000ull
+#define HV_ECAM 0xe0000000ull // one bus
+#define HV_ECAM_LEN 0x100000ull
+#define HV_EVENTS 0xe0100000ull // power.c's registers; dsdt.asl has this number, too
+#define HV_EVENTS_LEN 0x1000ull
+#define HV_IOAPIC 0xfec00000ull
+#define HV_LAPIC 0xfee00000ull
+
+#define HV_GSI_SERIAL 4
+#define HV_GSI_EVENTS 9
+
+/* Below 1 MiB: nothing of an image is ever there. */
+#define HV_START_INFO 0x6000ull // PVH's, or boot_params
+#define HV_ZERO_PAGE 0x7000ull
+#define HV_GDT 0x8000ull
+#define HV_TABLES 0x9000ull // page tables: PML4, PDPT, four page directories
+#define HV_CMDLINE 0x20000ull
+#define HV_LOW_RAM_END 0x9fc00ull // where a PC's extended BIOS data would begin
+#define HV_ACPI 0xe0000ull // RSDP first: where one is looked for if nobody was told
+#define HV_ACPI_LEN 0x20000ull
+#define HV_RESET_VECTOR 0xffff0ull // its last 16 bytes
+#define HV_IMAGE_MIN 0x100000ull

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One guest: memory, CPUs, console, power, made in order and taken down backwards. */
+#include "machine.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "acpi.h"
+#include "boot_x86.h"
+#include "bus.h"
+#include "cpuid.h"
+#include "dpu_log.h"
+#include "irq.h"
+#include "layout.h"
+#include "pci.h"
+#include "power.h"
+#include "serial.h"
+#include "vcpu.h"
+
+struct hv_machine {
+	/* Fixed once hv_machine_create() returns. */
+	const struct hv_machine_events *ev; // borrowed: outlives the machine
+	void *arg;
+	struct hv_vm vm;
+	struct hv_bus bus;
+	struct hv_serial serial;
+	struct hv_power power;
+	struct hv_pci pci;
+	struct hv_vcpu *vcpus; // owned; n_vcpus
+	unsigned n_vcpus;
+	int event_fd; // owned
+
+	/* Main thread. */
+	bool told; // of the end
+
+	/* Any thread. */
+	_Atomic int state; // enum hv_state
+	_Atomic int end; // enum hv_end: the first reason counts
+	_Atomic int exit_code;
+	_Atomic uint64_t panics;
+	_Atomic bool panicked; // until it is told
+};
+
+static const char *const end_names[] = {
+	[HV_END_NONE] = "none",
+	[HV_END_OFF] = "off",
+	[HV_END_REBOOT] = "reboot",
+	[HV_END_SHUTDOWN] = "shutdown",
+	[HV_END_STOPPED] = "stopped",
+	[HV_END_ERROR] = "error",
+};
+
+const char *hv_end_name(enum hv_end why)
+{
+	return end_names[why];
+}
+
+static void wake_main(struct hv_machine *m)
+{
+	// It fails only when it is about to wake up anyway.
+	(void)eventfd_write(m->event_fd, 1);
+}
+
+/* The first reason stands; all vCPUs leave the guest. Any thread. */
+static void end_machine(struct hv_machine *m, enum hv_end why)
+{
+	int none = HV_END_NONE;
+
+	if (!atomic_compare_exchange_strong(&m->end, &none, (int)why))
+		return;
+	atomic_store(&m->state, HV_ENDED);
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_end(&m->vcpus[i]);
+	wake_main(m);
+}
+
+static void on_vcpu_end(void *arg, struct hv_vcpu *vcpu, enum hv_vcpu_end why)
+{
+	struct hv_machine *m = arg;
+
+	if (why == HV_VCPU_SHUTDOWN) {
+		end_machine(m, HV_END_SHUTDOWN);
+	} else if (why == HV_VCPU_ERROR) {
+		dpu_err("vcpu: KVM cannot go on", "vcpu=%u reason=%u err=%s", vcpu->id,
+			vcpu->reason, strerror(vcpu->err));
+		end_machine(m, HV_END_ERROR);
+	}
+}
+
+static void on_serial_out(void *arg, uint8_t byte)
+{
+	struct hv_machine *m = arg;
+
+	m->ev->console(m->arg, &byte, 1);
+}
+
+static void on_serial_line(void *arg, bool level)
+{
+	struct hv_machine *m = arg;
+
+	(void)hv_irq_line(&m->vm, HV_GSI_SERIAL, level); // fails where there is no pin only
+}
+
+static void on_serial_room(void *arg)
+{
+	struct hv_machine *m = arg;
+
+	if (m->ev->room)
+		m->ev->room(m->arg);
+}
+
+static void on_power(void *arg, enum hv_power_event what)
+{
+	struct hv_machine *m = arg;
+
+	if (what == HV_POWER_PANIC) {
+		atomic_fetch_add(&m->panics, 1);
+		atomic_store(&m->panicked, true);
+		wake_main(m);
+	} else {
+		end_machine(m, what == HV_POWER_OFF ? HV_END_OFF : HV_END_REBOOT);
+	}
+}
+
+static void on_power_line(void *arg, bool level)
+{
+	struct hv_machine *m = arg;
+
+	(void)hv_irq_line(&m->vm, HV_GSI_EVENTS, level);
+}
+
+static void on_ejected(void *arg, unsigned slot)
+{
+	struct hv_machine *m = arg;
+
+	(void)hv_pci_eject(&m->pci, slot); // what is not there cannot go
+}
+
+static void on_plugged(void *arg, unsigned slot)
+{
+	struct hv_machine *m = arg;
+
+	hv_power_slots(&m->power, 1u << slot, 0);
+}
+
+static void on_unplug(void *arg, unsigned slot)
+{
+	struct hv_machine *m = arg;
+
+	hv_power_slots(&m->power, 0, 1u << slot);
+}
+
+static void on_cf9(void *arg, uint8_t value)
+{
+	struct hv_machine *m = arg;
+
+	hv_power_cf9(&m->power, value);
+}
+
+static void exit_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, 0, len);
+}
+
+static void exit_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_machine *m = arg;
+
+	(void)off;
+	(void)len;
+	atomic_store(&m->exit_code, data[0]);
+	end_machine(m, HV_END_OFF);
+}
+
+static const struct hv_serial_ops serial_ops = { on_serial_out, on_serial_line, on_serial_room };
+static const struct hv_power_ops power_ops = { on_power, on_power_line, on_ejected };
+static const struct hv_pci_events pci_events = { on_plugged, on_unplug, on_cf9 };
+static const struct hv_pci_conf pci_conf = {
+	.ecam = HV_ECAM, .mem32 = HV_PCI_MMIO, .mem32_len = HV_PCI_MMIO_LEN
+};
+static const struct hv_bus_ops exit_ops = { exit_read, exit_write };
+
+static int on_confine(void *arg)
+{
+	struct hv_machine *m = arg;
+
+	return m->ev->confine ? m->ev->confine(m->arg) : 0;
+}
+
+/* The vCPUs, with what they see of the CPU. */
+static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
+{
+	struct kvm_cpuid2 *cpuid;
+	int ret = hv_cpuid_make(&m->vm, conf->cpu_template, conf->vcpus, &cpuid);
+
+	if (ret)
+		return ret;
+	m->vcpus = calloc(conf->vcpus, sizeof(*m->vcpus));
+	if (!m->vcpus)
+		ret = -ENOMEM;
+	while (ret == 0 && m->n_vcpus < conf->vcpus) {
+		struct hv_vcpu *vcpu = &m->vcpus[m->n_vcpus];
+
+		ret = hv_vcpu_init(vcpu, &m->vm, m->n_vcpus, &m->bus);
+		if (ret)
+			break;
+		vcpu->pin = conf->pin[m->n_vcpus];
+		vcpu->confine = on_confine;
+		vcpu->ended = on_vcpu_end;
+		vcpu->arg = m;
+		m->n_vcpus++;
+		hv_cpuid_for(cpuid, vcpu->id);
+		ret = hv_vcpu_setup(vcpu, cpuid);
+	}
+	free(cpuid);
+	return ret;
+}
+
+static int boot(struct hv_machine *m, const struct hv_conf *conf, const struct hv_bytes *kernel,
+	const struct hv_bytes *initrd, const char **why)
+{
+	struct hv_image image;
+	const struct hv_boot b = { &image, kernel, initrd, conf->cmdline };
+	uint64_t low = hv_vm_low_size(&m->vm);
+	int ret = conf->flat ? hv_image_plan_flat(kernel->len, low, &image, why)
+			     : hv_image_plan(kernel->at, kernel->len, low, &image, why);
+
+	if (ret == 0 && !conf->flat)
+		ret = hv_acpi_write(&m->vm, conf->vcpus);
+	return ret ? ret : hv_boot(&m->vm, &m->vcpus[0], &b, why);
+}
+
+static int load(struct hv_machine *m, const struct hv_conf *conf, const char **why)
+{
+	struct hv_bytes kernel = { 0 }, initrd = { 0 };
+	int ret = hv_image_map(conf->kernel_fd, &kernel, why);
+
+	if (ret == 0 && conf->initrd_fd >= 0)
+		ret = hv_image_map(conf->initrd_fd, &initrd, why);
+	if (ret == 0)
+		ret = boot(m, conf, &kernel, &initrd, why);
+	hv_image_unmap(&initrd);
+	hv_image_unmap(&kernel);
+	return ret;
+}
+
+static int make_devices(struct hv_machine *m, const struct hv_conf *conf)
+{
+	int ret = hv_bus_add(&m->bus, HV_BUS_PORT, HV_SERIAL_PORT, 8, &hv_serial_bus, &m->serial);
+
+	if (ret == 0 && conf->flat)
+		ret = hv_bus_add(&m->bus, HV_BUS_PORT, HV_PORT_EXIT, 1, &exit_ops, m);
+	return ret;
+}
+
+static bool good_conf(const struct hv_conf *conf)
+{
+	if (conf->vcpus == 0 || conf->vcpus > HV_VCPUS_MAX || conf->mem_mib == 0)
+		return false;
+	return memchr(conf->cmdline, 0, sizeof(conf->cmdline)) && conf->mem_mib <= 1u << 20;
+}
+
+/* What has to be undone by hv_machine_destroy(), whatever of the rest there is. */
+static int make_base(struct hv_machine *m, const struct hv_conf *conf)
+{
+	int ret;
+
+	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->event_fd < 0)
+		return -errno;
+	ret = hv_bus_init(&m->bus);
+	if (ret)
+		goto err_event;
+	ret = hv_serial_init(&m->serial, &serial_ops, m);
+	if (ret)
+		goto err_bus;
+	ret = hv_power_init(&m->power, &m->bus, &power_ops, m);
+	if (ret)
+		goto err_serial;
+	ret = hv_pci_init(&m->pci, &m->bus, &pci_conf, &pci_events, m);
+	if (ret)
+		goto err_power;
+	ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->hugepages);
+	if (ret)
+		goto err_pci;
+	return 0;
+
+err_pci:
+	hv_pci_fini(&m->pci);
+err_power:
+	hv_power_fini(&m->power);
+err_serial:
+	hv_serial_fini(&m->serial);
+err_bus:
+	hv_bus_fini(&m->bus);
+err_event:
+	close(m->event_fd);
+	return ret;
+}
+
+static int make_rest(struct hv_machine *m, const struct hv_conf *conf)
+{
+	const char *why = NULL;
+	int ret = hv_vcpu_signals();
+
+	if (ret == 0)
+		ret = hv_irq_init(&m->vm, conf->split_irqchip);
+	if (ret == 0)
+		ret = hv_msr_filter(&m->vm);
+	if (ret == 0)
+		ret = make_devices(m, conf);
+	if (ret == 0)
+		ret = make_vcpus(m, conf);
+	if (ret == 0)
+		ret = load(m, conf, &why);
+	if (ret && why)
+		dpu_err("image: refused", "why=\"%s\"", why);
+	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
+		ret = hv_vcpu_start(&m->vcpus[i], true);
+	return ret;
+}
+
+int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events *ev, void *arg,
+	struct hv_machine **out)
+{
+	struct hv_machine *m;
+	int ret;
+
+	if (!good_conf(conf))
+		return -EINVAL;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->ev = ev;
+	m->arg = arg;
+	ret = make_base(m, conf);
+	if (ret) {
+		free(m);
+		return ret;
+	}
+	ret = make_rest(m, conf);
+	if (ret) {
+		hv_machine_destroy(m);
+		return ret;
+	}
+	*out = m;
+	return 0;
+}
+
+static void join_vcpus(struct hv_machine *m)
+{
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_join(&m->vcpus[i]);
+}
+
+void hv_machine_destroy(struct hv_machine *m)
+{
+	if (!m)
+		return;
+	end_machine(m, HV_END_STOPPED);
+	join_vcpus(m);
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_fini(&m->vcpus[i]);
+	free(m->vcpus);
+	hv_pci_fini(&m->pci);
+	hv_vm_fini(&m->vm);
+	hv_power_fini(&m->power);
+	hv_serial_fini(&m->serial);
+	hv_bus_fini(&m->bus);
+	close(m->event_fd);
+	free(m);
+}
+
+/* From one state to another, or -EALREADY, or -EINVAL. */
+static int step(struct hv_machine *m, enum hv_state from, enum hv_state to)
+{
+	int now = (int)from;
+
+	if (atomic_compare_exchange_strong(&m->state, &now, (int)to))
+		return 0;
+	return now == (int)to ? -EALREADY : -EINVAL;
+}
+
+int hv_machine_start(struct hv_machine *m)
+{
+	int ret = step(m, HV_CREATED, HV_RUNNING);
+
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
+		hv_vcpu_unpark(&m->vcpus[i]);
+	return ret;
+}
+
+int hv_machine_pause(struct hv_machine *m)
+{
+	int ret = step(m, HV_RUNNING, HV_PAUSED);
+
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_park(&m->vcpus[i]);
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_wait_parked(&m->vcpus[i]);
+	return 0;
+}
+
+int hv_machine_resume(struct hv_machine *m)
+{
+	int ret = step(m, HV_PAUSED, HV_RUNNING);
+
+	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
+		hv_vcpu_unpark(&m->vcpus[i]);
+	return ret;
+}
+
+int hv_machine_stop(struct hv_machine *m)
+{
+	if (atomic_load(&m->state) == HV_ENDED)
+		return -EALREADY;
+	end_machine(m, HV_END_STOPPED);
+	join_vcpus(m);
+	return 0;
+}
+
+int hv_machine_power_button(struct hv_machine *m)
+{
+	if (atomic_load(&m->state) != HV_RUNNING)
+		return -EINVAL;
+	hv_power_button(&m->power);
+	return 0;
+}
+
+enum hv_state hv_machine_state(const struct hv_machine *m)
+{
+	return (enum hv_state)atomic_load(&m->state);
+}
+
+int hv_machine_fd(const struct hv_machine *m)
+{
+	return m->event_fd;
+}
+
+void hv_machine_turn(struct hv_machine *m)
+{
+	eventfd_t n;
+
+	(void)eventfd_read(m->event_fd, &n);
+	if (atomic_exchange(&m->panicked, false) && m->ev->panicked)
+		m->ev->panicked(m->arg);
+	if (m->told || atomic_load(&m->state) != HV_ENDED)
+		return;
+	m->told = true;
+	join_vcpus(m);
+	m->ev->ended(m->arg, (enum hv_end)atomic_load(&m->end));
+}
+
+unsigned hv_machine_console_input(struct hv_machine *m, const uint8_t *bytes, unsigned len)
+{
+	return hv_serial_input(&m->serial, bytes, len);
+}
+
+struct hv_vm *hv_machine_vm(struct hv_machine *m)
+{
+	return &m->vm;
+}
+
+struct hv_pci *hv_machine_pci(struct hv_machine *m)
+{
+	return &m->pci;
+}
+
+void hv_machine_counters(const struct hv_machine *m, struct hv_machine_counters *out)
+{
+	*out = (struct hv_machine_counters){ .panics = atomic_load(&m->panics),
+		.missed = __atomic_load_n(&m->bus.missed, __ATOMIC_RELAXED),
+		.console_out = atomic_load(&m->serial.sent),
+		.console_in = atomic_load(&m->serial.taken) };
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		out->exits += atomic_load_explicit(&m->vcpus[i].exits, memory_order_relaxed);
+}
+
+int hv_machine_exit_code(const struct hv_machine *m)
+{
+	return atomic_load(&m->exit_code);
+}

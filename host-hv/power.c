@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reset, sleep, button, hot-plug. Source: ACPI 6.5, sections 4.8.3.6, 4.8.3.7 and 5.6.9. */
+#include "power.h"
+
+#include <string.h>
+
+#include "layout.h"
+
+#define CF9_RESET 0x04
+#define KBD_PORT 0x64
+#define KBD_RESET 0xfe
+#define SLEEP_ENABLE 0x20
+#define SLEEP_TYPE(v) ((v) >> 2 & 7)
+#define SLEEP_S5 5
+#define PANICKED 0x01
+
+/* Bits in a register first, then the edge: a guest that is at it reads them, or is asked again. */
+static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t down)
+{
+	pthread_mutex_lock(&p->lock);
+	p->select |= what;
+	p->up |= up;
+	p->down |= down;
+	p->ops->line(p->arg, true);
+	p->ops->line(p->arg, false);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void hv_power_button(struct hv_power *p)
+{
+	announce(p, HV_EV_BUTTON, 0, 0);
+}
+
+void hv_power_slots(struct hv_power *p, uint32_t up, uint32_t down)
+{
+	announce(p, HV_EV_PCI, up, down);
+}
+
+static uint32_t read_and_clear(struct hv_power *p, uint64_t off)
+{
+	uint32_t *reg = off == HV_EV_SELECT	? &p->select
+			: off == HV_EV_PCI_UP	? &p->up
+			: off == HV_EV_PCI_DOWN ? &p->down
+						: NULL;
+	uint32_t v = 0;
+
+	if (!reg)
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	v = *reg;
+	*reg = 0;
+	pthread_mutex_unlock(&p->lock);
+	return v;
+}
+
+static void events_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	uint32_t v = 0;
+
+	// Half of a register would lose the other half.
+	if (len == sizeof(v))
+		v = read_and_clear(arg, off);
+	memset(data, 0, len);
+	memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+}
+
+static void eject(struct hv_power *p, uint32_t slots)
+{
+	for (unsigned slot = 0; slot < 32; slot++)
+		if (slots >> slot & 1)
+			p->ops->ejected(p->arg, slot);
+}
+
+static void events_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_power *p = arg;
+	uint32_t v = 0;
+
+	memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
+	if (off == HV_EV_PCI_EJECT && len == sizeof(v))
+		eject(p, v);
+	else if (off == HV_EV_RESET && data[0] == HV_EV_RESET_VALUE)
+		p->ops->event(p->arg, HV_POWER_RESET);
+	else if (off == HV_EV_SLEEP_CONTROL && data[0] & SLEEP_ENABLE &&
+		 SLEEP_TYPE(data[0]) == SLEEP_S5)
+		p->ops->event(p->arg, HV_POWER_OFF);
+}
+
+void hv_power_cf9(struct hv_power *p, uint8_t value)
+{
+	if (value & CF9_RESET)
+		p->ops->event(p->arg, HV_POWER_RESET);
+}
+
+static void zeros(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, 0, len);
+}
+
+static void kbd_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_power *p = arg;
+
+	(void)off;
+	(void)len;
+	if (data[0] == KBD_RESET)
+		p->ops->event(p->arg, HV_POWER_RESET);
+}
+
+static void panic_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	zeros(arg, off, data, len);
+	data[0] = PANICKED; // the one event that we know
+}
+
+static void panic_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_power *p = arg;
+
+	(void)off;
+	(void)len;
+	if (data[0] & PANICKED)
+		p->ops->event(p->arg, HV_POWER_PANIC);
+}
+
+static const struct hv_bus_ops events_ops = { events_read, events_write };
+static const struct hv_bus_ops kbd_ops = { zeros, kbd_write };
+static const struct hv_bus_ops panic_ops = { panic_read, panic_write };
+
+static const struct {
+	enum hv_bus_kind kind;
+	uint64_t base, len;
+	const struct hv_bus_ops *ops;
+} windows[] = {
+	{ HV_BUS_MMIO, HV_EVENTS, HV_EVENTS_LEN, &events_ops },
+	{ HV_BUS_PORT, KBD_PORT, 1, &kbd_ops },
+	{ HV_BUS_PORT, HV_PANIC_PORT, 1, &panic_ops },
+};
+
+int hv_power_init(struct hv_power *p, struct hv_bus *bus, const struct hv_power_ops *ops, void *arg)
+{
+	int ret;
+
+	*p = (struct hv_power){ .ops = ops, .arg = arg, .bus = bus };
+	ret = -pthread_mutex_init(&p->lock, NULL);
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
+		ret = hv_bus_add(
+			bus, windows[i].kind, windows[i].base, windows[i].len, windows[i].ops, p);
+		if (ret) {
+			hv_power_fini(p);
+			return ret;
+		}
+		p->n_windows++;
+	}
+	return 0;
+}
+
+void hv_power_fini(struct hv_power *p)
+{
+	for (unsigned i = 0; i < p->n_windows; i++)
+		hv_bus_remove(p->bus, windows[i].kind, windows[i].base);
+	pthread_mutex_destroy(&p->lock);
+}

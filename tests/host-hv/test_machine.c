@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A guest on this machine's KVM: user-mode code at full speed, its ends, its pauses, its errors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "image_bytes.h"
+#include "machine.h"
+#include "pci.h"
+#include "test.h"
+#include "vm.h"
+
+#define PATIENCE_MS 10000
+#define COUNTER 0x80000 // where a guest counts
+
+struct seen {
+	char out[64];
+	unsigned n;
+	enum hv_end why;
+	unsigned ends, panics;
+	_Atomic unsigned confined;
+	int confine; // what it answers
+};
+
+static void on_console(void *arg, const uint8_t *bytes, unsigned len)
+{
+	struct seen *s = arg;
+
+	for (unsigned i = 0; i < len && s->n < sizeof(s->out) - 1; i++)
+		s->out[s->n++] = (char)bytes[i];
+}
+
+static void on_ended(void *arg, enum hv_end why)
+{
+	struct seen *s = arg;
+
+	s->why = why;
+	s->ends++;
+}
+
+static void on_panicked(void *arg)
+{
+	((struct seen *)arg)->panics++;
+}
+
+static int on_confine(void *arg)
+{
+	struct seen *s = arg;
+
+	atomic_fetch_add(&s->confined, 1);
+	return s->confine;
+}
+
+static const struct hv_machine_events events = {
+	.ended = on_ended, .panicked = on_panicked, .console = on_console, .confine = on_confine
+};
+
+static int sealed(const void *bytes, size_t len)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	assert_int_equal(hv_image_seal(fd), 0);
+	return fd;
+}
+
+static struct hv_machine *make(const void *code, size_t len, struct seen *s)
+{
+	struct hv_conf conf = { .mem_mib = 4,
+		.vcpus = 1,
+		.flat = true,
+		.kernel_fd = sealed(code, len),
+		.initrd_fd = -1 };
+	struct hv_machine *m;
+
+	*s = (struct seen){ 0 };
+	memset(conf.pin, -1, sizeof(conf.pin));
+	assert_int_equal(hv_machine_create(&conf, &events, s, &m), 0);
+	close(conf.kernel_fd);
+	return m;
+}
+
+/* Until something is told. */
+static void dispatch(struct hv_machine *m)
+{
+	struct pollfd p = { .fd = hv_machine_fd(m), .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	hv_machine_turn(m);
+}
+
+/* mov eax, imm32 (moffs64 form writes it): A3 is "mov [moffs64], eax" in 64-bit code. */
+#define MOV_EAX(v) 0xb8, (v)&0xff, (v) >> 8 & 0xff, (v) >> 16 & 0xff, (v) >> 24 & 0xff
+#define STORE_EAX(lo, hi) 0xa3, lo, 0, hi, 0xe0, 0, 0, 0, 0 // at 0xe010_00xx and the like
+#define LOAD_EAX(lo, hi) 0xa1, lo, 0, hi, 0xe0, 0, 0, 0, 0
+#define STORE_AL(lo, hi) 0xa2, lo, 0, hi, 0xe0, 0, 0, 0, 0
+#define EXIT_AL 0xe6, HV_PORT_EXIT
+#define SPIN 0xeb, 0xfe
+
+static const struct row {
+	const char *name;
+	uint8_t code[40];
+	enum hv_end why;
+	int exit_code;
+	const char *console;
+} rows[] = {
+	{ "exit code reaches the host", { 0xb0, 42, EXIT_AL, SPIN }, HV_END_OFF, 42, "" },
+	{ "console byte", { 0x66, 0xba, 0xf8, 0x03, 0xb0, 'h', 0xee, 0x31, 0xc0, EXIT_AL, SPIN },
+		HV_END_OFF, 0, "h" },
+	{ "unknown port reads all ones", { 0xe4, 0x77, EXIT_AL, SPIN }, HV_END_OFF, 255, "" },
+	{ "KX-01 unknown address reads all ones", { LOAD_EAX(0, 0x20), EXIT_AL, SPIN }, HV_END_OFF,
+		255, "" },
+	{ "KX-04 undefined instruction: triple fault", { 0x0f, 0x0b }, HV_END_SHUTDOWN, 0, "" },
+	{ "privileged instruction: likewise", { 0xf4 }, HV_END_SHUTDOWN, 0, "" },
+	{ "KX-09 unknown MSR", { 0xb9, 0x23, 0x01, 0, 0, 0x0f, 0x32 }, HV_END_SHUTDOWN, 0, "" },
+	{ "KX-04 reset by 0x64", { 0xb0, 0xfe, 0xe6, 0x64, SPIN }, HV_END_REBOOT, 0, "" },
+	{ "KX-04 reset by 0xcf9", { 0x66, 0xba, 0xf9, 0x0c, 0xb0, 6, 0xee, SPIN }, HV_END_REBOOT, 0,
+		"" },
+	{ "reset register", { 0xb0, 1, STORE_AL(0x18, 0x10), SPIN }, HV_END_REBOOT, 0, "" },
+	{ "reset register, another value", { 0xb0, 2, STORE_AL(0x18, 0x10), EXIT_AL, SPIN },
+		HV_END_OFF, 2, "" },
+	{ "sleep S5", { 0xb0, 0x34, STORE_AL(0x10, 0x10), SPIN }, HV_END_OFF, 0, "" },
+	{ "another sleep", { 0xb0, 0x24, STORE_AL(0x10, 0x10), EXIT_AL, SPIN }, HV_END_OFF, 0x24,
+		"" },
+};
+
+static void runs(void **state)
+{
+	const struct row *r = *state;
+	struct seen s;
+	struct hv_machine *m = make(r->code, sizeof(r->code), &s);
+
+	assert_int_equal(hv_machine_state(m), HV_CREATED);
+	assert_int_equal(hv_machine_start(m), 0);
+	dispatch(m);
+	assert_int_equal(s.ends, 1);
+	assert_int_equal(s.why, r->why);
+	assert_int_equal(hv_machine_exit_code(m), r->exit_code);
+	assert_string_equal(s.out, r->console);
+	assert_int_equal(hv_machine_state(m), HV_ENDED);
+	assert_int_equal(hv_machine_start(m), -EINVAL);
+	hv_machine_destroy(m);
+}
+
+/* inc dword [COUNTER]; jmp back */
+static const uint8_t counts[] = { 0xff, 0x04, 0x25, 0, 0, 8, 0, 0xeb, 0xf7 };
+
+static uint32_t count(struct hv_machine *m)
+{
+	return *(volatile uint32_t *)(void *)hv_vm_at(hv_machine_vm(m), COUNTER, 4);
+}
+
+static void wait_for_count(struct hv_machine *m, uint32_t than)
+{
+	while (count(m) == than) // the test's time limit ends it
+		continue;
+}
+
+/* KX-10, too: it goes on under any number of signals. */
+static void pauses(void **state)
+{
+	struct seen s;
+	struct hv_machine *m = make(counts, sizeof(counts), &s);
+	uint32_t n;
+
+	(void)state;
+	assert_int_equal(hv_machine_pause(m), -EINVAL);
+	assert_int_equal(hv_machine_start(m), 0);
+	assert_int_equal(hv_machine_start(m), -EALREADY);
+	for (unsigned i = 0; i < 200; i++) {
+		wait_for_count(m, count(m));
+		assert_int_equal(hv_machine_pause(m), 0);
+		assert_int_equal(hv_machine_pause(m), -EALREADY);
+		n = count(m);
+		for (unsigned k = 0; k < 1000; k++)
+			assert_int_equal(count(m), n);
+		assert_int_equal(hv_machine_resume(m), 0);
+	}
+	assert_int_equal(hv_machine_resume(m), -EALREADY);
+	wait_for_count(m, count(m));
+	assert_int_equal(hv_machine_pause(m), 0);
+	assert_int_equal(hv_machine_stop(m), 0); // a paused one
+	n = count(m);
+	assert_int_equal(hv_machine_stop(m), -EALREADY);
+	dispatch(m);
+	assert_int_equal(s.why, HV_END_STOPPED);
+	assert_int_equal(s.ends, 1);
+	assert_int_equal(count(m), n);
+	assert_int_equal(hv_machine_power_button(m), -EINVAL);
+	hv_machine_destroy(m);
+}
+
+static void stops_before_and_while_it_runs(void **state)
+{
+	struct seen s;
+	struct hv_machine *m = make(counts, sizeof(counts), &s);
+
+	(void)state;
+	hv_machine_destroy(m); // never started
+	m = make(counts, sizeof(counts), &s);
+	assert_int_equal(hv_machine_start(m), 0);
+	hv_machine_destroy(m); // running
+	hv_machine_destroy(NULL);
+}
+
+/* Echoes what comes in, until a '.': poll LSR, read, write. */
+static const uint8_t echoes[] = {
+	0x66, 0xba, 0xfd, 0x03, // mov dx, 0x3fd
+	0xec, 0xa8, 0x01, 0x74, 0xfb, // in al, dx; test al, 1; jz -5
+	0x66, 0xba, 0xf8, 0x03, 0xec, // mov dx, 0x3f8; in al, dx
+	0xee, 0x3c, '.', 0x75, 0xeb, // out dx, al; cmp al, '.'; jnz to the start
+	0x31, 0xc0, EXIT_AL, SPIN, // exit with 0
+};
+
+static void takes_input(void **state)
+{
+	struct seen s;
+	struct hv_machine *m = make(echoes, sizeof(echoes), &s);
+	struct hv_machine_counters n;
+
+	(void)state;
+	assert_int_equal(hv_machine_start(m), 0);
+	assert_int_equal(hv_machine_console_input(m, (const uint8_t *)"hello.", 6), 6);
+	dispatch(m);
+	assert_string_equal(s.out, "hello.");
+	hv_machine_counters(m, &n);
+	assert_int_equal(n.console_in, 6);
+	assert_int_equal(n.console_out, 6);
+	assert_true(n.exits >= 12);
+	hv_machine_destroy(m);
+}
+
+/* Waits for an event, says that it panicked, and lets go of what is to go. */
+static const uint8_t ejects[] = {
+	LOAD_EAX(0x00, 0x10), 0x85, 0xc0, 0x74, 0xf3, // until HV_EV_SELECT is not 0
+	0xb0, 1, 0x66, 0xba, 5, 5, 0xee, // mov al, 1; mov dx, 0x505; out: panicked
+	LOAD_EAX(0x08, 0x10), STORE_EAX(0x0c, 0x10), // eject what is to go
+	LOAD_EAX(0x04, 0x10), EXIT_AL, SPIN, // what came is the exit code
+};
+
+static void no_access(struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *data, unsigned n)
+{
+	(void)f, (void)bar, (void)off, (void)data, (void)n;
+}
+
+static void no_write(
+	struct hv_pci_func *f, unsigned bar, uint64_t off, const uint8_t *data, unsigned n)
+{
+	(void)f, (void)bar, (void)off, (void)data, (void)n;
+}
+
+static _Atomic int went;
+
+static void on_went(struct hv_pci_func *f)
+{
+	(void)f;
+	went++;
+}
+
+static void functions_come_and_go(void **state)
+{
+	const struct hv_pci_ops ops = { .read = no_access, .write = no_write, .ejected = on_went };
+	const struct hv_pci_id id = { .vendor = 0x1af4, .device = 0x1042 };
+	struct hv_pci_func f;
+	struct seen s;
+	struct hv_machine *m = make(ejects, sizeof(ejects), &s);
+	struct hv_pci *pci = hv_machine_pci(m);
+
+	(void)state;
+	hv_pci_func_init(&f, &ops, &id);
+	assert_int_equal(hv_pci_plug(pci, &f, 3, true), 3);
+	assert_int_equal(hv_pci_unplug(pci, &f), 0);
+	assert_int_equal(hv_machine_start(m), 0);
+	while (!s.ends)
+		dispatch(m);
+	assert_int_equal(went, 1);
+	assert_int_equal(s.panics, 1);
+	assert_int_equal(hv_machine_exit_code(m), 1 << 3);
+	hv_machine_destroy(m);
+}
+
+static void bad_configurations(void **state)
+{
+	uint8_t kernel[BZ_LEN];
+	struct hv_conf good = { .mem_mib = 64, .vcpus = 2, .initrd_fd = -1 }, c;
+	struct hv_machine *m;
+	struct seen s;
+
+	(void)state;
+	make_bzimage(kernel);
+	good.kernel_fd = sealed(kernel, sizeof(kernel));
+	memset(good.pin, -1, sizeof(good.pin));
+	assert_int_equal(hv_machine_create(&good, &events, &s, &m), 0);
+	hv_machine_destroy(m);
+
+	c = good, c.vcpus = 0;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -EINVAL);
+	c = good, c.vcpus = HV_VCPUS_MAX + 1;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -EINVAL);
+	c = good, c.mem_mib = 0;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -EINVAL);
+	c = good, c.cpu_template = 99;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -EINVAL);
+	c = good, memset(c.cmdline, 'a', sizeof(c.cmdline));
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -EINVAL);
+	c = good, c.initrd_fd = good.kernel_fd, c.mem_mib = 16; // pref_address is beyond
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), 0);
+	hv_machine_destroy(m);
+	c = good, c.mem_mib = 2;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -ENOEXEC);
+	c = good, c.kernel_fd = -1;
+	assert_int_equal(hv_machine_create(&c, &events, &s, &m), -ENOEXEC);
+	close(good.kernel_fd);
+}
+
+static void memory_is_bounded_and_sealed(void **state)
+{
+	struct hv_vm vm;
+	uint64_t gpa;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 0, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 4097, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 3 << 20, true), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, false), 0);
+	assert_int_equal(hv_vm_write(&vm, (1 << 20) - 1, "ab", 2), -EFAULT);
+	assert_int_equal(hv_vm_write(&vm, UINT64_MAX, "a", 1), -EFAULT);
+	assert_int_equal(hv_vm_write(&vm, (1 << 20) - 1, "a", 1), 0);
+	assert_int_equal(ftruncate(vm.slots[0].fd, 4096), -1);
+
+	// what is added goes above the hole, slot by slot
+	assert_int_equal(hv_vm_add_memory(&vm, 100, &gpa), -EINVAL);
+	for (unsigned i = 1; i < HV_SLOTS_MAX; i++) {
+		assert_int_equal(hv_vm_add_memory(&vm, 1 << 20, &gpa), 0);
+		assert_int_equal(gpa, 0x100000000 + ((i - 1ull) << 20));
+	}
+	assert_int_equal(hv_vm_write(&vm, gpa, "a", 1), 0);
+	assert_int_equal(hv_vm_add_memory(&vm, 1 << 20, &gpa), -ENOSPC);
+	hv_vm_fini(&vm);
+}
+
+static void memory_has_a_hole(void **state)
+{
+	struct hv_vm vm;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 4ull << 30, false), 0);
+	assert_int_equal(vm.n_slots, 2);
+	assert_non_null(hv_vm_at(&vm, 0xbfffffff, 1));
+	assert_null(hv_vm_at(&vm, 0xbfffffff, 2));
+	assert_null(hv_vm_at(&vm, 0xc0000000, 1));
+	assert_null(hv_vm_at(&vm, 0xffffffff, 1));
+	assert_non_null(hv_vm_at(&vm, 0x100000000, 1ull << 30));
+	assert_null(hv_vm_at(&vm, 0x100000000, (1ull << 30) + 1));
+	assert_int_equal(vm.slots[1].off, 3ull << 30);
+	hv_vm_fini(&vm);
+}
+
+/* A CPU that could not be confined runs nothing; one that could was before it wrote. */
+static void confined_before_it_runs(void **state)
+{
+	static const uint8_t code[] = { 0x66, 0xba, 0xf8, 0x03, 0xb0, 'h', 0xee, EXIT_AL, SPIN };
+	struct hv_machine *m;
+	struct seen s;
+
+	(void)state;
+	for (int bad = 0; bad < 2; bad++) {
+		m = make(code, sizeof(code), &s);
+		s.confine = bad ? -EPERM : 0;
+		assert_int_equal(atomic_load(&s.confined), 0);
+		assert_int_equal(hv_machine_start(m), 0);
+		while (!s.ends)
+			dispatch(m);
+		assert_int_equal(atomic_load(&s.confined), 1);
+		assert_int_equal(s.why, bad ? HV_END_ERROR : HV_END_OFF);
+		assert_string_equal(s.out, bad ? "" : "h");
+		hv_machine_destroy(m);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(confined_before_it_runs),
+		cmocka_unit_test(memory_is_bounded_and_sealed),
+		cmocka_unit_test(memory_has_a_hole),
+		cmocka_unit_test(pauses),
+		cmocka_unit_test(stops_before_and_while_it_runs),
+		cmocka_unit_test(takes_input),
+		cmocka_unit_test(functions_come_and_go),
+		cmocka_unit_test(bad_configurations),
+	};
+	int failed = 0;
+
+	if (access("/dev/kvm", R_OK | W_OK) != 0) {
+		printf("skipped: /dev/kvm cannot be opened here\n");
+		return 77;
+	}
+	failed += cmocka_run_group_tests(tests, NULL, NULL);
+	RUN_ROWS(rows, runs, failed);
+	return failed;
+}
