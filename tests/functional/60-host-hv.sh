@@ -1,0 +1,178 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# host-hv boots Debian's kernel: in a Linux guest of QEMU's whose emulated CPU has AMD's extensions, since KVM of
+# this machine may not run kernels. Each row is one guest of host-hv; the last ones are the same guest under QEMU's
+# microvm and under host-hv, timed.
+# Usage: 60-host-hv.sh BUILD-DIR
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/functional/common.sh
+. "$here/common.sh"
+build=$(cd "${1:-build}" && pwd)
+image=$build/kvm-image
+dir=$(mktemp -d)
+lab=
+
+# shellcheck disable=SC2317 # by the trap
+cleanup()
+{
+	[ -z "$lab" ] || kill "$lab" 2>/dev/null || true
+	[ -z "$lab" ] || wait "$lab" 2>/dev/null || true
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail()
+{
+	echo "FAIL: $*" >&2
+	tail -n 20 "$dir/console" >&2 || true
+	exit 1
+}
+
+# in_lab COMMAND: in the lab, 200 s long at most
+in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" 200; }
+
+# add FILE PATH: to what the lab has besides the image
+add()
+{
+	mkdir -p "$dir/tools/${2%/*}"
+	cp -L "$1" "$dir/tools/$2"
+}
+
+add_with_libraries()
+{
+	add "$1" "bin/${1##*/}"
+	ldd "$1" | grep -o '/[^ ]*' | while read -r lib; do
+		add "$lib" "${lib#/}"
+	done
+}
+
+command -v qemu-system-x86_64 >/dev/null || skip "no qemu-system-x86_64"
+[ -x "$build/host-hv/host-hv" ] || skip "no host-hv"
+"$here/../lab/guest-image" --kvm "$image" || skip "no guest image"
+
+qemu=$(command -v qemu-system-x86_64)
+add_with_libraries "$build/host-hv/host-hv"
+add_with_libraries "$qemu"
+for rom in qemu/linuxboot_dma.bin qemu/bios-microvm.bin seabios/bios-microvm.bin qemu/qboot.rom; do
+	[ ! -e "/usr/share/$rom" ] || add "/usr/share/$rom" "usr/share/$rom"
+done
+add "$image/bzimage" hv/bzimage
+add "$image/kernel" hv/vmlinux
+
+# The first process of the guests in the lab: does what the command line says.
+cat >"$dir/tools/hv/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+echo "init: up cpus=$(grep -c ^processor /proc/cpuinfo) $(cut -d ' ' -f 1 /proc/uptime)"
+for word in $(cat /proc/cmdline); do
+	case $word in
+	ob.do=*) do=${word#*=} ;;
+	esac
+done
+case $do in
+reboot) reboot -f ;;
+panic) echo c >/proc/sysrq-trigger ;;
+echo)
+	read -r line
+	echo "init: heard $line"
+	;;
+memory) grep MemTotal /proc/meminfo ;;
+button)
+	insmod /lib/button.ko
+	insmod /lib/evdev.ko
+	exec 3</dev/input/event0
+	echo "init: waits"
+	dd bs=24 count=1 of=/dev/null <&3 2>/dev/null
+	echo "init: pressed"
+	;;
+esac
+poweroff -f
+INIT
+
+# What the lab does: a row's console goes to /tmp/out line by line.
+cat >"$dir/tools/hv/lab" <<'LAB'
+cd /hv
+now() { cut -d ' ' -f 1 /proc/uptime; }
+# watch NAME COMMAND...: run it; exec to the guest's /init, in seconds, goes to /tmp/up
+watch()
+{
+	rm -f /tmp/console /tmp/up
+	mkfifo /tmp/console
+	begun=$(now)
+	"$@" >/tmp/console 2>&1 &
+	child=$!
+	: >/tmp/out
+	while read -r line; do
+		echo "$line" >>/tmp/out
+		case $line in
+		"init: up"*) echo "$(now) $begun" | awk '{ print $1 - $2 }' >/tmp/up ;;
+		"init: waits"*) kill -TERM $child ;;
+		esac
+	done </tmp/console
+	wait $child
+}
+# Emulated, XSETBV does not leave the guest, so KVM restores another XCR0 than the guest's: without XSAVE.
+line="console=ttyS0 panic=-1 quiet noxsave"
+hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@" <${in:-/dev/null}; }
+LAB
+(cd "$dir/tools" && find . | cpio --quiet -o -H newc) >"$dir/tools.cpio"
+cp "$image/initramfs" "$dir/initrd"
+truncate -s %4 "$dir/initrd" # an archive begins at a multiple of four
+cat "$dir/tools.cpio" >>"$dir/initrd"
+
+qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048 -nodefaults -no-user-config \
+	-no-reboot -display none -serial "file:$dir/console" \
+	-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
+	-kernel "$image/kernel" -initrd "$dir/initrd" -append "console=ttyS0 panic=-1 quiet ob.name=lab" \
+	>"$dir/qemu.out" 2>&1 &
+lab=$!
+in_lab 'modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
+in_lab 'mkdir -p /tmp/inner/bin /tmp/inner/lib /tmp/inner/dev /tmp/inner/proc && cd /tmp/inner &&
+	cp /bin/busybox bin/ && cp /hv/init . && chmod +x init &&
+	for m in button evdev; do cp "$(find /lib/modules -name $m.ko)" lib/; done &&
+	find . | cpio -o -H newc 2>/dev/null >/hv/inner' || fail "no initial RAM disk for the guests"
+
+# row WHAT STATUS WHAT-IS-SAID COMMAND
+row()
+{
+	in_lab ". /hv/lab; $4; echo status=\$? up=\$(cat /tmp/up); cat /tmp/out" >"$dir/row" || fail "$1: lab"
+	grep -q "^status=$2 " "$dir/row" || fail "$1: not status $2: $(cat "$dir/row")"
+	grep -q "$3" "$dir/row" || fail "$1: no '$3': $(cat "$dir/row")"
+	if grep -E 'unchecked MSR|WARNING: CPU' "$dir/row"; then fail "$1: the kernel complains"; fi
+	echo "ok    $1: $(sed -n 's/^status=.* up=//p' "$dir/row") s to /init"
+}
+
+row "bzImage, powers off" 0 'init: up cpus=1' 'do=off hv --kernel bzimage'
+row "two CPUs" 0 'init: up cpus=2' 'do=off hv --kernel bzimage --vcpus 2'
+row "ELF by its PVH note" 0 'init: up cpus=1' 'do=off hv --kernel vmlinux'
+row "memory above 4 GiB" 0 'MemTotal: *3[0-9]\{6\} kB' 'do=ob.do=memory hv --kernel bzimage --mem-mib 3584'
+row "CPU template baseline" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu baseline'
+row "CPU template v3" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu v3'
+row "console input" 0 'init: heard hello' \
+	'echo hello >/tmp/in; in=/tmp/in; do=ob.do=echo hv --kernel bzimage'
+row "power button" 0 'init: pressed' 'do=ob.do=button hv --kernel bzimage'
+row "reboots" 3 'why=reboot' 'do=ob.do=reboot hv --kernel bzimage --vcpus 2'
+row "reboots by ACPI" 3 'why=reboot' 'do="ob.do=reboot reboot=a" hv --kernel bzimage'
+row "reboots by port 0x64" 3 'why=reboot' 'do="ob.do=reboot reboot=k" hv --kernel bzimage'
+row "reboots by port 0xcf9" 3 'why=reboot' 'do="ob.do=reboot reboot=p" hv --kernel bzimage'
+row "triple fault" 4 'why=shutdown' 'do="ob.do=reboot reboot=t" hv --kernel bzimage'
+row "panics" 3 'Kernel panic' 'do=ob.do=panic hv --kernel bzimage'
+
+# The same kernel and guest under both, three times each.
+peer='-M microvm,pit=off,pic=off,rtc=on,isa-serial=on -accel kvm -cpu host -m 256 -nodefaults -no-user-config'
+peer="qemu-system-x86_64 $peer -no-reboot -display none -serial stdio"
+for n in 1 2 3; do
+	row "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\" </dev/null"
+	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/peer"
+	row "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
+	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/ours"
+done
+median() { sort -n "$1" | sed -n 2p; }
+echo "exec to /init, median of 3: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"
