@@ -42,7 +42,9 @@ struct run {
 
 static struct guest_params *params(const struct run *r)
 {
-	return (struct guest_params *)(void *)hv_vm_at(&r->vm, GUEST_PARAMS, sizeof(struct guest_params));
+	void *at = hv_vm_at(&r->vm, GUEST_PARAMS, sizeof(struct guest_params));
+
+	return at;
 }
 
 static void die(const char *what, int err)
