@@ -46,6 +46,7 @@
 #define BUSY_MS 1000 // something is still being disconnected
 #define EVERY_MS 500 // a walk begins, however often logs change
 #define MS 1000000ULL
+#define TRY_NS 10000000000ull // a path that came and went while nobody looked is none
 #define AGAIN_MS 10000 // something failed, and no log has changed
 
 struct service {
@@ -69,6 +70,7 @@ struct path {
 	char name[CARD_NAME_MAX + 1], traddr[64], subnqn[224];
 	uint16_t trsvcid;
 	struct service *from; // of one that is being tried
+	uint64_t until_ns; // when it counts as one that could not be
 };
 
 struct card_discovery {
@@ -394,7 +396,9 @@ static void tried(struct card_discovery *d, struct service *from, const struct n
 	struct path *p = &d->trying[d->n_trying++];
 
 	from->n_trying++;
-	*p = (struct path){ .trsvcid = e->trsvcid, .from = from };
+	*p = (struct path){
+		.trsvcid = e->trsvcid, .from = from, .until_ns = dpu_now_ns() + TRY_NS
+	};
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	snprintf(p->traddr, sizeof(p->traddr), "%s", e->traddr);
 }
@@ -410,10 +414,12 @@ static bool look_at_tries(struct card_discovery *d)
 		struct card_error e;
 		int ret = card_ctrl_state(d->card, &conf, &e);
 
-		if (ret == CARD_RPC_LATER) {
+		if (ret == CARD_RPC_LATER && dpu_now_ns() < p.until_ns) {
 			i++;
 			continue;
 		}
+		if (ret == CARD_RPC_LATER) // it was live, and is no more
+			ret = card_fail(&e, -ENOTCONN, "%s: not connected any more", p.name);
 		d->trying[i] = d->trying[--d->n_trying];
 		p.from->n_trying--;
 		if (ret == 0 || ret == -ENODEV)
@@ -701,6 +707,7 @@ int card_discovery_stop(struct card *c, const char *name, struct card_error *e)
 		return card_fail(e, -ENODEV, "%s: no such discovery", name);
 	d->stopping = true;
 	d->changed = true;
+	d->at_path = 0; // those that a walk has passed are to go, too
 	look_in(d, SOON_MS);
 	return 0;
 }

@@ -555,7 +555,7 @@ int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct car
 	ret = card_volume_resolve(c, v->path, path, e);
 	if (ret)
 		return ret;
-	if (!grows_thick(path, size))
+	if (!grows_thick(path, size) || v->above) // the latter is refused
 		return card_volume_resize(c, v->name, size / BLOCK, e);
 	w = work_new(c, v->name, v->alias, path, resize_step);
 	ret = w ? begin(&growing, path, size, true, &w->errand) : -ENOMEM;
@@ -570,7 +570,10 @@ int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct car
 
 /* ---- deleting one ---- */
 
-/* The volume goes first; its file once nobody would look for it after a restart. */
+/*
+ * The volume goes first; its file, which is marked from then on, once nobody would look for it after
+ * a restart. A volume that is there has no mark: a start would take that for half made.
+ */
 static int delete_step(struct card_lvol_work *w, struct card_error *e)
 {
 	int ret;
@@ -580,8 +583,8 @@ static int delete_step(struct card_lvol_work *w, struct card_error *e)
 		if (ret == CARD_RPC_LATER && dpu_now_ns() >= w->until_ns)
 			ret = card_volume_silent(w->name, e);
 		w->gone = !ret;
-		if (ret && ret != CARD_RPC_LATER)
-			take_mark(w->path);
+		if (w->gone && put_mark(w->card, w->path))
+			dpu_warn("lvol: no mark", "path=%s err=%s", w->path, strerror(errno));
 		return ret;
 	}
 	if (!w->errand) {
@@ -612,8 +615,6 @@ int card_lvol_delete(
 	if (!w)
 		return card_fail(e, -ENOMEM, "out of memory");
 	w->until_ns = dpu_now_ns() + CARD_DRAIN_MS * 1000000ull;
-	if (put_mark(c, path))
-		dpu_warn("lvol: no mark", "path=%s err=%s", path, strerror(errno));
 	*out = w;
 	return CARD_RPC_LATER;
 }

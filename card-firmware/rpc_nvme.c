@@ -191,7 +191,7 @@ struct attach {
 	struct card_ctrl_conf conf; // strings of `params`
 	json_t *params; // owned
 	json_t *names, *known; // owned: of the volumes; what is kept about them
-	uint64_t until_ns; // how long one that goes is waited for
+	uint64_t until_ns; // how long one that goes is waited for, and one that came and went
 	bool known_of; // card_ctrl_create() was content
 	bool made; // the path was not there before
 	bool reading; // its namespaces are being gone over
@@ -218,8 +218,10 @@ static int attach_step(struct card_task *t, json_t **result, struct card_error *
 	if (ret == -EAGAIN && dpu_now_ns() < a->until_ns)
 		return CARD_RPC_LATER;
 	a->known_of = !ret;
-	if (!ret)
+	if (!ret && !a->reading)
 		ret = card_ctrl_state(a->card, &a->conf, e);
+	if (ret == CARD_RPC_LATER && dpu_now_ns() >= a->until_ns) // it was live, and is no more
+		return card_fail(e, -ENOTCONN, "%s: not connected any more", a->conf.name);
 	if (!ret && !a->reading)
 		ret = card_ctrl_read(a->card, &a->conf, e);
 	if (ret)

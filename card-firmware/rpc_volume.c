@@ -262,9 +262,16 @@ static void deleting_destroy(struct card_task *t)
 /* In steps when the volume has to stop first. */
 static int delete_volume(struct card *c, const char *name, struct card_error *e)
 {
-	int ret = card_volume_delete(c, name, e);
+	char header[CARD_UUID_TEXT];
+	struct vol_work work;
 	struct deleting *x;
+	int ret = card_volume_work(c, name, &work, header, e);
 
+	if (ret)
+		return ret;
+	if (c->task && work.kind != VOL_WORK_NONE) // before it is told to end its work
+		return card_fail(e, CARD_RPC_BUSY, "another call is being made");
+	ret = card_volume_delete(c, name, e);
 	if (ret != CARD_RPC_LATER)
 		return ret;
 	if (c->task)

@@ -416,7 +416,8 @@ static void fail_all(struct nvmf_chan *nc, int err)
 
 	vol_fifo_move(&nc->ready, &l);
 	while ((io = pop(&l))) {
-		nvmf_state(io)->err = (int16_t)err;
+		if (!nvmf_state(io)->err) // that of a pair whose outcome is unknown stays
+			nvmf_state(io)->err = (int16_t)err;
 		settle(nc, io); // one that has commands out ends with the last of them
 	}
 }

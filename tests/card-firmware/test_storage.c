@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "card_env.h"
@@ -339,6 +340,16 @@ static bool one_log(const struct card_discovery_view *v, void *arg)
 	return true;
 }
 
+static uint64_t later_ns; // than it is
+
+static uint64_t late_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec + later_ns;
+}
+
 static bool any_discovery(const struct card_discovery_view *v, void *arg)
 {
 	(void)v;
@@ -359,6 +370,38 @@ static bool all_live(unsigned want)
 			return false;
 	}
 	return n == want;
+}
+
+/* A target that was there and goes before anybody looked: the call ends, and the path with it. */
+static void attach_that_is_left(void **state)
+{
+	char call[256], *text;
+	struct card_message *later;
+
+	(void)state;
+	ROUNDS_UNTIL(!nof_ctrl_next(card_storage_host(&card), NULL)); // those of other tests
+	done("nvmf_create_subsystem", "{'nqn':'" NQN "','allow_any_host':true}");
+	add_listener();
+	(void)snprintf(call, sizeof(call),
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"bdev_nvme_attach_controller\","
+		"\"params\":{\"name\":\"far\",\"traddr\":\"127.0.0.1\",\"trsvcid\":\"%u\","
+		"\"subnqn\":\"" NQN "\"}}",
+		port);
+	text = card_rpc_answer(&card, call, strlen(call), &later);
+	assert_null(text);
+	assert_true(card_message_step(later, &text));
+	ROUNDS_UNTIL(all_live(1));
+	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
+	ROUNDS_UNTIL(!all_live(1));
+	assert_true(card_message_step(later, &text));
+	later_ns = 11000000000u;
+	dpu_clock_set(late_clock); // for good: time never goes back
+	assert_false(card_message_step(later, &text));
+	assert_non_null(text);
+	assert_non_null(strstr(text, "not connected any more"));
+	free(text);
+	card_message_destroy(later);
+	ROUNDS_UNTIL(!nof_ctrl_next(card_storage_host(&card), NULL));
 }
 
 /* Whichever allocation fails when a log changed: in the end all of it is known. */
@@ -470,6 +513,8 @@ static unsigned n_files(const char *path)
 /* The file of a logical volume is made beside other calls; without its client there is none. */
 static void files_are_made_beside(void **state)
 {
+	static const char del[] = "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"bdev_lvol_delete\","
+				  "\"params\":{\"name\":\"lvs0/v\"}}";
 	static const char make[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"bdev_lvol_create\","
 				   "\"params\":{\"lvol_name\":\"v\",\"lvs_name\":\"lvs0\","
 				   "\"size_in_mib\":64}}",
@@ -495,6 +540,10 @@ static void files_are_made_beside(void **state)
 	assert_says(answer, "\"result\":\"");
 	card_message_destroy(later);
 	assert_int_equal(n_files(dir), 1); // no mark
+	assert_null(ask(del, &later));
+	card_message_destroy(later); // the client has gone before anything was done
+	assert_int_equal(n_files(dir), 1); // none either: a start would take it for half made
+	assert_non_null(card_volume_find_alias(&card, "lvs0/v"));
 	done("bdev_lvol_resize", "{'name':'lvs0/v','size_in_mib':80}");
 	refused("bdev_lvol_create", "{'lvol_name':'v','lvs_name':'lvs0','size_in_mib':1}", -EEXIST,
 		"File exists");
@@ -509,6 +558,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(ends_in_steps),
+		cmocka_unit_test(attach_that_is_left),
 		cmocka_unit_test(log_without_memory),
 		cmocka_unit_test(deleting_holds_up_nobody),
 		cmocka_unit_test(discarded_volumes_go),
