@@ -196,7 +196,10 @@ static inline void back_open(struct back *b, const struct run *run, struct ho_sh
 		.seg_max = 126,
 		.ops = &store_ops,
 		.store = &b->store };
-	struct vol_file_conf file = { .name = "disk", .path = run->file, .block_size = 512 };
+	// Giver and taker have it open at once, as two cards in a migration.
+	struct vol_file_conf file = {
+		.name = "disk", .path = run->file, .block_size = 512, .shared = true
+	};
 
 	b->b.sh = b->store.sh = sh;
 	b->b.turn = turn;
