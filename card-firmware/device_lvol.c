@@ -571,8 +571,8 @@ int card_lvol_resize(struct card *c, const char *name, uint64_t size, struct car
 /* ---- deleting one ---- */
 
 /*
- * The volume goes first; its file, which is marked from then on, once nobody would look for it after
- * a restart. A volume that is there has no mark: a start would take that for half made.
+ * The volume goes first; its file, which is marked from then on, once nobody would look for it
+ * after a restart. A volume that is there has no mark: a start would take that for half made.
  */
 static int delete_step(struct card_lvol_work *w, struct card_error *e)
 {
