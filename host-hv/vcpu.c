@@ -2,11 +2,13 @@
 /* KVM's vCPU object: its thread, its exits, how it is stopped. */
 #include "vcpu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -66,12 +68,14 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu)
 	pthread_mutex_destroy(&vcpu->lock);
 }
 
+static_assert(offsetof(struct kvm_msrs, entries) == 8, "KVM's layout");
+
 int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
-	struct {
-		struct kvm_msrs head;
+	struct { // struct kvm_msrs, whose entries have no number
+		uint32_t nmsrs, pad;
 		struct kvm_msr_entry entries[2];
-	} msrs = { .head.nmsrs = 2,
+	} msrs = { .nmsrs = 2,
 		.entries = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
 			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ON_WB } } };
 
