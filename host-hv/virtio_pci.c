@@ -509,18 +509,23 @@ static int add_area(struct hv_virtio *d, uint8_t type, uint32_t off, uint32_t le
 	return hv_pci_cap_add(&d->func, PCI_CAP_ID_VNDR, &c.cap.cap_len, c.cap.cap_len - 2u);
 }
 
+static void let_write(struct hv_virtio *d, unsigned off, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		d->func.mask[d->window + off + i] = 0xff;
+}
+
 static int add_window(struct hv_virtio *d)
 {
 	int at = add_area(d, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
-	uint8_t *mask = d->func.mask + at;
 
 	if (at < 0)
 		return at;
 	d->window = (unsigned)at;
-	mask[CAP(cap.bar)] = 0xff;
-	memset(mask + CAP(cap.offset), 0xff, 4);
-	memset(mask + CAP(cap.length), 0xff, 4);
-	memset(mask + CAP(pci_cfg_data), 0xff, 4);
+	let_write(d, CAP(cap.bar), 1);
+	let_write(d, CAP(cap.offset), 4);
+	let_write(d, CAP(cap.length), 4);
+	let_write(d, CAP(pci_cfg_data), 4);
 	return 0;
 }
 
