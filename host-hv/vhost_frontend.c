@@ -277,9 +277,8 @@ static void taken(struct hv_vhost *v)
 		v->inflight_sent = true;
 		break;
 	case VU_SET_STATUS:
-		v->status_sent = v->status_sent ? STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK
-						: STATUS_FEATURES;
-		if (v->resetting)
+		v->status_sent = v->sent_status;
+		if (v->sent_status == 0)
 			hv_vhost_end_reset(v);
 		break;
 	case VU_RESET_DEVICE:

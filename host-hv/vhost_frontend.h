@@ -119,6 +119,7 @@ struct hv_vhost {
 	uint32_t sent;
 	unsigned sent_ring;
 	int sent_call; // the descriptor that a SET_VRING_CALL carried
+	uint64_t sent_status; // what a SET_STATUS said; 0: a reset
 	struct hv_vhost_rx rx, channel_rx;
 	struct hv_vhost_inflight inflight;
 	struct hv_vhost_counters counters;

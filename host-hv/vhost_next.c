@@ -88,8 +88,9 @@ static void ask_fd(struct msg *m, uint32_t request, unsigned ring, int fd)
 	ask(m, request, sizeof(m->p.u64), true, true);
 }
 
-static void ask_status(struct msg *m, uint64_t status)
+static void ask_status(struct hv_vhost *v, struct msg *m, uint64_t status)
 {
+	v->sent_status = status;
 	m->p.u64 = status;
 	ask(m, VU_SET_STATUS, sizeof(m->p.u64), true, true);
 }
@@ -198,7 +199,7 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 		if (has(v, VU_PF_RESET_DEVICE))
 			ask(m, VU_RESET_DEVICE, 0, true, true);
 		else
-			ask_status(m, 0);
+			ask_status(v, m, 0);
 		return true;
 	}
 	hv_vhost_end_reset(v);
@@ -219,7 +220,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		return true;
 	}
 	if (has(v, VU_PF_STATUS) && !v->status_sent) {
-		ask_status(m, STATUS_FEATURES);
+		ask_status(v, m, STATUS_FEATURES);
 		return true;
 	}
 	if (has(v, VU_PF_INFLIGHT_SHMFD) && !v->inflight_sent) {
@@ -235,7 +236,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		return true;
 	}
 	if (has(v, VU_PF_STATUS) && !(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK)) {
-		ask_status(m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
+		ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
 		return true;
 	}
 	return false;

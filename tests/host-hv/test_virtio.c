@@ -46,6 +46,7 @@ struct card {
 	uint32_t base[QUEUES]; // as it was told
 	unsigned seen[VU_REQUESTS];
 	uint64_t features_set, status;
+	struct rig *resets; // whose guest resets while DRIVER_OK is on its way
 	uint32_t spoiled; // request
 	enum how how;
 	bool mute; // takes nothing at all
@@ -101,6 +102,8 @@ struct wire {
 		uint8_t bytes[2048];
 	} p;
 };
+
+static void set_status(struct rig *r, uint8_t v);
 
 static void reply(struct card *c, struct wire *w, int fd)
 {
@@ -181,6 +184,10 @@ static void answer(struct card *c, struct wire *w)
 		break;
 	case VU_SET_STATUS:
 		c->status = w->p.u64;
+		if (c->resets && (c->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+			set_status(c->resets, 0);
+			c->resets = NULL;
+		}
 		break;
 	default:
 		break;
@@ -462,6 +469,23 @@ static void starts_and_resets(void **state)
 	rig_fini(&r);
 }
 
+/* The answer to DRIVER_OK is none to the reset that came meanwhile: the card has the rings still. */
+static void reset_during_start(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	r.card.resets = &r;
+	drive(&r, 0);
+	assert_int_equal(status(&r), 0);
+	assert_int_equal(r.card.seen[VU_GET_VRING_BASE], 2);
+	assert_int_equal(r.card.seen[VU_RESET_DEVICE], 1);
+	rig_fini(&r);
+}
+
 /* 2.6.1 */
 static void queue_reset(void **state)
 {
@@ -690,9 +714,9 @@ static void lies_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(registers),
-		cmocka_unit_test(starts_and_resets), cmocka_unit_test(queue_reset),
-		cmocka_unit_test(card_restarts), cmocka_unit_test(config_changes),
-		cmocka_unit_test(window) };
+		cmocka_unit_test(starts_and_resets), cmocka_unit_test(reset_during_start),
+		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
+		cmocka_unit_test(config_changes), cmocka_unit_test(window) };
 	int failed = 0;
 
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
