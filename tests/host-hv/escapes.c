@@ -199,24 +199,6 @@ ESCAPE(open_by_handle)
 	return result(open_by_handle_at(at, &u.h, O_RDONLY));
 }
 
-ESCAPE(send_a_descriptor)
-{
-	union {
-		char room[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr c;
-	} u = { .c = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
-	struct iovec iov = { (void *)(uintptr_t) "x", 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = u.room,
-		.msg_controllen = sizeof(u.room) };
-	int p[2];
-
-	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, p) < 0)
-		return errno;
-	return result(sendmsg(p[0], &msg, 0));
-}
-
 ESCAPE(take_anothers_descriptor)
 {
 	long fd = syscall(SYS_pidfd_open, o->victim, 0);
@@ -339,7 +321,6 @@ const struct escape escapes[] = {
 	{ "perf_event_open", count_events, false, true },
 	{ "io_uring", make_a_ring, true, true },
 	{ "open_by_handle_at", open_by_handle, false, true },
-	{ "sending a descriptor", send_a_descriptor, true, false },
 	{ "pidfd_getfd", take_anothers_descriptor, false, false },
 	{ "kill", signal_another, false, false },
 	{ "tgkill", signal_anothers_thread, false, false },

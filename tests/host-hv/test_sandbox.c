@@ -77,6 +77,9 @@ static void call(long nr, pid_t self)
 	case SYS_fcntl:
 		syscall(nr, -1, F_GET_SEALS, 0);
 		break;
+	case SYS_socketpair:
+		syscall(nr, AF_UNIX, -1, 0, NULL);
+		break;
 	case SYS_newfstatat:
 		syscall(nr, -1, NULL, NULL, AT_EMPTY_PATH);
 		break;
@@ -150,6 +153,7 @@ static const struct argument {
 	{ "mprotect: code", HV_THREAD_MAIN, SYS_mprotect, { 0, 4096, PROT_EXEC } },
 	{ "fcntl: F_SETFL", HV_THREAD_MAIN, SYS_fcntl, { 0, F_SETFL } },
 	{ "fcntl: F_DUPFD", HV_THREAD_MAIN, SYS_fcntl, { 0, F_DUPFD } },
+	{ "socketpair: of IP", HV_THREAD_MAIN, SYS_socketpair, { AF_INET, SOCK_STREAM } },
 	{ "newfstatat: a path", HV_THREAD_MAIN, SYS_newfstatat, { AT_FDCWD, 0, 0, 0 } },
 	{ "tgkill: another", HV_THREAD_VCPU, SYS_tgkill, { 1 << 20, 1 } },
 	{ "tgkill: another, by main", HV_THREAD_MAIN, SYS_tgkill, { 1 << 20, 1 } },
@@ -396,10 +400,10 @@ static const long vcpu_calls[] = { SYS_ioctl, SYS_futex, SYS_write, SYS_read, SY
 	SYS_getpid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_brk, SYS_madvise, SYS_exit };
 static const long main_calls[] = { SYS_poll, SYS_epoll_wait, SYS_recvmsg, SYS_sendmsg, SYS_read,
 	SYS_write, SYS_futex, SYS_ioctl, SYS_mmap, SYS_mprotect, SYS_munmap, SYS_mremap, SYS_brk,
-	SYS_madvise, SYS_close, SYS_eventfd2, SYS_epoll_create1, SYS_epoll_ctl, SYS_timerfd_create,
-	SYS_timerfd_settime, SYS_fcntl, SYS_fstat, SYS_newfstatat, SYS_getsockopt, SYS_getpeername,
-	SYS_clock_gettime, SYS_tgkill, SYS_getpid, SYS_gettid, SYS_rt_sigreturn, SYS_rt_sigprocmask,
-	SYS_restart_syscall, SYS_exit, SYS_exit_group };
+	SYS_madvise, SYS_close, SYS_eventfd2, SYS_socketpair, SYS_epoll_create1, SYS_epoll_ctl,
+	SYS_timerfd_create, SYS_timerfd_settime, SYS_fcntl, SYS_fstat, SYS_newfstatat,
+	SYS_getsockopt, SYS_getpeername, SYS_clock_gettime, SYS_tgkill, SYS_getpid, SYS_gettid,
+	SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_exit, SYS_exit_group };
 
 static void every_call(enum hv_thread kind, const long *allowed, unsigned n)
 {
