@@ -57,6 +57,15 @@ static bool put(struct hv_serial *s, uint8_t byte)
 	return true;
 }
 
+/* Whoever was refused may go on. */
+static void tell_room(struct hv_serial *s)
+{
+	if (!s->refused || s->head - s->tail > HV_SERIAL_IN / 2)
+		return;
+	s->refused = false;
+	s->ops->room(s->arg);
+}
+
 static uint8_t take(struct hv_serial *s)
 {
 	uint8_t byte;
@@ -65,10 +74,7 @@ static uint8_t take(struct hv_serial *s)
 		return 0;
 	byte = s->in[s->tail++ % HV_SERIAL_IN];
 	s->taken++;
-	if (s->refused && s->head - s->tail <= HV_SERIAL_IN / 2) {
-		s->refused = false;
-		s->ops->room(s->arg);
-	}
+	tell_room(s);
 	return byte;
 }
 
@@ -140,8 +146,10 @@ static void write_reg(struct hv_serial *s, unsigned reg, uint8_t v)
 		break;
 	case IIR_FCR:
 		s->fifo = v & FCR_ON;
-		if (v & FCR_CLEAR_RX)
+		if (v & FCR_CLEAR_RX) {
 			s->tail = s->head;
+			tell_room(s);
+		}
 		break;
 	case LCR:
 		s->lcr = v;

@@ -155,6 +155,11 @@ static void serial_input_is_bounded(void **state)
 	}
 	assert_int_equal(seen.rooms, 1);
 	assert_int_equal(hv_serial_input(&s, many + HV_SERIAL_IN, 100), 100);
+	while (hv_serial_input(&s, many, 1))
+		;
+	out(&s, 2,
+		3); // the receive FIFO is emptied: there is room, and who waits for it hears that
+	assert_int_equal(seen.rooms, 2);
 	hv_serial_fini(&s);
 }
 
