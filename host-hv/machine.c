@@ -394,8 +394,15 @@ int hv_machine_start(struct hv_machine *m)
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
+		ret = hv_vcpu_confine(&m->vcpus[i]);
+	if (ret) {
+		dpu_err("vcpu: is not confined, so none runs", "err=%s", strerror(-ret));
+		end_machine(m, HV_END_ERROR);
+		return ret;
+	}
+	for (unsigned i = 0; i < m->n_vcpus; i++)
 		hv_vcpu_unpark(&m->vcpus[i]);
-	return ret;
+	return 0;
 }
 
 int hv_machine_pause(struct hv_machine *m)

@@ -46,7 +46,7 @@ struct hv_machine_events {
 	void (*ended)(void *arg, enum hv_end why);
 	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
 	void (*want)(void *arg, unsigned slot); // the function's connection is gone
-	/* Each vCPU's thread, right before its first KVM_RUN: not 0, it must not run. */
+	/* Each vCPU's thread, all of them before any runs: not 0, none does. */
 	int (*confine)(void *arg);
 
 	/* NULL: nobody asks. */
@@ -75,7 +75,7 @@ int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events
 	struct hv_machine **out);
 void hv_machine_destroy(struct hv_machine *m);
 
-/* 0, -EALREADY, -EINVAL in a state that has no such step. */
+/* 0, -EALREADY, -EINVAL in a state that has no such step, of start also what confine() returned. */
 int hv_machine_start(struct hv_machine *m);
 int hv_machine_pause(struct hv_machine *m); // no instruction runs once this has returned
 int hv_machine_resume(struct hv_machine *m);

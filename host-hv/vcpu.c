@@ -128,6 +128,20 @@ static void mmio(struct hv_vcpu *vcpu)
 		hv_bus_read(vcpu->ports, HV_BUS_MMIO, run->mmio.phys_addr, run->mmio.data, len);
 }
 
+/* With the lock, which is not held meanwhile. */
+static void confine(struct hv_vcpu *vcpu)
+{
+	int ret;
+
+	vcpu->confined_due = false;
+	pthread_mutex_unlock(&vcpu->lock);
+	ret = vcpu->confine(vcpu->arg);
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->err = -ret;
+	vcpu->confined = true;
+	pthread_cond_broadcast(&vcpu->changed);
+}
+
 /* Park as long as told so. False: end. */
 static bool may_run(struct hv_vcpu *vcpu)
 {
@@ -137,6 +151,10 @@ static bool may_run(struct hv_vcpu *vcpu)
 	// What was asked for is seen from here on; what comes later sets it again, and signals.
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
 	while (vcpu->park && !vcpu->end) {
+		if (vcpu->confined_due) {
+			confine(vcpu);
+			continue;
+		}
 		vcpu->parked = true;
 		pthread_cond_broadcast(&vcpu->changed);
 		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
@@ -150,12 +168,7 @@ static bool may_run(struct hv_vcpu *vcpu)
 /* Until there is a reason to end. */
 static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
 {
-	if (!may_run(vcpu))
-		return HV_VCPU_TOLD;
-	vcpu->err = -vcpu->confine(vcpu->arg);
-	if (vcpu->err)
-		return HV_VCPU_ERROR;
-	do {
+	while (may_run(vcpu)) {
 		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
 
 		atomic_fetch_add_explicit(&vcpu->exits, 1, memory_order_relaxed);
@@ -183,7 +196,7 @@ static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
 			vcpu->reason = vcpu->run->exit_reason;
 			return HV_VCPU_ERROR;
 		}
-	} while (may_run(vcpu));
+	}
 	return HV_VCPU_TOLD;
 }
 
@@ -259,6 +272,20 @@ void hv_vcpu_park(struct hv_vcpu *vcpu)
 	pthread_mutex_unlock(&vcpu->lock);
 }
 
+int hv_vcpu_confine(struct hv_vcpu *vcpu)
+{
+	int ret;
+
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->confined_due = true;
+	pthread_cond_broadcast(&vcpu->changed);
+	while (!vcpu->confined && !vcpu->gone)
+		pthread_cond_wait(&vcpu->changed, &vcpu->lock);
+	ret = vcpu->confined ? -vcpu->err : -ESHUTDOWN;
+	pthread_mutex_unlock(&vcpu->lock);
+	return ret;
+}
+
 void hv_vcpu_wait_parked(struct hv_vcpu *vcpu)
 {
 	pthread_mutex_lock(&vcpu->lock);
@@ -291,7 +318,9 @@ void hv_vcpu_join(struct hv_vcpu *vcpu)
 
 	pthread_mutex_lock(&vcpu->lock);
 	started = vcpu->started;
-	vcpu->started = false; // it needs no kick any more: it was told to end
+	vcpu->end = true; // whoever ends the guest may not have come to this one yet
+	kick(vcpu);
+	vcpu->started = false;
 	pthread_mutex_unlock(&vcpu->lock);
 	if (started)
 		pthread_join(vcpu->thread, NULL);

@@ -31,15 +31,15 @@ struct hv_vcpu {
 	size_t run_size; // bytes
 	struct hv_bus *ports; // borrowed: outlives the thread
 	int pin; // CPU, or -1
-	int (*confine)(void *arg); // on its thread, before the first instruction: not 0, none runs
+	int (*confine)(void *arg); // on its thread: hv_vcpu_confine()
 	void (*ended)(void *arg, struct hv_vcpu *vcpu, enum hv_vcpu_end why); // on its thread
 	void *arg;
 
 	/* lock: how others and the thread meet. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool park, end; // told
-	bool parked, gone; // and done
+	bool park, confined_due, end; // told
+	bool parked, confined, gone; // and done
 	bool started;
 	pthread_t thread;
 
@@ -73,6 +73,11 @@ int hv_vcpu_signals(void);
 
 /* Tell it; any thread, and its own too. No instruction runs once hv_vcpu_wait_parked() returned. */
 void hv_vcpu_park(struct hv_vcpu *vcpu);
+/*
+ * Have its thread, which is parked, call confine(), and wait for it: what that returned. Once, when
+ * the rest of the process is shut in; no CPU may be unparked before all of them came back with 0.
+ */
+int hv_vcpu_confine(struct hv_vcpu *vcpu);
 void hv_vcpu_wait_parked(struct hv_vcpu *vcpu); // or gone
 void hv_vcpu_unpark(struct hv_vcpu *vcpu); // tells the guest's clock that time was lost
 void hv_vcpu_end(struct hv_vcpu *vcpu);
