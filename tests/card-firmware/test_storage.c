@@ -340,7 +340,7 @@ static bool one_log(const struct card_discovery_view *v, void *arg)
 	return true;
 }
 
-static uint64_t later_ns; // than it is
+static _Atomic uint64_t later_ns; // than it is; workers read it
 
 static uint64_t late_clock(void)
 {

@@ -6,12 +6,14 @@
  * then bytes as the host sends them.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "dpu_clock.h"
 #include "dpu_log.h"
 #include "group.h"
 #include "nof_tgt.h"
@@ -19,7 +21,7 @@
 #include "volume.h"
 
 #define NQN "nqn.2026-11.fuzz:sub"
-#define ROUNDS 20000 // of polls that one step may take
+#define WAIT_NS 10000000000 // that one step may take: others may have the CPU
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -80,9 +82,11 @@ static void send_all(int fd, const void *p, size_t len)
 {
 	const uint8_t *at = p;
 
-	for (unsigned i = 0; len > 0 && i < ROUNDS; i++) {
+	for (uint64_t end = dpu_now_ns() + WAIT_NS; len > 0 && dpu_now_ns() < end;) {
 		ssize_t n = send(fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
+		if (n < 0 && errno != EAGAIN)
+			return; // it has closed
 		if (n > 0) {
 			at += n;
 			len -= (size_t)n;
@@ -95,9 +99,11 @@ static void hear(int fd, void *p, size_t len)
 {
 	uint8_t *at = p;
 
-	for (unsigned i = 0; len > 0 && i < ROUNDS; i++) {
+	for (uint64_t end = dpu_now_ns() + WAIT_NS; len > 0 && dpu_now_ns() < end;) {
 		ssize_t n = recv(fd, at, len, MSG_DONTWAIT);
 
+		if (!n || (n < 0 && errno != EAGAIN))
+			break;
 		if (n > 0) {
 			at += n;
 			len -= (size_t)n;
@@ -168,7 +174,7 @@ static void gone(void)
 {
 	struct nof_tgt_stats st;
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (uint64_t end = dpu_now_ns() + WAIT_NS; dpu_now_ns() < end;) {
 		nof_tgt_stats(tgt, &st);
 		if (!st.conns)
 			return;
