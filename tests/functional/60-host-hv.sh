@@ -80,6 +80,7 @@ case $do in
 reboot) reboot -f ;;
 panic) echo c >/proc/sysrq-trigger ;;
 echo)
+	echo "init: listens" # whatever was typed before, the kernel threw away when it opened the console
 	read -r line
 	echo "init: heard $line"
 	;;
@@ -103,34 +104,38 @@ now() { cut -d ' ' -f 1 /proc/uptime; }
 # watch NAME COMMAND...: run it; exec to the guest's /init, in seconds, goes to /tmp/up
 watch()
 {
-	rm -f /tmp/console /tmp/up
-	mkfifo /tmp/console
+	rm -f /tmp/console /tmp/typed /tmp/up
+	mkfifo /tmp/console /tmp/typed
+	exec 4<>/tmp/typed
 	begun=$(now)
-	"$@" >/tmp/console 2>&1 &
+	"$@" <&4 >/tmp/console 2>&1 & # without a redirection it would have nothing to read
 	child=$!
 	: >/tmp/out
 	while read -r line; do
 		echo "$line" >>/tmp/out
 		case $line in
 		"init: up"*) echo "$(now) $begun" | awk '{ print $1 - $2 }' >/tmp/up ;;
+		"init: listens"*) echo hello >&4 ;;
 		"init: waits"*) kill -TERM $child ;;
 		esac
 	done </tmp/console
+	exec 4>&-
 	wait $child
 }
 # Emulated, XSETBV does not leave the guest, so KVM restores another XCR0 than the guest's: without XSAVE.
 line="console=ttyS0 panic=-1 quiet noxsave"
-hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@" <${in:-/dev/null}; }
+hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@"; }
 LAB
 (cd "$dir/tools" && find . | cpio --quiet -o -H newc) >"$dir/tools.cpio"
 cp "$image/initramfs" "$dir/initrd"
 truncate -s %4 "$dir/initrd" # an archive begins at a multiple of four
 cat "$dir/tools.cpio" >>"$dir/initrd"
 
+# With a tick that comes again by itself: the emulator can lose an interrupt of a CPU that is in a guest.
 qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048 -nodefaults -no-user-config \
 	-no-reboot -display none -serial "file:$dir/console" \
 	-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
-	-kernel "$image/kernel" -initrd "$dir/initrd" -append "console=ttyS0 panic=-1 quiet ob.name=lab" \
+	-kernel "$image/kernel" -initrd "$dir/initrd" -append "console=ttyS0 panic=-1 quiet nohz=off highres=off ob.name=lab" \
 	>"$dir/qemu.out" 2>&1 &
 lab=$!
 in_lab 'modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
@@ -155,8 +160,7 @@ row "ELF by its PVH note" 0 'init: up cpus=1' 'do=off hv --kernel vmlinux'
 row "memory above 4 GiB" 0 'MemTotal: *3[0-9]\{6\} kB' 'do=ob.do=memory hv --kernel bzimage --mem-mib 3584'
 row "CPU template baseline" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu baseline'
 row "CPU template v3" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu v3'
-row "console input" 0 'init: heard hello' \
-	'echo hello >/tmp/in; in=/tmp/in; do=ob.do=echo hv --kernel bzimage'
+row "console input" 0 'init: heard hello' 'do=ob.do=echo hv --kernel bzimage'
 row "power button" 0 'init: pressed' 'do=ob.do=button hv --kernel bzimage'
 row "reboots" 3 'why=reboot' 'do=ob.do=reboot hv --kernel bzimage --vcpus 2'
 row "reboots by ACPI" 3 'why=reboot' 'do="ob.do=reboot reboot=a" hv --kernel bzimage'
@@ -169,7 +173,7 @@ row "panics" 3 'Kernel panic' 'do=ob.do=panic hv --kernel bzimage'
 peer='-M microvm,pit=off,pic=off,rtc=on,isa-serial=on -accel kvm -cpu host -m 256 -nodefaults -no-user-config'
 peer="qemu-system-x86_64 $peer -no-reboot -display none -serial stdio"
 for n in 1 2 3; do
-	row "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\" </dev/null"
+	row "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\""
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/peer"
 	row "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/ours"

@@ -469,7 +469,7 @@ static void starts_and_resets(void **state)
 	rig_fini(&r);
 }
 
-/* The answer to DRIVER_OK is none to the reset that came meanwhile: the card has the rings still. */
+/* DRIVER_OK's answer is none to the reset that came meanwhile: the card has the rings still. */
 static void reset_during_start(void **state)
 {
 	struct rig r;
