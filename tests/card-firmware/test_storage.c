@@ -145,10 +145,21 @@ static unsigned free_port(void)
 	return ntohs(sa.sin_port);
 }
 
+static _Atomic uint64_t later_ns; // than it is; workers read it
+
+static uint64_t late_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec + later_ns;
+}
+
 static int setup(void **state)
 {
 	(void)state;
 	dpu_log_level_set(DPU_LOG_ERR);
+	dpu_clock_set(late_clock);
 	port = free_port();
 	card.opt = (struct card_options){
 		.name = "own", .mem_mib = 64, .mbufs = 2047, .socket_dir = "/tmp"
@@ -340,16 +351,6 @@ static bool one_log(const struct card_discovery_view *v, void *arg)
 	return true;
 }
 
-static _Atomic uint64_t later_ns; // than it is; workers read it
-
-static uint64_t late_clock(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec + later_ns;
-}
-
 static bool any_discovery(const struct card_discovery_view *v, void *arg)
 {
 	(void)v;
@@ -394,8 +395,7 @@ static void attach_that_is_left(void **state)
 	done("nvmf_delete_subsystem", "{'nqn':'" NQN "'}");
 	ROUNDS_UNTIL(!all_live(1));
 	assert_true(card_message_step(later, &text));
-	later_ns = 11000000000u;
-	dpu_clock_set(late_clock); // for good: time never goes back
+	later_ns = 11000000000u; // for good: time never goes back
 	assert_false(card_message_step(later, &text));
 	assert_non_null(text);
 	assert_non_null(strstr(text, "not connected any more"));
