@@ -19,7 +19,7 @@
 #include "recirc.h"
 #include "tx.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef TEST_SANITIZED
 #define ROUNDS 4000u
 #else
 #define ROUNDS 40000u

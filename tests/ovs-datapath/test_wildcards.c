@@ -19,7 +19,7 @@
 #include "random_flows.h"
 #include "upcall.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef TEST_SANITIZED
 #define BASES 20000u
 #else
 #define BASES 1000000u
