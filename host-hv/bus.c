@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Windows of ports and MMIO addresses, sorted. */
+/* Windows of ports and MMIO addresses. */
 #include "bus.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 int hv_bus_init(struct hv_bus *bus)
@@ -23,74 +21,40 @@ int hv_bus_init(struct hv_bus *bus)
 
 void hv_bus_fini(struct hv_bus *bus)
 {
-	for (unsigned i = 0; i < bus->n; i++)
-		free(bus->windows[i]);
-	free(bus->windows);
 	pthread_cond_destroy(&bus->idle);
 	pthread_mutex_destroy(&bus->lock);
 }
 
-static bool before(const struct hv_bus_window *w, enum hv_bus_kind kind, uint64_t addr)
+/* The window that addr is in, or NULL. Few are there, and none is on the path of a queue. */
+static struct hv_bus_window *find(struct hv_bus *bus, enum hv_bus_kind kind, uint64_t addr)
 {
-	return w->kind != kind ? w->kind < kind : w->base <= addr;
-}
+	for (unsigned i = 0; i < bus->top; i++) {
+		struct hv_bus_window *w = &bus->windows[i];
 
-/* How many windows begin at or before addr. */
-static unsigned place(const struct hv_bus *bus, enum hv_bus_kind kind, uint64_t addr)
-{
-	unsigned lo = 0, hi = bus->n;
-
-	while (lo < hi) {
-		unsigned mid = lo + (hi - lo) / 2;
-
-		if (before(bus->windows[mid], kind, addr))
-			lo = mid + 1;
-		else
-			hi = mid;
+		if (!w->ending && w->kind == kind && addr - w->base < w->len)
+			return w;
 	}
-	return lo;
+	return NULL;
 }
 
-/* The window that addr is in, or NULL. */
-static struct hv_bus_window *find(const struct hv_bus *bus, enum hv_bus_kind kind, uint64_t addr)
+static int insert(struct hv_bus *bus, const struct hv_bus_window *new)
 {
-	unsigned i = place(bus, kind, addr);
-	struct hv_bus_window *w = i > 0 ? bus->windows[i - 1] : NULL;
+	struct hv_bus_window *free = NULL;
 
-	return w && w->kind == kind && addr - w->base < w->len ? w : NULL;
-}
+	for (unsigned i = 0; i < HV_BUS_WINDOWS; i++) {
+		struct hv_bus_window *w = &bus->windows[i];
 
-static int make_room(struct hv_bus *bus)
-{
-	unsigned room = bus->room ? bus->room * 2 : 16;
-	struct hv_bus_window **more;
-
-	if (bus->n < bus->room)
-		return 0;
-	more = realloc(bus->windows, room * sizeof(struct hv_bus_window *));
-	if (!more)
-		return -ENOMEM;
-	bus->windows = more;
-	bus->room = room;
-	return 0;
-}
-
-static int insert(struct hv_bus *bus, struct hv_bus_window *w)
-{
-	unsigned i = place(bus, w->kind, w->base);
-	int ret;
-
-	if (find(bus, w->kind, w->base))
-		return -EEXIST;
-	if (i < bus->n && bus->windows[i]->kind == w->kind &&
-		bus->windows[i]->base - w->base < w->len)
-		return -EEXIST;
-	ret = make_room(bus);
-	if (ret)
-		return ret;
-	memmove(&bus->windows[i + 1], &bus->windows[i],
-		(bus->n - i) * sizeof(struct hv_bus_window *));
-	bus->windows[i] = w;
+		if (w->len == 0)
+			free = free ? free : w;
+		else if (!w->ending && w->kind == new->kind &&
+			 (new->base - w->base < w->len || w->base - new->base < new->len))
+			return -EEXIST;
+	}
+	if (!free)
+		return -ENOSPC;
+	*free = *new;
+	if (bus->top <= free - bus->windows)
+		bus->top = (unsigned)(free - bus->windows) + 1;
 	bus->n++;
 	return 0;
 }
@@ -98,22 +62,16 @@ static int insert(struct hv_bus *bus, struct hv_bus_window *w)
 int hv_bus_add(struct hv_bus *bus, enum hv_bus_kind kind, uint64_t base, uint64_t len,
 	const struct hv_bus_ops *ops, void *arg)
 {
-	struct hv_bus_window *w;
+	const struct hv_bus_window w = {
+		.kind = kind, .base = base, .len = len, .ops = ops, .arg = arg
+	};
 	int ret;
 
 	if (len == 0 || base + len - 1 < base)
 		return -EINVAL;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return -ENOMEM;
-	*w = (struct hv_bus_window){
-		.kind = kind, .base = base, .len = len, .ops = ops, .arg = arg
-	};
 	pthread_mutex_lock(&bus->lock);
-	ret = insert(bus, w);
+	ret = insert(bus, &w);
 	pthread_mutex_unlock(&bus->lock);
-	if (ret)
-		free(w);
 	return ret;
 }
 
@@ -124,14 +82,11 @@ void hv_bus_remove(struct hv_bus *bus, enum hv_bus_kind kind, uint64_t base)
 	pthread_mutex_lock(&bus->lock);
 	w = find(bus, kind, base);
 	if (w && w->base == base) {
-		unsigned i = place(bus, kind, base);
-
-		memmove(&bus->windows[i - 1], &bus->windows[i],
-			(bus->n - i) * sizeof(struct hv_bus_window *));
+		w->ending = true;
 		bus->n--;
 		while (w->users > 0)
 			pthread_cond_wait(&bus->idle, &bus->lock);
-		free(w);
+		*w = (struct hv_bus_window){ .len = 0 };
 	}
 	pthread_mutex_unlock(&bus->lock);
 }

@@ -7,8 +7,11 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define HV_BUS_WINDOWS 256 // a guest's own, and six BARs in each slot
 
 enum hv_bus_kind { HV_BUS_PORT, HV_BUS_MMIO };
 
@@ -20,17 +23,18 @@ struct hv_bus_ops {
 
 struct hv_bus_window {
 	enum hv_bus_kind kind;
-	uint64_t base, len; // bytes
+	uint64_t base, len; // bytes; length 0: none
 	const struct hv_bus_ops *ops;
 	void *arg;
 	unsigned users; // calls that run
+	bool ending; // it is found no more
 };
 
 struct hv_bus {
 	pthread_mutex_t lock;
 	pthread_cond_t idle; // a window has no users any more
-	struct hv_bus_window **windows; // by kind and base
-	unsigned n, room;
+	struct hv_bus_window windows[HV_BUS_WINDOWS]; // here, as a vCPU's thread may not allocate
+	unsigned n, top; // how many; all of them are below top
 	uint64_t missed; // accesses that no window answered
 };
 
@@ -40,7 +44,7 @@ void hv_bus_fini(struct hv_bus *bus);
 
 /*
  * Answer len bytes at base by ops from now on. arg is borrowed until the window is removed.
- * 0, -EINVAL (len is 0 or wraps), -EEXIST (overlaps a window), -ENOMEM.
+ * 0, -EINVAL (len is 0 or wraps), -EEXIST (overlaps a window), -ENOSPC.
  */
 int hv_bus_add(struct hv_bus *bus, enum hv_bus_kind kind, uint64_t base, uint64_t len,
 	const struct hv_bus_ops *ops, void *arg);

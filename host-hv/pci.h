@@ -103,7 +103,7 @@ struct hv_pci {
 	struct hv_pci_func *slots[HV_PCI_SLOTS];
 };
 
-/* 0, -EEXIST (windows of ECAM or the ports are taken), -ENOMEM, or a mutex's error. */
+/* 0, -EEXIST (windows of ECAM or the ports are taken), -ENOSPC, or a mutex's error. */
 int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, const struct hv_pci_conf *conf,
 	const struct hv_pci_events *ev, void *arg);
 /* Functions are taken off the bus first, without being told; no vCPU runs. */

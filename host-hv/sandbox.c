@@ -87,11 +87,10 @@ static const struct rule vcpu_rules[] = {
 	{ .nr = SYS_getpid }, // pthread_kill(3)
 	{ .nr = SYS_rt_sigreturn },
 	{ .nr = SYS_rt_sigprocmask },
-	{ .nr = SYS_brk }, // windows of the bus, when the guest moves a BAR
 	{ SYS_madvise, ONE_OF, 2, 1, { MADV_DONTNEED } }, // its stack, when it ends
 	{ .nr = SYS_exit },
 };
-static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 12, "a vCPU's thread needs no more");
+static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 11, "a vCPU's thread needs no more");
 
 static const struct rule main_rules[] = {
 	{ .nr = POLL },

@@ -267,8 +267,6 @@ static void *vcpu(void *arg)
 	while (t->go)
 		pthread_cond_wait(&t->changed, &t->lock);
 	pthread_mutex_unlock(&t->lock);
-	for (size_t n = 16; n < 1 << 16; n *= 2)
-		free(malloc(n));
 	return NULL;
 }
 
@@ -397,7 +395,7 @@ static int ask(const char *what, int kind, void *out, size_t len)
 
 /* Exactly these, by number: what the filter has is not looked up there. */
 static const long vcpu_calls[] = { SYS_ioctl, SYS_futex, SYS_write, SYS_read, SYS_poll, SYS_tgkill,
-	SYS_getpid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_brk, SYS_madvise, SYS_exit };
+	SYS_getpid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_madvise, SYS_exit };
 static const long main_calls[] = { SYS_poll, SYS_epoll_wait, SYS_recvmsg, SYS_sendmsg, SYS_read,
 	SYS_write, SYS_futex, SYS_ioctl, SYS_mmap, SYS_mprotect, SYS_munmap, SYS_mremap, SYS_brk,
 	SYS_madvise, SYS_close, SYS_eventfd2, SYS_socketpair, SYS_epoll_create1, SYS_epoll_ctl,
@@ -425,10 +423,10 @@ static void every_call(enum hv_thread kind, const long *allowed, unsigned n)
 	}
 }
 
-static void a_vcpu_may_make_twelve_calls(void **state)
+static void a_vcpu_may_make_eleven_calls(void **state)
 {
 	(void)state;
-	assert_true(ARRAY_LEN(vcpu_calls) <= 12);
+	assert_true(ARRAY_LEN(vcpu_calls) <= 11);
 	every_call(HV_THREAD_VCPU, vcpu_calls, ARRAY_LEN(vcpu_calls));
 }
 
@@ -554,7 +552,7 @@ static int start_others(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_vcpu_may_make_twelve_calls),
+		cmocka_unit_test(a_vcpu_may_make_eleven_calls),
 		cmocka_unit_test(main_may_make_those_listed),
 		cmocka_unit_test(arguments_count),
 		cmocka_unit_test(nobody_escapes),
