@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "dpu_wire.h"
-#include "dsdt.h"
 #include "layout.h"
 #include "machine.h"
 #include "power.h"
@@ -22,12 +21,16 @@
 #define HEADER 36u
 #define FADT_LEN 276u
 #define MCFG_LEN 60u
-#define MADT_LEN(n) (HEADER + 8u + 12u + 8u * (n))
+#define MADT_LEN(n) (HEADER + 8u + 12u + 10u + 8u * (n))
 
 /* FADT's flags: control-method buttons, reset register, hardware-reduced. */
 #define FADT_FLAGS (1u << 4 | 1u << 5 | 1u << 10 | 1u << 20)
 #define BOOT_ARCH (1u << 2 | 1u << 5) // no VGA, no CMOS clock; no 8042 by leaving its bit out
 
+/* dsdt.asl, compiled. */
+static const uint8_t dsdt[] = {
+#include "dsdt.inc"
+};
 static_assert(HV_ACPI + AT_DSDT + sizeof(dsdt) <= HV_RESET_VECTOR,
 	"the DSDT is not longer than its place");
 static_assert(AT_MADT + MADT_LEN(HV_VCPUS_MAX) <= AT_DSDT, "nor is the MADT");
@@ -103,6 +106,12 @@ static void write_madt(uint8_t *t, unsigned vcpus)
 	e[1] = 12;
 	put32(e + 4, (uint32_t)HV_IOAPIC);
 	e += 12;
+	e[0] = 2; // interrupt source override: not as ISA has it, but
+	e[1] = 10;
+	e[3] = HV_GSI_EVENTS;
+	put32(e + 4, HV_GSI_EVENTS);
+	e[8] = 0x0d; // active high, level-triggered
+	e += 10;
 	for (unsigned i = 0; i < vcpus; i++, e += 8) {
 		e[0] = 0; // local APIC
 		e[1] = 8;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a guest is told of its machine, compiled into dsdt.h by "tests/host-hv/dsdt --write". Nothing in
+ * What a guest is told of its machine, compiled into dsdt.aml by "tests/host-hv/dsdt --write". Nothing in
  * it depends on the guest, so there is no code that writes AML. Addresses: layout.h; registers: power.h.
  */
 DefinitionBlock ("", "DSDT", 2, "OUTBRD", "HOSTHV", 1)
@@ -24,7 +24,7 @@ DefinitionBlock ("", "DSDT", 2, "OUTBRD", "HOSTHV", 1)
             Name (_UID, 0)
             Name (_CRS, ResourceTemplate ()
             {
-                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 9 }
+                Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 9 }
             })
             Method (_EVT, 1, Serialized)
             {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* KVM's interrupt controllers, its table of routes, irqfds and ioeventfds. */
+/*
+ * KVM's interrupt controllers, its table of routes, irqfds and ioeventfds; of a split irqchip the
+ * I/O APIC, whose pins are messages for KVM. Source: Intel 82093AA data sheet, section 3; of the
+ * register for the end of an interrupt, I/O Controller Hub 9 data sheet, 13.5.7.
+ */
 #include "irq.h"
 
 #include <errno.h>
@@ -10,12 +14,27 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "layout.h"
+
 #define GSIS (HV_IRQ_PINS + HV_IRQ_MSIS)
+
+#define APIC_SELECT 0x00 // bytes into its window
+#define APIC_DATA 0x10
+#define APIC_VERSION (0x20u | (HV_IRQ_PINS - 1) << 16) // 0x20: it has HV_IOAPIC_EOI
+/* A redirection entry's bits. */
+#define PIN_LOGICAL (1ull << 11)
+#define PIN_IN_SERVICE (1ull << 14) // "remote IRR": delivered, and not at its end
+#define PIN_LEVEL (1ull << 15)
+#define PIN_MASKED (1ull << 16)
+#define PIN_WRITABLE 0xff0000000001afffull
+#define PIN_VECTOR 0xffu
 
 struct hv_irq {
 	bool split;
 	_Atomic uint64_t updates;
 	pthread_mutex_t lock; // all below
+	uint32_t select, id, high; // split: the I/O APIC's registers; the pins that are driven
+	uint64_t pins[HV_IRQ_PINS];
 	bool taken[GSIS];
 	struct kvm_irq_routing *table; // owned; room for GSIS entries
 };
@@ -67,6 +86,8 @@ int hv_irq_init(struct hv_vm *vm, bool split)
 	if (ret)
 		goto err_lock;
 	vm->irq = irq;
+	for (unsigned pin = 0; pin < HV_IRQ_PINS; pin++)
+		irq->pins[pin] = PIN_MASKED;
 	if (!split)
 		route_pins(irq->table);
 	ret = set_table(vm);
@@ -91,15 +112,6 @@ void hv_irq_fini(struct hv_vm *vm)
 	free(vm->irq->table);
 	free(vm->irq);
 	vm->irq = NULL;
-}
-
-int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
-{
-	struct kvm_irq_level l = { .irq = pin, .level = high };
-
-	if (pin >= HV_IRQ_PINS || vm->irq->split)
-		return -EINVAL;
-	return ioctl(vm->vm_fd, KVM_IRQ_LINE, &l) < 0 ? -errno : 0;
 }
 
 int hv_irq_msi_get(struct hv_vm *vm, unsigned n)
@@ -173,11 +185,9 @@ static int route(struct hv_vm *vm, const struct kvm_irq_routing_entry *e)
 	return ret;
 }
 
-int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
+static int route_message(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
 {
-	struct hv_irq *irq = vm->irq;
 	struct kvm_irq_routing_entry e;
-	int ret = -EINVAL;
 
 	memset(&e, 0, sizeof(e)); // compared whole
 	e.gsi = gsi;
@@ -185,10 +195,144 @@ int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t dat
 	e.u.msi.address_lo = (uint32_t)addr;
 	e.u.msi.address_hi = (uint32_t)(addr >> 32);
 	e.u.msi.data = data;
+	return route(vm, &e);
+}
+
+int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
+{
+	struct hv_irq *irq = vm->irq;
+	int ret = -EINVAL;
+
 	pthread_mutex_lock(&irq->lock);
 	if (gsi >= HV_IRQ_PINS && gsi < GSIS && irq->taken[gsi])
-		ret = route(vm, &e);
+		ret = route_message(vm, gsi, addr, data);
 	pthread_mutex_unlock(&irq->lock);
+	return ret;
+}
+
+static int set_line(struct hv_vm *vm, unsigned pin, bool high)
+{
+	struct kvm_irq_level l = { .irq = pin, .level = high };
+
+	return ioctl(vm->vm_fd, KVM_IRQ_LINE, &l) < 0 ? -errno : 0;
+}
+
+/* ---- the I/O APIC of a split irqchip; the lock is held ---- */
+
+/* A pin that is high asks once, and once more at the end of it if it is of the level kind. */
+static int ask(struct hv_vm *vm, unsigned pin)
+{
+	uint64_t *e = &vm->irq->pins[pin];
+
+	if (!(vm->irq->high >> pin & 1) || *e & (PIN_MASKED | PIN_IN_SERVICE))
+		return 0;
+	*e |= *e & PIN_LEVEL ? PIN_IN_SERVICE : 0;
+	return set_line(vm, pin, true);
+}
+
+static int drive(struct hv_vm *vm, unsigned pin, bool high)
+{
+	uint32_t bit = 1u << pin, was = vm->irq->high & bit;
+
+	vm->irq->high = high ? vm->irq->high | bit : vm->irq->high & ~bit;
+	return high && !was ? ask(vm, pin) : 0;
+}
+
+/* A route stays while the pin is masked: KVM tells us of the end of what is in service by it. */
+static void set_pin(struct hv_vm *vm, unsigned pin, uint64_t v)
+{
+	uint64_t *e = &vm->irq->pins[pin];
+	uint64_t addr = HV_LAPIC | v >> 56 << 12 | (v & PIN_LOGICAL ? 1u << 2 : 0);
+	uint32_t data = (uint32_t)v & 0x87ff;
+
+	*e = (v & PIN_WRITABLE) | (v & PIN_LEVEL ? *e & PIN_IN_SERVICE : 0);
+	if (*e & PIN_MASKED)
+		return;
+	if (route_message(vm, pin, addr, data | 1u << 14)) // 14: asserted
+		*e |= PIN_MASKED;
+	else if (*e & PIN_LEVEL)
+		(void)ask(vm, pin);
+}
+
+static void end_of(struct hv_vm *vm, uint32_t vector)
+{
+	for (unsigned pin = 0; pin < HV_IRQ_PINS; pin++) {
+		uint64_t *e = &vm->irq->pins[pin];
+
+		if (!(*e & PIN_IN_SERVICE) || (*e & PIN_VECTOR) != vector)
+			continue;
+		*e &= ~PIN_IN_SERVICE;
+		(void)ask(vm, pin);
+	}
+}
+
+static uint32_t read_apic(const struct hv_irq *irq)
+{
+	unsigned pin = (irq->select - 0x10) / 2;
+
+	if (irq->select == 1)
+		return APIC_VERSION;
+	if (irq->select < 0x10 || pin >= HV_IRQ_PINS)
+		return irq->select == 0 || irq->select == 2 ? irq->id : 0;
+	return (uint32_t)(irq->pins[pin] >> (irq->select % 2 ? 32 : 0));
+}
+
+static void write_apic(struct hv_vm *vm, uint32_t v)
+{
+	struct hv_irq *irq = vm->irq;
+	unsigned pin = (irq->select - 0x10) / 2;
+
+	if (irq->select == 0)
+		irq->id = v & 0x0f000000;
+	if (irq->select < 0x10 || pin >= HV_IRQ_PINS)
+		return;
+	if (irq->select % 2)
+		set_pin(vm, pin, (irq->pins[pin] & UINT32_MAX) | (uint64_t)v << 32);
+	else
+		set_pin(vm, pin, irq->pins[pin] >> 32 << 32 | v);
+}
+
+static void apic_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	struct hv_vm *vm = arg;
+	uint32_t v;
+
+	pthread_mutex_lock(&vm->irq->lock);
+	v = off == APIC_DATA ? read_apic(vm->irq) : off == APIC_SELECT ? vm->irq->select : 0;
+	pthread_mutex_unlock(&vm->irq->lock);
+	memset(data, 0, len);
+	memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+}
+
+static void apic_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	struct hv_vm *vm = arg;
+	uint32_t v = 0;
+
+	memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
+	pthread_mutex_lock(&vm->irq->lock);
+	if (off == APIC_SELECT)
+		vm->irq->select = v & 0xff;
+	else if (off == APIC_DATA)
+		write_apic(vm, v);
+	else if (off == HV_IOAPIC_EOI)
+		end_of(vm, v & PIN_VECTOR);
+	pthread_mutex_unlock(&vm->irq->lock);
+}
+
+const struct hv_bus_ops hv_irq_apic = { apic_read, apic_write };
+
+int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
+{
+	int ret;
+
+	if (pin >= HV_IRQ_PINS)
+		return -EINVAL;
+	if (!vm->irq->split)
+		return set_line(vm, pin, high);
+	pthread_mutex_lock(&vm->irq->lock);
+	ret = drive(vm, pin, high);
+	pthread_mutex_unlock(&vm->irq->lock);
 	return ret;
 }
 

@@ -11,21 +11,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bus.h"
 #include "vm.h"
 
 #define HV_IRQ_PINS 24
 #define HV_IRQ_MSIS 512 // messages of all functions together
 
 /*
- * Make the interrupt controllers: all of them in KVM, or (split) only the local APICs, so that
- * there are no pins. Before the first vCPU is made. There is no PIT and no use for the PIC.
+ * Make the interrupt controllers: all of them in KVM, or (split) only the local APICs; the I/O APIC
+ * is ours then. Before the first vCPU is made. There is no PIT and no use for the PIC.
  *
  * Returns 0, -ENOSYS (KVM lacks a capability), -ENOMEM, or the errno of an ioctl.
  */
 int hv_irq_init(struct hv_vm *vm, bool split);
 void hv_irq_fini(struct hv_vm *vm); // hv_vm_fini() does it
 
-/* Drive a pin. 0, -EINVAL (no such pin, or split), or the errno of the ioctl. */
+/*
+ * Of a split irqchip: the window of HV_IOAPIC_LEN bytes at HV_IOAPIC; arg is the hv_vm. KVM's exit
+ * for the end of an interrupt is a write of its vector to HV_IOAPIC_EOI there.
+ */
+extern const struct hv_bus_ops hv_irq_apic;
+
+/* Drive a pin. 0, -EINVAL (no such pin), or the errno of the ioctl. */
 int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high);
 
 /* Take n GSIs in a row for messages; the first one is the result. -EINVAL, -ENOSPC. */

@@ -13,6 +13,8 @@
 #define HV_EVENTS 0xe0100000ull // power.c's registers; dsdt.asl has this number, too
 #define HV_EVENTS_LEN 0x1000ull
 #define HV_IOAPIC 0xfec00000ull
+#define HV_IOAPIC_LEN 0x100ull
+#define HV_IOAPIC_EOI 0x40 // bytes into it
 #define HV_LAPIC 0xfee00000ull
 
 #define HV_GSI_SERIAL 4

@@ -85,8 +85,8 @@ static void on_vcpu_end(void *arg, struct hv_vcpu *vcpu, enum hv_vcpu_end why)
 	if (why == HV_VCPU_SHUTDOWN) {
 		end_machine(m, HV_END_SHUTDOWN);
 	} else if (why == HV_VCPU_ERROR) {
-		dpu_err("vcpu: KVM cannot go on", "vcpu=%u reason=%u err=%s", vcpu->id,
-			vcpu->reason, strerror(vcpu->err));
+		dpu_err("vcpu: KVM cannot go on", "vcpu=%u reason=%u errno=%d", vcpu->id,
+			vcpu->reason, vcpu->err); // no strerror(3), which may allocate
 		end_machine(m, HV_END_ERROR);
 	}
 }
@@ -102,7 +102,7 @@ static void on_serial_line(void *arg, bool level)
 {
 	struct hv_machine *m = arg;
 
-	(void)hv_irq_line(&m->vm, HV_GSI_SERIAL, level); // fails where there is no pin only
+	(void)hv_irq_line(&m->vm, HV_GSI_SERIAL, level); // there is this pin
 }
 
 static void on_serial_room(void *arg)
@@ -254,6 +254,9 @@ static int make_devices(struct hv_machine *m, const struct hv_conf *conf)
 {
 	int ret = hv_bus_add(&m->bus, HV_BUS_PORT, HV_SERIAL_PORT, 8, &hv_serial_bus, &m->serial);
 
+	if (ret == 0 && conf->split_irqchip)
+		ret = hv_bus_add(
+			&m->bus, HV_BUS_MMIO, HV_IOAPIC, HV_IOAPIC_LEN, &hv_irq_apic, &m->vm);
 	if (ret == 0 && conf->flat)
 		ret = hv_bus_add(&m->bus, HV_BUS_PORT, HV_PORT_EXIT, 1, &exit_ops, m);
 	return ret;

@@ -245,7 +245,7 @@ static int run_with_fds(struct hv_conf *conf)
 struct options {
 	const char *kernel, *initrd, *cmdline, *flat, *cpu;
 	uint64_t mem_mib, vcpus;
-	bool check, hugepages;
+	bool check, hugepages, split;
 };
 
 /* Exit status. */
@@ -254,6 +254,7 @@ static int with_options(const struct options *o)
 	struct hv_conf conf = { .mem_mib = o->mem_mib,
 		.vcpus = (unsigned)o->vcpus,
 		.hugepages = o->hugepages,
+		.split_irqchip = o->split,
 		.flat = !o->kernel,
 		.initrd_fd = -1 };
 	int cpu = hv_cpu_template_find(o->cpu);
@@ -301,6 +302,8 @@ int main(int argc, char **argv)
 			"what the guest sees of the CPU: host (default), baseline, v3", 0, 0 },
 		{ "hugepages", DPU_OPT_FLAG, &o.hugepages, NULL,
 			"guest memory of 2 MiB pages, or none", 0, 0 },
+		{ "split-irqchip", DPU_OPT_FLAG, &o.split, NULL,
+			"the I/O APIC is ours, and only local APICs are KVM's", 0, 0 },
 	};
 	const struct dpu_cli cli = {
 		.prog = "host-hv",

@@ -14,7 +14,7 @@
 #define SLEEP_S5 5
 #define PANICKED 0x01
 
-/* Bits in a register first, then the edge: a guest that is at it reads them, or is asked again. */
+/* The line is high until the guest has read what happened, however long it masks it (level). */
 static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t down)
 {
 	pthread_mutex_lock(&p->lock);
@@ -22,7 +22,6 @@ static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t do
 	p->up |= up;
 	p->down |= down;
 	p->ops->line(p->arg, true);
-	p->ops->line(p->arg, false);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -49,6 +48,8 @@ static uint32_t read_and_clear(struct hv_power *p, uint64_t off)
 	pthread_mutex_lock(&p->lock);
 	v = *reg;
 	*reg = 0;
+	if (reg == &p->select)
+		p->ops->line(p->arg, false);
 	pthread_mutex_unlock(&p->lock);
 	return v;
 }

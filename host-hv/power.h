@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a guest ends itself, and what is told to it: reset and sleep registers, the power button,
- * functions that come and go. One event line (GSI 9), one page of registers. Any thread.
+ * functions that come and go. One event line (GSI 9, level-triggered), one page of registers. Any thread.
  */
 #pragma once
 
@@ -30,7 +30,7 @@ enum hv_power_event { HV_POWER_RESET, HV_POWER_OFF, HV_POWER_PANIC };
 
 struct hv_power_ops {
 	void (*event)(void *arg, enum hv_power_event what); // a vCPU's thread
-	void (*line)(void *arg, bool level);
+	void (*line)(void *arg, bool level); // under its lock; high while HV_EV_SELECT is not 0
 	void (*ejected)(void *arg, unsigned slot); // a vCPU's thread
 };
 

@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "layout.h"
+
 #define KICK SIGUSR1
 
 #define MSR_MISC_ENABLE 0x1a0
@@ -188,7 +190,9 @@ static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
 		case KVM_EXIT_MMIO:
 			mmio(vcpu);
 			break;
-		case KVM_EXIT_IOAPIC_EOI: // of a line that is level-triggered: there is none
+		case KVM_EXIT_IOAPIC_EOI:
+			hv_bus_write(vcpu->ports, HV_BUS_MMIO, HV_IOAPIC + HV_IOAPIC_EOI,
+				&vcpu->run->eoi.vector, 1);
 			break;
 		case KVM_EXIT_SHUTDOWN:
 			return HV_VCPU_SHUTDOWN;

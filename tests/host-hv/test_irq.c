@@ -2,11 +2,15 @@
 /* Messages and doorbells in this machine's KVM: GSIs are taken and given back, routes change. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "irq.h"
+#include "layout.h"
 #include "test.h"
 
 #define MSI_ADDR 0xfee00000
@@ -24,7 +28,7 @@ static void routes(void **state)
 
 	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&vm, r->split), 0);
-	assert_int_equal(hv_irq_line(&vm, 5, true), r->split ? -EINVAL : 0);
+	assert_int_equal(hv_irq_line(&vm, 5, true), 0);
 	assert_int_equal(hv_irq_line(&vm, HV_IRQ_PINS, true), -EINVAL);
 
 	assert_int_equal(hv_irq_msi_route(&vm, 24, MSI_ADDR, 1), -EINVAL); // nobody's
@@ -45,7 +49,7 @@ static void routes(void **state)
 	assert_int_equal(hv_irq_updates(&vm), n + 2); // nothing new
 	// KVM refuses the table, and the route stays as it was
 	assert_int_equal(hv_irq_msi_route(&vm, 23, MSI_ADDR, 0x31), -EINVAL);
-	assert_int_equal(hv_irq_line(&vm, 5, false), r->split ? -EINVAL : 0);
+	assert_int_equal(hv_irq_line(&vm, 5, false), 0);
 	hv_irq_msi_put(&vm, 24, 1);
 	assert_int_equal(hv_irq_updates(&vm), n + 3);
 	hv_irq_msi_put(&vm, 25, 1); // had no route
@@ -84,8 +88,158 @@ static void eventfds(void **state)
 	close(file);
 }
 
+/* ---- the I/O APIC of a split irqchip, as a driver and KVM's local APIC see it ---- */
+
+#define PIN 9
+#define LEVEL 0x8000u
+#define MASKED 0x10000u
+#define IN_SERVICE 0x4000u
+
+static void put(struct hv_vm *vm, uint64_t off, uint32_t v)
+{
+	hv_irq_apic.write(vm, off, (const uint8_t *)&v, 4);
+}
+
+static uint32_t reg(struct hv_vm *vm, uint32_t n)
+{
+	uint32_t v;
+
+	put(vm, 0, n);
+	hv_irq_apic.read(vm, 0x10, (uint8_t *)&v, 4);
+	return v;
+}
+
+static void set_reg(struct hv_vm *vm, uint32_t n, uint32_t v)
+{
+	put(vm, 0, n);
+	put(vm, 0x10, v);
+}
+
+/* A vCPU whose local APIC is on. */
+static int local_apic(struct hv_vm *vm)
+{
+	struct kvm_lapic_state l;
+	int fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, KVM_GET_LAPIC, &l), 0);
+	l.regs[0xf1] = 1;
+	assert_int_equal(ioctl(fd, KVM_SET_LAPIC, &l), 0);
+	return fd;
+}
+
+/* Whether a vector waits there; it is taken. */
+static bool asked(int fd, unsigned vector)
+{
+	struct kvm_lapic_state l;
+	char *at = &l.regs[0x200 + vector / 32 * 16 + vector % 32 / 8];
+	bool there;
+
+	assert_int_equal(ioctl(fd, KVM_GET_LAPIC, &l), 0);
+	there = *at >> vector % 8 & 1;
+	*at = 0;
+	assert_int_equal(ioctl(fd, KVM_SET_LAPIC, &l), 0);
+	return there;
+}
+
+static void apic_levels(void **state)
+{
+	struct hv_vm vm;
+	int cpu;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_irq_init(&vm, true), 0);
+	cpu = local_apic(&vm);
+	assert_int_equal(reg(&vm, 0x10 + 2 * PIN), MASKED);
+	set_reg(&vm, 0x10 + 2 * PIN, MASKED | LEVEL | 0x51);
+	assert_int_equal(hv_irq_line(&vm, PIN, true), 0);
+	assert_false(asked(cpu, 0x51));
+	set_reg(&vm, 0x10 + 2 * PIN, LEVEL | 0x51); // what came while it was masked is not lost
+	assert_true(asked(cpu, 0x51));
+	assert_int_equal(reg(&vm, 0x10 + 2 * PIN), IN_SERVICE | LEVEL | 0x51);
+	set_reg(&vm, 0x10 + 2 * PIN, MASKED | LEVEL | 0x51);
+	set_reg(&vm, 0x10 + 2 * PIN, IN_SERVICE | LEVEL | 0x51);
+	assert_false(asked(cpu, 0x51)); // not before its end
+	put(&vm, HV_IOAPIC_EOI, 0x52); // another one's
+	assert_false(asked(cpu, 0x51));
+	put(&vm, HV_IOAPIC_EOI, 0x51); // high still: once more
+	assert_true(asked(cpu, 0x51));
+	assert_int_equal(hv_irq_line(&vm, PIN, false), 0);
+	put(&vm, HV_IOAPIC_EOI, 0x51);
+	assert_false(asked(cpu, 0x51));
+	assert_int_equal(reg(&vm, 0x10 + 2 * PIN), LEVEL | 0x51);
+	set_reg(&vm, 0x11 + 2 * PIN, 7u << 24); // a CPU that is not there
+	assert_int_equal(hv_irq_line(&vm, PIN, true), 0);
+	assert_false(asked(cpu, 0x51));
+	close(cpu);
+	hv_vm_fini(&vm);
+}
+
+static void apic_edges(void **state)
+{
+	struct hv_vm vm;
+	uint64_t n;
+	int cpu;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_irq_init(&vm, true), 0);
+	cpu = local_apic(&vm);
+	set_reg(&vm, 0x10, 0x31); // pin 0, physical destination 0
+	assert_int_equal(hv_irq_line(&vm, 0, true), 0);
+	assert_int_equal(hv_irq_line(&vm, 0, true), 0);
+	assert_true(asked(cpu, 0x31));
+	assert_int_equal(hv_irq_line(&vm, 0, true), 0);
+	assert_false(asked(cpu, 0x31));
+	assert_int_equal(reg(&vm, 0x10), 0x31); // an edge is not in service
+	n = hv_irq_updates(&vm);
+	set_reg(&vm, 0x10, MASKED | 0x31);
+	assert_int_equal(hv_irq_line(&vm, 0, false), 0);
+	assert_int_equal(hv_irq_line(&vm, 0, true), 0);
+	set_reg(&vm, 0x10, 0x31);
+	assert_false(asked(cpu, 0x31)); // an edge meets the mask or the CPU
+	assert_int_equal(hv_irq_updates(&vm), n); // and masks are none of KVM's
+	close(cpu);
+	hv_vm_fini(&vm);
+}
+
+/* Registers that there are not, pins beyond the last, and widths of any kind. */
+static void apic_registers(void **state)
+{
+	struct hv_vm vm;
+	uint8_t wide[8], ones[8];
+
+	(void)state;
+	memset(ones, 0xff, sizeof(ones));
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_irq_init(&vm, true), 0);
+	assert_int_equal(reg(&vm, 1), 0x00170020);
+	set_reg(&vm, 0, 0xffffffff);
+	assert_int_equal(reg(&vm, 0), 0x0f000000);
+	set_reg(&vm, 1, 0);
+	assert_int_equal(reg(&vm, 1), 0x00170020);
+	for (uint32_t n = 0; n < 256; n++) {
+		set_reg(&vm, n, 0xffffffff);
+		if (n >= 0x10 && n < 0x10 + 2 * HV_IRQ_PINS)
+			assert_int_equal(reg(&vm, n), n % 2 ? 0xff000000 : 0x0001afff);
+		else if (n > 2)
+			assert_int_equal(reg(&vm, n), 0);
+	}
+	for (uint64_t off = 0; off < HV_IOAPIC_LEN; off++)
+		for (unsigned len = 1; len <= 8; len++) {
+			hv_irq_apic.write(&vm, off, ones, len);
+			hv_irq_apic.read(&vm, off, wide, len);
+			if (off == 4)
+				assert_memory_equal(wide, "\0\0\0\0\0\0\0\0", len);
+		}
+	hv_vm_fini(&vm);
+}
+
 int main(void)
 {
+	const struct CMUnitTest tests[] = { cmocka_unit_test(apic_levels),
+		cmocka_unit_test(apic_edges), cmocka_unit_test(apic_registers) };
 	int failed = 0;
 
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
@@ -94,5 +248,6 @@ int main(void)
 	}
 	RUN_ROWS(rows, routes, failed);
 	RUN_ROWS(rows, eventfds, failed);
+	failed |= cmocka_run_group_tests(tests, NULL, NULL);
 	return failed;
 }
