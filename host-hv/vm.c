@@ -14,6 +14,10 @@
 #include "irq.h"
 #include "layout.h"
 
+#ifndef MFD_NOEXEC_SEAL // Linux 6.3's, which headers may not have
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
 #define HUGE_PAGE (2ull << 20)
 #define MEM_MAX (1ull << 40)
 /* Four pages that KVM for Intel CPUs needs in the guest's addresses, where nothing else is. */
@@ -48,8 +52,10 @@ static int open_kvm(struct hv_vm *vm)
 static int make_memfd(uint64_t size, bool huge)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
-	int fd = memfd_create("guest-memory", flags);
+	int fd = memfd_create("guest-memory", flags | MFD_NOEXEC_SEAL);
 
+	if (fd < 0 && errno == EINVAL) // an older kernel
+		fd = memfd_create("guest-memory", flags);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)size) < 0 ||
@@ -62,8 +68,25 @@ static int make_memfd(uint64_t size, bool huge)
 	return fd;
 }
 
+/* Tell KVM of a slot that it has, with its writes logged or not. */
+static int set_slot(const struct hv_vm *vm, unsigned i, uint32_t flags)
+{
+	const struct hv_slot *s = &vm->slots[i];
+	struct kvm_userspace_memory_region region = {
+		.slot = i,
+		.flags = flags,
+		.guest_phys_addr = s->gpa,
+		.memory_size = s->len,
+		.userspace_addr = (uintptr_t)s->host,
+	};
+
+	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
 static int map_slot(struct hv_vm *vm, struct hv_slot s)
 {
+	int ret;
+
 	if (vm->n_slots == HV_SLOTS_MAX)
 		return -ENOSPC;
 
@@ -71,22 +94,14 @@ static int map_slot(struct hv_vm *vm, struct hv_slot s)
 	if (p == MAP_FAILED)
 		return -errno;
 	madvise(p, s.len, MADV_DONTDUMP);
-
-	struct kvm_userspace_memory_region region = {
-		.slot = vm->n_slots,
-		.guest_phys_addr = s.gpa,
-		.memory_size = s.len,
-		.userspace_addr = (uintptr_t)p,
-	};
-	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0) {
-		int err = -errno;
-
-		munmap(p, s.len);
-		return err;
-	}
 	s.host = p;
-	vm->slots[vm->n_slots++] = s;
-	return 0;
+	vm->slots[vm->n_slots] = s;
+	ret = set_slot(vm, vm->n_slots, 0);
+	if (ret)
+		munmap(p, s.len);
+	else
+		vm->n_slots++;
+	return ret;
 }
 
 static int make_memory(struct hv_vm *vm, uint64_t size)
@@ -163,6 +178,34 @@ int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
 	}
 	*gpa = at;
 	return 0;
+}
+
+int hv_vm_dirty_start(struct hv_vm *vm)
+{
+	for (unsigned i = 0; i < vm->n_slots; i++) {
+		int ret = set_slot(vm, i, KVM_MEM_LOG_DIRTY_PAGES);
+
+		if (ret) {
+			hv_vm_dirty_stop(vm);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+void hv_vm_dirty_stop(struct hv_vm *vm)
+{
+	for (unsigned i = 0; i < vm->n_slots; i++)
+		(void)set_slot(vm, i, 0); // KVM refuses no slot that it has as it was made
+}
+
+int hv_vm_dirty_fetch(const struct hv_vm *vm, unsigned slot, uint64_t *bits, size_t n)
+{
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bits };
+
+	if (slot >= vm->n_slots || n != (vm->slots[slot].len / HV_PAGE + 63) / 64)
+		return -EINVAL;
+	return ioctl(vm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0 ? -errno : 0;
 }
 
 uint8_t *hv_vm_at(const struct hv_vm *vm, uint64_t gpa, uint64_t len)

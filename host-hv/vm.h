@@ -47,6 +47,17 @@ void hv_vm_fini(struct hv_vm *vm);
  */
 int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa);
 
+/*
+ * Which pages the guest's CPUs write, for a copy of a guest that runs: noted from the start on, in
+ * a bit for each page of a slot, and forgotten as they are fetched. What the card writes into the
+ * memory is not among them. n: words of 64 bits, as many as the slot has pages for. The main thread.
+ * 0, -EINVAL (no such slot, another n), or the errno of the ioctl: of fetch -ENOENT when nothing
+ * was started. Source: Linux' Documentation/virt/kvm/api.rst, 4.8 and 4.35.
+ */
+int hv_vm_dirty_start(struct hv_vm *vm);
+void hv_vm_dirty_stop(struct hv_vm *vm);
+int hv_vm_dirty_fetch(const struct hv_vm *vm, unsigned slot, uint64_t *bits, size_t n);
+
 /* Memory at gpa, or NULL unless all len bytes are in one slot. */
 uint8_t *hv_vm_at(const struct hv_vm *vm, uint64_t gpa, uint64_t len);
 

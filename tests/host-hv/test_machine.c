@@ -2,11 +2,18 @@
 /* A guest on this machine's KVM: user-mode code at full speed, its ends, its pauses, its errors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "image.h"
@@ -18,6 +25,7 @@
 #include "vm.h"
 
 #define PATIENCE_MS 10000
+#define NOEXEC_SEAL 0x0008u // MFD_NOEXEC_SEAL
 #define COUNTER 0x80000 // where a guest counts
 
 struct seen {
@@ -403,6 +411,84 @@ static void memory_is_bounded_and_sealed(void **state)
 	hv_vm_fini(&vm);
 }
 
+/* memfd_create(2) as Linux before 6.3 has it, for this process. */
+static int old_memfd(void)
+{
+	struct sock_filter code[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr) },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 3, SYS_memfd_create },
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, args[1]) },
+		{ BPF_JMP | BPF_JSET | BPF_K, 0, 1, NOEXEC_SEAL },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EINVAL },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW },
+	};
+	const struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* Nobody who is handed the memory can run it as a program. */
+static void memory_is_no_program(void **state)
+{
+	struct hv_vm vm;
+	struct stat st;
+	int fd = memfd_create("probe", MFD_CLOEXEC | NOEXEC_SEAL), status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, false), 0);
+	assert_int_equal(fstat(vm.slots[0].fd, &st), 0);
+	if (fd >= 0) {
+		assert_int_equal(st.st_mode & 0111, 0);
+		assert_int_equal(fchmod(vm.slots[0].fd, 0700), -1);
+		close(fd);
+	}
+	hv_vm_fini(&vm);
+	pid = fork();
+	if (pid == 0)
+		_exit(old_memfd() ? 1 : hv_vm_init(&vm, 1 << 20, false) ? 2 : 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Counts in three pages. */
+static const uint8_t spreads[] = { 0xff, 0x04, 0x25, 0, 0, 8, 0, 0xff, 0x04, 0x25, 0, 0x20, 8, 0,
+	0xff, 0x04, 0x25, 0xfc, 0x5f, 8, 0, 0xeb, 0xe9 };
+
+static void writes_are_logged(void **state)
+{
+	struct seen s;
+	struct hv_machine *m = make(spreads, sizeof(spreads), &s);
+	struct hv_vm *vm = hv_machine_vm(m);
+	uint64_t bits[16], page = COUNTER / 4096;
+
+	(void)state;
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 16), -ENOENT);
+	assert_int_equal(hv_vm_dirty_start(vm), 0);
+	assert_int_equal(hv_vm_dirty_fetch(vm, 1, bits, 16), -EINVAL);
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 15), -EINVAL);
+	assert_int_equal(hv_machine_start(m), 0);
+	wait_for_count(m, count(m));
+	// What the CPU notes in page tables, it noted by now
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 16), 0);
+	for (unsigned i = 0; i < 3; i++)
+		wait_for_count(m, count(m));
+	assert_int_equal(hv_machine_pause(m), 0);
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 16), 0);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(
+			bits[i], i == page / 64 ? (1ull | 1ull << 2 | 1ull << 5) << page % 64 : 0);
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 16), 0);
+	for (unsigned i = 0; i < 16; i++)
+		assert_int_equal(bits[i], 0);
+	hv_vm_dirty_stop(vm);
+	assert_int_equal(hv_vm_dirty_fetch(vm, 0, bits, 16), -ENOENT);
+	assert_int_equal(hv_machine_resume(m), 0);
+	wait_for_count(m, count(m)); // and it goes on as before
+	hv_machine_destroy(m);
+}
+
 static void memory_has_a_hole(void **state)
 {
 	struct hv_vm vm;
@@ -447,6 +533,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(confined_before_it_runs),
 		cmocka_unit_test(memory_is_bounded_and_sealed),
+		cmocka_unit_test(memory_is_no_program),
+		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(memory_has_a_hole),
 		cmocka_unit_test(pauses),
 		cmocka_unit_test(stops_before_and_while_it_runs),
