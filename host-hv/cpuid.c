@@ -20,6 +20,97 @@
 
 enum reg { EAX, EBX, ECX, EDX };
 
+/* Runs of MSRs, and which of the run: bit n is base + n. KVM takes 16, and the first that fits. */
+static const struct {
+	uint32_t base;
+	uint64_t bits;
+} allowed[] = {
+	{ 0x00000000, 1ull << 0x10 | 1ull << 0x11 | 1ull << 0x12 | 1ull << 0x17 | 1ull << 0x1b |
+			      1ull << 0x3a |
+			      1ull << 0x3b }, // TSC, old KVM clock, APIC base, features
+	{ 0x00000048, 0x3 }, // IBRS, IBPB
+	{ 0x0000008b, 0x1 }, // microcode's revision
+	{ 0x000000ce, 3ull | 1ull << (0xfe - 0xce) | 3ull << (0x10a - 0xce) }, // what it can do
+	{ 0x00000140, 1ull << 0 | 7ull << (0x174 - 0x140) | 7ull << (0x179 - 0x140) },
+	{ 0x000001a0, 1ull << 0 | 1ull << (0x1d9 - 0x1a0) }, // MISC_ENABLE, DEBUGCTL
+	{ 0x00000200, 0xffff }, // MTRRs of ranges
+	{ 0x00000250, 1ull | 3ull << 8 | 0xffull << 0x18 | 1ull << 0x27 }, // fixed ones, PAT
+	{ 0x000002ff, 0x1 }, { 0x00000400, UINT64_MAX }, // machine check banks
+	{ 0x000006e0, 0x1 }, // TSC deadline
+	{ 0x00000da0, 0x1 }, // XSS
+	{ 0x4b564d00, 0x1ff }, // KVM's own
+	{ 0xc0000080, 0x1f }, // EFER, STAR and what belongs to it
+	{ 0xc0000100, 0xf }, // FS, GS, swapped GS, TSC_AUX
+	{ 0xc0010010, 1ull << 0 | 1ull << 5 | 1ull << 0xf }, // AMD: SYSCFG, HWCR, NB_CFG
+};
+
+/*
+ * Features that are of no use without MSRs, `n` from `first` on: a guest that sees one reaches its
+ * MSRs, and one whose MSRs are not among those above it does not see.
+ */
+static const struct {
+	uint32_t leaf, sub;
+	enum reg reg;
+	uint32_t bits, first, n;
+} gates[] = {
+	{ 1, 0, ECX, 1u << 15, 0x345, 1 }, // PDCM: performance capabilities
+	{ 1, 0, ECX, 1u << 24, 0x6e0, 1 }, // TSC deadline
+	{ 1, 0, EDX, 1u << 4, 0x10, 1 }, // TSC
+	{ 1, 0, EDX, 1u << 7 | 1u << 14, 0x179, 2 }, // machine check
+	{ 1, 0, EDX, 1u << 11, 0x174, 3 }, // SYSENTER
+	{ 1, 0, EDX, 1u << 12, 0x200, 16 }, // MTRRs
+	{ 1, 0, EDX, 1u << 16, 0x277, 1 }, // PAT
+	{ 1, 0, EDX, 1u << 21, 0x600, 1 }, // debug store
+	{ 7, 0, EBX, 1u << 1, 0x3b, 1 }, // TSC_ADJUST
+	{ 7, 0, EBX, 1u << 14, 0xd90, 1 }, // MPX
+	{ 7, 0, EBX, 1u << 25, 0x570, 2 }, // processor trace
+	{ 7, 0, ECX, 1u << 5, 0xe1, 1 }, // WAITPKG: UMWAIT_CONTROL
+	{ 7, 0, ECX, 1u << 7, 0x6a0, 9 }, // CET: shadow stacks
+	{ 7, 0, ECX, 1u << 22, 0xc0000103, 1 }, // RDPID: TSC_AUX
+	{ 7, 0, ECX, 1u << 24, 0x1d9, 1 }, // bus lock detection: DEBUGCTL
+	{ 7, 0, ECX, 1u << 31, 0x6e1, 1 }, // PKS
+	{ 7, 0, EDX, 1u << 5, 0x985, 6 }, // user interrupts
+	{ 7, 0, EDX, 1u << 9, 0x123, 1 }, // SRBDS_CTRL
+	{ 7, 0, EDX, 1u << 13, 0x10f, 1 }, // TSX_FORCE_ABORT
+	{ 7, 0, EDX, 1u << 19, 0x14ce, 2 }, // branch records
+	{ 7, 0, EDX, 1u << 22 | 1u << 24 | 1u << 25, 0x1c4, 2 }, // AMX, for XFD
+	{ 7, 0, EDX, 1u << 20, 0x6a0, 9 }, // CET: indirect branches
+	{ 7, 0, EDX, 1u << 26 | 1u << 27 | 1u << 31, 0x48, 1 }, // SPEC_CTRL
+	{ 7, 0, EDX, 1u << 26, 0x49, 1 }, // PRED_CMD
+	{ 7, 0, EDX, 1u << 28, 0x10b, 1 }, // FLUSH_CMD
+	{ 7, 0, EDX, 1u << 29, 0x10a, 1 }, // ARCH_CAPABILITIES
+	{ 7, 0, EDX, 1u << 30, 0xcf, 1 }, // CORE_CAPABILITIES
+	{ 7, 1, EAX, 1u << 17, 0x1cc, 9 }, // FRED
+	{ 7, 1, EDX, 1u << 18, 0x6a0, 9 }, // CET: supervisor's shadow stacks
+	{ 7, 2, EDX, 0x1f, 0x48, 1 }, // more of SPEC_CTRL
+	{ 13, 0, EAX, 3u << 3, 0xd90, 1 }, // MPX
+	{ 13, 0, EAX, 3u << 17, 0x1c4, 2 }, // AMX
+	{ 13, 1, EAX, 1u << 3, 0xda0, 1 }, // XSAVES: XSS
+	{ 13, 1, EAX, 1u << 4, 0x1c4, 2 }, // XFD
+	{ 13, 1, ECX, 1u << 8, 0x570, 2 }, // what of XSS belongs to them
+	{ 13, 1, ECX, 1u << 11 | 1u << 12, 0x6a0, 9 },
+	{ 13, 1, ECX, 1u << 14, 0x985, 6 },
+	{ 13, 1, ECX, 1u << 15, 0x14ce, 2 },
+	{ 0x80000001, 0, EDX, 1u << 11 | 1u << 20 | 1u << 29, 0xc0000080, 5 }, // EFER and such
+	{ 0x80000001, 0, EDX, 1u << 27, 0xc0000103, 1 }, // RDTSCP: TSC_AUX
+	{ 0x80000008, 0, EBX, 1u << 12, 0x49, 1 }, // PRED_CMD
+	{ 0x80000008, 0, EBX, 1u << 14 | 1u << 15 | 1u << 24 | 1u << 28, 0x48, 1 }, // SPEC_CTRL
+	{ 0x80000008, 0, EBX, 1u << 25, 0xc001011f, 1 }, // virtual SSBD
+	{ 0x80000021, 0, EAX, 1u << 13, 0xc0000108, 1 }, // control of prefetching
+	{ KVM_LEAF, 0, EAX, 1u << 0, 0x11, 2 }, // clock, steal time, and so on
+	{ KVM_LEAF, 0, EAX, 1u << 3, 0x4b564d00, 2 },
+	{ KVM_LEAF, 0, EAX, 1u << 5, 0x4b564d03, 1 },
+	{ KVM_LEAF, 0, EAX, 1u << 6, 0x4b564d04, 1 },
+};
+
+/* Of ARCH_CAPABILITIES: what it says of MSRs. Intel SDM volume 4, table 2-2. */
+static const struct {
+	uint64_t bits;
+	uint32_t msr;
+} caps[] = { { 1u << 7, 0x122 }, // TSX_CTRL
+	{ 1u << 9, 0x1406 }, { 3u << 10, 0xbc }, { 1u << 12, 0x1b01 }, { 1u << 18, 0x123 },
+	{ 1u << 21, 0xbd }, { 1u << 23, 0x195 }, { 1u << 25, 0x123 } };
+
 /* What a template has of one register; for a bit of `must` that is not here there is no guest. */
 struct mask {
 	uint32_t leaf, sub;
@@ -39,7 +130,6 @@ static const struct mask never[] = {
 	{ 10, 0, EBX, 0, 0 },
 	{ 10, 0, EDX, 0, 0 },
 	{ 0x80000001, 0, ECX, ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28), 0 }, // SVM, counters
-	{ 0x80000008, 0, EBX, ~(1u << 25), 0 }, // the MSR of a virtual SSBD
 	{ 0x80000022, 0, EAX, 0, 0 },
 	{ KVM_LEAF, 0, EAX, KVM_FEATURES, 0 },
 };
@@ -100,11 +190,6 @@ static const struct {
 	[HV_CPU_V3] = { "v3", v3, sizeof(v3) / sizeof(v3[0]) },
 };
 
-const char *hv_cpu_template_name(unsigned t)
-{
-	return t < HV_CPU_TEMPLATES ? templates[t].name : NULL;
-}
-
 int hv_cpu_template_find(const char *name)
 {
 	for (int t = 0; t < HV_CPU_TEMPLATES; t++)
@@ -124,6 +209,34 @@ static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *c, uint32_t leaf, uint32
 static uint32_t *reg_of(struct kvm_cpuid_entry2 *e, enum reg r)
 {
 	return r == EAX ? &e->eax : r == EBX ? &e->ebx : r == ECX ? &e->ecx : &e->edx;
+}
+
+bool hv_msr_allowed(uint32_t msr)
+{
+	// KVM takes the first run that it is in, by the order of the list
+	for (unsigned i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		if (msr - allowed[i].base < 64)
+			return allowed[i].bits >> (msr - allowed[i].base) & 1;
+	return false;
+}
+
+static void close_gates(struct kvm_cpuid2 *c)
+{
+	for (unsigned i = 0; i < sizeof(gates) / sizeof(gates[0]); i++) {
+		struct kvm_cpuid_entry2 *e = find(c, gates[i].leaf, gates[i].sub);
+
+		for (uint32_t k = 0; e && k < gates[i].n; k++)
+			if (!hv_msr_allowed(gates[i].first + k))
+				*reg_of(e, gates[i].reg) &= ~gates[i].bits;
+	}
+}
+
+uint64_t hv_msr_capabilities(uint64_t v)
+{
+	for (unsigned i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
+		if (!hv_msr_allowed(caps[i].msr))
+			v &= ~caps[i].bits;
+	return v;
 }
 
 static int apply(struct kvm_cpuid2 *c, const struct mask *m, unsigned n)
@@ -226,6 +339,21 @@ void hv_cpuid_for(struct kvm_cpuid2 *c, unsigned id)
 	}
 }
 
+int hv_cpuid_shape(struct kvm_cpuid2 *c, unsigned t, unsigned vcpus)
+{
+	int ret = apply(c, never, sizeof(never) / sizeof(never[0]));
+
+	if (ret == 0)
+		ret = apply(c, templates[t].masks, templates[t].n);
+	if (ret)
+		return ret;
+	close_gates(c);
+	drop_leaves(c);
+	set_topology(c, vcpus);
+	hv_cpuid_for(c, 0);
+	return 0;
+}
+
 int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm_cpuid2 **out)
 {
 	struct kvm_cpuid2 *c;
@@ -247,43 +375,13 @@ int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm
 			one->ecx |= 1u << 24;
 	}
 	if (ret == 0)
-		ret = apply(c, never, sizeof(never) / sizeof(never[0]));
-	if (ret == 0)
-		ret = apply(c, templates[t].masks, templates[t].n);
-	if (ret) {
+		ret = hv_cpuid_shape(c, t, vcpus);
+	if (ret)
 		free(c);
-		return ret;
-	}
-	drop_leaves(c);
-	set_topology(c, vcpus);
-	hv_cpuid_for(c, 0);
-	*out = c;
-	return 0;
+	else
+		*out = c;
+	return ret;
 }
-
-/* Runs of MSRs, and which of the run: bit n is base + n. KVM takes 16, and the first that fits. */
-static const struct {
-	uint32_t base;
-	uint64_t bits;
-} allowed[] = {
-	{ 0x00000000, 1ull << 0x10 | 1ull << 0x11 | 1ull << 0x12 | 1ull << 0x17 | 1ull << 0x1b |
-			      1ull << 0x3a |
-			      1ull << 0x3b }, // TSC, old KVM clock, APIC base, features
-	{ 0x00000048, 0x3 }, // IBRS, IBPB
-	{ 0x0000008b, 0x1 }, // microcode's revision
-	{ 0x000000ce, 3ull | 1ull << (0xfe - 0xce) | 3ull << (0x10a - 0xce) }, // what it can do
-	{ 0x00000140, 1ull << 0 | 7ull << (0x174 - 0x140) | 7ull << (0x179 - 0x140) },
-	{ 0x000001a0, 1ull << 0 | 1ull << (0x1d9 - 0x1a0) }, // MISC_ENABLE, DEBUGCTL
-	{ 0x00000200, 0xffff }, // MTRRs of ranges
-	{ 0x00000250, 1ull | 3ull << 8 | 0xffull << 0x18 | 1ull << 0x27 }, // fixed ones, PAT
-	{ 0x000002ff, 0x1 }, { 0x00000400, UINT64_MAX }, // machine check banks
-	{ 0x000006e0, 0x1 }, // TSC deadline
-	{ 0x00000da0, 0x1 }, // XSS
-	{ 0x4b564d00, 0x1ff }, // KVM's own
-	{ 0xc0000080, 0x1f }, // EFER, STAR and what belongs to it
-	{ 0xc0000100, 0xf }, // FS, GS, swapped GS, TSC_AUX
-	{ 0xc0010010, 1ull << 0 | 1ull << 5 | 1ull << 0xf }, // AMD: SYSCFG, HWCR, NB_CFG
-};
 
 int hv_msr_filter(const struct hv_vm *vm)
 {

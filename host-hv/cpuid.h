@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vm.h"
@@ -19,9 +20,6 @@ enum hv_cpu_template {
 
 struct kvm_cpuid2;
 
-/* The template's name, or NULL. */
-const char *hv_cpu_template_name(unsigned t);
-
 /* Template of that name, or -EINVAL. */
 int hv_cpu_template_find(const char *name);
 
@@ -32,6 +30,12 @@ int hv_cpu_template_find(const char *name);
  */
 int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm_cpuid2 **out);
 
+/*
+ * The part of it that asks nobody: what this CPU has becomes what a guest sees of it. Features whose
+ * MSRs a guest does not reach are not among that. 0 or -ENOTSUP.
+ */
+int hv_cpuid_shape(struct kvm_cpuid2 *cpuid, unsigned t, unsigned vcpus);
+
 /* Put the numbers of vCPU id into it. */
 void hv_cpuid_for(struct kvm_cpuid2 *cpuid, unsigned id);
 
@@ -40,3 +44,7 @@ void hv_cpuid_for(struct kvm_cpuid2 *cpuid, unsigned id);
  * that KVM raises by itself. 0, or the errno of an ioctl.
  */
 int hv_msr_filter(const struct hv_vm *vm);
+bool hv_msr_allowed(uint32_t msr); // by that filter
+
+/* What of ARCH_CAPABILITIES (MSR 0x10a) is true for a guest: nothing of MSRs beyond its reach. */
+uint64_t hv_msr_capabilities(uint64_t v);

@@ -15,10 +15,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cpuid.h"
 #include "layout.h"
 
 #define KICK SIGUSR1
 
+#define MSR_ARCH_CAPABILITIES 0x10a
 #define MSR_MISC_ENABLE 0x1a0
 #define MISC_FAST_STRING 1
 #define MSR_MTRR_DEF_TYPE 0x2ff
@@ -72,17 +74,28 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu)
 
 static_assert(offsetof(struct kvm_msrs, entries) == 8, "KVM's layout");
 
+struct msrs { // struct kvm_msrs, whose entries have no number
+	uint32_t nmsrs, pad;
+	struct kvm_msr_entry entries[2];
+};
+
 int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 {
-	struct { // struct kvm_msrs, whose entries have no number
-		uint32_t nmsrs, pad;
-		struct kvm_msr_entry entries[2];
-	} msrs = { .nmsrs = 2,
+	struct msrs caps = { .nmsrs = 1, .entries = { { .index = MSR_ARCH_CAPABILITIES } } };
+	struct msrs msrs = { .nmsrs = 2,
 		.entries = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
 			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ON_WB } } };
 
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
 		return -errno;
+	// A CPU without it has nothing to say
+	if (ioctl(vcpu->fd, KVM_GET_MSRS, &caps) == 1) {
+		uint64_t was = caps.entries[0].data, now = hv_msr_capabilities(was);
+
+		caps.entries[0].data = now;
+		if (now != was && ioctl(vcpu->fd, KVM_SET_MSRS, &caps) != 1)
+			return -EIO;
+	}
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0 ? -errno : 0;
 }
 
