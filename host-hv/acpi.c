@@ -35,16 +35,6 @@ static_assert(HV_ACPI + AT_DSDT + sizeof(dsdt) <= HV_RESET_VECTOR,
 	"the DSDT is not longer than its place");
 static_assert(AT_MADT + MADT_LEN(HV_VCPUS_MAX) <= AT_DSDT, "nor is the MADT");
 
-static void put32(uint8_t *p, uint32_t v)
-{
-	*(dpu_le32 *)p = dpu_le32_put(v);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	*(dpu_le64 *)p = dpu_le64_put(v);
-}
-
 static void put_text(uint8_t *p, const char *text) // without its NUL
 {
 	while (*text)
@@ -64,12 +54,12 @@ static uint8_t checksum(const uint8_t *p, size_t len)
 static void finish(uint8_t *t, const char *signature, uint32_t len, uint8_t revision)
 {
 	put_text(t, signature);
-	put32(t + 4, len);
+	dpu_le32_store(t + 4, len);
 	t[8] = revision;
 	put_text(t + 10, "OUTBRDHOSTHV  ");
-	put32(t + 24, 1);
+	dpu_le32_store(t + 24, 1);
 	put_text(t + 28, "OBRD");
-	put32(t + 32, 1);
+	dpu_le32_store(t + 32, 1);
 	t[9] = 0;
 	t[9] = checksum(t, len);
 }
@@ -80,17 +70,17 @@ static void put_gas(uint8_t *p, uint64_t at)
 	p[0] = 0; // system memory
 	p[1] = 8;
 	p[3] = 1; // byte access
-	put64(p + 4, at);
+	dpu_le64_store(p + 4, at);
 }
 
 static void write_fadt(uint8_t *t)
 {
 	t[109] = BOOT_ARCH;
-	put32(t + 112, FADT_FLAGS);
+	dpu_le32_store(t + 112, FADT_FLAGS);
 	put_gas(t + 116, HV_EVENTS + HV_EV_RESET);
 	t[128] = HV_EV_RESET_VALUE;
 	t[131] = 5; // minor version
-	put64(t + 140, HV_ACPI + AT_DSDT);
+	dpu_le64_store(t + 140, HV_ACPI + AT_DSDT);
 	put_gas(t + 244, HV_EVENTS + HV_EV_SLEEP_CONTROL);
 	put_gas(t + 256, HV_EVENTS + HV_EV_SLEEP_STATUS);
 	put_text(t + 268, "OUTBOARD"); // hypervisor's vendor
@@ -101,29 +91,29 @@ static void write_madt(uint8_t *t, unsigned vcpus)
 {
 	uint8_t *e = t + HEADER + 8;
 
-	put32(t + HEADER, (uint32_t)HV_LAPIC);
+	dpu_le32_store(t + HEADER, (uint32_t)HV_LAPIC);
 	e[0] = 1; // I/O APIC, from interrupt 0 on
 	e[1] = 12;
-	put32(e + 4, (uint32_t)HV_IOAPIC);
+	dpu_le32_store(e + 4, (uint32_t)HV_IOAPIC);
 	e += 12;
 	e[0] = 2; // interrupt source override: not as ISA has it, but
 	e[1] = 10;
 	e[3] = HV_GSI_EVENTS;
-	put32(e + 4, HV_GSI_EVENTS);
+	dpu_le32_store(e + 4, HV_GSI_EVENTS);
 	e[8] = 0x0d; // active high, level-triggered
 	e += 10;
 	for (unsigned i = 0; i < vcpus; i++, e += 8) {
 		e[0] = 0; // local APIC
 		e[1] = 8;
 		e[2] = e[3] = (uint8_t)i;
-		put32(e + 4, 1); // enabled
+		dpu_le32_store(e + 4, 1); // enabled
 	}
 	finish(t, "APIC", MADT_LEN(vcpus), 5);
 }
 
 static void write_mcfg(uint8_t *t)
 {
-	put64(t + 44, HV_ECAM); // segment 0, buses 0 to 0
+	dpu_le64_store(t + 44, HV_ECAM); // segment 0, buses 0 to 0
 	finish(t, "MCFG", MCFG_LEN, 1);
 }
 
@@ -133,7 +123,7 @@ static void write_xsdt(uint8_t *t)
 	const unsigned n = sizeof(tables) / sizeof(tables[0]);
 
 	for (unsigned i = 0; i < n; i++)
-		put64(t + HEADER + 8ul * i, HV_ACPI + tables[i]);
+		dpu_le64_store(t + HEADER + 8ul * i, HV_ACPI + tables[i]);
 	finish(t, "XSDT", HEADER + 8 * n, 1);
 }
 
@@ -142,8 +132,8 @@ static void write_rsdp(uint8_t *t)
 	put_text(t, "RSD PTR ");
 	put_text(t + 9, "OUTBRD");
 	t[15] = 2;
-	put32(t + 20, 36);
-	put64(t + 24, HV_ACPI + AT_XSDT);
+	dpu_le32_store(t + 20, 36);
+	dpu_le64_store(t + 24, HV_ACPI + AT_XSDT);
 	t[8] = checksum(t, 20);
 	t[32] = checksum(t, 36);
 }

@@ -104,61 +104,47 @@ static int set_kernel_segments(struct hv_vm *vm, struct kvm_sregs *s, bool wide)
 	return hv_vm_write(vm, HV_GDT, gdt, sizeof(gdt));
 }
 
-static void set_long_mode(struct kvm_sregs *s, uint64_t cr4)
+/*
+ * A bzImage in 64-bit mode, PVH in 32-bit mode without pages. A flat program in ring 3 with ports
+ * allowed, its stack below the entry: what runs at full speed under nested KVM.
+ */
+static int enter(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
 {
-	s->cr0 = CR0_PE_NE_WP_PG;
-	s->cr3 = HV_TABLES;
-	s->cr4 = cr4;
-	s->efer = EFER_LME_LMA;
-}
-
-static int enter_bzimage(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
-{
-	struct kvm_regs regs = { .rip = image->entry, .rsi = HV_ZERO_PAGE, .rflags = RFLAGS_1 };
+	const bool flat = image->kind == HV_IMAGE_FLAT, wide = image->kind != HV_IMAGE_PVH;
+	struct kvm_regs regs = { .rip = image->entry, .rflags = flat ? RFLAGS_IOPL3 : RFLAGS_1 };
 	struct kvm_sregs s;
 	int ret = hv_vcpu_get_sregs(vcpu, &s);
 
-	if (ret == 0)
-		ret = write_tables(vm, 0);
-	if (ret == 0)
-		ret = set_kernel_segments(vm, &s, true);
+	if (ret == 0 && wide)
+		ret = write_tables(vm, flat ? PTE_US : 0);
+	if (ret == 0 && !flat)
+		ret = set_kernel_segments(vm, &s, wide);
 	if (ret)
 		return ret;
-	set_long_mode(&s, CR4_PAE);
+	if (flat) {
+		s.cs = segment(0x33, 11, 3, true);
+		s.ds = s.es = s.fs = s.gs = s.ss = segment(0x2b, 3, 3, true);
+		regs.rsp = image->entry;
+	} else if (wide) {
+		regs.rsi = HV_ZERO_PAGE;
+	} else {
+		regs.rbx = HV_START_INFO;
+	}
+	s.cr0 = wide ? CR0_PE_NE_WP_PG : CR0_PE | CR0_ET;
+	s.cr3 = wide ? HV_TABLES : 0;
+	s.cr4 = flat ? CR4_PAE_OSFXSR : wide ? CR4_PAE : 0;
+	s.efer = wide ? EFER_LME_LMA : 0;
 	return hv_vcpu_enter(vcpu, &s, &regs);
 }
 
-static int enter_pvh(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
+/* Entries of a kind's own size, which all begin alike. */
+static void put_map(uint8_t *e, unsigned size, const struct e820 *map, unsigned n)
 {
-	struct kvm_regs regs = { .rip = image->entry, .rbx = HV_START_INFO, .rflags = RFLAGS_1 };
-	struct kvm_sregs s;
-	int ret = hv_vcpu_get_sregs(vcpu, &s);
-
-	if (ret == 0)
-		ret = set_kernel_segments(vm, &s, false);
-	if (ret)
-		return ret;
-	s.cr0 = CR0_PE | CR0_ET;
-	s.cr4 = 0;
-	s.efer = 0;
-	return hv_vcpu_enter(vcpu, &s, &regs);
-}
-
-/* Ring 3 with ports allowed, stack below the entry: what runs at full speed under nested KVM. */
-static int enter_flat(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *image)
-{
-	struct kvm_regs regs = { .rip = image->entry, .rsp = image->entry, .rflags = RFLAGS_IOPL3 };
-	struct kvm_sregs s;
-	int ret = hv_vcpu_get_sregs(vcpu, &s);
-
-	if (ret == 0)
-		ret = write_tables(vm, PTE_US);
-	if (ret)
-		return ret;
-	s.cs = segment(0x33, 11, 3, true);
-	s.ds = s.es = s.fs = s.gs = s.ss = segment(0x2b, 3, 3, true);
-	set_long_mode(&s, CR4_PAE_OSFXSR);
-	return hv_vcpu_enter(vcpu, &s, &regs);
+	for (unsigned i = 0; i < n; i++, e += size) {
+		dpu_le64_store(e, map[i].at);
+		dpu_le64_store(e + 8, map[i].len);
+		dpu_le32_store(e + 16, map[i].type);
+	}
 }
 
 /* Offsets: zero-page.rst, and boot.rst for the setup header. */
@@ -171,20 +157,14 @@ static int write_zero_page(struct hv_vm *vm, const struct hv_image *image, const
 		return -EFAULT;
 	memset(z, 0, HV_PAGE);
 	memcpy(z + HV_SETUP_AT, image->setup, image->setup_len);
-	*(dpu_le64 *)(z + 0x70) = dpu_le64_put(HV_ACPI); // acpi_rsdp_addr
+	dpu_le64_store(z + 0x70, HV_ACPI); // acpi_rsdp_addr
 	z[0x210] = LOADER_OTHER;
-	*(dpu_le32 *)(z + 0x218) = dpu_le32_put((uint32_t)initrd);
-	*(dpu_le32 *)(z + 0x21c) = dpu_le32_put((uint32_t)initrd_len);
-	*(dpu_le32 *)(z + 0x228) = dpu_le32_put((uint32_t)HV_CMDLINE);
-	*(dpu_le32 *)(z + 0x238) = dpu_le32_put((uint32_t)cmdline_len);
+	dpu_le32_store(z + 0x218, (uint32_t)initrd);
+	dpu_le32_store(z + 0x21c, (uint32_t)initrd_len);
+	dpu_le32_store(z + 0x228, (uint32_t)HV_CMDLINE);
+	dpu_le32_store(z + 0x238, (uint32_t)cmdline_len);
 	z[0x1e8] = (uint8_t)n;
-	for (unsigned i = 0; i < n; i++) {
-		uint8_t *e = z + 0x2d0 + i * 20ul;
-
-		*(dpu_le64 *)e = dpu_le64_put(map[i].at);
-		*(dpu_le64 *)(e + 8) = dpu_le64_put(map[i].len);
-		*(dpu_le32 *)(e + 16) = dpu_le32_put(map[i].type);
-	}
+	put_map(z + 0x2d0, 20, map, n);
 	return 0;
 }
 
@@ -198,23 +178,17 @@ static int write_start_info(
 	if (!s)
 		return -EFAULT;
 	memset(s, 0, HV_PAGE);
-	*(dpu_le32 *)s = dpu_le32_put(PVH_MAGIC);
-	*(dpu_le32 *)(s + 4) = dpu_le32_put(1);
-	*(dpu_le32 *)(s + 12) = dpu_le32_put(initrd_len ? 1 : 0);
-	*(dpu_le64 *)(s + 16) = dpu_le64_put(HV_START_INFO + mods);
-	*(dpu_le64 *)(s + 24) = dpu_le64_put(HV_CMDLINE);
-	*(dpu_le64 *)(s + 32) = dpu_le64_put(HV_ACPI);
-	*(dpu_le64 *)(s + 40) = dpu_le64_put(HV_START_INFO + maps);
-	*(dpu_le32 *)(s + 48) = dpu_le32_put(n);
-	*(dpu_le64 *)(s + mods) = dpu_le64_put(initrd);
-	*(dpu_le64 *)(s + mods + 8) = dpu_le64_put(initrd_len);
-	for (unsigned i = 0; i < n; i++) {
-		uint8_t *e = s + maps + i * 24ul;
-
-		*(dpu_le64 *)e = dpu_le64_put(map[i].at);
-		*(dpu_le64 *)(e + 8) = dpu_le64_put(map[i].len);
-		*(dpu_le32 *)(e + 16) = dpu_le32_put(map[i].type);
-	}
+	dpu_le32_store(s, PVH_MAGIC);
+	dpu_le32_store(s + 4, 1);
+	dpu_le32_store(s + 12, initrd_len ? 1 : 0);
+	dpu_le64_store(s + 16, HV_START_INFO + mods);
+	dpu_le64_store(s + 24, HV_CMDLINE);
+	dpu_le64_store(s + 32, HV_ACPI);
+	dpu_le64_store(s + 40, HV_START_INFO + maps);
+	dpu_le32_store(s + 48, n);
+	dpu_le64_store(s + mods, initrd);
+	dpu_le64_store(s + mods + 8, initrd_len);
+	put_map(s + maps, 24, map, n);
 	return 0;
 }
 
@@ -242,7 +216,7 @@ int hv_boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_boot *b, con
 	if (ret)
 		return ret;
 	if (b->image->kind == HV_IMAGE_FLAT)
-		return enter_flat(vm, vcpu, b->image);
+		return enter(vm, vcpu, b->image);
 	ret = hv_vm_write(vm, HV_RESET_VECTOR, reset_vector, sizeof(reset_vector));
 	if (ret == 0)
 		ret = hv_image_check_cmdline(b->image, b->cmdline, len, why);
@@ -255,10 +229,9 @@ int hv_boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_boot *b, con
 		ret = hv_vm_write(vm, initrd, b->initrd->at, b->initrd->len);
 	if (ret)
 		return ret;
-	if (b->image->kind == HV_IMAGE_PVH) {
+	if (b->image->kind == HV_IMAGE_PVH)
 		ret = write_start_info(vm, map, n, initrd, b->initrd->len);
-		return ret ? ret : enter_pvh(vm, vcpu, b->image);
-	}
-	ret = write_zero_page(vm, b->image, map, n, initrd, b->initrd->len, len);
-	return ret ? ret : enter_bzimage(vm, vcpu, b->image);
+	else
+		ret = write_zero_page(vm, b->image, map, n, initrd, b->initrd->len, len);
+	return ret ? ret : enter(vm, vcpu, b->image);
 }

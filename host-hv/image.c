@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dpu_wire.h"
 #include "layout.h"
 
 #define HDR_END 0x268 // the file has the header as far as init_size, at least
@@ -27,21 +28,6 @@ static int reject(const char **why, const char *text)
 {
 	*why = text;
 	return -ENOEXEC;
-}
-
-static uint32_t le32(const uint8_t *p)
-{
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint64_t le64(const uint8_t *p)
-{
-	return le32(p) | (uint64_t)le32(p + 4) << 32;
-}
-
-static uint16_t le16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] | p[1] << 8);
 }
 
 static uint64_t align_up(uint64_t v, uint64_t to) // to: a power of two; v far from wrapping
@@ -63,11 +49,11 @@ static int check_header(const uint8_t *h, size_t len, const char **why)
 {
 	if (len < HDR_END)
 		return reject(why, "bzImage: shorter than its setup header");
-	if (le16(h + 0x206) < 0x020c)
+	if (dpu_le16_load(h + 0x206) < 0x020c)
 		return reject(why, "bzImage: boot protocol older than 2.12");
 	if (!(h[0x211] & LOADED_HIGH))
 		return reject(why, "bzImage: a kernel that is not loaded high");
-	if (!(le16(h + 0x236) & XLF_KERNEL_64))
+	if (!(dpu_le16_load(h + 0x236) & XLF_KERNEL_64))
 		return reject(why, "bzImage: no 64-bit entry");
 	if (!h[0x234])
 		return reject(why, "bzImage: not relocatable");
@@ -83,9 +69,10 @@ static int plan_bzimage(
 		return ret;
 
 	uint64_t setup = ((h[0x1f1] ? h[0x1f1] : 4u) + 1u) * 512u;
-	uint64_t size = (uint64_t)le32(h + 0x1f4) * 16;
-	uint64_t align = le32(h + 0x230), pref = le64(h + 0x258), init = le32(h + 0x260);
-	uint64_t initrd_max = le32(h + 0x22c), cmdline = le32(h + 0x238);
+	uint64_t size = (uint64_t)dpu_le32_load(h + 0x1f4) * 16;
+	uint64_t align = dpu_le32_load(h + 0x230), pref = dpu_le64_load(h + 0x258),
+		 init = dpu_le32_load(h + 0x260);
+	uint64_t initrd_max = dpu_le32_load(h + 0x22c), cmdline = dpu_le32_load(h + 0x238);
 	uint64_t hdr_end = 0x202u + h[0x201];
 
 	if (setup >= len)
@@ -163,7 +150,7 @@ static int take_entry(struct hv_image *image, const uint8_t *desc, uint32_t len,
 		return reject(why, "ELF: two PVH notes");
 	if (len != 4 && len != 8)
 		return reject(why, "ELF: a PVH note of no known length");
-	image->entry = len == 4 ? le32(desc) : le64(desc);
+	image->entry = len == 4 ? dpu_le32_load(desc) : dpu_le64_load(desc);
 	return image->entry ? 0 : reject(why, "ELF: a PVH note without an entry");
 }
 
@@ -181,14 +168,14 @@ static int walk_notes(struct hv_image *image, const uint8_t *at, size_t len, con
 		return reject(why, "ELF: notes of no known alignment");
 	at += p->p_offset;
 	while (left >= sizeof(Elf64_Nhdr)) {
-		uint32_t namesz = le32(at), descsz = le32(at + 4);
+		uint32_t namesz = dpu_le32_load(at), descsz = dpu_le32_load(at + 4);
 		uint64_t desc = align_up(sizeof(Elf64_Nhdr) + (uint64_t)namesz, p->p_align);
 		uint64_t next = align_up(desc + descsz, p->p_align);
 		int ret = 0;
 
 		if (desc > left || descsz > left - desc)
 			return reject(why, "ELF: a note is longer than the notes");
-		if (namesz == 4 && le32(at + 8) == PVH_NOTE &&
+		if (namesz == 4 && dpu_le32_load(at + 8) == PVH_NOTE &&
 			memcmp(at + sizeof(Elf64_Nhdr), "Xen", 4) == 0)
 			ret = take_entry(image, at + desc, descsz, why);
 		if (ret)
@@ -263,7 +250,8 @@ int hv_image_plan(
 		return reject(why, "kernel: larger than 1 GiB");
 	if (len >= SELFMAG && memcmp(at, ELFMAG, SELFMAG) == 0)
 		return plan_elf(at, len, low, out, why);
-	if (len >= 0x206 && le16(at + 0x1fe) == 0xaa55 && memcmp(at + 0x202, "HdrS", 4) == 0)
+	if (len >= 0x206 && dpu_le16_load(at + 0x1fe) == 0xaa55 &&
+		memcmp(at + 0x202, "HdrS", 4) == 0)
 		return plan_bzimage(at, len, low, out, why);
 	return reject(why, "kernel: neither a bzImage nor ELF");
 }

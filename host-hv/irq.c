@@ -36,7 +36,7 @@ struct hv_irq {
 	uint32_t select, id, high; // split: the I/O APIC's registers; the pins that are driven
 	uint64_t pins[HV_IRQ_PINS];
 	bool taken[GSIS];
-	struct kvm_irq_routing *table; // owned; room for GSIS entries
+	struct kvm_irq_routing *table; // behind this struct; room for GSIS entries
 };
 
 static int set_table(struct hv_vm *vm)
@@ -70,37 +70,25 @@ static int make_chips(struct hv_vm *vm, bool split)
 
 int hv_irq_init(struct hv_vm *vm, bool split)
 {
-	struct hv_irq *irq = calloc(1, sizeof(*irq));
-	int ret = -ENOMEM;
+	struct hv_irq *irq = calloc(
+		1, sizeof(*irq) + sizeof(*irq->table) + GSIS * sizeof(irq->table->entries[0]));
+	int ret;
 
 	if (!irq)
 		return -ENOMEM;
 	irq->split = split;
-	irq->table = calloc(1, sizeof(*irq->table) + GSIS * sizeof(irq->table->entries[0]));
-	if (!irq->table)
-		goto err_irq;
-	ret = -pthread_mutex_init(&irq->lock, NULL);
-	if (ret)
-		goto err_table;
-	ret = make_chips(vm, split);
-	if (ret)
-		goto err_lock;
-	vm->irq = irq;
+	irq->table = (void *)(irq + 1);
 	for (unsigned pin = 0; pin < HV_IRQ_PINS; pin++)
 		irq->pins[pin] = PIN_MASKED;
 	if (!split)
 		route_pins(irq->table);
-	ret = set_table(vm);
+	pthread_mutex_init(&irq->lock, NULL); // fails by its attributes only
+	vm->irq = irq;
+	ret = make_chips(vm, split);
 	if (ret == 0)
-		return 0;
-	vm->irq = NULL;
-
-err_lock:
-	pthread_mutex_destroy(&irq->lock);
-err_table:
-	free(irq->table);
-err_irq:
-	free(irq);
+		ret = set_table(vm);
+	if (ret)
+		hv_irq_fini(vm);
 	return ret;
 }
 
@@ -109,7 +97,6 @@ void hv_irq_fini(struct hv_vm *vm)
 	if (!vm->irq)
 		return;
 	pthread_mutex_destroy(&vm->irq->lock);
-	free(vm->irq->table);
 	free(vm->irq);
 	vm->irq = NULL;
 }

@@ -71,12 +71,10 @@ static void settle(struct hv_msix *m, unsigned i)
 static void add_capability(struct hv_pci_func *f, struct hv_msix *m, int *ret)
 {
 	uint8_t bytes[10];
-	dpu_le16 control = dpu_le16_put((uint16_t)(m->n - 1));
-	dpu_le32 table = dpu_le32_put(m->table | m->bar), pba = dpu_le32_put(m->pba | m->bar);
 
-	memcpy(bytes, &control, 2);
-	memcpy(bytes + 2, &table, 4);
-	memcpy(bytes + 6, &pba, 4);
+	dpu_le16_store(bytes, (uint16_t)(m->n - 1));
+	dpu_le32_store(bytes + 2, m->table | m->bar);
+	dpu_le32_store(bytes + 6, m->pba | m->bar);
 	*ret = hv_pci_cap_add(f, PCI_CAP_ID_MSIX, bytes, sizeof(bytes));
 	if (*ret < 0)
 		return;
@@ -243,10 +241,8 @@ bool hv_msix_read(struct hv_msix *m, unsigned bar, uint64_t off, uint8_t *data, 
 	pthread_mutex_lock(&m->lock);
 	for (unsigned i = 0; i < len; i += 4) {
 		unsigned word = (unsigned)(off + i) / 4;
-		dpu_le32 w = dpu_le32_put(
-			table ? m->v[word / 4].word[word % 4] : pba_word(m, word));
 
-		memcpy(data + i, &w, sizeof(w));
+		dpu_le32_store(data + i, table ? m->v[word / 4].word[word % 4] : pba_word(m, word));
 	}
 	pthread_mutex_unlock(&m->lock);
 	return true;
@@ -261,10 +257,8 @@ bool hv_msix_write(struct hv_msix *m, unsigned bar, uint64_t off, const uint8_t 
 	pthread_mutex_lock(&m->lock);
 	for (unsigned i = 0; i < len; i += 4) {
 		unsigned word = (unsigned)(off + i) / 4;
-		dpu_le32 w;
 
-		memcpy(&w, data + i, sizeof(w));
-		m->v[word / 4].word[word % 4] = dpu_le32_get(w);
+		m->v[word / 4].word[word % 4] = dpu_le32_load(data + i);
 		if (word % 4 == 3)
 			m->v[word / 4].word[3] &= PCI_MSIX_ENTRY_CTRL_MASKBIT;
 	}

@@ -22,38 +22,6 @@
 	(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | \
 		PCI_COMMAND_INTX_DISABLE)
 
-/* ---- config space as fields ---- */
-
-static uint16_t get16(const struct hv_pci_func *f, unsigned off)
-{
-	dpu_le16 w;
-
-	memcpy(&w, &f->cfg[off], sizeof(w));
-	return dpu_le16_get(w);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	dpu_le32 w;
-
-	memcpy(&w, at, sizeof(w));
-	return dpu_le32_get(w);
-}
-
-static void put16(uint8_t *at, uint16_t v)
-{
-	dpu_le16 w = dpu_le16_put(v);
-
-	memcpy(at, &w, sizeof(w));
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	dpu_le32 w = dpu_le32_put(v);
-
-	memcpy(at, &w, sizeof(w));
-}
-
 static unsigned bar_reg(unsigned idx)
 {
 	return PCI_BASE_ADDRESS_0 + 4 * idx;
@@ -63,18 +31,18 @@ static unsigned bar_reg(unsigned idx)
 static uint64_t bar_address(const struct hv_pci_bar *b)
 {
 	const uint8_t *at = &b->func->cfg[bar_reg(b->idx)];
-	uint64_t addr = get32(at) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
+	uint64_t addr = dpu_le32_load(at) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK;
 
-	return b->is64 ? addr | (uint64_t)get32(at + 4) << 32 : addr;
+	return b->is64 ? addr | (uint64_t)dpu_le32_load(at + 4) << 32 : addr;
 }
 
 static void bar_give(struct hv_pci_bar *b, uint64_t addr)
 {
 	uint8_t *at = &b->func->cfg[bar_reg(b->idx)];
 
-	put32(at, (uint32_t)addr | (b->is64 ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0));
+	dpu_le32_store(at, (uint32_t)addr | (b->is64 ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0));
 	if (b->is64)
-		put32(at + 4, (uint32_t)(addr >> 32));
+		dpu_le32_store(at + 4, (uint32_t)(addr >> 32));
 }
 
 /* ---- windows ---- */
@@ -125,7 +93,7 @@ static uint64_t wanted(const struct hv_pci *pci, const struct hv_pci_bar *b)
 	const struct hv_pci_conf *c = &pci->conf;
 	uint64_t addr = bar_address(b);
 
-	if (!b->size || !(get16(b->func, PCI_COMMAND) & PCI_COMMAND_MEMORY))
+	if (!b->size || !(dpu_le16_load(&b->func->cfg[PCI_COMMAND]) & PCI_COMMAND_MEMORY))
 		return 0;
 	if (within(c->mem32, c->mem32_len, addr, b->size))
 		return addr;
@@ -203,7 +171,7 @@ static void func_write(
 
 		*c = (uint8_t)((*c & ~m) | (data[i] & m));
 	}
-	master = get16(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
+	master = dpu_le16_load(&f->cfg[PCI_COMMAND]) & PCI_COMMAND_MASTER;
 	if (touches(off, len, PCI_COMMAND, 2) ||
 		touches(off, len, PCI_BASE_ADDRESS_0, 4 * HV_PCI_BARS))
 		place_all(pci);
@@ -234,8 +202,10 @@ static unsigned part(uint64_t off, unsigned len)
 	return len < left ? len : left;
 }
 
-static void config_read(struct hv_pci *pci, uint64_t off, uint8_t *data, unsigned len)
+static void config_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 {
+	struct hv_pci *pci = arg;
+
 	pthread_mutex_lock(&pci->lock);
 	for (unsigned n; len > 0; off += n, data += n, len -= n) {
 		struct hv_pci_func *f = func_at(pci, off);
@@ -249,8 +219,10 @@ static void config_read(struct hv_pci *pci, uint64_t off, uint8_t *data, unsigne
 	pthread_mutex_unlock(&pci->lock);
 }
 
-static void config_write(struct hv_pci *pci, uint64_t off, const uint8_t *data, unsigned len)
+static void config_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
+	struct hv_pci *pci = arg;
+
 	pthread_mutex_lock(&pci->lock);
 	for (unsigned n; len > 0; off += n, data += n, len -= n) {
 		struct hv_pci_func *f = func_at(pci, off);
@@ -262,17 +234,7 @@ static void config_write(struct hv_pci *pci, uint64_t off, const uint8_t *data, 
 	pthread_mutex_unlock(&pci->lock);
 }
 
-static void ecam_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
-{
-	config_read(arg, off, data, len);
-}
-
-static void ecam_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
-{
-	config_write(arg, off, data, len);
-}
-
-static const struct hv_bus_ops ecam_ops = { ecam_read, ecam_write };
+static const struct hv_bus_ops ecam_ops = { config_read, config_write };
 
 /* ---- ports: PCI Local Bus 3.0, 3.2.2.3.2 ---- */
 
@@ -304,7 +266,7 @@ static void port_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 	uint64_t at;
 
 	if (off == 0 && len == 4)
-		put32(data, address(pci));
+		dpu_le32_store(data, address(pci));
 	else if (port_target(pci, off, len, &at))
 		config_read(pci, at, data, len);
 }
@@ -316,7 +278,7 @@ static void port_write(void *arg, uint64_t off, const uint8_t *data, unsigned le
 
 	if (off == 0 && len == 4) {
 		pthread_mutex_lock(&pci->lock);
-		pci->address = get32(data) & ~0x7f000003u;
+		pci->address = dpu_le32_load(data) & ~0x7f000003u;
 		pthread_mutex_unlock(&pci->lock);
 	} else if (off == PORT_RESET && len == 1 && pci->ev && pci->ev->reset) {
 		pci->ev->reset(pci->arg, data[0]);
@@ -329,26 +291,7 @@ static const struct hv_bus_ops port_ops = { port_read, port_write };
 
 /* ---- the bus ---- */
 
-static void bridge_read(
-	struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *data, unsigned len)
-{
-	(void)f;
-	(void)bar;
-	(void)off;
-	memset(data, 0xff, len);
-}
-
-static void bridge_write(
-	struct hv_pci_func *f, unsigned bar, uint64_t off, const uint8_t *data, unsigned len)
-{
-	(void)f;
-	(void)bar;
-	(void)off;
-	(void)data;
-	(void)len;
-}
-
-static const struct hv_pci_ops bridge_ops = { .read = bridge_read, .write = bridge_write };
+static const struct hv_pci_ops bridge_ops = { .read = NULL }; // it has no BARs
 
 int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, const struct hv_pci_conf *conf,
 	const struct hv_pci_events *ev, void *arg)
@@ -396,12 +339,12 @@ void hv_pci_func_init(
 	struct hv_pci_func *f, const struct hv_pci_ops *ops, const struct hv_pci_id *id)
 {
 	*f = (struct hv_pci_func){ .ops = ops, .caps_end = PCI_STD_HEADER_SIZEOF };
-	put16(&f->cfg[PCI_VENDOR_ID], id->vendor);
-	put16(&f->cfg[PCI_DEVICE_ID], id->device);
-	put32(&f->cfg[PCI_CLASS_REVISION], id->class << 8 | id->revision);
-	put16(&f->cfg[PCI_SUBSYSTEM_VENDOR_ID], id->sub_vendor);
-	put16(&f->cfg[PCI_SUBSYSTEM_ID], id->sub_device);
-	put16(&f->mask[PCI_COMMAND], COMMAND_BITS);
+	dpu_le16_store(&f->cfg[PCI_VENDOR_ID], id->vendor);
+	dpu_le16_store(&f->cfg[PCI_DEVICE_ID], id->device);
+	dpu_le32_store(&f->cfg[PCI_CLASS_REVISION], id->class << 8 | id->revision);
+	dpu_le16_store(&f->cfg[PCI_SUBSYSTEM_VENDOR_ID], id->sub_vendor);
+	dpu_le16_store(&f->cfg[PCI_SUBSYSTEM_ID], id->sub_device);
+	dpu_le16_store(&f->mask[PCI_COMMAND], COMMAND_BITS);
 	f->mask[PCI_CACHE_LINE_SIZE] = 0xff;
 	f->mask[PCI_INTERRUPT_LINE] = 0xff;
 	for (unsigned i = 0; i < HV_PCI_BARS; i++)
@@ -422,9 +365,10 @@ int hv_pci_bar_add(struct hv_pci_func *f, unsigned idx, uint64_t size, bool is64
 	}
 	f->bars[idx].size = size;
 	f->bars[idx].is64 = is64;
-	put32(&f->mask[bar_reg(idx)], (uint32_t) ~(size - 1) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK);
+	dpu_le32_store(&f->mask[bar_reg(idx)],
+		(uint32_t) ~(size - 1) & (uint32_t)PCI_BASE_ADDRESS_MEM_MASK);
 	if (is64)
-		put32(&f->mask[bar_reg(idx) + 4], (uint32_t)(~(size - 1) >> 32));
+		dpu_le32_store(&f->mask[bar_reg(idx) + 4], (uint32_t)(~(size - 1) >> 32));
 	bar_give(&f->bars[idx], 0);
 	return 0;
 }
@@ -511,7 +455,7 @@ static int plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot)
 		return -EEXIST;
 	if (slot >= HV_PCI_SLOTS)
 		return -ENOSPC;
-	put16(&f->cfg[PCI_COMMAND], 0);
+	dpu_le16_store(&f->cfg[PCI_COMMAND], 0);
 	pci->slots[slot] = f;
 	ret = give_addresses(pci, f);
 	if (ret) {
@@ -553,7 +497,7 @@ int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f)
 
 static void take_off(struct hv_pci *pci, struct hv_pci_func *f)
 {
-	put16(&f->cfg[PCI_COMMAND], 0);
+	dpu_le16_store(&f->cfg[PCI_COMMAND], 0);
 	place_all(pci); // nothing of it answers any more, and what waited for its place does
 	if (f->mastering && f->ops->mastering)
 		f->ops->mastering(f, false);

@@ -326,9 +326,9 @@ static void a_bar_moves_in_the_jail(void **state)
 {
 	const struct hv_pci_ops ops = { .read = five, .write = no_write };
 	const struct hv_pci_id id = { .vendor = 0x1af4, .device = 0x1042 };
-	const struct hv_machine_events jailed = { .ended = on_ended,
-		.console = on_console,
-		.confine = jail };
+	const struct hv_machine_events jailed = {
+		.ended = on_ended, .console = on_console, .confine = jail
+	};
 	struct hv_conf conf = { .mem_mib = 4, .vcpus = 1, .flat = true, .initrd_fd = -1 };
 	struct hv_pci_func f;
 	struct seen s = { 0 };

@@ -40,7 +40,10 @@ static_assert(sizeof(dpu_le64) == 8 && _Alignof(dpu_le64) == 1, "wire integers a
 #define DPU_BE(bits, v) (v)
 #endif
 
-/* dpu_le16_get(w) and dpu_le16_put(v), and so on: convert between a wire integer and a CPU one. */
+/*
+ * dpu_le16_get(w) and dpu_le16_put(v), and so on: convert between a wire integer and a CPU one;
+ * dpu_le16_load(p) and dpu_le16_store(p, v) do it where no struct says what bytes are.
+ */
 #define DPU_WIRE(order, ORDER, bits)                                              \
 	static inline uint##bits##_t dpu_##order##bits##_get(dpu_##order##bits w) \
 	{                                                                         \
@@ -56,6 +59,20 @@ static_assert(sizeof(dpu_le64) == 8 && _Alignof(dpu_le64) == 1, "wire integers a
 		v = DPU_##ORDER(bits, v);                                         \
 		memcpy(w.b, &v, sizeof(v));                                       \
 		return w;                                                         \
+	}                                                                         \
+                                                                                  \
+	static inline uint##bits##_t dpu_##order##bits##_load(const void *p)      \
+	{                                                                         \
+		uint##bits##_t v;                                                 \
+                                                                                  \
+		memcpy(&v, p, sizeof(v));                                         \
+		return DPU_##ORDER(bits, v);                                      \
+	}                                                                         \
+                                                                                  \
+	static inline void dpu_##order##bits##_store(void *p, uint##bits##_t v)   \
+	{                                                                         \
+		v = DPU_##ORDER(bits, v);                                         \
+		memcpy(p, &v, sizeof(v));                                         \
 	}
 
 DPU_WIRE(le, LE, 16)
