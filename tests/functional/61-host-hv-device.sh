@@ -54,9 +54,9 @@ guest()
 
 for layout in "" "--packed"; do
 	# shellcheck disable=SC2086 # options
-	guest "disk, ${layout:-split}" --blk "$dir/disk" --requests 10000 $layout
+	guest "disk, ${layout:-split}" --blk "$dir/disk" --requests 3000 $layout
 	# shellcheck disable=SC2086 # options
-	guest "NICs, ${layout:-split}" --net "$dir/n0" --net "$dir/n1" --requests 10000 $layout
+	guest "NICs, ${layout:-split}" --net "$dir/n0" --net "$dir/n1" --requests 3000 $layout
 	# shellcheck disable=SC2086 # options
 	guest "restart, ${layout:-split}" --blk "$dir/disk" --net "$dir/n0" --net "$dir/n1" \
 		--requests 100 --restart $layout

@@ -301,7 +301,7 @@ int main(int argc, char **argv)
 		die("usage", EINVAL);
 	if (access("/dev/kvm", R_OK | W_OK))
 		return 77;
-	alarm(120);
+	alarm(240); // far more than it takes
 	r.end_fd = eventfd(0, EFD_CLOEXEC);
 	need("vm", hv_vm_init(&r.vm, GUEST_MEM, false));
 	need("irqchip", hv_irq_init(&r.vm, false));

@@ -42,7 +42,8 @@ struct desc {
 
 struct ring {
 	uint32_t packed;
-	uint16_t next, last, count;
+	uint16_t next, last; // where the driver is, of what it adds and of what it gets
+	uint16_t added, got; // requests, free-running in both layouts
 	uint8_t wrap, used_wrap;
 	uint8_t n[16]; // descriptors of each request
 	volatile struct desc *desc;
@@ -178,7 +179,7 @@ static void ring_init(struct ring *r, unsigned number)
 
 static void add_split(struct ring *r, const struct seg *s, unsigned n)
 {
-	uint16_t head = (uint16_t)(r->count % 16 * 4);
+	uint16_t head = (uint16_t)(r->added % 16 * 4);
 
 	for (unsigned i = 0; i < n; i++) {
 		volatile struct desc *d = &r->desc[head + i];
@@ -204,7 +205,7 @@ static void add_packed(struct ring *r, const struct seg *s, unsigned n)
 
 		d->addr = s[i].addr;
 		d->len = s[i].len;
-		d->a = r->count % 16;
+		d->a = r->added % 16;
 		if (i == 0)
 			first_flags = flags;
 		else
@@ -219,12 +220,12 @@ static void add_packed(struct ring *r, const struct seg *s, unsigned n)
 
 static void add(struct ring *r, const struct seg *s, unsigned n)
 {
-	r->n[r->count % 16] = (uint8_t)n;
+	r->n[r->added % 16] = (uint8_t)n;
 	if (r->packed)
 		add_packed(r, s, n);
 	else
 		add_split(r, s, n);
-	r->count++;
+	r->added++;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	*r->bell = r->number;
 }
@@ -246,19 +247,26 @@ static int get_packed(struct ring *r)
 	return (int)id;
 }
 
-/* Which of the 16 requests is done, or -1. */
-static int get(struct ring *r)
+static int get_split(struct ring *r)
 {
 	uint32_t id;
 
-	if (r->packed)
-		return get_packed(r);
 	if (__atomic_load_n(&r->used[1], __ATOMIC_ACQUIRE) == r->last)
 		return -1;
 	id = *(volatile uint32_t *)(r->used + 2 + 4ul * (r->last % RING_SIZE));
 	CHECK(id < 64 && id % 4 == 0, id);
 	r->last++;
 	return (int)(id / 4);
+}
+
+/* Which of the 16 requests is done, or -1. */
+static int get(struct ring *r)
+{
+	int id = r->packed ? get_packed(r) : get_split(r);
+
+	if (id >= 0)
+		r->got++;
+	return id;
 }
 
 /* ---- virtio ---- */
@@ -374,7 +382,7 @@ static uint64_t rx_buf(unsigned i)
 
 static void give_rx(void)
 {
-	const struct seg s = { rx_buf(net[1].ring[0].count % 16), 2048, 2 };
+	const struct seg s = { rx_buf(net[1].ring[0].added % 16), 2048, 2 };
 
 	add(&net[1].ring[0], &s, 1);
 }
@@ -383,11 +391,9 @@ static void send(uint64_t i)
 {
 	static const uint8_t head[14] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5 };
 	struct ring *r = &net[0].ring[1];
-	uint64_t buf = r->buf + 2048ul * (r->count % 16);
+	uint64_t buf = r->buf + 2048ul * (r->added % 16);
 	const struct seg s = { buf, NET_HEADER + FRAME, 0 };
 
-	while (get(r) >= 0)
-		;
 	for (unsigned k = 0; k < NET_HEADER; k++)
 		R8(buf + k) = 0;
 	for (unsigned k = 0; k < FRAME; k++)
@@ -420,12 +426,16 @@ static void net_turn(uint64_t i)
 	struct ring *r = &net[0].ring[1];
 
 	send(i);
-	while (!receive(i))
-		if (now() - sent > 1000000000 && (uint16_t)(r->count - r->last) < 8) {
+	while (!receive(i)) {
+		while (get(r) >= 0)
+			;
+		// A card that was killed may have taken it along
+		if (now() - sent > 1000000000 && (uint16_t)(r->added - r->got) < 8) {
 			params->resent++;
 			send(i);
 			sent = now();
 		}
+	}
 	params->done_net++;
 }
 
