@@ -20,6 +20,7 @@
 #include "sandbox.h"
 
 #define GUESTS_MAX 256
+#define BACK_OFF 16 // times conf.retry_ms: the longest wait for a card
 
 struct guest {
 	uint8_t id[HV_PROTO_ID];
@@ -39,6 +40,7 @@ struct hv_agent {
 	struct hv_talk talk;
 	uint32_t event_seq;
 	uint64_t retry_at_ns;
+	unsigned wait_ms; // before the next attempt but one
 	bool refused_told; // that the card cannot be reached, until it can
 	struct guest guests[GUESTS_MAX]; // n; in the order in which they came
 	unsigned n;
@@ -223,7 +225,9 @@ static void lose_card(struct hv_agent *a, const char *why)
 	a->talk = (struct hv_talk){ .begun = false };
 	for (unsigned i = 0; i < a->n; i++)
 		a->guests[i].offered = false;
-	a->retry_at_ns = dpu_now_ns() + a->conf.retry_ms * 1000000ull;
+	a->retry_at_ns = dpu_now_ns() + a->wait_ms * 1000000ull;
+	if (a->wait_ms < a->conf.retry_ms * BACK_OFF)
+		a->wait_ms *= 2;
 }
 
 static int answer(
@@ -259,6 +263,8 @@ static void obey(struct hv_agent *a)
 	}
 	type = hv_record_type(&r);
 	status = hv_record_judge(&r, rule_of(type), &a->talk);
+	if (status == HV_OK && type == HV_HELLO)
+		a->wait_ms = a->conf.retry_ms;
 	if (status == HV_OK)
 		status = type == HV_HELLO	  ? judge_hello(&r)
 			 : type == HV_AGENT_SPAWN ? do_spawn(a, &r, &detail)
@@ -377,6 +383,7 @@ int hv_agent_create(const struct hv_agent_conf *conf, struct hv_agent **out)
 	if (!a)
 		return -ENOMEM;
 	a->conf = *conf;
+	a->wait_ms = conf->retry_ms;
 	a->sock = -1;
 	a->card.sun_family = AF_UNIX;
 	memcpy(a->card.sun_path, conf->card_path, strlen(conf->card_path) + 1);

@@ -17,7 +17,7 @@ struct hv_agent_conf {
 	const char *card_path; // borrowed: the card's Unix socket
 	int exe_fd; // borrowed: the program of a guest, O_PATH
 	char *const *argv; // borrowed: its arguments
-	unsigned retry_ms; // between two attempts to reach the card
+	unsigned retry_ms; // before the card is tried again; doubled each time, up to 16 times it
 };
 
 /* 0, -ENAMETOOLONG (card_path), -ENOMEM, or the errno of signalfd(2). Blocks its signals. */

@@ -76,6 +76,13 @@ static void on_ended(void *arg, enum hv_end why)
 	c->tell_state = true;
 }
 
+static void on_functions(void *arg)
+{
+	struct hv_control *c = arg;
+
+	c->tell_state = true;
+}
+
 static void on_want(void *arg, unsigned slot)
 {
 	struct hv_control *c = arg;
@@ -112,7 +119,11 @@ static int on_vcpu(void *arg)
 }
 
 static const struct hv_machine_events events = {
-	.ended = on_ended, .console = on_console, .want = on_want, .confine = on_vcpu
+	.ended = on_ended,
+	.console = on_console,
+	.want = on_want,
+	.confine = on_vcpu,
+	.functions = on_functions,
 };
 
 /* An answer of len bytes; it is sent when there is room. */
@@ -191,6 +202,7 @@ static bool read_conf(const struct hv_rec_create *rec, struct hv_conf *conf)
 		.vcpus = dpu_le16_get(rec->vcpus),
 		.hugepages = flags & HV_CREATE_HUGEPAGES,
 		.split_irqchip = flags & HV_CREATE_SPLIT_IRQCHIP,
+		.flat = flags & HV_CREATE_FLAT,
 		.cpu_template = dpu_le16_get(rec->cpu_template) };
 	if (flags & ~HV_CREATE_FLAGS || conf->vcpus == 0 || conf->vcpus > HV_VCPUS_MAX ||
 		conf->mem_mib == 0 || conf->mem_mib > MEM_MIB_MAX || len == sizeof(rec->cmdline) ||

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "bus.h"
 #include "cpuid.h"
 #include "dpu_log.h"
+#include "functions.h"
 #include "irq.h"
 #include "layout.h"
 #include "pci.h"
@@ -32,10 +34,12 @@ struct hv_machine {
 	struct hv_pci pci;
 	struct hv_vcpu *vcpus; // owned; n_vcpus
 	unsigned n_vcpus;
-	int event_fd; // owned
+	int event_fd, epoll_fd; // owned
 
 	/* Main thread. */
+	struct hv_functions functions;
 	bool told; // of the end
+	bool held; // it runs as soon as its first functions are there
 
 	/* Any thread. */
 	_Atomic int state; // enum hv_state
@@ -269,17 +273,40 @@ static bool good_conf(const struct hv_conf *conf)
 	return memchr(conf->cmdline, 0, sizeof(conf->cmdline)) && conf->mem_mib <= 1u << 20;
 }
 
+static int make_fds(struct hv_machine *m)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int ret = 0;
+
+	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (m->event_fd < 0 || m->epoll_fd < 0 ||
+		epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->event_fd, &e) < 0)
+		ret = -errno;
+	if (ret && m->epoll_fd >= 0)
+		close(m->epoll_fd);
+	if (ret && m->event_fd >= 0)
+		close(m->event_fd);
+	m->functions = (struct hv_functions){ .vm = &m->vm,
+		.pci = &m->pci,
+		.ev = m->ev,
+		.arg = m->arg,
+		.epoll_fd = m->epoll_fd,
+		.wake_fd = m->event_fd };
+	return ret;
+}
+
 /* What has to be undone by hv_machine_destroy(), whatever of the rest there is. */
 static int make_base(struct hv_machine *m, const struct hv_conf *conf)
 {
 	int ret;
 
-	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (m->event_fd < 0)
-		return -errno;
+	ret = make_fds(m);
+	if (ret)
+		return ret;
 	ret = hv_bus_init(&m->bus);
 	if (ret)
-		goto err_event;
+		goto err_fds;
 	ret = hv_serial_init(&m->serial, &serial_ops, m);
 	if (ret)
 		goto err_bus;
@@ -302,7 +329,8 @@ err_serial:
 	hv_serial_fini(&m->serial);
 err_bus:
 	hv_bus_fini(&m->bus);
-err_event:
+err_fds:
+	close(m->epoll_fd);
 	close(m->event_fd);
 	return ret;
 }
@@ -371,11 +399,13 @@ void hv_machine_destroy(struct hv_machine *m)
 	for (unsigned i = 0; i < m->n_vcpus; i++)
 		hv_vcpu_fini(&m->vcpus[i]);
 	free(m->vcpus);
+	hv_functions_fini(&m->functions);
 	hv_pci_fini(&m->pci);
 	hv_vm_fini(&m->vm);
 	hv_power_fini(&m->power);
 	hv_serial_fini(&m->serial);
 	hv_bus_fini(&m->bus);
+	close(m->epoll_fd);
 	close(m->event_fd);
 	free(m);
 }
@@ -388,6 +418,20 @@ static int step(struct hv_machine *m, enum hv_state from, enum hv_state to)
 	if (atomic_compare_exchange_strong(&m->state, &now, (int)to))
 		return 0;
 	return now == (int)to ? -EALREADY : -EINVAL;
+}
+
+/*
+ * The guest's CPUs, as far as it is to run: functions that it was given before it began are on its
+ * bus before its first instruction.
+ */
+static void let_run(struct hv_machine *m)
+{
+	m->held = m->held && hv_functions_pending(&m->functions);
+	if (m->held || atomic_load(&m->state) != HV_RUNNING)
+		return;
+	m->functions.live = true;
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		hv_vcpu_unpark(&m->vcpus[i]);
 }
 
 int hv_machine_start(struct hv_machine *m)
@@ -403,8 +447,8 @@ int hv_machine_start(struct hv_machine *m)
 		end_machine(m, HV_END_ERROR);
 		return ret;
 	}
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_unpark(&m->vcpus[i]);
+	m->held = true;
+	let_run(m);
 	return 0;
 }
 
@@ -425,8 +469,8 @@ int hv_machine_resume(struct hv_machine *m)
 {
 	int ret = step(m, HV_PAUSED, HV_RUNNING);
 
-	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
-		hv_vcpu_unpark(&m->vcpus[i]);
+	if (ret == 0)
+		let_run(m);
 	return ret;
 }
 
@@ -454,7 +498,7 @@ enum hv_state hv_machine_state(const struct hv_machine *m)
 
 int hv_machine_fd(const struct hv_machine *m)
 {
-	return m->event_fd;
+	return m->epoll_fd;
 }
 
 void hv_machine_turn(struct hv_machine *m)
@@ -464,11 +508,39 @@ void hv_machine_turn(struct hv_machine *m)
 	(void)eventfd_read(m->event_fd, &n);
 	if (atomic_exchange(&m->panicked, false) && m->ev->panicked)
 		m->ev->panicked(m->arg);
+	hv_functions_turn(&m->functions);
+	if (m->held)
+		let_run(m);
 	if (m->told || atomic_load(&m->state) != HV_ENDED)
 		return;
 	m->told = true;
 	join_vcpus(m);
 	m->ev->ended(m->arg, (enum hv_end)atomic_load(&m->end));
+}
+
+static bool alive(const struct hv_machine *m)
+{
+	return atomic_load(&m->state) != HV_ENDED;
+}
+
+int hv_machine_add(struct hv_machine *m, unsigned slot, enum hv_kind kind, int fd)
+{
+	return alive(m) ? hv_functions_add(&m->functions, slot, kind, fd) : -EINVAL;
+}
+
+int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd)
+{
+	return alive(m) ? hv_functions_reconnect(&m->functions, slot, fd) : -EINVAL;
+}
+
+int hv_machine_remove(struct hv_machine *m, unsigned slot)
+{
+	return alive(m) ? hv_functions_remove(&m->functions, slot) : -EINVAL;
+}
+
+void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting)
+{
+	hv_functions_masks(&m->functions, present, wanting);
 }
 
 unsigned hv_machine_console_input(struct hv_machine *m, const uint8_t *bytes, unsigned len)

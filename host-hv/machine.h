@@ -50,6 +50,7 @@ struct hv_machine_events {
 	int (*confine)(void *arg);
 
 	/* NULL: nobody asks. */
+	void (*functions)(void *arg); // one is gone
 	void (*panicked)(void *arg); // the guest's kernel said so
 	void (*room)(void *arg); // hv_machine_console_input() takes more; any vCPU's thread
 };
@@ -91,10 +92,15 @@ int hv_machine_fd(const struct hv_machine *m);
 void hv_machine_turn(struct hv_machine *m);
 
 /*
- * A function of the card in a slot of PCI's bus; fd is a connected vhost-user socket and is taken
- * on success. 0, -EEXIST (slot taken), -EINVAL in a state that has no such step, or why it cannot
- * be set up. Once add has returned 0 a card that goes away makes the guest wait, never fail; a new
- * connection ends that.
+ * A function of the card in a slot of PCI's bus, 1 to 31; fd is a connected vhost-user socket and
+ * is taken on success. The guest finds it as soon as the card has said what it is, which this does
+ * not wait for; a guest that is started meanwhile does. 0, -EEXIST (slot taken), -EINVAL in a state
+ * that has no such step, or why it cannot be set up. Once add has returned 0 a card that goes away
+ * makes the guest wait, never fail; a new connection ends that. One that turns out to be none that
+ * can be shown is gone again, which is logged.
+ *
+ * A guest that has run is asked to let go of what is removed, and is not waited for either: called
+ * again it is not asked any more.
  */
 int hv_machine_add(struct hv_machine *m, unsigned slot, enum hv_kind kind, int fd);
 int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd); // -ENOENT: slot empty

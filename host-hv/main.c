@@ -2,9 +2,11 @@
 /*
  * host-hv: runs a guest's CPU and memory through KVM, and nothing else. Started by hand it boots a
  * kernel with its console on standard input and output: for operators who look at a kernel, and for
- * tests. Devices come from a card only.
+ * tests. Devices come from a card only: its agent on this host starts one jailed process of this
+ * program for each guest.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,15 +18,18 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "cpuid.h"
 #include "dpu_cli.h"
 #include "dpu_log.h"
+#include "guest.h"
 #include "image.h"
 #include "machine.h"
 
 /* How a guest ended, by exit status; what is not here is 1, an error. */
 #define EXIT_REBOOT 3
 #define EXIT_SHUTDOWN 4
+#define RETRY_MS 100 // the first wait for a card that is not there
 
 /* Writes "ok\n" to the console port, byte by byte, and exits with code 0. */
 static const uint8_t self_test[] = {
@@ -243,10 +248,34 @@ static int run_with_fds(struct hv_conf *conf)
 }
 
 struct options {
-	const char *kernel, *initrd, *cmdline, *flat, *cpu;
+	const char *kernel, *initrd, *cmdline, *flat, *cpu, *card;
 	uint64_t mem_mib, vcpus;
-	bool check, hugepages, split;
+	bool check, hugepages, split, agent, guest;
 };
+
+/* The card's agent, until SIGTERM or SIGINT. Exit status. */
+static int run_agent(const char *card)
+{
+	char *const argv[] = { (char[]){ "host-hv" }, (char[]){ "--guest" }, NULL };
+	struct hv_agent_conf conf = { .card_path = card, .argv = argv, .retry_ms = RETRY_MS };
+	struct hv_agent *agent;
+	int ret;
+
+	conf.exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	ret = conf.exe_fd < 0 ? -errno : hv_agent_create(&conf, &agent);
+	if (ret == 0) {
+		do
+			ret = hv_agent_turn(agent, -1);
+		while (ret == 0);
+		hv_agent_destroy(agent);
+	}
+	if (conf.exe_fd >= 0)
+		close(conf.exe_fd);
+	if (ret == -ESHUTDOWN)
+		return 0;
+	dpu_err("agent: ended", "err=%s", strerror(-ret));
+	return 1;
+}
 
 /* Exit status. */
 static int with_options(const struct options *o)
@@ -304,12 +333,18 @@ int main(int argc, char **argv)
 			"guest memory of 2 MiB pages, or none", 0, 0 },
 		{ "split-irqchip", DPU_OPT_FLAG, &o.split, NULL,
 			"the I/O APIC is ours, and only local APICs are KVM's", 0, 0 },
+		{ "agent", DPU_OPT_FLAG, &o.agent, NULL,
+			"run the guests that the card asks for, each in a jail of its own", 0, 0 },
+		{ "card", DPU_OPT_STR, &o.card, "PATH", "where the card listens for its agent", 0,
+			0 },
+		{ "guest", DPU_OPT_FLAG, &o.guest, NULL,
+			"be a guest's process: the agent starts it so", 0, 0 },
 	};
 	const struct dpu_cli cli = {
 		.prog = "host-hv",
 		.summary = "minimal hypervisor: CPUs and memory of one guest through KVM",
 		.usage = "--kernel FILE [--initrd FILE] [--cmdline TEXT] | --flat FILE | "
-			 "--self-test",
+			 "--self-test | --agent --card PATH",
 		.opts = opts,
 		.n_opts = sizeof(opts) / sizeof(opts[0]),
 	};
@@ -317,11 +352,16 @@ int main(int argc, char **argv)
 
 	if (ret == -ECANCELED)
 		return 0;
-	if (ret != 0 || (o.check ? 1 : 0) + (o.flat ? 1 : 0) + (o.kernel ? 1 : 0) != 1) {
+	if (ret != 0 || o.check + !!o.flat + !!o.kernel + o.agent + o.guest != 1 ||
+		o.agent != !!o.card) {
 		if (ret >= 0)
 			dpu_cli_help(&cli, stderr);
 		return 2;
 	}
+	if (o.guest)
+		_exit((int)hv_guest_run()); // nothing is taken down: the agent waits for it
+	if (o.agent)
+		return run_agent(o.card);
 	if (!o.mem_mib)
 		o.mem_mib = o.kernel ? 256 : 16;
 	return with_options(&o);

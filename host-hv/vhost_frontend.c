@@ -460,7 +460,6 @@ static void try_path(struct hv_vhost *v)
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0) {
 		if (hv_vhost_reconnect(v, fd) == 0)
 			return;
-		fd = -1;
 	}
 	close_fd(&fd);
 	arm(v, 0, RETRY_MS);
@@ -516,10 +515,8 @@ int hv_vhost_reconnect(struct hv_vhost *v, int fd)
 
 	drop(v, "another connection");
 	ret = hv_vhost_watch(v, fd, CARD);
-	if (ret) {
-		close(fd);
+	if (ret)
 		return ret;
-	}
 	v->fd = fd;
 	v->stage = OWNER;
 	v->counters.connects++;

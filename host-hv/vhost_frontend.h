@@ -130,8 +130,8 @@ int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf);
 void hv_vhost_fini(struct hv_vhost *v);
 
 /*
- * Go on with the card at the other end of fd, which becomes ours: the first one, or one that
- * restarted. What was connected before is dropped. 0, or an errno of epoll_ctl(2).
+ * Go on with the card at the other end of fd, which becomes ours on success: the first one, or one
+ * that restarted. What was connected before is dropped. 0, or an errno of epoll_ctl(2).
  */
 int hv_vhost_reconnect(struct hv_vhost *v, int fd);
 

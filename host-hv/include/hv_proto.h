@@ -37,6 +37,7 @@ enum hv_type {
 	HV_STOP = 6,
 	HV_POWER_BUTTON = 7,
 	HV_ADD = 8, // struct hv_rec_function; a connected vhost-user socket
+	// The guest is asked to let go of it, and HV_EV_STATE tells when it has; once more: at once.
 	HV_REMOVE = 9, // struct hv_rec_function
 	HV_RECONNECT = 10, // struct hv_rec_function; a new connection for what had one
 	HV_QUERY = 11, // -> struct hv_rec_info
@@ -55,7 +56,7 @@ enum hv_type {
 	HV_COUNTED = 0x204, // struct hv_rec_counted
 
 	/* Events. */
-	HV_EV_STATE = 0x301, // struct hv_rec_info: another state than the last one told
+	HV_EV_STATE = 0x301, // struct hv_rec_info: another state, or other functions
 	HV_EV_CONSOLE = 0x302, // struct hv_rec_bytes: the guest's output
 	HV_EV_WANT = 0x303, // struct hv_rec_function: give it a new connection
 	HV_EV_LOG = 0x304, // struct hv_rec_log
@@ -112,7 +113,8 @@ static_assert(sizeof(struct hv_rec_done) == 24, "wire struct");
 #define HV_CREATE_INITRD 1u // the second descriptor
 #define HV_CREATE_HUGEPAGES 2u
 #define HV_CREATE_SPLIT_IRQCHIP 4u
-#define HV_CREATE_FLAGS 7u
+#define HV_CREATE_FLAT 8u // the kernel is a flat program (host-hv --flat): tests
+#define HV_CREATE_FLAGS 15u
 #define HV_PIN_NONE 0xffffu
 
 struct hv_rec_create {

@@ -332,7 +332,7 @@ static const struct bad_case {
 	{ "no memory", HV_CREATE, NEW, C(mem_mib), 8, 0, 0, "k", HV_E_FIELD },
 	{ "too much memory", HV_CREATE, NEW, C(mem_mib), 8, (1 << 24) + 1, 0, "k", HV_E_FIELD },
 	{ "memory that wraps", HV_CREATE, NEW, C(mem_mib), 8, 1ull << 44, 0, "k", HV_E_FIELD },
-	{ "unknown flag", HV_CREATE, NEW, C(flags), 4, 8, 0, "k", HV_E_FIELD },
+	{ "unknown flag", HV_CREATE, NEW, C(flags), 4, 16, 0, "k", HV_E_FIELD },
 	{ "no vCPU", HV_CREATE, NEW, C(vcpus), 2, 0, 0, "k", HV_E_FIELD },
 	{ "too many vCPUs", HV_CREATE, NEW, C(vcpus), 2, 65, 0, "k", HV_E_FIELD },
 	{ "pin of a CPU that is none", HV_CREATE, NEW, C(pin), 2, 8192, 0, "k", HV_E_FIELD },
