@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The state in which a kernel is entered. */
-#include "boot_x86.h"
-
+/*
+ * x86-64: what a kernel is handed, and the state in which it is entered. Source: Linux'
+ * Documentation/arch/x86/boot.rst and zero-page.rst; Xen's docs/misc/pvh.pandoc; Intel SDM volume
+ * 3, sections 4.5 and 9.8.5.
+ */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <string.h>
 
+#include "acpi.h"
+#include "arch.h"
 #include "dpu_wire.h"
 #include "layout.h"
+#include "machine.h"
 
 #define PTE_P_RW 0x3ull
 #define PTE_US 0x4ull
@@ -37,6 +42,12 @@ static const uint8_t reset_vector[] = {
 	0xb0, 0xfe, // mov al, 0xfe
 	0xe6, 0x64, // out 0x64, al
 	0xf4, 0xeb, 0xfd, // hlt; jmp to the hlt
+};
+
+struct boot {
+	const struct hv_image *image;
+	const struct hv_bytes *kernel, *initrd;
+	const char *cmdline;
 };
 
 struct e820 {
@@ -192,7 +203,7 @@ static int write_start_info(
 	return 0;
 }
 
-static int load(struct hv_vm *vm, const struct hv_boot *b)
+static int load(struct hv_vm *vm, const struct boot *b)
 {
 	int ret = 0;
 
@@ -205,7 +216,7 @@ static int load(struct hv_vm *vm, const struct hv_boot *b)
 	return ret;
 }
 
-int hv_boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_boot *b, const char **why)
+static int boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct boot *b, const char **why)
 {
 	struct e820 map[E820_MAX];
 	unsigned n = memory_map(vm, map);
@@ -234,4 +245,18 @@ int hv_boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_boot *b, con
 	else
 		ret = write_zero_page(vm, b->image, map, n, initrd, b->initrd->len, len);
 	return ret ? ret : enter(vm, vcpu, b->image);
+}
+
+int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *conf,
+	const struct hv_bytes *kernel, const struct hv_bytes *initrd, const char **why)
+{
+	struct hv_image image;
+	const struct boot b = { &image, kernel, initrd, conf->cmdline };
+	uint64_t low = hv_vm_low_size(vm);
+	int ret = conf->flat ? hv_image_plan_flat(kernel->len, low, &image, why)
+			     : hv_image_plan(kernel->at, kernel->len, low, &image, why);
+
+	if (ret == 0 && !conf->flat)
+		ret = hv_acpi_write(vm, conf->vcpus);
+	return ret ? ret : boot(vm, first, &b, why);
 }

@@ -31,8 +31,8 @@ int hv_cpu_template_find(const char *name);
 int hv_cpuid_make(const struct hv_vm *vm, unsigned t, unsigned vcpus, struct kvm_cpuid2 **out);
 
 /*
- * The part of it that asks nobody: what this CPU has becomes what a guest sees of it. Features whose
- * MSRs a guest does not reach are not among that. 0 or -ENOTSUP.
+ * The part of it that asks nobody: what this CPU has becomes what a guest sees of it. Features
+ * whose MSRs a guest does not reach are not among that. 0 or -ENOTSUP.
  */
 int hv_cpuid_shape(struct kvm_cpuid2 *cpuid, unsigned t, unsigned vcpus);
 

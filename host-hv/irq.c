@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "arch.h"
 #include "layout.h"
 
 #define GSIS (HV_IRQ_PINS + HV_IRQ_MSIS)
@@ -52,20 +53,8 @@ static void route_pins(struct kvm_irq_routing *t)
 		t->entries[t->nr++] = (struct kvm_irq_routing_entry){
 			.gsi = pin,
 			.type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip = { .irqchip = KVM_IRQCHIP_IOAPIC, .pin = pin },
+			.u.irqchip = { .irqchip = HV_PIN_CHIP, .pin = pin },
 		};
-}
-
-static int make_chips(struct hv_vm *vm, bool split)
-{
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { HV_IRQ_PINS } };
-
-	if (ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING) < GSIS ||
-		ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) <= 0)
-		return -ENOSYS;
-	if (split)
-		return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0 ? -errno : 0;
-	return ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0 ? -errno : 0;
 }
 
 int hv_irq_init(struct hv_vm *vm, bool split)
@@ -84,7 +73,11 @@ int hv_irq_init(struct hv_vm *vm, bool split)
 		route_pins(irq->table);
 	pthread_mutex_init(&irq->lock, NULL); // fails by its attributes only
 	vm->irq = irq;
-	ret = make_chips(vm, split);
+	if (ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQ_ROUTING) < GSIS ||
+		ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) <= 0)
+		ret = -ENOSYS;
+	else
+		ret = hv_arch_irqchip(vm, split);
 	if (ret == 0)
 		ret = set_table(vm);
 	if (ret)
@@ -199,7 +192,7 @@ int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t dat
 
 static int set_line(struct hv_vm *vm, unsigned pin, bool high)
 {
-	struct kvm_irq_level l = { .irq = pin, .level = high };
+	struct kvm_irq_level l = { .irq = HV_PIN_LINE(pin), .level = high };
 
 	return ioctl(vm->vm_fd, KVM_IRQ_LINE, &l) < 0 ? -errno : 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where things are in a guest's physical addresses and ports, x86-64: ADR-0020. */
+/* Where things are in a guest's physical addresses and ports: ADR-0020. */
 #pragma once
 
 #define HV_PAGE 4096ull
@@ -16,6 +16,12 @@
 #define HV_IOAPIC_LEN 0x100ull
 #define HV_IOAPIC_EOI 0x40 // bytes into it
 #define HV_LAPIC 0xfee00000ull
+
+/* arm64: what a PC has elsewhere. */
+#define HV_UART 0xe0102000ull
+#define HV_GIC_DIST 0xe0200000ull // 64 KiB
+#define HV_GIC_REDIST 0xe0400000ull // 128 KiB for each CPU
+#define HV_FDT 0x10000ull // 64 KiB
 
 #define HV_GSI_SERIAL 4
 #define HV_GSI_EVENTS 9

@@ -10,10 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "acpi.h"
-#include "boot_x86.h"
+#include "arch.h"
 #include "bus.h"
-#include "cpuid.h"
 #include "dpu_log.h"
 #include "functions.h"
 #include "irq.h"
@@ -200,11 +198,8 @@ static int on_confine(void *arg)
 /* The vCPUs, with what they see of the CPU. */
 static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 {
-	struct kvm_cpuid2 *cpuid;
-	int ret = hv_cpuid_make(&m->vm, conf->cpu_template, conf->vcpus, &cpuid);
+	int ret = 0;
 
-	if (ret)
-		return ret;
 	m->vcpus = calloc(conf->vcpus, sizeof(*m->vcpus));
 	if (!m->vcpus)
 		ret = -ENOMEM;
@@ -219,25 +214,8 @@ static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 		vcpu->ended = on_vcpu_end;
 		vcpu->arg = m;
 		m->n_vcpus++;
-		hv_cpuid_for(cpuid, vcpu->id);
-		ret = hv_vcpu_setup(vcpu, cpuid);
 	}
-	free(cpuid);
-	return ret;
-}
-
-static int boot(struct hv_machine *m, const struct hv_conf *conf, const struct hv_bytes *kernel,
-	const struct hv_bytes *initrd, const char **why)
-{
-	struct hv_image image;
-	const struct hv_boot b = { &image, kernel, initrd, conf->cmdline };
-	uint64_t low = hv_vm_low_size(&m->vm);
-	int ret = conf->flat ? hv_image_plan_flat(kernel->len, low, &image, why)
-			     : hv_image_plan(kernel->at, kernel->len, low, &image, why);
-
-	if (ret == 0 && !conf->flat)
-		ret = hv_acpi_write(&m->vm, conf->vcpus);
-	return ret ? ret : hv_boot(&m->vm, &m->vcpus[0], &b, why);
+	return ret ? ret : hv_arch_vcpus(&m->vm, m->vcpus, m->n_vcpus, conf->cpu_template);
 }
 
 static int load(struct hv_machine *m, const struct hv_conf *conf, const char **why)
@@ -248,7 +226,7 @@ static int load(struct hv_machine *m, const struct hv_conf *conf, const char **w
 	if (ret == 0 && conf->initrd_fd >= 0)
 		ret = hv_image_map(conf->initrd_fd, &initrd, why);
 	if (ret == 0)
-		ret = boot(m, conf, &kernel, &initrd, why);
+		ret = hv_arch_boot(&m->vm, &m->vcpus[0], conf, &kernel, &initrd, why);
 	hv_image_unmap(&initrd);
 	hv_image_unmap(&kernel);
 	return ret;
@@ -256,7 +234,8 @@ static int load(struct hv_machine *m, const struct hv_conf *conf, const char **w
 
 static int make_devices(struct hv_machine *m, const struct hv_conf *conf)
 {
-	int ret = hv_bus_add(&m->bus, HV_BUS_PORT, HV_SERIAL_PORT, 8, &hv_serial_bus, &m->serial);
+	int ret = hv_bus_add(
+		&m->bus, HV_CONSOLE_KIND, HV_CONSOLE_BASE, 8, &hv_serial_bus, &m->serial);
 
 	if (ret == 0 && conf->split_irqchip)
 		ret = hv_bus_add(
@@ -342,8 +321,6 @@ static int make_rest(struct hv_machine *m, const struct hv_conf *conf)
 
 	if (ret == 0)
 		ret = hv_irq_init(&m->vm, conf->split_irqchip);
-	if (ret == 0)
-		ret = hv_msr_filter(&m->vm);
 	if (ret == 0)
 		ret = make_devices(m, conf);
 	if (ret == 0)

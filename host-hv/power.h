@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a guest ends itself, and what is told to it: reset and sleep registers, the power button,
- * functions that come and go. One event line (GSI 9, level-triggered), one page of registers. Any thread.
+ * functions that come and go. One event line (GSI 9, level-triggered) and a page of registers. Any
+ * thread.
  */
 #pragma once
 

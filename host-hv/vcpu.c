@@ -2,29 +2,20 @@
 /* KVM's vCPU object: its thread, its exits, how it is stopped. */
 #include "vcpu.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpuid.h"
-#include "layout.h"
+#include "arch.h"
 
 #define KICK SIGUSR1
-
-#define MSR_ARCH_CAPABILITIES 0x10a
-#define MSR_MISC_ENABLE 0x1a0
-#define MISC_FAST_STRING 1
-#define MSR_MTRR_DEF_TYPE 0x2ff
-#define MTRR_ON_WB 0x806
 
 int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, struct hv_bus *bus)
 {
@@ -70,64 +61,6 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu)
 		close(vcpu->fd);
 	pthread_cond_destroy(&vcpu->changed);
 	pthread_mutex_destroy(&vcpu->lock);
-}
-
-static_assert(offsetof(struct kvm_msrs, entries) == 8, "KVM's layout");
-
-struct msrs { // struct kvm_msrs, whose entries have no number
-	uint32_t nmsrs, pad;
-	struct kvm_msr_entry entries[2];
-};
-
-int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
-{
-	struct msrs caps = { .nmsrs = 1, .entries = { { .index = MSR_ARCH_CAPABILITIES } } };
-	struct msrs msrs = { .nmsrs = 2,
-		.entries = { { .index = MSR_MISC_ENABLE, .data = MISC_FAST_STRING },
-			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ON_WB } } };
-
-	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-		return -errno;
-	// A CPU without it has nothing to say
-	if (ioctl(vcpu->fd, KVM_GET_MSRS, &caps) == 1) {
-		uint64_t was = caps.entries[0].data, now = hv_msr_capabilities(was);
-
-		caps.entries[0].data = now;
-		if (now != was && ioctl(vcpu->fd, KVM_SET_MSRS, &caps) != 1)
-			return -EIO;
-	}
-	return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0 ? -errno : 0;
-}
-
-int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s)
-{
-	return ioctl(vcpu->fd, KVM_GET_SREGS, s) < 0 ? -errno : 0;
-}
-
-int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r)
-{
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, r) < 0)
-		return -errno;
-	return 0;
-}
-
-/* IN and OUT, one or a string of them. False: KVM's record of it makes no sense. */
-static bool port_io(struct hv_vcpu *vcpu)
-{
-	const struct kvm_run *run = vcpu->run;
-	uint64_t off = run->io.data_offset;
-	uint64_t len = (uint64_t)run->io.size * run->io.count;
-	uint8_t *data = (uint8_t *)vcpu->run + off;
-	unsigned size = run->io.size;
-
-	if (off > vcpu->run_size || len > vcpu->run_size - off)
-		return false;
-	for (uint32_t i = 0; i < run->io.count; i++, data += size)
-		if (run->io.direction == KVM_EXIT_IO_IN)
-			hv_bus_read(vcpu->ports, HV_BUS_PORT, run->io.port, data, size);
-		else
-			hv_bus_write(vcpu->ports, HV_BUS_PORT, run->io.port, data, size);
-	return true;
 }
 
 static void mmio(struct hv_vcpu *vcpu)
@@ -195,21 +128,14 @@ static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
 			return HV_VCPU_ERROR;
 		}
 		switch (vcpu->run->exit_reason) {
-		case KVM_EXIT_IO:
-			if (port_io(vcpu))
-				break;
-			vcpu->reason = KVM_EXIT_IO;
-			return HV_VCPU_ERROR;
 		case KVM_EXIT_MMIO:
 			mmio(vcpu);
-			break;
-		case KVM_EXIT_IOAPIC_EOI:
-			hv_bus_write(vcpu->ports, HV_BUS_MMIO, HV_IOAPIC + HV_IOAPIC_EOI,
-				&vcpu->run->eoi.vector, 1);
 			break;
 		case KVM_EXIT_SHUTDOWN:
 			return HV_VCPU_SHUTDOWN;
 		default:
+			if (hv_arch_exit(vcpu))
+				break;
 			vcpu->reason = vcpu->run->exit_reason;
 			return HV_VCPU_ERROR;
 		}

@@ -13,7 +13,6 @@
 #include "vm.h"
 
 struct kvm_run;
-struct kvm_cpuid2;
 struct kvm_regs;
 struct kvm_sregs;
 
@@ -55,12 +54,7 @@ int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, stru
 /* The thread has ended, or never begun. */
 void hv_vcpu_fini(struct hv_vcpu *vcpu);
 
-/*
- * What the guest sees of the CPU, and the MSRs as a kernel without firmware wants them. 0, or the
- * errno of an ioctl.
- */
-int hv_vcpu_setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid);
-
+/* x86-64: vcpu_x86.c. 0, or the errno of an ioctl. */
 int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s);
 int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r);
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "irq.h"
 #include "layout.h"
 
@@ -20,9 +21,6 @@
 
 #define HUGE_PAGE (2ull << 20)
 #define MEM_MAX (1ull << 40)
-/* Four pages that KVM for Intel CPUs needs in the guest's addresses, where nothing else is. */
-#define IDENTITY_MAP 0xfeffc000ull
-#define TSS_PAGES 0xfeffd000ul
 
 /* What every device of the card will need: kicks and interrupts without passing through us. */
 static const int needed_caps[] = { KVM_CAP_USER_MEMORY, KVM_CAP_IOEVENTFD, KVM_CAP_IRQFD,
@@ -30,8 +28,6 @@ static const int needed_caps[] = { KVM_CAP_USER_MEMORY, KVM_CAP_IOEVENTFD, KVM_C
 
 static int open_kvm(struct hv_vm *vm)
 {
-	uint64_t identity = IDENTITY_MAP;
-
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm_fd < 0)
 		return -errno;
@@ -43,10 +39,7 @@ static int open_kvm(struct hv_vm *vm)
 	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->vm_fd < 0)
 		return -errno;
-	if (ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 ||
-		ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, TSS_PAGES) < 0)
-		return -errno;
-	return 0;
+	return hv_arch_vm(vm);
 }
 
 static int make_memfd(uint64_t size, bool huge)
@@ -132,7 +125,7 @@ int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
 {
 	int ret;
 
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .hugepages = hugepages };
+	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .chip_fd = -1, .hugepages = hugepages };
 	if (!good_size(vm, mem_size))
 		return -EINVAL;
 	ret = open_kvm(vm);
@@ -151,11 +144,13 @@ void hv_vm_fini(struct hv_vm *vm)
 		if (vm->slots[i].off == 0)
 			close(vm->slots[i].fd);
 	}
+	if (vm->chip_fd >= 0)
+		close(vm->chip_fd);
 	if (vm->vm_fd >= 0)
 		close(vm->vm_fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1 };
+	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .chip_fd = -1 };
 }
 
 int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)

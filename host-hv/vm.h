@@ -22,6 +22,7 @@ struct hv_slot {
 
 struct hv_vm {
 	int kvm_fd, vm_fd; // owned
+	int chip_fd; // owned: arm64's GIC, elsewhere -1
 	bool hugepages;
 	struct hv_slot slots[HV_SLOTS_MAX];
 	unsigned n_slots;
@@ -50,7 +51,7 @@ int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa);
 /*
  * Which pages the guest's CPUs write, for a copy of a guest that runs: noted from the start on, in
  * a bit for each page of a slot, and forgotten as they are fetched. What the card writes into the
- * memory is not among them. n: words of 64 bits, as many as the slot has pages for. The main thread.
+ * memory is not among them. n: words of 64 bits, as many as the slot has pages for. Main thread.
  * 0, -EINVAL (no such slot, another n), or the errno of the ioctl: of fetch -ENOENT when nothing
  * was started. Source: Linux' Documentation/virt/kvm/api.rst, 4.8 and 4.35.
  */

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "cpuid.h"
 #include "test.h"
 #include "vcpu.h"
@@ -164,7 +165,7 @@ static void here(void **state)
 				assert_true(hv_msr_allowed(features[i].msr));
 		if (t == HV_CPU_HOST) {
 			assert_int_equal(hv_vcpu_init(&vcpu, &vm, 0, &bus), 0);
-			assert_int_equal(hv_vcpu_setup(&vcpu, c), 0);
+			assert_int_equal(hv_arch_vcpus(&vm, &vcpu, 1, t), 0);
 			if (ioctl(vcpu.fd, KVM_GET_MSRS, &msr) == 1)
 				assert_int_equal(msr.e.data, hv_msr_capabilities(msr.e.data));
 			hv_vcpu_fini(&vcpu);

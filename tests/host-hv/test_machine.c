@@ -321,7 +321,7 @@ static int jail(void *arg)
 	return hv_sandbox_thread(HV_THREAD_VCPU);
 }
 
-/* What the guest has its own thread do needs no call that the jail has not: no memory, first of all. */
+/* What a guest has its vCPU do needs no call that the jail has not: no memory, first of all. */
 static void a_bar_moves_in_the_jail(void **state)
 {
 	const struct hv_pci_ops ops = { .read = five, .write = no_write };
