@@ -61,7 +61,8 @@ struct function {
 	struct ring ring[2];
 };
 
-static struct function blk, net[2];
+static struct function disks[32], *disk = &disks[0], net[2]; // disks: by slot, when they come and go
+#define blk (*disk)
 
 static void out8(uint16_t port, uint8_t v)
 {
@@ -487,6 +488,64 @@ static void scan(void)
 	CHECK(n == params->functions, n);
 }
 
+/* ---- for ever, with disks that come and go: nobody said how many there are ---- */
+
+static void print(const char *text, uint32_t number)
+{
+	for (; *text; text++)
+		out8(GUEST_PORT_CONSOLE, (uint8_t)*text);
+	for (int shift = 28; shift >= 0; shift -= 4)
+		out8(GUEST_PORT_CONSOLE, (uint8_t)"0123456789abcdef"[number >> shift & 15]);
+	out8(GUEST_PORT_CONSOLE, '\n');
+}
+
+static void plugged(unsigned slot)
+{
+	disk = &disks[slot];
+	*disk = (struct function){ 0 };
+	find(disk, slot);
+	msix_on(disk);
+	start(disk, 1, slot);
+	print("plug ", slot);
+}
+
+static uint32_t slots(void)
+{
+	uint32_t bits = 0;
+
+	for (unsigned slot = 1; slot < 32; slot++)
+		if (R32(GUEST_ECAM + slot * 0x8000ul) == 0x10421af4)
+			bits |= 1u << slot;
+	return bits;
+}
+
+static __attribute__((noreturn)) void serve(void)
+{
+	uint32_t have = 0, up = slots(), down;
+
+	for (uint64_t i = 0;; i += 2) {
+		for (unsigned slot = 1; slot < 32; slot++)
+			if (up >> slot & ~have >> slot & 1)
+				plugged(slot);
+		have |= up;
+		for (unsigned slot = 1; slot < 32; slot++)
+			if (have >> slot & 1) {
+				disk = &disks[slot];
+				blk_turn(i);
+				blk_turn(i + 1);
+			}
+		if (i % 64 == 0)
+			print("io ", have);
+		down = R32(GUEST_EVENTS + GUEST_PCI_DOWN) & have;
+		have &= ~down;
+		if (down) {
+			print("eject ", down);
+			R32(GUEST_EVENTS + GUEST_PCI_EJECT) = down;
+		}
+		up = R32(GUEST_EVENTS + GUEST_PCI_UP);
+	}
+}
+
 __attribute__((section(".start"), noreturn)) void guest_start(void);
 
 void guest_start(void)
@@ -494,6 +553,8 @@ void guest_start(void)
 	uint64_t i = 0;
 
 	R32(APIC + APIC_SVR) = 0x1ff; // the local APIC is on
+	if (!params->requests)
+		serve();
 	scan();
 	if (blk.common) {
 		msix_on(&blk);
