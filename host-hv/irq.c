@@ -8,11 +8,14 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 
 #include "arch.h"
 #include "layout.h"
@@ -349,6 +352,23 @@ int hv_irq_doorbell(struct hv_vm *vm, uint64_t addr, int fd)
 int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd)
 {
 	return ioeventfd(vm, addr, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+bool hv_irq_take(int fd)
+{
+	uint64_t count;
+	struct iovec iov = { &count, sizeof(count) };
+
+	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
+}
+
+void hv_irq_poke(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	// One that is full wakes its reader all the same.
+	if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT)
+		(void)eventfd_write(fd, 1);
 }
 
 uint64_t hv_irq_updates(const struct hv_vm *vm)

@@ -57,5 +57,12 @@ int hv_irq_detach(struct hv_vm *vm, unsigned gsi, int fd);
 int hv_irq_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
 int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
 
+/*
+ * The two sides of an eventfd that the card has, too: it shares the count and the flags, so neither
+ * may wait, whatever it does to them. False: nothing was there. Any thread.
+ */
+bool hv_irq_take(int fd);
+void hv_irq_poke(int fd);
+
 /* How often KVM was given a new table of routes. */
 uint64_t hv_irq_updates(const struct hv_vm *vm);

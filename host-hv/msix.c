@@ -39,14 +39,6 @@ static uint32_t pba_len(const struct hv_msix *m)
 	return (m->n + 63) / 64 * 8;
 }
 
-/* False: nothing was pending. */
-static bool take(struct vector *v)
-{
-	uint64_t count;
-
-	return read(v->fd, &count, sizeof(count)) == sizeof(count);
-}
-
 /* Bring KVM to what the guest said; a vector that KVM refuses stays apart, and pending. */
 static void settle(struct hv_msix *m, unsigned i)
 {
@@ -65,7 +57,7 @@ static void settle(struct hv_msix *m, unsigned i)
 	v->joined = want;
 	// KVM raised what was pending as they were joined, and left it there
 	if (want)
-		(void)take(v);
+		(void)hv_irq_take(v->fd);
 }
 
 static void add_capability(struct hv_pci_func *f, struct hv_msix *m, int *ret)
@@ -170,7 +162,7 @@ void hv_msix_drain(struct hv_msix *m)
 	pthread_mutex_lock(&m->lock);
 	for (unsigned i = 0; i < m->n; i++)
 		if (!m->v[i].joined)
-			(void)take(&m->v[i]);
+			(void)hv_irq_take(m->v[i].fd);
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -81,7 +81,7 @@ static const struct rule vcpu_rules[] = {
 			(uint32_t)KVM_SET_GSI_ROUTING } },
 	{ .nr = SYS_futex },
 	{ .nr = SYS_write }, // eventfds: of a queue, of the main thread
-	{ .nr = SYS_read }, // an interrupt that waited for its mask
+	{ .nr = SYS_preadv2 }, // an interrupt that waited for its mask
 	{ .nr = POLL },
 	{ SYS_tgkill, SELF, 0, 0, { 0 } },
 	{ .nr = SYS_getpid }, // pthread_kill(3)
@@ -98,6 +98,7 @@ static const struct rule main_rules[] = {
 	{ .nr = SYS_recvmsg },
 	{ .nr = SYS_sendmsg },
 	{ .nr = SYS_read },
+	{ .nr = SYS_preadv2 }, // eventfds that the card has, too
 	{ .nr = SYS_write },
 	{ .nr = SYS_futex },
 	{ SYS_ioctl, ONE_OF, 1, 7,

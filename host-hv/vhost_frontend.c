@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "irq.h"
 #include "vhost_priv.h"
 
 #define ANSWER_S 5
@@ -36,15 +37,9 @@ static void arm(struct hv_vhost *v, unsigned s, unsigned ms)
 	(void)timerfd_settime(v->timer_fd, 0, &t, NULL); // with our own arguments it works
 }
 
-static void poke(int fd)
-{
-	// It fails only when it is full, and wakes its reader then all the same
-	(void)eventfd_write(fd, 1);
-}
-
 void hv_vhost_wake(struct hv_vhost *v)
 {
-	poke(v->wake_fd);
+	hv_irq_poke(v->wake_fd);
 }
 
 /* ---- the card goes ---- */
@@ -253,9 +248,9 @@ static void ring_stepped(struct hv_vhost *v)
 		return;
 	// Kicks and calls that the last card took with it
 	r->crashed = false;
-	poke(r->kick_fd);
+	hv_irq_poke(r->kick_fd);
 	if (r->call_sent >= 0)
-		poke(r->call_sent);
+		hv_irq_poke(r->call_sent);
 }
 
 /* A request without an answer of its own was taken. */
@@ -288,6 +283,38 @@ static void taken(struct hv_vhost *v)
 		break;
 	default:
 		ring_stepped(v);
+		break;
+	}
+}
+
+/* 2.1.2: until the driver resets it. */
+static void set_broken(struct hv_vhost *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->broken = true;
+	pthread_mutex_unlock(&v->lock);
+	v->conf.ev->changed(v->conf.arg);
+}
+
+static void refused(struct hv_vhost *v)
+{
+	v->counters.refusals++;
+	dpu_warn_ratelimited("vhost: refused", "request=%u ring=%u", v->sent, v->sent_ring);
+	switch (v->sent) {
+	case VU_SET_CONFIG: // the driver's own values may be refused
+		v->config_stale = true;
+		break;
+	case VU_SET_VRING_NUM: // as may its rings, and another connection would not change them
+	case VU_SET_VRING_BASE:
+	case VU_SET_VRING_ADDR:
+	case VU_SET_VRING_ERR:
+	case VU_SET_VRING_CALL:
+	case VU_SET_VRING_KICK:
+	case VU_SET_VRING_ENABLE:
+		set_broken(v);
+		break;
+	default: // we cannot go on
+		drop(v, "a request was refused");
 		break;
 	}
 }
@@ -337,12 +364,7 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 			pthread_mutex_unlock(&v->lock);
 			break;
 		}
-		v->counters.refusals++;
-		// The driver's own values may be refused; all else means that we cannot go on
-		if (v->sent == VU_SET_CONFIG)
-			v->config_stale = true;
-		else
-			drop(v, "a request was refused");
+		refused(v);
 		break;
 	}
 }
@@ -441,14 +463,8 @@ static void on_channel(struct hv_vhost *v)
 
 static void on_broken(struct hv_vhost *v)
 {
-	eventfd_t n;
-
-	if (eventfd_read(v->err_fd, &n))
-		return;
-	pthread_mutex_lock(&v->lock);
-	v->broken = true;
-	pthread_mutex_unlock(&v->lock);
-	v->conf.ev->changed(v->conf.arg);
+	if (hv_irq_take(v->err_fd))
+		set_broken(v);
 }
 
 static void try_path(struct hv_vhost *v)

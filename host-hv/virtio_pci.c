@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "dpu_log.h"
 #include "dpu_wire.h"
@@ -199,6 +198,9 @@ static void enable(struct hv_virtio *d, struct hv_vhost_ring *r, uint64_t value)
 	// 2.6.1: once the driver runs, only a queue that was reset is enabled
 	if (value != 1 || !(d->status & VIRTIO_CONFIG_S_FEATURES_OK) || !r->desc || !r->driver ||
 		!r->device)
+		return;
+	// It was taken for the layout that the driver had chosen by then
+	if (!size_ok(d, r->size))
 		return;
 	if (d->vhost.run && !(d->vhost.features & BIT(RING_RESET)))
 		return;
@@ -401,7 +403,7 @@ static void bar_write(
 	case NOTIFY:
 		// Only through the window in config space: KVM takes all others
 		if (off % NOTIFY_STEP == 0 && off / NOTIFY_STEP < d->vhost.n_rings)
-			(void)eventfd_write(d->vhost.rings[off / NOTIFY_STEP].kick_fd, 1);
+			hv_irq_poke(d->vhost.rings[off / NOTIFY_STEP].kick_fd);
 		break;
 	default:
 		d->bad_accesses++;
@@ -586,7 +588,7 @@ static void on_changed(void *arg)
 	}
 	pthread_mutex_unlock(&d->vhost.lock);
 	if (fd >= 0)
-		(void)eventfd_write(fd, 1);
+		hv_irq_poke(fd);
 }
 
 static void on_lost(void *arg)

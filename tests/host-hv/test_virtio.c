@@ -6,6 +6,7 @@
 #include "virtio_pci.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -711,12 +712,109 @@ static void lies_once(void **state)
 	rig_fini(&r);
 }
 
+/* Where the card does not take a ring, another connection would not, either. */
+static void rings_refused(void **state)
+{
+	static const uint32_t requests[] = { VU_SET_VRING_NUM, VU_SET_VRING_BASE, VU_SET_VRING_ADDR,
+		VU_SET_VRING_ERR, VU_SET_VRING_CALL, VU_SET_VRING_KICK, VU_SET_VRING_ENABLE };
+	struct rig r;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		rig_init(&r);
+		connect_card(&r);
+		rig_plug(&r);
+		r.card.spoiled = requests[i];
+		r.card.how = REFUSED;
+		drive(&r, 0);
+		assert_int_equal(status(&r), 15 | VIRTIO_CONFIG_S_NEEDS_RESET);
+		assert_int_equal(rd(&r, BAR + 0x1000, 1), 2); // ISR: configuration changed
+		assert_int_equal(r.d->vhost.counters.refusals, 1);
+		assert_int_equal(r.d->vhost.counters.drops, 0);
+		assert_int_equal(r.lost, 0);
+		// The driver tries again, and it is no worse than before
+		r.card.how = RIGHT;
+		set_status(&r, 0);
+		talk(&r);
+		assert_int_equal(status(&r), 0);
+		drive(&r, 0);
+		assert_int_equal(status(&r), 15);
+		assert_true(hv_vhost_settled(&r.d->vhost));
+		rig_fini(&r);
+	}
+}
+
+/* A size that only packed rings have is none once the driver does without them. */
+static void size_of_another_layout(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.card.features |= BIT(VIRTIO_F_RING_PACKED);
+	connect_card(&r);
+	rig_plug(&r);
+	set_status(&r, 3);
+	set_features(&r, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED));
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 65, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 2), 65);
+	set_features(&r, BIT(VIRTIO_F_VERSION_1));
+	set_status(&r, 11);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_DESCLO, 0x100000, 8);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_AVAILLO, 0x101000, 4);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_USEDLO, 0x102000, 4);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_SIZE, 64, 2);
+	wr(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+	rig_fini(&r);
+}
+
+/* The card has these descriptors, too: flags and counts are as it likes. */
+static void shared_descriptors(void **state)
+{
+	struct rig r;
+	uint64_t cap;
+	int fd;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	alarm(60); // for who waits
+	for (unsigned i = 0; i < QUEUES + 1; i++)
+		assert_int_equal(fcntl(hv_msix_fd(r.d->func.msix, i), F_SETFL, 0), 0);
+	fd = r.d->vhost.rings[0].kick_fd;
+	(void)hv_irq_take(fd);
+	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	assert_int_equal(fcntl(r.d->vhost.err_fd, F_SETFL, 0), 0);
+	assert_false(hv_irq_take(r.d->vhost.err_fd));
+	// A doorbell through the window, which leaves KVM
+	cap = CFG + r.d->window;
+	wr(&r, cap + 4, 0, 1);
+	wr(&r, cap + 8, 0x3000, 4);
+	wr(&r, cap + 12, 2, 4);
+	wr(&r, cap + 16, 0, 2);
+	connect_card(&r); // kicks what the last one may have lost
+	set_status(&r, 0); // drains the vectors
+	talk(&r);
+	assert_int_equal(status(&r), 0);
+	alarm(0);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(registers),
 		cmocka_unit_test(starts_and_resets), cmocka_unit_test(reset_during_start),
 		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
-		cmocka_unit_test(config_changes), cmocka_unit_test(window) };
+		cmocka_unit_test(config_changes), cmocka_unit_test(window),
+		cmocka_unit_test(rings_refused), cmocka_unit_test(size_of_another_layout),
+		cmocka_unit_test(shared_descriptors) };
 	int failed = 0;
 
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
