@@ -37,7 +37,7 @@ enum hv_type {
 	HV_STOP = 6,
 	HV_POWER_BUTTON = 7,
 	HV_ADD = 8, // struct hv_rec_function; a connected vhost-user socket
-	// The guest is asked to let go of it, and HV_EV_STATE tells when it has; once more: at once.
+	// The guest is asked to let go of it, HV_EV_STATE tells when it has; once more: at once.
 	HV_REMOVE = 9, // struct hv_rec_function
 	HV_RECONNECT = 10, // struct hv_rec_function; a new connection for what had one
 	HV_QUERY = 11, // -> struct hv_rec_info

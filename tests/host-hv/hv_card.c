@@ -136,11 +136,11 @@ static void wait_some(const char *what)
 }
 
 /* Whatever comes from both, until it is true. */
-#define UNTIL(ok, what)                                               \
-	do {                                                          \
-		card.deadline = dpu_now_ns() + PATIENCE_NS;           \
-		for (pump(); !(ok); pump())                           \
-			wait_some(what);                              \
+#define UNTIL(ok, what)                                     \
+	do {                                                \
+		card.deadline = dpu_now_ns() + PATIENCE_NS; \
+		for (pump(); !(ok); pump())                 \
+			wait_some(what);                    \
 	} while (0)
 
 static void pump(void)
@@ -176,8 +176,8 @@ static void ask(struct talk *t, enum hv_type type, struct hv_rec_hdr *rec, size_
 	}
 }
 
-static enum hv_status try(struct talk *t, enum hv_type type, struct hv_rec_hdr *rec, size_t len,
-	int fd)
+static enum hv_status try(
+	struct talk *t, enum hv_type type, struct hv_rec_hdr *rec, size_t len, int fd)
 {
 	struct hv_rec_hdr none;
 	struct hv_rec_done done;

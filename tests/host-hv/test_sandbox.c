@@ -394,15 +394,15 @@ static int ask(const char *what, int kind, void *out, size_t len)
 }
 
 /* Exactly these, by number: what the filter has is not looked up there. */
-static const long vcpu_calls[] = { SYS_ioctl, SYS_futex, SYS_write, SYS_preadv2, SYS_poll, SYS_tgkill,
-	SYS_getpid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_madvise, SYS_exit };
+static const long vcpu_calls[] = { SYS_ioctl, SYS_futex, SYS_write, SYS_preadv2, SYS_poll,
+	SYS_tgkill, SYS_getpid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_madvise, SYS_exit };
 static const long main_calls[] = { SYS_poll, SYS_epoll_wait, SYS_recvmsg, SYS_sendmsg, SYS_read,
-	SYS_preadv2,
-	SYS_write, SYS_futex, SYS_ioctl, SYS_mmap, SYS_mprotect, SYS_munmap, SYS_mremap, SYS_brk,
-	SYS_madvise, SYS_close, SYS_eventfd2, SYS_socketpair, SYS_epoll_create1, SYS_epoll_ctl,
-	SYS_timerfd_create, SYS_timerfd_settime, SYS_fcntl, SYS_fstat, SYS_newfstatat,
-	SYS_getsockopt, SYS_getpeername, SYS_clock_gettime, SYS_tgkill, SYS_getpid, SYS_gettid,
-	SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_exit, SYS_exit_group };
+	SYS_preadv2, SYS_write, SYS_futex, SYS_ioctl, SYS_mmap, SYS_mprotect, SYS_munmap,
+	SYS_mremap, SYS_brk, SYS_madvise, SYS_close, SYS_eventfd2, SYS_socketpair,
+	SYS_epoll_create1, SYS_epoll_ctl, SYS_timerfd_create, SYS_timerfd_settime, SYS_fcntl,
+	SYS_fstat, SYS_newfstatat, SYS_getsockopt, SYS_getpeername, SYS_clock_gettime, SYS_tgkill,
+	SYS_getpid, SYS_gettid, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_exit,
+	SYS_exit_group };
 
 static void every_call(enum hv_thread kind, const long *allowed, unsigned n)
 {

@@ -61,7 +61,8 @@ struct function {
 	struct ring ring[2];
 };
 
-static struct function disks[32], *disk = &disks[0], net[2]; // disks: by slot, when they come and go
+static struct function disks[32], net[2]; // disks by slot, where they come and go
+static struct function *disk = &disks[0];
 #define blk (*disk)
 
 static void out8(uint16_t port, uint8_t v)
@@ -495,7 +496,7 @@ static void print(const char *text, uint32_t number)
 	for (; *text; text++)
 		out8(GUEST_PORT_CONSOLE, (uint8_t)*text);
 	for (int shift = 28; shift >= 0; shift -= 4)
-		out8(GUEST_PORT_CONSOLE, (uint8_t)"0123456789abcdef"[number >> shift & 15]);
+		out8(GUEST_PORT_CONSOLE, (uint8_t) "0123456789abcdef"[number >> shift & 15]);
 	out8(GUEST_PORT_CONSOLE, '\n');
 }
 
