@@ -36,6 +36,7 @@ struct card_options {
 	uint64_t ct_conns; // tracked connections at most
 	uint64_t metrics_port; // loopback HTTP, 0: none
 	uint64_t spin_us;
+	const char *agent_socket; // where agents of the host connect, or NULL: no VMs run
 	bool hugepages; // use them; otherwise ordinary memory
 	const char
 		*key_file; // key-encryption key of encrypted volumes' keys, or NULL: there are none
@@ -64,6 +65,7 @@ struct card {
 	struct card_inventory *inv; // owned: device.c
 	struct card_store *store; // owned: store.c; NULL without a state directory
 	struct card_rpc *rpc; // owned
+	struct card_vms *vms; // owned: vm.c
 	struct card_task *task; // owned: rpc.c; NULL: no call takes steps now
 	struct card_task *reading; // owned: rpc.c, which takes it at once
 	const struct card_message *reader; // rpc.c: who makes a long answer; NULL: nobody

@@ -19,6 +19,8 @@
 #define VOLUME_COLUMNS \
 	"NAME=name KIND=kind BLOCKS=num_blocks BLOCK=block_size MIB=size_mib USERS=users " \
 	"FILE=driver_specific.uring.filename"
+#define VM_COLUMNS                                                                   \
+	"name=name state=state mem_mib=mem_mib vcpus=vcpus end=end reboots=counters.reboots"
 #define UPLINK_COLUMNS \
 	"NAME=name PORT=port UP=up SWITCHED=switched QUEUES=queues MTU=mtu DEVICE=devargs"
 #define PORT_COLUMNS \
@@ -109,6 +111,21 @@ static const struct card_verb verbs[] = {
 	{ "net", "show", SENDS(net_list), KEY("name"), .help = "Show one NIC" },
 	{ "net", "stats", STATS("net"), KEY_OPT("name"),
 		.help = "Counters of NICs and their queues" },
+
+	{ "vm", "create", SENDS(vm_create), KEY("name") },
+	{ "vm", "start", SENDS(vm_start), KEY("name") },
+	{ "vm", "pause", SENDS(vm_pause), KEY("name") },
+	{ "vm", "resume", SENDS(vm_resume), KEY("name") },
+	{ "vm", "power-button", SENDS(vm_power_button), KEY("name") },
+	{ "vm", "stop", SENDS(vm_stop), KEY("name") },
+	{ "vm", "delete", SENDS(vm_delete), KEY("name") },
+	{ "vm", "add-function", SENDS(vm_add_function), KEY("name"), .more = "function" },
+	{ "vm", "remove-function", SENDS(vm_remove_function), KEY("name"), .more = "function" },
+	{ "vm", "list", SENDS(vm_list), .columns = VM_COLUMNS },
+	{ "vm", "show", SENDS(vm_list), KEY("name"), .help = "Show one virtual machine" },
+	{ "vm", "console", SENDS(vm_console), KEY("name"),
+		.help = "Attach to the console of a virtual machine; Ctrl-] leaves" },
+	{ "vm", "agent", SENDS(vm_agent) },
 
 	{ "uplink", "create", SENDS(uplink_create), KEY("name") },
 	{ "uplink", "delete", SENDS(uplink_delete), KEY("name") },

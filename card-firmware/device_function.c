@@ -13,6 +13,7 @@
 #include "dpu_alloc.h"
 #include "dpu_log.h"
 #include "rpc_schema.h"
+#include "vm.h"
 
 #define BLK_QUEUES_MAX 256
 #define BLK_SEG_DEFAULT 126 // what QEMU's default queue of 128 descriptors can carry
@@ -284,9 +285,13 @@ int card_blk_create(struct card *c, const struct card_blk_conf *conf, struct car
 int card_function_delete(struct card *c, const char *name, struct card_error *e)
 {
 	struct card_function *f = card_function_find(c, name);
+	const struct card_vm *vm;
 
 	if (!f)
 		return card_fail(e, -ENODEV, "%s: no such function", name);
+	vm = card_vm_of_function(c, name);
+	if (vm)
+		return card_fail(e, -EBUSY, "%s: is a function of VM %s", name, vm->name);
 	TAILQ_REMOVE(&c->inv->functions, f, link);
 	dpu_info("device: deleted", "name=%s", f->name);
 	function_free(f);

@@ -60,6 +60,8 @@ static int parse_options(struct program *p, int argc, char **argv)
 		{ "ct-conns", DPU_OPT_UINT, &o->ct_conns, "N",
 			"tracked connections at most, about 230 bytes each (262144)", 1024,
 			1u << 26 },
+		{ "agent-socket", DPU_OPT_STR, &o->agent_socket, "PATH",
+			"where host-hv --agent connects, which runs VMs (none)", 0, 0 },
 		{ "metrics-port", DPU_OPT_UINT, &o->metrics_port, "PORT",
 			"OpenMetrics on this loopback port (0: none)", 0, 65535 },
 		{ "spin-us", DPU_OPT_UINT, &o->spin_us, "N",

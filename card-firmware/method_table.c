@@ -480,6 +480,7 @@ static const struct card_param ct_import[] = {
 static const struct card_param ct_timeout_list[] = { P_POLICY(false, "0", POLICY_TEXT) };
 
 #include "method_nvmf.h" // by the macros above
+#include "method_vm.h"
 
 /* ---- system ---- */
 
@@ -724,6 +725,7 @@ static const struct card_method methods[] = {
 	ROW(ct_import), .key = "path", PARAMS(ct_import),
 		.help = "Take the connections of a file besides those that are there" },
 	NVMF_ROWS
+	VM_ROWS
 	ROW(rpc_get_methods), PARAMS(get_methods), .help = "List methods" },
 	ROW(spdk_get_version), .help = "Name and version, in the shape that SPDK's tools expect" },
 	ROW(stats_get), PARAMS(stats_get),

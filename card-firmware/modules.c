@@ -23,6 +23,7 @@
 #include "standby.h"
 #include "storage.h"
 #include "vho_device.h"
+#include "vm.h"
 
 /* Anonymous private memory and ELF headers: no mapping that is shared with a guest. */
 #define COREDUMP_FILTER "0x11"
@@ -169,6 +170,7 @@ static const struct module {
 	{ "storage", card_storage_start, card_storage_stop },
 	{ "datapath", card_datapath_start, card_datapath_stop },
 	{ "inventory", card_inventory_init, card_inventory_fini },
+	{ "machines", card_vms_init, card_vms_fini },
 	{ "target", card_nvmf_start, card_nvmf_stop },
 	// Above: what needs no name in the file system and no guest. A spare waits here.
 	{ "standby", card_standby_start, card_standby_stop },
@@ -178,6 +180,7 @@ static const struct module {
 	{ "configuration", config_start, NULL },
 	{ "store", store_start, card_store_close },
 	{ "started", patience_end, NULL },
+	{ "agents", card_vms_listen, NULL },
 	{ "metrics", metrics_start, card_metrics_stop },
 	{ "rpc", card_rpc_start, card_rpc_stop },
 	// Below: what answers clients while it stops.

@@ -47,6 +47,8 @@ static int kept_init(struct card *c, const struct card_method *m, const json_t *
 		ret = card_switch_canon(c, m, kept, e);
 	if (!ret && !strncmp(m->name, "nvmf_", 5))
 		ret = card_nvmf_canon(c, m, kept, e);
+	if (!ret)
+		ret = card_vm_canon(c, m, kept, e);
 	*out = (struct kept){ .params = kept };
 	if (!ret)
 		return 0;

@@ -105,6 +105,10 @@ int card_nvmf_canon(
 /* The same for what the underlay has, by card_switch_canon(). rpc_underlay.c. */
 int card_underlay_canon(struct card *c, const struct card_method *m, json_t *params);
 
+/* Give a function that is added to a VM its slot. 0, -ENODEV, -ENOMEM. rpc_vm.c. */
+int card_vm_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e);
+
 /* The same for a timeout of connection tracking, by card_switch_canon(). rpc_ct.c. */
 int card_ct_canon(const struct card_method *m, json_t *params, struct card_error *e);
 

@@ -233,6 +233,46 @@ static void forget_volumes(json_t *calls, const char *ctrl)
 	}
 }
 
+/* Another call in its place: the present state has the one that is there. */
+static int change(json_t *calls, size_t at, const char *key, const json_t *value)
+{
+	json_t *changed = json_deep_copy(json_array_get(calls, at));
+
+	if (!changed || json_object_set(json_object_get(changed, "params"), key,
+				(json_t *)(uintptr_t)value)) {
+		json_decref(changed);
+		return -ENOMEM;
+	}
+	return json_array_set_new(calls, at, changed) ? -ENOMEM : 0;
+}
+
+/* Out of the list of the call that made the VM; its slot stays empty. 0 or -ENOMEM. */
+static int forget_function(json_t *calls, const json_t *params)
+{
+	const char *function = card_arg_str(params, "function", "");
+
+	for (size_t i = 0; i < json_array_size(calls); i++) {
+		const json_t *call = json_array_get(calls, i);
+		const json_t *p = json_object_get(call, "params");
+		json_t *list;
+		int ret = 0;
+
+		if (card_call_method(call) != card_method_at(CARD_M_vm_create) ||
+			strcmp(card_arg_str(p, "name", ""), card_arg_str(params, "name", "")) != 0)
+			continue;
+		if (!json_object_get(p, "functions"))
+			return 0;
+		list = json_deep_copy(json_object_get(p, "functions"));
+		for (size_t j = 0; j < json_array_size(list); j++)
+			if (!strcmp(json_string_value(json_array_get(list, j)), function))
+				ret |= json_array_set_new(list, j, json_string(""));
+		ret |= list ? change(calls, i, "functions", list) : -1;
+		json_decref(list);
+		return ret ? -ENOMEM : 0;
+	}
+	return 0;
+}
+
 static int apply_delete(json_t *calls, const struct card_method *m, const json_t *params)
 {
 	size_t at;
@@ -240,6 +280,8 @@ static int apply_delete(json_t *calls, const struct card_method *m, const json_t
 
 	while ((at = find_call(calls, m, params, ANY)) < json_array_size(calls))
 		json_array_remove(calls, at);
+	if (m == card_method_at(CARD_M_vm_remove_function))
+		return forget_function(calls, params);
 	if (may_be_port(m->kind)) // one of the configuration file, too
 		ret = forget_users(calls, card_arg_str(params, m->key, ""));
 	if (!strcmp(m->kind, "controller"))
@@ -262,19 +304,6 @@ int card_calls_apply(json_t *calls, const struct card_method *m, const json_t *p
 		break;
 	}
 	return 0;
-}
-
-/* Another call in its place: the present state has the one that is there. */
-static int change(json_t *calls, size_t at, const char *key, const json_t *value)
-{
-	json_t *changed = json_deep_copy(json_array_get(calls, at));
-
-	if (!changed || json_object_set(json_object_get(changed, "params"), key,
-				(json_t *)(uintptr_t)value)) {
-		json_decref(changed);
-		return -ENOMEM;
-	}
-	return json_array_set_new(calls, at, changed) ? -ENOMEM : 0;
 }
 
 /* NSID:.. is in the list. */

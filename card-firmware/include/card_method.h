@@ -121,6 +121,18 @@
 	X(ct_timeout_list)                       \
 	X(ct_export)                             \
 	X(ct_import)                             \
+	X(vm_create)                             \
+	X(vm_delete)                             \
+	X(vm_start)                              \
+	X(vm_pause)                              \
+	X(vm_resume)                             \
+	X(vm_stop)                               \
+	X(vm_power_button)                       \
+	X(vm_add_function)                       \
+	X(vm_remove_function)                    \
+	X(vm_list)                               \
+	X(vm_agent)                              \
+	X(vm_console)                            \
 	X(rpc_get_methods)                       \
 	X(spdk_get_version)                      \
 	X(stats_get)                             \

@@ -121,6 +121,16 @@ int card_nvmf_canon(
 	return 0;
 }
 
+int card_vm_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	(void)c;
+	(void)m;
+	(void)params;
+	(void)e;
+	return 0;
+}
+
 void card_top_stop(struct card *c)
 {
 	(void)c;

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Methods on virtual machines and their parameters: part of method_table.c, which includes it once.
+ */
+#pragma once
+
+#include "card_method.h"
+
+// NOLINTBEGIN(bugprone-macro-parentheses): text and numbers in initializers
+
+static const struct card_param vm_create[] = {
+	P_NAME("name", "name of the VM"),
+	{ .name = "mem_mib",
+		.type = CARD_P_UINT,
+		.required = true,
+		.min = 1,
+		.max = 1u << 24,
+		.help = "memory in MiB" },
+	{ .name = "vcpus",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 64,
+		.def = "1",
+		.help = "virtual CPUs" },
+	{ .name = "cpu_template",
+		.type = CARD_P_UINT,
+		.max = 65535,
+		.def = "0",
+		.help = "which CPU features it sees: a template of host-hv" },
+	{ .name = "kernel",
+		.type = CARD_P_STRING,
+		.required = true,
+		.min = 2,
+		.max = 4095,
+		.help = "path on the card: a bzImage, or an ELF file with a PVH note" },
+	{ .name = "initrd",
+		.type = CARD_P_STRING,
+		.min = 2,
+		.max = 4095,
+		.help = "path on the card" },
+	{ .name = "cmdline",
+		.type = CARD_P_STRING,
+		.max = 2047,
+		.def = "",
+		.help = "command line of the kernel" },
+	{ .name = "flat",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "the kernel is a flat 64-bit program, loaded and entered at 1 MiB" },
+	{ .name = "hugepages",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "memory of 2 MiB pages of the host, or none" },
+	{ .name = "pins",
+		.type = CARD_P_LIST,
+		.max = 64,
+		.help = "CPU of the host for each virtual one, from the first on" },
+	{ .name = "functions",
+		.type = CARD_P_LIST,
+		.max = 32,
+		.help = "NICs and disks of this card, in the order of their slots" },
+	{ .name = "restart",
+		.type = CARD_P_BOOL,
+		.def = "true",
+		.help = "begin anew when the guest reboots" },
+};
+
+#define P_SAMPLE                                                             \
+	{                                                                    \
+		.name = "sample", .type = CARD_P_UINT, .max = INT64_MAX,     \
+		.help = "from an answer that was not ready: ask for its end" \
+	}
+
+static const struct card_param vm_operation[] = {
+	P_NAME("name", "name of the VM"),
+	P_SAMPLE,
+};
+
+static const struct card_param vm_stop[] = {
+	P_NAME("name", "name of the VM"),
+	{ .name = "force",
+		.type = CARD_P_BOOL,
+		.def = "false",
+		.help = "have the agent kill its process, whatever that does" },
+	P_SAMPLE,
+};
+
+static const struct card_param vm_add_function[] = {
+	P_NAME("name", "name of the VM"),
+	P_NAME("function", "a NIC or disk of this card"),
+	{ .name = "slot",
+		.type = CARD_P_UINT,
+		.max = 31,
+		.help = "its place on the bus; the first that is free when not given" },
+};
+
+static const struct card_param vm_remove_function[] = {
+	P_NAME("name", "name of the VM"),
+	P_NAME("function", "a function of the VM"),
+};
+
+static const struct card_param vm_console[] = {
+	P_NAME("name", "name of the VM"),
+	{ .name = "offset",
+		.type = CARD_P_UINT,
+		.max = INT64_MAX,
+		.def = "0",
+		.help = "where to begin in all that was ever written: next_offset of the last "
+			"answer" },
+	{ .name = "input",
+		.type = CARD_P_STRING,
+		.max = 8192,
+		.def = "",
+		.help = "bytes to type first, in hexadecimal" },
+};
+
+/* clang-format off */
+#define VM_ROWS \
+	ROW(vm_create), CREATES("vm"), .key = "name", PARAMS(vm_create), \
+		.help = "Define a virtual machine of the card's host; it is started by vm_start" }, \
+	ROW(vm_delete), DELETES("vm"), .key = "name", PARAMS(one_name), \
+		.help = "Forget a virtual machine that is stopped" }, \
+	ROW(vm_start), .key = "name", PARAMS(vm_operation), \
+		.help = "Start a virtual machine" }, \
+	ROW(vm_pause), .key = "name", PARAMS(vm_operation), \
+		.help = "Halt the CPUs of a virtual machine" }, \
+	ROW(vm_resume), .key = "name", PARAMS(vm_operation), \
+		.help = "Let the CPUs of a virtual machine go on" }, \
+	ROW(vm_stop), .key = "name", PARAMS(vm_stop), \
+		.help = "End a virtual machine at once, without asking the guest" }, \
+	ROW(vm_power_button), .key = "name", PARAMS(vm_operation), \
+		.help = "Press the power button: ask the guest to shut down" }, \
+	ROW(vm_add_function), UPDATES("vm"), .key = "name", .key2 = "function", \
+		.canonical = true, PARAMS(vm_add_function), \
+		.help = "Give a virtual machine one more NIC or disk, also while it runs" }, \
+	ROW(vm_remove_function), DELETES("vm"), .key = "name", .key2 = "function", \
+		PARAMS(vm_remove_function), \
+		.help = "Take a NIC or disk out of a virtual machine, also while it runs" }, \
+	ROW(vm_list), .key = "name", PARAMS(opt_name), .help = "List virtual machines" }, \
+	ROW(vm_agent), .help = "Is the host's agent connected, and which connections were ended" }, \
+	ROW(vm_console), .key = "name", PARAMS(vm_console), \
+		.help = "Output of the console of a virtual machine, and input for it" },
+/* clang-format on */
+// NOLINTEND(bugprone-macro-parentheses)

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Methods on virtual machines of the card's host. */
+#include "rpc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc_list.h"
+#include "rpc_schema.h"
+#include "vm.h"
+
+#define CPU_MAX 1024
+#define OP_WAIT_MS 20
+#define INPUT_MAX 4096u // bytes of one call
+#define OUTPUT_MAX 16384u
+
+static int out_of_memory(struct card_error *e)
+{
+	return card_fail(e, -ENOMEM, "out of memory");
+}
+
+static struct card_vm *named(struct card *c, const json_t *params, int *ret, struct card_error *e)
+{
+	const char *name = card_arg_str(params, "name", "");
+	struct card_vm *v = card_vm_find(c, name);
+
+	if (!v)
+		*ret = card_fail(e, -ENODEV, "%s: no such VM", name);
+	return v;
+}
+
+/* ---- definitions ---- */
+
+static int read_pins(const json_t *list, struct card_vm_conf *conf, struct card_error *e)
+{
+	const json_t *v;
+	size_t i;
+
+	memset(conf->pins, 0xff, sizeof(conf->pins));
+	if (json_array_size(list) > conf->vcpus)
+		return card_fail(e, -EINVAL, "pins: more than vcpus");
+	json_array_foreach (list, i, v) {
+		const char *text = json_string_value(v);
+		char *end = NULL;
+		unsigned long cpu = text ? strtoul(text, &end, 10) : CPU_MAX;
+
+		if (!text || !*text || *end || *text == '-' || cpu >= CPU_MAX)
+			return card_fail(e, -EINVAL, "pins: CPU numbers below %u", CPU_MAX);
+		conf->pins[i] = (uint16_t)cpu;
+	}
+	return 0;
+}
+
+static int read_functions(const json_t *list, struct card_vm_conf *conf, struct card_error *e)
+{
+	const json_t *v;
+	size_t i;
+
+	if (json_array_size(list) > HV_PROTO_SLOTS)
+		return card_fail(e, -EINVAL, "functions: at most %u", HV_PROTO_SLOTS);
+	json_array_foreach (list, i, v) {
+		const char *text = json_string_value(v);
+
+		if (!text || !*text) // taken out since
+			continue;
+		if (!card_name_ok(text))
+			return card_fail(e, -EINVAL, "functions: " CARD_NAME_RULE);
+		for (size_t j = 0; j < i; j++)
+			if (!strcmp(conf->functions[j], text))
+				return card_fail(e, -EINVAL, "functions: %s is there twice", text);
+		snprintf(conf->functions[i], sizeof(conf->functions[i]), "%s", text);
+	}
+	return 0;
+}
+
+static int read_conf(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
+{
+	const char *kernel = card_arg_str(params, "kernel", "");
+	const char *initrd = card_arg_str(params, "initrd", NULL);
+	int ret;
+
+	*conf = (struct card_vm_conf){ .mem_mib = card_arg_uint(params, "mem_mib", 0),
+		.vcpus = (unsigned)card_arg_uint(params, "vcpus", 1),
+		.cpu_template = (unsigned)card_arg_uint(params, "cpu_template", 0),
+		.hugepages = card_arg_bool(params, "hugepages", false),
+		.flat = card_arg_bool(params, "flat", false),
+		.restart = card_arg_bool(params, "restart", true) };
+	if (kernel[0] != '/' || (initrd && initrd[0] != '/'))
+		return card_fail(e, -EINVAL, "kernel, initrd: absolute paths on the card");
+	ret = read_pins(json_object_get(params, "pins"), conf, e);
+	if (!ret)
+		ret = read_functions(json_object_get(params, "functions"), conf, e);
+	if (ret)
+		return ret;
+	conf->kernel = strdup(kernel);
+	conf->initrd = initrd ? strdup(initrd) : NULL;
+	conf->cmdline = strdup(card_arg_str(params, "cmdline", ""));
+	if (conf->kernel && conf->cmdline && (conf->initrd || !initrd))
+		return 0;
+	card_vm_conf_free(conf);
+	return out_of_memory(e);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool same_conf(const struct card_vm_conf *a, const struct card_vm_conf *b)
+{
+	return a->mem_mib == b->mem_mib && a->vcpus == b->vcpus &&
+	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages && a->flat == b->flat &&
+	       a->restart == b->restart && same_text(a->kernel, b->kernel) &&
+	       same_text(a->initrd, b->initrd) && same_text(a->cmdline, b->cmdline) &&
+	       !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
+	       !memcmp(a->functions, b->functions, sizeof(a->functions));
+}
+
+/* A function is of one VM. */
+static int check_free(struct card *c, const char *function, struct card_error *e)
+{
+	const struct card_vm *v = function[0] ? card_vm_of_function(c, function) : NULL;
+
+	return v ? card_fail(e, -EBUSY, "%s: is a function of VM %s", function, v->name) : 0;
+}
+
+int card_call_vm_create(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const char *name = card_arg_str(params, "name", "");
+	struct card_vm_conf conf;
+	struct card_vm *v;
+	int ret;
+
+	(void)result;
+	if (!card_name_ok(name))
+		return card_fail(e, -EINVAL, "name: " CARD_NAME_RULE);
+	ret = read_conf(params, &conf, e);
+	if (ret)
+		return ret;
+	v = card_vm_find(c, name);
+	if (v) {
+		bool same = same_conf(&v->conf, &conf);
+
+		card_vm_conf_free(&conf);
+		return same ? 0 : card_fail(e, -EEXIST, "%s: exists with other parameters", name);
+	}
+	for (unsigned i = 0; !ret && i < HV_PROTO_SLOTS; i++)
+		ret = check_free(c, conf.functions[i], e);
+	if (ret) {
+		card_vm_conf_free(&conf);
+		return ret;
+	}
+	return card_vm_create(c, name, &conf, e);
+}
+
+int card_call_vm_delete(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	(void)result;
+	return v ? card_vm_delete(c, v, e) : ret;
+}
+
+/* The slot that the store keeps: where the function was put once, it stays. */
+int card_vm_canon(
+	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+{
+	const struct card_vm *v;
+	const char *function;
+	unsigned slot = 0;
+	int ret = 0;
+
+	if (m != card_method_at(CARD_M_vm_add_function) || json_object_get(params, "slot"))
+		return 0;
+	v = named(c, params, &ret, e);
+	if (!v)
+		return ret;
+	function = card_arg_str(params, "function", "");
+	for (unsigned i = HV_PROTO_SLOTS; i-- > 0;)
+		if (!v->conf.functions[i][0] && !(v->present >> i & 1))
+			slot = i;
+	for (unsigned i = 0; i < HV_PROTO_SLOTS; i++)
+		if (!strcmp(v->conf.functions[i], function))
+			slot = i;
+	return json_object_set_new(params, "slot", json_integer(slot)) ? out_of_memory(e) : 0;
+}
+
+int card_call_vm_add_function(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	unsigned slot = (unsigned)card_arg_uint(params, "slot", 0);
+	const char *function = card_arg_str(params, "function", "");
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	(void)result;
+	if (!v)
+		return ret;
+	if (!card_name_ok(function))
+		return card_fail(e, -EINVAL, "function: " CARD_NAME_RULE);
+	if (!strcmp(v->conf.functions[slot], function))
+		return 0;
+	if (v->conf.functions[slot][0])
+		return card_fail(e, -EBUSY, "slot %u: has %s", slot, v->conf.functions[slot]);
+	ret = check_free(c, function, e);
+	return ret ? ret : card_vm_function_add(v, slot, function, e);
+}
+
+int card_call_vm_remove_function(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	(void)result;
+	return v ? card_vm_function_remove(v, card_arg_str(params, "function", ""), e) : ret;
+}
+
+/* ---- operations ---- */
+
+/*
+ * How the operation goes that the caller has begun: it comes back with the sample it was given, as
+ * a client that waited here would hold up others.
+ */
+static int op_result(const struct card_vm *v, json_t **result, struct card_error *e)
+{
+	if (!v->op.pending && v->op.ret)
+		return card_fail(e, v->op.ret, "%s: %s", v->name, v->op.text);
+	*result = v->op.pending ? json_pack("{s:b, s:i, s:I}", "ready", 0, "wait_ms", OP_WAIT_MS,
+					  "sample", (json_int_t)v->op.serial)
+				: json_pack("{s:b, s:s}", "ready", 1, "state",
+					  card_vm_state_name(v->state));
+	return *result ? 0 : out_of_memory(e);
+}
+
+static int operate(struct card *c, const json_t *params, enum hv_type type, json_t **result,
+	struct card_error *e)
+{
+	uint64_t sample = card_arg_uint(params, "sample", 0);
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	if (!v)
+		return ret;
+	if (sample && sample != v->op.serial)
+		return card_fail(e, -ESTALE, "%s: something else was asked since", v->name);
+	if (!sample)
+		ret = type == HV_START ? card_vm_start(v, e)
+		      : type == HV_STOP
+			      ? card_vm_stop(v, card_arg_bool(params, "force", false), e)
+			      : card_vm_step(v, type, e);
+	return ret ? ret : op_result(v, result, e);
+}
+
+#define OPERATION(method, type)                                                              \
+	int card_call_##method(                                                              \
+		struct card *c, const json_t *params, json_t **result, struct card_error *e) \
+	{                                                                                    \
+		return operate(c, params, type, result, e);                                  \
+	}
+OPERATION(vm_start, HV_START)
+OPERATION(vm_pause, HV_PAUSE)
+OPERATION(vm_resume, HV_RESUME)
+OPERATION(vm_stop, HV_STOP)
+OPERATION(vm_power_button, HV_POWER_BUTTON)
+
+/* ---- what there is ---- */
+
+static const char *end_name(const struct card_vm *v)
+{
+	static const char *const names[] = { "", "off", "reboot", "shutdown", "stopped", "error" };
+
+	if (!v->ended)
+		return "";
+	if (v->signal)
+		return "killed";
+	return v->end < sizeof(names) / sizeof(names[0]) ? names[v->end] : "error";
+}
+
+static json_t *functions_of(const struct card_vm *v)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; list && i < HV_PROTO_SLOTS; i++) {
+		if (!v->conf.functions[i][0])
+			continue;
+		if (json_array_append_new(list,
+			    json_pack("{s:i, s:s, s:b, s:b}", "slot", (int)i, "name",
+				    v->conf.functions[i], "present", (v->present >> i & 1) != 0,
+				    "waits", (v->wants >> i & 1) != 0))) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *vm_object(const struct card_vm *v)
+{
+	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:b, s:s, s:s*, s:s, s:o, s:I, s:I, s:s, "
+			 "s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
+		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
+		(int)v->conf.cpu_template, "hugepages", (int)v->conf.hugepages, "restart",
+		(int)v->conf.restart, "kernel", v->conf.kernel, "initrd", v->conf.initrd,
+		"cmdline", v->conf.cmdline, "functions", functions_of(v), "generation",
+		(json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0), "end",
+		end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
+		"counters", "starts", (json_int_t)v->counters.starts, "reboots",
+		(json_int_t)v->counters.reboots, "reconnects",
+		(json_int_t)v->counters.reconnects, "console_bytes",
+		(json_int_t)v->counters.console_bytes, "log_lines",
+		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused);
+}
+
+int card_call_vm_list(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const struct card_vm *v;
+	struct card_list l;
+
+	card_list_begin(&l, params, "name");
+	TAILQ_FOREACH (v, &c->vms->list, link)
+		if (card_list_wants(&l, v->name) && !card_list_add(&l, vm_object(v)))
+			break;
+	return card_list_end(&l, "VM", result, e);
+}
+
+int card_call_vm_agent(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	const struct card_vms *s = c->vms;
+	json_t *closed = json_object();
+
+	(void)params;
+	for (unsigned p = 0; closed && p < 2; p++)
+		for (unsigned i = 0; i < CARD_VM_CLOSES; i++) {
+			char key[64];
+
+			snprintf(key, sizeof(key), "%s_%s", p == CARD_VM_AGENT ? "agent" : "guest",
+				card_vm_close_name((enum card_vm_close)i));
+			json_object_set_new(closed, key, json_integer((json_int_t)s->closed[p][i]));
+		}
+	*result = json_pack("{s:s*, s:b, s:I, s:I, s:o}", "socket", c->opt.agent_socket,
+		"connected", (int)s->agent_ready, "agents", (json_int_t)s->agents, "strangers",
+		(json_int_t)s->strangers, "closed", closed);
+	return *result ? 0 : out_of_memory(e);
+}
+
+/* ---- console ---- */
+
+static int type_in(struct card_vm *v, const char *hex, json_int_t *typed, struct card_error *e)
+{
+	uint8_t bytes[INPUT_MAX];
+	size_t n = strlen(hex) / 2;
+	int ret;
+
+	if (n > sizeof(bytes) || card_hex_parse(hex, bytes, n) || strlen(hex) % 2)
+		return card_fail(e, -EINVAL, "input: at most %u bytes in hexadecimal", INPUT_MAX);
+	ret = n ? card_vm_type(v, bytes, n, e) : 0;
+	*typed = ret;
+	return ret < 0 ? ret : 0;
+}
+
+int card_call_vm_console(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint8_t part[OUTPUT_MAX];
+	char hex[2 * OUTPUT_MAX + 1];
+	uint64_t oldest, at = card_arg_uint(params, "offset", 0);
+	json_int_t typed = 0;
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	if (!v)
+		return ret;
+	ret = type_in(v, card_arg_str(params, "input", ""), &typed, e);
+	if (ret)
+		return ret;
+	oldest = v->console_put > CARD_VM_CONSOLE ? v->console_put - CARD_VM_CONSOLE : 0;
+	if (at < oldest || at > v->console_put)
+		at = oldest;
+	size_t n = v->console_put - at < sizeof(part) ? v->console_put - at : sizeof(part);
+	for (size_t i = 0; i < n; i++)
+		part[i] = v->console[(at + i) % CARD_VM_CONSOLE];
+	card_hex_text(part, n, hex);
+	*result = json_pack("{s:I, s:I, s:s, s:I, s:s}", "offset", (json_int_t)at, "next_offset",
+		(json_int_t)(at + n), "output", hex, "typed", typed, "state",
+		card_vm_state_name(v->state));
+	return *result ? 0 : out_of_memory(e);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Virtual machines of the card's host: what each is, and its process there, which an agent starts
+ * and the card commands (docs/adr/0020-host-hypervisor.md). Definitions come by calls and are kept
+ * like those of other objects; that a guest runs is known by its process alone, which is found
+ * again when the agent offers its socket. Control thread.
+ */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "card.h"
+#include "vm_link.h"
+
+#define CARD_VM_NAME_MAX 63
+#define CARD_VM_CONSOLE 65536u // bytes of output that are kept
+#define CARD_VMS_MAX 256
+
+struct card_errand;
+struct card_vms;
+
+enum card_vm_state { CARD_VM_STOPPED, CARD_VM_STARTING, CARD_VM_RUNNING, CARD_VM_PAUSED };
+const char *card_vm_state_name(enum card_vm_state s);
+
+struct card_vm_conf {
+	uint64_t mem_mib;
+	unsigned vcpus, cpu_template;
+	bool hugepages, flat, restart; // restart: begin anew when the guest asks for a reset
+	char *kernel, *initrd, *cmdline; // owned; initrd: NULL: none
+	uint16_t pins[HV_PROTO_VCPUS]; // CPU of each vCPU, or HV_PIN_NONE
+	char functions[HV_PROTO_SLOTS][CARD_VM_NAME_MAX + 1]; // by slot; "": none
+};
+
+/* What was asked for last of a VM. One at a time. */
+struct card_vm_op {
+	uint64_t serial; // of the card's operations; 0: there was none
+	enum hv_type type;
+	bool pending;
+	int ret;
+	char text[192]; // when ret is not 0
+};
+
+struct card_vm {
+	TAILQ_ENTRY(card_vm) link;
+	char name[CARD_VM_NAME_MAX + 1];
+	uint8_t id[HV_PROTO_ID];
+	struct card_vms *vms; // borrowed: contains this
+	struct card_vm_conf conf;
+	enum card_vm_state state;
+	struct card_vm_link *guest; // owned; NULL: no process that we know
+	struct card_vm_op op;
+	void *deadline; // owned: of a start; NULL: none
+	/* Images: loaded on a thread, kept while it may start again. */
+	struct card_errand *errand; // owned; NULL: none
+	struct card_vm_images *loading; // shared with the errand
+	void *load_timer; // owned
+	int kernel_fd, initrd_fd; // owned; -1: none
+	bool making; // commands that make the guest are on their way
+	bool stopping; // it does not begin anew
+	bool met; // its process has said what state it is in
+	uint32_t present; // slots that the guest was given, or says it has
+	uint32_t wants; // slots that wait for a connection
+	void *want_timer; // owned: while one could not be had
+	/* Told of its process. */
+	uint32_t generation, pid;
+	uint8_t end, signal;
+	bool ended; // and how is in end and signal
+	bool agent_knows; // the agent that is connected, or was last, offered it
+	char reason[192]; // of the last failure; "": none
+	/* Output of the console. */
+	uint8_t *console; // owned: CARD_VM_CONSOLE bytes
+	uint64_t console_put; // ever
+	struct {
+		uint64_t starts, reboots, reconnects, console_bytes, log_lines, refused;
+		uint64_t exits, missed, console_lost; // as the guest's process says
+	} counters;
+};
+TAILQ_HEAD(card_vm_list, card_vm);
+
+struct card_vms {
+	struct card *card; // borrowed
+	struct card_vm_list list;
+	unsigned n;
+	int listener; // owned; -1: no agent socket
+	struct event *accepting; // owned
+	struct card_vm_link *agent; // owned; NULL: none
+	bool agent_ready; // it has answered
+	uint64_t serial;
+	uint64_t agents; // that connected, ever
+	uint64_t strangers; // guests offered that no VM is known of
+	bool strangers_now; // and the agent that is connected has some
+	uint64_t closed[2][CARD_VM_CLOSES]; // connections, by enum card_vm_peer and why
+};
+
+/* vm.c: the module. */
+int card_vms_init(struct card *c);
+void card_vms_fini(struct card *c);
+int card_vms_listen(struct card *c); // once the definitions are there
+
+struct card_vm *card_vm_find(const struct card *c, const char *name);
+/* Takes what conf owns. 0; -EEXIST, -ENOSPC, -ENOMEM, with e->text. */
+int card_vm_create(
+	struct card *c, const char *name, struct card_vm_conf *conf, struct card_error *e);
+/* -EBUSY: it runs. */
+int card_vm_delete(struct card *c, struct card_vm *v, struct card_error *e);
+void card_vm_conf_free(struct card_vm_conf *conf);
+/* The VM that has this function; NULL: none. */
+const struct card_vm *card_vm_of_function(const struct card *c, const char *function);
+
+/*
+ * Begin an operation; card_vm.op tells what became of it. 0; -EBUSY: another one is on its way;
+ * -ENOTCONN: there is no agent, or no guest; -EALREADY: it is so.
+ */
+int card_vm_start(struct card_vm *v, struct card_error *e);
+int card_vm_stop(struct card_vm *v, bool force, struct card_error *e);
+int card_vm_step(struct card_vm *v, enum hv_type type, struct card_error *e);
+
+/* A function in a slot, or none any more; told to the guest if there is one. */
+int card_vm_function_add(
+	struct card_vm *v, unsigned slot, const char *function, struct card_error *e);
+int card_vm_function_remove(struct card_vm *v, const char *function, struct card_error *e);
+
+/* 0..n bytes of input were sent to the guest. -ENOTCONN, -ENOBUFS. */
+int card_vm_type(struct card_vm *v, const uint8_t *bytes, size_t n, struct card_error *e);
+
+/* ---- between vm.c, vm_agent.c and vm_guest.c ---- */
+
+void card_vm_op_end(struct card_vm *v, int ret, const char *why);
+/* A start that comes to nothing: the process goes, the reason is kept. */
+void card_vm_fail(struct card_vm *v, int ret, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* No process any more. */
+void card_vm_stopped(struct card_vm *v);
+/* Its socket, which is ours from now on. */
+void card_vm_guest_open(struct card_vm *v, int fd);
+/* Make the guest, once its images are there. */
+void card_vm_guest_make(struct card_vm *v);
+/* 0; -ENODEV, -ENOTSUP, -ENOTCONN, -ENOBUFS, -errno, logged. type: HV_ADD or HV_RECONNECT. */
+int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type);
+/* 0; -ENOTCONN, -ENOBUFS. type: HV_AGENT_SPAWN or _KILL. */
+int card_vm_agent_send(struct card_vm *v, enum hv_type type);
+void card_vm_load(struct card_vm *v);
+void card_vm_images_close(struct card_vm *v);

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The agent on the host: one at a time has our ear, the next waits until it is gone. */
+#include "vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "dpu_log.h"
+
+static struct card_vm *find_id(struct card_vms *s, const uint8_t *id)
+{
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &s->list, link)
+		if (!memcmp(v->id, id, sizeof(v->id)))
+			return v;
+	return NULL;
+}
+
+static struct card_vm *find_serial(struct card_vms *s, uint64_t serial)
+{
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &s->list, link)
+		if (v->op.serial == serial)
+			return v;
+	return NULL;
+}
+
+int card_vm_agent_send(struct card_vm *v, enum hv_type type)
+{
+	struct hv_rec_agent_spawn spawn = {
+		.flags = dpu_le32_put(v->conf.restart ? HV_SPAWN_RESTART : 0)
+	};
+	struct hv_rec_agent_guest kill = { .pid = dpu_le32_put(0) };
+	struct card_vms *s = v->vms;
+
+	if (!s->agent || !s->agent_ready)
+		return -ENOTCONN;
+	memcpy(spawn.id, v->id, sizeof(spawn.id));
+	memcpy(kill.id, v->id, sizeof(kill.id));
+	if (type == HV_AGENT_SPAWN)
+		return card_vm_link_send(
+			s->agent, type, v->op.serial, &spawn, sizeof(spawn), NULL, 0);
+	return card_vm_link_send(s->agent, type, v->op.serial, &kill, sizeof(kill), NULL, 0);
+}
+
+static bool on_done(struct card_vms *s, const struct card_vm_record *r)
+{
+	struct card_vm *v = find_serial(s, r->cookie);
+	struct hv_rec_done d;
+	unsigned status;
+
+	memcpy(&d, r->bytes, sizeof(d));
+	status = dpu_le16_get(d.status);
+	if (dpu_le16_get(d.type) != r->asked || status >= HV_STATUSES)
+		return false;
+	// A guest that there is already is offered, too.
+	if (r->asked == HV_AGENT_SPAWN && status && status != HV_E_ID && v &&
+		v->state == CARD_VM_STARTING)
+		card_vm_fail(v, -EIO, "the agent refused: status %u, errno %u", status,
+			dpu_le32_get(d.detail));
+	return true;
+}
+
+static bool on_guest(struct card_vms *s, struct card_vm_record *r)
+{
+	struct hv_rec_agent_guest g;
+	struct card_vm *v;
+	int fd = r->fd;
+
+	memcpy(&g, r->bytes, sizeof(g));
+	if (g.end || g.signal || g.again || !dpu_is_zero(g.reserved, sizeof(g.reserved)))
+		return false;
+	v = find_id(s, g.id);
+	if (!v) {
+		// Left to itself: nobody knows whether its definition is only lost for now.
+		s->strangers++;
+		s->strangers_now = true;
+		dpu_warn_ratelimited("vm: a guest that no VM is known of",
+			"pid=%u", dpu_le32_get(g.pid));
+		return true;
+	}
+	r->fd = -1;
+	v->counters.reboots += v->generation && dpu_le32_get(g.generation) > v->generation;
+	v->generation = dpu_le32_get(g.generation);
+	v->pid = dpu_le32_get(g.pid);
+	v->agent_knows = true;
+	v->ended = false;
+	card_vm_guest_open(v, fd);
+	return true;
+}
+
+static bool on_ended(struct card_vms *s, const struct card_vm_record *r)
+{
+	struct hv_rec_agent_guest g;
+	struct card_vm *v;
+
+	memcpy(&g, r->bytes, sizeof(g));
+	if (g.again > 1 || !dpu_is_zero(g.reserved, sizeof(g.reserved)))
+		return false;
+	v = find_id(s, g.id);
+	if (!v)
+		return true;
+	card_vm_link_close(v->guest);
+	v->guest = NULL;
+	v->end = g.end;
+	v->signal = g.signal;
+	v->ended = true;
+	dpu_info("vm: guest ended", "name=%s end=%u signal=%u again=%u", v->name, g.end, g.signal,
+		g.again);
+	if (g.again && !v->stopping) {
+		v->state = CARD_VM_STARTING;
+		v->making = false;
+		v->present = 0;
+		return true;
+	}
+	card_vm_stopped(v);
+	return true;
+}
+
+static bool on_record(void *arg, struct card_vm_record *r)
+{
+	struct card_vms *s = arg;
+
+	switch (r->type) {
+	case HV_HELLO_DONE:
+		s->agent_ready = true;
+		return true;
+	case HV_DONE:
+		return r->asked != HV_HELLO && on_done(s, r);
+	case HV_EV_GUEST:
+		return on_guest(s, r);
+	case HV_EV_ENDED:
+		return on_ended(s, r);
+	default:
+		return false;
+	}
+}
+
+static void on_closed(void *arg, enum card_vm_close why)
+{
+	struct card_vms *s = arg;
+	struct card_vm *v, *next;
+
+	s->closed[CARD_VM_AGENT][why]++;
+	s->agent = NULL;
+	s->agent_ready = s->strangers_now = false;
+	dpu_warn_ratelimited("vm: no agent any more", "why=%s", card_vm_close_name(why));
+	for (v = TAILQ_FIRST(&s->list); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		v->agent_knows = false;
+		if (v->state == CARD_VM_STARTING && !v->guest && !v->errand)
+			card_vm_fail(v, -ENOTCONN, "the agent is gone");
+	}
+	event_add(s->accepting, NULL);
+}
+
+static const struct card_vm_link_ops agent_ops = { .record = on_record, .closed = on_closed };
+
+static void on_connection(evutil_socket_t fd, short what, void *arg)
+{
+	struct card_vms *s = arg;
+	int sock = card_vm_accept(fd);
+
+	(void)what;
+	if (sock < 0 || s->agent) {
+		if (sock >= 0)
+			close(sock);
+		else if (sock != -EAGAIN)
+			dpu_warn_ratelimited("vm: an agent is not let in", "err=%d", -sock);
+		return;
+	}
+	if (card_vm_link_open(s->card->loop, sock, CARD_VM_AGENT, &agent_ops, s, &s->agent)) {
+		s->agent = NULL;
+		return;
+	}
+	s->agents++;
+	event_del(s->accepting);
+	dpu_info("vm: an agent is here", "agents=%llu", (unsigned long long)s->agents);
+}
+
+int card_vms_listen(struct card *c)
+{
+	struct card_vms *s = c->vms;
+
+	if (!c->opt.agent_socket)
+		return 0;
+	s->listener = card_vm_listen(c->opt.agent_socket);
+	if (s->listener < 0) {
+		int ret = s->listener;
+
+		dpu_err("vm: cannot listen for agents", "path=%s err=%d (%s)", c->opt.agent_socket,
+			-ret, strerror(-ret));
+		s->listener = -1;
+		return ret;
+	}
+	s->accepting =
+		event_new(c->loop, s->listener, EV_READ | EV_PERSIST, on_connection, s);
+	return s->accepting && event_add(s->accepting, NULL) == 0 ? 0 : -ENOMEM;
+}

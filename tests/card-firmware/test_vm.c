@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Virtual machines of a card, with the real agent and jailed processes of guests without KVM. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "card_env.h"
+#include "dpu_clock.h"
+#include "dpu_log.h"
+#include "vm.h"
+
+#define PATIENCE_NS 30000000000ull
+
+static struct card card;
+static struct card_error err;
+static char dir[] = "/tmp/test_vm.XXXXXX";
+static char agents[64], kernel[64];
+static pid_t agent;
+static struct event *tick;
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+/* One turn of the card's loop; it ends by itself when nothing happens for a while. */
+static void turn(uint64_t until)
+{
+	if (dpu_now_ns() > until)
+		fail_msg("it did not happen");
+	event_base_loop(card.loop, EVLOOP_ONCE);
+}
+
+static json_t *call(const char *method, int want, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static json_t *call(const char *method, int want, const char *fmt, ...)
+{
+	char params[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(params, sizeof(params), fmt, ap);
+	va_end(ap);
+	return card_env_call(&card, method, params, want, &err);
+}
+
+/* An operation to its end. */
+static void operate(const char *method, const char *name, int want)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS, serial;
+	struct card_vm *v = card_vm_find(&card, name);
+
+	json_decref(call(method, 0, "{'name': '%s'}", name));
+	serial = v->op.serial;
+	while (v->op.pending)
+		turn(until);
+	json_decref(call(method, want, "{'name': '%s', 'sample': %llu}", name,
+		(unsigned long long)serial));
+}
+
+static void make(const char *name, const char *cmdline)
+{
+	json_decref(call("vm_create", 0,
+		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s'}", name, kernel,
+		cmdline));
+}
+
+static void await_state(const char *name, enum card_vm_state state)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_vm *v = card_vm_find(&card, name);
+
+	while (v->state != state || v->op.pending)
+		turn(until);
+}
+
+static void await_output(const char *name, const char *text)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_vm *v = card_vm_find(&card, name);
+
+	while (v->console_put < strlen(text))
+		turn(until);
+	assert_memory_equal(v->console, text, strlen(text));
+}
+
+static void await_agent(void)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+
+	while (!card.vms->agent_ready)
+		turn(until);
+}
+
+static void end(const char *name, const char *how)
+{
+	json_t *list = call("vm_list", 0, "{'name': '%s'}", name);
+
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(list, 0), "end")), how);
+	json_decref(list);
+	json_decref(call("vm_delete", 0, "{'name': '%s'}", name));
+}
+
+static void comes_and_goes(void **state)
+{
+	struct card_vm *v;
+	json_t *out;
+
+	(void)state;
+	make("a", "");
+	make("a", "");
+	call("vm_create", -EEXIST, "{'name': 'a', 'mem_mib': 65, 'kernel': '%s'}", kernel);
+	call("vm_pause", -ENOTCONN, "{'name': 'a'}");
+	operate("vm_start", "a", 0);
+	call("vm_start", -EALREADY, "{'name': 'a'}");
+	call("vm_delete", -EBUSY, "{'name': 'a'}");
+	v = card_vm_find(&card, "a");
+	assert_int_equal(v->state, CARD_VM_RUNNING);
+	await_output("a", "up\n");
+	out = call("vm_console", 0, "{'name': 'a', 'input': '6869'}");
+	assert_string_equal(json_string_value(json_object_get(out, "output")), "75700a");
+	assert_int_equal(json_integer_value(json_object_get(out, "typed")), 2);
+	json_decref(out);
+	call("vm_console", -EINVAL, "{'name': 'a', 'input': '6'}");
+	operate("vm_pause", "a", 0);
+	await_state("a", CARD_VM_PAUSED);
+	operate("vm_resume", "a", 0);
+	await_state("a", CARD_VM_RUNNING);
+	operate("vm_resume", "a", -EIO);
+	operate("vm_power_button", "a", 0);
+	operate("vm_stop", "a", 0);
+	assert_int_equal(v->state, CARD_VM_STOPPED);
+	operate("vm_start", "a", 0);
+	operate("vm_stop", "a", 0);
+	end("a", "stopped");
+}
+
+static void ends_by_itself(void **state)
+{
+	(void)state;
+	make("off", "end=1");
+	json_decref(call("vm_start", 0, "{'name': 'off'}"));
+	await_state("off", CARD_VM_STOPPED);
+	end("off", "off");
+	make("out", "open"); // it tries to leave its jail
+	json_decref(call("vm_start", 0, "{'name': 'out'}"));
+	await_state("out", CARD_VM_STOPPED);
+	assert_int_equal(card_vm_find(&card, "out")->signal, SIGSYS);
+	end("out", "killed");
+}
+
+static void begins_anew(void **state)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_vm *v;
+
+	(void)state;
+	make("r", "end=2");
+	json_decref(call("vm_start", 0, "{'name': 'r'}"));
+	v = card_vm_find(&card, "r");
+	while (v->counters.reboots < 3)
+		turn(until);
+	json_decref(call("vm_stop", 0, "{'name': 'r', 'force': true}"));
+	await_state("r", CARD_VM_STOPPED);
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+}
+
+static void no_such_image(void **state)
+{
+	(void)state;
+	json_decref(call("vm_create", 0, "{'name': 'n', 'mem_mib': 64, 'kernel': '%s/none'}", dir));
+	operate("vm_start", "n", -ENOENT);
+	json_decref(call("vm_delete", 0, "{'name': 'n'}"));
+	call("vm_create", -EINVAL, "{'name': 'n', 'mem_mib': 64, 'kernel': 'relative'}");
+	call("vm_create", -EINVAL,
+		"{'name': 'n', 'mem_mib': 64, 'kernel': '/k', 'functions': ['x', 'x']}");
+}
+
+/* Another process of the card has the same definitions, and finds the guests. */
+static void outlives_its_card(void **state)
+{
+	struct card_vm *v;
+	uint32_t pid;
+
+	(void)state;
+	make("s", "");
+	operate("vm_start", "s", 0);
+	await_output("s", "up\n");
+	pid = card_vm_find(&card, "s")->pid;
+	operate("vm_pause", "s", 0);
+	for (unsigned i = 0; i < 3; i++) {
+		card_vms_fini(&card);
+		assert_int_equal(card_vms_init(&card), 0);
+		make("s", "");
+		assert_int_equal(card_vms_listen(&card), 0);
+		await_state("s", i ? CARD_VM_RUNNING : CARD_VM_PAUSED);
+		v = card_vm_find(&card, "s");
+		assert_int_equal(v->pid, pid);
+		assert_int_equal(v->generation, 1);
+		if (!i)
+			operate("vm_resume", "s", 0);
+	}
+	operate("vm_stop", "s", 0);
+	end("s", "stopped");
+}
+
+static void has_functions(void **state)
+{
+	struct card_vm *v;
+
+	(void)state;
+	json_decref(call("net_create", 0, "{'name': 'n0'}"));
+	json_decref(call("net_create", 0, "{'name': 'n1'}"));
+	json_decref(call("vm_create", 0,
+		"{'name': 'f', 'mem_mib': 64, 'kernel': '%s', 'functions': ['n0']}", kernel));
+	v = card_vm_find(&card, "f");
+	call("net_delete", -EBUSY, "{'name': 'n0'}");
+	operate("vm_start", "f", 0);
+	assert_int_equal(v->present, 1);
+	json_decref(call("vm_add_function", 0, "{'name': 'f', 'function': 'n1'}"));
+	assert_string_equal(v->conf.functions[1], "n1");
+	call("vm_add_function", -EBUSY, "{'name': 'f', 'function': 'n2', 'slot': 1}");
+	call("vm_add_function", -ENODEV, "{'name': 'f', 'function': 'n2'}");
+	json_decref(call("vm_remove_function", 0, "{'name': 'f', 'function': 'n0'}"));
+	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
+	operate("vm_pause", "f", 0); // the commands before it were answered
+	assert_int_equal(v->present, 2);
+	assert_int_equal(v->counters.refused, 0);
+	operate("vm_stop", "f", 0);
+	end("f", "stopped");
+	json_decref(call("net_delete", 0, "{'name': 'n1'}"));
+}
+
+/* ---- */
+
+static void run_agent(int exe_fd)
+{
+	char *const argv[] = { (char[]){ "guest" }, NULL };
+	struct hv_agent_conf conf = {
+		.card_path = agents, .exe_fd = exe_fd, .argv = argv, .retry_ms = 10
+	};
+	struct hv_agent *a;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dpu_log_level_set(DPU_LOG_ERR);
+	if (hv_agent_create(&conf, &a))
+		_exit(1);
+	while (hv_agent_turn(a, -1) == 0)
+		;
+	_exit(0);
+}
+
+static int setup(void **state)
+{
+	struct timeval often = { .tv_usec = 20000 };
+
+	(void)state;
+	card.opt = (struct card_options){ .name = "test",
+		.socket_dir = dir,
+		.agent_socket = agents,
+		.mem_mib = 64,
+		.mbufs = 2047,
+		.ct_conns = 1024 };
+	if (card_env_open(&card) || card_vms_init(&card) || card_vms_listen(&card))
+		return -1;
+	tick = event_new(card.loop, -1, EV_PERSIST, on_tick, NULL);
+	event_add(tick, &often);
+	await_agent();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	card_vms_fini(&card);
+	event_free(tick);
+	card_env_close(&card);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(comes_and_goes),
+		cmocka_unit_test(ends_by_itself),
+		cmocka_unit_test(begins_anew),
+		cmocka_unit_test(no_such_image),
+		cmocka_unit_test(outlives_its_card),
+		cmocka_unit_test(has_functions),
+	};
+	int exe_fd = argc == 2 ? open(argv[1], O_PATH | O_CLOEXEC) : -1, fd, failed;
+
+	if (exe_fd < 0 || !mkdtemp(dir))
+		return 1;
+	snprintf(agents, sizeof(agents), "%s/agents", dir);
+	snprintf(kernel, sizeof(kernel), "%s/kernel", dir);
+	fd = open(kernel, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, "k", 1) != 1)
+		return 1;
+	close(fd);
+	agent = fork();
+	if (agent == 0)
+		run_agent(exe_fd);
+	dpu_log_level_set(DPU_LOG_ERR);
+	failed = cmocka_run_group_tests(tests, setup, teardown);
+	kill(agent, SIGTERM);
+	waitpid(agent, NULL, 0);
+	unlink(kernel);
+	rmdir(dir);
+	return failed;
+}
