@@ -287,6 +287,9 @@ static int run(const struct card_verb *v, json_t *params)
 	json_t *answer = NULL, *error;
 	int ret;
 
+	if (v->method == CARD_M_vm_console && !opt.json)
+		return cardctl_console(
+			path, json_string_value(json_object_get(params, "name")), call);
 	ret = call_method(path, m, params, &answer);
 	if (ret) {
 		fprintf(stderr, "cardctl: %s: %s\n", path, strerror(-ret));

@@ -25,6 +25,15 @@ void cardctl_print(
  */
 json_t *cardctl_params(const struct card_verb *v, char *const *args, int n, char *err, size_t size);
 
+/* One call; *answer is a new reference. 0 or a negative errno. */
+typedef int cardctl_call_fn(
+	const char *path, const char *method, const json_t *params, json_t **answer);
+/*
+ * Attach to the console of a VM until Ctrl-], or until input that is not a terminal's has ended and
+ * what there is was shown. Exit status.
+ */
+int cardctl_console(const char *path, const char *name, cardctl_call_fn *call);
+
 /* Help of all commands, of one object's (verb NULL), or of one command. */
 void cardctl_help(const struct dpu_cli *cli, const char *object, const char *verb, FILE *to);
 void cardctl_man(const struct dpu_cli *cli, FILE *to);

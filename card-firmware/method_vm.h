@@ -57,8 +57,8 @@ static const struct card_param vm_create[] = {
 		.help = "CPU of the host for each virtual one, from the first on" },
 	{ .name = "functions",
 		.type = CARD_P_LIST,
-		.max = 32,
-		.help = "NICs and disks of this card, in the order of their slots" },
+		.max = 31,
+		.help = "NICs and disks of this card, in the order of their slots, from 1 on" },
 	{ .name = "restart",
 		.type = CARD_P_BOOL,
 		.def = "true",
@@ -90,6 +90,7 @@ static const struct card_param vm_add_function[] = {
 	P_NAME("function", "a NIC or disk of this card"),
 	{ .name = "slot",
 		.type = CARD_P_UINT,
+		.min = 1,
 		.max = 31,
 		.help = "its place on the bus; the first that is free when not given" },
 };
@@ -117,7 +118,7 @@ static const struct card_param vm_console[] = {
 /* clang-format off */
 #define VM_ROWS \
 	ROW(vm_create), CREATES("vm"), .key = "name", PARAMS(vm_create), \
-		.help = "Define a virtual machine of the card's host; it is started by vm_start" }, \
+		.help = "Define a virtual machine of the card's host; vm_start starts it" }, \
 	ROW(vm_delete), DELETES("vm"), .key = "name", PARAMS(one_name), \
 		.help = "Forget a virtual machine that is stopped" }, \
 	ROW(vm_start), .key = "name", PARAMS(vm_operation), \
@@ -137,7 +138,7 @@ static const struct card_param vm_console[] = {
 		PARAMS(vm_remove_function), \
 		.help = "Take a NIC or disk out of a virtual machine, also while it runs" }, \
 	ROW(vm_list), .key = "name", PARAMS(opt_name), .help = "List virtual machines" }, \
-	ROW(vm_agent), .help = "Is the host's agent connected, and which connections were ended" }, \
+	ROW(vm_agent), .help = "Is the host's agent connected, and how connections ended" }, \
 	ROW(vm_console), .key = "name", PARAMS(vm_console), \
 		.help = "Output of the console of a virtual machine, and input for it" },
 /* clang-format on */

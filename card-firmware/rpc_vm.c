@@ -53,13 +53,14 @@ static int read_pins(const json_t *list, struct card_vm_conf *conf, struct card_
 	return 0;
 }
 
+/* The first is in slot 1: the host bridge has slot 0. */
 static int read_functions(const json_t *list, struct card_vm_conf *conf, struct card_error *e)
 {
 	const json_t *v;
 	size_t i;
 
-	if (json_array_size(list) > HV_PROTO_SLOTS)
-		return card_fail(e, -EINVAL, "functions: at most %u", HV_PROTO_SLOTS);
+	if (json_array_size(list) >= HV_PROTO_SLOTS)
+		return card_fail(e, -EINVAL, "functions: at most %u", HV_PROTO_SLOTS - 1);
 	json_array_foreach (list, i, v) {
 		const char *text = json_string_value(v);
 
@@ -67,10 +68,10 @@ static int read_functions(const json_t *list, struct card_vm_conf *conf, struct 
 			continue;
 		if (!card_name_ok(text))
 			return card_fail(e, -EINVAL, "functions: " CARD_NAME_RULE);
-		for (size_t j = 0; j < i; j++)
+		for (size_t j = 1; j <= i; j++)
 			if (!strcmp(conf->functions[j], text))
 				return card_fail(e, -EINVAL, "functions: %s is there twice", text);
-		snprintf(conf->functions[i], sizeof(conf->functions[i]), "%s", text);
+		snprintf(conf->functions[i + 1], sizeof(conf->functions[i + 1]), "%s", text);
 	}
 	return 0;
 }
@@ -111,8 +112,8 @@ static bool same_text(const char *a, const char *b)
 static bool same_conf(const struct card_vm_conf *a, const struct card_vm_conf *b)
 {
 	return a->mem_mib == b->mem_mib && a->vcpus == b->vcpus &&
-	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages && a->flat == b->flat &&
-	       a->restart == b->restart && same_text(a->kernel, b->kernel) &&
+	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages &&
+	       a->flat == b->flat && a->restart == b->restart && same_text(a->kernel, b->kernel) &&
 	       same_text(a->initrd, b->initrd) && same_text(a->cmdline, b->cmdline) &&
 	       !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
 	       !memcmp(a->functions, b->functions, sizeof(a->functions));
@@ -126,8 +127,7 @@ static int check_free(struct card *c, const char *function, struct card_error *e
 	return v ? card_fail(e, -EBUSY, "%s: is a function of VM %s", function, v->name) : 0;
 }
 
-int card_call_vm_create(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+int card_call_vm_create(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const char *name = card_arg_str(params, "name", "");
 	struct card_vm_conf conf;
@@ -156,8 +156,7 @@ int card_call_vm_create(
 	return card_vm_create(c, name, &conf, e);
 }
 
-int card_call_vm_delete(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+int card_call_vm_delete(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	int ret = 0;
 	struct card_vm *v = named(c, params, &ret, e);
@@ -167,8 +166,7 @@ int card_call_vm_delete(
 }
 
 /* The slot that the store keeps: where the function was put once, it stays. */
-int card_vm_canon(
-	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+int card_vm_canon(struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
 	const struct card_vm *v;
 	const char *function;
@@ -181,19 +179,21 @@ int card_vm_canon(
 	if (!v)
 		return ret;
 	function = card_arg_str(params, "function", "");
-	for (unsigned i = HV_PROTO_SLOTS; i-- > 0;)
+	for (unsigned i = HV_PROTO_SLOTS; i-- > 1;)
 		if (!v->conf.functions[i][0] && !(v->present >> i & 1))
 			slot = i;
 	for (unsigned i = 0; i < HV_PROTO_SLOTS; i++)
 		if (!strcmp(v->conf.functions[i], function))
 			slot = i;
+	if (!slot)
+		return card_fail(e, -ENOSPC, "%s: has no free slot", v->name);
 	return json_object_set_new(params, "slot", json_integer(slot)) ? out_of_memory(e) : 0;
 }
 
 int card_call_vm_add_function(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
-	unsigned slot = (unsigned)card_arg_uint(params, "slot", 0);
+	unsigned slot = (unsigned)card_arg_uint(params, "slot", 1);
 	const char *function = card_arg_str(params, "function", "");
 	int ret = 0;
 	struct card_vm *v = named(c, params, &ret, e);
@@ -250,10 +250,9 @@ static int operate(struct card *c, const json_t *params, enum hv_type type, json
 	if (sample && sample != v->op.serial)
 		return card_fail(e, -ESTALE, "%s: something else was asked since", v->name);
 	if (!sample)
-		ret = type == HV_START ? card_vm_start(v, e)
-		      : type == HV_STOP
-			      ? card_vm_stop(v, card_arg_bool(params, "force", false), e)
-			      : card_vm_step(v, type, e);
+		ret = type == HV_START	? card_vm_start(v, e)
+		      : type == HV_STOP ? card_vm_stop(v, card_arg_bool(params, "force", false), e)
+					: card_vm_step(v, type, e);
 	return ret ? ret : op_result(v, result, e);
 }
 
@@ -307,19 +306,17 @@ static json_t *vm_object(const struct card_vm *v)
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
 		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
 		(int)v->conf.cpu_template, "hugepages", (int)v->conf.hugepages, "restart",
-		(int)v->conf.restart, "kernel", v->conf.kernel, "initrd", v->conf.initrd,
-		"cmdline", v->conf.cmdline, "functions", functions_of(v), "generation",
+		(int)v->conf.restart, "kernel", v->conf.kernel, "initrd", v->conf.initrd, "cmdline",
+		v->conf.cmdline, "functions", functions_of(v), "generation",
 		(json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0), "end",
 		end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
 		"counters", "starts", (json_int_t)v->counters.starts, "reboots",
-		(json_int_t)v->counters.reboots, "reconnects",
-		(json_int_t)v->counters.reconnects, "console_bytes",
-		(json_int_t)v->counters.console_bytes, "log_lines",
+		(json_int_t)v->counters.reboots, "reconnects", (json_int_t)v->counters.reconnects,
+		"console_bytes", (json_int_t)v->counters.console_bytes, "log_lines",
 		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused);
 }
 
-int card_call_vm_list(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+int card_call_vm_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const struct card_vm *v;
 	struct card_list l;
@@ -331,8 +328,7 @@ int card_call_vm_list(
 	return card_list_end(&l, "VM", result, e);
 }
 
-int card_call_vm_agent(
-	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+int card_call_vm_agent(struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	const struct card_vms *s = c->vms;
 	json_t *closed = json_object();

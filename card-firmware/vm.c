@@ -93,6 +93,9 @@ void card_vm_stopped(struct card_vm *v)
 	v->present = v->wants = 0;
 	cancel(v, &v->deadline);
 	cancel(v, &v->want_timer);
+	cancel(v, &v->type_timer);
+	v->n_typed = 0;
+	v->typing = false;
 	card_vm_images_close(v);
 	if (!v->op.pending)
 		return;
@@ -209,9 +212,9 @@ int card_vm_function_add(
 		return 0;
 	v->conf.functions[slot][0] = '\0';
 	return card_fail(e, ret, "%s: %s", function,
-		ret == -ENODEV	   ? "no such function"
+		ret == -ENODEV	  ? "no such function"
 		: ret == -ENOTSUP ? "is in client mode"
-				   : strerror(-ret));
+				  : strerror(-ret));
 }
 
 int card_vm_function_remove(struct card_vm *v, const char *function, struct card_error *e)
@@ -223,8 +226,7 @@ int card_vm_function_remove(struct card_vm *v, const char *function, struct card
 		if (strcmp(v->conf.functions[i], function) != 0)
 			continue;
 		if (v->guest && v->present & 1u << i)
-			ret = card_vm_link_send(
-				v->guest, HV_REMOVE, i, &rec, sizeof(rec), NULL, 0);
+			ret = card_vm_link_send(v->guest, HV_REMOVE, i, &rec, sizeof(rec), NULL, 0);
 		if (ret)
 			return card_fail(e, ret, "%s: %s", function, strerror(-ret));
 		v->conf.functions[i][0] = '\0';
@@ -237,21 +239,15 @@ int card_vm_function_remove(struct card_vm *v, const char *function, struct card
 
 int card_vm_type(struct card_vm *v, const uint8_t *bytes, size_t n, struct card_error *e)
 {
-	size_t sent = 0;
+	size_t room = sizeof(v->typed) - v->n_typed;
 
 	if (!v->guest || (v->state != CARD_VM_RUNNING && v->state != CARD_VM_PAUSED))
 		return card_fail(e, -ENOTCONN, "%s: is %s", v->name, state_names[v->state]);
-	while (sent < n) {
-		struct hv_rec_bytes b = { .n = { { 0 } } };
-		size_t part = n - sent < sizeof(b.bytes) ? n - sent : sizeof(b.bytes);
-
-		b.n = dpu_le16_put((uint16_t)part);
-		memcpy(b.bytes, bytes + sent, part);
-		if (card_vm_link_send(v->guest, HV_CONSOLE_IN, 0, &b, sizeof(b), NULL, 0))
-			break;
-		sent += part;
-	}
-	return sent ? (int)sent : card_fail(e, -ENOBUFS, "%s: does not take input", v->name);
+	n = n < room ? n : room;
+	memcpy(v->typed + v->n_typed, bytes, n);
+	v->n_typed += (unsigned)n;
+	card_vm_guest_type(v);
+	return (int)n;
 }
 
 /* ---- definitions ---- */

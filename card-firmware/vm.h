@@ -14,6 +14,7 @@
 
 #define CARD_VM_NAME_MAX 63
 #define CARD_VM_CONSOLE 65536u // bytes of output that are kept
+#define CARD_VM_TYPED 4096u // bytes of input that wait
 #define CARD_VMS_MAX 256
 
 struct card_errand;
@@ -28,7 +29,7 @@ struct card_vm_conf {
 	bool hugepages, flat, restart; // restart: begin anew when the guest asks for a reset
 	char *kernel, *initrd, *cmdline; // owned; initrd: NULL: none
 	uint16_t pins[HV_PROTO_VCPUS]; // CPU of each vCPU, or HV_PIN_NONE
-	char functions[HV_PROTO_SLOTS][CARD_VM_NAME_MAX + 1]; // by slot; "": none
+	char functions[HV_PROTO_SLOTS][CARD_VM_NAME_MAX + 1]; // by slot, from 1 on; "": none
 };
 
 /* What was asked for last of a VM. One at a time. */
@@ -70,6 +71,11 @@ struct card_vm {
 	/* Output of the console. */
 	uint8_t *console; // owned: CARD_VM_CONSOLE bytes
 	uint64_t console_put; // ever
+	/* Input that the guest has not taken yet; at most one command is on its way with it. */
+	uint8_t typed[CARD_VM_TYPED];
+	unsigned n_typed;
+	bool typing;
+	void *type_timer; // owned: while the guest takes none
 	struct {
 		uint64_t starts, reboots, reconnects, console_bytes, log_lines, refused;
 		uint64_t exits, missed, console_lost; // as the guest's process says
@@ -120,7 +126,7 @@ int card_vm_function_add(
 	struct card_vm *v, unsigned slot, const char *function, struct card_error *e);
 int card_vm_function_remove(struct card_vm *v, const char *function, struct card_error *e);
 
-/* 0..n bytes of input were sent to the guest. -ENOTCONN, -ENOBUFS. */
+/* 0..n bytes of input were taken, as many as there is room for. -ENOTCONN. */
 int card_vm_type(struct card_vm *v, const uint8_t *bytes, size_t n, struct card_error *e);
 
 /* ---- between vm.c, vm_agent.c and vm_guest.c ---- */
@@ -139,5 +145,7 @@ void card_vm_guest_make(struct card_vm *v);
 int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type);
 /* 0; -ENOTCONN, -ENOBUFS. type: HV_AGENT_SPAWN or _KILL. */
 int card_vm_agent_send(struct card_vm *v, enum hv_type type);
+/* Send what was typed, if nothing of it is on its way. */
+void card_vm_guest_type(struct card_vm *v);
 void card_vm_load(struct card_vm *v);
 void card_vm_images_close(struct card_vm *v);

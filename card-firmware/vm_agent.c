@@ -33,9 +33,8 @@ static struct card_vm *find_serial(struct card_vms *s, uint64_t serial)
 
 int card_vm_agent_send(struct card_vm *v, enum hv_type type)
 {
-	struct hv_rec_agent_spawn spawn = {
-		.flags = dpu_le32_put(v->conf.restart ? HV_SPAWN_RESTART : 0)
-	};
+	struct hv_rec_agent_spawn spawn = { .flags = dpu_le32_put(
+						    v->conf.restart ? HV_SPAWN_RESTART : 0) };
 	struct hv_rec_agent_guest kill = { .pid = dpu_le32_put(0) };
 	struct card_vms *s = v->vms;
 
@@ -81,8 +80,8 @@ static bool on_guest(struct card_vms *s, struct card_vm_record *r)
 		// Left to itself: nobody knows whether its definition is only lost for now.
 		s->strangers++;
 		s->strangers_now = true;
-		dpu_warn_ratelimited("vm: a guest that no VM is known of",
-			"pid=%u", dpu_le32_get(g.pid));
+		dpu_warn_ratelimited(
+			"vm: a guest that no VM is known of", "pid=%u", dpu_le32_get(g.pid));
 		return true;
 	}
 	r->fd = -1;
@@ -199,7 +198,6 @@ int card_vms_listen(struct card *c)
 		s->listener = -1;
 		return ret;
 	}
-	s->accepting =
-		event_new(c->loop, s->listener, EV_READ | EV_PERSIST, on_connection, s);
+	s->accepting = event_new(c->loop, s->listener, EV_READ | EV_PERSIST, on_connection, s);
 	return s->accepting && event_add(s->accepting, NULL) == 0 ? 0 : -ENOMEM;
 }

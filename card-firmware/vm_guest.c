@@ -14,6 +14,7 @@
 #include "device.h"
 #include "dpu_log.h"
 
+#define TYPE_MS 5 // between attempts to type what the guest had no room for
 #define WANT_MS 100 // between attempts to reach a function that is not there
 
 static const char *const status_text[HV_STATUSES] = {
@@ -151,9 +152,9 @@ static int match_functions(struct card_vm *v)
 			ret = card_vm_guest_function(v, slot, HV_ADD);
 		if (ret)
 			snprintf(v->reason, sizeof(v->reason), "%s: %s", v->conf.functions[slot],
-				ret == -ENODEV	   ? "no such function"
+				ret == -ENODEV	  ? "no such function"
 				: ret == -ENOTSUP ? "is in client mode"
-						   : strerror(-ret));
+						  : strerror(-ret));
 		if (has && !should) {
 			v->present &= ~(1u << slot);
 			ret = card_vm_link_send(
@@ -243,6 +244,45 @@ static bool on_state(struct card_vm *v, const struct card_vm_record *r)
 	return true;
 }
 
+/* ---- input ---- */
+
+static void type_again(void *arg)
+{
+	struct card_vm *v = arg;
+
+	v->type_timer = NULL;
+	card_vm_guest_type(v);
+}
+
+void card_vm_guest_type(struct card_vm *v)
+{
+	struct hv_rec_bytes b = { .n = { { 0 } } };
+	unsigned n = v->n_typed < sizeof(b.bytes) ? v->n_typed : (unsigned)sizeof(b.bytes);
+
+	if (v->typing || v->type_timer || !n || !v->guest)
+		return;
+	b.n = dpu_le16_put((uint16_t)n);
+	memcpy(b.bytes, v->typed, n);
+	v->typing = card_vm_link_send(v->guest, HV_CONSOLE_IN, n, &b, sizeof(b), NULL, 0) == 0;
+}
+
+/* What the guest left over of n bytes is typed again, in a while. False: more than there were. */
+static bool on_typed(struct card_vm *v, unsigned n, unsigned left)
+{
+	struct vho_loop *l = &v->vms->card->vho_loop;
+
+	if (left > n || n > v->n_typed)
+		return false;
+	v->typing = false;
+	v->n_typed -= n - left;
+	memmove(v->typed, v->typed + (n - left), v->n_typed);
+	if (left)
+		v->type_timer = l->timer(l->arg, TYPE_MS, type_again, v);
+	else
+		card_vm_guest_type(v);
+	return true;
+}
+
 static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 {
 	struct hv_rec_done d;
@@ -267,6 +307,8 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 		if (status)
 			v->present &= ~(1u << r->cookie);
 		break;
+	case HV_CONSOLE_IN:
+		return on_typed(v, (unsigned)r->cookie, status ? 0 : dpu_le32_get(d.detail));
 	case HV_PAUSE:
 	case HV_RESUME:
 	case HV_POWER_BUTTON:
@@ -321,8 +363,7 @@ static bool on_log(struct card_vm *v, const struct card_vm_record *r)
 		if (*c < ' ' || *c > '~' || *c == '"')
 			*c = '?';
 	v->counters.log_lines++;
-	dpu_warn_ratelimited("vm: guest's process says",
-		"name=%s text=\"%s\"", v->name, l.text);
+	dpu_warn_ratelimited("vm: guest's process says", "name=%s text=\"%s\"", v->name, l.text);
 	return true;
 }
 
@@ -371,8 +412,8 @@ static void on_closed(void *arg, enum card_vm_close why)
 	if (why != CARD_VM_GONE) {
 		dpu_err("vm: a guest's process is not to be trusted", "name=%s why=%s", v->name,
 			card_vm_close_name(why));
-		card_vm_fail(v, -EBADMSG, "its process broke the protocol: %s",
-			card_vm_close_name(why));
+		card_vm_fail(
+			v, -EBADMSG, "its process broke the protocol: %s", card_vm_close_name(why));
 		return;
 	}
 	if (v->agent_knows) // and tells how it ended
@@ -391,7 +432,7 @@ void card_vm_guest_open(struct card_vm *v, int fd)
 {
 	card_vm_link_close(v->guest);
 	v->guest = NULL;
-	v->making = v->met = false;
+	v->making = v->met = v->typing = false;
 	v->present = v->wants = 0;
 	if (v->state == CARD_VM_STOPPED && !v->stopping)
 		v->state = CARD_VM_STARTING; // until it says what it is

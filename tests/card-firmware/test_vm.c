@@ -65,8 +65,8 @@ static void operate(const char *method, const char *name, int want)
 	serial = v->op.serial;
 	while (v->op.pending)
 		turn(until);
-	json_decref(call(method, want, "{'name': '%s', 'sample': %llu}", name,
-		(unsigned long long)serial));
+	json_decref(call(
+		method, want, "{'name': '%s', 'sample': %llu}", name, (unsigned long long)serial));
 }
 
 static void make(const char *name, const char *cmdline)
@@ -228,15 +228,15 @@ static void has_functions(void **state)
 	v = card_vm_find(&card, "f");
 	call("net_delete", -EBUSY, "{'name': 'n0'}");
 	operate("vm_start", "f", 0);
-	assert_int_equal(v->present, 1);
+	assert_int_equal(v->present, 1u << 1);
 	json_decref(call("vm_add_function", 0, "{'name': 'f', 'function': 'n1'}"));
-	assert_string_equal(v->conf.functions[1], "n1");
-	call("vm_add_function", -EBUSY, "{'name': 'f', 'function': 'n2', 'slot': 1}");
+	assert_string_equal(v->conf.functions[2], "n1");
+	call("vm_add_function", -EBUSY, "{'name': 'f', 'function': 'n2', 'slot': 2}");
 	call("vm_add_function", -ENODEV, "{'name': 'f', 'function': 'n2'}");
 	json_decref(call("vm_remove_function", 0, "{'name': 'f', 'function': 'n0'}"));
 	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
 	operate("vm_pause", "f", 0); // the commands before it were answered
-	assert_int_equal(v->present, 2);
+	assert_int_equal(v->present, 1u << 2);
 	assert_int_equal(v->counters.refused, 0);
 	operate("vm_stop", "f", 0);
 	end("f", "stopped");

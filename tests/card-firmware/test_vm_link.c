@@ -78,7 +78,8 @@ static void begin(enum card_vm_peer kind)
 {
 	int p[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
 	peer = p[1];
 	records = 0;
 	closed = CARD_VM_CLOSES;
@@ -86,8 +87,8 @@ static void begin(enum card_vm_peer kind)
 	assert_int_equal(card_vm_link_open(base, p[0], kind, &ops, NULL, &link_), 0);
 	seq = dpu_le32_get(sent().seq);
 	// What another card process left to be read is passed over.
-	say(kind == CARD_VM_GUEST ? HV_EV_WANT : HV_EV_ENDED, 9,
-		kind == CARD_VM_GUEST ? 24 : 48, kind == CARD_VM_GUEST ? 24 : 48, -1);
+	say(kind == CARD_VM_GUEST ? HV_EV_WANT : HV_EV_ENDED, 9, kind == CARD_VM_GUEST ? 24 : 48,
+		kind == CARD_VM_GUEST ? 24 : 48, -1);
 	say(HV_DONE, seq + 7, 24, 24, -1);
 	assert_int_equal(records, 0);
 	say(HV_HELLO_DONE, seq, 24, 24, -1);

@@ -121,8 +121,7 @@ int card_nvmf_canon(
 	return 0;
 }
 
-int card_vm_canon(
-	struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
+int card_vm_canon(struct card *c, const struct card_method *m, json_t *params, struct card_error *e)
 {
 	(void)c;
 	(void)m;

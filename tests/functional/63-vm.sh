@@ -1,0 +1,107 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Virtual machines by cardctl, on this machine's KVM: the agent of host-hv starts a guest without a kernel in
+# its jail, with a disk and a NIC of the card; the guest goes on while the card is killed and started again, and
+# has new connections to its functions then.
+# Usage: 63-vm.sh BUILD-DIR
+set -eu
+# shellcheck source=tests/functional/card.sh
+. "$(dirname "$0")/card.sh"
+card_env "${1:-build}"
+hv=$1/host-hv/host-hv
+[ -x "$hv" ] || {
+	echo "skip: $hv is not built"
+	exit 77
+}
+[ -w /dev/kvm ] || {
+	echo "skip: no KVM"
+	exit 77
+}
+mkdir "$dir/state"
+{
+	echo '['
+	file_disk disk 1
+	echo ',{"method": "net_create", "params": {"name": "n0", "mac": "02:00:00:00:00:01"}}]'
+} >"$dir/config"
+
+start()
+{
+	card_start --agent-socket "$dir/agents" --state-dir "$dir/state"
+}
+
+ctl()
+{
+	"$cardctl" --socket "$dir/rpc" "$@"
+}
+
+# field NAME: of the VM
+field()
+{
+	ctl vm show g --json | sed -n "s/^ *\"$1\": \"\\{0,1\\}\\([^\",]*\\).*/\\1/p" | head -n 1
+}
+
+# await FIELD VALUE: within 30 s; what is asked for is asked again and again
+await()
+{
+	end=$(($(date +%s) + 30))
+	until [ "$(field "$1")" = "$2" ]; do
+		[ "$(date +%s)" -lt "$end" ] || fail "$1 is $(field "$1"), not $2: $(ctl vm show g)"
+	done
+}
+
+# await_output TEXT: as above, at the console
+await_output()
+{
+	end=$(($(date +%s) + 30))
+	until ctl vm console g </dev/null | grep -q "$1"; do
+		[ "$(date +%s)" -lt "$end" ] || fail "console: $(ctl vm console g </dev/null)"
+	done
+}
+
+# A flat program, entered at 1 MiB: writes "up" and a line feed, then back what is typed; q ends it.
+#   mov dx,3f8; mov al,'u'; out; mov al,'p'; out; mov al,'\n'; out
+#   l: mov dx,3fd; in; test al,1; jz l; mov dx,3f8; in; out; cmp al,'q'; jne l; mov dx,f4; mov al,1; out; jmp $
+printf '\146\272\370\003\260\165\356\260\160\356\260\012\356' >"$dir/program"
+printf '\146\272\375\003\354\250\001\164\367\146\272\370\003\354\356\074\161\165\355\146\272\364\000\260\001\356\353\376' \
+	>>"$dir/program"
+
+start
+"$hv" --agent --card "$dir/agents" 2>>"$dir/err" &
+helpers=$!
+end=$(($(date +%s) + 30))
+until ctl vm agent | grep -q 'connected.*\(true\|yes\)'; do
+	[ "$(date +%s)" -lt "$end" ] || fail "no agent: $(ctl vm agent)"
+done
+ctl vm create g mem_mib=16 kernel="$dir/program" flat=true functions=disk,n0
+if ctl net delete n0 2>/dev/null; then fail "a function of a VM was deleted"; fi
+ctl vm start g
+[ "$(field state)" = running ] || fail "$(ctl vm show g)"
+await_output up
+pid=$(field pid)
+echo "started, pid $pid"
+ctl vm pause g
+await state paused
+ctl vm resume g
+await state running
+
+for i in 1 2 3; do
+	card_kill
+	start
+	await state running
+	[ "$(field pid)" = "$pid" ] || fail "another process: $(field pid), not $pid"
+	printf 'again%s' "$i" | ctl vm console g >/dev/null
+	await_output "again$i"
+	end=$(($(date +%s) + 30))
+	until [ "$(ctl vm show g --json | grep -c '"waits": false')" = 2 ] &&
+		[ "$(field reconnects)" -ge 2 ]; do
+		[ "$(date +%s)" -lt "$end" ] || fail "functions wait: $(ctl vm show g --json)"
+	done
+done
+echo "the guest outlived its card 3 times"
+ctl vm stop g
+[ "$(field state)" = stopped ] && [ "$(field end)" = stopped ] || fail "$(ctl vm show g)"
+ctl vm start g
+printf q | ctl vm console g >/dev/null
+await state stopped
+ctl vm delete g
+card_stop
