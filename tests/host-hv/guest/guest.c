@@ -503,7 +503,6 @@ static void print(const char *text, uint32_t number)
 static void plugged(unsigned slot)
 {
 	disk = &disks[slot];
-	*disk = (struct function){ 0 };
 	find(disk, slot);
 	msix_on(disk);
 	start(disk, 1, slot);
