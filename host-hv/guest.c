@@ -32,8 +32,9 @@ enum hv_end hv_guest_run(void)
 	struct hv_control *c;
 	int ret;
 
-	// One heap for all threads: a vCPU's may not map one of its own.
+#ifdef M_ARENA_MAX // one heap for all threads: a vCPU's may not map one of its own
 	mallopt(M_ARENA_MAX, 1);
+#endif
 	ret = hv_control_create(&conf, &c);
 	if (ret) {
 		dpu_err("guest: cannot begin", "err=%s", strerror(-ret));

@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
@@ -255,12 +256,12 @@ static int limit(uint64_t mem_mib, unsigned vcpus)
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
 		struct rlimit r;
 
-		if (getrlimit((__rlimit_resource_t)limits[i].what, &r) < 0)
+		if (getrlimit(limits[i].what, &r) < 0)
 			return failed("getrlimit", errno);
 		if (r.rlim_max > limits[i].most)
 			r.rlim_max = limits[i].most;
 		r.rlim_cur = r.rlim_max;
-		if (setrlimit((__rlimit_resource_t)limits[i].what, &r) < 0)
+		if (setrlimit(limits[i].what, &r) < 0)
 			return failed("setrlimit", errno);
 	}
 	return 0;
