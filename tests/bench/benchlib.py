@@ -219,6 +219,17 @@ def not_yet(case, unit, samples, peer_name, error, **more):
                   "spread": {"peer": spread(samples)}, **more})
 
 
+def goal(what, got, want, at_least=False):
+    """What a figure is held to; for a case's `goal`."""
+    return {"what": what, "got": got, "want": want, "at_least": at_least,
+            "met": got >= want if at_least else got <= want}
+
+
+def figure(case, unit, value, held_to, **more):
+    """A figure that has no peer, only a goal."""
+    return write({"case": case, "unit": unit, "ours": value, "goal": held_to, **more})
+
+
 def write(res):
     os.makedirs(f"{BUILD}/bench", exist_ok=True)
     with open(f"{BUILD}/bench/{res['case']}.json", "w", encoding="utf-8") as f:

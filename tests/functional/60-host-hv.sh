@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # host-hv boots Debian's kernel: in a Linux guest of QEMU's whose emulated CPU has AMD's extensions, since KVM of
 # this machine may not run kernels. Each row is one guest of host-hv; the last ones are the same guest under QEMU's
-# microvm and under host-hv, timed.
-# Usage: 60-host-hv.sh BUILD-DIR
+# microvm and under host-hv, timed. With ROUNDS only these, so many times: a benchmark.
+# Usage: 60-host-hv.sh BUILD-DIR [ROUNDS]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/functional/common.sh
 . "$here/common.sh"
 build=$(cd "${1:-build}" && pwd)
+rounds=${2:-}
 image=$build/kvm-image
 dir=$(mktemp -d)
 lab=
@@ -56,7 +57,7 @@ command -v qemu-system-x86_64 >/dev/null || skip "no qemu-system-x86_64"
 qemu=$(command -v qemu-system-x86_64)
 add_with_libraries "$build/host-hv/host-hv"
 add_with_libraries "$qemu"
-for rom in qemu/linuxboot_dma.bin qemu/bios-microvm.bin seabios/bios-microvm.bin qemu/qboot.rom; do
+for rom in qemu/pvh.bin qemu/linuxboot_dma.bin qemu/bios-microvm.bin seabios/bios-microvm.bin qemu/qboot.rom; do
 	[ ! -e "/usr/share/$rom" ] || add "/usr/share/$rom" "usr/share/$rom"
 done
 add "$image/bzimage" hv/bzimage
@@ -144,8 +145,8 @@ in_lab 'mkdir -p /tmp/inner/bin /tmp/inner/lib /tmp/inner/dev /tmp/inner/proc &&
 	for m in button evdev; do cp "$(find /lib/modules -name $m.ko)" lib/; done &&
 	find . | cpio -o -H newc 2>/dev/null >/hv/inner' || fail "no initial RAM disk for the guests"
 
-# row WHAT STATUS WHAT-IS-SAID COMMAND
-row()
+# boot WHAT STATUS WHAT-IS-SAID COMMAND
+boot()
 {
 	in_lab ". /hv/lab; $4; echo status=\$? up=\$(cat /tmp/up); cat /tmp/out" >"$dir/row" || fail "$1: lab"
 	grep -q "^status=$2 " "$dir/row" || fail "$1: not status $2: $(cat "$dir/row")"
@@ -153,6 +154,8 @@ row()
 	if grep -E 'unchecked MSR|WARNING: CPU' "$dir/row"; then fail "$1: the kernel complains"; fi
 	echo "ok    $1: $(sed -n 's/^status=.* up=//p' "$dir/row") s to /init"
 }
+
+row() { [ -n "$rounds" ] || boot "$@"; }
 
 row "bzImage, powers off" 0 'init: up cpus=1' 'do=off hv --kernel bzimage'
 row "two CPUs" 0 'init: up cpus=2' 'do=off hv --kernel bzimage --vcpus 2'
@@ -172,14 +175,14 @@ row "reboots by port 0xcf9" 3 'why=reboot' 'do="ob.do=reboot reboot=p" hv --kern
 row "triple fault" 4 'why=shutdown' 'do="ob.do=reboot reboot=t" hv --kernel bzimage'
 row "panics" 3 'Kernel panic' 'do=ob.do=panic hv --kernel bzimage'
 
-# The same kernel and guest under both, three times each.
+# The same kernel and guest under both, in turns.
 peer='-M microvm,pit=off,pic=off,rtc=on,isa-serial=on -accel kvm -cpu host -m 256 -nodefaults -no-user-config'
-peer="qemu-system-x86_64 $peer -no-reboot -display none -serial stdio"
-for n in 1 2 3; do
-	row "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\""
+peer="qemu-system-x86_64 -L /usr/share/qemu $peer -no-reboot -display none -serial stdio"
+for n in $(seq "${rounds:-3}"); do
+	boot "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\""
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/peer"
-	row "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
+	boot "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/ours"
 done
-median() { sort -n "$1" | sed -n 2p; }
-echo "exec to /init, median of 3: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"
+median() { sort -n "$1" | sed -n "$(((${rounds:-3} + 1) / 2))p"; }
+echo "exec to /init, median of ${rounds:-3}: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"
