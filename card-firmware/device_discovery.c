@@ -4,10 +4,11 @@
  *
  * A discovery connects to a service, to those that it refers to, and to theirs, and stays
  * connected. When a log was read it is walked: each path that the card has not is attached, each
- * that came of this discovery and that no log has any more is detached. Both are made as calls, as
- * an operator makes them: they wait for their turn, and the store keeps what they made, so that
- * after a restart disks are there before anything was discovered. A log cannot take away what a
- * disk uses, since the call refuses that.
+ * that came of this discovery and that no log has any more is detached. What has connected is
+ * attached once more, as a call that the store keeps, so that after a restart disks are there
+ * before anything was discovered; what only was tried leaves no trace there, and costs it no write.
+ * These calls, and those that detach, wait for their turn as an operator's do. A log cannot take
+ * away what a disk uses, since the call refuses that.
  *
  * What a log says is somebody else's, and so it has bounds. The walk goes in slices: a few entries,
  * and one call, between the control thread's other events. An attach does not wait: of each service
@@ -69,7 +70,7 @@ struct service {
 struct path {
 	char name[CARD_NAME_MAX + 1], traddr[64], subnqn[224];
 	uint16_t trsvcid;
-	struct service *from; // of one that is being tried
+	struct service *from; // of one that is being tried or kept
 	uint64_t until_ns; // when it counts as one that could not be
 };
 
@@ -82,6 +83,7 @@ struct card_discovery {
 	unsigned n_svc;
 	void *timer; // NULL: nothing is due
 	struct card_message *call; // owned: one that is being made
+	struct path keeping; // the path that `call` keeps; from NULL: it does something else
 	struct path trying[CARD_DISC_SERVICES * TRIES_MAX]; // connecting for the first time
 	unsigned n_trying;
 	uint64_t attach_failures,
@@ -290,6 +292,24 @@ static bool listed(const struct card_discovery *d, const struct path *p)
 
 /* ---- calls ---- */
 
+static void not_attached(struct card_discovery *d, struct service *s);
+
+static void call_failed(struct card_discovery *d, const char *why, bool busy)
+{
+	d->failed = true;
+	d->busy = busy;
+	snprintf(d->last_error, sizeof(d->last_error), "%.127s", why);
+	dpu_warn_ratelimited(
+		"discovery: call failed", "name=%s why=\"%s\"", d->name, d->last_error);
+}
+
+static void detach(struct card_discovery *d, const struct path *p)
+{
+	struct card_error e;
+
+	(void)card_ctrl_delete(d->card, p->name, p->traddr, p->trsvcid, &e);
+}
+
 static void call_done(struct card_discovery *d, char *text)
 {
 	json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
@@ -299,12 +319,13 @@ static void call_done(struct card_discovery *d, char *text)
 		json_object_get(json_object_get(err, "data"), "errno"));
 
 	if (err || !answer) {
-		d->failed = true;
-		d->busy = name && !strcmp(name, "EAGAIN");
-		snprintf(d->last_error, sizeof(d->last_error), "%s", why ? why : "no memory");
-		dpu_warn_ratelimited(
-			"discovery: call failed", "name=%s why=\"%s\"", d->name, d->last_error);
+		call_failed(d, why ? why : "no memory", name && !strcmp(name, "EAGAIN"));
+		if (d->keeping.from) { // not there after a restart: not there now
+			not_attached(d, d->keeping.from);
+			detach(d, &d->keeping);
+		}
 	}
+	d->keeping.from = NULL;
 	json_decref(answer);
 	free(text);
 }
@@ -334,28 +355,64 @@ static json_t *path_params(const char *name, const char *traddr, uint16_t port)
 	return json_pack("{s:s, s:s, s:s}", "name", name, "traddr", traddr, "trsvcid", text);
 }
 
-static bool attach(struct card_discovery *d, const struct nof_disc_info *e, const char *name)
+static json_t *attach_params(
+	const struct card_discovery *d, const struct path *p, json_t *namespaces)
 {
 	const struct card_discovery_conf *o = &d->conf;
-	json_t *p = path_params(name, e->traddr, e->trsvcid);
-	int ret = p ? 0 : -1;
+	json_t *out = path_params(p->name, p->traddr, p->trsvcid);
+	int ret = out ? 0 : -1;
 
-	ret |= json_object_set_new(p, "subnqn", json_string(e->subnqn));
-	ret |= json_object_set_new(p, "discovery", json_string(d->name));
-	ret |= json_object_set_new(p, "hdgst", json_boolean(o->hdgst));
-	ret |= json_object_set_new(p, "ddgst", json_boolean(o->ddgst));
+	ret |= json_object_set_new(out, "subnqn", json_string(p->subnqn));
+	ret |= json_object_set_new(out, "discovery", json_string(d->name));
+	ret |= json_object_set_new(out, "hdgst", json_boolean(o->hdgst));
+	ret |= json_object_set_new(out, "ddgst", json_boolean(o->ddgst));
 	ret |= json_object_set_new(
-		p, "fast_io_fail_timeout_sec", json_integer(o->fast_io_fail_timeout_s));
-	ret |= json_object_set_new(p, "reconnect_delay_sec", json_integer(o->reconnect_delay_s));
-	ret |= json_object_set_new(p, "namespaces", json_array()); // its answer does not wait
+		out, "fast_io_fail_timeout_sec", json_integer(o->fast_io_fail_timeout_s));
+	ret |= json_object_set_new(out, "reconnect_delay_sec", json_integer(o->reconnect_delay_s));
+	ret |= json_object_set_new(out, "namespaces", namespaces); // its answer does not wait
 	if (o->ctrl_loss_timeout_s >= 0)
 		ret |= json_object_set_new(
-			p, "ctrlr_loss_timeout_sec", json_integer(o->ctrl_loss_timeout_s));
-	if (ret) {
-		json_decref(p);
-		p = NULL;
-	}
-	return call(d, "bdev_nvme_attach_controller", p);
+			out, "ctrlr_loss_timeout_sec", json_integer(o->ctrl_loss_timeout_s));
+	if (!ret)
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+/* Not kept: only tried. False: it is not connecting. */
+static bool attach(struct card_discovery *d, const struct path *p)
+{
+	json_t *params = attach_params(d, p, json_array()), *result = NULL;
+	struct card_error e = { "out of memory" };
+	int ret = -ENOMEM;
+
+	if (params)
+		ret = card_rpc_run(d->card, card_method_at(CARD_M_bdev_nvme_attach_controller),
+			params, CARD_RUN_REPLAY, &result, &e);
+	json_decref(result);
+	json_decref(params);
+	if (ret)
+		call_failed(d, e.text, ret == -EAGAIN);
+	return !ret;
+}
+
+static void note_volume(const char *volume, const struct card_volume_conf *conf, void *arg)
+{
+	char text[CARD_NS_TEXT];
+
+	(void)volume;
+	card_ns_text(conf, text);
+	json_array_append_new(arg, json_string(text));
+}
+
+/* It has connected: the store has it from now on, with the volumes that are known already. */
+static void keep(struct card_discovery *d, const struct path *p)
+{
+	json_t *namespaces = json_array();
+
+	card_ctrl_volumes(d->card, p->name, note_volume, namespaces);
+	d->keeping = *p;
+	(void)call(d, "bdev_nvme_attach_controller", attach_params(d, p, namespaces));
 }
 
 /* ---- the walk ---- */
@@ -390,20 +447,26 @@ static void not_attached(struct card_discovery *d, struct service *s)
 		s->next_first = (s->first + s->at) % s->n;
 }
 
-static void tried(struct card_discovery *d, struct service *from, const struct nof_disc_info *e,
+static void try(struct card_discovery *d, struct service *from, const struct nof_disc_info *e,
 	const char *name)
 {
-	struct path *p = &d->trying[d->n_trying++];
+	struct path *p = &d->trying[d->n_trying];
 
-	from->n_trying++;
 	*p = (struct path){
 		.trsvcid = e->trsvcid, .from = from, .until_ns = dpu_now_ns() + TRY_NS
 	};
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	snprintf(p->traddr, sizeof(p->traddr), "%s", e->traddr);
+	snprintf(p->subnqn, sizeof(p->subnqn), "%s", e->subnqn);
+	if (!attach(d, p)) {
+		not_attached(d, from);
+		return;
+	}
+	d->n_trying++;
+	from->n_trying++;
 }
 
-/* Those that are connected stay; those that could not be are no paths. True: a call was made. */
+/* Those that are connected are kept; those that could not be are no paths. True: a call was made. */
 static bool look_at_tries(struct card_discovery *d)
 {
 	for (unsigned i = 0; i < d->n_trying;) {
@@ -422,8 +485,12 @@ static bool look_at_tries(struct card_discovery *d)
 			ret = card_fail(&e, -ENOTCONN, "%s: not connected any more", p.name);
 		d->trying[i] = d->trying[--d->n_trying];
 		p.from->n_trying--;
-		if (ret == 0 || ret == -ENODEV)
+		if (ret == -ENODEV || (ret == 0 && d->stopping))
 			continue;
+		if (ret == 0) {
+			keep(d, &p);
+			return true;
+		}
 		d->failed = true;
 		d->busy = false;
 		not_attached(d, p.from);
@@ -431,8 +498,7 @@ static bool look_at_tries(struct card_discovery *d)
 		dpu_warn_ratelimited("discovery: not attached",
 			"name=%s traddr=%s trsvcid=%u why=\"%s\"", d->name, p.traddr, p.trsvcid,
 			d->last_error);
-		(void)call(
-			d, "bdev_nvme_detach_controller", path_params(p.name, p.traddr, p.trsvcid));
+		detach(d, &p);
 		return true;
 	}
 	return false;
@@ -447,7 +513,6 @@ static enum took entry(
 {
 	struct seek s = { .subnqn = e->subnqn, .traddr = e->traddr, .trsvcid = e->trsvcid };
 	char name[CARD_NAME_MAX + 1];
-	bool failed = d->failed;
 
 	if (e->referral) {
 		refer(d, from, e);
@@ -464,18 +529,13 @@ static enum took entry(
 			s.n >= PATHS_MAX ? "more paths than there may be" : "too many failed");
 		return TOOK_NOTHING;
 	}
-	if (from->n_trying == TRIES_MAX)
+	if (from->n_trying == TRIES_MAX || d->card->task) // an operator's call comes first
 		return TOOK_LATER;
 	if (s.name)
 		snprintf(name, sizeof(name), "%s", s.name);
 	else
 		free_name(d, e, name, sizeof(name));
-	d->failed = false;
-	if (attach(d, e, name) || !d->failed)
-		tried(d, from, e, name);
-	else
-		not_attached(d, from);
-	d->failed |= failed;
+	try(d, from, e, name);
 	return TOOK_CALL;
 }
 

@@ -51,6 +51,9 @@ echo '[]' >"$dir/config"
 card_start --state-dir "$dir/state"
 here discovery start bad0 traddr=127.0.0.1 trsvcid="$bad0"
 until_ok beyond bad0 paths 0
+# What has not connected is not kept: it costs no write, and is not there after a kill.
+is_kept() { grep -q "$1" "$dir/state/state.json"; }
+if is_kept attach_controller; then fail "kept before it was connected: $(cat "$dir/state/state.json")"; fi
 begun=$(date +%s%N)
 for _ in 1 2 3; do
 	here controller attach far traddr=127.0.0.1 trsvcid="$p" subnqn=$nqn:far >/dev/null
@@ -67,6 +70,11 @@ until_ok beyond bad0 passed_over 0
 here discovery stop good
 found() { here volume list | grep -q '^bad0.*n1 '; }
 until_ok found
+until_ok is_kept "$nqn:one"
+[ "$(grep -c 'attach_controller' "$dir/state/state.json")" = 1 ] || fail "$(cat "$dir/state/state.json")"
+card_kill
+card_start --state-dir "$dir/state"
+here volume list | grep -q '^bad0.*n1 ' || fail "what connected is not there after a kill: $(here volume list)"
 here discovery stop bad0
 no_controller() { [ "$(here --json controller list)" = '[]' ]; }
 until_ok no_controller
