@@ -174,6 +174,11 @@ int card_volume_rekey_conf(
 	struct card *c, const char *name, struct card_volume_conf *out, struct card_error *e);
 /* CARD_RPC_LATER: nothing is in its journal yet. 0: it is; or why it did not begin. */
 int card_volume_rekey_state(struct card *c, const char *name, struct card_error *e);
+/*
+ * A file volume that another card might have, too, is this card's alone from now on. At the start
+ * it waits for one that died. 0, -ENODEV, -EINVAL (no file volume), -EBUSY (somebody has it).
+ */
+int card_volume_unshare(struct card *c, const char *name, struct card_error *e);
 int card_volume_limits_set(
 	struct card *c, const char *name, const struct vol_limits *l, struct card_error *e);
 /* Time one of so many requests of a volume; 0: none. */
@@ -256,10 +261,11 @@ struct card_lvol_conf {
 /*
  * What is done to files takes steps (errand.h): CARD_RPC_LATER and *out, to go on with until it
  * comes to something else; and in any case to an end, which leaves nothing half made behind.
+ * unkept: the store could not keep what came of it; a volume that was made is gone again, then.
  */
 struct card_lvol_work;
 int card_lvol_step(struct card_lvol_work *w, struct card_error *e);
-void card_lvol_end(struct card_lvol_work *w);
+void card_lvol_end(struct card_lvol_work *w, bool unkept);
 /* 0; -ENODEV, -EINVAL, -EEXIST, -ENOSPC, or as card_volume_create(). */
 int card_lvol_create(struct card *c, const struct card_lvol_conf *conf, struct card_lvol_work **out,
 	struct card_error *e);

@@ -61,6 +61,7 @@ static const struct card_verb verbs[] = {
 	{ "volume", "prefer-path", SENDS(bdev_nvme_set_preferred_path), KEY("name") },
 	{ "volume", "paths", SENDS(bdev_nvme_get_io_paths), KEY_OPT("name") },
 	{ "volume", "set-wear", SENDS(volume_set_wear), KEY("name") },
+	{ "volume", "unshare", SENDS(volume_unshare), KEY("name") },
 	{ "volume", "list", SENDS(bdev_get_bdevs), .columns = VOLUME_COLUMNS },
 	{ "volume", "show", SENDS(bdev_get_bdevs), KEY("name"), .help = "Show one volume" },
 	{ "volume", "stats", STATS("volume"), KEY_OPT("name"), .help = "Counters of volumes" },

@@ -378,11 +378,32 @@ int card_lvol_step(struct card_lvol_work *w, struct card_error *e)
 	return w->step(w, e);
 }
 
-void card_lvol_end(struct card_lvol_work *w)
+static bool is_stored(const struct card *c, const char *uuid)
 {
+	const json_t *call;
+	size_t i;
+
+	json_array_foreach (card_store_calls(c), i, call) {
+		const char *method = json_string_value(json_object_get(call, "method"));
+
+		if (method && !strcmp(method, "bdev_lvol_create") &&
+			!strcmp(card_arg_str(json_object_get(call, "params"), "name", ""), uuid))
+			return true;
+	}
+	return false;
+}
+
+void card_lvol_end(struct card_lvol_work *w, bool unkept)
+{
+	struct card_error e;
+
 	if (w->store)
 		w->store->users--;
-	if (w->made)
+	// Nobody would know the file after a restart. What may be on disk in spite of all stays.
+	if (w->made && unkept && !is_stored(w->card, w->name) &&
+		!card_volume_delete(w->card, w->name, &e))
+		remove_later(w->path);
+	else if (w->made)
 		take_mark(w->path);
 	if (w->gone && !w->errand)
 		remove_later(w->path);
@@ -620,21 +641,6 @@ int card_lvol_delete(
 }
 
 /* ---- what a card that died has left ---- */
-
-static bool is_stored(const struct card *c, const char *uuid)
-{
-	const json_t *call;
-	size_t i;
-
-	json_array_foreach (card_store_calls(c), i, call) {
-		const char *method = json_string_value(json_object_get(call, "method"));
-
-		if (method && !strcmp(method, "bdev_lvol_create") &&
-			!strcmp(card_arg_str(json_object_get(call, "params"), "name", ""), uuid))
-			return true;
-	}
-	return false;
-}
 
 static void sweep_file(struct card *c, const struct card_lvstore *s, const char *uuid)
 {

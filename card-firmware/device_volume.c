@@ -552,6 +552,27 @@ int card_volume_resize(struct card *c, const char *name, uint64_t num_blocks, st
 	return 0;
 }
 
+int card_volume_unshare(struct card *c, const char *name, struct card_error *e)
+{
+	struct card_volume *v = card_volume_find(c, name);
+	int ret;
+
+	if (!v)
+		return card_fail(e, -ENODEV, "%s: no such volume", name);
+	ret = vol_file_unshare(v->vol);
+	while (ret == -EBUSY && dpu_now_ns() < c->patient_until_ns) {
+		usleep(1000);
+		ret = vol_file_unshare(v->vol);
+	}
+	if (ret == -ENOTSUP)
+		return card_fail(e, -EINVAL, "%s: has no file", name);
+	if (ret)
+		return card_fail(e, ret, "%s: %s: %s", name, v->path,
+			ret == -EBUSY ? "another process has it" : strerror(-ret));
+	v->conf.shared = false;
+	return 0;
+}
+
 int card_volume_wear_set(
 	struct card *c, const char *name, const struct vol_wear *wear, struct card_error *e)
 {

@@ -120,15 +120,20 @@ static int keep_late(struct card *c, struct card_task *t, const struct card_meth
 	struct kept kept = { 0 };
 	int ret = kept_init(c, m, params, CARD_RUN_KEEP, &kept, e);
 
-	if (ret)
+	if (ret) {
+		t->unkept = true;
 		return ret;
+	}
 	ret = t->keep ? t->keep(t, kept.params) : 0;
 	if (!ret)
 		ret = card_store_stage(c, m, kept.params, e);
 	if (!ret)
 		ret = card_store_commit(c, m, kept.params);
+	t->unkept = ret != 0;
 	if (ret)
-		card_fail(e, ret, "%s: done, but not kept over a restart: %s", m->name,
+		card_fail(e, ret, "%s: %s: %s", m->name,
+			t->undoes ? "undone, as it could not be kept"
+				  : "done, but not kept over a restart",
 			strerror(-ret));
 	json_decref(kept.params);
 	return ret;
@@ -360,7 +365,10 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 			return 0;
 		}
 		m->waits = card_method_find(method);
-		if (m->waits && m->waits->queues && m->card->task) {
+		if (m->waits && m->card->task &&
+			(m->waits->queues ||
+				card_volume_queues(m->card, m->waits,
+					json_object_get(req, "params")))) {
 			m->waits = NULL; // not begun
 			return CARD_RPC_LATER;
 		}

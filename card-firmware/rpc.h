@@ -36,6 +36,8 @@ struct card_task {
 	void (*wait)(struct card_task *t, unsigned ms); // NULL: so long
 	bool settles; // once it is kept there is more to do, to another 0, before it is answered
 	bool kept; // that is now: rpc.c
+	bool undoes; // destroy() undoes what came to a good end and could not be kept
+	bool unkept; // that is so: rpc.c
 };
 
 /* Indexed by enum card_method_id: rpc_table.c. */
@@ -118,6 +120,13 @@ int card_ct_canon(const struct card_method *m, json_t *params, struct card_error
  */
 bool card_volume_keeps_itself(
 	const struct card *c, const struct card_method *m, const json_t *params);
+
+/*
+ * True when this call on a volume is likely to take steps, since the volume is a file of a store or
+ * has work of its own: then it waits for the call that does so now. What the schema says of the
+ * parameters has not been looked at. rpc_volume.c.
+ */
+bool card_volume_queues(const struct card *c, const struct card_method *m, const json_t *params);
 
 /* Ends what flow_top measures; the switch is there until then. rpc_top.c. */
 void card_top_stop(struct card *c);

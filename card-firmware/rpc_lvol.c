@@ -151,7 +151,7 @@ static void errand_destroy(struct card_task *t)
 	struct errand *x = (struct errand *)t;
 
 	if (x->work)
-		card_lvol_end(x->work);
+		card_lvol_end(x->work, t->unkept);
 	free(x);
 }
 
@@ -204,7 +204,7 @@ int card_call_bdev_lvol_create(
 
 	if (!x)
 		return ret;
-	x->makes = true;
+	x->makes = x->task.undoes = true;
 	x->task.keep = errand_keep;
 	(void)snprintf(x->name, sizeof(x->name), "%s", conf.uuid);
 	ret = errand_begun(c, x, card_lvol_create(c, &conf, &x->work, e));

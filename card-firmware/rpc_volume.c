@@ -449,6 +449,13 @@ int card_call_volume_set_wear(
 	return card_volume_wear_set(c, card_arg_str(params, "name", ""), &w, e);
 }
 
+int card_call_volume_unshare(
+	struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	(void)result;
+	return card_volume_unshare(c, card_arg_str(params, "name", ""), e);
+}
+
 /* Kept as what it means: a volume_resize in blocks. */
 int card_call_bdev_null_resize(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -483,6 +490,20 @@ bool card_volume_keeps_itself(
 	       v.conf.kind == CARD_VOL_FILE && !v.block_dev;
 }
 
+bool card_volume_queues(const struct card *c, const struct card_method *m, const json_t *params)
+{
+	bool resizes = m == card_method_at(CARD_M_volume_resize);
+	struct card_volume_view v;
+	struct card_error none;
+
+	if (!resizes && m != card_method_at(CARD_M_volume_delete))
+		return false;
+	if (card_volume_get(c, card_arg_str(params, "name", ""), &v, &none))
+		return false;
+	return v.conf.alias || (!resizes && (v.work.kind != VOL_WORK_NONE ||
+						    v.conf.kind == CARD_VOL_INTEGRITY));
+}
+
 /* ---- lists ---- */
 
 static json_t *io_types(const struct vol_info *i)
@@ -502,6 +523,8 @@ static json_t *wear(const struct vol_wear *w)
 
 static json_t *driver_specific(const struct card_volume_view *v)
 {
+	bool alone = false;
+
 	if (v->conf.kind == CARD_VOL_CRYPT)
 		return json_pack("{s:{s:s, s:s}}", "crypto", "base_bdev_name", v->conf.base,
 			"key_name", v->conf.key);
@@ -515,8 +538,9 @@ static json_t *driver_specific(const struct card_volume_view *v)
 			(json_int_t)v->conf.nsid);
 	if (v->conf.kind != CARD_VOL_FILE)
 		return json_object();
-	return json_pack(
-		"{s:{s:s, s:b}}", "uring", "filename", v->conf.path, "direct", (int)v->conf.direct);
+	(void)vol_file_sharing(v->vol, &alone);
+	return json_pack("{s:{s:s, s:b, s:b, s:b}}", "uring", "filename", v->conf.path, "direct",
+		(int)v->conf.direct, "shared", (int)v->conf.shared, "locked", (int)alone);
 }
 
 static json_t *rate_limits(const struct card_volume_view *v)
@@ -585,12 +609,37 @@ static int list_end(struct card_list *l, json_t **result, struct card_error *e)
 	return card_list_end(l, "volume", result, e);
 }
 
+/* Of one that is in the store only: why. */
+static void say_why(const struct card *c, const char *name, struct card_error *e)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach (card_store_degraded(c), i, f) {
+		const json_t *call = json_object_get(f, "call");
+		const struct card_method *m = card_method_find(
+			json_string_value(json_object_get(call, "method")));
+
+		if (!m || !m->kind || strcmp(m->kind, "volume") != 0 || !m->key ||
+			strcmp(card_arg_str(json_object_get(call, "params"), m->key, ""), name) != 0)
+			continue;
+		(void)card_fail(e, -ENODEV, "%s: not there%s: %s", name,
+			json_is_true(json_object_get(f, "busy")) ? ", and tried again by itself"
+								 : "",
+			json_string_value(json_object_get(f, "reason")));
+		return;
+	}
+}
+
 int card_call_bdev_get_bdevs(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
 	static const struct card_list_volumes how = { list_volume, list_end };
+	int ret = card_list_volumes(c, params, &how, result, e);
 
-	return card_list_volumes(c, params, &how, result, e);
+	if (ret == -ENODEV)
+		say_why(c, card_arg_str(params, "name", ""), e);
+	return ret;
 }
 
 /* What all of them took together, as those tell that were timed. */

@@ -29,6 +29,8 @@
 #define STATE "state.json"
 #define STATE_NEW "state.json.new"
 #define STATE_VERSION 1
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS 30000
 #define REPLAY_PASSES 4 // an uplink, its address, a route by it, a flow: nothing hangs deeper
 
 struct card_store {
@@ -36,7 +38,9 @@ struct card_store {
 	json_t *calls; // owned: what is on disk
 	json_t *texts; // owned: of each of them, as it is there
 	json_t *next, *next_texts; // owned: staged; NULL: nothing is
-	json_t *degraded; // owned: calls whose replay failed, with "reason"
+	json_t *degraded; // owned: calls whose replay failed, with "reason", and whether "busy"
+	void *retry; // timer; NULL: nothing is tried again by itself
+	unsigned retry_ms; // what it is set to next
 };
 
 /* ---- to disk ---- */
@@ -368,18 +372,25 @@ static int load(struct card *c)
 	return ret;
 }
 
-static bool replay_one(struct card *c, const json_t *call, struct card_error *e)
+static int replay_one(struct card *c, const json_t *call, struct card_error *e)
 {
 	json_t *result;
 	int ret = card_rpc_run(c, card_call_method(call), json_object_get(call, "params"),
 		CARD_RUN_REPLAY, &result, e);
 
 	json_decref(result);
-	return !ret;
+	return ret;
+}
+
+/* Somebody has what it needs, and may let it go. */
+static bool is_busy(const json_t *failed)
+{
+	return json_is_true(json_object_get(failed, "busy")) &&
+	       !strcmp(card_call_method(json_object_get(failed, "call"))->kind, "volume");
 }
 
 /* Once more what failed; how many calls of it did not now. The others have a new reason. */
-static size_t replay_failed(struct card *c)
+static size_t replay_failed(struct card *c, bool only_busy)
 {
 	json_t *failed = c->store->degraded;
 	struct card_error e;
@@ -387,9 +398,15 @@ static size_t replay_failed(struct card *c)
 
 	for (size_t i = 0; i < json_array_size(failed);) {
 		json_t *f = json_array_get(failed, i);
+		int ret = 1;
 
-		if (!replay_one(c, json_object_get(f, "call"), &e)) {
+		if (!only_busy || is_busy(f))
+			ret = replay_one(c, json_object_get(f, "call"), &e);
+		if (ret < 0) {
 			json_object_set_new(f, "reason", json_string(e.text));
+			json_object_set_new(f, "busy", json_boolean(ret == -EBUSY));
+		}
+		if (ret) {
 			i++;
 			continue;
 		}
@@ -397,6 +414,46 @@ static size_t replay_failed(struct card *c)
 		n++;
 	}
 	return n;
+}
+
+/* ---- what was busy is tried again by itself ---- */
+
+static void retry_later(struct card *c);
+
+/* A file is free again: its volume is made, and then what could not be made without that. */
+static void on_retry(void *arg)
+{
+	struct card *c = arg;
+	struct card_store *s = c->store;
+	size_t n = 0;
+
+	s->retry = NULL;
+	if (c->task || s->next) { // a call takes steps
+		retry_later(c);
+		return;
+	}
+	n = replay_failed(c, true);
+	s->retry_ms = n ? RETRY_MIN_MS : s->retry_ms * 2;
+	if (s->retry_ms > RETRY_MAX_MS)
+		s->retry_ms = RETRY_MAX_MS;
+	if (n)
+		dpu_info("store: what was busy is restored", "n=%zu", n);
+	for (unsigned k = 0; n && k < REPLAY_PASSES && json_array_size(s->degraded); k++)
+		n = replay_failed(c, false);
+	retry_later(c);
+}
+
+static void retry_later(struct card *c)
+{
+	struct card_store *s = c->store;
+	const json_t *f;
+	bool any = false;
+	size_t i;
+
+	json_array_foreach (s->degraded, i, f)
+		any = any || is_busy(f);
+	if (any && c->vho_loop.timer) // no memory: an operator's call makes it
+		s->retry = c->vho_loop.timer(c->vho_loop.arg, s->retry_ms, on_retry, c);
 }
 
 /*
@@ -410,17 +467,22 @@ static void replay(struct card *c)
 	struct card_error e;
 	size_t i;
 
-	json_array_foreach (c->store->calls, i, call)
-		if (!replay_one(c, call, &e))
-			json_array_append_new(
-				failed, json_pack("{s:s, s:O}", "reason", e.text, "call", call));
+	json_array_foreach (c->store->calls, i, call) {
+		int ret = replay_one(c, call, &e);
+
+		if (ret)
+			json_array_append_new(failed, json_pack("{s:s, s:O, s:b}", "reason", e.text,
+							      "call", call, "busy", ret == -EBUSY));
+	}
 	for (unsigned n = 0; n < REPLAY_PASSES && json_array_size(failed); n++)
-		if (replay_failed(c) == 0)
+		if (replay_failed(c, false) == 0)
 			break;
 	json_array_foreach (failed, i, f)
 		dpu_warn("store: object not restored", "method=%s reason=\"%s\"",
 			card_call_method(json_object_get(f, "call"))->name,
 			json_string_value(json_object_get(f, "reason")));
+	c->store->retry_ms = RETRY_MIN_MS;
+	retry_later(c);
 }
 
 /* The directory is ours, nobody else can write to it, and no other daemon uses it. */
@@ -491,6 +553,8 @@ void card_store_close(struct card *c)
 	if (!c->store)
 		return;
 	card_store_abort(c);
+	if (c->store->retry)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, c->store->retry);
 	json_decref(c->store->calls);
 	json_decref(c->store->texts);
 	json_decref(c->store->degraded);

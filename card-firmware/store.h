@@ -30,7 +30,11 @@ int card_store_namespaces(struct card *c, const char *ctrl, const json_t *namesp
 /* The state directory, ours alone while the store is open; -1: no store. */
 int card_store_dir(const struct card *c);
 
-/* The calls kept, and those that failed when replayed with the reason; borrowed, NULL: no store. */
+/*
+ * The calls kept, and those that failed when replayed, with "reason" and "busy": a volume whose
+ * file another process has is tried again by itself, after 1 s at first, then every 30 s. Borrowed;
+ * NULL: no store.
+ */
 const json_t *card_store_calls(const struct card *c);
 const json_t *card_store_degraded(const struct card *c);
 /* True when the object that this call names is kept but could not be restored. */

@@ -132,13 +132,20 @@ static void set_direct(struct vol_file *f, const struct stat *st, const struct v
 		conf->path);
 }
 
+static void close_fds(struct vol_file *f)
+{
+	if (f->excl_fd >= 0)
+		close(f->excl_fd);
+	close(f->sync_fd);
+	close(f->fd);
+}
+
 static void file_close(struct vol *v)
 {
 	struct vol_file *f = (struct vol_file *)v;
 
 	munmap((void *)(uintptr_t)f->zeroes, FILE_ZEROES_LEN);
-	close(f->sync_fd);
-	close(f->fd);
+	close_fds(f);
 	vol_fini(v);
 	free(f);
 }
@@ -181,6 +188,19 @@ static const struct vol_ops file_ops = {
 };
 
 /*
+ * What O_EXCL says of a device, which was shared when it was opened: of this very node, whatever
+ * its path leads to now.
+ */
+static int claim(struct vol_file *f)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	f->excl_fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+	return f->excl_fd < 0 ? -errno : 0;
+}
+
+/*
  * Nobody else writes while we read, nobody else reads while we write. The lock is of the open file:
  * a second volume of this process does not get it either, and a process that died gives it up when
  * the last of its requests has left the file, not before.
@@ -189,11 +209,43 @@ int vol_file_lock(struct vol_file *f)
 {
 	struct flock lock = { .l_type = f->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 
-	if (fcntl(f->fd, F_OFD_SETLK, &lock) == 0) {
-		f->alone = true;
-		return 0;
+	if (fcntl(f->fd, F_OFD_SETLK, &lock))
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	if (f->shared && f->block_dev && !f->read_only && f->excl_fd < 0) {
+		int ret = claim(f);
+
+		if (ret) {
+			lock.l_type = F_UNLCK; // as it was
+			(void)fcntl(f->fd, F_OFD_SETLK, &lock);
+			return ret;
+		}
 	}
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	f->alone = true;
+	return 0;
+}
+
+int vol_file_unshare(struct vol *v)
+{
+	struct vol_file *f = (struct vol_file *)v;
+	int ret = 0;
+
+	if (v->ops != &file_ops)
+		return -ENOTSUP;
+	if (!f->alone)
+		ret = vol_file_lock(f);
+	if (!ret)
+		f->shared = false;
+	return ret;
+}
+
+int vol_file_sharing(const struct vol *v, bool *alone)
+{
+	const struct vol_file *f = (const struct vol_file *)v;
+
+	if (v->ops != &file_ops)
+		return -ENOTSUP;
+	*alone = f->alone;
+	return f->shared;
 }
 
 static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struct stat *st)
@@ -203,10 +255,14 @@ static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struc
 
 	// Of a device O_EXCL keeps others away by any of its names, and what has it mounted.
 	f->read_only = conf->read_only;
+	f->shared = conf->shared && !conf->read_only;
+	f->excl_fd = -1;
 	f->fd = open_checked(
 		conf->path, conf->read_only || conf->shared ? flags : flags | O_EXCL, st);
 	if (f->fd < 0)
 		return f->fd;
+	f->block_dev = S_ISBLK(st->st_mode);
+	f->rdev = st->st_rdev;
 	ret = vol_file_lock(f);
 	if (ret < 0 && !(ret == -EBUSY && conf->shared)) {
 		close(f->fd);
@@ -214,16 +270,16 @@ static int open_pair(struct vol_file *f, const struct vol_file_conf *conf, struc
 	}
 	f->sync_fd = open_checked(conf->path, flags, &st2);
 	if (f->sync_fd < 0) {
+		ret = f->sync_fd;
+		if (f->excl_fd >= 0)
+			close(f->excl_fd);
 		close(f->fd);
-		return f->sync_fd;
+		return ret;
 	}
 	if (st->st_dev != st2.st_dev || st->st_ino != st2.st_ino) { // replaced between the two
-		close(f->sync_fd);
-		close(f->fd);
+		close_fds(f);
 		return -ESTALE;
 	}
-	f->block_dev = S_ISBLK(st->st_mode);
-	f->rdev = st->st_rdev;
 	return 0;
 }
 
@@ -287,8 +343,7 @@ int vol_file_open(const struct vol_file_conf *want, struct vol **out)
 err_fini:
 	vol_fini(&f->v);
 err_fds:
-	close(f->sync_fd);
-	close(f->fd);
+	close_fds(f);
 err_free:
 	free(f);
 	return ret;

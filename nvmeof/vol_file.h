@@ -35,6 +35,8 @@ struct vol_file {
 	int sync_fd;
 	bool read_only;
 	bool alone; // the file is locked; false: another process may have it, too
+	bool shared; // as it was opened, and not taken back since
+	int excl_fd; // owned: a shared device, claimed since; -1: not
 	bool block_dev;
 	dev_t rdev; // block device: its number
 	bool direct; // O_DIRECT is on
@@ -58,7 +60,10 @@ struct vol_file_chan {
 	uint32_t bounce_free; // bit i: buffer i is free
 };
 
-/* The file is this volume's alone from now on: 0, -EBUSY, or the errno of fcntl(2). */
+/*
+ * The file is this volume's alone from now on, a device by any of its names: 0, -EBUSY, or the
+ * errno of fcntl(2), open(2).
+ */
 int vol_file_lock(struct vol_file *f);
 int vol_file_chan_open(struct vol *v, struct nof_group *group, struct vol_chan **out);
 void vol_file_chan_close(struct vol_chan *c);

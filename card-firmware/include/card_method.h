@@ -60,6 +60,7 @@
 	X(volume_delete)                         \
 	X(volume_resize)                         \
 	X(volume_set_wear)                       \
+	X(volume_unshare)                        \
 	X(bdev_get_bdevs)                        \
 	X(bdev_get_iostat)                       \
 	X(vhost_create_blk_controller)           \

@@ -151,6 +151,17 @@ struct vol_file_conf {
  * device that is mounted), or the errno of open(2), fcntl(2), io_uring_setup(2).
  */
 int vol_file_open(const struct vol_file_conf *want, struct vol **out);
+/*
+ * One that was opened as shared is its file's alone from now on: 0, also when it is already;
+ * -EBUSY: another process has it; -ENOTSUP: no file volume. Control thread, with no channel being
+ * opened.
+ */
+int vol_file_unshare(struct vol *v);
+/*
+ * 1: it was opened as shared; 0: not; -ENOTSUP: no file volume. *alone: nobody else has the file
+ * now. Control thread.
+ */
+int vol_file_sharing(const struct vol *v, bool *alone);
 
 /*
  * Layers: volumes on a lower one, which is borrowed: it outlives the layer, and nobody else opens

@@ -105,8 +105,15 @@ static bool slow_work_stop(struct vol *v)
 	return atomic_load(&((struct slow *)v)->open);
 }
 
+static void slow_work(const struct vol *v, struct vol_work *out)
+{
+	if (!atomic_load(&((const struct slow *)v)->open))
+		out->kind = VOL_WORK_CHECK;
+}
+
 static const struct vol_ops slow_ops = {
 	.kind = "slow",
+	.work = slow_work,
 	.work_stop = slow_work_stop,
 	.close = slow_close,
 	.chan_open = slow_chan_open,
@@ -470,15 +477,20 @@ static void deleting_holds_up_nobody(void **state)
 	slow_create();
 	assert_null(ask(del, &later));
 	assert_says(ask(info, &other), "\"result\"");
-	assert_says(ask(del, &other), "another call");
-	for (unsigned i = 0; i < 50; i++)
+	assert_null(ask(del, &other)); // its turn is behind that one
+	for (unsigned i = 0; i < 50; i++) {
 		assert_true(card_message_step(later, &text));
+		assert_true(card_message_step(other, &text));
+	}
 	assert_non_null(card_volume_find(&card, "slow"));
 	atomic_store(&slow.open, true);
 	assert_false(card_message_step(later, &text));
 	assert_says(text, "\"result\":true");
 	card_message_destroy(later);
 	assert_null(card_volume_find(&card, "slow"));
+	assert_false(card_message_step(other, &text));
+	assert_says(text, "no such volume");
+	card_message_destroy(other);
 }
 
 /* Whoever cannot wait leaves it: its name is free at once, it is gone when it has stopped. */
@@ -508,6 +520,36 @@ static unsigned n_files(const char *path)
 		n++;
 	closedir(d);
 	return n - 2; // . and ..
+}
+
+/* What is asked of one while another one is being made waits, by whatever call. */
+static void logical_volumes_queue(const char *make)
+{
+	static const char resize[] = "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"volume_resize\","
+				     "\"params\":{\"name\":\"%s\",\"num_blocks\":140000}}",
+			  plain[] = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"volume_resize\","
+				    "\"params\":{\"name\":\"plain\",\"num_blocks\":8}}";
+	const struct card_volume *v = card_volume_find_alias(&card, "lvs0/v");
+	struct card_message *first, *second, *third;
+	char other[512], text[256], *answer;
+
+	(void)snprintf(text, sizeof(text), resize, v->name);
+	(void)snprintf(other, sizeof(other), "%s", make);
+	strstr(other, "\"v\"")[1] = 'w';
+	done("bdev_null_create", "{'name':'plain','num_blocks':64,'block_size':512}");
+	assert_null(ask(other, &first));
+	assert_null(ask(text, &second));
+	assert_says(ask(plain, &third), "\"result\":true"); // it takes no steps
+	while (card_message_step(first, &answer))
+		sched_yield();
+	assert_says(answer, "\"result\":\"");
+	card_message_destroy(first);
+	while (card_message_step(second, &answer))
+		sched_yield();
+	assert_says(answer, "\"result\":true");
+	card_message_destroy(second);
+	done("bdev_null_delete", "{'name':'plain'}");
+	done("bdev_lvol_delete", "{'name':'lvs0/w'}");
 }
 
 /* The file of a logical volume is made beside other calls; without its client there is none. */
@@ -544,6 +586,7 @@ static void files_are_made_beside(void **state)
 	card_message_destroy(later); // the client has gone before anything was done
 	assert_int_equal(n_files(dir), 1); // none either: a start would take it for half made
 	assert_non_null(card_volume_find_alias(&card, "lvs0/v"));
+	logical_volumes_queue(make);
 	done("bdev_lvol_resize", "{'name':'lvs0/v','size_in_mib':80}");
 	refused("bdev_lvol_create", "{'lvol_name':'v','lvs_name':'lvs0','size_in_mib':1}", -EEXIST,
 		"File exists");

@@ -81,6 +81,39 @@ static void assert_kept(const char *want)
 #define RESIZE_V(n) \
 	"{\"method\":\"volume_resize\",\"params\":{\"name\":\"v\",\"num_blocks\":" n "}}"
 
+/* ---- a loop whose one timer the test fires ---- */
+
+static struct {
+	void (*cb)(void *arg);
+	void *arg;
+	unsigned ms;
+} due; // cb NULL: nothing
+
+static void *due_set(void *arg, unsigned ms, void (*cb)(void *cb_arg), void *cb_arg)
+{
+	assert_null(due.cb);
+	due.cb = cb;
+	due.arg = cb_arg;
+	due.ms = ms;
+	return arg;
+}
+
+static void due_cancel(void *arg, void *handle)
+{
+	assert_ptr_equal(handle, arg);
+	due.cb = NULL;
+}
+
+static void due_fire(unsigned want_ms)
+{
+	void (*cb)(void *arg) = due.cb;
+
+	assert_non_null(cb);
+	assert_int_equal(due.ms, want_ms);
+	due.cb = NULL;
+	cb(due.arg);
+}
+
 /* ---- what is kept ---- */
 
 static void create_update_delete(void **state)
@@ -693,11 +726,50 @@ static void mode_is_private(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
 
+/* What somebody else has is tried again by itself, less and less often; the rest is not. */
+static void busy_is_tried_again(void **state)
+{
+	struct card c = card_with_store();
+
+	(void)state;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(dispatch(&c, "bdev_null_create", NULL_V), 0);
+	assert_int_equal(dispatch(&c, "net_create", "{\"name\":\"n\"}"), 0);
+	card_store_close(&c);
+
+	c = card_with_store();
+	c.vho_loop = (struct vho_loop){ .arg = &due, .timer = due_set, .timer_cancel = due_cancel };
+	fake_calls.ret[CARD_M_net_create] = -EBUSY; // no volume
+	fake_calls.ret[CARD_M_bdev_null_create] = -ENOENT;
+	assert_int_equal(card_store_open(&c), 0);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 2);
+	assert_null(due.cb);
+	card_store_close(&c);
+
+	fake_calls.ret[CARD_M_bdev_null_create] = -EBUSY;
+	assert_int_equal(card_store_open(&c), 0);
+	due_fire(1000);
+	due_fire(2000);
+	for (unsigned ms = 4000; ms < 30000; ms *= 2)
+		due_fire(ms);
+	due_fire(30000);
+	card_store_close(&c); // its timer with it
+	assert_null(due.cb);
+
+	assert_int_equal(card_store_open(&c), 0);
+	fake_calls_reset(); // free, and what waited for it can be made, too
+	due_fire(1000);
+	assert_int_equal(json_array_size(card_store_degraded(&c)), 0);
+	assert_null(due.cb);
+	card_store_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(create_update_delete, fresh),
 		cmocka_unit_test_setup(failed_call_is_not_kept, fresh),
+		cmocka_unit_test_setup(busy_is_tried_again, fresh),
 		cmocka_unit_test_setup(creation_size_is_not_kept, fresh),
 		cmocka_unit_test_setup(repeated_create_leaves_the_store_alone, fresh),
 		cmocka_unit_test_setup(repeated_set_replaces, fresh),

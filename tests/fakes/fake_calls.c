@@ -135,6 +135,14 @@ void card_top_stop(struct card *c)
 	(void)c;
 }
 
+bool card_volume_queues(const struct card *c, const struct card_method *m, const json_t *params)
+{
+	(void)c;
+	(void)m;
+	(void)params;
+	return false;
+}
+
 bool card_volume_keeps_itself(
 	const struct card *c, const struct card_method *m, const json_t *params)
 {

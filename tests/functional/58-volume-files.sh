@@ -43,6 +43,12 @@ start_far()
 	[ "$line" = ready ] || fail "the other card does not start"
 }
 
+# not_exclusively DEVICE: whoever opens it for itself, as a mount does, is refused
+not_exclusively() { python3 -c 'import os, sys
+try: os.open(sys.argv[1], os.O_RDWR | os.O_EXCL)
+except OSError as e: sys.exit(e.errno != 16)
+sys.exit(1)' "$1"; }
+
 echo '[]' >"$dir/config"
 mkdir "$dir/far" "$dir/lvols"
 truncate -s 16M "$dir/a" "$dir/b"
@@ -60,6 +66,8 @@ refused 'is a already' ctl volume create-file a2 filename="$dir/a" block_size=51
 refused 'another process' far volume create-file a2 filename="$dir/a-too" block_size=512
 refused 'another process' far volume create-instance a2 filename="$dir/a"
 far volume create-file a2 filename="$dir/a" block_size=512 shared=yes >/dev/null # where a guest migrates to
+far volume show a2 | grep -q 'shared: yes' || fail "not shared: $(far volume show a2)"
+refused 'another process' far volume unshare a2
 far volume delete a2
 ctl volume create-file b1 filename="$dir/b" block_size=512 readonly=yes >/dev/null
 ctl volume create-file b2 filename="$dir/b" block_size=512 readonly=yes >/dev/null
@@ -83,7 +91,19 @@ if [ "$(id -u)" = 0 ] && loop=$(losetup -f --show "$dir/dev" 2>/dev/null || {
 	ctl volume delete d
 	far volume create-file d2 filename="$dir/node" block_size=512 >/dev/null
 	refused 'another process' ctl volume create-file d filename="$loop" block_size=512
+	# Shared as in a migration: whoever is left has the device for itself, by any of its nodes.
+	ctl volume create-file d filename="$loop" block_size=512 shared=yes >/dev/null
+	ctl volume delete d
 	far volume delete d2
+	ctl volume create-file d filename="$loop" block_size=512 shared=yes >/dev/null
+	refused 'another process' far volume create-file d2 filename="$dir/node" block_size=512
+	not_exclusively "$dir/node" || fail "a shared device is not claimed"
+	ctl volume unshare d
+	ctl volume show d | grep -q 'shared: no' || fail "still shared: $(ctl volume show d)"
+	card_kill
+	start
+	ctl volume show d | grep -q 'shared: no' || fail "shared again: $(ctl volume show d)"
+	ctl volume delete d
 else
 	loop=
 	echo "58-volume-files: no loop device"
@@ -109,9 +129,11 @@ card_kill
 far volume create-file a2 filename="$dir/a" block_size=512 >/dev/null
 start
 ctl card info | grep -q 'another process' || fail "two cards on one file: $(ctl card info)"
+refused 'tried again by itself' ctl volume show a
 far volume delete a2
-ctl volume delete a
-ctl volume create-file a filename="$dir/a" block_size=512 >/dev/null
+all_restored() { ctl card info | grep -q 'degraded: none'; }
+wait_for "not taken when it was free: $(ctl card info)" all_restored
+ctl volume show a >/dev/null || fail "restored, and not there"
 
 # ---- whatever ends the card while it makes or deletes a logical volume, no file is nobody's ----
 
@@ -176,6 +198,17 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
 	killed_at fallocate "" ctl lvol create two lvs0 size_in_mib=2
 	killed_at renameat "$dir/state" ctl lvol create two lvs0 size_in_mib=2
 	[ "$(ls "$dir/lvols" | wc -l)" = "$n" ] || fail "made: $(ls "$dir/lvols")"
+	# A volume that cannot be kept is none, and has no file.
+	strace -f -qq -o "$dir/strace" -P "$dir/state" -e trace="/^renameat" \
+		-e inject="/^renameat:error=ENOSPC" -p "$card" 2>"$dir/strace.err" &
+	tracer=$!
+	helpers="$helpers $tracer"
+	wait_for "strace does not attach: $(cat "$dir/strace.err")" is_traced
+	refused 'could not be kept' ctl lvol create two lvs0 size_in_mib=2
+	kill "$tracer"
+	wait "$tracer" 2>/dev/null || :
+	nothing_is_left "not kept"
+	[ "$(ls "$dir/lvols" | wc -l)" = "$n" ] || fail "not kept: $(ls "$dir/lvols")"
 	two=$(ctl lvol create two lvs0 size_in_mib=2)
 	killed_at renameat "$dir/state" ctl lvol delete lvs0/two
 	volumes | grep -q "$two" || fail "gone, and nobody was told"

@@ -173,6 +173,30 @@ static void shared_until_it_is_let_go(void **state)
 	vol_close(second);
 }
 
+/* Whoever shared a file says that it has it for itself from now on. */
+static void unshared(void **state)
+{
+	struct env *e = *state;
+	struct vol *first = open_file(e->path, SIZE, false, false), *second, *third;
+	const struct vol_file_conf f = {
+		.name = "second", .path = e->path, .block_size = 512, .shared = true
+	};
+	bool alone = true;
+
+	assert_int_equal(vol_file_open(&f, &second), 0);
+	assert_int_equal(vol_file_sharing(second, &alone), 1);
+	assert_false(alone);
+	assert_int_equal(vol_file_unshare(second), -EBUSY);
+	assert_int_equal(vol_file_sharing(second, &alone), 1);
+	assert_int_equal(vol_file_unshare(first), 0); // it never was
+	vol_close(first);
+	assert_int_equal(vol_file_unshare(second), 0);
+	assert_int_equal(vol_file_sharing(second, &alone), 0);
+	assert_true(alone);
+	assert_int_equal(try_open(e->path, false, &third), -EBUSY);
+	vol_close(second);
+}
+
 static void read_only_writes_nothing(void **state)
 {
 	struct env *e = *state;
@@ -446,6 +470,7 @@ int main(void)
 		ROW("VB-08 read-only", read_only_writes_nothing),
 		ROW("one file, one volume", one_file_is_one_volume),
 		ROW("shared until it is let go", shared_until_it_is_let_go),
+		ROW("unshared", unshared),
 		ROW("VB-11 IO-04 IO-07 cut file", cut_file_fails_reads),
 		ROW("more segments than IOV_MAX", many_segments),
 		ROW("segments do not sum to the length", segments_must_sum_up),
