@@ -632,8 +632,8 @@ static const struct card_method methods[] = {
 		.help = "Say how far the media is worn, as a fault to inject; nothing given takes "
 			"that back. Disks made while a volume's wear is known show it to guests" },
 	ROW(volume_unshare), UPDATES("volume"), .key = "name", PARAMS(one_name),
-		.help = "A file volume made with shared=yes has its file for itself, from now on and "
-			"after restarts; refused while another card has it" },
+		.help = "A file volume made with shared=yes has its file for itself, from now on "
+			"and after restarts; refused while another card has it" },
 	ROW(bdev_get_bdevs), .key = "name", PARAMS(bdevs), .help = "List volumes" },
 	ROW(bdev_get_iostat), .key = "name", PARAMS(iostat),
 		.help = "Counters of volumes" },

@@ -146,7 +146,7 @@ void card_vm_load(struct card_vm *v)
 		card_vm_fail(v, -ENOMEM, "out of memory");
 		return;
 	}
-	atomic_store_explicit(&im->users, 2, memory_order_relaxed);
+	atomic_store_explicit(&im->users, 1, memory_order_relaxed);
 	im->fd[0] = im->fd[1] = -1;
 	im->path[0] = strdup(v->conf.kernel);
 	im->path[1] = v->conf.initrd ? strdup(v->conf.initrd) : NULL;
@@ -155,10 +155,10 @@ void card_vm_load(struct card_vm *v)
 				: NULL;
 	if (!v->load_timer) {
 		images_put(im);
-		images_put(im);
 		card_vm_fail(v, -ENOMEM, "out of memory");
 		return;
 	}
+	atomic_store_explicit(&im->users, 2, memory_order_relaxed); // the errand's, too
 	if (card_errand_start(&images_ops, im, &v->errand)) {
 		v->errand = NULL;
 		l->timer_cancel(l->arg, v->load_timer);

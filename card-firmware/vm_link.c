@@ -59,22 +59,22 @@ const char *card_vm_close_name(enum card_vm_close why)
 }
 
 static const struct rule {
-	enum hv_type type;
 	size_t len;
+	enum hv_type type;
 	bool event;
-	unsigned peers; // bit by enum card_vm_peer
-	unsigned fds;
+	uint8_t peers; // bit by enum card_vm_peer
+	uint8_t fds;
 } rules[] = {
-	{ HV_DONE, sizeof(struct hv_rec_done), false, 3, 0 },
-	{ HV_HELLO_DONE, sizeof(struct hv_rec_hello), false, 3, 0 },
-	{ HV_INFO, sizeof(struct hv_rec_info), false, 2, 0 },
-	{ HV_COUNTED, sizeof(struct hv_rec_counted), false, 2, 0 },
-	{ HV_EV_STATE, sizeof(struct hv_rec_info), true, 2, 0 },
-	{ HV_EV_CONSOLE, sizeof(struct hv_rec_bytes), true, 2, 0 },
-	{ HV_EV_WANT, sizeof(struct hv_rec_function), true, 2, 0 },
-	{ HV_EV_LOG, sizeof(struct hv_rec_log), true, 2, 0 },
-	{ HV_EV_GUEST, sizeof(struct hv_rec_agent_guest), true, 1, 1 },
-	{ HV_EV_ENDED, sizeof(struct hv_rec_agent_guest), true, 1, 0 },
+	{ sizeof(struct hv_rec_done), HV_DONE, false, 3, 0 },
+	{ sizeof(struct hv_rec_hello), HV_HELLO_DONE, false, 3, 0 },
+	{ sizeof(struct hv_rec_info), HV_INFO, false, 2, 0 },
+	{ sizeof(struct hv_rec_counted), HV_COUNTED, false, 2, 0 },
+	{ sizeof(struct hv_rec_info), HV_EV_STATE, true, 2, 0 },
+	{ sizeof(struct hv_rec_bytes), HV_EV_CONSOLE, true, 2, 0 },
+	{ sizeof(struct hv_rec_function), HV_EV_WANT, true, 2, 0 },
+	{ sizeof(struct hv_rec_log), HV_EV_LOG, true, 2, 0 },
+	{ sizeof(struct hv_rec_agent_guest), HV_EV_GUEST, true, 1, 1 },
+	{ sizeof(struct hv_rec_agent_guest), HV_EV_ENDED, true, 1, 0 },
 };
 
 /* What answers a command when it succeeds; HV_DONE answers any. */

@@ -24,7 +24,7 @@
 int hv_arch_vm(struct hv_vm *vm)
 {
 	uint64_t identity = IDENTITY_MAP;
-	// First of all: KVM waits here until all see the filter, which takes 13 ms if the VM has had
+	// First of all: KVM waits here until all see the filter, which takes 13 ms if it has had
 	// another change of that kind a moment ago, and 0.1 ms now.
 	int ret = hv_msr_filter(vm);
 

@@ -439,11 +439,11 @@ static int ul03_static(struct tnl *t, struct far *far)
 }
 
 /*
- * Of n thefts that were sent since `since`, all but those that nobody heard come too soon: each of the
- * two neighbours may change once a second, and once by an answer. Waits until that is counted.
+ * Of n thefts that were sent since `since`, all but those that nobody heard come too soon: each of
+ * the two neighbours may change once a second, and once by an answer. Waits until that is counted.
  */
-static int ul03_counted(struct tnl *t, unsigned n, unsigned long fast, unsigned long lost,
-	uint64_t since)
+static int ul03_counted(
+	struct tnl *t, unsigned n, unsigned long fast, unsigned long lost, uint64_t since)
 {
 	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
 	struct atk_env *e = t->e;
@@ -456,7 +456,7 @@ static int ul03_counted(struct tnl *t, unsigned n, unsigned long fast, unsigned 
 		heard = n - (unheard(e) - lost);
 		s = (dpu_now_ns() - since) / 1000000000 + 2;
 	} while (!ret && soon + 4 * s < heard / 2 && dpu_now_ns() < end);
-	ATK_CHECK(e, ret || soon + 4 * s >= heard / 2, "%lu of %lu thefts came too soon", soon, heard);
+	ATK_CHECK(e, ret || soon + 4 * s >= heard / 2, "%lu of %lu thefts too soon", soon, heard);
 	return ret;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * How long a program takes from before fork(2) to the first byte on its standard output: of a
- * hypervisor whose guest begins with one for its console, that is the guest's first instruction, and
- * an exit and a wake-up more. Usage: hv_start TIMES PROGRAM ARGUMENT...; prints nanoseconds, one a line.
+ * hypervisor whose guest begins with one for its console, that is the guest's first instruction,
+ * and an exit and a wake-up more. Usage: hv_start TIMES PROGRAM ARGUMENT...; prints nanoseconds,
+ * one a line.
  */
 #include <poll.h>
 #include <signal.h>
