@@ -7,6 +7,7 @@
 #include "irq.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <linux/kvm.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +16,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "arch.h"
 #include "layout.h"
@@ -356,10 +359,11 @@ int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd)
 
 bool hv_irq_take(int fd)
 {
+	// No libc has a name for it that the others have, too.
 	uint64_t count;
 	struct iovec iov = { &count, sizeof(count) };
 
-	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
+	return syscall(SYS_preadv2, fd, &iov, 1ul, -1l, -1l, RWF_NOWAIT) == (long)sizeof(count);
 }
 
 void hv_irq_poke(int fd)
