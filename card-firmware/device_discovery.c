@@ -180,8 +180,7 @@ static int service_add(struct card_discovery *d, const char *traddr, uint16_t po
 	return 0;
 }
 
-/* Those that nobody refers to any more, but for the first. */
-/* True: some are gone, and so what only they told of. */
+/* Those that nobody refers to any more, but for the first. True: some are gone. */
 static bool drop_unwanted(struct card_discovery *d)
 {
 	unsigned n = 1, before = d->n_svc;
@@ -300,14 +299,7 @@ static void call_failed(struct card_discovery *d, const char *why, bool busy)
 	d->busy = busy;
 	snprintf(d->last_error, sizeof(d->last_error), "%.127s", why);
 	dpu_warn_ratelimited(
-		"discovery: call failed", "name=%s why=\"%s\"", d->name, d->last_error);
-}
-
-static void detach(struct card_discovery *d, const struct path *p)
-{
-	struct card_error e;
-
-	(void)card_ctrl_delete(d->card, p->name, p->traddr, p->trsvcid, &e);
+		"discovery: not attached", "name=%s why=\"%s\"", d->name, d->last_error);
 }
 
 static void call_done(struct card_discovery *d, char *text)
@@ -317,12 +309,14 @@ static void call_done(struct card_discovery *d, char *text)
 	const char *why = json_string_value(json_object_get(err, "message"));
 	const char *name = json_string_value(
 		json_object_get(json_object_get(err, "data"), "errno"));
+	struct card_error e;
 
 	if (err || !answer) {
 		call_failed(d, why ? why : "no memory", name && !strcmp(name, "EAGAIN"));
 		if (d->keeping.from) { // not there after a restart: not there now
 			not_attached(d, d->keeping.from);
-			detach(d, &d->keeping);
+			(void)card_ctrl_delete(d->card, d->keeping.name, d->keeping.traddr,
+				d->keeping.trsvcid, &e);
 		}
 	}
 	d->keeping.from = NULL;
@@ -359,24 +353,17 @@ static json_t *attach_params(
 	const struct card_discovery *d, const struct path *p, json_t *namespaces)
 {
 	const struct card_discovery_conf *o = &d->conf;
-	json_t *out = path_params(p->name, p->traddr, p->trsvcid);
-	int ret = out ? 0 : -1;
+	json_t *loss = o->ctrl_loss_timeout_s < 0 ? NULL : json_integer(o->ctrl_loss_timeout_s);
+	char port[8];
 
-	ret |= json_object_set_new(out, "subnqn", json_string(p->subnqn));
-	ret |= json_object_set_new(out, "discovery", json_string(d->name));
-	ret |= json_object_set_new(out, "hdgst", json_boolean(o->hdgst));
-	ret |= json_object_set_new(out, "ddgst", json_boolean(o->ddgst));
-	ret |= json_object_set_new(
-		out, "fast_io_fail_timeout_sec", json_integer(o->fast_io_fail_timeout_s));
-	ret |= json_object_set_new(out, "reconnect_delay_sec", json_integer(o->reconnect_delay_s));
-	ret |= json_object_set_new(out, "namespaces", namespaces); // its answer does not wait
-	if (o->ctrl_loss_timeout_s >= 0)
-		ret |= json_object_set_new(
-			out, "ctrlr_loss_timeout_sec", json_integer(o->ctrl_loss_timeout_s));
-	if (!ret)
-		return out;
-	json_decref(out);
-	return NULL;
+	snprintf(port, sizeof(port), "%u", p->trsvcid);
+	// with namespaces its answer does not wait
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:o*}", "name",
+		p->name, "traddr", p->traddr, "trsvcid", port, "subnqn", p->subnqn, "discovery",
+		d->name, "hdgst", (int)o->hdgst, "ddgst", (int)o->ddgst, "fast_io_fail_timeout_sec",
+		(json_int_t)o->fast_io_fail_timeout_s, "reconnect_delay_sec",
+		(json_int_t)o->reconnect_delay_s, "namespaces", namespaces,
+		"ctrlr_loss_timeout_sec", loss);
 }
 
 /* Not kept: only tried. False: it is not connecting. */
@@ -466,7 +453,7 @@ static void try(struct card_discovery *d, struct service *from, const struct nof
 	from->n_trying++;
 }
 
-/* Those that are connected are kept; those that could not be are no paths. True: a call was made. */
+/* Those that are connected are kept, those that could not be are no paths. True: a call is made. */
 static bool look_at_tries(struct card_discovery *d)
 {
 	for (unsigned i = 0; i < d->n_trying;) {
@@ -474,6 +461,7 @@ static bool look_at_tries(struct card_discovery *d)
 		const struct card_ctrl_conf conf = {
 			.name = p.name, .traddr = p.traddr, .trsvcid = p.trsvcid
 		};
+		char why[192];
 		struct card_error e;
 		int ret = card_ctrl_state(d->card, &conf, &e);
 
@@ -485,20 +473,16 @@ static bool look_at_tries(struct card_discovery *d)
 			ret = card_fail(&e, -ENOTCONN, "%s: not connected any more", p.name);
 		d->trying[i] = d->trying[--d->n_trying];
 		p.from->n_trying--;
-		if (ret == -ENODEV || (ret == 0 && d->stopping))
-			continue;
-		if (ret == 0) {
+		if (ret == 0 && !d->stopping) {
 			keep(d, &p);
 			return true;
 		}
-		d->failed = true;
-		d->busy = false;
+		if (ret == 0 || ret == -ENODEV)
+			continue;
 		not_attached(d, p.from);
-		snprintf(d->last_error, sizeof(d->last_error), "%.127s", e.text);
-		dpu_warn_ratelimited("discovery: not attached",
-			"name=%s traddr=%s trsvcid=%u why=\"%s\"", d->name, p.traddr, p.trsvcid,
-			d->last_error);
-		detach(d, &p);
+		snprintf(why, sizeof(why), "%s/%u: %.100s", p.traddr, p.trsvcid, e.text);
+		call_failed(d, why, false);
+		(void)card_ctrl_delete(d->card, p.name, p.traddr, p.trsvcid, &e);
 		return true;
 	}
 	return false;

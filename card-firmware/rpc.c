@@ -366,9 +366,8 @@ static int answer_one(struct card_message *m, const json_t *req, json_t **answer
 		}
 		m->waits = card_method_find(method);
 		if (m->waits && m->card->task &&
-			(m->waits->queues ||
-				card_volume_queues(m->card, m->waits,
-					json_object_get(req, "params")))) {
+			(m->waits->queues || card_volume_queues(m->card, m->waits,
+						     json_object_get(req, "params")))) {
 			m->waits = NULL; // not begun
 			return CARD_RPC_LATER;
 		}

@@ -500,8 +500,8 @@ bool card_volume_queues(const struct card *c, const struct card_method *m, const
 		return false;
 	if (card_volume_get(c, card_arg_str(params, "name", ""), &v, &none))
 		return false;
-	return v.conf.alias || (!resizes && (v.work.kind != VOL_WORK_NONE ||
-						    v.conf.kind == CARD_VOL_INTEGRITY));
+	return v.conf.alias ||
+	       (!resizes && (v.work.kind != VOL_WORK_NONE || v.conf.kind == CARD_VOL_INTEGRITY));
 }
 
 /* ---- lists ---- */
@@ -621,7 +621,8 @@ static void say_why(const struct card *c, const char *name, struct card_error *e
 			json_string_value(json_object_get(call, "method")));
 
 		if (!m || !m->kind || strcmp(m->kind, "volume") != 0 || !m->key ||
-			strcmp(card_arg_str(json_object_get(call, "params"), m->key, ""), name) != 0)
+			strcmp(card_arg_str(json_object_get(call, "params"), m->key, ""), name) !=
+				0)
 			continue;
 		(void)card_fail(e, -ENODEV, "%s: not there%s: %s", name,
 			json_is_true(json_object_get(f, "busy")) ? ", and tried again by itself"
