@@ -90,6 +90,11 @@ static unsigned take(struct talk *t, struct hv_record *r)
 
 	if (ret == -EAGAIN)
 		return 0;
+	if (ret <= 0 && t == &card.guest && card.info.state == HV_INFO_ENDED) {
+		close(t->fd); // its process may be gone before we look again
+		t->fd = -1;
+		return 0;
+	}
 	if (ret <= 0)
 		die("%s: %s", t == &card.agent ? "agent" : "guest",
 			ret ? strerror(-ret) : "closed");
@@ -243,13 +248,24 @@ static void function(enum hv_type type, unsigned slot)
 		close(fd);
 }
 
+/* A connection for whoever wants one: again, where it was to a card that was about to go. */
+static bool given(void)
+{
+	for (unsigned slot = 0; slot < HV_PROTO_SLOTS; slot++)
+		if (card.want & 1u << slot) {
+			card.want &= ~(1u << slot);
+			function(HV_RECONNECT, slot);
+		}
+	return true;
+}
+
 /* The guest has all of these disks, and none besides, and goes on with them. */
 static void does_io(uint32_t slots)
 {
-	UNTIL(card.io == slots, "I/O with these disks");
+	UNTIL(given() && card.io == slots, "I/O with these disks");
 	unsigned n = card.n_io;
 
-	UNTIL(card.n_io >= n + 3, "more I/O");
+	UNTIL(given() && card.n_io >= n + 3, "more I/O");
 	if (card.io != slots)
 		die("other disks");
 }
@@ -381,8 +397,6 @@ static void second(int listener, uint32_t pid)
 	done("taken over");
 	done("restart");
 	UNTIL(card.want == (1u << FIRST | 1u << SECOND), "wish for connections");
-	function(HV_RECONNECT, FIRST);
-	function(HV_RECONNECT, SECOND);
 	does_io(1u << FIRST | 1u << SECOND);
 	done("reconnected");
 	// A guest that does not let go in time: asked, then not asked any more
@@ -396,8 +410,6 @@ static void second(int listener, uint32_t pid)
 	check_jail();
 	say(HV_STOP);
 	UNTIL(card.info.state == HV_INFO_ENDED || card.ends, "end");
-	close(card.guest.fd);
-	card.guest.fd = -1;
 	UNTIL(card.ends, "end of the process");
 	done("stopped");
 }
