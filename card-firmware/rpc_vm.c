@@ -386,7 +386,7 @@ int card_call_vm_console(
 		part[i] = v->console[(at + i) % CARD_VM_CONSOLE];
 	card_hex_text(part, n, hex);
 	*result = json_pack("{s:I, s:I, s:s, s:I, s:s}", "offset", (json_int_t)at, "next_offset",
-		(json_int_t)(at + n), "output", hex, "typed", typed, "state",
+		(json_int_t)at + (json_int_t)n, "output", hex, "typed", typed, "state",
 		card_vm_state_name(v->state));
 	return *result ? 0 : out_of_memory(e);
 }

@@ -258,17 +258,14 @@ static int run_agent(const char *card)
 {
 	char *const argv[] = { (char[]){ "host-hv" }, (char[]){ "--guest" }, NULL };
 	struct hv_agent_conf conf = { .card_path = card, .argv = argv, .retry_ms = RETRY_MS };
-	struct hv_agent *agent;
-	int ret;
+	struct hv_agent *agent = NULL;
+	int ret = 0;
 
 	conf.exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	ret = conf.exe_fd < 0 ? -errno : hv_agent_create(&conf, &agent);
-	if (ret == 0) {
-		do
-			ret = hv_agent_turn(agent, -1);
-		while (ret == 0);
-		hv_agent_destroy(agent);
-	}
+	while (agent && ret == 0)
+		ret = hv_agent_turn(agent, -1);
+	hv_agent_destroy(agent);
 	if (conf.exe_fd >= 0)
 		close(conf.exe_fd);
 	if (ret == -ESHUTDOWN)

