@@ -600,18 +600,23 @@ static void forged(struct pkt *k, unsigned i)
 		icmp_at(k)[3] ^= 1; // the sum is wrong
 }
 
+/* A packet of len bytes is too long, as soon as the card has come to what it was told. */
 static int told(struct tnl *t, unsigned len)
 {
-	unsigned long was = tnl_drops(t->e, ATK_PEER, "MTU");
+	uint64_t end = dpu_now_ns() + ATK_REPLY_MS * 1000000ULL;
+	unsigned long was = tnl_drops(t->e, ATK_PEER, "MTU"), n;
 	struct atk_env *e = t->e;
-	int ret = tenant_sends(t, false, len);
+	int ret;
 
-	if (!ret)
-		ret = tnl_marker(t);
-	if (!ret)
-		ret = tnl_marker(t);
-	was = tnl_drops(e, ATK_PEER, "MTU") - was;
-	ATK_CHECK(e, ret || was == 1, "%lu packets of %u bytes too long", was, len);
+	do {
+		ret = tenant_sends(t, false, len);
+		if (!ret)
+			ret = tnl_marker(t);
+		if (!ret)
+			ret = tnl_marker(t);
+		n = tnl_drops(e, ATK_PEER, "MTU") - was;
+	} while (!ret && n == 0 && dpu_now_ns() < end);
+	ATK_CHECK(e, ret || n == 1, "%lu packets of %u bytes too long", n, len);
 	return ret;
 }
 
