@@ -26,7 +26,8 @@ static const struct card_param vm_create[] = {
 		.type = CARD_P_UINT,
 		.max = 65535,
 		.def = "0",
-		.help = "which CPU features it sees: a template of host-hv" },
+		.help = "which CPU features it sees: 0 all of the host, 1 x86-64-v2 with AES, "
+			"2 x86-64-v3" },
 	{ .name = "kernel",
 		.type = CARD_P_STRING,
 		.required = true,

@@ -251,7 +251,10 @@ static int receive(struct card_vm_link *l, struct card_vm_record *r, struct rece
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
+		size_t came = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		// The kernel installs no more than there was room for.
+		for (size_t i = 0; i < came && in->n_fds < HV_PROTO_FDS; i++)
 			memcpy(&in->fds[in->n_fds++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 	}
 	in->cut = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
