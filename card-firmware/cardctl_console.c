@@ -27,7 +27,7 @@ struct console {
 
 static void put_hex(const char *hex)
 {
-	for (; hex[0] && hex[1]; hex += 2) {
+	for (; hex && hex[0] && hex[1]; hex += 2) {
 		char byte[3] = { hex[0], hex[1], '\0' };
 
 		putchar((int)strtoul(byte, NULL, 16));
