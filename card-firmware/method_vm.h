@@ -60,10 +60,17 @@ static const struct card_param vm_create[] = {
 		.type = CARD_P_LIST,
 		.max = 31,
 		.help = "NICs and disks of this card, in the order of their slots, from 1 on" },
-	{ .name = "restart",
-		.type = CARD_P_BOOL,
-		.def = "true",
-		.help = "begin anew when the guest reboots" },
+	{ .name = "on_reboot",
+		.type = CARD_P_STRING,
+		.max = 15,
+		.def = "restart",
+		.help = "restart or stop: when the guest asks for a reset, as after a panic" },
+	{ .name = "on_crash",
+		.type = CARD_P_STRING,
+		.max = 15,
+		.def = "stop",
+		.help = "restart or stop: after a triple fault, an error of KVM, or a signal that "
+			"ended its process" },
 };
 
 #define P_SAMPLE                                                             \

@@ -15,6 +15,8 @@
 #define OP_WAIT_MS 20
 #define INPUT_MAX 4096u // bytes of one call
 #define OUTPUT_MAX 16384u
+#define RESTART "restart" // what becomes of a guest that ends
+#define STOP "stop"
 
 static int out_of_memory(struct card_error *e)
 {
@@ -76,6 +78,17 @@ static int read_functions(const json_t *list, struct card_vm_conf *conf, struct 
 	return 0;
 }
 
+static int read_policy(const json_t *params, const char *name, const char *def, bool *restarts,
+	struct card_error *e)
+{
+	const char *text = card_arg_str(params, name, def);
+
+	*restarts = !strcmp(text, RESTART);
+	return *restarts || !strcmp(text, STOP)
+		       ? 0
+		       : card_fail(e, -EINVAL, "%s: " RESTART " or " STOP, name);
+}
+
 static int read_conf(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
 {
 	const char *kernel = card_arg_str(params, "kernel", "");
@@ -86,11 +99,14 @@ static int read_conf(const json_t *params, struct card_vm_conf *conf, struct car
 		.vcpus = (unsigned)card_arg_uint(params, "vcpus", 1),
 		.cpu_template = (unsigned)card_arg_uint(params, "cpu_template", 0),
 		.hugepages = card_arg_bool(params, "hugepages", false),
-		.flat = card_arg_bool(params, "flat", false),
-		.restart = card_arg_bool(params, "restart", true) };
+		.flat = card_arg_bool(params, "flat", false) };
 	if (kernel[0] != '/' || (initrd && initrd[0] != '/'))
 		return card_fail(e, -EINVAL, "kernel, initrd: absolute paths on the card");
-	ret = read_pins(json_object_get(params, "pins"), conf, e);
+	ret = read_policy(params, "on_reboot", RESTART, &conf->reboot_restarts, e);
+	if (!ret)
+		ret = read_policy(params, "on_crash", STOP, &conf->crash_restarts, e);
+	if (!ret)
+		ret = read_pins(json_object_get(params, "pins"), conf, e);
 	if (!ret)
 		ret = read_functions(json_object_get(params, "functions"), conf, e);
 	if (ret)
@@ -113,7 +129,8 @@ static bool same_conf(const struct card_vm_conf *a, const struct card_vm_conf *b
 {
 	return a->mem_mib == b->mem_mib && a->vcpus == b->vcpus &&
 	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages &&
-	       a->flat == b->flat && a->restart == b->restart && same_text(a->kernel, b->kernel) &&
+	       a->flat == b->flat && a->reboot_restarts == b->reboot_restarts &&
+	       a->crash_restarts == b->crash_restarts && same_text(a->kernel, b->kernel) &&
 	       same_text(a->initrd, b->initrd) && same_text(a->cmdline, b->cmdline) &&
 	       !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
 	       !memcmp(a->functions, b->functions, sizeof(a->functions));
@@ -299,21 +316,34 @@ static json_t *functions_of(const struct card_vm *v)
 	return list;
 }
 
+static json_t *counters_of(const struct card_vm *v)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "starts",
+		(json_int_t)v->counters.starts, "reboots", (json_int_t)v->counters.reboots,
+		"crashes", (json_int_t)v->counters.crashes, "reconnects",
+		(json_int_t)v->counters.reconnects, "console_bytes",
+		(json_int_t)v->counters.console_bytes, "log_lines",
+		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused);
+}
+
+static const char *policy_name(bool restarts)
+{
+	return restarts ? RESTART : STOP;
+}
+
 static json_t *vm_object(const struct card_vm *v)
 {
-	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:b, s:s, s:s*, s:s, s:o, s:I, s:I, s:s, "
-			 "s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:s, s:s, s:s, s:s*, s:s, s:o, s:I, s:I, "
+			 "s:s, s:i, s:s, s:i, s:o}",
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
 		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
-		(int)v->conf.cpu_template, "hugepages", (int)v->conf.hugepages, "restart",
-		(int)v->conf.restart, "kernel", v->conf.kernel, "initrd", v->conf.initrd, "cmdline",
-		v->conf.cmdline, "functions", functions_of(v), "generation",
-		(json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0), "end",
-		end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
-		"counters", "starts", (json_int_t)v->counters.starts, "reboots",
-		(json_int_t)v->counters.reboots, "reconnects", (json_int_t)v->counters.reconnects,
-		"console_bytes", (json_int_t)v->counters.console_bytes, "log_lines",
-		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused);
+		(int)v->conf.cpu_template, "hugepages", (int)v->conf.hugepages, "on_reboot",
+		policy_name(v->conf.reboot_restarts), "on_crash",
+		policy_name(v->conf.crash_restarts), "kernel", v->conf.kernel, "initrd",
+		v->conf.initrd, "cmdline", v->conf.cmdline, "functions", functions_of(v),
+		"generation", (json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0),
+		"end", end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
+		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v));
 }
 
 int card_call_vm_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)

@@ -22,6 +22,7 @@ static const char *const state_names[] = {
 	[CARD_VM_STARTING] = "starting",
 	[CARD_VM_RUNNING] = "running",
 	[CARD_VM_PAUSED] = "paused",
+	[CARD_VM_RESTARTING] = "restarting",
 };
 
 const char *card_vm_state_name(enum card_vm_state s)
@@ -86,16 +87,22 @@ void card_vm_op_end(struct card_vm *v, int ret, const char *why)
 	snprintf(v->op.text, sizeof(v->op.text), "%s", ret ? why : "");
 }
 
-void card_vm_stopped(struct card_vm *v)
+void card_vm_clear(struct card_vm *v)
 {
-	v->state = CARD_VM_STOPPED;
 	v->making = v->stopping = v->met = false;
 	v->present = v->wants = 0;
 	cancel(v, &v->deadline);
+	cancel(v, &v->again_timer);
 	cancel(v, &v->want_timer);
 	cancel(v, &v->type_timer);
 	v->n_typed = 0;
 	v->typing = false;
+}
+
+void card_vm_stopped(struct card_vm *v)
+{
+	v->state = CARD_VM_STOPPED;
+	card_vm_clear(v);
 	card_vm_images_close(v);
 	if (!v->op.pending)
 		return;
@@ -119,7 +126,7 @@ void card_vm_fail(struct card_vm *v, int ret, const char *fmt, ...)
 	if (v->op.pending)
 		card_vm_op_end(v, ret, v->reason);
 	cancel(v, &v->deadline);
-	v->stopping = true;
+	v->stopping = v->down = true;
 	// Its process tells of its end through the agent; without one there is nothing to wait for.
 	if (card_vm_agent_send(v, HV_AGENT_KILL) == 0 && v->agent_knows)
 		return;
@@ -136,24 +143,49 @@ static void too_late(void *arg)
 	card_vm_fail(v, -ETIMEDOUT, "did not start in %u s", START_MS / 1000);
 }
 
-int card_vm_start(struct card_vm *v, struct card_error *e)
+void card_vm_begin(struct card_vm *v)
 {
 	struct vho_loop *l = &v->vms->card->vho_loop;
+
+	cancel(v, &v->again_timer);
+	v->state = CARD_VM_STARTING;
+	v->stopping = v->down = v->ended = false;
+	v->ran_ns = 0;
+	v->deadline = l->timer(l->arg, START_MS, too_late, v);
+	if (v->kernel_fd >= 0)
+		card_vm_spawn(v);
+	else
+		card_vm_load(v); // and then spawn; what it comes to is in v->op
+}
+
+void card_vm_spawn(struct card_vm *v)
+{
+	if (card_vm_agent_send(v, HV_AGENT_SPAWN) == 0)
+		return;
+	if (v->op.pending && v->op.type == HV_START) {
+		card_vm_fail(v, -ENOTCONN, "the agent is gone");
+		return;
+	}
+	card_vm_clear(v);
+	v->state = CARD_VM_RESTARTING;
+}
+
+int card_vm_start(struct card_vm *v, struct card_error *e)
+{
 	int ret;
 
-	if (v->state != CARD_VM_STOPPED || v->guest)
+	if ((v->state != CARD_VM_STOPPED && v->state != CARD_VM_RESTARTING) || v->guest)
 		return card_fail(e, -EALREADY, "%s: is %s", v->name, state_names[v->state]);
 	if (!v->vms->agent_ready)
 		return card_fail(e, -ENOTCONN, "no agent is connected");
 	ret = op_begin(v, HV_START, e);
 	if (ret)
 		return ret;
-	v->state = CARD_VM_STARTING;
-	v->stopping = v->ended = false;
 	v->reason[0] = '\0';
 	v->counters.starts++;
-	v->deadline = l->timer(l->arg, START_MS, too_late, v);
-	card_vm_load(v); // what it comes to is in v->op
+	v->again_ms = 0;
+	v->again_before = false;
+	card_vm_begin(v);
 	return 0;
 }
 
@@ -185,13 +217,18 @@ int card_vm_stop(struct card_vm *v, bool force, struct card_error *e)
 	ret = op_begin(v, HV_STOP, e);
 	if (ret)
 		return ret;
-	v->stopping = true;
-	if (v->guest && !force)
-		ret = card_vm_link_send(v->guest, HV_STOP, 0, &none, sizeof(none), NULL, 0);
-	else if (v->errand && !v->agent_knows)
+	v->stopping = v->down = true;
+	if (v->state == CARD_VM_RESTARTING) { // an agent that is not there is told when it is
+		(void)card_vm_agent_send(v, HV_AGENT_KILL);
 		card_vm_stopped(v);
-	else
+	} else if (v->guest && !force) {
+		ret = card_vm_link_send(v->guest, HV_STOP, 0, &none, sizeof(none), NULL, 0);
+	} else if (v->errand && !v->agent_knows) {
+		(void)card_vm_agent_send(v, HV_AGENT_KILL); // one that ended before it
+		card_vm_stopped(v);
+	} else {
 		ret = card_vm_agent_send(v, HV_AGENT_KILL);
+	}
 	if (ret)
 		card_vm_op_end(v, ret, ret == -ENOTCONN ? "no agent is connected" : strerror(-ret));
 	return 0;
@@ -272,6 +309,7 @@ int card_vm_create(
 	}
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	v->vms = s;
+	v->number = ++s->numbers;
 	v->conf = *conf;
 	v->kernel_fd = v->initrd_fd = -1;
 	card_uuid_derive(c, name, v->id);

@@ -20,13 +20,20 @@
 struct card_errand;
 struct card_vms;
 
-enum card_vm_state { CARD_VM_STOPPED, CARD_VM_STARTING, CARD_VM_RUNNING, CARD_VM_PAUSED };
+enum card_vm_state {
+	CARD_VM_STOPPED,
+	CARD_VM_STARTING,
+	CARD_VM_RUNNING,
+	CARD_VM_PAUSED,
+	CARD_VM_RESTARTING, // it ended, and begins anew in a while
+};
 const char *card_vm_state_name(enum card_vm_state s);
 
 struct card_vm_conf {
 	uint64_t mem_mib;
 	unsigned vcpus, cpu_template;
-	bool hugepages, flat, restart; // restart: begin anew when the guest asks for a reset
+	bool hugepages, flat;
+	bool reboot_restarts, crash_restarts; // begin anew when the guest asks for a reset, fails
 	char *kernel, *initrd, *cmdline; // owned; initrd: NULL: none
 	uint16_t pins[HV_PROTO_VCPUS]; // CPU of each vCPU, or HV_PIN_NONE
 	char functions[HV_PROTO_SLOTS][CARD_VM_NAME_MAX + 1]; // by slot, from 1 on; "": none
@@ -45,6 +52,7 @@ struct card_vm {
 	TAILQ_ENTRY(card_vm) link;
 	char name[CARD_VM_NAME_MAX + 1];
 	uint8_t id[HV_PROTO_ID];
+	uint64_t number; // of those that were created: the agent's answers name it
 	struct card_vms *vms; // borrowed: contains this
 	struct card_vm_conf conf;
 	enum card_vm_state state;
@@ -57,7 +65,13 @@ struct card_vm {
 	void *load_timer; // owned
 	int kernel_fd, initrd_fd; // owned; -1: none
 	bool making; // commands that make the guest are on their way
-	bool stopping; // it does not begin anew
+	bool stopping; // its process is to end
+	bool down; // by an operator, or it failed: it does not begin anew
+	/* Beginning anew (vm_again.c). */
+	void *again_timer; // owned; NULL: none, or it waits for an agent
+	unsigned again_ms; // how long it waits, or did last
+	bool again_before; // since an operator started it
+	uint64_t ran_ns; // when it ran first since its process was made; 0: it did not
 	bool met; // its process has said what state it is in
 	uint32_t present; // slots that the guest was given, or says it has
 	uint32_t wants; // slots that wait for a connection
@@ -66,7 +80,7 @@ struct card_vm {
 	uint32_t generation, pid;
 	uint8_t end, signal;
 	bool ended; // and how is in end and signal
-	bool agent_knows; // the agent that is connected, or was last, offered it
+	bool agent_knows; // its process: the agent that is connected has offered it
 	char reason[192]; // of the last failure; "": none
 	/* Output of the console. */
 	uint8_t *console; // owned: CARD_VM_CONSOLE bytes
@@ -77,7 +91,7 @@ struct card_vm {
 	bool typing;
 	void *type_timer; // owned: while the guest takes none
 	struct {
-		uint64_t starts, reboots, reconnects, console_bytes, log_lines, refused;
+		uint64_t starts, reboots, crashes, reconnects, console_bytes, log_lines, refused;
 		uint64_t exits, missed, console_lost; // as the guest's process says
 	} counters;
 };
@@ -91,7 +105,7 @@ struct card_vms {
 	struct event *accepting; // owned
 	struct card_vm_link *agent; // owned; NULL: none
 	bool agent_ready; // it has answered
-	uint64_t serial;
+	uint64_t serial, numbers; // of operations and VMs, the last ones
 	uint64_t agents; // that connected, ever
 	uint64_t strangers; // guests offered that no VM is known of
 	bool strangers_now; // and the agent that is connected has some
@@ -129,7 +143,7 @@ int card_vm_function_remove(struct card_vm *v, const char *function, struct card
 /* 0..n bytes of input were taken, as many as there is room for. -ENOTCONN. */
 int card_vm_type(struct card_vm *v, const uint8_t *bytes, size_t n, struct card_error *e);
 
-/* ---- between vm.c, vm_agent.c and vm_guest.c ---- */
+/* ---- between vm.c, vm_again.c, vm_agent.c and vm_guest.c ---- */
 
 void card_vm_op_end(struct card_vm *v, int ret, const char *why);
 /* A start that comes to nothing: the process goes, the reason is kept. */
@@ -137,6 +151,16 @@ void card_vm_fail(struct card_vm *v, int ret, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* No process any more. */
 void card_vm_stopped(struct card_vm *v);
+/* What was so of a process that is no more; its images are kept. */
+void card_vm_clear(struct card_vm *v);
+/* Load the images if they are not there, and have a process made; it may take steps. */
+void card_vm_begin(struct card_vm *v);
+/* Have the process made. Without an agent: card_vm_fail(), or later if it begins anew. */
+void card_vm_spawn(struct card_vm *v);
+/* Its process ended as end and signal say: count that. True: CARD_VM_RESTARTING. */
+bool card_vm_again(struct card_vm *v);
+/* There is an agent: those that waited for one to begin anew do. */
+void card_vm_agent_ready(struct card_vms *s);
 /* Its socket, which is ours from now on. */
 void card_vm_guest_open(struct card_vm *v, int fd);
 /* Make the guest, once its images are there. */

@@ -21,36 +21,42 @@ static struct card_vm *find_id(struct card_vms *s, const uint8_t *id)
 	return NULL;
 }
 
-static struct card_vm *find_serial(struct card_vms *s, uint64_t serial)
+static struct card_vm *find_number(struct card_vms *s, uint64_t number)
 {
 	struct card_vm *v;
 
 	TAILQ_FOREACH (v, &s->list, link)
-		if (v->op.serial == serial)
+		if (v->number == number)
 			return v;
 	return NULL;
 }
 
+/* Also of one that ended: the agent forgets it. */
+static int send_kill(struct card_vms *s, uint64_t number, const uint8_t *id)
+{
+	struct hv_rec_agent_guest kill = { .pid = dpu_le32_put(0) };
+
+	memcpy(kill.id, id, sizeof(kill.id));
+	return card_vm_link_send(s->agent, HV_AGENT_KILL, number, &kill, sizeof(kill), NULL, 0);
+}
+
 int card_vm_agent_send(struct card_vm *v, enum hv_type type)
 {
-	struct hv_rec_agent_spawn spawn = { .flags = dpu_le32_put(
-						    v->conf.restart ? HV_SPAWN_RESTART : 0) };
-	struct hv_rec_agent_guest kill = { .pid = dpu_le32_put(0) };
+	struct hv_rec_agent_spawn spawn = { .reserved = { 0 } };
 	struct card_vms *s = v->vms;
 
 	if (!s->agent || !s->agent_ready)
 		return -ENOTCONN;
+	if (type == HV_AGENT_KILL)
+		return send_kill(s, v->number, v->id);
 	memcpy(spawn.id, v->id, sizeof(spawn.id));
-	memcpy(kill.id, v->id, sizeof(kill.id));
-	if (type == HV_AGENT_SPAWN)
-		return card_vm_link_send(
-			s->agent, type, v->op.serial, &spawn, sizeof(spawn), NULL, 0);
-	return card_vm_link_send(s->agent, type, v->op.serial, &kill, sizeof(kill), NULL, 0);
+	return card_vm_link_send(s->agent, type, v->number, &spawn, sizeof(spawn), NULL, 0);
 }
 
 static bool on_done(struct card_vms *s, const struct card_vm_record *r)
 {
-	struct card_vm *v = find_serial(s, r->cookie);
+	struct card_vm *v = find_number(s, r->cookie);
+	struct hv_rec_hdr none = { .seq = dpu_le32_put(0) };
 	struct hv_rec_done d;
 	unsigned status;
 
@@ -58,6 +64,13 @@ static bool on_done(struct card_vms *s, const struct card_vm_record *r)
 	status = dpu_le16_get(d.status);
 	if (dpu_le16_get(d.type) != r->asked || status >= HV_STATUSES)
 		return false;
+	if (r->asked == HV_AGENT_KILL && status == HV_E_ID && v && v->stopping) {
+		// Of an agent that this one does not know the guests of; its socket may be left.
+		if (!v->guest)
+			card_vm_stopped(v);
+		else
+			(void)card_vm_link_send(v->guest, HV_STOP, 0, &none, sizeof(none), NULL, 0);
+	}
 	// A guest that there is already is offered, too.
 	if (r->asked == HV_AGENT_SPAWN && status && status != HV_E_ID && v &&
 		v->state == CARD_VM_STARTING)
@@ -73,7 +86,7 @@ static bool on_guest(struct card_vms *s, struct card_vm_record *r)
 	int fd = r->fd;
 
 	memcpy(&g, r->bytes, sizeof(g));
-	if (g.end || g.signal || g.again || !dpu_is_zero(g.reserved, sizeof(g.reserved)))
+	if (g.end || g.signal || !dpu_is_zero(g.reserved, sizeof(g.reserved)))
 		return false;
 	v = find_id(s, g.id);
 	if (!v) {
@@ -84,8 +97,11 @@ static bool on_guest(struct card_vms *s, struct card_vm_record *r)
 			"vm: a guest that no VM is known of", "pid=%u", dpu_le32_get(g.pid));
 		return true;
 	}
+	if (v->down && v->state == CARD_VM_STOPPED) {
+		(void)send_kill(s, v->number, v->id);
+		return true;
+	}
 	r->fd = -1;
-	v->counters.reboots += v->generation && dpu_le32_get(g.generation) > v->generation;
 	v->generation = dpu_le32_get(g.generation);
 	v->pid = dpu_le32_get(g.pid);
 	v->agent_knows = true;
@@ -100,24 +116,23 @@ static bool on_ended(struct card_vms *s, const struct card_vm_record *r)
 	struct card_vm *v;
 
 	memcpy(&g, r->bytes, sizeof(g));
-	if (g.again > 1 || !dpu_is_zero(g.reserved, sizeof(g.reserved)))
+	if (!dpu_is_zero(g.reserved, sizeof(g.reserved)))
 		return false;
 	v = find_id(s, g.id);
-	if (!v)
+	if (!v) {
+		(void)send_kill(s, 0, g.id);
 		return true;
+	}
 	card_vm_link_close(v->guest);
 	v->guest = NULL;
 	v->end = g.end;
 	v->signal = g.signal;
 	v->ended = true;
-	dpu_info("vm: guest ended", "name=%s end=%u signal=%u again=%u", v->name, g.end, g.signal,
-		g.again);
-	if (g.again && !v->stopping) {
-		v->state = CARD_VM_STARTING;
-		v->making = false;
-		v->present = 0;
+	v->agent_knows = false;
+	dpu_info("vm: guest ended", "name=%s end=%u signal=%u", v->name, g.end, g.signal);
+	if (card_vm_again(v))
 		return true;
-	}
+	(void)send_kill(s, v->number, v->id);
 	card_vm_stopped(v);
 	return true;
 }
@@ -129,6 +144,7 @@ static bool on_record(void *arg, struct card_vm_record *r)
 	switch (r->type) {
 	case HV_HELLO_DONE:
 		s->agent_ready = true;
+		card_vm_agent_ready(s);
 		return true;
 	case HV_DONE:
 		return r->asked != HV_HELLO && on_done(s, r);
@@ -154,7 +170,10 @@ static void on_closed(void *arg, enum card_vm_close why)
 		next = TAILQ_NEXT(v, link);
 		v->agent_knows = false;
 		if (v->state == CARD_VM_STARTING && !v->guest && !v->errand)
-			card_vm_fail(v, -ENOTCONN, "the agent is gone");
+			card_vm_spawn(v); // there is none: it fails, or waits for one
+		else if (v->state != CARD_VM_STOPPED && v->state != CARD_VM_RESTARTING &&
+			 !v->guest && !v->errand && !card_vm_again(v))
+			card_vm_stopped(v); // nobody tells how it ended
 	}
 	event_add(s->accepting, NULL);
 }

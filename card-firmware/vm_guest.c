@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "dpu_clock.h"
 #include "dpu_log.h"
 
 #define TYPE_MS 5 // between attempts to type what the guest had no room for
@@ -189,6 +190,8 @@ void card_vm_guest_make(struct card_vm *v)
 static void on_running(struct card_vm *v, enum card_vm_state state)
 {
 	v->state = state;
+	if (!v->ran_ns)
+		v->ran_ns = dpu_now_ns();
 	if (v->deadline) {
 		v->vms->card->vho_loop.timer_cancel(v->vms->card->vho_loop.arg, v->deadline);
 		v->deadline = NULL;
@@ -300,6 +303,8 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 	case HV_START:
 		if (status)
 			card_vm_fail(v, -EIO, "%s", text);
+		else if (r->asked == HV_START && v->state == CARD_VM_STARTING)
+			on_running(v, CARD_VM_RUNNING); // it may end before it says so
 		break;
 	case HV_ADD:
 		if (status && v->state == CARD_VM_STARTING)
@@ -405,7 +410,6 @@ static bool on_record(void *arg, struct card_vm_record *r)
 static void on_closed(void *arg, enum card_vm_close why)
 {
 	struct card_vm *v = arg;
-	struct card_error e;
 
 	v->vms->closed[CARD_VM_GUEST][why]++;
 	v->guest = NULL;
@@ -418,12 +422,8 @@ static void on_closed(void *arg, enum card_vm_close why)
 	}
 	if (v->agent_knows) // and tells how it ended
 		return;
-	// Nobody starts it again but us: its agent is another one, or away.
-	bool again = v->ended && v->end == 2 && v->conf.restart && !v->stopping;
-
-	card_vm_stopped(v);
-	if (again)
-		(void)card_vm_start(v, &e);
+	if (!card_vm_again(v)) // its agent is another one, or away
+		card_vm_stopped(v);
 }
 
 static const struct card_vm_link_ops guest_ops = { .record = on_record, .closed = on_closed };
@@ -434,7 +434,9 @@ void card_vm_guest_open(struct card_vm *v, int fd)
 	v->guest = NULL;
 	v->making = v->met = v->typing = false;
 	v->present = v->wants = 0;
-	if (v->state == CARD_VM_STOPPED && !v->stopping)
+	if (v->state == CARD_VM_RESTARTING)
+		card_vm_clear(v);
+	if ((v->state == CARD_VM_STOPPED || v->state == CARD_VM_RESTARTING) && !v->stopping)
 		v->state = CARD_VM_STARTING; // until it says what it is
 	if (card_vm_link_open(v->vms->card->loop, fd, CARD_VM_GUEST, &guest_ops, v, &v->guest))
 		v->guest = NULL;

@@ -128,8 +128,8 @@ static void look(void *arg)
 		return;
 	if (v->guest)
 		card_vm_guest_make(v);
-	else if (card_vm_agent_send(v, HV_AGENT_SPAWN))
-		card_vm_fail(v, -ENOTCONN, "the agent is gone");
+	else
+		card_vm_spawn(v);
 }
 
 /* Ends in card_vm_guest_make() or HV_AGENT_SPAWN, or in card_vm_fail(). */

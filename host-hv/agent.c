@@ -24,12 +24,12 @@
 
 struct guest {
 	uint8_t id[HV_PROTO_ID];
-	uint32_t flags; // HV_SPAWN_*
 	uint32_t generation;
 	pid_t pid; // 0: it has ended
 	int card_end; // owned: a copy of what the card has; -1: none
 	uint8_t end, signal; // once it has ended
-	bool offered; // this card has its socket
+	bool told; // this card has its socket, or knows how it ended
+	bool dropped; // the card killed it, and has only to be told of its end
 };
 
 struct hv_agent {
@@ -84,20 +84,20 @@ static int spawn(struct hv_agent *a, struct guest *g)
 		close(g->card_end);
 	g->card_end = p[0];
 	g->generation++;
-	g->offered = false;
+	g->told = g->dropped = false;
 	g->end = g->signal = 0;
 	dpu_info("agent: guest started", "pid=%d generation=%u", (int)g->pid, g->generation);
 	return 0;
 }
 
 /* What the card has to know of a guest. 0, or an errno: it does not know it yet. */
-static int tell(struct hv_agent *a, const struct guest *g, enum hv_type type, bool again)
+static int tell(struct hv_agent *a, const struct guest *g)
 {
+	enum hv_type type = g->pid ? HV_EV_GUEST : HV_EV_ENDED;
 	struct hv_rec_agent_guest rec = { .generation = dpu_le32_put(g->generation),
 		.pid = dpu_le32_put((uint32_t)g->pid),
 		.end = g->end,
-		.signal = g->signal,
-		.again = again };
+		.signal = g->signal };
 	int ret;
 
 	memcpy(rec.id, g->id, sizeof(rec.id));
@@ -110,7 +110,7 @@ static int tell(struct hv_agent *a, const struct guest *g, enum hv_type type, bo
 static bool to_be_told(const struct hv_agent *a)
 {
 	for (unsigned i = 0; i < a->n; i++)
-		if (!a->guests[i].offered || !a->guests[i].pid)
+		if (!a->guests[i].told)
 			return true;
 	return false;
 }
@@ -120,24 +120,14 @@ static void tell_all(struct hv_agent *a)
 {
 	for (unsigned i = 0; a->talk.begun && i < a->n;) {
 		struct guest *g = &a->guests[i];
-		bool again = !g->pid && g->end == HV_END_REBOOT && g->flags & HV_SPAWN_RESTART;
 
-		if (g->pid && !g->offered) {
-			if (tell(a, g, HV_EV_GUEST, false))
-				return;
-			g->offered = true;
-		} else if (!g->pid) {
-			if (tell(a, g, HV_EV_ENDED, again))
-				return;
-			if (!again) {
-				forget(a, g);
-				continue;
-			}
-			if (spawn(a, g))
-				g->end = HV_END_ERROR; // which is told instead
-			continue;
-		}
-		i++;
+		if (!g->told && tell(a, g))
+			return;
+		g->told = true;
+		if (!g->pid && g->dropped)
+			forget(a, g);
+		else
+			i++;
 	}
 }
 
@@ -148,23 +138,25 @@ static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, ui
 	int ret;
 
 	memcpy(&s, r->bytes, sizeof(s));
-	if (dpu_le32_get(s.flags) & ~HV_SPAWN_RESTART || dpu_le32_get(s.reserved) ||
-		dpu_is_zero(s.id, sizeof(s.id)))
+	if (!dpu_is_zero(s.reserved, sizeof(s.reserved)) || dpu_is_zero(s.id, sizeof(s.id)))
 		return HV_E_FIELD;
-	if (find(a, s.id))
+	g = find(a, s.id);
+	if (g && g->pid)
 		return HV_E_ID;
-	if (a->n == GUESTS_MAX)
+	if (!g && a->n == GUESTS_MAX)
 		return HV_E_MEMORY;
-	g = &a->guests[a->n];
-	*g = (struct guest){ .flags = dpu_le32_get(s.flags), .card_end = -1 };
-	memcpy(g->id, s.id, sizeof(g->id));
-	ret = spawn(a, g);
-	if (ret) {
-		*detail = (uint32_t)-ret;
-		return HV_E_INTERNAL;
+	if (!g) {
+		g = &a->guests[a->n++];
+		*g = (struct guest){ .card_end = -1, .told = true };
+		memcpy(g->id, s.id, sizeof(g->id));
 	}
-	a->n++;
-	return HV_OK;
+	ret = spawn(a, g);
+	if (!ret)
+		return HV_OK;
+	if (!g->generation)
+		forget(a, g);
+	*detail = (uint32_t)-ret;
+	return HV_E_INTERNAL;
 }
 
 static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
@@ -177,9 +169,11 @@ static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uin
 		    &k.generation, sizeof(k) - offsetof(struct hv_rec_agent_guest, generation)))
 		return HV_E_FIELD;
 	g = find(a, k.id);
-	if (!g || !g->pid)
+	if (!g)
 		return HV_E_ID;
-	g->flags = 0; // and no other one takes its place
+	g->dropped = true;
+	if (!g->pid) // it goes once this card was told, as others
+		return HV_OK;
 	if (kill(g->pid, SIGKILL) < 0) {
 		*detail = (uint32_t)errno;
 		return HV_E_INTERNAL;
@@ -224,7 +218,7 @@ static void lose_card(struct hv_agent *a, const char *why)
 	a->sock = -1;
 	a->talk = (struct hv_talk){ .begun = false };
 	for (unsigned i = 0; i < a->n; i++)
-		a->guests[i].offered = false;
+		a->guests[i].told = false;
 	a->retry_at_ns = dpu_now_ns() + a->wait_ms * 1000000ull;
 	if (a->wait_ms < a->conf.retry_ms * BACK_OFF)
 		a->wait_ms *= 2;
@@ -306,6 +300,7 @@ static int reach_card(struct hv_agent *a)
 static void note_end(struct guest *g, int status)
 {
 	g->pid = 0;
+	g->told = false;
 	g->end = HV_END_ERROR;
 	if (WIFSIGNALED(status))
 		g->signal = (uint8_t)WTERMSIG(status);

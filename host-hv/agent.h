@@ -5,7 +5,8 @@
  *
  * Each guest's socket has its two ends in the guest and at the card; the agent keeps a copy of the
  * card's end and hands it over again to a card that comes back, so that guests go on without a card
- * and without being found again. A guest whose process ended stays known until the card was told.
+ * and without being found again. A guest whose process ended stays known, and each card is told
+ * how, until the card has another process made for it or kills it: that is the card's choice.
  */
 #pragma once
 

@@ -45,7 +45,7 @@ enum hv_type {
 	HV_CONSOLE_IN = 13, // struct hv_rec_bytes
 	HV_TYPES = 14,
 
-	/* From the card to the agent. */
+	/* From the card to the agent. One that has ended stays known to it until either of them. */
 	HV_AGENT_SPAWN = 0x101, // struct hv_rec_agent_spawn
 	HV_AGENT_KILL = 0x102, // struct hv_rec_agent_guest: at once, whatever it does
 
@@ -182,13 +182,10 @@ struct hv_rec_log {
 };
 static_assert(sizeof(struct hv_rec_log) == 224, "wire struct");
 
-#define HV_SPAWN_RESTART 1u // start another process when the guest asks for a reset
-
 struct hv_rec_agent_spawn {
 	struct hv_rec_hdr h;
 	uint8_t id[HV_PROTO_ID];
-	dpu_le32 flags; // HV_SPAWN_*
-	dpu_le32 reserved;
+	uint8_t reserved[8];
 };
 static_assert(sizeof(struct hv_rec_agent_spawn) == 40, "wire struct");
 
@@ -199,7 +196,6 @@ struct hv_rec_agent_guest {
 	dpu_le32 pid; // as the agent's host sees it
 	uint8_t end; // HV_EV_ENDED: enum hv_end of machine.h
 	uint8_t signal; // that ended it: SIGSYS is the jail's; 0: none
-	uint8_t again; // another process will take its place
-	uint8_t reserved[5];
+	uint8_t reserved[6];
 };
 static_assert(sizeof(struct hv_rec_agent_guest) == 48, "wire struct");

@@ -161,20 +161,133 @@ static void ends_by_itself(void **state)
 	end("out", "killed");
 }
 
-static void begins_anew(void **state)
+static void make_with(const char *name, const char *cmdline, const char *on, const char *what)
+{
+	json_decref(call("vm_create", 0,
+		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s', '%s': '%s'}", name,
+		kernel, cmdline, on, what));
+}
+
+static void await_count(const uint64_t *n, uint64_t at_least)
 {
 	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+
+	while (*n < at_least)
+		turn(until);
+}
+
+/* A guest that asks for nothing but resets has them, ever less often, and then none. */
+static void begins_anew(void **state)
+{
+	uint64_t began = dpu_now_ns();
+	struct card_vm *v;
+
+	(void)state;
+	call("vm_create", -EINVAL,
+		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_reboot': 'perhaps'}");
+	call("vm_create", -EINVAL,
+		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_crash': 'start'}");
+	make("r", "end=2");
+	operate("vm_start", "r", 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 4);
+	await_state("r", CARD_VM_RESTARTING);
+	assert_true(dpu_now_ns() - began >= 750000000ull);
+	assert_true(v->again_ms >= 1000);
+	assert_int_equal(v->generation, v->counters.reboots);
+	call("vm_delete", -EBUSY, "{'name': 'r'}");
+	operate("vm_start", "r", 0); // at once, and the first one is free again
+	await_count(&v->counters.reboots, 5);
+	assert_int_equal(v->generation, 5);
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	assert_int_equal(v->state, CARD_VM_STOPPED);
+	operate("vm_start", "r", 0);
+	assert_int_equal(v->generation, 1); // the agent had forgotten it
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	end("r", "reboot");
+}
+
+/* What is to become of a guest that ended is known to a card that comes after that. */
+static void begins_anew_by_another_card(void **state)
+{
 	struct card_vm *v;
 
 	(void)state;
 	make("r", "end=2");
-	json_decref(call("vm_start", 0, "{'name': 'r'}"));
+	operate("vm_start", "r", 0);
 	v = card_vm_find(&card, "r");
-	while (v->counters.reboots < 3)
-		turn(until);
-	json_decref(call("vm_stop", 0, "{'name': 'r', 'force': true}"));
-	await_state("r", CARD_VM_STOPPED);
-	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	await_count(&v->counters.reboots, 3);
+	await_state("r", CARD_VM_RESTARTING);
+	card_vms_fini(&card);
+	assert_int_equal(card_vms_init(&card), 0);
+	make("r", "end=2");
+	assert_int_equal(card_vms_listen(&card), 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 2);
+	assert_true(v->generation > 3);
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	end("r", "reboot");
+}
+
+static void stays_down(void **state)
+{
+	static const struct {
+		const char *cmdline, *on, *what, *end;
+		unsigned reboots, crashes;
+	} ends[] = {
+		{ "end=2", "on_reboot", "stop", "reboot", 1, 0 },
+		{ "end=3", "on_crash", "stop", "shutdown", 0, 1 },
+		{ "end=1", "on_crash", "restart", "off", 0, 0 },
+		{ "open", "on_crash", "restart", "killed", 0, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(ends); i++) {
+		struct card_vm *v;
+
+		make_with("d", ends[i].cmdline, ends[i].on, ends[i].what);
+		operate("vm_start", "d", 0);
+		await_state("d", CARD_VM_STOPPED);
+		v = card_vm_find(&card, "d");
+		assert_int_equal(v->counters.reboots, ends[i].reboots);
+		assert_int_equal(v->counters.crashes, ends[i].crashes);
+		operate("vm_start", "d", 0); // and its agent has nothing left of it
+		await_state("d", CARD_VM_STOPPED);
+		assert_int_equal(v->generation, 1);
+		end("d", ends[i].end);
+	}
+}
+
+static void begins_anew_after_a_crash(void **state)
+{
+	struct card_vm *v;
+	uint32_t pid;
+
+	(void)state;
+	make_with("c", "end=3", "on_crash", "restart");
+	operate("vm_start", "c", 0);
+	v = card_vm_find(&card, "c");
+	await_count(&v->counters.crashes, 3);
+	await_state("c", CARD_VM_RESTARTING);
+	operate("vm_stop", "c", 0);
+	end("c", "shutdown");
+	make_with("c", "", "on_crash", "restart");
+	operate("vm_start", "c", 0);
+	v = card_vm_find(&card, "c");
+	await_output("c", "up\n");
+	pid = v->pid;
+	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+	await_output("c", "up\nup\n");
+	await_state("c", CARD_VM_RUNNING);
+	assert_int_not_equal(v->pid, pid);
+	assert_int_equal(v->counters.crashes, 1);
+	json_decref(call("vm_stop", 0, "{'name': 'c', 'force': true}"));
+	await_state("c", CARD_VM_STOPPED);
+	assert_int_equal(v->counters.crashes, 1);
+	end("c", "killed");
 }
 
 static void no_such_image(void **state)
@@ -296,6 +409,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(comes_and_goes),
 		cmocka_unit_test(ends_by_itself),
 		cmocka_unit_test(begins_anew),
+		cmocka_unit_test(begins_anew_by_another_card),
+		cmocka_unit_test(stays_down),
+		cmocka_unit_test(begins_anew_after_a_crash),
 		cmocka_unit_test(no_such_image),
 		cmocka_unit_test(outlives_its_card),
 		cmocka_unit_test(has_functions),

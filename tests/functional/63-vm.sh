@@ -58,12 +58,15 @@ await_output()
 	done
 }
 
-# A flat program, entered at 1 MiB: writes "up" and a line feed, then back what is typed; q ends it.
+# A flat program, entered at 1 MiB: writes "up" and a line feed, then back what is typed; r resets it, c has it
+# crash, q ends it.
 #   mov dx,3f8; mov al,'u'; out; mov al,'p'; out; mov al,'\n'; out
-#   l: mov dx,3fd; in; test al,1; jz l; mov dx,3f8; in; out; cmp al,'q'; jne l; mov dx,f4; mov al,1; out; jmp $
+#   l: mov dx,3fd; in; test al,1; jz l; mov dx,3f8; in; out; cmp al,'q'; je q; cmp al,'c'; je c; cmp al,'r'; jne l
+#   mov dx,cf9; mov al,6; out; jmp $; q: mov dx,f4; mov al,1; out; jmp $; c: ud2
 printf '\146\272\370\003\260\165\356\260\160\356\260\012\356' >"$dir/program"
-printf '\146\272\375\003\354\250\001\164\367\146\272\370\003\354\356\074\161\165\355\146\272\364\000\260\001\356\353\376' \
+printf '\146\272\375\003\354\250\001\164\367\146\272\370\003\354\356\074\161\164\021\074\143\164\026\074\162\165\345' \
 	>>"$dir/program"
+printf '\146\272\371\014\260\006\356\353\376\146\272\364\000\260\001\356\353\376\017\013' >>"$dir/program"
 
 start
 "$hv" --agent --card "$dir/agents" 2>>"$dir/err" &
@@ -98,6 +101,24 @@ for i in 1 2 3; do
 	done
 done
 echo "the guest outlived its card 3 times"
+
+# A guest that resets itself has another process, with what it had; one that crashes stays down.
+printf r | ctl vm console g >/dev/null
+await reboots 1
+await state running
+[ "$(field pid)" != "$pid" ] || fail "the process of before: $(ctl vm show g)"
+end=$(($(date +%s) + 30))
+until [ "$(ctl vm show g --json | grep -c '"present": true')" = 2 ]; do
+	[ "$(date +%s)" -lt "$end" ] || fail "functions are missing: $(ctl vm show g --json)"
+done
+printf anew | ctl vm console g >/dev/null
+await_output anew
+printf c | ctl vm console g >/dev/null
+await end shutdown
+await state stopped
+[ "$(field crashes)" = 1 ] || fail "$(ctl vm show g --json)"
+ctl vm start g
+echo "the guest began anew"
 ctl vm stop g
 [ "$(field state)" = stopped ] && [ "$(field end)" = stopped ] || fail "$(ctl vm show g)"
 ctl vm start g

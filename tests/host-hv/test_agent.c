@@ -115,9 +115,9 @@ static unsigned ask_agent(unsigned type, union any *r, size_t len)
 	return dpu_le16_get(r->done.status);
 }
 
-static unsigned spawn(uint8_t id, uint32_t flags)
+static unsigned spawn(uint8_t id)
 {
-	union any r = { .spawn = { .flags = dpu_le32_put(flags) } };
+	union any r = { .spawn = { .reserved = { 0 } } };
 
 	r.spawn.id[15] = id;
 	return ask_agent(HV_AGENT_SPAWN, &r, sizeof(r.spawn));
@@ -210,7 +210,7 @@ static void a_guest_comes_and_goes(void **state)
 	union any r;
 
 	(void)state;
-	assert_int_equal(spawn(1, 0), HV_OK);
+	assert_int_equal(spawn(1), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
 	assert_int_equal(r.guest.id[15], 1);
 	assert_int_equal(dpu_le32_get(r.guest.generation), 1);
@@ -219,42 +219,46 @@ static void a_guest_comes_and_goes(void **state)
 	await(&card, HV_EV_ENDED, &r);
 	assert_int_equal(r.guest.end, HV_END_OFF);
 	assert_int_equal(r.guest.signal, 0);
-	assert_int_equal(r.guest.again, 0);
 	// Its name is free again.
-	assert_int_equal(spawn(1, 0), HV_OK);
+	assert_int_equal(spawn(1), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
 	run_guest("");
 	await(&guest, HV_EV_CONSOLE, &r);
 	assert_memory_equal(r.bytes.bytes, "up\n", 3);
 }
 
-static void a_reboot_is_another_process(void **state)
+static void kill_guest(uint8_t id, unsigned want)
+{
+	union any r = { .guest = { .id = { [15] = id } } };
+
+	assert_int_equal(ask_agent(HV_AGENT_KILL, &r, sizeof(r.guest)), want);
+}
+
+/* What becomes of a guest that ended is the card's choice, also one's that was told of it later. */
+static void an_end_is_known_until_the_card_has_chosen(void **state)
 {
 	union any r;
 
 	(void)state;
-	assert_int_equal(spawn(2, HV_SPAWN_RESTART), HV_OK);
 	for (uint32_t generation = 1; generation < 4; generation++) {
+		assert_int_equal(spawn(2), HV_OK);
 		await(&card, HV_EV_GUEST, &r);
 		assert_int_equal(dpu_le32_get(r.guest.generation), generation);
 		run_guest(generation < 3 ? "end=2" : "end=3");
 		await(&card, HV_EV_ENDED, &r);
 		assert_int_equal(r.guest.end, generation < 3 ? HV_END_REBOOT : HV_END_SHUTDOWN);
-		assert_int_equal(r.guest.again, generation < 3);
+		close(card);
+		card = -1;
+		accept_agent();
+		await(&card, HV_EV_ENDED, &r);
+		assert_int_equal(r.guest.end, generation < 3 ? HV_END_REBOOT : HV_END_SHUTDOWN);
+		assert_int_equal(dpu_le32_get(r.guest.generation), generation);
 	}
-}
-
-static void no_other_process_when_the_card_wants_none(void **state)
-{
-	union any r;
-
-	(void)state;
-	assert_int_equal(spawn(2, 0), HV_OK);
+	kill_guest(2, HV_OK);
+	kill_guest(2, HV_E_ID);
+	assert_int_equal(spawn(2), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
-	run_guest("end=2");
-	await(&card, HV_EV_ENDED, &r);
-	assert_int_equal(r.guest.end, HV_END_REBOOT);
-	assert_int_equal(r.guest.again, 0);
+	assert_int_equal(dpu_le32_get(r.guest.generation), 1);
 }
 
 /* KX-12: what a guest that has broken into a vCPU's thread would do. */
@@ -265,13 +269,12 @@ static void a_vcpu_that_breaks_out_is_killed(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(what); i++) {
-		assert_int_equal(spawn(3, HV_SPAWN_RESTART), HV_OK);
+		assert_int_equal(spawn(3), HV_OK);
 		await(&card, HV_EV_GUEST, &r);
 		run_guest(what[i]);
 		await(&card, HV_EV_ENDED, &r);
 		assert_int_equal(r.guest.signal, SIGSYS);
 		assert_int_equal(r.guest.end, HV_END_ERROR);
-		assert_int_equal(r.guest.again, 0);
 	}
 }
 
@@ -281,7 +284,7 @@ static void guests_outlive_their_card(void **state)
 	uint32_t pid;
 
 	(void)state;
-	assert_int_equal(spawn(4, 0), HV_OK);
+	assert_int_equal(spawn(4), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
 	pid = dpu_le32_get(r.guest.pid);
 	run_guest("");
@@ -296,7 +299,7 @@ static void guests_outlive_their_card(void **state)
 		assert_int_equal(dpu_le32_get(r.guest.generation), 1);
 		assert_int_equal(guest_state(), HV_INFO_RUNNING);
 	}
-	assert_int_equal(spawn(5, 0), HV_OK);
+	assert_int_equal(spawn(5), HV_OK);
 }
 
 static void an_end_without_a_card_is_told_later(void **state)
@@ -305,7 +308,7 @@ static void an_end_without_a_card_is_told_later(void **state)
 	pid_t pid;
 
 	(void)state;
-	assert_int_equal(spawn(6, 0), HV_OK);
+	assert_int_equal(spawn(6), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
 	pid = (pid_t)dpu_le32_get(r.guest.pid);
 	run_guest("");
@@ -325,14 +328,12 @@ static void the_card_kills(void **state)
 	union any r;
 
 	(void)state;
-	assert_int_equal(spawn(7, HV_SPAWN_RESTART), HV_OK);
+	assert_int_equal(spawn(7), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
-	memset(&r, 0, sizeof(r));
-	r.guest.id[15] = 7;
-	assert_int_equal(ask_agent(HV_AGENT_KILL, &r, sizeof(r.guest)), HV_OK);
+	kill_guest(7, HV_OK);
 	await(&card, HV_EV_ENDED, &r);
 	assert_int_equal(r.guest.signal, SIGKILL);
-	assert_int_equal(r.guest.again, 0);
+	kill_guest(7, HV_E_ID); // it was told of its end, and has nothing more to choose
 }
 
 static void what_is_wrong_is_refused(void **state)
@@ -341,10 +342,13 @@ static void what_is_wrong_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(ask_agent(HV_AGENT_KILL, &r, sizeof(r.guest)), HV_E_ID);
-	assert_int_equal(spawn(0, 0), HV_E_FIELD); // no name
-	assert_int_equal(spawn(8, 2), HV_E_FIELD);
-	assert_int_equal(spawn(8, 0), HV_OK);
-	assert_int_equal(spawn(8, 0), HV_E_ID);
+	assert_int_equal(spawn(0), HV_E_FIELD); // no name
+	memset(&r, 0, sizeof(r));
+	r.spawn.id[15] = 8;
+	r.spawn.reserved[0] = 1;
+	assert_int_equal(ask_agent(HV_AGENT_SPAWN, &r, sizeof(r.spawn)), HV_E_FIELD);
+	assert_int_equal(spawn(8), HV_OK);
+	assert_int_equal(spawn(8), HV_E_ID);
 	memset(&r, 0, sizeof(r));
 	r.guest.id[15] = 8;
 	r.guest.pid = dpu_le32_put(1);
@@ -353,7 +357,7 @@ static void what_is_wrong_is_refused(void **state)
 	seq--; // it did not count
 	assert_int_equal(ask_agent(HV_CREATE, &r, sizeof(r.create)), HV_E_TYPE);
 	seq += 3;
-	assert_int_equal(spawn(9, 0), HV_E_SEQUENCE);
+	assert_int_equal(spawn(9), HV_E_SEQUENCE);
 }
 
 static void nobody_left_to_command_it(void **state)
@@ -363,7 +367,7 @@ static void nobody_left_to_command_it(void **state)
 	int status;
 
 	(void)state;
-	assert_int_equal(spawn(10, 0), HV_OK);
+	assert_int_equal(spawn(10), HV_OK);
 	await(&card, HV_EV_GUEST, &r);
 	pid = (pid_t)dpu_le32_get(r.guest.pid);
 	run_guest("");
@@ -393,10 +397,9 @@ static void a_program_that_cannot_be_run(void **state)
 	conf.exe_fd = open("/dev/null", O_PATH | O_CLOEXEC);
 	assert_int_equal(hv_agent_create(&conf, &agent), 0);
 	accept_agent();
-	assert_int_equal(spawn(11, HV_SPAWN_RESTART), HV_OK);
+	assert_int_equal(spawn(11), HV_OK);
 	await(&card, HV_EV_ENDED, &r);
 	assert_int_equal(r.guest.end, HV_END_ERROR);
-	assert_int_equal(r.guest.again, 0);
 	close(conf.exe_fd);
 }
 
@@ -415,10 +418,9 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = { T(a_guest_comes_and_goes),
-		T(a_reboot_is_another_process), T(no_other_process_when_the_card_wants_none),
-		T(a_vcpu_that_breaks_out_is_killed), T(guests_outlive_their_card),
-		T(an_end_without_a_card_is_told_later), T(the_card_kills),
-		T(what_is_wrong_is_refused), T(nobody_left_to_command_it),
+		T(an_end_is_known_until_the_card_has_chosen), T(a_vcpu_that_breaks_out_is_killed),
+		T(guests_outlive_their_card), T(an_end_without_a_card_is_told_later),
+		T(the_card_kills), T(what_is_wrong_is_refused), T(nobody_left_to_command_it),
 		T(a_program_that_cannot_be_run), T(sigterm_ends_the_agent) };
 	int failed;
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A guest whose process ended begins anew, if that is its policy: at once the first time, then
+ * after a while that grows with each time that it had not run long. Its agent knows of the end
+ * until then, so a card process that comes meanwhile has the same choice.
+ */
+#include "vm.h"
+
+#include <signal.h>
+
+#include "dpu_clock.h"
+#include "dpu_log.h"
+
+#define AGAIN_MIN_MS 250u // the second time
+#define AGAIN_MAX_MS 60000u
+#define CALM_NS 60000000000ull // it ran so long: as the first time
+
+/* enum hv_end of host-hv's machine.h, as HV_EV_ENDED has it */
+#define END_REBOOT 2
+#define END_SHUTDOWN 3
+#define END_ERROR 5
+
+static bool rebooted(const struct card_vm *v)
+{
+	return v->ended && !v->signal && v->end == END_REBOOT;
+}
+
+/* Without a word is a crash, too. One that tried to leave its jail is for people to look at. */
+static bool crashed(const struct card_vm *v)
+{
+	if (!v->ended)
+		return true;
+	return v->signal ? v->signal != SIGSYS : v->end == END_SHUTDOWN || v->end == END_ERROR;
+}
+
+static void again(void *arg)
+{
+	struct card_vm *v = arg;
+
+	v->again_timer = NULL;
+	if (v->vms->agent_ready) // otherwise as soon as there is one
+		card_vm_begin(v);
+}
+
+bool card_vm_again(struct card_vm *v)
+{
+	struct vho_loop *l = &v->vms->card->vho_loop;
+	bool reboot = rebooted(v), crash = crashed(v), known = v->state == CARD_VM_RESTARTING;
+	uint64_t now = dpu_now_ns();
+
+	if (v->down)
+		return false;
+	if (!known) {
+		v->counters.reboots += reboot;
+		v->counters.crashes += crash;
+	}
+	if (!(reboot ? v->conf.reboot_restarts : crash && v->conf.crash_restarts))
+		return false;
+	if (known)
+		return true;
+	if (!v->again_before || (v->ran_ns && now - v->ran_ns >= CALM_NS))
+		v->again_ms = 0;
+	else if (v->again_ms < AGAIN_MIN_MS)
+		v->again_ms = AGAIN_MIN_MS;
+	else
+		v->again_ms = 2 * v->again_ms < AGAIN_MAX_MS ? 2 * v->again_ms : AGAIN_MAX_MS;
+	v->again_before = true;
+	card_vm_clear(v);
+	if (v->op.pending)
+		card_vm_op_end(v, -ECONNRESET, "the guest begins anew");
+	v->state = CARD_VM_RESTARTING;
+	v->again_timer = l->timer(l->arg, v->again_ms, again, v);
+	if (!v->again_timer)
+		return false;
+	dpu_info("vm: begins anew", "name=%s why=%s after_ms=%u", v->name,
+		reboot ? "reboot" : "crash", v->again_ms);
+	return true;
+}
+
+void card_vm_agent_ready(struct card_vms *s)
+{
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &s->list, link)
+		if (v->state == CARD_VM_RESTARTING && !v->again_timer)
+			card_vm_begin(v);
+}
