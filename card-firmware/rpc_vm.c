@@ -318,12 +318,13 @@ static json_t *functions_of(const struct card_vm *v)
 
 static json_t *counters_of(const struct card_vm *v)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "starts",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "starts",
 		(json_int_t)v->counters.starts, "reboots", (json_int_t)v->counters.reboots,
 		"crashes", (json_int_t)v->counters.crashes, "reconnects",
 		(json_int_t)v->counters.reconnects, "console_bytes",
 		(json_int_t)v->counters.console_bytes, "log_lines",
-		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused);
+		(json_int_t)v->counters.log_lines, "refused", (json_int_t)v->counters.refused,
+		"wants_held", (json_int_t)v->counters.wants_held);
 }
 
 static const char *policy_name(bool restarts)
@@ -372,9 +373,10 @@ int card_call_vm_agent(struct card *c, const json_t *params, json_t **result, st
 				card_vm_close_name((enum card_vm_close)i));
 			json_object_set_new(closed, key, json_integer((json_int_t)s->closed[p][i]));
 		}
-	*result = json_pack("{s:s*, s:b, s:I, s:I, s:o}", "socket", c->opt.agent_socket,
+	*result = json_pack("{s:s*, s:b, s:I, s:I, s:I, s:I, s:o}", "socket", c->opt.agent_socket,
 		"connected", (int)s->agent_ready, "agents", (json_int_t)s->agents, "strangers",
-		(json_int_t)s->strangers, "closed", closed);
+		(json_int_t)s->strangers, "displaced", (json_int_t)s->displaced, "sent_away",
+		(json_int_t)s->sent_away, "closed", closed);
 	return *result ? 0 : out_of_memory(e);
 }
 

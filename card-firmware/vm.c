@@ -95,6 +95,7 @@ void card_vm_clear(struct card_vm *v)
 	cancel(v, &v->again_timer);
 	cancel(v, &v->want_timer);
 	cancel(v, &v->type_timer);
+	memset(v->want, 0, sizeof(v->want));
 	v->n_typed = 0;
 	v->typing = false;
 }
@@ -349,7 +350,8 @@ int card_vms_init(struct card *c)
 	if (!c->vms)
 		return -ENOMEM;
 	c->vms->card = c;
-	c->vms->listener = -1;
+	c->vms->listener = c->vms->waiting = -1;
+	c->vms->probe_ms = CARD_VM_PROBE_MS;
 	TAILQ_INIT(&c->vms->list);
 	return 0;
 }
@@ -363,6 +365,10 @@ void card_vms_fini(struct card *c)
 		return;
 	// Guests go on: the agent has copies of their sockets, for the next card.
 	card_vm_link_close(s->agent);
+	if (s->probe_timer)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, s->probe_timer);
+	if (s->waiting >= 0)
+		close(s->waiting);
 	if (s->accepting)
 		event_free(s->accepting);
 	if (s->listener >= 0) {

@@ -16,6 +16,7 @@
 #define CARD_VM_CONSOLE 65536u // bytes of output that are kept
 #define CARD_VM_TYPED 4096u // bytes of input that wait
 #define CARD_VMS_MAX 256
+#define CARD_VM_PROBE_MS 5000 // an agent that does not answer so long makes room for another
 
 struct card_errand;
 struct card_vms;
@@ -75,7 +76,11 @@ struct card_vm {
 	bool met; // its process has said what state it is in
 	uint32_t present; // slots that the guest was given, or says it has
 	uint32_t wants; // slots that wait for a connection
-	void *want_timer; // owned: while one could not be had
+	void *want_timer; // owned: while one could not be had, or has to wait
+	struct {
+		uint64_t due_ns, gave_ns; // when it is to have one, and had the last; 0: none
+		unsigned wait_ms;
+	} want[HV_PROTO_SLOTS];
 	/* Told of its process. */
 	uint32_t generation, pid;
 	uint8_t end, signal;
@@ -92,6 +97,7 @@ struct card_vm {
 	void *type_timer; // owned: while the guest takes none
 	struct {
 		uint64_t starts, reboots, crashes, reconnects, console_bytes, log_lines, refused;
+		uint64_t wants_held; // connections that were asked for too soon, and had to wait
 		uint64_t exits, missed, console_lost; // as the guest's process says
 	} counters;
 };
@@ -105,6 +111,10 @@ struct card_vms {
 	struct event *accepting; // owned
 	struct card_vm_link *agent; // owned; NULL: none
 	bool agent_ready; // it has answered
+	int waiting; // owned: one that comes while there is one; -1: none
+	void *probe_timer; // owned: the one that there is has to answer until then
+	unsigned probe_ms;
+	uint64_t displaced, sent_away; // silent ones; those that came while there was a good one
 	uint64_t serial, numbers; // of operations and VMs, the last ones
 	uint64_t agents; // that connected, ever
 	uint64_t strangers; // guests offered that no VM is known of

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The agent on the host: one at a time has our ear, the next waits until it is gone. */
+/*
+ * The agent on the host: one at a time has our ear. Another one that comes has its place when it is
+ * gone, or does not answer; one that answers is never displaced.
+ */
 #include "vm.h"
 
 #include <errno.h>
@@ -137,6 +140,28 @@ static bool on_ended(struct card_vms *s, const struct card_vm_record *r)
 	return true;
 }
 
+static void cancel_probe(struct card_vms *s)
+{
+	struct vho_loop *l = &s->card->vho_loop;
+
+	if (s->probe_timer)
+		l->timer_cancel(l->arg, s->probe_timer);
+	s->probe_timer = NULL;
+}
+
+/* The one that there is has answered. */
+static void send_away(struct card_vms *s)
+{
+	cancel_probe(s);
+	if (s->waiting < 0)
+		return;
+	close(s->waiting);
+	s->waiting = -1;
+	s->sent_away++;
+	dpu_warn_ratelimited("vm: another agent is sent away", "sent_away=%llu",
+		(unsigned long long)s->sent_away);
+}
+
 static bool on_record(void *arg, struct card_vm_record *r)
 {
 	struct card_vms *s = arg;
@@ -144,6 +169,7 @@ static bool on_record(void *arg, struct card_vm_record *r)
 	switch (r->type) {
 	case HV_HELLO_DONE:
 		s->agent_ready = true;
+		send_away(s);
 		card_vm_agent_ready(s);
 		return true;
 	case HV_DONE:
@@ -157,9 +183,10 @@ static bool on_record(void *arg, struct card_vm_record *r)
 	}
 }
 
-static void on_closed(void *arg, enum card_vm_close why)
+static void let_in(struct card_vms *s);
+
+static void agent_lost(struct card_vms *s, enum card_vm_close why)
 {
-	struct card_vms *s = arg;
 	struct card_vm *v, *next;
 
 	s->closed[CARD_VM_AGENT][why]++;
@@ -175,10 +202,62 @@ static void on_closed(void *arg, enum card_vm_close why)
 			 !v->guest && !v->errand && !card_vm_again(v))
 			card_vm_stopped(v); // nobody tells how it ended
 	}
-	event_add(s->accepting, NULL);
+	let_in(s);
+}
+
+static void on_closed(void *arg, enum card_vm_close why)
+{
+	agent_lost(arg, why);
 }
 
 static const struct card_vm_link_ops agent_ops = { .record = on_record, .closed = on_closed };
+
+static void agent_open(struct card_vms *s, int sock)
+{
+	if (card_vm_link_open(s->card->loop, sock, CARD_VM_AGENT, &agent_ops, s, &s->agent)) {
+		s->agent = NULL;
+		return;
+	}
+	s->agents++;
+	dpu_info("vm: an agent is here", "agents=%llu", (unsigned long long)s->agents);
+}
+
+/* The one that waits, if the place is free. */
+static void let_in(struct card_vms *s)
+{
+	int sock = s->waiting;
+
+	cancel_probe(s);
+	s->waiting = -1;
+	if (sock >= 0)
+		agent_open(s, sock);
+}
+
+static void no_answer(void *arg)
+{
+	struct card_vms *s = arg;
+
+	s->probe_timer = NULL;
+	s->displaced++;
+	card_vm_link_close(s->agent);
+	agent_lost(s, CARD_VM_SILENT);
+}
+
+/* Whether the one that there is still answers; a hello changes nothing for it. */
+static void probe(struct card_vms *s, int sock)
+{
+	struct hv_rec_hello hello = { .version = dpu_le16_put(HV_PROTO_VERSION) };
+	struct vho_loop *l = &s->card->vho_loop;
+
+	s->probe_timer = l->timer(l->arg, s->probe_ms, no_answer, s);
+	if (!s->probe_timer) {
+		close(sock);
+		return;
+	}
+	s->waiting = sock;
+	if (s->agent_ready) // otherwise it has its first one to answer
+		(void)card_vm_link_send(s->agent, HV_HELLO, 0, &hello, sizeof(hello), NULL, 0);
+}
 
 static void on_connection(evutil_socket_t fd, short what, void *arg)
 {
@@ -186,20 +265,16 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
 	int sock = card_vm_accept(fd);
 
 	(void)what;
-	if (sock < 0 || s->agent) {
-		if (sock >= 0)
-			close(sock);
-		else if (sock != -EAGAIN)
+	if (sock < 0) {
+		if (sock != -EAGAIN)
 			dpu_warn_ratelimited("vm: an agent is not let in", "err=%d", -sock);
-		return;
+	} else if (!s->agent) {
+		agent_open(s, sock);
+	} else if (s->waiting >= 0) {
+		close(sock); // it comes again
+	} else {
+		probe(s, sock);
 	}
-	if (card_vm_link_open(s->card->loop, sock, CARD_VM_AGENT, &agent_ops, s, &s->agent)) {
-		s->agent = NULL;
-		return;
-	}
-	s->agents++;
-	event_del(s->accepting);
-	dpu_info("vm: an agent is here", "agents=%llu", (unsigned long long)s->agents);
 }
 
 int card_vms_listen(struct card *c)

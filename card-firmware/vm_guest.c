@@ -17,6 +17,8 @@
 
 #define TYPE_MS 5 // between attempts to type what the guest had no room for
 #define WANT_MS 100 // between attempts to reach a function that is not there
+#define WANT_MAX_MS 10000 // before a connection that is asked for again and again
+#define WANT_CALM_NS 30000000000ull // it was not asked for so long: as the first time
 
 static const char *const status_text[HV_STATUSES] = {
 	[HV_OK] = "done",
@@ -91,14 +93,17 @@ static void give_wanted(void *arg)
 {
 	struct card_vm *v = arg;
 	struct vho_loop *l = &v->vms->card->vho_loop;
+	uint64_t now = dpu_now_ns();
 
 	v->want_timer = NULL;
 	for (unsigned slot = 0; slot < HV_PROTO_SLOTS; slot++) {
-		if (!(v->wants & 1u << slot))
+		if (!(v->wants & 1u << slot) || v->want[slot].due_ns > now)
 			continue;
 		if (!v->conf.functions[slot][0] ||
-			card_vm_guest_function(v, slot, HV_RECONNECT) == 0)
+			card_vm_guest_function(v, slot, HV_RECONNECT) == 0) {
 			v->wants &= ~(1u << slot);
+			v->want[slot].gave_ns = now;
+		}
 	}
 	if (v->wants && v->guest)
 		v->want_timer = l->timer(l->arg, WANT_MS, give_wanted, v);
@@ -344,6 +349,26 @@ static bool on_console(struct card_vm *v, const struct card_vm_record *r)
 	return true;
 }
 
+/* The first connection is given at once, one that is asked for soon after it ever later. */
+static void want(struct card_vm *v, unsigned slot)
+{
+	uint64_t now = dpu_now_ns(), gave = v->want[slot].gave_ns;
+	unsigned ms = v->want[slot].wait_ms;
+
+	if (!gave || now - gave > WANT_CALM_NS)
+		ms = 0;
+	else if (ms < WANT_MS)
+		ms = WANT_MS;
+	else
+		ms = 2 * ms < WANT_MAX_MS ? 2 * ms : WANT_MAX_MS;
+	v->want[slot].wait_ms = ms;
+	v->want[slot].due_ns = now + ms * 1000000ull;
+	v->wants |= 1u << slot;
+	v->counters.wants_held += ms > 0;
+	if (!v->want_timer)
+		give_wanted(v);
+}
+
 static bool on_want(struct card_vm *v, const struct card_vm_record *r)
 {
 	struct hv_rec_function f;
@@ -351,9 +376,8 @@ static bool on_want(struct card_vm *v, const struct card_vm_record *r)
 	memcpy(&f, r->bytes, sizeof(f));
 	if (f.slot >= HV_PROTO_SLOTS || f.kind || !dpu_is_zero(f.reserved, sizeof(f.reserved)))
 		return false;
-	v->wants |= 1u << f.slot;
-	if (!v->want_timer)
-		give_wanted(v);
+	if (!(v->wants & 1u << f.slot)) // once is enough
+		want(v, f.slot);
 	return true;
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -329,6 +331,115 @@ static void outlives_its_card(void **state)
 	end("s", "stopped");
 }
 
+/* A guest's process that runs, and does nothing but ask for a connection: n times. */
+static void flood(int fd, unsigned n)
+{
+	union {
+		struct hv_rec_hdr h;
+		uint8_t raw[4096];
+	} in;
+	struct hv_rec_hello hello = { .version = dpu_le16_put(HV_PROTO_VERSION) };
+	struct hv_rec_info info = { .state = HV_INFO_RUNNING, .functions = dpu_le32_put(2) };
+	struct hv_rec_function f = { .slot = 1 };
+
+#define SAY(rec, kind, number)                                               \
+	do {                                                                 \
+		(rec).h = (struct hv_rec_hdr){ dpu_le32_put(HV_PROTO_MAGIC), \
+			dpu_le16_put(HV_PROTO_VERSION), dpu_le16_put(kind),  \
+			dpu_le32_put(sizeof(rec)), dpu_le32_put(number) };   \
+		if (send(fd, &(rec), sizeof(rec), MSG_NOSIGNAL) < 0)         \
+			_exit(1);                                            \
+	} while (0)
+	if (recv(fd, &in, sizeof(in), 0) <= 0)
+		_exit(1);
+	SAY(hello, HV_HELLO_DONE, dpu_le32_get(in.h.seq));
+	SAY(info, HV_EV_STATE, 0);
+	for (unsigned i = 1; i <= n; i++) {
+		SAY(f, HV_EV_WANT, i);
+		while (recv(fd, &in, sizeof(in), MSG_DONTWAIT) > 0)
+			;
+	}
+	_exit(0);
+}
+
+/* It gets a few, and nobody else feels it. */
+static void asks_for_connections_without_end(void **state)
+{
+	struct card_vm *v;
+	pid_t pid;
+	int p[2];
+
+	(void)state;
+	json_decref(call("net_create", 0, "{'name': 'n0'}"));
+	json_decref(call("vm_create", 0,
+		"{'name': 'w', 'mem_mib': 64, 'kernel': '%s', 'functions': ['n0']}", kernel));
+	make("other", "");
+	operate("vm_start", "other", 0);
+	v = card_vm_find(&card, "w");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(p[0]);
+		flood(p[1], 20000);
+	}
+	close(p[1]);
+	card_vm_guest_open(v, p[0]);
+	await_count(&v->counters.wants_held, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		operate("vm_pause", "other", 0);
+		operate("vm_resume", "other", 0);
+	}
+	await_state("w", CARD_VM_STOPPED);
+	assert_in_range(v->counters.reconnects, 1, 12);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	operate("vm_stop", "other", 0);
+	end("other", "stopped");
+	json_decref(call("vm_delete", 0, "{'name': 'w'}"));
+	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
+}
+
+static int stranger(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", agents);
+	assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	return fd;
+}
+
+/* An agent that answers keeps its place; one that does not makes room for the next. */
+static void one_agent_at_a_time(void **state)
+{
+	struct card_vms *s = card.vms;
+	uint64_t agents_before = s->agents;
+	char byte;
+	int fd;
+
+	(void)state;
+	fd = stranger();
+	await_count(&s->sent_away, 1);
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+	assert_int_equal(s->agents, agents_before);
+	assert_true(s->agent_ready);
+	s->probe_ms = 100;
+	kill(agent, SIGSTOP);
+	fd = stranger();
+	await_count(&s->agents, agents_before + 1);
+	assert_int_equal(s->displaced, 1);
+	assert_false(s->agent_ready);
+	kill(agent, SIGCONT);
+	await_agent();
+	assert_int_equal(s->displaced, 2);
+	s->probe_ms = CARD_VM_PROBE_MS;
+	close(fd);
+	make("a", "");
+	operate("vm_start", "a", 0);
+	operate("vm_stop", "a", 0);
+	end("a", "stopped");
+}
+
 static void has_functions(void **state)
 {
 	struct card_vm *v;
@@ -415,6 +526,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_such_image),
 		cmocka_unit_test(outlives_its_card),
 		cmocka_unit_test(has_functions),
+		cmocka_unit_test(asks_for_connections_without_end),
+		cmocka_unit_test(one_agent_at_a_time),
 	};
 	int exe_fd = argc == 2 ? open(argv[1], O_PATH | O_CLOEXEC) : -1, fd, failed;
 
