@@ -5,18 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-int hv_bus_init(struct hv_bus *bus)
+void hv_bus_init(struct hv_bus *bus)
 {
-	int ret;
-
-	*bus = (struct hv_bus){ 0 };
-	ret = pthread_mutex_init(&bus->lock, NULL);
-	if (ret)
-		return -ret;
-	ret = pthread_cond_init(&bus->idle, NULL);
-	if (ret)
-		pthread_mutex_destroy(&bus->lock);
-	return -ret;
+	*bus = (struct hv_bus){ .lock = PTHREAD_MUTEX_INITIALIZER,
+		.idle = PTHREAD_COND_INITIALIZER };
 }
 
 void hv_bus_fini(struct hv_bus *bus)
@@ -121,10 +113,11 @@ void hv_bus_read(
 {
 	struct hv_bus_window *w = enter(bus, kind, addr, len);
 
-	memset(data, 0xff, len);
+	memset(data, w && !w->ops->read ? 0 : 0xff, len);
 	if (!w)
 		return;
-	w->ops->read(w->arg, addr - w->base, data, len);
+	if (w->ops->read)
+		w->ops->read(w->arg, addr - w->base, data, len);
 	leave(bus, w);
 }
 

@@ -16,7 +16,10 @@
 enum hv_bus_kind { HV_BUS_PORT, HV_BUS_MMIO };
 
 struct hv_bus_ops {
-	/* Fill or take len bytes (1, 2, 4 or 8), off bytes into the window, all of them inside. */
+	/*
+	 * Fill or take len bytes (1, 2, 4 or 8), off bytes into the window, all of them inside.
+	 * read: they are 0xff so far; NULL: 0 is read.
+	 */
 	void (*read)(void *arg, uint64_t off, uint8_t *data, unsigned len);
 	void (*write)(void *arg, uint64_t off, const uint8_t *data, unsigned len);
 };
@@ -38,8 +41,7 @@ struct hv_bus {
 	uint64_t missed; // accesses that no window answered
 };
 
-/* 0, or the error of a mutex or condition. */
-int hv_bus_init(struct hv_bus *bus);
+void hv_bus_init(struct hv_bus *bus);
 void hv_bus_fini(struct hv_bus *bus);
 
 /*

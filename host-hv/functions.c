@@ -21,10 +21,8 @@ static void on_ready(void *arg, int err)
 {
 	struct hv_function *f = arg;
 
-	if (err == 0) {
+	if (err == 0)
 		err = hv_pci_plug(f->all->pci, &f->d->func, f->slot, f->all->live);
-		err = err < 0 ? err : 0;
-	}
 	f->ready = err == 0;
 	f->failed = err != 0;
 	if (err)

@@ -142,34 +142,6 @@ static void on_ejected(void *arg, unsigned slot)
 	(void)hv_pci_eject(&m->pci, slot); // what is not there cannot go
 }
 
-static void on_plugged(void *arg, unsigned slot)
-{
-	struct hv_machine *m = arg;
-
-	hv_power_slots(&m->power, 1u << slot, 0);
-}
-
-static void on_unplug(void *arg, unsigned slot)
-{
-	struct hv_machine *m = arg;
-
-	hv_power_slots(&m->power, 0, 1u << slot);
-}
-
-static void on_cf9(void *arg, uint8_t value)
-{
-	struct hv_machine *m = arg;
-
-	hv_power_cf9(&m->power, value);
-}
-
-static void exit_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
-{
-	(void)arg;
-	(void)off;
-	memset(data, 0, len);
-}
-
 static void exit_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_machine *m = arg;
@@ -182,11 +154,7 @@ static void exit_write(void *arg, uint64_t off, const uint8_t *data, unsigned le
 
 static const struct hv_serial_ops serial_ops = { on_serial_out, on_serial_line, on_serial_room };
 static const struct hv_power_ops power_ops = { on_power, on_power_line, on_ejected };
-static const struct hv_pci_events pci_events = { on_plugged, on_unplug, on_cf9 };
-static const struct hv_pci_conf pci_conf = {
-	.ecam = HV_ECAM, .mem32 = HV_PCI_MMIO, .mem32_len = HV_PCI_MMIO_LEN
-};
-static const struct hv_bus_ops exit_ops = { exit_read, exit_write };
+static const struct hv_bus_ops exit_ops = { NULL, exit_write };
 
 static int on_confine(void *arg)
 {
@@ -255,70 +223,38 @@ static bool good_conf(const struct hv_conf *conf)
 static int make_fds(struct hv_machine *m)
 {
 	struct epoll_event e = { .events = EPOLLIN };
-	int ret = 0;
 
 	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (m->event_fd < 0 || m->epoll_fd < 0 ||
 		epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, m->event_fd, &e) < 0)
-		ret = -errno;
-	if (ret && m->epoll_fd >= 0)
-		close(m->epoll_fd);
-	if (ret && m->event_fd >= 0)
-		close(m->event_fd);
+		return -errno;
 	m->functions = (struct hv_functions){ .vm = &m->vm,
 		.pci = &m->pci,
 		.ev = m->ev,
 		.arg = m->arg,
 		.epoll_fd = m->epoll_fd,
 		.wake_fd = m->event_fd };
-	return ret;
-}
-
-/* What has to be undone by hv_machine_destroy(), whatever of the rest there is. */
-static int make_base(struct hv_machine *m, const struct hv_conf *conf)
-{
-	int ret;
-
-	ret = make_fds(m);
-	if (ret)
-		return ret;
-	ret = hv_bus_init(&m->bus);
-	if (ret)
-		goto err_fds;
-	ret = hv_serial_init(&m->serial, &serial_ops, m);
-	if (ret)
-		goto err_bus;
-	ret = hv_power_init(&m->power, &m->bus, &power_ops, m);
-	if (ret)
-		goto err_serial;
-	ret = hv_pci_init(&m->pci, &m->bus, &pci_conf, &pci_events, m);
-	if (ret)
-		goto err_power;
-	ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->hugepages);
-	if (ret)
-		goto err_pci;
 	return 0;
-
-err_pci:
-	hv_pci_fini(&m->pci);
-err_power:
-	hv_power_fini(&m->power);
-err_serial:
-	hv_serial_fini(&m->serial);
-err_bus:
-	hv_bus_fini(&m->bus);
-err_fds:
-	close(m->epoll_fd);
-	close(m->event_fd);
-	return ret;
 }
 
-static int make_rest(struct hv_machine *m, const struct hv_conf *conf)
+/* All of it; what there is of one that failed, hv_machine_destroy() takes down. */
+static int make(struct hv_machine *m, const struct hv_conf *conf)
 {
 	const char *why = NULL;
-	int ret = hv_vcpu_signals();
+	int ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->hugepages);
 
+	if (ret == 0)
+		ret = make_fds(m);
+	hv_bus_init(&m->bus);
+	if (ret == 0)
+		ret = hv_serial_init(&m->serial, &serial_ops, m);
+	if (ret == 0)
+		ret = hv_power_init(&m->power, &m->bus, &power_ops, m);
+	if (ret == 0)
+		ret = hv_pci_init(&m->pci, &m->bus, &m->power);
+	if (ret == 0)
+		ret = hv_vcpu_signals();
 	if (ret == 0)
 		ret = hv_irq_init(&m->vm, conf->split_irqchip);
 	if (ret == 0)
@@ -330,7 +266,7 @@ static int make_rest(struct hv_machine *m, const struct hv_conf *conf)
 	if (ret && why)
 		dpu_err("image: refused", "why=\"%s\"", why);
 	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
-		ret = hv_vcpu_start(&m->vcpus[i], true);
+		ret = hv_vcpu_start(&m->vcpus[i]);
 	return ret;
 }
 
@@ -347,12 +283,8 @@ int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events
 		return -ENOMEM;
 	m->ev = ev;
 	m->arg = arg;
-	ret = make_base(m, conf);
-	if (ret) {
-		free(m);
-		return ret;
-	}
-	ret = make_rest(m, conf);
+	m->event_fd = m->epoll_fd = -1;
+	ret = make(m, conf);
 	if (ret) {
 		hv_machine_destroy(m);
 		return ret;
@@ -382,8 +314,10 @@ void hv_machine_destroy(struct hv_machine *m)
 	hv_power_fini(&m->power);
 	hv_serial_fini(&m->serial);
 	hv_bus_fini(&m->bus);
-	close(m->epoll_fd);
-	close(m->event_fd);
+	if (m->epoll_fd >= 0)
+		close(m->epoll_fd);
+	if (m->event_fd >= 0)
+		close(m->event_fd);
 	free(m);
 }
 

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <linux/pci_regs.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "dpu_wire.h"
+#include "layout.h"
+#include "power.h"
 
 #define FUNC_CONFIG 4096u // of ECAM
 #define PORT_BASE 0xcf8
@@ -88,16 +91,13 @@ static void window_write(void *arg, uint64_t off, const uint8_t *data, unsigned 
 static const struct hv_bus_ops window_ops = { window_read, window_write };
 
 /* Where a BAR shall answer: 0 while it does not decode, or where nothing may (VF-17). */
-static uint64_t wanted(const struct hv_pci *pci, const struct hv_pci_bar *b)
+static uint64_t wanted(const struct hv_pci_bar *b)
 {
-	const struct hv_pci_conf *c = &pci->conf;
 	uint64_t addr = bar_address(b);
 
 	if (!b->size || !(dpu_le16_load(&b->func->cfg[PCI_COMMAND]) & PCI_COMMAND_MEMORY))
 		return 0;
-	if (within(c->mem32, c->mem32_len, addr, b->size))
-		return addr;
-	return b->is64 && within(c->mem64, c->mem64_len, addr, b->size) ? addr : 0;
+	return within(HV_PCI_MMIO, HV_PCI_MMIO_LEN, addr, b->size) ? addr : 0;
 }
 
 static void take_away(struct hv_pci *pci, struct hv_pci_bar *b)
@@ -133,7 +133,7 @@ static void place_all(struct hv_pci *pci)
 		for (unsigned s = 0; s < HV_PCI_SLOTS; s++)
 			for (unsigned i = 0; pci->slots[s] && i < HV_PCI_BARS; i++) {
 				struct hv_pci_bar *b = &pci->slots[s]->bars[i];
-				uint64_t addr = wanted(pci, b);
+				uint64_t addr = wanted(b);
 
 				if (pass == 1)
 					put_there(pci, b, addr);
@@ -152,16 +152,24 @@ static void func_read(struct hv_pci_func *f, unsigned off, uint8_t *data, unsign
 		data[i] = off + i < HV_PCI_CONFIG ? f->cfg[off + i] : 0;
 }
 
-static bool touches(unsigned off, unsigned len, unsigned at, unsigned size)
+/* The guest's command register or its BARs may be others than before. */
+static void follow(struct hv_pci *pci, struct hv_pci_func *f)
 {
-	return off < at + size && at < off + len;
+	bool master = dpu_le16_load(&f->cfg[PCI_COMMAND]) & PCI_COMMAND_MASTER;
+
+	place_all(pci);
+	if (master != f->mastering) {
+		f->mastering = master;
+		if (f->ops->mastering)
+			f->ops->mastering(f, master);
+	}
+	if (f->msix)
+		hv_msix_control(f);
 }
 
 static void func_write(
 	struct hv_pci *pci, struct hv_pci_func *f, unsigned off, const uint8_t *data, unsigned len)
 {
-	bool master;
-
 	if (off >= HV_PCI_CONFIG)
 		return;
 	if (len > HV_PCI_CONFIG - off)
@@ -171,66 +179,45 @@ static void func_write(
 
 		*c = (uint8_t)((*c & ~m) | (data[i] & m));
 	}
-	master = dpu_le16_load(&f->cfg[PCI_COMMAND]) & PCI_COMMAND_MASTER;
-	if (touches(off, len, PCI_COMMAND, 2) ||
-		touches(off, len, PCI_BASE_ADDRESS_0, 4 * HV_PCI_BARS))
-		place_all(pci);
-	if (master != f->mastering) {
-		f->mastering = master;
-		if (f->ops->mastering)
-			f->ops->mastering(f, master);
-	}
-	if (f->msix)
-		hv_msix_control(f);
+	follow(pci, f);
 	if (f->ops->config_written)
 		f->ops->config_written(f, off, len);
 }
 
-/* The function that an offset into ECAM is of: function 0 of each device is all there is. */
-static struct hv_pci_func *func_at(struct hv_pci *pci, uint64_t off)
+/*
+ * The function that an offset into ECAM is of: function 0 of each device is all there is. An access
+ * is one function's, as KVM splits what lies in two pages; none at all is in two of them.
+ */
+static struct hv_pci_func *func_at(struct hv_pci *pci, uint64_t off, unsigned len)
 {
 	uint64_t n = off / FUNC_CONFIG;
 
-	return n / 8 < HV_PCI_SLOTS && n % 8 == 0 ? pci->slots[n / 8] : NULL;
-}
-
-/* What lies in two functions' spaces is done as two. */
-static unsigned part(uint64_t off, unsigned len)
-{
-	unsigned left = FUNC_CONFIG - (unsigned)(off % FUNC_CONFIG);
-
-	return len < left ? len : left;
+	if (off % FUNC_CONFIG + len > FUNC_CONFIG || n % 8 || n / 8 >= HV_PCI_SLOTS)
+		return NULL;
+	return pci->slots[n / 8];
 }
 
 static void config_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 {
 	struct hv_pci *pci = arg;
+	struct hv_pci_func *f;
 
 	pthread_mutex_lock(&pci->lock);
-	for (unsigned n; len > 0; off += n, data += n, len -= n) {
-		struct hv_pci_func *f = func_at(pci, off);
-
-		n = part(off, len);
-		if (f)
-			func_read(f, off % FUNC_CONFIG, data, n);
-		else
-			memset(data, 0xff, n);
-	}
+	f = func_at(pci, off, len);
+	if (f)
+		func_read(f, off % FUNC_CONFIG, data, len);
 	pthread_mutex_unlock(&pci->lock);
 }
 
 static void config_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_pci *pci = arg;
+	struct hv_pci_func *f;
 
 	pthread_mutex_lock(&pci->lock);
-	for (unsigned n; len > 0; off += n, data += n, len -= n) {
-		struct hv_pci_func *f = func_at(pci, off);
-
-		n = part(off, len);
-		if (f)
-			func_write(pci, f, off % FUNC_CONFIG, data, n);
-	}
+	f = func_at(pci, off, len);
+	if (f)
+		func_write(pci, f, off % FUNC_CONFIG, data, len);
 	pthread_mutex_unlock(&pci->lock);
 }
 
@@ -238,20 +225,10 @@ static const struct hv_bus_ops ecam_ops = { config_read, config_write };
 
 /* ---- ports: PCI Local Bus 3.0, 3.2.2.3.2 ---- */
 
-static uint32_t address(struct hv_pci *pci)
-{
-	uint32_t a;
-
-	pthread_mutex_lock(&pci->lock);
-	a = pci->address;
-	pthread_mutex_unlock(&pci->lock);
-	return a;
-}
-
 /* Where an access of the data port goes in ECAM. False: nowhere (KX-03). */
 static bool port_target(struct hv_pci *pci, uint64_t off, unsigned len, uint64_t *out)
 {
-	uint32_t a = address(pci);
+	uint32_t a = atomic_load(&pci->address);
 
 	if (off < PORT_DATA || (len != 1 && len != 2 && len != 4) || off % len ||
 		!(a & ADDRESS_ON) || (a >> 16 & 0xff))
@@ -266,7 +243,7 @@ static void port_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 	uint64_t at;
 
 	if (off == 0 && len == 4)
-		dpu_le32_store(data, address(pci));
+		dpu_le32_store(data, atomic_load(&pci->address));
 	else if (port_target(pci, off, len, &at))
 		config_read(pci, at, data, len);
 }
@@ -276,15 +253,12 @@ static void port_write(void *arg, uint64_t off, const uint8_t *data, unsigned le
 	struct hv_pci *pci = arg;
 	uint64_t at;
 
-	if (off == 0 && len == 4) {
-		pthread_mutex_lock(&pci->lock);
-		pci->address = dpu_le32_load(data) & ~0x7f000003u;
-		pthread_mutex_unlock(&pci->lock);
-	} else if (off == PORT_RESET && len == 1 && pci->ev && pci->ev->reset) {
-		pci->ev->reset(pci->arg, data[0]);
-	} else if (port_target(pci, off, len, &at)) {
+	if (off == 0 && len == 4)
+		atomic_store(&pci->address, dpu_le32_load(data) & ~0x7f000003u);
+	else if (off == PORT_RESET && len == 1 && pci->power)
+		hv_power_cf9(pci->power, data[0]);
+	else if (port_target(pci, off, len, &at))
 		config_write(pci, at, data, len);
-	}
 }
 
 static const struct hv_bus_ops port_ops = { port_read, port_write };
@@ -293,33 +267,25 @@ static const struct hv_bus_ops port_ops = { port_read, port_write };
 
 static const struct hv_pci_ops bridge_ops = { .read = NULL }; // it has no BARs
 
-int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, const struct hv_pci_conf *conf,
-	const struct hv_pci_events *ev, void *arg)
+int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, struct hv_power *power)
 {
 	const struct hv_pci_id id = {
 		.vendor = BRIDGE_VENDOR, .device = BRIDGE_DEVICE, .class = 0x060000
 	}; // host bridge
 	int ret;
 
-	*pci = (struct hv_pci){ .bus = bus, .conf = *conf, .ev = ev, .arg = arg };
+	*pci = (struct hv_pci){ .power = power, .lock = PTHREAD_MUTEX_INITIALIZER };
 	hv_pci_func_init(&pci->bridge, &bridge_ops, &id);
 	pci->bridge.pci = pci;
 	pci->slots[0] = &pci->bridge;
-	ret = -pthread_mutex_init(&pci->lock, NULL);
+	ret = hv_bus_add(bus, HV_BUS_MMIO, HV_ECAM, HV_ECAM_LEN, &ecam_ops, pci);
 	if (ret)
 		return ret;
-	ret = hv_bus_add(bus, HV_BUS_MMIO, conf->ecam, HV_PCI_ECAM_LEN, &ecam_ops, pci);
-	if (ret)
-		goto err_lock;
 	ret = hv_bus_add(bus, HV_BUS_PORT, PORT_BASE, PORT_LEN, &port_ops, pci);
 	if (ret)
-		goto err_ecam;
-	return 0;
-
-err_ecam:
-	hv_bus_remove(bus, HV_BUS_MMIO, conf->ecam);
-err_lock:
-	pthread_mutex_destroy(&pci->lock);
+		hv_bus_remove(bus, HV_BUS_MMIO, HV_ECAM);
+	else
+		pci->bus = bus;
 	return ret;
 }
 
@@ -328,8 +294,10 @@ void hv_pci_fini(struct hv_pci *pci)
 	for (unsigned s = 1; s < HV_PCI_SLOTS; s++)
 		if (pci->slots[s])
 			hv_pci_remove(pci, pci->slots[s]);
+	if (!pci->bus)
+		return;
 	hv_bus_remove(pci->bus, HV_BUS_PORT, PORT_BASE);
-	hv_bus_remove(pci->bus, HV_BUS_MMIO, pci->conf.ecam);
+	hv_bus_remove(pci->bus, HV_BUS_MMIO, HV_ECAM);
 	pthread_mutex_destroy(&pci->lock);
 }
 
@@ -404,39 +372,36 @@ static uint64_t in_the_way(const struct hv_pci *pci, uint64_t addr, uint64_t siz
 	return 0;
 }
 
-static uint64_t find_room(const struct hv_pci *pci, uint64_t base, uint64_t len, uint64_t size)
+static uint64_t align_up(uint64_t v, uint64_t to)
 {
-	uint64_t addr = (base + size - 1) & ~(size - 1), next;
+	return (v + to - 1) & ~(to - 1);
+}
 
-	// Each step passes one BAR at least, or ends
-	while (within(base, len, addr, size)) {
-		next = in_the_way(pci, addr, size);
-		if (!next)
+/* The lowest place, 0: none. Each step passes one BAR at least. */
+static uint64_t find_room(const struct hv_pci *pci, uint64_t size)
+{
+	uint64_t addr = align_up(HV_PCI_MMIO, size), end;
+
+	while (within(HV_PCI_MMIO, HV_PCI_MMIO_LEN, addr, size)) {
+		end = in_the_way(pci, addr, size);
+		if (!end)
 			return addr;
-		next = (next + size - 1) & ~(size - 1);
-		if (next <= addr)
-			return 0;
-		addr = next;
+		addr = align_up(end, size);
 	}
 	return 0;
 }
 
-/* f is in its slot already, its BARs at 0. */
+/* f is in its slot already. */
 static int give_addresses(const struct hv_pci *pci, struct hv_pci_func *f)
 {
-	const struct hv_pci_conf *c = &pci->conf;
-
 	for (unsigned i = 0; i < HV_PCI_BARS; i++) {
 		struct hv_pci_bar *b = &f->bars[i];
-		uint64_t addr = 0;
+		uint64_t addr;
 
 		if (!b->size)
 			continue;
 		bar_give(b, 0);
-		if (b->is64 && c->mem64_len)
-			addr = find_room(pci, c->mem64, c->mem64_len, b->size);
-		if (!addr)
-			addr = find_room(pci, c->mem32, c->mem32_len, b->size);
+		addr = find_room(pci, b->size);
 		if (!addr)
 			return -ENOSPC;
 		bar_give(b, addr);
@@ -448,13 +413,8 @@ static int plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot)
 {
 	int ret;
 
-	if (slot == 0)
-		for (slot = 1; slot < HV_PCI_SLOTS && pci->slots[slot];)
-			slot++;
-	else if (slot < HV_PCI_SLOTS && pci->slots[slot])
+	if (pci->slots[slot])
 		return -EEXIST;
-	if (slot >= HV_PCI_SLOTS)
-		return -ENOSPC;
 	dpu_le16_store(&f->cfg[PCI_COMMAND], 0);
 	pci->slots[slot] = f;
 	ret = give_addresses(pci, f);
@@ -464,20 +424,20 @@ static int plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot)
 	}
 	f->pci = pci;
 	f->slot = slot;
-	return (int)slot;
+	return 0;
 }
 
 int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool notify)
 {
 	int ret;
 
-	if (slot >= HV_PCI_SLOTS || f->pci)
+	if (slot == 0 || slot >= HV_PCI_SLOTS || f->pci)
 		return -EINVAL;
 	pthread_mutex_lock(&pci->lock);
 	ret = plug(pci, f, slot);
 	pthread_mutex_unlock(&pci->lock);
-	if (ret >= 0 && notify && pci->ev && pci->ev->plugged)
-		pci->ev->plugged(pci->arg, (unsigned)ret);
+	if (ret == 0 && notify && pci->power)
+		hv_power_slots(pci->power, 1u << slot, 0);
 	return ret;
 }
 
@@ -490,20 +450,15 @@ int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f)
 	pthread_mutex_unlock(&pci->lock);
 	if (slot == 0)
 		return -ENOENT;
-	if (pci->ev && pci->ev->unplug)
-		pci->ev->unplug(pci->arg, slot);
+	if (pci->power)
+		hv_power_slots(pci->power, 0, 1u << slot);
 	return 0;
 }
 
 static void take_off(struct hv_pci *pci, struct hv_pci_func *f)
 {
 	dpu_le16_store(&f->cfg[PCI_COMMAND], 0);
-	place_all(pci); // nothing of it answers any more, and what waited for its place does
-	if (f->mastering && f->ops->mastering)
-		f->ops->mastering(f, false);
-	f->mastering = false;
-	if (f->msix)
-		hv_msix_control(f);
+	follow(pci, f); // nothing of it answers any more, and what waited for its place does
 	pci->slots[f->slot] = NULL;
 	f->pci = NULL;
 }

@@ -22,11 +22,11 @@
 #define HV_PCI_SLOTS 32
 #define HV_PCI_BARS 6
 #define HV_PCI_CONFIG 256 // bytes; there are no extended capabilities
-#define HV_PCI_ECAM_LEN (1u << 20)
 
 struct hv_msix;
 struct hv_pci;
 struct hv_pci_func;
+struct hv_power;
 
 struct hv_pci_ops {
 	/* Accesses inside of a BAR, but for MSI-X's: any vCPU's thread, none of our locks. */
@@ -76,37 +76,23 @@ struct hv_pci_id {
 	uint8_t revision;
 };
 
-struct hv_pci_conf {
-	uint64_t ecam; // HV_PCI_ECAM_LEN bytes
-	uint64_t mem32, mem32_len; // where BARs may be, below 4 GiB
-	uint64_t mem64, mem64_len; // and above; length 0: there only
-};
-
-/* No lock is held. Each may be NULL. */
-struct hv_pci_events {
-	/* ACPI's notifications: a slot has a function now, or shall let it go. */
-	void (*plugged)(void *arg, unsigned slot);
-	void (*unplug)(void *arg, unsigned slot);
-	/* A byte went to port 0xCF9, which lies in our window. */
-	void (*reset)(void *arg, uint8_t value);
-};
-
 struct hv_pci {
 	struct hv_bus *bus; // borrowed: outlives this
-	struct hv_pci_conf conf;
-	const struct hv_pci_events *ev; // borrowed; NULL: nobody is told
-	void *arg;
+	struct hv_power *power; // borrowed, outlives this, too; NULL: the guest is told of nothing
+	_Atomic uint32_t address; // of port 0xCF8
 	pthread_mutex_t lock; // all below, and config space of all functions
-	uint32_t address; // of port 0xCF8
 	uint64_t conflicts; // BARs that could not answer: something else does there
 	struct hv_pci_func bridge;
 	struct hv_pci_func *slots[HV_PCI_SLOTS];
 };
 
-/* 0, -EEXIST (windows of ECAM or the ports are taken), -ENOSPC, or a mutex's error. */
-int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, const struct hv_pci_conf *conf,
-	const struct hv_pci_events *ev, void *arg);
-/* Functions are taken off the bus first, without being told; no vCPU runs. */
+/*
+ * BARs are placed in layout.h's window. What comes and is to go is told by `power`, which has port
+ * 0xCF9 as well: it lies in our window. 0, -EEXIST (windows of ECAM or the ports are taken), or
+ * -ENOSPC.
+ */
+int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, struct hv_power *power);
+/* Functions are taken off the bus first, without being told; no vCPU runs. Zeros are no bus. */
 void hv_pci_fini(struct hv_pci *pci);
 
 /* ---- a function, before it is plugged ---- */
@@ -133,11 +119,11 @@ bool hv_pci_bar_write(
 /* ---- coming and going; the main thread ---- */
 
 /*
- * Put f at slot 1 to 31, or the first free one (0); its BARs are given addresses and do not decode
- * yet. `notify` tells the guest, which runs. f stays the owner's and outlives its stay.
+ * Put f at slot 1 to 31; its BARs are given addresses and do not decode yet. `notify` tells the
+ * guest, which runs. f stays the owner's and outlives its stay.
  *
- * Returns the slot, or -EINVAL, -EEXIST (the slot is taken), -ENOSPC (no slot, or no room for a
- * BAR).
+ * Returns 0, -EINVAL (no such slot, or f has one), -EEXIST (the slot is taken), or -ENOSPC (no room
+ * for a BAR).
  */
 int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool notify);
 /* Ask the guest to let go of f; `ejected` comes when it has. 0, or -ENOENT: it is not plugged. */

@@ -93,13 +93,6 @@ void hv_power_cf9(struct hv_power *p, uint8_t value)
 		p->ops->event(p->arg, HV_POWER_RESET);
 }
 
-static void zeros(void *arg, uint64_t off, uint8_t *data, unsigned len)
-{
-	(void)arg;
-	(void)off;
-	memset(data, 0, len);
-}
-
 static void kbd_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_power *p = arg;
@@ -112,7 +105,9 @@ static void kbd_write(void *arg, uint64_t off, const uint8_t *data, unsigned len
 
 static void panic_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 {
-	zeros(arg, off, data, len);
+	(void)arg;
+	(void)off;
+	(void)len;
 	data[0] = PANICKED; // the one event that we know
 }
 
@@ -127,10 +122,10 @@ static void panic_write(void *arg, uint64_t off, const uint8_t *data, unsigned l
 }
 
 static const struct hv_bus_ops events_ops = { events_read, events_write };
-static const struct hv_bus_ops kbd_ops = { zeros, kbd_write };
+static const struct hv_bus_ops kbd_ops = { NULL, kbd_write };
 static const struct hv_bus_ops panic_ops = { panic_read, panic_write };
 
-static const struct {
+static const struct window {
 	enum hv_bus_kind kind;
 	uint64_t base, len;
 	const struct hv_bus_ops *ops;
@@ -139,25 +134,23 @@ static const struct {
 	{ HV_BUS_PORT, KBD_PORT, 1, &kbd_ops },
 	{ HV_BUS_PORT, HV_PANIC_PORT, 1, &panic_ops },
 };
+#define N_WINDOWS (sizeof(windows) / sizeof(windows[0]))
 
 int hv_power_init(struct hv_power *p, struct hv_bus *bus, const struct hv_power_ops *ops, void *arg)
 {
-	int ret;
+	int ret = 0;
 
-	*p = (struct hv_power){ .ops = ops, .arg = arg, .bus = bus };
-	ret = -pthread_mutex_init(&p->lock, NULL);
-	if (ret)
-		return ret;
-	for (unsigned i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
-		ret = hv_bus_add(
-			bus, windows[i].kind, windows[i].base, windows[i].len, windows[i].ops, p);
-		if (ret) {
-			hv_power_fini(p);
-			return ret;
-		}
-		p->n_windows++;
+	*p = (struct hv_power){
+		.ops = ops, .arg = arg, .bus = bus, .lock = PTHREAD_MUTEX_INITIALIZER
+	};
+	for (; ret == 0 && p->n_windows < N_WINDOWS; p->n_windows += ret == 0) {
+		const struct window *w = &windows[p->n_windows];
+
+		ret = hv_bus_add(bus, w->kind, w->base, w->len, w->ops, p);
 	}
-	return 0;
+	if (ret)
+		hv_power_fini(p);
+	return ret;
 }
 
 void hv_power_fini(struct hv_power *p)

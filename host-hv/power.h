@@ -45,7 +45,7 @@ struct hv_power {
 	uint32_t select, up, down; // registers
 };
 
-/* Its windows are on the bus until hv_power_fini(). 0, or the error of a mutex or hv_bus_add(). */
+/* Its windows are on the bus until hv_power_fini(). 0, or what hv_bus_add() returns. */
 int hv_power_init(
 	struct hv_power *p, struct hv_bus *bus, const struct hv_power_ops *ops, void *arg);
 void hv_power_fini(struct hv_power *p);

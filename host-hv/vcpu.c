@@ -21,24 +21,20 @@ int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, stru
 {
 	int size, ret;
 
-	*vcpu = (struct hv_vcpu){ .id = id, .fd = -1, .ports = bus, .pin = -1 };
-	ret = pthread_mutex_init(&vcpu->lock, NULL);
-	if (ret)
-		return -ret;
-	ret = pthread_cond_init(&vcpu->changed, NULL);
-	if (ret) {
-		pthread_mutex_destroy(&vcpu->lock);
-		return -ret;
-	}
-	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, id);
-	if (vcpu->fd < 0) {
-		ret = -errno;
-		goto err;
-	}
+	*vcpu = (struct hv_vcpu){ .id = id,
+		.fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, id),
+		.ports = bus,
+		.pin = -1,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+		.park = true };
+	if (vcpu->fd < 0)
+		return -errno;
 	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	ret = -EIO;
-	if (size < (int)sizeof(*vcpu->run))
+	if (size < (int)sizeof(*vcpu->run)) {
+		ret = -EIO;
 		goto err;
+	}
 	void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (p == MAP_FAILED) {
 		ret = -errno;
@@ -181,7 +177,7 @@ static int go_to(int pin, cpu_set_t *old)
 	return 0;
 }
 
-int hv_vcpu_start(struct hv_vcpu *vcpu, bool parked)
+int hv_vcpu_start(struct hv_vcpu *vcpu)
 {
 	cpu_set_t cpus;
 	sigset_t all, old;
@@ -189,7 +185,6 @@ int hv_vcpu_start(struct hv_vcpu *vcpu, bool parked)
 
 	if (ret)
 		return ret;
-	vcpu->park = parked;
 	sigfillset(&all);
 	sigdelset(&all, KICK);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -48,7 +48,7 @@ struct hv_vcpu {
 	_Atomic uint64_t exits; // returns of KVM_RUN; its thread writes, any reads
 };
 
-/* 0, or the error of an ioctl, mmap(2), or a mutex. What it has to answer goes to `bus`. */
+/* 0, or the error of an ioctl or mmap(2). What it has to answer goes to `bus`. */
 int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, struct hv_bus *bus);
 
 /* The thread has ended, or never begun. */
@@ -59,10 +59,10 @@ int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s);
 int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r);
 
 /*
- * Start its thread, which has all signals but one blocked, parked or not. Once per process:
+ * Start its thread, which has all signals but one blocked, parked. Once per process:
  * hv_vcpu_signals(). 0, or an error of pthread_create(3).
  */
-int hv_vcpu_start(struct hv_vcpu *vcpu, bool parked);
+int hv_vcpu_start(struct hv_vcpu *vcpu);
 int hv_vcpu_signals(void);
 
 /* Tell it; any thread, and its own too. No instruction runs once hv_vcpu_wait_parked() returned. */

@@ -74,7 +74,7 @@ static void check(const struct hv_pci *pci)
 		for (unsigned i = 0; pci->slots[s] && i < HV_PCI_BARS; i++) {
 			const struct hv_pci_bar *b = &pci->slots[s]->bars[i];
 
-			if (b->at && (b->at % b->size || b->at < pci->conf.mem32))
+			if (b->at && (b->at % b->size || b->at < MEM32))
 				__builtin_trap();
 			if (b->at && !(pci->slots[s]->cfg[PCI_COMMAND] & PCI_COMMAND_MEMORY))
 				__builtin_trap();
@@ -85,7 +85,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct hv_vm vm = { .vm_fd = -1 };
 	static bool tried;
-	const struct hv_pci_conf conf = { ECAM, MEM32, 0x20000000, 1ull << 40, 1ull << 40 };
 	struct dpu_cur in = { .at = data, .left = size };
 	struct hv_pci_func f[2];
 	struct hv_bus bus;
@@ -94,11 +93,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!tried && hv_vm_init(&vm, 1 << 20, false) == 0)
 		(void)hv_irq_init(&vm, false);
 	tried = true;
-	if (hv_bus_init(&bus) || hv_pci_init(&pci, &bus, &conf, NULL, NULL))
+	hv_bus_init(&bus);
+	if (hv_pci_init(&pci, &bus, NULL))
 		__builtin_trap();
 	for (unsigned i = 0; i < 2; i++) {
 		make(&f[i], &vm, i);
-		(void)hv_pci_plug(&pci, &f[i], 0, true);
+		(void)hv_pci_plug(&pci, &f[i], i + 1, true);
 	}
 	while (in.left > 0) {
 		uint8_t op = dpu_cur_u8(&in), value[8], which = op >> 3 & 1;

@@ -292,7 +292,6 @@ static int report(struct run *r)
 
 int main(int argc, char **argv)
 {
-	const struct hv_pci_conf conf = { GUEST_ECAM, GUEST_BARS, GUEST_BARS_LEN, 0, 0 };
 	static struct run r = { .code = -1 };
 	pthread_t thread;
 	int ret;
@@ -305,8 +304,8 @@ int main(int argc, char **argv)
 	r.end_fd = eventfd(0, EFD_CLOEXEC);
 	need("vm", hv_vm_init(&r.vm, GUEST_MEM, false));
 	need("irqchip", hv_irq_init(&r.vm, false));
-	need("bus", hv_bus_init(&r.bus));
-	need("pci", hv_pci_init(&r.pci, &r.bus, &conf, NULL, NULL));
+	hv_bus_init(&r.bus);
+	need("pci", hv_pci_init(&r.pci, &r.bus, NULL));
 	load(&r, argv[1]);
 	params(&r)->requests = 1000;
 	options(&r, argc, argv);
@@ -315,7 +314,7 @@ int main(int argc, char **argv)
 	while (r.ready < r.n)
 		turn(&r);
 	for (unsigned i = 0; i < r.n; i++)
-		need("plug", hv_pci_plug(&r.pci, &r.fn[i]->func, 0, false));
+		need("plug", hv_pci_plug(&r.pci, &r.fn[i]->func, i + 1, false));
 	ret = pthread_create(&thread, NULL, vcpu_thread, &r);
 	if (ret)
 		die("thread", ret);

@@ -62,7 +62,7 @@ static void add(void **state)
 	struct hv_bus bus;
 	uint8_t b;
 
-	assert_int_equal(hv_bus_init(&bus), 0);
+	hv_bus_init(&bus);
 	assert_int_equal(hv_bus_add(&bus, HV_BUS_MMIO, 0x1000, 0x40, &store_ops, &s), 0);
 	assert_int_equal(hv_bus_add(&bus, c->kind, c->base, c->len, &store_ops, &mine), c->ret);
 	hv_bus_read(&bus, c->kind, c->base, &b, 1);
@@ -78,7 +78,7 @@ static void edges(void **state)
 	uint64_t missed = 0;
 
 	(void)state;
-	assert_int_equal(hv_bus_init(&bus), 0);
+	hv_bus_init(&bus);
 	assert_int_equal(hv_bus_add(&bus, HV_BUS_MMIO, 0x1000, 64, &store_ops, &s[0]), 0);
 	assert_int_equal(hv_bus_add(&bus, HV_BUS_MMIO, 0x1040, 64, &store_ops, &s[1]), 0);
 	for (uint64_t a = 0x1000 - 8; a < 0x1080 + 8; a++)
@@ -116,7 +116,7 @@ static void many(void **state)
 	uint8_t b;
 
 	(void)state;
-	assert_int_equal(hv_bus_init(&bus), 0);
+	hv_bus_init(&bus);
 	for (unsigned i = 0; i < 97; i++) {
 		unsigned k = i * 31 % 97;
 
@@ -191,7 +191,7 @@ static void removal_waits(void **state)
 	pthread_t in, out;
 
 	(void)state;
-	assert_int_equal(hv_bus_init(&bus), 0);
+	hv_bus_init(&bus);
 	assert_int_equal(hv_bus_add(&bus, HV_BUS_MMIO, 0x1000, 16, &gate_ops, &g), 0);
 	assert_int_equal(pthread_create(&in, NULL, access_gate, &g), 0);
 	while (!atomic_load(&g.inside))
@@ -232,7 +232,7 @@ static void comes_and_goes(void **state)
 	pthread_t t[2];
 
 	(void)state;
-	assert_int_equal(hv_bus_init(&bus), 0);
+	hv_bus_init(&bus);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, reader, &f), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {

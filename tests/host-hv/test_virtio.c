@@ -111,8 +111,6 @@ static void connect_card(struct rig *r)
 
 static void rig_init(struct rig *r)
 {
-	const struct hv_pci_conf conf = { ECAM, BAR, 0x20000000, 0, 0 };
-
 	memset(r, 0, sizeof(*r));
 	r->card = (struct card){
 		.fd = -1, .channel = -1, .features = OFFERED, .pf = PF, .queues = QUEUES
@@ -120,15 +118,15 @@ static void rig_init(struct rig *r)
 	r->card.config[0] = 0x80;
 	assert_int_equal(hv_vm_init(&r->vm, 4 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
-	assert_int_equal(hv_bus_init(&r->bus), 0);
-	assert_int_equal(hv_pci_init(&r->pci, &r->bus, &conf, NULL, NULL), 0);
+	hv_bus_init(&r->bus);
+	assert_int_equal(hv_pci_init(&r->pci, &r->bus, NULL), 0);
 	assert_int_equal(hv_virtio_create(&r->vm, HV_VIRTIO_BLK, NULL, &events, r, &r->d), 0);
 }
 
 static void rig_plug(struct rig *r)
 {
 	assert_int_equal(r->ready, 1);
-	assert_int_equal(hv_pci_plug(&r->pci, &r->d->func, 0, false), 1);
+	assert_int_equal(hv_pci_plug(&r->pci, &r->d->func, 1, false), 0);
 	wr(r, CFG + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 }
 
