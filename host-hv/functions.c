@@ -75,11 +75,10 @@ int hv_functions_add(struct hv_functions *all, unsigned slot, enum hv_kind kind,
 	if (slot == 0 || find(all, slot))
 		return -EEXIST; // the host bridge has slot 0
 	f = &all->fn[slot];
-	ret = hv_virtio_create(
-		all->vm, kind == HV_KIND_NET ? HV_VIRTIO_NET : HV_VIRTIO_BLK, NULL, &events, f, &d);
+	ret = hv_virtio_create(all->vm, kind, &events, f, &d);
 	if (ret)
 		return ret;
-	if (epoll_ctl(all->epoll_fd, EPOLL_CTL_ADD, hv_vhost_pollfd(&d->vhost), &e) < 0)
+	if (epoll_ctl(all->epoll_fd, EPOLL_CTL_ADD, d->vhost.epoll_fd, &e) < 0)
 		ret = -errno;
 	if (ret == 0)
 		ret = hv_vhost_reconnect(&d->vhost, fd);

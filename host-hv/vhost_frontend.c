@@ -10,9 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "dpu_log.h"
@@ -20,19 +18,19 @@
 #include "vhost_priv.h"
 
 #define ANSWER_S 5
-#define RETRY_MS 100
 #define TURN 64 // messages of a card in one go
 
-int hv_vhost_watch(struct hv_vhost *v, int fd, enum source what)
+int hv_vhost_watch(struct hv_vhost *v, int fd)
 {
-	struct epoll_event e = { .events = EPOLLIN, .data.u32 = what };
+	struct epoll_event e = { .events = EPOLLIN };
 
 	return epoll_ctl(v->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
-static void arm(struct hv_vhost *v, unsigned s, unsigned ms)
+/* 0: no more. */
+static void arm(struct hv_vhost *v, unsigned s)
 {
-	const struct itimerspec t = { .it_value = { s, ms * 1000000L } };
+	const struct itimerspec t = { .it_value = { s, 0 } };
 
 	(void)timerfd_settime(v->timer_fd, 0, &t, NULL); // with our own arguments it works
 }
@@ -51,32 +49,19 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static void drop_inflight(struct hv_vhost *v)
-{
-	close_fd(&v->inflight.fd);
-	v->inflight_sent = false;
-}
-
-/* A split ring says itself how far it was served; in a packed one only the inflight region does. */
+/* A split ring says itself how far it was served; of a packed one the inflight region does. */
 static void ring_crashed(struct hv_vhost *v, struct hv_vhost_ring *r)
 {
-	const volatile uint16_t *idx;
+	const volatile uint16_t *idx = (const volatile uint16_t *)(void *)hv_vm_at(
+		v->conf.vm, r->device + 2, 2);
 
 	r->crashed = true;
-	if (packed(v)) {
-		if (!has(v, VU_PF_INFLIGHT_SHMFD))
-			v->broken = true;
-		return;
-	}
-	idx = (const volatile uint16_t *)(void *)hv_vm_at(v->conf.vm, r->device + 2, 2);
-	if (r->device % 4 == 0 && idx)
+	if (!packed(v) && r->device % 4 == 0 && idx)
 		r->base = *idx;
 }
 
 static void drop(struct hv_vhost *v, const char *why)
 {
-	bool broken;
-
 	if (v->fd < 0)
 		return;
 	dpu_warn_ratelimited("vhost: connection dropped", "stage=%u why=%s", v->stage, why);
@@ -97,13 +82,15 @@ static void drop(struct hv_vhost *v, const char *why)
 			ring_crashed(v, r);
 		r->step = NONE;
 	}
-	broken = v->broken;
 	pthread_mutex_unlock(&v->lock);
-	arm(v, 0, v->conf.path ? RETRY_MS : 0);
-	if (broken)
-		v->conf.ev->changed(v->conf.arg);
-	if (!v->conf.path && v->conf.ev->lost)
-		v->conf.ev->lost(v->conf.arg);
+	arm(v, 0);
+	v->conf.ev->lost(v->conf.arg);
+}
+
+static void nonsense(struct hv_vhost *v, const char *why)
+{
+	v->counters.nonsense++;
+	drop(v, why);
 }
 
 static void unfit(struct hv_vhost *v, const char *why)
@@ -134,53 +121,43 @@ static void got_features(struct hv_vhost *v, uint64_t bits)
 
 static void got_pf(struct hv_vhost *v, uint64_t bits)
 {
-	v->pf = bits & PF_KNOWN;
-	if ((v->pf & PF_NEEDED) != PF_NEEDED ||
-		(v->inflight.fd >= 0 && !has(v, VU_PF_INFLIGHT_SHMFD)))
+	if ((bits & PF_NEEDED) != PF_NEEDED)
 		unfit(v, "protocol features");
 	else
 		v->stage++;
 }
 
-static int make_rings(struct hv_vhost *v, uint64_t n)
-{
-	if (v->known)
-		return n >= v->n_rings ? 0 : -EINVAL;
-	if (n == 0 || n > HV_VHOST_RINGS_MAX)
-		return -EINVAL;
-	v->rings = calloc(n, sizeof(*v->rings));
-	if (!v->rings)
-		return -ENOMEM;
-	v->n_rings = (unsigned)n;
-	for (unsigned i = 0; i < n; i++)
-		v->rings[i] = (struct hv_vhost_ring){
-			.call_fd = -1, .call_sent = -1, .kick_fd = -1, .fresh = true
-		};
-	for (unsigned i = 0; i < n; i++) {
-		v->rings[i].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		if (v->rings[i].kick_fd < 0)
-			return -errno;
-	}
-	return 0;
-}
-
 static void free_rings(struct hv_vhost *v)
 {
-	for (unsigned i = 0; i < v->n_rings; i++)
-		close_fd(&v->rings[i].kick_fd);
-	free(v->rings);
-	v->rings = NULL;
-	v->n_rings = 0;
+	while (v->n_rings > 0)
+		close_fd(&v->rings[--v->n_rings].kick_fd);
+}
+
+static bool make_rings(struct hv_vhost *v, uint64_t n)
+{
+	if (v->known)
+		return n >= v->n_rings;
+	free_rings(v); // of a card that went before it was known
+	if (n == 0 || n > HV_VHOST_RINGS_MAX)
+		return false;
+	for (; v->n_rings < n; v->n_rings++) {
+		struct hv_vhost_ring *r = &v->rings[v->n_rings];
+
+		*r = (struct hv_vhost_ring){ .call_fd = -1, .call_sent = -1, .fresh = true };
+		r->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (r->kick_fd < 0)
+			return false;
+	}
+	return true;
 }
 
 static void got_rings(struct hv_vhost *v, uint64_t n)
 {
 	bool control = v->conf.has_control && (v->card_features & BIT(VIRTIO_NET_F_CTRL_VQ));
-	int ret = make_rings(v, n + control);
 
-	if (ret && !v->known)
-		free_rings(v);
-	if (ret)
+	if (make_rings(v, n + control))
+		v->stage++;
+	else
 		unfit(v, "number of rings");
 }
 
@@ -193,10 +170,6 @@ static void got_config(struct hv_vhost *v, const struct hv_vhost_rx *rx)
 		unfit(v, "configuration space");
 		return;
 	}
-	if (!v->known && !v->rings)
-		got_rings(v, v->conf.default_rings);
-	if (v->fd < 0)
-		return;
 	pthread_mutex_lock(&v->lock);
 	differs = v->dirty == v->dirty_end && memcmp(v->config, bytes, v->conf.config_len) != 0;
 	if (differs)
@@ -221,8 +194,7 @@ static void got_inflight(struct hv_vhost *v, struct hv_vhost_rx *rx)
 	memset(s, 0, sizeof(*s));
 	if (rx->n_fds != 1 || rx->h.size < offsetof(struct vu_inflight, padding) ||
 		rx->h.size > sizeof(*s)) {
-		v->counters.nonsense++;
-		drop(v, "inflight region");
+		nonsense(v, "inflight region");
 		return;
 	}
 	memcpy(s, rx->payload, rx->h.size);
@@ -256,6 +228,7 @@ static void ring_stepped(struct hv_vhost *v)
 /* A request without an answer of its own was taken. */
 static void taken(struct hv_vhost *v)
 {
+	pthread_mutex_lock(&v->lock);
 	switch (v->sent) {
 	case VU_SET_OWNER:
 	case VU_SET_PROTOCOL_FEATURES:
@@ -273,18 +246,16 @@ static void taken(struct hv_vhost *v)
 		break;
 	case VU_SET_STATUS:
 		v->status_sent = v->sent_status;
-		if (v->sent_status == 0)
-			hv_vhost_end_reset(v);
 		break;
 	case VU_RESET_DEVICE:
 		hv_vhost_end_reset(v);
 		break;
-	case VU_SET_CONFIG:
-		break;
 	default:
-		ring_stepped(v);
+		if (v->sent_ring >= 0)
+			ring_stepped(v);
 		break;
 	}
+	pthread_mutex_unlock(&v->lock);
 }
 
 /* 2.1.2: until the driver resets it. */
@@ -300,43 +271,28 @@ static void refused(struct hv_vhost *v)
 {
 	v->counters.refusals++;
 	dpu_warn_ratelimited("vhost: refused", "request=%u ring=%u", v->sent, v->sent_ring);
-	switch (v->sent) {
-	case VU_SET_CONFIG: // the driver's own values may be refused
+	if (v->sent == VU_SET_CONFIG) // the driver's own values may be refused
 		v->config_stale = true;
-		break;
-	case VU_SET_VRING_NUM: // as may its rings, and another connection would not change them
-	case VU_SET_VRING_BASE:
-	case VU_SET_VRING_ADDR:
-	case VU_SET_VRING_ERR:
-	case VU_SET_VRING_CALL:
-	case VU_SET_VRING_KICK:
-	case VU_SET_VRING_ENABLE:
+	else if (v->sent_ring >= 0) // as may its rings, and another connection would not help
 		set_broken(v);
-		break;
-	default: // we cannot go on
+	else
 		drop(v, "a request was refused");
-		break;
-	}
 }
 
 static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 {
-	bool u64 = rx->h.size == sizeof(uint64_t);
 	struct vu_vring_state s;
 
-	switch (v->sent) {
-	case VU_GET_CONFIG:
+	if (v->sent == VU_GET_CONFIG) {
 		got_config(v, rx);
 		return;
-	case VU_GET_INFLIGHT_FD:
+	}
+	if (v->sent == VU_GET_INFLIGHT_FD) {
 		got_inflight(v, rx);
 		return;
-	default:
-		break;
 	}
-	if (!u64) {
-		v->counters.nonsense++;
-		drop(v, "length of an answer");
+	if (rx->h.size != sizeof(uint64_t)) {
+		nonsense(v, "length of an answer");
 		return;
 	}
 	switch (v->sent) {
@@ -347,7 +303,6 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 		got_pf(v, answer_u64(rx));
 		break;
 	case VU_GET_QUEUE_NUM:
-		v->stage++;
 		got_rings(v, answer_u64(rx));
 		break;
 	case VU_GET_VRING_BASE:
@@ -358,13 +313,10 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 		pthread_mutex_unlock(&v->lock);
 		break;
 	default:
-		if (answer_u64(rx) == 0) {
-			pthread_mutex_lock(&v->lock);
+		if (answer_u64(rx) == 0)
 			taken(v);
-			pthread_mutex_unlock(&v->lock);
-			break;
-		}
-		refused(v);
+		else
+			refused(v);
 		break;
 	}
 }
@@ -394,12 +346,10 @@ static void pump(struct hv_vhost *v)
 		v->sent_ring = m.ring;
 		v->waiting = m.waits;
 		if (m.waits) {
-			arm(v, ANSWER_S, 0);
+			arm(v, ANSWER_S);
 			return;
 		}
-		pthread_mutex_lock(&v->lock);
 		taken(v);
-		pthread_mutex_unlock(&v->lock);
 	}
 }
 
@@ -423,7 +373,7 @@ static void on_card(struct hv_vhost *v)
 			return;
 		}
 		v->waiting = false;
-		arm(v, 0, 0);
+		arm(v, 0);
 		answered(v, rx);
 		hv_vu_clear(rx);
 		pump(v);
@@ -461,65 +411,26 @@ static void on_channel(struct hv_vhost *v)
 	}
 }
 
-static void on_broken(struct hv_vhost *v)
-{
-	if (hv_irq_take(v->err_fd))
-		set_broken(v);
-}
-
-static void try_path(struct hv_vhost *v)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	memcpy(a.sun_path, v->conf.path, strlen(v->conf.path) + 1);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0) {
-		if (hv_vhost_reconnect(v, fd) == 0)
-			return;
-	}
-	close_fd(&fd);
-	arm(v, 0, RETRY_MS);
-}
-
 static void on_timer(struct hv_vhost *v)
 {
 	uint64_t n;
 
-	if (read(v->timer_fd, &n, sizeof(n)) != sizeof(n))
+	if (read(v->timer_fd, &n, sizeof(n)) != sizeof(n) || !v->waiting)
 		return;
-	if (v->fd < 0 && v->conf.path) {
-		try_path(v);
-	} else if (v->waiting) {
-		v->counters.timeouts++;
-		drop(v, "no answer");
-	}
+	v->counters.timeouts++;
+	drop(v, "no answer");
 }
 
 void hv_vhost_run(struct hv_vhost *v)
 {
-	struct epoll_event e[8];
 	eventfd_t count;
-	int n = epoll_wait(v->epoll_fd, e, 8, 0);
 
-	for (int i = 0; i < n; i++) {
-		switch (e[i].data.u32) {
-		case WAKE:
-			(void)eventfd_read(v->wake_fd, &count);
-			break;
-		case TIMER:
-			on_timer(v);
-			break;
-		case CARD:
-			on_card(v);
-			break;
-		case BACKEND:
-			on_channel(v);
-			break;
-		default:
-			on_broken(v);
-			break;
-		}
-	}
+	(void)eventfd_read(v->wake_fd, &count);
+	on_card(v); // first: an answer that is there is in time
+	on_channel(v);
+	on_timer(v);
+	if (hv_irq_take(v->err_fd))
+		set_broken(v);
 	pump(v);
 }
 
@@ -530,7 +441,7 @@ int hv_vhost_reconnect(struct hv_vhost *v, int fd)
 	int ret;
 
 	drop(v, "another connection");
-	ret = hv_vhost_watch(v, fd, CARD);
+	ret = hv_vhost_watch(v, fd);
 	if (ret)
 		return ret;
 	v->fd = fd;
@@ -540,46 +451,17 @@ int hv_vhost_reconnect(struct hv_vhost *v, int fd)
 	return 0;
 }
 
-int hv_vhost_pollfd(const struct hv_vhost *v)
+bool hv_vhost_settled(const struct hv_vhost *v)
 {
-	return v->epoll_fd;
-}
-
-void hv_vhost_memory(struct hv_vhost *v)
-{
-	v->mem_sent = false;
-	hv_vhost_wake(v);
-}
-
-bool hv_vhost_settled(struct hv_vhost *v)
-{
-	bool all = v->stage == UP && !v->waiting && !v->config_stale;
-
-	pthread_mutex_lock(&v->lock);
-	all = all && !v->resetting && v->dirty == v->dirty_end;
-	for (unsigned i = 0; all && i < v->n_rings; i++) {
-		const struct hv_vhost_ring *r = &v->rings[i];
-		bool on = v->run && v->mastering && !v->broken && r->enabled;
-
-		all = r->step == (on ? ENABLED : NONE) && !r->resetting &&
-		      (!on || r->call_sent == r->call_fd);
-	}
-	pthread_mutex_unlock(&v->lock);
-	return all;
+	return v->stage == UP && !v->waiting; // or it would be waiting for another one
 }
 
 int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf)
 {
-	int ret;
+	int ret = 0;
 
-	if (conf->config_len == 0 || conf->config_len > VU_CONFIG_MAX)
-		return -EINVAL;
-	if (conf->path && strlen(conf->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return -ENAMETOOLONG;
 	*v = (struct hv_vhost){ .conf = *conf, .fd = -1, .channel_fd = -1, .inflight.fd = -1 };
-	ret = -pthread_mutex_init(&v->lock, NULL);
-	if (ret)
-		return ret;
+	pthread_mutex_init(&v->lock, NULL); // fails by its attributes only
 	v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	v->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	v->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -587,15 +469,13 @@ int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf)
 	if (v->epoll_fd < 0 || v->wake_fd < 0 || v->timer_fd < 0 || v->err_fd < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = hv_vhost_watch(v, v->wake_fd, WAKE);
+		ret = hv_vhost_watch(v, v->wake_fd);
 	if (ret == 0)
-		ret = hv_vhost_watch(v, v->timer_fd, TIMER);
+		ret = hv_vhost_watch(v, v->timer_fd);
 	if (ret == 0)
-		ret = hv_vhost_watch(v, v->err_fd, BROKEN);
+		ret = hv_vhost_watch(v, v->err_fd);
 	if (ret)
 		hv_vhost_fini(v);
-	else if (conf->path)
-		arm(v, 0, 1);
 	return ret;
 }
 
@@ -605,7 +485,7 @@ void hv_vhost_fini(struct hv_vhost *v)
 	hv_vu_clear(&v->channel_rx);
 	close_fd(&v->fd);
 	close_fd(&v->channel_fd);
-	drop_inflight(v);
+	close_fd(&v->inflight.fd);
 	free_rings(v);
 	close_fd(&v->err_fd);
 	close_fd(&v->timer_fd);

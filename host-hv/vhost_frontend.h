@@ -53,18 +53,15 @@ struct hv_vhost_events {
 	void (*known)(void *arg);
 	/* Configuration space is another than before, or a ring is broken. */
 	void (*changed)(void *arg);
-	/* The card is gone: a new descriptor is wanted (none is, where there is a path). */
+	/* The card is gone: a new descriptor is wanted. */
 	void (*lost)(void *arg);
 	/* Nothing of before is in use any more: v->resetting ends. The lock is held. */
 	void (*reset)(void *arg);
 };
 
 struct hv_vhost_conf {
-	const char
-		*path; // where the card listens; NULL: descriptors come from hv_vhost_reconnect()
 	unsigned config_len; // bytes of configuration space, at most VU_CONFIG_MAX
 	bool has_control; // the last ring is not in the card's number if CTRL_VQ is offered
-	unsigned default_rings; // of a card without MQ
 	struct hv_vm *vm; // borrowed
 	const struct hv_vhost_events *ev; // borrowed; called from hv_vhost_run()
 	void *arg;
@@ -93,12 +90,13 @@ struct hv_vhost_rx {
 
 struct hv_vhost {
 	struct hv_vhost_conf conf;
-	int epoll_fd, wake_fd, timer_fd, err_fd; // owned
+	int epoll_fd; // owned: poll it for reading, and call hv_vhost_run() then
+	int wake_fd, timer_fd, err_fd; // owned
 
 	pthread_mutex_t lock; // for what follows
 	uint64_t offered; // features, without the transport's
 	unsigned n_rings;
-	struct hv_vhost_ring *rings; // owned; n_rings
+	struct hv_vhost_ring rings[HV_VHOST_RINGS_MAX]; // n_rings
 	uint8_t config[VU_CONFIG_MAX];
 	unsigned dirty, dirty_end; // bytes of config that the driver wrote and the card has not
 	uint64_t features; // the driver's
@@ -111,21 +109,20 @@ struct hv_vhost {
 	bool known;
 	int fd, channel_fd; // owned; -1: none
 	unsigned stage; // of enum stage
-	uint64_t pf; // protocol features
 	uint64_t card_features; // as this card offers them, transport's too
 	bool config_stale, features_sent, mem_sent, inflight_sent;
 	uint64_t status_sent;
 	bool waiting; // for the answer to `sent`
 	uint32_t sent;
-	unsigned sent_ring;
+	int sent_ring; // that it is about; -1: none
 	int sent_call; // the descriptor that a SET_VRING_CALL carried
-	uint64_t sent_status; // what a SET_STATUS said; 0: a reset
+	uint64_t sent_status; // what a SET_STATUS said
 	struct hv_vhost_rx rx, channel_rx;
 	struct hv_vhost_inflight inflight;
 	struct hv_vhost_counters counters;
 };
 
-/* 0, -EINVAL, -ENAMETOOLONG, or an errno of pipes' kin. Nothing is connected yet. */
+/* 0, or an errno of eventfd(2) and its kin. Nothing is connected yet. */
 int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf);
 void hv_vhost_fini(struct hv_vhost *v);
 
@@ -135,15 +132,11 @@ void hv_vhost_fini(struct hv_vhost *v);
  */
 int hv_vhost_reconnect(struct hv_vhost *v, int fd);
 
-/* Poll it for reading, and call hv_vhost_run() then: the main thread. */
-int hv_vhost_pollfd(const struct hv_vhost *v);
+/* Do what there is to do; never waits. Main thread. */
 void hv_vhost_run(struct hv_vhost *v);
 
 /* What the driver wants has changed. Any thread. */
 void hv_vhost_wake(struct hv_vhost *v);
 
-/* The guest has more memory now: main thread. */
-void hv_vhost_memory(struct hv_vhost *v);
-
-/* True while a card is connected and knows all that the driver wants. Main thread. */
-bool hv_vhost_settled(struct hv_vhost *v);
+/* True if by the last hv_vhost_run() a card knew all that the driver wants. Main thread. */
+bool hv_vhost_settled(const struct hv_vhost *v);

@@ -7,18 +7,20 @@
 
 #include "vhost_priv.h"
 
-static void ask(struct msg *m, uint32_t request, uint32_t size, bool ack, bool waits)
+/* Of the features that a card has, VU_PF_REPLY_ACK gives a request without an answer one. */
+enum answer { NO_ANSWER, ITS_OWN, ACK };
+
+static void ask(struct msg *m, uint32_t request, size_t size, enum answer answer)
 {
-	m->h = (struct vu_header){ request, VU_FLAG_VERSION | (ack ? VU_FLAG_NEED_REPLY : 0),
-		size };
-	m->waits = waits;
+	m->h = (struct vu_header){ request,
+		VU_FLAG_VERSION | (answer == ACK ? VU_FLAG_NEED_REPLY : 0), (uint32_t)size };
+	m->waits = answer != NO_ANSWER;
 }
 
 static void ask_config(struct hv_vhost *v, struct msg *m)
 {
 	m->p.config = (struct vu_config){ .size = v->conf.config_len };
-	ask(m, VU_GET_CONFIG, (uint32_t)offsetof(struct vu_config, bytes) + v->conf.config_len,
-		false, true);
+	ask(m, VU_GET_CONFIG, offsetof(struct vu_config, bytes) + v->conf.config_len, ITS_OWN);
 }
 
 /* Our end of a pair, for requests of the card's; the other one goes out. */
@@ -28,71 +30,63 @@ static bool offer_channel(struct hv_vhost *v, struct msg *m)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return false;
-	if (hv_vhost_watch(v, pair[0], BACKEND)) {
+	if (hv_vhost_watch(v, pair[0])) {
 		close(pair[0]);
 		close(pair[1]);
 		return false;
 	}
 	v->channel_fd = pair[0];
 	m->fds[m->n_fds++] = m->close_fd = pair[1];
-	ask(m, VU_SET_BACKEND_REQ_FD, 0, true, true);
+	ask(m, VU_SET_BACKEND_REQ_FD, 0, ACK);
 	return true;
 }
 
 static bool next_of_handshake(struct hv_vhost *v, struct msg *m)
 {
-	if (v->stage == QUEUES && !has(v, VU_PF_MQ))
-		v->stage = CHANNEL;
-	// Without a channel we only learn of changes when the card reconnects
-	if (v->stage == CHANNEL && (!has(v, VU_PF_BACKEND_REQ) || !offer_channel(v, m)))
-		v->stage = CONFIG;
-	switch (v->stage) {
-	case OWNER:
-		ask(m, VU_SET_OWNER, 0, false, false);
-		break;
-	case FEATURES:
-		ask(m, VU_GET_FEATURES, 0, false, true);
-		break;
-	case PF_GET:
-		ask(m, VU_GET_PROTOCOL_FEATURES, 0, false, true);
-		break;
-	case PF_SET:
-		m->p.u64 = v->pf;
-		ask(m, VU_SET_PROTOCOL_FEATURES, sizeof(m->p.u64), false, false);
-		break;
-	case QUEUES:
-		ask(m, VU_GET_QUEUE_NUM, 0, false, true);
-		break;
-	case CONFIG:
+	static const struct {
+		uint32_t request, size;
+		enum answer answer;
+	} plain[] = {
+		[OWNER] = { VU_SET_OWNER, 0, NO_ANSWER },
+		[FEATURES] = { VU_GET_FEATURES, 0, ITS_OWN },
+		[PF_GET] = { VU_GET_PROTOCOL_FEATURES, 0, ITS_OWN },
+		[PF_SET] = { VU_SET_PROTOCOL_FEATURES, sizeof(uint64_t), NO_ANSWER },
+		[QUEUES] = { VU_GET_QUEUE_NUM, 0, ITS_OWN },
+	};
+
+	if (v->stage == CHANNEL && offer_channel(v, m))
+		return true;
+	if (v->stage >= CHANNEL) {
+		v->stage = CONFIG; // without a channel we learn of changes as the card reconnects
 		ask_config(v, m);
-		break;
-	default:
-		break;
+		return true;
 	}
+	m->p.u64 = PF_NEEDED;
+	ask(m, plain[v->stage].request, plain[v->stage].size, plain[v->stage].answer);
 	return true;
 }
 
 static void ask_state(struct msg *m, uint32_t request, unsigned ring, uint32_t num)
 {
-	m->ring = ring;
+	m->ring = (int)ring;
 	m->p.state = (struct vu_vring_state){ ring, num };
-	ask(m, request, sizeof(m->p.state), request != VU_GET_VRING_BASE, true);
+	ask(m, request, sizeof(m->p.state), request == VU_GET_VRING_BASE ? ITS_OWN : ACK);
 }
 
 static void ask_fd(struct msg *m, uint32_t request, unsigned ring, int fd)
 {
-	m->ring = ring;
+	m->ring = (int)ring;
 	m->p.u64 = ring | (fd < 0 ? VU_VRING_NOFD : 0);
 	if (fd >= 0)
 		m->fds[m->n_fds++] = fd;
-	ask(m, request, sizeof(m->p.u64), true, true);
+	ask(m, request, sizeof(m->p.u64), ACK);
 }
 
 static void ask_status(struct hv_vhost *v, struct msg *m, uint64_t status)
 {
 	v->sent_status = status;
 	m->p.u64 = status;
-	ask(m, VU_SET_STATUS, sizeof(m->p.u64), true, true);
+	ask(m, VU_SET_STATUS, sizeof(m->p.u64), ACK);
 }
 
 static void ask_memory(const struct hv_vhost *v, struct msg *m)
@@ -109,7 +103,7 @@ static void ask_memory(const struct hv_vhost *v, struct msg *m)
 		};
 		m->fds[m->n_fds++] = s->fd;
 	}
-	ask(m, VU_SET_MEM_TABLE, (uint32_t)(8 + t->n * sizeof(t->region[0])), true, true);
+	ask(m, VU_SET_MEM_TABLE, 8 + t->n * sizeof(t->region[0]), ACK);
 }
 
 static void ask_inflight(const struct hv_vhost *v, struct msg *m)
@@ -117,12 +111,12 @@ static void ask_inflight(const struct hv_vhost *v, struct msg *m)
 	if (v->inflight.fd < 0) {
 		m->p.inflight = (struct vu_inflight){ .n_queues = (uint16_t)v->n_rings,
 			.queue_size = HV_VHOST_RING_SIZE };
-		ask(m, VU_GET_INFLIGHT_FD, sizeof(m->p.inflight), false, true);
+		ask(m, VU_GET_INFLIGHT_FD, sizeof(m->p.inflight), ITS_OWN);
 		return;
 	}
 	m->p.inflight = v->inflight.shape;
 	m->fds[m->n_fds++] = v->inflight.fd;
-	ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), true, true);
+	ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), ACK);
 }
 
 static void ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
@@ -139,11 +133,11 @@ static void ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 		ask_state(m, VU_SET_VRING_BASE, i, r->base);
 		break;
 	case BASE:
-		m->ring = i;
+		m->ring = (int)i;
 		m->p.addr = (struct vu_vring_addr){
 			.index = i, .desc = r->desc, .avail = r->driver, .used = r->device
 		};
-		ask(m, VU_SET_VRING_ADDR, sizeof(m->p.addr), true, true);
+		ask(m, VU_SET_VRING_ADDR, sizeof(m->p.addr), ACK);
 		break;
 	case ADDR:
 		ask_fd(m, VU_SET_VRING_ERR, i, v->err_fd);
@@ -195,11 +189,8 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 	}
 	if (!v->resetting)
 		return false;
-	if (v->features_sent && (has(v, VU_PF_RESET_DEVICE) || has(v, VU_PF_STATUS))) {
-		if (has(v, VU_PF_RESET_DEVICE))
-			ask(m, VU_RESET_DEVICE, 0, true, true);
-		else
-			ask_status(v, m, 0);
+	if (v->features_sent) {
+		ask(m, VU_RESET_DEVICE, 0, ACK);
 		return true;
 	}
 	hv_vhost_end_reset(v);
@@ -212,18 +203,18 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		return false;
 	if (!v->features_sent) {
 		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
-		ask(m, VU_SET_FEATURES, sizeof(m->p.u64), true, true);
+		ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
 		return true;
 	}
 	if (!v->mem_sent) {
 		ask_memory(v, m);
 		return true;
 	}
-	if (has(v, VU_PF_STATUS) && !v->status_sent) {
+	if (!v->status_sent) {
 		ask_status(v, m, STATUS_FEATURES);
 		return true;
 	}
-	if (has(v, VU_PF_INFLIGHT_SHMFD) && !v->inflight_sent) {
+	if (!v->inflight_sent) {
 		ask_inflight(v, m);
 		return true;
 	}
@@ -235,7 +226,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		ask_ring(v, m, i);
 		return true;
 	}
-	if (has(v, VU_PF_STATUS) && !(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK)) {
+	if (!(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
 		return true;
 	}
@@ -244,7 +235,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 
 bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 {
-	*m = (struct msg){ .close_fd = -1 };
+	*m = (struct msg){ .ring = -1, .close_fd = -1 };
 	if (v->stage == DOWN) {
 		(void)next_of_stop(v, m); // nothing is in use, so nothing is asked
 		return false;
@@ -256,7 +247,7 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 
 		m->p.config = (struct vu_config){ .off = v->dirty, .size = n };
 		memcpy(m->p.config.bytes, v->config + v->dirty, n);
-		ask(m, VU_SET_CONFIG, (uint32_t)offsetof(struct vu_config, bytes) + n, true, true);
+		ask(m, VU_SET_CONFIG, offsetof(struct vu_config, bytes) + n, ACK);
 		v->dirty = v->dirty_end = 0;
 		return true;
 	}

@@ -8,10 +8,10 @@
 
 #define BIT(n) (1ull << (n))
 #define TRANSPORT (BIT(VU_F_LOG_ALL) | BIT(VU_F_PROTOCOL_FEATURES))
-#define PF_NEEDED (BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG))
-#define PF_KNOWN                                                                  \
-	(PF_NEEDED | BIT(VU_PF_MQ) | BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_STATUS) | \
-		BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE))
+/* Protocol features, which our card has all; one without them is unfit. */
+#define PF_NEEDED                                                                            \
+	(BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG) | BIT(VU_PF_MQ) | BIT(VU_PF_BACKEND_REQ) | \
+		BIT(VU_PF_STATUS) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE))
 #define STATUS_FEATURES \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
 #define PACKED_BASE 0x80008000u // both positions 0, both wrap counters 1
@@ -21,8 +21,6 @@ enum stage { DOWN, OWNER, FEATURES, PF_GET, PF_SET, QUEUES, CHANNEL, CONFIG, UP 
 
 /* How far a ring is. From RUNS on the card uses it. */
 enum step { NONE, NUM, BASE, ADDR, ERR, CALL, RUNS, ENABLED };
-
-enum source { WAKE, TIMER, CARD, BACKEND, BROKEN };
 
 struct msg {
 	struct vu_header h;
@@ -38,14 +36,9 @@ struct msg {
 	int fds[VU_FDS_MAX]; // borrowed
 	unsigned n_fds;
 	bool waits; // has an answer
-	unsigned ring;
+	int ring; // that it is about; -1: none
 	int close_fd; // once it is sent; -1: none
 };
-
-static inline bool has(const struct hv_vhost *v, unsigned pf)
-{
-	return v->pf & BIT(pf);
-}
 
 static inline bool packed(const struct hv_vhost *v)
 {
@@ -71,4 +64,4 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m);
 /* Nothing is in use any more, the driver waits for that: begin anew. The lock is held. */
 void hv_vhost_end_reset(struct hv_vhost *v);
 /* epoll's, for the main thread. 0 or an errno. */
-int hv_vhost_watch(struct hv_vhost *v, int fd, enum source what);
+int hv_vhost_watch(struct hv_vhost *v, int fd);

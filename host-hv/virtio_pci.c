@@ -229,6 +229,8 @@ static void set_queue(struct hv_virtio *d, unsigned off, uint64_t v)
 
 	if (!r || r->resetting)
 		return;
+
+	uint64_t *const addrs[] = { &r->desc, &r->driver, &r->device };
 	if (off == VIRTIO_PCI_COMMON_Q_MSIX) {
 		r->call_fd = vector_fd(d, (uint16_t)v, &d->vectors[d->queue_select]);
 		hv_vhost_wake(&d->vhost);
@@ -237,29 +239,12 @@ static void set_queue(struct hv_virtio *d, unsigned off, uint64_t v)
 	}
 	if (r->enabled)
 		return;
-	switch (off) {
-	case VIRTIO_PCI_COMMON_Q_SIZE:
-		if (size_ok(d, (uint16_t)v))
-			r->size = (uint16_t)v;
-		break;
-	case VIRTIO_PCI_COMMON_Q_ENABLE:
+	if (off == VIRTIO_PCI_COMMON_Q_SIZE && size_ok(d, (uint16_t)v))
+		r->size = (uint16_t)v;
+	else if (off == VIRTIO_PCI_COMMON_Q_ENABLE)
 		enable(d, r, v);
-		break;
-	case VIRTIO_PCI_COMMON_Q_DESCLO:
-	case VIRTIO_PCI_COMMON_Q_DESCHI:
-		half(&r->desc, off == VIRTIO_PCI_COMMON_Q_DESCHI, v);
-		break;
-	case VIRTIO_PCI_COMMON_Q_AVAILLO:
-	case VIRTIO_PCI_COMMON_Q_AVAILHI:
-		half(&r->driver, off == VIRTIO_PCI_COMMON_Q_AVAILHI, v);
-		break;
-	case VIRTIO_PCI_COMMON_Q_USEDLO:
-	case VIRTIO_PCI_COMMON_Q_USEDHI:
-		half(&r->device, off == VIRTIO_PCI_COMMON_Q_USEDHI, v);
-		break;
-	default:
-		break;
-	}
+	else if (off >= VIRTIO_PCI_COMMON_Q_DESCLO && off <= VIRTIO_PCI_COMMON_Q_USEDHI)
+		half(addrs[(off - VIRTIO_PCI_COMMON_Q_DESCLO) / 8], off % 8, v);
 }
 
 static void set_register(struct hv_virtio *d, unsigned off, uint64_t v)
@@ -485,8 +470,7 @@ static void ejected(struct hv_pci_func *f)
 {
 	struct hv_virtio *d = of(f);
 
-	if (d->ev->ejected)
-		d->ev->ejected(d->arg);
+	d->ev->ejected(d->arg);
 }
 
 static const struct hv_pci_ops pci_ops = { bar_read, bar_write, config_read, config_written, placed,
@@ -511,12 +495,6 @@ static int add_area(struct hv_virtio *d, uint8_t type, uint32_t off, uint32_t le
 	return hv_pci_cap_add(&d->func, PCI_CAP_ID_VNDR, &c.cap.cap_len, c.cap.cap_len - 2u);
 }
 
-static void let_write(struct hv_virtio *d, unsigned off, unsigned len)
-{
-	for (unsigned i = 0; i < len; i++)
-		d->func.mask[d->window + off + i] = 0xff;
-}
-
 static int add_window(struct hv_virtio *d)
 {
 	int at = add_area(d, VIRTIO_PCI_CAP_PCI_CFG, 0, 0);
@@ -524,22 +502,33 @@ static int add_window(struct hv_virtio *d)
 	if (at < 0)
 		return at;
 	d->window = (unsigned)at;
-	let_write(d, CAP(cap.bar), 1);
-	let_write(d, CAP(cap.offset), 4);
-	let_write(d, CAP(cap.length), 4);
-	let_write(d, CAP(pci_cfg_data), 4);
+	d->func.mask[d->window + CAP(cap.bar)] = 0xff;
+	// Offset, length, data
+	memset(&d->func.mask[d->window + CAP(cap.offset)], 0xff, 12);
 	return 0;
 }
 
+static const struct kind {
+	uint16_t id;
+	uint32_t class;
+	unsigned config_len;
+} kinds[] = {
+	[HV_KIND_NET] = { VIRTIO_ID_NET, 0x020000, sizeof(struct virtio_net_config) },
+	[HV_KIND_BLK] = { VIRTIO_ID_BLOCK, 0x018000, sizeof(struct virtio_blk_config) },
+};
+static_assert(sizeof(struct virtio_net_config) <= VU_CONFIG_MAX &&
+		      sizeof(struct virtio_blk_config) <= VU_CONFIG_MAX,
+	"configuration space");
+
 static int build(struct hv_virtio *d)
 {
-	const bool net = d->kind == HV_VIRTIO_NET;
+	const struct kind *k = &kinds[d->kind];
 	const struct hv_pci_id id = {
 		.vendor = VENDOR,
-		.device = DEVICE_BASE + (net ? VIRTIO_ID_NET : VIRTIO_ID_BLOCK),
+		.device = DEVICE_BASE + k->id,
 		.sub_vendor = VENDOR,
-		.sub_device = DEVICE_BASE + (net ? VIRTIO_ID_NET : VIRTIO_ID_BLOCK),
-		.class = net ? 0x020000 : 0x018000, // Ethernet; other storage
+		.sub_device = DEVICE_BASE + k->id,
+		.class = k->class,
 		.revision = 1,
 	};
 	unsigned n = d->vhost.n_rings;
@@ -595,22 +584,18 @@ static void on_lost(void *arg)
 {
 	struct hv_virtio *d = arg;
 
-	if (d->ev->lost)
-		d->ev->lost(d->arg);
+	d->ev->lost(d->arg);
 }
 
 static const struct hv_vhost_events vhost_events = { on_known, on_changed, on_lost, end_reset };
 
-int hv_virtio_create(struct hv_vm *vm, enum hv_virtio_kind kind, const char *path,
-	const struct hv_virtio_events *ev, void *arg, struct hv_virtio **out)
+int hv_virtio_create(struct hv_vm *vm, enum hv_kind kind, const struct hv_virtio_events *ev,
+	void *arg, struct hv_virtio **out)
 {
 	struct hv_virtio *d = calloc(1, sizeof(*d));
 	const struct hv_vhost_conf conf = {
-		.path = path,
-		.config_len = kind == HV_VIRTIO_NET ? sizeof(struct virtio_net_config)
-						    : sizeof(struct virtio_blk_config),
-		.has_control = kind == HV_VIRTIO_NET,
-		.default_rings = kind == HV_VIRTIO_NET ? 2 : 1,
+		.config_len = kinds[kind].config_len,
+		.has_control = kind == HV_KIND_NET,
 		.vm = vm,
 		.ev = &vhost_events,
 		.arg = d,

@@ -10,10 +10,9 @@
  */
 #pragma once
 
+#include "hv_proto.h"
 #include "pci.h"
 #include "vhost_frontend.h"
-
-enum hv_virtio_kind { HV_VIRTIO_NET, HV_VIRTIO_BLK };
 
 struct hv_virtio_events {
 	/*
@@ -21,9 +20,9 @@ struct hv_virtio_events {
 	 * negative errno instead, and it can only be destroyed. From hv_vhost_run().
 	 */
 	void (*ready)(void *arg, int err);
-	/* The card is gone and there is no path: a descriptor is wanted. NULL ok. */
+	/* The card is gone: a descriptor is wanted. */
 	void (*lost)(void *arg);
-	/* The guest let go of it. The bus's lock is held. NULL ok. */
+	/* The guest let go of it. The bus's lock is held. */
 	void (*ejected)(void *arg);
 };
 
@@ -33,7 +32,7 @@ struct hv_virtio {
 	struct hv_vm *vm; // borrowed
 	const struct hv_virtio_events *ev; // borrowed
 	void *arg;
-	enum hv_virtio_kind kind;
+	enum hv_kind kind;
 	unsigned window; // of the PCI_CFG capability in config space
 	uint64_t doorbells; // where they are, 0: nowhere; the bus's lock
 
@@ -47,12 +46,11 @@ struct hv_virtio {
 };
 
 /*
- * A function of vm's whose card listens at path (NULL: hv_vhost_reconnect(&d->vhost, fd) is the
- * first step too). The main thread polls hv_vhost_pollfd(&d->vhost). Plug &d->func once it is
- * ready.
+ * A function of vm's, whose first step is hv_vhost_reconnect(&d->vhost, fd). The main thread polls
+ * d->vhost.epoll_fd. Plug &d->func once it is ready.
  * 0, -ENOMEM, or what hv_vhost_init() returns.
  */
-int hv_virtio_create(struct hv_vm *vm, enum hv_virtio_kind kind, const char *path,
-	const struct hv_virtio_events *ev, void *arg, struct hv_virtio **out);
+int hv_virtio_create(struct hv_vm *vm, enum hv_kind kind, const struct hv_virtio_events *ev,
+	void *arg, struct hv_virtio **out);
 /* Its function is off the bus. NULL is nothing. */
 void hv_virtio_destroy(struct hv_virtio *d);

@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "guest/guest.h"
@@ -30,6 +32,7 @@ struct run {
 	struct hv_bus bus;
 	struct hv_pci pci;
 	struct hv_virtio *fn[FUNCTIONS];
+	const char *path[FUNCTIONS]; // of their cards
 	unsigned n, ready;
 	int vcpu_fd, end_fd;
 	struct kvm_run *kvm;
@@ -209,7 +212,30 @@ static void on_ready(void *arg, int err)
 	r->ready++;
 }
 
-static const struct hv_virtio_events events = { .ready = on_ready };
+static void on_lost(void *arg)
+{
+	(void)arg; // seek_cards() sees it
+}
+
+static const struct hv_virtio_events events = { .ready = on_ready, .lost = on_lost };
+
+/* Those that are there; for the others it is tried again in the next turn. */
+static void seek_cards(struct run *r)
+{
+	for (unsigned i = 0; i < r->n; i++) {
+		struct sockaddr_un a = { .sun_family = AF_UNIX };
+		int fd;
+
+		if (r->fn[i]->vhost.fd >= 0)
+			continue;
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		snprintf(a.sun_path, sizeof(a.sun_path), "%s", r->path[i]);
+		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+			need("reconnect", hv_vhost_reconnect(&r->fn[i]->vhost, fd));
+		else
+			close(fd);
+	}
+}
 
 /* Every function has had a second connection, and the card knows all again. */
 static bool back_again(struct run *r)
@@ -224,8 +250,9 @@ static void turn(struct run *r)
 {
 	struct pollfd p[FUNCTIONS + 1] = { { .fd = r->end_fd, .events = POLLIN } };
 
+	seek_cards(r);
 	for (unsigned i = 0; i < r->n; i++)
-		p[i + 1] = (struct pollfd){ hv_vhost_pollfd(&r->fn[i]->vhost), POLLIN, 0 };
+		p[i + 1] = (struct pollfd){ r->fn[i]->vhost.epoll_fd, POLLIN, 0 };
 	if (poll(p, r->n + 1, 100) < 0 && errno != EINTR)
 		die("poll", errno);
 	for (unsigned i = 0; i < r->n; i++)
@@ -239,11 +266,12 @@ static void turn(struct run *r)
 		params(r)->restarted = 1;
 }
 
-static void add(struct run *r, enum hv_virtio_kind kind, const char *path)
+static void add(struct run *r, enum hv_kind kind, const char *path)
 {
 	if (r->n == FUNCTIONS)
 		die("functions", E2BIG);
-	need(path, hv_virtio_create(&r->vm, kind, path, &events, r, &r->fn[r->n]));
+	need(path, hv_virtio_create(&r->vm, kind, &events, r, &r->fn[r->n]));
+	r->path[r->n] = path;
 	r->n++;
 }
 
@@ -259,9 +287,9 @@ static void options(struct run *r, int argc, char **argv)
 		else if (!strcmp(argv[i], "--requests"))
 			params(r)->requests = (uint32_t)strtoul(value, NULL, 10), i++;
 		else if (!strcmp(argv[i], "--blk"))
-			add(r, HV_VIRTIO_BLK, value), i++;
+			add(r, HV_KIND_BLK, value), i++;
 		else if (!strcmp(argv[i], "--net"))
-			add(r, HV_VIRTIO_NET, value), i++;
+			add(r, HV_KIND_NET, value), i++;
 		else
 			die(argv[i], EINVAL);
 	}

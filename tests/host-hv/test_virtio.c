@@ -78,7 +78,7 @@ static void wr(struct rig *r, uint64_t addr, uint64_t v, unsigned len)
 /* Until neither side has anything to say. */
 static void talk(struct rig *r)
 {
-	struct pollfd p = { .fd = hv_vhost_pollfd(&r->d->vhost), .events = POLLIN };
+	struct pollfd p = { .fd = r->d->vhost.epoll_fd, .events = POLLIN };
 	bool more = true;
 
 	while (more) {
@@ -120,7 +120,7 @@ static void rig_init(struct rig *r)
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
 	hv_bus_init(&r->bus);
 	assert_int_equal(hv_pci_init(&r->pci, &r->bus, NULL), 0);
-	assert_int_equal(hv_virtio_create(&r->vm, HV_VIRTIO_BLK, NULL, &events, r, &r->d), 0);
+	assert_int_equal(hv_virtio_create(&r->vm, HV_KIND_BLK, &events, r, &r->d), 0);
 }
 
 static void rig_plug(struct rig *r)
@@ -531,7 +531,7 @@ static void lies_once(void **state)
 		assert_true(hv_vhost_settled(&r.d->vhost));
 		set_status(&r, 0);
 		talk(&r);
-		p.fd = hv_vhost_pollfd(&r.d->vhost);
+		p.fd = r.d->vhost.epoll_fd;
 		if (l->how == SILENT) { // 5 s, and nobody waits for it but the driver
 			assert_int_equal(status(&r), 15);
 			assert_int_equal(poll(&p, 1, 10000), 1);
