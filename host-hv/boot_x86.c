@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "acpi.h"
 #include "arch.h"
@@ -124,7 +125,7 @@ static int enter(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *
 	const bool flat = image->kind == HV_IMAGE_FLAT, wide = image->kind != HV_IMAGE_PVH;
 	struct kvm_regs regs = { .rip = image->entry, .rflags = flat ? RFLAGS_IOPL3 : RFLAGS_1 };
 	struct kvm_sregs s;
-	int ret = hv_vcpu_get_sregs(vcpu, &s);
+	int ret = ioctl(vcpu->fd, KVM_GET_SREGS, &s) < 0 ? -errno : 0;
 
 	if (ret == 0 && wide)
 		ret = write_tables(vm, flat ? PTE_US : 0);
@@ -145,7 +146,9 @@ static int enter(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct hv_image *
 	s.cr3 = wide ? HV_TABLES : 0;
 	s.cr4 = flat ? CR4_PAE_OSFXSR : wide ? CR4_PAE : 0;
 	s.efer = wide ? EFER_LME_LMA : 0;
-	return hv_vcpu_enter(vcpu, &s, &regs);
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, &s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
+		return -errno;
+	return 0;
 }
 
 /* Entries of a kind's own size, which all begin alike. */

@@ -412,12 +412,9 @@ static void obey(struct hv_control *c, struct hv_record *r)
 
 static int send_answer(struct hv_control *c)
 {
-	uint8_t rec[sizeof(c->answer)];
-	int ret;
+	int ret = hv_record_send(c->conf.fd, c->answer_type, c->answer_seq,
+		(struct hv_rec_hdr *)c->answer, c->answer_len, -1);
 
-	memcpy(rec, c->answer, c->answer_len);
-	ret = hv_record_send(c->conf.fd, c->answer_type, c->answer_seq, (struct hv_rec_hdr *)rec,
-		c->answer_len, -1);
 	if (ret != -EAGAIN)
 		c->answer_len = 0;
 	return ret;

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
@@ -26,20 +25,7 @@
 #include "image.h"
 #include "machine.h"
 
-/* How a guest ended, by exit status; what is not here is 1, an error. */
-#define EXIT_REBOOT 3
-#define EXIT_SHUTDOWN 4
 #define RETRY_MS 100 // the first wait for a card that is not there
-
-/* Writes "ok\n" to the console port, byte by byte, and exits with code 0. */
-static const uint8_t self_test[] = {
-	0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
-	0xb0, 'o', 0xee, // mov al, 'o'; out dx, al
-	0xb0, 'k', 0xee, // mov al, 'k'; out dx, al
-	0xb0, '\n', 0xee, // mov al, '\n'; out dx, al
-	0x31, 0xc0, // xor eax, eax
-	0xe6, 0xf4, // out 0xf4, al
-};
 
 struct console {
 	struct hv_machine *machine; // borrowed
@@ -164,20 +150,28 @@ static bool set_terminal(struct termios *old)
 /* The process' exit status. */
 static int run(struct console *c, const struct hv_conf *conf)
 {
+	static const int statuses[] = {
+		[HV_END_NONE] = 1,
+		[HV_END_REBOOT] = 3,
+		[HV_END_SHUTDOWN] = 4,
+		[HV_END_STOPPED] = 0,
+		[HV_END_ERROR] = 1,
+	};
 	struct hv_machine_counters n;
 	struct termios old;
-	int ret = hv_machine_create(conf, &events, c, &c->machine);
+	int ret = hv_machine_create(conf, &events, c, &c->machine), code;
+	bool terminal;
 
 	if (ret) {
 		dpu_err("guest: cannot be made", "err=%s", strerror(-ret));
 		return 1;
 	}
-	bool terminal = set_terminal(&old);
+	terminal = set_terminal(&old);
 	ret = serve(c);
 	if (terminal)
 		tcsetattr(STDIN_FILENO, TCSANOW, &old);
 	hv_machine_counters(c->machine, &n);
-	int code = hv_machine_exit_code(c->machine);
+	code = hv_machine_exit_code(c->machine);
 	hv_machine_destroy(c->machine);
 	if (ret) {
 		dpu_err("guest: cannot be run", "err=%s", strerror(-ret));
@@ -185,18 +179,7 @@ static int run(struct console *c, const struct hv_conf *conf)
 	}
 	dpu_info("guest: ended", "why=%s code=%d exits=%llu missed=%llu", hv_end_name(c->why), code,
 		(unsigned long long)n.exits, (unsigned long long)n.missed);
-	switch (c->why) {
-	case HV_END_OFF:
-		return code;
-	case HV_END_STOPPED:
-		return 0;
-	case HV_END_REBOOT:
-		return EXIT_REBOOT;
-	case HV_END_SHUTDOWN:
-		return EXIT_SHUTDOWN;
-	default:
-		return 1;
-	}
+	return c->why == HV_END_OFF ? code : statuses[c->why];
 }
 
 static int open_image(const char *path)
@@ -207,20 +190,6 @@ static int open_image(const char *path)
 	if (fd < 0)
 		dpu_err("image: cannot be read", "path=%s err=%s why=\"%s\"", path, strerror(-fd),
 			why);
-	return fd;
-}
-
-/* The built-in program, as a file would be. */
-static int open_self_test(void)
-{
-	int fd = memfd_create("self-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd >= 0 && write(fd, self_test, sizeof(self_test)) != sizeof(self_test)) {
-		close(fd);
-		return -1;
-	}
-	if (fd >= 0)
-		(void)hv_image_seal(fd);
 	return fd;
 }
 
@@ -250,7 +219,7 @@ static int run_with_fds(struct hv_conf *conf)
 struct options {
 	const char *kernel, *initrd, *cmdline, *flat, *cpu, *card;
 	uint64_t mem_mib, vcpus;
-	bool check, hugepages, split, agent, guest;
+	bool hugepages, split, agent, guest;
 };
 
 /* The card's agent, until SIGTERM or SIGINT. Exit status. */
@@ -294,7 +263,7 @@ static int with_options(const struct options *o)
 	conf.cpu_template = (unsigned)cpu;
 	memset(conf.pin, -1, sizeof(conf.pin));
 	memcpy(conf.cmdline, o->cmdline, strlen(o->cmdline) + 1);
-	conf.kernel_fd = o->check ? open_self_test() : open_image(o->kernel ? o->kernel : o->flat);
+	conf.kernel_fd = open_image(o->kernel ? o->kernel : o->flat);
 	if (conf.kernel_fd < 0)
 		return 1;
 	if (o->initrd)
@@ -311,8 +280,6 @@ int main(int argc, char **argv)
 {
 	struct options o = { .cmdline = "", .cpu = "host", .mem_mib = 0, .vcpus = 1 };
 	const struct dpu_opt opts[] = {
-		{ "self-test", DPU_OPT_FLAG, &o.check, NULL,
-			"run a built-in guest program that prints \"ok\"", 0, 0 },
 		{ "flat", DPU_OPT_STR, &o.flat, "FILE",
 			"run a flat 64-bit program, loaded and entered at 1 MiB in user mode", 0,
 			0 },
@@ -341,7 +308,7 @@ int main(int argc, char **argv)
 		.prog = "host-hv",
 		.summary = "minimal hypervisor: CPUs and memory of one guest through KVM",
 		.usage = "--kernel FILE [--initrd FILE] [--cmdline TEXT] | --flat FILE | "
-			 "--self-test | --agent --card PATH",
+			 "--agent --card PATH",
 		.opts = opts,
 		.n_opts = sizeof(opts) / sizeof(opts[0]),
 	};
@@ -349,8 +316,7 @@ int main(int argc, char **argv)
 
 	if (ret == -ECANCELED)
 		return 0;
-	if (ret != 0 || o.check + !!o.flat + !!o.kernel + o.agent + o.guest != 1 ||
-		o.agent != !!o.card) {
+	if (ret != 0 || !!o.flat + !!o.kernel + o.agent + o.guest != 1 || o.agent != !!o.card) {
 		if (ret >= 0)
 			dpu_cli_help(&cli, stderr);
 		return 2;

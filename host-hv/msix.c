@@ -34,11 +34,6 @@ struct hv_msix {
 	struct vector v[];
 };
 
-static uint32_t pba_len(const struct hv_msix *m)
-{
-	return (m->n + 63) / 64 * 8;
-}
-
 /* Bring KVM to what the guest said; a vector that KVM refuses stays apart, and pending. */
 static void settle(struct hv_msix *m, unsigned i)
 {
@@ -60,26 +55,30 @@ static void settle(struct hv_msix *m, unsigned i)
 		(void)hv_irq_take(v->fd);
 }
 
-static void add_capability(struct hv_pci_func *f, struct hv_msix *m, int *ret)
+static int add_capability(struct hv_pci_func *f, struct hv_msix *m)
 {
 	uint8_t bytes[10];
+	int at;
 
 	dpu_le16_store(bytes, (uint16_t)(m->n - 1));
 	dpu_le32_store(bytes + 2, m->table | m->bar);
 	dpu_le32_store(bytes + 6, m->pba | m->bar);
-	*ret = hv_pci_cap_add(f, PCI_CAP_ID_MSIX, bytes, sizeof(bytes));
-	if (*ret < 0)
-		return;
-	m->cap = (unsigned)*ret;
+	at = hv_pci_cap_add(f, PCI_CAP_ID_MSIX, bytes, sizeof(bytes));
+	if (at < 0)
+		return at;
+	m->cap = (unsigned)at;
 	f->mask[m->cap + PCI_MSIX_FLAGS + 1] = (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >>
 					       8;
+	return 0;
 }
 
-static void close_fds(struct hv_msix *m)
+static void free_vectors(struct hv_msix *m)
 {
 	for (unsigned i = 0; i < m->n; i++)
 		if (m->v[i].fd >= 0)
 			close(m->v[i].fd);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
 }
 
 static int open_fds(struct hv_msix *m)
@@ -110,29 +109,24 @@ int hv_msix_create(struct hv_vm *vm, struct hv_pci_func *f, unsigned bar, unsign
 	if (!m)
 		return -ENOMEM;
 	*m = (struct hv_msix){ .vm = vm, .bar = bar, .n = n, .table = table, .pba = pba };
+	pthread_mutex_init(&m->lock, NULL); // fails by its attributes only
 	ret = open_fds(m);
-	if (ret)
-		goto err_fds;
-	ret = -pthread_mutex_init(&m->lock, NULL);
 	if (ret)
 		goto err_fds;
 	ret = hv_irq_msi_get(vm, n);
 	if (ret < 0)
-		goto err_lock;
+		goto err_fds;
 	m->gsi = (unsigned)ret;
-	add_capability(f, m, &ret);
-	if (ret < 0)
+	ret = add_capability(f, m);
+	if (ret)
 		goto err_gsi;
 	f->msix = m;
 	return 0;
 
 err_gsi:
 	hv_irq_msi_put(vm, m->gsi, n);
-err_lock:
-	pthread_mutex_destroy(&m->lock);
 err_fds:
-	close_fds(m);
-	free(m);
+	free_vectors(m);
 	return ret;
 }
 
@@ -146,9 +140,7 @@ void hv_msix_destroy(struct hv_pci_func *f)
 	for (unsigned i = 0; i < m->n; i++)
 		settle(m, i);
 	hv_irq_msi_put(m->vm, m->gsi, m->n);
-	pthread_mutex_destroy(&m->lock);
-	close_fds(m);
-	free(m);
+	free_vectors(m);
 	f->msix = NULL;
 }
 
@@ -204,21 +196,23 @@ static uint32_t pba_word(const struct hv_msix *m, unsigned idx)
 	return bits;
 }
 
-/* The offset into the table, or into the PBA. */
+/* Whether off is among the len bytes at `from` of a BAR, and how far into them. */
+static bool in(const struct hv_msix *m, unsigned bar, uint32_t from, uint32_t len, uint64_t *off)
+{
+	if (bar != m->bar || *off < from || *off - from >= len)
+		return false;
+	*off -= from;
+	return true;
+}
+
 static bool in_table(const struct hv_msix *m, unsigned bar, uint64_t *off)
 {
-	if (bar != m->bar || *off < m->table || *off - m->table >= m->n * PCI_MSIX_ENTRY_SIZE)
-		return false;
-	*off -= m->table;
-	return true;
+	return in(m, bar, m->table, m->n * PCI_MSIX_ENTRY_SIZE, off);
 }
 
 static bool in_pba(const struct hv_msix *m, unsigned bar, uint64_t *off)
 {
-	if (bar != m->bar || *off < m->pba || *off - m->pba >= pba_len(m))
-		return false;
-	*off -= m->pba;
-	return true;
+	return in(m, bar, m->pba, (m->n + 63) / 64 * 8, off);
 }
 
 bool hv_msix_read(struct hv_msix *m, unsigned bar, uint64_t off, uint8_t *data, unsigned len)

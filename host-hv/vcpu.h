@@ -13,8 +13,6 @@
 #include "vm.h"
 
 struct kvm_run;
-struct kvm_regs;
-struct kvm_sregs;
 
 enum hv_vcpu_end {
 	HV_VCPU_TOLD, // by hv_vcpu_end()
@@ -53,10 +51,6 @@ int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, stru
 
 /* The thread has ended, or never begun. */
 void hv_vcpu_fini(struct hv_vcpu *vcpu);
-
-/* x86-64: vcpu_x86.c. 0, or the errno of an ioctl. */
-int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s);
-int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r);
 
 /*
  * Start its thread, which has all signals but one blocked, parked. Once per process:

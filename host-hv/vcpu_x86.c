@@ -72,18 +72,6 @@ static int setup(struct hv_vcpu *vcpu, const struct kvm_cpuid2 *cpuid)
 	return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0 ? -errno : 0;
 }
 
-int hv_vcpu_get_sregs(struct hv_vcpu *vcpu, struct kvm_sregs *s)
-{
-	return ioctl(vcpu->fd, KVM_GET_SREGS, s) < 0 ? -errno : 0;
-}
-
-int hv_vcpu_enter(struct hv_vcpu *vcpu, const struct kvm_sregs *s, const struct kvm_regs *r)
-{
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, r) < 0)
-		return -errno;
-	return 0;
-}
-
 int hv_arch_vcpus(struct hv_vm *vm, struct hv_vcpu *vcpus, unsigned n, unsigned cpu_template)
 {
 	struct kvm_cpuid2 *cpuid;

@@ -520,6 +520,17 @@ static_assert(sizeof(struct virtio_net_config) <= VU_CONFIG_MAX &&
 		      sizeof(struct virtio_blk_config) <= VU_CONFIG_MAX,
 	"configuration space");
 
+static const struct {
+	uint8_t type;
+	uint32_t off, len;
+} areas[] = {
+	{ VIRTIO_PCI_CAP_DEVICE_CFG, DEVICE, AREA_LEN },
+	{ VIRTIO_PCI_CAP_ISR_CFG, ISR, 1 },
+	{ VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, AREA_LEN },
+	{ VIRTIO_PCI_CAP_COMMON_CFG, COMMON, COMMON_LEN },
+};
+static_assert(HV_VHOST_RINGS_MAX * NOTIFY_STEP <= AREA_LEN, "doorbells");
+
 static int build(struct hv_virtio *d)
 {
 	const struct kind *k = &kinds[d->kind];
@@ -540,14 +551,8 @@ static int build(struct hv_virtio *d)
 		ret = add_window(d);
 	if (ret == 0)
 		ret = hv_msix_create(d->vm, &d->func, BAR, n + 1, MSIX_TABLE, MSIX_PBA);
-	if (ret == 0)
-		ret = add_area(d, VIRTIO_PCI_CAP_DEVICE_CFG, DEVICE, AREA_LEN);
-	if (ret >= 0)
-		ret = add_area(d, VIRTIO_PCI_CAP_ISR_CFG, ISR, 1);
-	if (ret >= 0)
-		ret = add_area(d, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY, n * NOTIFY_STEP);
-	if (ret >= 0)
-		ret = add_area(d, VIRTIO_PCI_CAP_COMMON_CFG, COMMON, COMMON_LEN);
+	for (unsigned i = 0; ret >= 0 && i < sizeof(areas) / sizeof(areas[0]); i++)
+		ret = add_area(d, areas[i].type, areas[i].off, areas[i].len);
 	return ret < 0 ? ret : 0;
 }
 
