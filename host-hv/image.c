@@ -324,21 +324,6 @@ void hv_image_unmap(struct hv_bytes *bytes)
 	*bytes = (struct hv_bytes){ 0 };
 }
 
-/* The bytes that the file had when it was opened; one that is shorter meanwhile is no image. */
-static int copy_all(int from, int to, uint64_t size, const char **why)
-{
-	while (size > 0) {
-		ssize_t n = sendfile(to, from, NULL, size);
-
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return reject(why, "image: the file became shorter");
-		size -= (uint64_t)n;
-	}
-	return 0;
-}
-
 int hv_image_seal(int fd)
 {
 	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -346,10 +331,11 @@ int hv_image_seal(int fd)
 	return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
-static int seal_copy(int fd, const char **why)
+/* The bytes that the file had when it was opened; one that is shorter meanwhile is no image. */
+static int seal_copy(int fd, int mem, const char **why)
 {
 	struct stat st;
-	int mem, ret;
+	ssize_t n = 0;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
@@ -357,28 +343,27 @@ static int seal_copy(int fd, const char **why)
 		return reject(why, "image: no plain file");
 	if (st.st_size <= 0 || (uint64_t)st.st_size > HV_IMAGE_MAX)
 		return reject(why, "image: empty, or larger than 1 GiB");
-	mem = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (mem < 0)
-		return -errno;
-	ret = copy_all(fd, mem, (uint64_t)st.st_size, why);
-	if (ret == 0)
-		ret = hv_image_seal(mem);
-	if (ret) {
-		close(mem);
-		return ret;
+	for (uint64_t left = (uint64_t)st.st_size; left > 0; left -= (uint64_t)n) {
+		n = sendfile(mem, fd, NULL, left);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return reject(why, "image: the file became shorter");
 	}
-	return mem;
+	return hv_image_seal(mem);
 }
 
 int hv_image_read(const char *path, const char **why)
 {
 	// O_NONBLOCK: a FIFO without a writer does not hold us up
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	int ret;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), mem, ret;
 
 	if (fd < 0)
 		return -errno;
-	ret = seal_copy(fd, why);
+	mem = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ret = mem < 0 ? -errno : seal_copy(fd, mem, why);
 	close(fd);
-	return ret;
+	if (ret && mem >= 0)
+		close(mem);
+	return ret ? ret : mem;
 }

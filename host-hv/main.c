@@ -209,10 +209,6 @@ static int run_with_fds(struct hv_conf *conf)
 		ret = run(&c, conf);
 	else
 		dpu_err("host-hv: no descriptors", "err=%s", strerror(errno));
-	if (c.room_fd >= 0)
-		close(c.room_fd);
-	if (c.signal_fd >= 0)
-		close(c.signal_fd);
 	return ret;
 }
 
@@ -235,8 +231,6 @@ static int run_agent(const char *card)
 	while (agent && ret == 0)
 		ret = hv_agent_turn(agent, -1);
 	hv_agent_destroy(agent);
-	if (conf.exe_fd >= 0)
-		close(conf.exe_fd);
 	if (ret == -ESHUTDOWN)
 		return 0;
 	dpu_err("agent: ended", "err=%s", strerror(-ret));
@@ -270,9 +264,6 @@ static int with_options(const struct options *o)
 		conf.initrd_fd = open_image(o->initrd);
 	if (!o->initrd || conf.initrd_fd >= 0)
 		ret = run_with_fds(&conf);
-	if (conf.initrd_fd >= 0)
-		close(conf.initrd_fd);
-	close(conf.kernel_fd);
 	return ret;
 }
 

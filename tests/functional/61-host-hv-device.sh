@@ -10,16 +10,7 @@ set -eu
 card_env "${1:-build}"
 hv=$1/tests/host-hv/hv_device
 guest=$1/tests/host-hv/guest.bin
-for f in "$hv" "$guest"; do
-	[ -e "$f" ] || {
-		echo "skip: $f is not built"
-		exit 77
-	}
-done
-[ -w /dev/kvm ] || {
-	echo "skip: no KVM"
-	exit 77
-}
+need_kvm "$hv" "$guest"
 
 {
 	echo '['

@@ -11,16 +11,7 @@ card_env "${1:-build}"
 hv=$1/host-hv/host-hv
 commander=$1/tests/host-hv/hv_card
 guest=$1/tests/host-hv/guest.bin
-for f in "$hv" "$commander" "$guest"; do
-	[ -e "$f" ] || {
-		echo "skip: $f is not built"
-		exit 77
-	}
-done
-[ -w /dev/kvm ] || {
-	echo "skip: no KVM"
-	exit 77
-}
+need_kvm "$hv" "$commander" "$guest"
 
 {
 	echo '['

@@ -9,14 +9,7 @@ set -eu
 . "$(dirname "$0")/card.sh"
 card_env "${1:-build}"
 hv=$1/host-hv/host-hv
-[ -x "$hv" ] || {
-	echo "skip: $hv is not built"
-	exit 77
-}
-[ -w /dev/kvm ] || {
-	echo "skip: no KVM"
-	exit 77
-}
+need_kvm "$hv"
 mkdir "$dir/state"
 {
 	echo '['

@@ -27,6 +27,21 @@ card_env()
 	trap 'exit 143' TERM
 }
 
+# need_kvm FILE...: skips unless these are built and KVM is there
+need_kvm()
+{
+	for file in "$@"; do
+		[ -e "$file" ] || {
+			echo "skip: $file is not built"
+			exit 77
+		}
+	done
+	[ -w /dev/kvm ] || {
+		echo "skip: no KVM"
+		exit 77
+	}
+}
+
 card_cleanup()
 {
 	for p in $helpers $card; do

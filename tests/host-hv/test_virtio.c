@@ -29,7 +29,6 @@
 #define COMMON BAR
 #define ISR (BAR + 0x1000)
 #define DEVICE (BAR + 0x2000)
-#define BIT(n) (1ull << (n))
 #define OFFERED                                                                                 \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_BLK_F_MQ) | BIT(30) | \
 		BIT(26) | BIT(33) | BIT(40))

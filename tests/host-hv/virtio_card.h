@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "test.h"
-#include "vu_proto.h"
+#include "vhost_priv.h"
 
 #define QUEUES 3
 
@@ -32,22 +32,9 @@ struct card {
 	bool mute; // takes nothing at all
 };
 
-struct wire {
-	struct vu_header h;
-	union {
-		uint64_t u64;
-		struct vu_vring_state state;
-		struct vu_vring_addr addr;
-		struct vu_table table;
-		struct vu_config config;
-		struct vu_inflight inflight;
-		uint8_t bytes[2048];
-	} p;
-};
-
 static void set_status(struct rig *r, uint8_t v);
 
-static void reply(struct card *c, struct wire *w, int fd)
+static void reply(struct card *c, struct msg *w, int fd)
 {
 	union {
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -69,14 +56,14 @@ static void reply(struct card *c, struct wire *w, int fd)
 	if (how == LONG)
 		w->h.size += 4;
 	if (how == HUGE)
-		w->h.size = sizeof(w->p);
+		w->h.size = VU_PAYLOAD_MAX + 1;
 	if (how == OTHER)
 		w->h.request++;
 	if (how == NOT_A_REPLY)
 		w->h.flags = VU_FLAG_VERSION;
 	if (how == REFUSED)
 		w->p.u64 = 1;
-	iov[1].iov_len = w->h.size;
+	iov[1].iov_len = how == HUGE ? sizeof(w->p) : w->h.size;
 	if (fd >= 0) {
 		struct cmsghdr *m = (struct cmsghdr *)ctl.buf;
 
@@ -90,7 +77,7 @@ static void reply(struct card *c, struct wire *w, int fd)
 			return;
 }
 
-static void answer(struct card *c, struct wire *w)
+static void answer(struct card *c, struct msg *w)
 {
 	int fd = -1;
 
@@ -148,7 +135,7 @@ static bool card_turn(struct card *c)
 		char buf[CMSG_SPACE(sizeof(int) * 8)];
 		struct cmsghdr align;
 	} ctl;
-	struct wire w = { .h.size = 0 };
+	struct msg w = { .h.size = 0 };
 	struct iovec iov = { &w.h, sizeof(w.h) };
 	struct msghdr h = { .msg_iov = &iov,
 		.msg_iovlen = 1,
