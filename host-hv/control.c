@@ -221,15 +221,14 @@ static bool read_conf(const struct hv_rec_create *rec, struct hv_conf *conf)
 
 static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_create rec;
+	const struct hv_rec_create *rec = (const void *)r->bytes;
 	struct hv_conf conf;
 	struct hv_machine *m;
 	int ret;
 
-	memcpy(&rec, r->bytes, sizeof(rec));
-	if (!read_conf(&rec, &conf))
+	if (!read_conf(rec, &conf))
 		return HV_E_FIELD;
-	if (r->n_fds != (dpu_le32_get(rec.flags) & HV_CREATE_INITRD ? 2 : 1))
+	if (r->n_fds != (dpu_le32_get(rec->flags) & HV_CREATE_INITRD ? 2 : 1))
 		return HV_E_FD_COUNT;
 	for (unsigned i = 0; i < r->n_fds; i++)
 		if (!is_image(r->fd[i]))
@@ -278,38 +277,35 @@ static enum hv_status do_step(struct hv_control *c, struct hv_record *r, uint32_
 
 static enum hv_status do_function(struct hv_control *c, struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_function f;
+	const struct hv_rec_function *f = (const void *)r->bytes;
 	bool add = hv_record_type(r) == HV_ADD;
 	int ret;
 
-	memcpy(&f, r->bytes, sizeof(f));
-	if (f.slot >= HV_PROTO_SLOTS || !dpu_is_zero(f.reserved, sizeof(f.reserved)) ||
-		(add ? f.kind != HV_KIND_NET && f.kind != HV_KIND_BLK : f.kind != 0))
+	if (f->slot >= HV_PROTO_SLOTS || !dpu_is_zero(f->reserved, sizeof(f->reserved)) ||
+		(add ? f->kind != HV_KIND_NET && f->kind != HV_KIND_BLK : f->kind != 0))
 		return HV_E_FIELD;
 	if (r->n_fds && !is_connection(r->fd[0]))
 		return HV_E_FD_KIND;
 	if (hv_record_type(r) == HV_REMOVE)
-		return status_of(hv_machine_remove(c->m, f.slot), detail);
-	ret = add ? hv_machine_add(c->m, f.slot, (enum hv_kind)f.kind, r->fd[0])
-		  : hv_machine_reconnect(c->m, f.slot, r->fd[0]);
+		return status_of(hv_machine_remove(c->m, f->slot), detail);
+	ret = add ? hv_machine_add(c->m, f->slot, (enum hv_kind)f->kind, r->fd[0])
+		  : hv_machine_reconnect(c->m, f->slot, r->fd[0]);
 	if (ret == 0) {
 		r->fd[0] = -1; // the machine's now
-		c->tell_want &= ~(1u << f.slot);
+		c->tell_want &= ~(1u << f->slot);
 	}
 	return status_of(ret, detail);
 }
 
 static enum hv_status do_input(struct hv_control *c, struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_bytes b;
-	unsigned n;
+	const struct hv_rec_bytes *b = (const void *)r->bytes;
+	unsigned n = dpu_le16_get(b->n);
 
-	memcpy(&b, r->bytes, sizeof(b));
-	n = dpu_le16_get(b.n);
-	if (n == 0 || n > sizeof(b.bytes) ||
-		!dpu_is_zero(b.bytes + n, sizeof(b.bytes) - n + sizeof(b.reserved)))
+	if (n == 0 || n > sizeof(b->bytes) ||
+		!dpu_is_zero(b->bytes + n, sizeof(b->bytes) - n + sizeof(b->reserved)))
 		return HV_E_FIELD;
-	*detail = n - hv_machine_console_input(c->m, b.bytes, n);
+	*detail = n - hv_machine_console_input(c->m, b->bytes, n);
 	return HV_OK;
 }
 

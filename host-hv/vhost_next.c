@@ -98,9 +98,7 @@ static void ask_memory(const struct hv_vhost *v, struct msg *m)
 	for (unsigned i = 0; i < vm->n_slots; i++) {
 		const struct hv_slot *s = &vm->slots[i];
 
-		t->region[i] = (struct vu_region){
-			.gpa = s->gpa, .size = s->len, .uva = s->gpa, .mmap_off = s->off
-		};
+		t->region[i] = (struct vu_region){ .gpa = s->gpa, .size = s->len, .uva = s->gpa };
 		m->fds[m->n_fds++] = s->fd;
 	}
 	ask(m, VU_SET_MEM_TABLE, 8 + t->n * sizeof(t->region[0]), ACK);

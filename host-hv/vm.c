@@ -76,44 +76,48 @@ static int set_slot(const struct hv_vm *vm, unsigned i, uint32_t flags)
 	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-static int map_slot(struct hv_vm *vm, struct hv_slot s)
+/* The last one. */
+static void drop_slot(struct hv_vm *vm)
 {
+	const struct hv_slot *s = &vm->slots[--vm->n_slots];
+
+	munmap(s->host, s->len);
+	close(s->fd);
+}
+
+/* Memory of its own for len bytes at gpa. */
+static int add_slot(struct hv_vm *vm, uint64_t gpa, uint64_t len)
+{
+	struct hv_slot s = { .gpa = gpa, .len = len };
+	void *p;
 	int ret;
 
 	if (vm->n_slots == HV_SLOTS_MAX)
 		return -ENOSPC;
-
-	void *p = mmap(NULL, s.len, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, (off_t)s.off);
-	if (p == MAP_FAILED)
-		return -errno;
-	madvise(p, s.len, MADV_DONTDUMP);
+	s.fd = make_memfd(len, vm->hugepages);
+	if (s.fd < 0)
+		return s.fd;
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, 0);
+	if (p == MAP_FAILED) {
+		ret = -errno;
+		close(s.fd);
+		return ret;
+	}
+	madvise(p, len, MADV_DONTDUMP);
 	s.host = p;
-	vm->slots[vm->n_slots] = s;
-	ret = set_slot(vm, vm->n_slots, 0);
+	vm->slots[vm->n_slots++] = s;
+	ret = set_slot(vm, vm->n_slots - 1, 0);
 	if (ret)
-		munmap(p, s.len);
-	else
-		vm->n_slots++;
+		drop_slot(vm);
 	return ret;
 }
 
 static int make_memory(struct hv_vm *vm, uint64_t size)
 {
 	uint64_t low = size < HV_LOW_END ? size : HV_LOW_END;
-	int fd = make_memfd(size, vm->hugepages);
-	int ret;
+	int ret = add_slot(vm, 0, low);
 
-	if (fd < 0)
-		return fd;
-	ret = map_slot(vm, (struct hv_slot){ .len = low, .fd = fd });
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	if (size == low)
-		return 0;
-	return map_slot(vm,
-		(struct hv_slot){ .gpa = HV_HIGH_BASE, .len = size - low, .fd = fd, .off = low });
+	return ret == 0 && size > low ? add_slot(vm, HV_HIGH_BASE, size - low) : ret;
 }
 
 static bool good_size(const struct hv_vm *vm, uint64_t size)
@@ -139,11 +143,8 @@ int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
 void hv_vm_fini(struct hv_vm *vm)
 {
 	hv_irq_fini(vm);
-	for (unsigned i = 0; i < vm->n_slots; i++) {
-		munmap(vm->slots[i].host, vm->slots[i].len);
-		if (vm->slots[i].off == 0)
-			close(vm->slots[i].fd);
-	}
+	while (vm->n_slots)
+		drop_slot(vm);
 	if (vm->chip_fd >= 0)
 		close(vm->chip_fd);
 	if (vm->vm_fd >= 0)
@@ -156,23 +157,17 @@ void hv_vm_fini(struct hv_vm *vm)
 int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
 {
 	uint64_t at = HV_HIGH_BASE;
-	int fd, ret;
+	int ret;
 
 	if (!good_size(vm, len))
 		return -EINVAL;
 	for (unsigned i = 0; i < vm->n_slots; i++)
 		if (vm->slots[i].gpa + vm->slots[i].len > at)
 			at = vm->slots[i].gpa + vm->slots[i].len;
-	fd = make_memfd(len, vm->hugepages);
-	if (fd < 0)
-		return fd;
-	ret = map_slot(vm, (struct hv_slot){ .gpa = at, .len = len, .fd = fd });
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	*gpa = at;
-	return 0;
+	ret = add_slot(vm, at, len);
+	if (ret == 0)
+		*gpa = at;
+	return ret;
 }
 
 int hv_vm_dirty_start(struct hv_vm *vm)

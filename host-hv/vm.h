@@ -16,8 +16,7 @@ struct hv_irq;
 struct hv_slot {
 	uint64_t gpa, len; // bytes
 	uint8_t *host; // owned mapping
-	int fd; // owned if `off` is 0: sealed against shrinking and growing
-	uint64_t off; // bytes into fd
+	int fd; // owned: sealed against shrinking and growing
 };
 
 struct hv_vm {

@@ -505,7 +505,7 @@ static void memory_has_a_hole(void **state)
 	assert_null(hv_vm_at(&vm, 0xffffffff, 1));
 	assert_non_null(hv_vm_at(&vm, 0x100000000, 1ull << 30));
 	assert_null(hv_vm_at(&vm, 0x100000000, (1ull << 30) + 1));
-	assert_int_equal(vm.slots[1].off, 3ull << 30);
+	assert_true(vm.slots[0].fd != vm.slots[1].fd);
 	hv_vm_fini(&vm);
 }
 
