@@ -8,20 +8,12 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/functional/common.sh
 . "$here/common.sh"
+# shellcheck source=tests/functional/hv_lab.sh
+. "$here/hv_lab.sh"
 build=$(cd "${1:-build}" && pwd)
 rounds=${2:-}
-image=$build/kvm-image
-dir=$(mktemp -d)
-lab=
 
-# shellcheck disable=SC2317 # by the trap
-cleanup()
-{
-	[ -z "$lab" ] || kill "$lab" 2>/dev/null || true
-	[ -z "$lab" ] || wait "$lab" 2>/dev/null || true
-	rm -rf "$dir"
-}
-trap cleanup EXIT
+trap lab_cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -32,39 +24,18 @@ fail()
 	exit 1
 }
 
-# in_lab COMMAND: in the lab, 200 s long at most
-in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" 200; }
-
-# add FILE PATH: to what the lab has besides the image
-add()
-{
-	mkdir -p "$dir/tools/${2%/*}"
-	cp -L "$1" "$dir/tools/$2"
-}
-
-add_with_libraries()
-{
-	add "$1" "bin/${1##*/}"
-	ldd "$1" | grep -o '/[^ ]*' | while read -r lib; do
-		add "$lib" "${lib#/}"
-	done
-}
-
-command -v qemu-system-x86_64 >/dev/null || skip "no qemu-system-x86_64"
-[ -x "$build/host-hv/host-hv" ] || skip "no host-hv"
-"$here/../lab/guest-image" --kvm "$image" || skip "no guest image"
-
+lab_prepare
 qemu=$(command -v qemu-system-x86_64)
-add_with_libraries "$build/host-hv/host-hv"
-add_with_libraries "$qemu"
+lab_program "$build/host-hv/host-hv"
+lab_program "$qemu"
 for rom in qemu/pvh.bin qemu/linuxboot_dma.bin qemu/bios-microvm.bin seabios/bios-microvm.bin qemu/qboot.rom; do
-	[ ! -e "/usr/share/$rom" ] || add "/usr/share/$rom" "usr/share/$rom"
+	[ ! -e "/usr/share/$rom" ] || lab_add "/usr/share/$rom" "usr/share/$rom"
 done
-add "$image/bzimage" hv/bzimage
-add "$image/kernel" hv/vmlinux
+lab_add "$image/bzimage" hv/bzimage
+lab_add "$image/kernel" hv/vmlinux
 
 # The first process of the guests in the lab: does what the command line says.
-cat >"$dir/tools/hv/init" <<'INIT'
+cat >"$dir/inner/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -87,8 +58,8 @@ echo)
 	;;
 memory) grep MemTotal /proc/meminfo ;;
 button)
-	insmod /lib/button.ko
-	insmod /lib/evdev.ko
+	modprobe button
+	modprobe evdev
 	exec 3</dev/input/event0
 	echo "init: waits"
 	dd bs=24 count=1 of=/dev/null <&3 2>/dev/null
@@ -127,23 +98,8 @@ watch()
 line="console=ttyS0 panic=-1 quiet noxsave"
 hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@"; }
 LAB
-(cd "$dir/tools" && find . | cpio --quiet -o -H newc) >"$dir/tools.cpio"
-cp "$image/initramfs" "$dir/initrd"
-truncate -s %4 "$dir/initrd" # an archive begins at a multiple of four
-cat "$dir/tools.cpio" >>"$dir/initrd"
-
-# With a tick that comes again by itself: the emulator can lose an interrupt of a CPU that is in a guest.
-qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048 -nodefaults -no-user-config \
-	-no-reboot -display none -serial "file:$dir/console" \
-	-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
-	-kernel "$image/kernel" -initrd "$dir/initrd" -append "console=ttyS0 panic=-1 quiet nohz=off highres=off ob.name=lab" \
-	>"$dir/qemu.out" 2>&1 &
-lab=$!
-in_lab 'modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
-in_lab 'mkdir -p /tmp/inner/bin /tmp/inner/lib /tmp/inner/dev /tmp/inner/proc && cd /tmp/inner &&
-	cp /bin/busybox bin/ && cp /hv/init . && chmod +x init &&
-	for m in button evdev; do cp "$(find /lib/modules -name $m.ko)" lib/; done &&
-	find . | cpio -o -H newc 2>/dev/null >/hv/inner' || fail "no initial RAM disk for the guests"
+lab_inner button evdev
+lab_boot
 
 # boot WHAT STATUS WHAT-IS-SAID COMMAND
 boot()
