@@ -100,6 +100,8 @@ static int make_config(struct emu_card *c, json_t *calls)
 		ret = add_function(conf, &conf->functions[i], calls);
 	for (i = 0; i < conf->n_uplinks && !ret; i++)
 		ret = emu_call_add(calls, "uplink_create", uplink_params(c, i));
+	if (!ret)
+		ret = emu_vms_add(c, calls);
 	json_array_foreach (conf->calls, i, call)
 		if (!ret && json_array_append(calls, call) < 0)
 			ret = -ENOMEM;
@@ -180,6 +182,8 @@ static void probe_read(struct bufferevent *bev, void *arg)
 	if (ok) {
 		event_del(c->probe_timer);
 		c->ready = true;
+		if (!c->host_pid && emu_card_has_vms(c) && emu_host_start(c))
+			emu_stop(c->emu, 1, "card %s: cannot start host-hv", c->conf->name);
 		emu_advance(c->emu);
 	}
 }
@@ -239,6 +243,8 @@ int emu_card_start(struct emu_card *c)
 	emu_argv_add(&a, "--state-dir=%s/state", path);
 	emu_argv_add(&a, "--rpc-socket=%s/rpc.sock", path);
 	emu_argv_add(&a, "--socket-dir=%s/vhost", path);
+	if (emu_card_has_vms(c))
+		emu_argv_add(&a, "--agent-socket=%s/agents", path);
 	emu_argv_add(&a, "--cores=%s", c->cores);
 	emu_argv_add(&a, "--mem-mib=%llu", (unsigned long long)c->conf->mem_mib);
 	if (emu_card_has_key(c)) {

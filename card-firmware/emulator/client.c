@@ -66,15 +66,16 @@ static void print_list(const char *text)
 			json_is_true(json_object_get(v, "ready")) ? "yes" : "no",
 			(int)json_integer_value(json_object_get(v, "starts")),
 			json_string_value(json_object_get(v, "cores")));
-	printf("\n%-24s %-8s %-6s %-7s %-7s %s\n", "GUEST", "PID", "UP", "STARTS", "RESETS",
-		"ADDRESS");
+	printf("\n%-24s %-8s %-6s %-7s %-7s %-10s %s\n", "GUEST", "PID", "UP", "STARTS", "RESETS",
+		"HYPERVISOR", "ADDRESS");
 	json_array_foreach (json_object_get(o, "guests"), i, v)
-		printf("%-24s %-8d %-6s %-7d %-7d %s\n",
+		printf("%-24s %-8d %-6s %-7d %-7d %-10s %s\n",
 			json_string_value(json_object_get(v, "name")),
 			(int)json_integer_value(json_object_get(v, "pid")),
 			json_is_true(json_object_get(v, "up")) ? "yes" : "no",
 			(int)json_integer_value(json_object_get(v, "starts")),
 			(int)json_integer_value(json_object_get(v, "resets")),
+			json_string_value(json_object_get(v, "hypervisor")),
 			json_string_value(json_object_get(v, "ip")));
 	json_decref(o);
 }

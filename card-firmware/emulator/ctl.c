@@ -142,7 +142,7 @@ static void do_kill(struct emu_request *r, const char *name)
 {
 	struct emu *e = r->ctl->emu;
 	struct emu_guest *g = guest_by_name(e, name);
-	pid_t pid = g ? g->pid : 0;
+	pid_t pid = 0;
 
 	for (size_t i = 0; i < e->topo->n_cards; i++)
 		if (!strcmp(e->cards[i].conf->name, name)) {
@@ -150,12 +150,10 @@ static void do_kill(struct emu_request *r, const char *name)
 			// Not ready from now on: a wait that follows must not see the dead one.
 			e->cards[i].ready = false;
 		}
-	if (!pid || kill(pid, SIGKILL) < 0) {
+	if (g ? emu_guest_kill(g) : !pid || kill(pid, SIGKILL) < 0) {
 		reply_error(r, "no such card or guest, or it does not run");
 		return;
 	}
-	if (g)
-		g->agent.ready = false;
 	reply(r, 0, 0);
 }
 
@@ -175,7 +173,8 @@ static json_t *list_json(const struct emu *e)
 		const struct emu_guest *g = &e->guests[i];
 
 		json_array_append_new(guests,
-			json_pack("{s:s, s:i, s:b, s:i, s:i, s:s}", "name", g->conf->name, "pid",
+			json_pack("{s:s, s:s, s:i, s:b, s:i, s:i, s:s}", "name", g->conf->name,
+				"hypervisor", emu_hypervisor_names[g->conf->hypervisor], "pid",
 				(int)g->pid, "up", emu_guest_up(g), "starts", (int)g->starts,
 				"resets", (int)g->resets, "ip", g->conf->ip));
 	}

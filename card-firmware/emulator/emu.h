@@ -6,7 +6,9 @@
  * Run directory, which is what scripts see as $OUTBOARD_DIR:
  *   ctl                      control socket of the emulator
  *   CARD/rpc.sock  CARD/log  CARD/config.json  CARD/state/  CARD/vhost/FUNCTION  CARD/VOLUME.img
- *   GUEST/console.log  GUEST/qemu.log  GUEST/agent  GUEST/qmp
+ *   CARD/agents  CARD/host-hv.log   with guests on host-hv: its agent's socket and what that says
+ *   GUEST/console.log
+ *   GUEST/qemu.log  GUEST/agent  GUEST/qmp   of a guest under QEMU
  *   linkN                    memif sockets
  */
 #pragma once
@@ -20,6 +22,7 @@
 #include <event2/event.h>
 
 #include "agent.h"
+#include "hypervisor.h"
 #include "sweep.h"
 #include "topology.h"
 
@@ -41,17 +44,37 @@ struct emu_card {
 	unsigned starts;
 	struct event *probe_timer; // owned
 	struct bufferevent *probe; // owned; NULL between two probes
+	pid_t host_pid; // host-hv's agent, which is the host of this card; 0: not running
 };
+
+struct emu_guest;
+struct emu_vm; // guest_hv.c
+
+/* What differs between hypervisors: guest_qemu.c, guest_hv.c. */
+struct emu_guest_ops {
+	const char *log; // file of the guest's folder to look at when it ends too early
+	int (*start)(struct emu_guest *g); // 0 or -errno; emu_guest_gone() may follow
+	void (*hang_up)(struct emu_guest *g); // connections to a guest that has ended
+	bool (*connected)(const struct emu_guest *g); // its agent's port can be reached
+	void (*say)(struct emu_guest *g, const char *text, size_t len); // to that port
+	int (*reset)(struct emu_guest *g); // 0 or -ENOTCONN
+	int (*kill)(struct emu_guest *g); // 0 or -ENOTCONN
+	void (*fini)(struct emu_guest *g);
+};
+extern const struct emu_guest_ops emu_guest_qemu, emu_guest_hv;
 
 struct emu_guest {
 	struct emu *emu; // borrowed
 	const struct emu_guest_conf *conf; // borrowed from the topology
-	pid_t pid; // 0: not running
+	const struct emu_guest_ops *ops;
+	pid_t pid; // of QEMU, a child, or of the guest's process of host-hv; 0: not running
 	unsigned starts, resets;
 	struct emu_agent agent;
-	struct bufferevent *serial, *qmp; // owned; NULL until connected
-	struct event *dial_timer; // owned
+	struct evbuffer *asked; // owned: the request that has no answer yet
 	struct emu_request *request; // borrowed: the command that runs
+	struct bufferevent *serial, *qmp; // owned; QEMU's; NULL until connected
+	struct event *dial_timer; // owned; QEMU's
+	struct emu_vm *vm; // owned; host-hv's
 };
 
 struct emu {
@@ -60,7 +83,8 @@ struct emu {
 	char dir[EMU_PATH_SIZE]; // run directory
 	pid_t pid; // our own
 	char image[EMU_PATH_SIZE]; // guest kernel and initramfs
-	bool kvm;
+	bool kvm; // a kernel boots with it
+	enum emu_hypervisor hypervisor; // as the option says
 	bool verbose;
 	enum emu_phase phase;
 	int exit_code;
@@ -118,11 +142,37 @@ void emu_volume_name(const struct emu_card_conf *c, const char *name, char *out,
 bool emu_card_has_key(const struct emu_card *c);
 void emu_card_key_path(const struct emu_card *c, char *out, size_t size);
 
+/* ---- call.c: calls of a card, one at a time over one connection ---- */
+
+/*
+ * ret: 0 with a result; what the card refused it with and why; -ECONNRESET: the card is not there.
+ * From the event loop. It may begin the next call.
+ */
+typedef void emu_call_fn(void *arg, int ret, const json_t *result, const char *why);
+
+struct emu_call {
+	const struct emu_card *card; // borrowed
+	struct bufferevent *bev; // owned; NULL: none
+	emu_call_fn *done; // NULL: none is on its way
+	void *arg; // of done
+};
+
+/*
+ * Takes params. 0: done() is called once, after this has returned. -ECONNRESET: the card is not
+ * there; -ENOMEM, or the errno of socket(2): done() is not called.
+ */
+int emu_call(struct emu_call *c, const char *method, json_t *params, emu_call_fn *done);
+/* Forget the call on its way and hang up. */
+void emu_call_end(struct emu_call *c);
+
 /* ---- guest.c ---- */
 
 int emu_guest_init(struct emu *e, size_t idx);
 int emu_guest_start(struct emu_guest *g);
+/* QEMU's process ended. */
 void emu_guest_ended(struct emu_guest *g, int status);
+/* As above for any: text is what became of it. */
+void emu_guest_gone(struct emu_guest *g, const char *text);
 void emu_guest_fini(struct emu_guest *g);
 bool emu_guest_up(const struct emu_guest *g);
 /* Run a command for a client. 0, -EBUSY (one runs), -ENOTCONN (not up), -ENOMEM. */
@@ -132,6 +182,29 @@ int emu_guest_exec(
 void emu_guest_forget(struct emu_guest *g, struct emu_request *r);
 /* Pull the reset line. 0 or -ENOTCONN. */
 int emu_guest_reset(struct emu_guest *g);
+/* kill -9. 0 or -ENOTCONN. */
+int emu_guest_kill(struct emu_guest *g);
+
+/* For the hypervisors: bytes of the agent's port have arrived. */
+void emu_guest_heard(struct emu_guest *g, struct evbuffer *in);
+/* The guest starts from its firmware again: nothing that ran in it will answer. */
+void emu_guest_was_reset(struct emu_guest *g, struct evbuffer *in);
+/* Ask for the answer to the command that runs once more, if there is one. */
+void emu_guest_ask_again(struct emu_guest *g);
+
+/* ---- guest_hv.c ---- */
+
+/* Where the program is. False: nowhere. */
+bool emu_host_path(char *out, size_t size);
+/* Has the card guests on host-hv? */
+bool emu_card_has_vms(const struct emu_card *c);
+/* The calls that define them. 0 or -errno. */
+int emu_vms_add(struct emu_card *c, json_t *calls);
+/* The agent of host-hv that is this card's host. 0 or -errno. */
+int emu_host_start(struct emu_card *c);
+void emu_host_ended(struct emu_card *c, int status);
+/* Their agents are gone, and they end by that: wait, kill what is left. No event loop any more. */
+void emu_vms_wait(struct emu *e);
 
 /* ---- ctl.c: the control socket ---- */
 

@@ -27,7 +27,7 @@
 #define STOP_LIMIT_MS 3000 // before SIGTERM becomes SIGKILL
 
 struct options {
-	const char *dir, *image, *run;
+	const char *dir, *image, *run, *hypervisor;
 	bool keep, verbose;
 	uint64_t timeout_s;
 	struct emu_client_conf client;
@@ -139,8 +139,7 @@ static void print_map(const struct emu *e)
 {
 	const struct emu_topology *t = e->topo;
 
-	printf("%s is up in %s (guests run with %s)\n", e->topo->name, e->dir,
-		e->kvm ? "kvm" : "tcg");
+	printf("%s is up in %s\n", e->topo->name, e->dir);
 	for (size_t i = 0; i < e->topo->n_cards; i++)
 		printf("  card  %-16s pid %-7d cores %-6s cardctl --socket %s/%s/rpc.sock\n",
 			e->cards[i].conf->name, (int)e->cards[i].pid, e->cards[i].cores, e->dir,
@@ -191,8 +190,10 @@ static void child_ended(struct emu *e, pid_t pid, int status)
 	for (size_t i = 0; i < e->topo->n_cards; i++)
 		if (e->cards[i].pid == pid)
 			emu_card_ended(&e->cards[i], status);
+		else if (e->cards[i].host_pid == pid)
+			emu_host_ended(&e->cards[i], status);
 	for (size_t i = 0; i < e->topo->n_guests; i++)
-		if (e->guests[i].pid == pid)
+		if (e->guests[i].pid == pid && !e->guests[i].vm)
 			emu_guest_ended(&e->guests[i], status);
 	if (pid == e->run_pid) {
 		e->run_pid = 0;
@@ -241,13 +242,18 @@ static unsigned signal_all(const struct emu *e, int sig)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < e->topo->n_guests; i++)
-		if (e->guests && e->guests[i].pid) {
+		if (e->guests && e->guests[i].pid && !e->guests[i].vm) {
 			kill(-e->guests[i].pid, sig);
 			n++;
 		}
 	for (size_t i = 0; i < e->topo->n_cards; i++)
 		if (e->cards && e->cards[i].pid) {
 			kill(-e->cards[i].pid, sig);
+			n++;
+		}
+	for (size_t i = 0; i < e->topo->n_cards; i++)
+		if (e->cards && e->cards[i].host_pid) {
+			kill(-e->cards[i].host_pid, sig);
 			n++;
 		}
 	if (e->run_pid) {
@@ -326,6 +332,7 @@ static int supervise(struct emu *e)
 	}
 	e->phase = EMU_DOWN;
 	stop_children(e);
+	emu_vms_wait(e);
 	for (size_t i = 0; i < e->topo->n_guests; i++)
 		emu_guest_fini(&e->guests[i]);
 	for (size_t i = 0; i < e->topo->n_cards; i++)
@@ -393,6 +400,11 @@ static int find_image(struct emu *e, const char *image)
 		free(maker);
 		return -ENOENT;
 	}
+	char *real = realpath(e->image, NULL); // a card wants whole paths
+
+	if (real && strlen(real) < sizeof(e->image))
+		emu_text(e->image, sizeof(e->image), "%s", real);
+	free(real);
 	emu_text(path, sizeof(path), "%s/accel", e->image);
 	f = fopen(path, "re");
 	if (f) {
@@ -411,6 +423,19 @@ static int find_image(struct emu *e, const char *image)
 	return 0;
 }
 
+/* What runs the guests; said in a line. 0 or -ENOTSUP. */
+static int choose_hypervisor(struct emu *e)
+{
+	char path[EMU_PATH_SIZE], line[EMU_TEXT_SIZE];
+	const struct emu_machine m = { .no_kvm = emu_kvm_missing(),
+		.kvm_boots = e->kvm,
+		.host_hv = emu_host_path(path, sizeof(path)) };
+	int ret = emu_hypervisor_choose(e->topo, e->hypervisor, &m, line, sizeof(line));
+
+	fprintf(stderr, "card-emulator: %s\n", line);
+	return ret;
+}
+
 static int emulate(struct emu *e, const char *topology, const struct options *o)
 {
 	int ret = emu_topology_load(topology, &e->topo);
@@ -419,6 +444,8 @@ static int emulate(struct emu *e, const char *topology, const struct options *o)
 		return ret;
 	if (e->topo->n_guests) {
 		ret = find_image(e, o->image);
+		if (!ret)
+			ret = choose_hypervisor(e);
 		if (ret)
 			return ret;
 	}
@@ -463,10 +490,12 @@ static int check_operands(const struct dpu_cli *cli, const struct options *o, in
 
 int main(int argc, char **argv)
 {
-	struct options o = { .timeout_s = 30 };
+	struct options o = { .timeout_s = 30, .hypervisor = "auto" };
 	const struct dpu_opt opts[] = {
 		{ "dir", DPU_OPT_STR, &o.dir, "DIR", "run directory, removed at the end" },
 		{ "image", DPU_OPT_STR, &o.image, "DIR", "guest kernel and initramfs" },
+		{ "hypervisor", DPU_OPT_STR, &o.hypervisor, "NAME",
+			"of guests whose topology names none: auto, qemu or host-hv" },
 		{ "keep", DPU_OPT_FLAG, &o.keep, NULL, "leave the run directory with its logs" },
 		{ "run", DPU_OPT_STR, &o.run, "PROGRAM",
 			"run a program when all is up, with the operands as arguments, and end "
@@ -509,6 +538,13 @@ int main(int argc, char **argv)
 	if (asks)
 		return emu_client(&o.client);
 
+	while (emu_hypervisor_names[e.hypervisor] &&
+		strcmp(emu_hypervisor_names[e.hypervisor], o.hypervisor) != 0)
+		e.hypervisor++;
+	if (!emu_hypervisor_names[e.hypervisor]) {
+		fprintf(stderr, "%s: --hypervisor: auto, qemu or host-hv\n", cli.prog);
+		return 2;
+	}
 	run = dpu_calloc((size_t)n + 1, sizeof(*run)); // PROGRAM, its arguments, NULL
 	if (!run)
 		return 1;

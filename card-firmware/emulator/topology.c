@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dpu_alloc.h"
+#include "hypervisor.h"
 #include "text.h"
 
 #define FILE_SIZE_MAX (1u << 20)
@@ -295,6 +296,7 @@ static const struct field guest_fields[] = {
 	{ "disk_options", TEXT, false, G(conf.disk_options) },
 	{ "restart", BOOL, false, G(conf.restart), .def = 0 },
 	{ "iommu", BOOL, false, G(conf.iommu), .def = 0 },
+	{ "hypervisor", CHOICE, false, G(conf.hypervisor), .choices = emu_hypervisor_names },
 };
 
 struct top {
@@ -556,6 +558,18 @@ static void load_attachment(struct reader *r, const char *path, struct emu_topol
 	f->used = true;
 }
 
+static void check_hypervisor(
+	struct reader *r, const char *path, const struct emu_topology *t, struct emu_guest_conf *g)
+{
+	const char *why = emu_qemu_only(t, g);
+	char where[EMU_TEXT_SIZE];
+
+	if (g->hypervisor != EMU_HV_HOST || !why)
+		return;
+	join(where, sizeof(where), path, "hypervisor");
+	fail(r, where, "the guest %s, which host-hv does not run", why);
+}
+
 static int load_guests(struct reader *r, json_t *list, struct emu_topology *t)
 {
 	struct guest_texts *guests = NULL;
@@ -586,6 +600,8 @@ static int load_guests(struct reader *r, json_t *list, struct emu_topology *t)
 				emu_text(where, sizeof(where), "guests[%zu].name", i);
 				fail(r, where, "a card has this name");
 			}
+		emu_text(where, sizeof(where), "guests[%zu]", i);
+		check_hypervisor(r, where, t, g);
 	}
 	free(guests);
 	return 0;

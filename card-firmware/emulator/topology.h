@@ -91,6 +91,7 @@ struct emu_guest_conf {
 	char nic_options[EMU_TEXT_SIZE], disk_options[EMU_TEXT_SIZE]; // QEMU device properties
 	bool restart;
 	bool iommu; // Intel's, with device TLBs; functions need iommu_platform in their options
+	uint64_t hypervisor; // enum emu_hypervisor; never EMU_HV_AUTO after emu_hypervisor_choose()
 	struct emu_end nic, disk;
 };
 

@@ -13,7 +13,7 @@ fail()
 }
 
 # lab_run TOPOLOGY SCRIPT [ARG...]: run "SCRIPT --inside ARG..." in the emulator. Does not return. With
-# LAB=yes guests have fio.
+# LAB=yes guests have fio. These tests are of QEMU's guests, whatever else there is.
 lab_run()
 {
 	topology=$1 script=$2
@@ -29,7 +29,7 @@ lab_run()
 	/*) ;;
 	*) topology=$root/card-firmware/emulator/topologies/$topology ;;
 	esac
-	exec "$BUILD/card-firmware/emulator/card-emulator" --image "$image" --verbose \
+	exec "$BUILD/card-firmware/emulator/card-emulator" --image "$image" --verbose --hypervisor qemu \
 		--run "$script" "$topology" -- --inside "$@"
 }
 

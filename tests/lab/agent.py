@@ -33,7 +33,7 @@ class Agent:
 
     def answer(self, seq, until):
         """(status, output) of command seq; None when it does not come until then."""
-        head = re.compile(rb"\x01DONE %d (\d+) (\d+)\n" % seq)
+        head = re.compile(rb"\x01DONE %d (\d+) (\d+) [0-9a-f]+\n" % seq)
         while True:
             m = head.search(self.seen)
             if m and len(self.seen) >= m.end() + int(m[2]):
@@ -53,7 +53,7 @@ class Agent:
     def ask(self, command, limit):
         seq = random.randrange(1, 1 << 30)
         text = base64.b64encode(command.encode())
-        self.sock.sendall(b"%d %d %s\n" % (seq, limit, text))
+        self.sock.sendall(b"%d %d %d %s\n" % (seq, limit, len(text), text))
         return seq
 
 
