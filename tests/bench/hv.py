@@ -130,10 +130,13 @@ def exits(name):
 
 def size(name):
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../host-hv")
-    lines = 0
+    lines = 0  # of what an x86-64 build is made of, without blank ones and comments
     for path in glob.glob(folder + "/*.c"):
+        if path.endswith("_arm64.c") or os.path.basename(path) == "fdt.c":
+            continue
         with open(path, encoding="utf-8") as f:
-            lines += sum(1 for _ in f)
+            code = re.sub(r"/\*.*?\*/|//[^\n]*", "", f.read(), flags=re.S)
+        lines += sum(1 for line in code.split("\n") if line.strip())
     if program() == HV:
         raise RuntimeError("no host-hv-static: musl-gcc is missing")
     kib = os.path.getsize(program()) / 1024
