@@ -126,6 +126,8 @@ static bool on_ended(struct card_vms *s, const struct card_vm_record *r)
 		(void)send_kill(s, 0, g.id);
 		return true;
 	}
+	// Its last answers and output may come here after the agent's word.
+	card_vm_link_drain(v->guest);
 	card_vm_link_close(v->guest);
 	v->guest = NULL;
 	v->end = g.end;

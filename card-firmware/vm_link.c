@@ -17,6 +17,7 @@
 #include "dpu_log.h"
 
 #define BURST 16 // records taken at one event: others have their turn, too
+#define DRAIN 8192 // records that can be left of a process that ended, and more
 #define ANSWER_S 30 // a command that has no answer by then has none
 
 struct command {
@@ -367,6 +368,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i < BURST; i++)
 		if (!take_one(l))
 			return;
+}
+
+void card_vm_link_drain(struct card_vm_link *l)
+{
+	for (unsigned i = 0; l && i < DRAIN && take_one(l); i++)
+		;
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

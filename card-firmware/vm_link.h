@@ -65,6 +65,12 @@ int card_vm_link_open(struct event_base *base, int fd, enum card_vm_peer peer,
 int card_vm_link_send(struct card_vm_link *l, enum hv_type type, uint64_t cookie, const void *rec,
 	size_t len, const int *fds, unsigned n);
 
+/*
+ * Take what is left of a process that has ended; ops are told of that, and perhaps that the link is
+ * closed, which frees it. NULL: nothing.
+ */
+void card_vm_link_drain(struct card_vm_link *l);
+
 /* Without a word to ops. NULL: nothing. */
 void card_vm_link_close(struct card_vm_link *l);
 

@@ -193,6 +193,27 @@ static void a_peer_that_takes_nothing(void **state)
 	finish(CARD_VM_CLOSES);
 }
 
+static void what_is_left_is_taken(void **state)
+{
+	struct hv_rec_function f = { .slot = 1 };
+
+	(void)state;
+	begin(CARD_VM_GUEST);
+	for (uint32_t i = 0; i < 40; i++) {
+		f.h = (struct hv_rec_hdr){ dpu_le32_put(HV_PROTO_MAGIC),
+			dpu_le16_put(HV_PROTO_VERSION), dpu_le16_put(HV_EV_WANT),
+			dpu_le32_put(sizeof(f)), dpu_le32_put(i) };
+		assert_int_equal(send(peer, &f, sizeof(f), MSG_NOSIGNAL), sizeof(f));
+	}
+	card_vm_link_drain(link_);
+	assert_int_equal(records, 41);
+	assert_int_equal(closed, CARD_VM_CLOSES);
+	shutdown(peer, SHUT_RDWR);
+	card_vm_link_drain(link_);
+	card_vm_link_drain(NULL);
+	finish(CARD_VM_GONE);
+}
+
 static void one_that_goes(void **state)
 {
 	(void)state;
@@ -209,6 +230,7 @@ int main(void)
 		cmocka_unit_test(events_are_counted),
 		cmocka_unit_test(an_answer_is_to_what_was_asked),
 		cmocka_unit_test(a_peer_that_takes_nothing),
+		cmocka_unit_test(what_is_left_is_taken),
 		cmocka_unit_test(one_that_goes),
 	};
 	int ret;
