@@ -219,14 +219,12 @@ int card_vm_stop(struct card_vm *v, bool force, struct card_error *e)
 	if (ret)
 		return ret;
 	v->stopping = v->down = true;
-	if (v->state == CARD_VM_RESTARTING) { // an agent that is not there is told when it is
+	if (v->state == CARD_VM_RESTARTING || (v->errand && !v->guest && !v->agent_knows)) {
+		// An end that it knows is forgotten; an agent that is not there is told when it is.
 		(void)card_vm_agent_send(v, HV_AGENT_KILL);
 		card_vm_stopped(v);
 	} else if (v->guest && !force) {
 		ret = card_vm_link_send(v->guest, HV_STOP, 0, &none, sizeof(none), NULL, 0);
-	} else if (v->errand && !v->agent_knows) {
-		(void)card_vm_agent_send(v, HV_AGENT_KILL); // one that ended before it
-		card_vm_stopped(v);
 	} else {
 		ret = card_vm_agent_send(v, HV_AGENT_KILL);
 	}
