@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host side of the agent in a lab guest (tests/lab/guest-init): what arrives on the serial port that
- * it serves, taken apart. The port may be the guest's console, too, and one whose reader was away for
- * a while, so that bytes are missing: answers have a sum, and can be asked for again. The guest is
+ * Host side of the agent in a lab guest (tests/lab/guest-init): what arrives on the serial port
+ * that it serves, taken apart. The port may be the guest's console, too, and one whose reader was
+ * away for a while, so that bytes are missing: answers have a sum, and can be asked for again. The guest is
  * not trusted: every length is bounded.
  */
 #pragma once
@@ -43,7 +43,7 @@ enum emu_agent_event emu_agent_next(
 /* The guest was reset: forget what was in flight and what has arrived. */
 void emu_agent_reset(struct emu_agent *a, struct evbuffer *in);
 
-/* Bytes are missing after what has arrived: what is there of a line or an answer is worth nothing. */
+/* Bytes are missing after what has arrived: a line or an answer that has begun is worth nothing. */
 void emu_agent_gap(struct emu_agent *a, struct evbuffer *in);
 
 /* Write a request for `command` to `out` with the next sequence number. 0 or -ENOMEM. */

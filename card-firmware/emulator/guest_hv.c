@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A guest on host-hv: a VM of its card, which is asked in short calls, one after the other. Its only
- * port is the console, which the card has: when the card was away, output is missing, and a command
+ * A guest on host-hv: a VM of its card, which is asked in short calls, one after the other. Its
+ * only port is the console, which the card has: when the card was away, output is missing, and a command
  * that runs is asked for its answer again.
  */
 #include "emu.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which hypervisor runs a guest: host-hv where KVM can run its kernel and the guest asks for nothing
- * that only QEMU has, else QEMU. Pure, but for emu_kvm_missing().
+ * Which hypervisor runs a guest: host-hv where KVM can run its kernel and the guest asks for
+ * nothing that only QEMU has, else QEMU. Pure, but for emu_kvm_missing().
  */
 #pragma once
 
@@ -25,8 +25,8 @@ struct emu_machine {
 extern const char *const emu_hypervisor_names[];
 
 /*
- * Why this guest is for QEMU alone, as the end of a sentence whose subject is the guest; NULL: it is
- * not. The topology is checked, but for this.
+ * Why this guest is for QEMU alone, as the end of a sentence whose subject is the guest; NULL: it
+ * is not. The topology is checked, but for this.
  */
 const char *emu_qemu_only(const struct emu_topology *t, const struct emu_guest_conf *g);
 
