@@ -2,8 +2,8 @@
 /*
  * Host side of the agent in a lab guest (tests/lab/guest-init): what arrives on the serial port
  * that it serves, taken apart. The port may be the guest's console, too, and one whose reader was
- * away for a while, so that bytes are missing: answers have a sum, and can be asked for again. The guest is
- * not trusted: every length is bounded.
+ * away for a while, so that bytes are missing: answers have a sum, and can be asked for again.
+ * The guest is not trusted: every length is bounded.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A guest on host-hv: a VM of its card, which is asked in short calls, one after the other. Its
- * only port is the console, which the card has: when the card was away, output is missing, and a command
- * that runs is asked for its answer again.
+ * only port is the console, which the card has: when the card was away, output is missing, and a
+ * command that runs is asked for its answer again.
  */
 #include "emu.h"
 
