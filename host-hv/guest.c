@@ -35,7 +35,9 @@ enum hv_end hv_guest_run(void)
 #ifdef M_ARENA_MAX // one heap for all threads: a vCPU's may not map one of its own
 	mallopt(M_ARENA_MAX, 1);
 #endif
-	ret = hv_control_create(&conf, &c);
+	ret = hv_sandbox_begin();
+	if (ret == 0)
+		ret = hv_control_create(&conf, &c);
 	if (ret) {
 		dpu_err("guest: cannot begin", "err=%s", strerror(-ret));
 		return HV_END_ERROR;

@@ -24,6 +24,7 @@
 #include "guest.h"
 #include "image.h"
 #include "machine.h"
+#include "sandbox.h"
 
 #define RETRY_MS 100 // the first wait for a card that is not there
 
@@ -215,7 +216,7 @@ static int run_with_fds(struct hv_conf *conf)
 struct options {
 	const char *kernel, *initrd, *cmdline, *flat, *cpu, *card;
 	uint64_t mem_mib, vcpus;
-	bool hugepages, split, agent, guest;
+	bool hugepages, split, agent, guest, calls;
 };
 
 /* The card's agent, until SIGTERM or SIGINT. Exit status. */
@@ -294,6 +295,8 @@ int main(int argc, char **argv)
 			0 },
 		{ "guest", DPU_OPT_FLAG, &o.guest, NULL,
 			"be a guest's process: the agent starts it so", 0, 0 },
+		{ "system-calls", DPU_OPT_FLAG, &o.calls, NULL,
+			"print what the threads of a guest in its jail may call", 0, 0 },
 	};
 	const struct dpu_cli cli = {
 		.prog = "host-hv",
@@ -307,10 +310,15 @@ int main(int argc, char **argv)
 
 	if (ret == -ECANCELED)
 		return 0;
-	if (ret != 0 || !!o.flat + !!o.kernel + o.agent + o.guest != 1 || o.agent != !!o.card) {
+	if (ret != 0 || !!o.flat + !!o.kernel + o.agent + o.guest + o.calls != 1 ||
+		o.agent != !!o.card) {
 		if (ret >= 0)
 			dpu_cli_help(&cli, stderr);
 		return 2;
+	}
+	if (o.calls) {
+		hv_sandbox_print(stdout);
+		return 0;
 	}
 	if (o.guest)
 		_exit((int)hv_guest_run()); // nothing is taken down: the agent waits for it

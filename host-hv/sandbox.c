@@ -31,12 +31,8 @@
 
 #ifdef __x86_64__
 #define ARCH AUDIT_ARCH_X86_64
-#define POLL SYS_poll
-#define EPOLL_WAIT SYS_epoll_wait
 #else
 #define ARCH AUDIT_ARCH_AARCH64
-#define POLL SYS_ppoll
-#define EPOLL_WAIT SYS_epoll_pwait
 #endif
 #define NAMESPACES \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
@@ -69,71 +65,106 @@ enum check { ANY, ONE_OF, WITHOUT, SELF };
 
 struct rule {
 	int nr;
+	const char *name;
 	enum check check;
 	uint8_t arg;
 	uint8_t n; // of values
 	uint32_t values[8];
+	const char *rare; // why a guest may live without it; NULL: none does
 };
+
+#define CALL(call) .nr = SYS_##call, .name = #call
+/* glibc's poll(2) is the call that the CPU's table has. */
+#ifdef __x86_64__
+#define POLL CALL(poll)
+#else
+#define POLL CALL(ppoll)
+#endif
+#define CLOCK_RARE "only where the vDSO has no clock of this machine"
+/* Each libc's malloc(3) has its own way to more memory, and the other one when that is used up. */
+#ifdef __GLIBC__
+#define MMAP_RARE "only malloc(3) of 128 KiB and more"
+#define BRK_RARE NULL
+#else
+#define MMAP_RARE NULL
+#define BRK_RARE "only malloc(3) of very many objects"
+#endif
 
 /* In the order in which they are looked at: what happens most comes first. */
 static const struct rule vcpu_rules[] = {
-	{ SYS_ioctl, ONE_OF, 1, 5,
+	{ CALL(ioctl), ONE_OF, 1, 5,
 		{ KVM_RUN, KVM_IRQ_LINE, (uint32_t)KVM_IRQFD, (uint32_t)KVM_IOEVENTFD,
 			(uint32_t)KVM_SET_GSI_ROUTING } },
-	{ .nr = SYS_futex },
-	{ .nr = SYS_write }, // eventfds: of a queue, of the main thread
-	{ .nr = SYS_preadv2 }, // an interrupt that waited for its mask
-	{ .nr = POLL },
-	{ SYS_tgkill, SELF, 0, 0, { 0 } },
-	{ .nr = SYS_getpid }, // pthread_kill(3)
-	{ .nr = SYS_rt_sigreturn },
-	{ .nr = SYS_rt_sigprocmask },
-	{ SYS_madvise, ONE_OF, 2, 1, { MADV_DONTNEED } }, // its stack, when it ends
-	{ .nr = SYS_exit },
+	{ CALL(futex) },
+	{ CALL(write) }, // eventfds: of the main thread
+	{ CALL(preadv2) }, // an interrupt that waited for its mask
+	{ POLL },
+	{ CALL(tgkill), SELF, .arg = 0 },
+	{ CALL(rt_sigreturn) },
+	{ CALL(clock_gettime), .rare = CLOCK_RARE },
+	/* The libc's end of a thread. */
+	{ CALL(rt_sigprocmask) },
+#ifdef __GLIBC__
+	{ CALL(madvise), ONE_OF, 2, 1, { MADV_DONTNEED } }, // its stack
+#endif
+	{ CALL(exit) },
 };
 static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 11, "a vCPU's thread needs no more");
 
 static const struct rule main_rules[] = {
-	{ .nr = POLL },
-	{ .nr = EPOLL_WAIT },
-	{ .nr = SYS_recvmsg },
-	{ .nr = SYS_sendmsg },
-	{ .nr = SYS_read },
-	{ .nr = SYS_preadv2 }, // eventfds that the card has, too
-	{ .nr = SYS_write },
-	{ .nr = SYS_futex },
-	{ SYS_ioctl, ONE_OF, 1, 7,
+	{ POLL },
+	{ CALL(epoll_pwait) },
+	{ CALL(recvmsg) },
+	{ CALL(sendmsg) },
+	{ CALL(read) },
+	{ CALL(write) },
+	{ CALL(futex) },
+	{ CALL(ioctl), ONE_OF, 1, 5,
 		{ KVM_IRQ_LINE, (uint32_t)KVM_IRQFD, (uint32_t)KVM_IOEVENTFD,
-			(uint32_t)KVM_SET_GSI_ROUTING, KVM_KVMCLOCK_CTRL,
-			(uint32_t)KVM_SET_USER_MEMORY_REGION, (uint32_t)KVM_GET_DIRTY_LOG } },
-	{ SYS_mmap, WITHOUT, 2, 1, { PROT_EXEC } },
-	{ SYS_mprotect, WITHOUT, 2, 1, { PROT_EXEC } },
-	{ .nr = SYS_munmap },
-	{ .nr = SYS_mremap },
-	{ .nr = SYS_brk },
-	{ .nr = SYS_madvise },
-	{ .nr = SYS_close },
-	{ .nr = SYS_eventfd2 }, // this and the next ones: functions that come while it runs
-	{ SYS_socketpair, ONE_OF, 0, 1, { AF_UNIX } },
-	{ .nr = SYS_epoll_create1 },
-	{ .nr = SYS_epoll_ctl },
-	{ .nr = SYS_timerfd_create },
-	{ .nr = SYS_timerfd_settime },
-	{ SYS_fcntl, ONE_OF, 1, 1, { F_GET_SEALS } },
-	{ .nr = SYS_fstat },
-	{ SYS_newfstatat, ONE_OF, 3, 1, { AT_EMPTY_PATH } }, // fstat(3) of some libcs
-	{ .nr = SYS_getsockopt },
-	{ .nr = SYS_getpeername },
-	{ .nr = SYS_clock_gettime },
-	{ SYS_tgkill, SELF, 0, 0, { 0 } },
-	{ .nr = SYS_getpid },
-	{ .nr = SYS_gettid },
-	{ .nr = SYS_rt_sigreturn },
-	{ .nr = SYS_rt_sigprocmask },
-	{ .nr = SYS_restart_syscall }, // poll(2) of a process that was stopped and goes on
-	{ .nr = SYS_exit },
-	{ .nr = SYS_exit_group },
+			(uint32_t)KVM_SET_GSI_ROUTING, KVM_KVMCLOCK_CTRL } },
+	{ CALL(tgkill), SELF, .arg = 0 },
+	// Eventfds that the card has, too.
+	{ CALL(preadv2), .rare = "only when a driver resets its function, or a ring is broken" },
+	/* Functions that come and go while it runs. */
+	{ CALL(mmap), WITHOUT, 2, 1, { PROT_EXEC }, MMAP_RARE },
+	{ CALL(munmap), .rare = MMAP_RARE },
+	{ CALL(brk), .rare = BRK_RARE },
+	{ CALL(close) },
+	{ CALL(eventfd2) },
+	{ CALL(socketpair), ONE_OF, 0, 1, { AF_UNIX } },
+	{ CALL(epoll_create1) },
+	{ CALL(epoll_ctl) },
+	{ CALL(timerfd_create) },
+	{ CALL(timerfd_settime) },
+	{ CALL(getsockopt) },
+	{ CALL(getpeername) },
+	{ CALL(clock_gettime), .rare = CLOCK_RARE },
+	{ CALL(restart_syscall), .rare = "only when it was stopped in poll(2) and goes on" },
+	{ CALL(exit_group) },
 };
+
+static const struct {
+	const struct rule *rules;
+	size_t n;
+} lists[HV_THREADS] = {
+	[HV_THREAD_MAIN] = { main_rules, sizeof(main_rules) / sizeof(main_rules[0]) },
+	[HV_THREAD_VCPU] = { vcpu_rules, sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) },
+};
+
+void hv_sandbox_print(FILE *out)
+{
+	static const char *const names[HV_THREADS] = { "main", "vcpu" };
+
+	for (int k = 0; k < HV_THREADS; k++)
+		for (size_t i = 0; i < lists[k].n; i++) {
+			const struct rule *r = &lists[k].rules[i];
+
+			fprintf(out, "%s %s %d", names[k], r->name, r->nr);
+			for (unsigned v = 0; r->check == ONE_OF && v < r->n; v++)
+				fprintf(out, " arg%u=%#x", r->arg, r->values[v]);
+			fprintf(out, "%s%s\n", r->rare ? " # " : "", r->rare ? r->rare : "");
+		}
+}
 
 static int failed(const char *what, int err)
 {
@@ -279,6 +310,14 @@ static int drop_user(void)
 	return 0;
 }
 
+int hv_sandbox_begin(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return failed("bounding set", errno);
+	return 0;
+}
+
 int hv_sandbox_process(uint64_t mem_mib, unsigned vcpus)
 {
 	int ret;
@@ -288,9 +327,6 @@ int hv_sandbox_process(uint64_t mem_mib, unsigned vcpus)
 	ret = empty_root();
 	if (ret == 0)
 		ret = limit(mem_mib, vcpus);
-	for (int cap = 0; ret == 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return failed("bounding set", errno);
 	if (ret == 0)
 		ret = drop_user();
 	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -381,9 +417,6 @@ static void put_rule(struct program *p, const struct rule *r)
 
 int hv_sandbox_thread(enum hv_thread kind)
 {
-	const struct rule *rules = kind == HV_THREAD_VCPU ? vcpu_rules : main_rules;
-	size_t n = kind == HV_THREAD_VCPU ? sizeof(vcpu_rules) / sizeof(vcpu_rules[0])
-					  : sizeof(main_rules) / sizeof(main_rules[0]);
 	struct program p = { .n = 0 };
 	struct sock_fprog prog = { .filter = p.code };
 	int ret = hv_sandbox_rights();
@@ -394,8 +427,8 @@ int hv_sandbox_thread(enum hv_thread kind)
 	put(&p, BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	KILL(&p);
 	LOAD(&p, offsetof(struct seccomp_data, nr)); // x32's have a bit that none of ours has
-	for (size_t i = 0; i < n; i++)
-		put_rule(&p, &rules[i]);
+	for (size_t i = 0; i < lists[kind].n; i++)
+		put_rule(&p, &lists[kind].rules[i]);
 	KILL(&p);
 	prog.len = (unsigned short)p.n;
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)

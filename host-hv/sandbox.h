@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define HV_JAIL_FD 3 // where the process finds its socket
@@ -24,6 +25,12 @@ enum hv_thread { HV_THREAD_MAIN, HV_THREAD_VCPU, HV_THREADS };
  * with status 127. Main thread.
  */
 int hv_sandbox_spawn(int exe_fd, char *const argv[], int fd, pid_t *pid);
+
+/*
+ * What no program could give back to this process: each thread has a set of its own, so this comes
+ * before there are others. 0, or the errno of prctl(2), logged. Main thread.
+ */
+int hv_sandbox_begin(void);
 
 /*
  * No file system but an empty one that is read-only, no user but `nobody` where there is one, no
@@ -42,5 +49,11 @@ int hv_sandbox_process(uint64_t mem_mib, unsigned vcpus);
  */
 int hv_sandbox_thread(enum hv_thread kind);
 
-/* As above without the last step, the system calls: for tests of what is beneath it. */
+/*
+ * What hv_sandbox_thread() lets through, a call a line: the kind of thread, name, number, what an
+ * argument may be, and behind a # why a guest may live without ever making it.
+ */
+void hv_sandbox_print(FILE *out);
+
+/* hv_sandbox_thread() without its last step, the system calls: for tests of what is beneath. */
 int hv_sandbox_rights(void);

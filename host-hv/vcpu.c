@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arch.h"
@@ -142,10 +143,15 @@ static enum hv_vcpu_end run(struct hv_vcpu *vcpu)
 static void *vcpu_main(void *arg)
 {
 	struct hv_vcpu *vcpu = arg;
-	enum hv_vcpu_end why = run(vcpu);
 
-	vcpu->ended(vcpu->arg, vcpu, why);
+	// What was told before that is seen without a kick: it has not looked yet.
 	pthread_mutex_lock(&vcpu->lock);
+	vcpu->pid = getpid();
+	vcpu->tid = (pid_t)syscall(SYS_gettid);
+	pthread_mutex_unlock(&vcpu->lock);
+	vcpu->ended(vcpu->arg, vcpu, run(vcpu));
+	pthread_mutex_lock(&vcpu->lock);
+	vcpu->tid = 0;
 	vcpu->gone = true;
 	pthread_cond_broadcast(&vcpu->changed);
 	pthread_mutex_unlock(&vcpu->lock);
@@ -202,9 +208,9 @@ int hv_vcpu_start(struct hv_vcpu *vcpu)
 static void kick(struct hv_vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
-	// Its own thread is out of the guest, and may not be allowed to send signals.
-	if (vcpu->started && !vcpu->gone && !pthread_equal(vcpu->thread, pthread_self()))
-		pthread_kill(vcpu->thread, KICK);
+	// Its own thread is out of the guest. Each libc's pthread_kill(3) makes other calls.
+	if (vcpu->tid && !pthread_equal(vcpu->thread, pthread_self()))
+		(void)syscall(SYS_tgkill, vcpu->pid, vcpu->tid, KICK);
 	pthread_cond_broadcast(&vcpu->changed);
 }
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "bus.h"
 #include "vm.h"
@@ -39,6 +40,7 @@ struct hv_vcpu {
 	bool parked, confined, gone; // and done
 	bool started;
 	pthread_t thread;
+	pid_t pid, tid; // tid 0: it has not begun, or has ended
 
 	int err; // HV_VCPU_ERROR: an errno of KVM_RUN, or 0
 	unsigned reason; // and KVM's exit reason

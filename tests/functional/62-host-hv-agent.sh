@@ -3,12 +3,12 @@
 # host-hv's agent and the guest that it shuts in, on this machine's KVM, over disks of a real card: made,
 # started, paused, with disks that come and go while it works with them; the process that commands it is
 # killed and another takes over, and so is the card behind the disks.
-# Usage: 62-host-hv-agent.sh BUILD-DIR
+# Usage: 62-host-hv-agent.sh BUILD-DIR; HOST_HV names another host-hv
 set -eu
 # shellcheck source=tests/functional/card.sh
 . "$(dirname "$0")/card.sh"
 card_env "${1:-build}"
-hv=$1/host-hv/host-hv
+hv=${HOST_HV:-$1/host-hv/host-hv}
 commander=$1/tests/host-hv/hv_card
 guest=$1/tests/host-hv/guest.bin
 need_kvm "$hv" "$commander" "$guest"

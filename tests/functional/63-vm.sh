@@ -3,12 +3,12 @@
 # Virtual machines by cardctl, on this machine's KVM: the agent of host-hv starts a guest without a kernel in
 # its jail, with a disk and a NIC of the card; the guest goes on while the card is killed and started again, and
 # has new connections to its functions then.
-# Usage: 63-vm.sh BUILD-DIR
+# Usage: 63-vm.sh BUILD-DIR; HOST_HV names another host-hv
 set -eu
 # shellcheck source=tests/functional/card.sh
 . "$(dirname "$0")/card.sh"
 card_env "${1:-build}"
-hv=$1/host-hv/host-hv
+hv=${HOST_HV:-$1/host-hv/host-hv}
 need_kvm "$hv"
 mkdir "$dir/state"
 {
@@ -53,10 +53,10 @@ await_output()
 
 # A flat program, entered at 1 MiB: writes "up" and a line feed, then back what is typed; r resets it, c has it
 # crash, q ends it.
-#   mov dx,3f8; mov al,'u'; out; mov al,'p'; out; mov al,'\n'; out
+#   mov dx,3f8; mov al,'u'; out; mov al,'p'; out; mov al,'\n'; out; mov dx,3f9; mov al,2; out (it may interrupt)
 #   l: mov dx,3fd; in; test al,1; jz l; mov dx,3f8; in; out; cmp al,'q'; je q; cmp al,'c'; je c; cmp al,'r'; jne l
 #   mov dx,cf9; mov al,6; out; jmp $; q: mov dx,f4; mov al,1; out; jmp $; c: ud2
-printf '\146\272\370\003\260\165\356\260\160\356\260\012\356' >"$dir/program"
+printf '\146\272\370\003\260\165\356\260\160\356\260\012\356\146\272\371\003\260\002\356' >"$dir/program"
 printf '\146\272\375\003\354\250\001\164\367\146\272\370\003\354\356\074\161\164\021\074\143\164\026\074\162\165\345' \
 	>>"$dir/program"
 printf '\146\272\371\014\260\006\356\353\376\146\272\364\000\260\001\356\353\376\017\013' >>"$dir/program"
@@ -68,7 +68,7 @@ end=$(($(date +%s) + 30))
 until ctl vm agent | grep -q 'connected.*\(true\|yes\)'; do
 	[ "$(date +%s)" -lt "$end" ] || fail "no agent: $(ctl vm agent)"
 done
-ctl vm create g mem_mib=16 kernel="$dir/program" flat=true functions=disk,n0
+ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0
 if ctl net delete n0 2>/dev/null; then fail "a function of a VM was deleted"; fi
 ctl vm start g
 [ "$(field state)" = running ] || fail "$(ctl vm show g)"

@@ -27,6 +27,7 @@
 #define PATIENCE_NS 60000000000ull
 #define FIRST 3 // the slots of the two disks
 #define SECOND 7
+#define OTHERS 8 // and the ones up to the last are for those of a card that says nothing
 
 struct talk {
 	int fd; // -1: none
@@ -248,6 +249,27 @@ static void function(enum hv_type type, unsigned slot)
 		close(fd);
 }
 
+/* All slots that are left, of a card that does not answer: the guest has room for them. */
+static void fill_slots(void)
+{
+	int p[HV_PROTO_SLOTS][2];
+
+	for (unsigned slot = OTHERS; slot < HV_PROTO_SLOTS; slot++) {
+		struct hv_rec_function f = { .slot = (uint8_t)slot, .kind = HV_KIND_NET };
+
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p[slot]) < 0)
+			die("socketpair: %s", strerror(errno));
+		tell(&card.guest, HV_ADD, &f.h, sizeof(f), p[slot][1]);
+	}
+	for (unsigned slot = OTHERS; slot < HV_PROTO_SLOTS; slot++) {
+		struct hv_rec_function f = { .slot = (uint8_t)slot };
+
+		tell(&card.guest, HV_REMOVE, &f.h, sizeof(f), -1);
+		close(p[slot][0]);
+		close(p[slot][1]);
+	}
+}
+
 /* A connection for whoever wants one: again, where it was to a card that was about to go. */
 static bool given(void)
 {
@@ -292,7 +314,9 @@ static void create(const char *path)
 static void check_thread(const char *task)
 {
 	static const char *const must[] = { "\nSeccomp:\t2\n", "\nNoNewPrivs:\t1\n",
-		"\nCapEff:\t0000000000000000\n" };
+		"\nCapInh:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n",
+		"\nCapEff:\t0000000000000000\n", "\nCapBnd:\t0000000000000000\n",
+		"\nCapAmb:\t0000000000000000\n" };
 	char path[320], text[4096];
 	int fd;
 	ssize_t n;
@@ -325,6 +349,34 @@ static void check_jail(void)
 		closedir(d);
 	if (n < 2) // KVM may have one of its own there
 		die("%u threads", n);
+}
+
+static char process_state(void)
+{
+	char path[64], text[512], *p;
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", card.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	p = strrchr(text, ')');
+	return p && p[1] ? p[2] : 0;
+}
+
+/* As by somebody who looks at the process: stopped, and what it waited in goes on. */
+static void be_looked_at(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		kill((pid_t)card.pid, SIGSTOP);
+		card.deadline = dpu_now_ns() + PATIENCE_NS;
+		for (char s = 0; s != 'T' && s != 't'; s = process_state())
+			if (dpu_now_ns() > card.deadline)
+				die("does not stop");
+		kill((pid_t)card.pid, SIGCONT);
+	}
 }
 
 static void accept_agent(int listener)
@@ -382,6 +434,12 @@ static void first(const char *image, int listener)
 	function(HV_ADD, FIRST);
 	does_io(1u << FIRST | 1u << SECOND);
 	done("added again");
+	fill_slots();
+	does_io(1u << FIRST | 1u << SECOND);
+	done("every slot filled and emptied");
+	be_looked_at();
+	does_io(1u << FIRST | 1u << SECOND);
+	done("stopped, continued");
 }
 
 /* The second one: the first was killed. */
