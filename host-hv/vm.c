@@ -76,6 +76,33 @@ static int set_slot(const struct hv_vm *vm, unsigned i, uint32_t flags)
 	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
+/*
+ * Huge pages where the host lets shared memory have them by advice: with small ones each page that
+ * a guest touches first costs an exit. KVM maps a huge page as one only if its addresses there
+ * and here are the same but for multiples of its size. MAP_FAILED and errno.
+ */
+static void *map_memory(const struct hv_slot *s)
+{
+	size_t whole = s->len + HUGE_PAGE;
+	uint8_t *room = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t before = (s->gpa - (uintptr_t)room) % HUGE_PAGE;
+	void *p;
+
+	if (room == MAP_FAILED)
+		return room;
+	p = mmap(room + before, s->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, s->fd, 0);
+	if (p == MAP_FAILED) {
+		munmap(room, whole);
+		return p;
+	}
+	if (before)
+		munmap(room, before);
+	munmap(room + before + s->len, HUGE_PAGE - before);
+	madvise(p, s->len, MADV_DONTDUMP);
+	madvise(p, s->len, MADV_HUGEPAGE); // a kernel without them has small ones
+	return p;
+}
+
 /* The last one. */
 static void drop_slot(struct hv_vm *vm)
 {
@@ -97,13 +124,12 @@ static int add_slot(struct hv_vm *vm, uint64_t gpa, uint64_t len)
 	s.fd = make_memfd(len, vm->hugepages);
 	if (s.fd < 0)
 		return s.fd;
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, 0);
+	p = map_memory(&s);
 	if (p == MAP_FAILED) {
 		ret = -errno;
 		close(s.fd);
 		return ret;
 	}
-	madvise(p, len, MADV_DONTDUMP);
 	s.host = p;
 	vm->slots[vm->n_slots++] = s;
 	ret = set_slot(vm, vm->n_slots - 1, 0);

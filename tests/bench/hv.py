@@ -118,7 +118,7 @@ def exits(name):
         run.card([{"method": "net_create", "params": {"name": f"n{i}", "mac": f"02:00:00:00:01:0{i}"}}
                   for i in range(2)] +
                  [{"method": "bdev_malloc_create",
-                   "params": {"name": "v0", "num_blocks": 32768, "block_size": 512}},
+                   "params": {"name": "v0", "num_blocks": 131072, "block_size": 512}},
                   {"method": "vhost_create_blk_controller",
                    "params": {"ctrlr": "d0", "dev_name": "v0"}}])
         short = 2000

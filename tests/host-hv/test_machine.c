@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -509,6 +510,40 @@ static void memory_has_a_hole(void **state)
 	hv_vm_fini(&vm);
 }
 
+/* Whether the kernel was advised to use huge pages at `at`; true where it has none. */
+static bool wants_huge(const void *at)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[512], *end;
+	bool here = false, huge = false;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		uintptr_t from = strtoul(line, &end, 16);
+
+		if (*end == '-')
+			here = from == (uintptr_t)at;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			huge = strstr(line, " hg") != NULL;
+	}
+	fclose(f);
+	return huge || access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0;
+}
+
+/* What an exit by each small page would cost a boot is in docs/hypervisor.md. */
+static void memory_may_be_huge(void **state)
+{
+	struct hv_vm vm;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, (4ull << 30) + 4096, false), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(((uintptr_t)vm.slots[i].host - vm.slots[i].gpa) % (2 << 20), 0);
+		assert_true(wants_huge(vm.slots[i].host));
+	}
+	hv_vm_fini(&vm);
+}
+
 /* No CPU runs before all are confined, and none if one could not be. */
 static void confined_before_it_runs(void **state)
 {
@@ -539,6 +574,7 @@ int main(void)
 		cmocka_unit_test(memory_is_no_program),
 		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(memory_has_a_hole),
+		cmocka_unit_test(memory_may_be_huge),
 		cmocka_unit_test(pauses),
 		cmocka_unit_test(stops_before_and_while_it_runs),
 		cmocka_unit_test(takes_input),
