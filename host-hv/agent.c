@@ -15,6 +15,7 @@
 
 #include "dpu_clock.h"
 #include "dpu_log.h"
+#include "fds.h"
 #include "machine.h"
 #include "record.h"
 #include "sandbox.h"
@@ -38,6 +39,7 @@ struct hv_agent {
 	int sock; // owned; -1: no card
 	int signal_fd; // owned
 	struct hv_talk talk;
+	struct hv_rec_hello hello; // our answer to the last one
 	uint32_t event_seq;
 	uint64_t retry_at_ns;
 	unsigned wait_ms; // before the next attempt but one
@@ -45,11 +47,6 @@ struct hv_agent {
 	struct guest guests[GUESTS_MAX]; // n; in the order in which they came
 	unsigned n;
 };
-
-static const struct hv_record_rule hello_rule = { sizeof(struct hv_rec_hello), 0, 0 };
-static const struct hv_record_rule spawn_rule = { sizeof(struct hv_rec_agent_spawn), 0, 0 };
-static const struct hv_record_rule kill_rule = { sizeof(struct hv_rec_agent_guest), 0, 0 };
-static const struct hv_record_rule no_rule = { 0, 0, 0 };
 
 static struct guest *find(struct hv_agent *a, const uint8_t *id)
 {
@@ -61,8 +58,7 @@ static struct guest *find(struct hv_agent *a, const uint8_t *id)
 
 static void forget(struct hv_agent *a, struct guest *g)
 {
-	if (g->card_end >= 0)
-		close(g->card_end);
+	hv_fd_close(&g->card_end);
 	memmove(g, g + 1, (size_t)(&a->guests[--a->n] - g) * sizeof(*g));
 }
 
@@ -80,8 +76,7 @@ static int spawn(struct hv_agent *a, struct guest *g)
 		g->pid = 0;
 		return ret;
 	}
-	if (g->card_end >= 0)
-		close(g->card_end);
+	hv_fd_close(&g->card_end);
 	g->card_end = p[0];
 	g->generation++;
 	g->told = g->dropped = false;
@@ -133,14 +128,12 @@ static void tell_all(struct hv_agent *a)
 
 static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_agent_spawn s;
-	struct guest *g;
+	const struct hv_rec_agent_spawn *s = (const void *)r->bytes;
+	struct guest *g = find(a, s->id);
 	int ret;
 
-	memcpy(&s, r->bytes, sizeof(s));
-	if (!dpu_is_zero(s.reserved, sizeof(s.reserved)) || dpu_is_zero(s.id, sizeof(s.id)))
+	if (!dpu_is_zero(s->reserved, sizeof(s->reserved)) || dpu_is_zero(s->id, sizeof(s->id)))
 		return HV_E_FIELD;
-	g = find(a, s.id);
 	if (g && g->pid)
 		return HV_E_ID;
 	if (!g && a->n == GUESTS_MAX)
@@ -148,7 +141,7 @@ static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, ui
 	if (!g) {
 		g = &a->guests[a->n++];
 		*g = (struct guest){ .card_end = -1, .told = true };
-		memcpy(g->id, s.id, sizeof(g->id));
+		memcpy(g->id, s->id, sizeof(g->id));
 	}
 	ret = spawn(a, g);
 	if (!ret)
@@ -161,14 +154,12 @@ static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, ui
 
 static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_agent_guest k;
-	struct guest *g;
+	const struct hv_rec_agent_guest *k = (const void *)r->bytes;
+	struct guest *g = find(a, k->id);
+	const size_t id_end = offsetof(struct hv_rec_agent_guest, generation);
 
-	memcpy(&k, r->bytes, sizeof(k));
-	if (!dpu_is_zero(
-		    &k.generation, sizeof(k) - offsetof(struct hv_rec_agent_guest, generation)))
+	if (!dpu_is_zero(&k->generation, sizeof(*k) - id_end))
 		return HV_E_FIELD;
-	g = find(a, k.id);
 	if (!g)
 		return HV_E_ID;
 	g->dropped = true;
@@ -181,30 +172,34 @@ static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uin
 	return HV_OK;
 }
 
-static enum hv_status judge_hello(const struct hv_record *r)
+static enum hv_status do_hello(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
 {
-	struct hv_rec_hello h;
+	enum hv_status status = hv_record_hello(r, &a->hello);
 
-	memcpy(&h, r->bytes, sizeof(h));
-	if (dpu_le16_get(h.version) != HV_PROTO_VERSION)
-		return HV_E_VERSION;
-	return dpu_is_zero(&h.vcpus_max, sizeof(h) - offsetof(struct hv_rec_hello, vcpus_max))
-		       ? HV_OK
-		       : HV_E_FIELD;
+	(void)detail;
+	if (status == HV_OK)
+		a->wait_ms = a->conf.retry_ms;
+	return status;
 }
 
-static const struct hv_record_rule *rule_of(unsigned type)
+static const struct command {
+	enum hv_type type;
+	struct hv_record_rule rule;
+	enum hv_status (*run)(struct hv_agent *a, const struct hv_record *r, uint32_t *detail);
+} commands[] = {
+	{ HV_HELLO, { sizeof(struct hv_rec_hello), 0, 0 }, do_hello },
+	{ HV_AGENT_SPAWN, { sizeof(struct hv_rec_agent_spawn), 0, 0 }, do_spawn },
+	{ HV_AGENT_KILL, { sizeof(struct hv_rec_agent_guest), 0, 0 }, do_kill },
+	{ 0, { 0, 0, 0 }, NULL }, // no such type
+};
+
+static const struct command *command_of(unsigned type)
 {
-	switch (type) {
-	case HV_HELLO:
-		return &hello_rule;
-	case HV_AGENT_SPAWN:
-		return &spawn_rule;
-	case HV_AGENT_KILL:
-		return &kill_rule;
-	default:
-		return &no_rule;
-	}
+	const struct command *c = commands;
+
+	while (c->run && c->type != type)
+		c++;
+	return c;
 }
 
 static void lose_card(struct hv_agent *a, const char *why)
@@ -213,9 +208,7 @@ static void lose_card(struct hv_agent *a, const char *why)
 		dpu_warn("agent: no card; guests go on", "path=%s why=%s guests=%u",
 			a->conf.card_path, why, a->n);
 	a->refused_told = true;
-	if (a->sock >= 0)
-		close(a->sock);
-	a->sock = -1;
+	hv_fd_close(&a->sock);
 	a->talk = (struct hv_talk){ .begun = false };
 	for (unsigned i = 0; i < a->n; i++)
 		a->guests[i].told = false;
@@ -227,22 +220,21 @@ static void lose_card(struct hv_agent *a, const char *why)
 static int answer(
 	struct hv_agent *a, const struct hv_record *r, enum hv_status status, uint32_t detail)
 {
-	struct hv_rec_hello hello = { .version = dpu_le16_put(HV_PROTO_VERSION),
-		.vcpus_max = dpu_le16_put(HV_PROTO_VCPUS),
-		.slots = dpu_le16_put(HV_PROTO_SLOTS) };
 	struct hv_rec_done done = { .type = dpu_le16_put(hv_record_type(r)),
 		.status = dpu_le16_put((uint16_t)status),
 		.detail = dpu_le32_put(detail) };
 	uint32_t seq = hv_record_seq(r);
 
 	if (hv_record_type(r) == HV_HELLO && status == HV_OK)
-		return hv_record_send(a->sock, HV_HELLO_DONE, seq, &hello.h, sizeof(hello), -1);
+		return hv_record_send(
+			a->sock, HV_HELLO_DONE, seq, &a->hello.h, sizeof(a->hello), -1);
 	return hv_record_send(a->sock, HV_DONE, seq, &done.h, sizeof(done), -1);
 }
 
 /* One record of the card and its answer: a card that has no room for that is none. */
 static void obey(struct hv_agent *a)
 {
+	const struct command *cmd;
 	enum hv_status status;
 	uint32_t detail = 0;
 	struct hv_record r;
@@ -256,13 +248,10 @@ static void obey(struct hv_agent *a)
 		return;
 	}
 	type = hv_record_type(&r);
-	status = hv_record_judge(&r, rule_of(type), &a->talk);
-	if (status == HV_OK && type == HV_HELLO)
-		a->wait_ms = a->conf.retry_ms;
+	cmd = command_of(type);
+	status = hv_record_judge(&r, &cmd->rule, &a->talk);
 	if (status == HV_OK)
-		status = type == HV_HELLO	  ? judge_hello(&r)
-			 : type == HV_AGENT_SPAWN ? do_spawn(a, &r, &detail)
-						  : do_kill(a, &r, &detail);
+		status = cmd->run(a, &r, &detail);
 	hv_record_close(&r);
 	if (status != HV_OK)
 		dpu_warn_ratelimited("agent: refused", "type=%u status=%u detail=%u", type,
@@ -306,9 +295,7 @@ static void note_end(struct guest *g, int status)
 		g->signal = (uint8_t)WTERMSIG(status);
 	else if (WEXITSTATUS(status) >= HV_END_OFF && WEXITSTATUS(status) <= HV_END_ERROR)
 		g->end = (uint8_t)WEXITSTATUS(status);
-	if (g->card_end >= 0)
-		close(g->card_end);
-	g->card_end = -1;
+	hv_fd_close(&g->card_end);
 	if (g->signal)
 		dpu_err("agent: guest ended by a signal", "signal=%u%s", g->signal,
 			g->signal == SIGSYS ? " why=jail" : "");
@@ -404,8 +391,7 @@ void hv_agent_destroy(struct hv_agent *a)
 		return;
 	while (a->n)
 		forget(a, &a->guests[0]);
-	if (a->sock >= 0)
-		close(a->sock);
+	hv_fd_close(&a->sock);
 	close(a->signal_fd);
 	free(a);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "fds.h"
 #include "record.h"
 
 #define RING 16384u // bytes of console output that may wait; a power of two
@@ -152,24 +153,18 @@ static void fill_info(const struct hv_control *c, struct hv_rec_info *info)
 /* What our own errors are for the card. */
 static enum hv_status status_of(int ret, uint32_t *detail)
 {
+	static const struct {
+		int ret;
+		enum hv_status status;
+	} statuses[] = { { 0, HV_OK }, { -EINVAL, HV_E_FIELD }, { -EALREADY, HV_E_STATE },
+		{ -EEXIST, HV_E_SLOT }, { -ENOENT, HV_E_SLOT }, { -ENOEXEC, HV_E_IMAGE },
+		{ -ENOMEM, HV_E_MEMORY } };
+
 	*detail = ret < 0 ? (uint32_t)-ret : 0;
-	switch (ret) {
-	case 0:
-		return HV_OK;
-	case -EINVAL:
-		return HV_E_FIELD;
-	case -EALREADY:
-		return HV_E_STATE;
-	case -EEXIST:
-	case -ENOENT:
-		return HV_E_SLOT;
-	case -ENOEXEC:
-		return HV_E_IMAGE;
-	case -ENOMEM:
-		return HV_E_MEMORY;
-	default:
-		return HV_E_INTERNAL;
-	}
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (statuses[i].ret == ret)
+			return statuses[i].status;
+	return HV_E_INTERNAL;
 }
 
 static bool is_image(int fd)
@@ -314,20 +309,16 @@ static enum hv_status do_hello(struct hv_control *c, struct hv_record *r, uint32
 {
 	struct hv_rec_hello h;
 	uint32_t present, wanting = 0;
+	enum hv_status status = hv_record_hello(r, &h);
 
 	(void)detail;
-	memcpy(&h, r->bytes, sizeof(h));
-	if (dpu_le16_get(h.version) != HV_PROTO_VERSION)
-		return HV_E_VERSION;
-	if (!dpu_is_zero(&h.vcpus_max, sizeof(h) - offsetof(struct hv_rec_hello, vcpus_max)))
-		return HV_E_FIELD;
+	if (status != HV_OK)
+		return status;
 	// A card that has just come has to be told what the one before was told.
 	if (c->m)
 		hv_machine_functions(c->m, &present, &wanting);
 	c->tell_want = wanting;
 	c->tell_state = true;
-	h.vcpus_max = dpu_le16_put(HV_PROTO_VCPUS);
-	h.slots = dpu_le16_put(HV_PROTO_SLOTS);
 	answer(c, HV_HELLO_DONE, hv_record_seq(r), &h, sizeof(h));
 	return HV_OK;
 }
@@ -565,17 +556,14 @@ enum hv_end hv_control_end(const struct hv_control *c)
 
 static int take_stderr(struct hv_control *c)
 {
-	int p[2];
+	int p[2], ret;
 
 	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	c->log_fd = p[0];
-	if (dup2(p[1], STDERR_FILENO) < 0) {
-		close(p[1]);
-		return -errno;
-	}
+	ret = dup2(p[1], STDERR_FILENO) < 0 ? -errno : 0;
 	close(p[1]);
-	return 0;
+	return ret;
 }
 
 int hv_control_create(const struct hv_control_conf *conf, struct hv_control **out)
@@ -606,11 +594,9 @@ void hv_control_destroy(struct hv_control *c)
 		return;
 	if (c->m)
 		hv_machine_destroy(c->m);
-	if (c->log_fd >= 0)
-		close(c->log_fd);
-	if (c->wake_fd >= 0)
-		close(c->wake_fd);
-	close(c->conf.fd);
+	hv_fd_close(&c->log_fd);
+	hv_fd_close(&c->wake_fd);
+	hv_fd_close(&c->conf.fd);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "arch.h"
 #include "bus.h"
 #include "dpu_log.h"
+#include "fds.h"
 #include "functions.h"
 #include "irq.h"
 #include "layout.h"
@@ -314,10 +314,8 @@ void hv_machine_destroy(struct hv_machine *m)
 	hv_power_fini(&m->power);
 	hv_serial_fini(&m->serial);
 	hv_bus_fini(&m->bus);
-	if (m->epoll_fd >= 0)
-		close(m->epoll_fd);
-	if (m->event_fd >= 0)
-		close(m->event_fd);
+	hv_fd_close(&m->epoll_fd);
+	hv_fd_close(&m->event_fd);
 	free(m);
 }
 

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "dpu_wire.h"
+#include "fds.h"
 #include "irq.h"
 #include "pci.h"
 
@@ -75,8 +75,7 @@ static int add_capability(struct hv_pci_func *f, struct hv_msix *m)
 static void free_vectors(struct hv_msix *m)
 {
 	for (unsigned i = 0; i < m->n; i++)
-		if (m->v[i].fd >= 0)
-			close(m->v[i].fd);
+		hv_fd_close(&m->v[i].fd);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }

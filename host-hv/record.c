@@ -5,39 +5,17 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-union cmsg_room {
-	char bytes[CMSG_SPACE(HV_PROTO_FDS * sizeof(int))];
-	struct cmsghdr align;
-};
-
-static void take_fds(struct hv_record *r, struct msghdr *msg)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		// The kernel installs no more than there was room for.
-		for (size_t i = 0; i < n && r->n_fds < HV_PROTO_FDS; i++, r->n_fds++)
-			memcpy(&r->fd[r->n_fds], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-	}
-	r->more_fds = msg->msg_flags & MSG_CTRUNC;
-}
+#include "fds.h"
 
 int hv_record_recv(int sock, struct hv_record *r)
 {
 	struct iovec iov = { r->bytes, sizeof(r->bytes) };
-	union cmsg_room room;
-	struct msghdr msg = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = room.bytes,
-		.msg_controllen = sizeof(room.bytes) };
+	union hv_fds_room room;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room };
 	ssize_t n;
 
-	r->n_fds = 0;
+	msg.msg_controllen = CMSG_SPACE(sizeof(r->fd));
 	for (unsigned i = 0; i < HV_PROTO_FDS; i++)
 		r->fd[i] = -1;
 	do
@@ -45,7 +23,8 @@ int hv_record_recv(int sock, struct hv_record *r)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
-	take_fds(r, &msg);
+	r->n_fds = hv_fds_take(&msg, r->fd, 0, HV_PROTO_FDS);
+	r->more_fds = msg.msg_flags & MSG_CTRUNC;
 	r->len = (size_t)n;
 	if (n == 0 && r->n_fds == 0) {
 		struct pollfd p = { .fd = sock, .events = POLLRDHUP };
@@ -59,42 +38,38 @@ int hv_record_recv(int sock, struct hv_record *r)
 
 void hv_record_close(struct hv_record *r)
 {
-	for (unsigned i = 0; i < HV_PROTO_FDS; i++) {
-		if (r->fd[i] >= 0)
-			close(r->fd[i]);
-		r->fd[i] = -1;
-	}
+	for (unsigned i = 0; i < HV_PROTO_FDS; i++)
+		hv_fd_close(&r->fd[i]);
+}
+
+/* Zeros when it is too short to have one. */
+static struct hv_rec_hdr header(const struct hv_record *r)
+{
+	struct hv_rec_hdr h = { 0 };
+
+	if (r->len >= sizeof(h))
+		memcpy(&h, r->bytes, sizeof(h));
+	return h;
 }
 
 uint16_t hv_record_type(const struct hv_record *r)
 {
-	struct hv_rec_hdr h;
-
-	if (r->len < sizeof(h))
-		return 0;
-	memcpy(&h, r->bytes, sizeof(h));
-	return dpu_le16_get(h.type);
+	return dpu_le16_get(header(r).type);
 }
 
 uint32_t hv_record_seq(const struct hv_record *r)
 {
-	struct hv_rec_hdr h;
-
-	if (r->len < sizeof(h))
-		return 0;
-	memcpy(&h, r->bytes, sizeof(h));
-	return dpu_le32_get(h.seq);
+	return dpu_le32_get(header(r).seq);
 }
 
 enum hv_status hv_record_judge(
 	const struct hv_record *r, const struct hv_record_rule *rule, struct hv_talk *talk)
 {
-	struct hv_rec_hdr h;
-	uint32_t seq;
+	const struct hv_rec_hdr h = header(r);
+	uint32_t seq = dpu_le32_get(h.seq);
 
 	if (r->len < sizeof(h))
 		return HV_E_LENGTH;
-	memcpy(&h, r->bytes, sizeof(h));
 	if (dpu_le32_get(h.magic) != HV_PROTO_MAGIC)
 		return HV_E_MAGIC;
 	if (dpu_le16_get(h.version) != HV_PROTO_VERSION)
@@ -105,7 +80,6 @@ enum hv_status hv_record_judge(
 		return HV_E_LENGTH;
 	if (r->more_fds || r->n_fds < rule->fds_min || r->n_fds > rule->fds_max)
 		return HV_E_FD_COUNT;
-	seq = dpu_le32_get(h.seq);
 	if (dpu_le16_get(h.type) == HV_HELLO)
 		talk->begun = true;
 	else if (!talk->begun || seq != talk->next)
@@ -114,11 +88,26 @@ enum hv_status hv_record_judge(
 	return HV_OK;
 }
 
+enum hv_status hv_record_hello(const struct hv_record *r, struct hv_rec_hello *answer)
+{
+	struct hv_rec_hello h;
+
+	memcpy(&h, r->bytes, sizeof(h));
+	if (dpu_le16_get(h.version) != HV_PROTO_VERSION)
+		return HV_E_VERSION;
+	if (!dpu_is_zero(&h.vcpus_max, sizeof(h) - offsetof(struct hv_rec_hello, vcpus_max)))
+		return HV_E_FIELD;
+	h.vcpus_max = dpu_le16_put(HV_PROTO_VCPUS);
+	h.slots = dpu_le16_put(HV_PROTO_SLOTS);
+	*answer = h;
+	return HV_OK;
+}
+
 int hv_record_send(
 	int sock, enum hv_type type, uint32_t seq, struct hv_rec_hdr *rec, size_t len, int fd)
 {
 	struct iovec iov = { rec, len };
-	union cmsg_room room = { .bytes = { 0 } };
+	union hv_fds_room room;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -127,16 +116,7 @@ int hv_record_send(
 		.type = dpu_le16_put((uint16_t)type),
 		.len = dpu_le32_put((uint32_t)len),
 		.seq = dpu_le32_put(seq) };
-	if (fd >= 0) {
-		struct cmsghdr *c = &room.align;
-
-		msg.msg_control = room.bytes;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int));
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
+	hv_fds_put(&msg, &room, &fd, fd >= 0);
 	do
 		n = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);

@@ -53,6 +53,12 @@ enum hv_status hv_record_judge(
 	const struct hv_record *r, const struct hv_record_rule *rule, struct hv_talk *talk);
 
 /*
+ * What an HV_HELLO of the right length says, and the answer to it: HV_OK and *answer, whose header
+ * is not yet one; or HV_E_VERSION, _FIELD.
+ */
+enum hv_status hv_record_hello(const struct hv_record *r, struct hv_rec_hello *answer);
+
+/*
  * Put a header on a record of len bytes and send it; fd goes along and stays the caller's, -1:
  * none. 0, -EAGAIN (no room), or the errno of sendmsg(2).
  */

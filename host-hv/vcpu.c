@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "fds.h"
 
 #define KICK SIGUSR1
 
@@ -54,8 +55,7 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu)
 {
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->run_size);
-	if (vcpu->fd >= 0)
-		close(vcpu->fd);
+	hv_fd_close(&vcpu->fd);
 	pthread_cond_destroy(&vcpu->changed);
 	pthread_mutex_destroy(&vcpu->lock);
 }

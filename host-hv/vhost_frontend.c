@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dpu_log.h"
+#include "fds.h"
 #include "irq.h"
 #include "vhost_priv.h"
 
@@ -42,13 +43,6 @@ void hv_vhost_wake(struct hv_vhost *v)
 
 /* ---- the card goes ---- */
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 /* A split ring says itself how far it was served; of a packed one the inflight region does. */
 static void ring_crashed(struct hv_vhost *v, struct hv_vhost_ring *r)
 {
@@ -65,8 +59,8 @@ static void drop(struct hv_vhost *v, const char *why)
 	if (v->fd < 0)
 		return;
 	dpu_warn_ratelimited("vhost: connection dropped", "stage=%u why=%s", v->stage, why);
-	close_fd(&v->fd);
-	close_fd(&v->channel_fd);
+	hv_fd_close(&v->fd);
+	hv_fd_close(&v->channel_fd);
 	hv_vu_clear(&v->rx);
 	hv_vu_clear(&v->channel_rx);
 	v->counters.drops++;
@@ -130,7 +124,7 @@ static void got_pf(struct hv_vhost *v, uint64_t bits)
 static void free_rings(struct hv_vhost *v)
 {
 	while (v->n_rings > 0)
-		close_fd(&v->rings[--v->n_rings].kick_fd);
+		hv_fd_close(&v->rings[--v->n_rings].kick_fd);
 }
 
 static bool make_rings(struct hv_vhost *v, uint64_t n)
@@ -336,8 +330,7 @@ static void pump(struct hv_vhost *v)
 		if (!some)
 			return;
 		ret = hv_vu_send(v->fd, &m);
-		if (m.close_fd >= 0)
-			close(m.close_fd);
+		hv_fd_close(&m.close_fd);
 		if (ret) {
 			drop(v, strerror(-ret));
 			continue;
@@ -406,7 +399,7 @@ static void on_channel(struct hv_vhost *v)
 		hv_vu_clear(&v->channel_rx);
 		if (ret < 0) {
 			v->counters.nonsense += ret == -EPROTO;
-			close_fd(&v->channel_fd);
+			hv_fd_close(&v->channel_fd);
 		}
 	}
 }
@@ -483,13 +476,13 @@ void hv_vhost_fini(struct hv_vhost *v)
 {
 	hv_vu_clear(&v->rx);
 	hv_vu_clear(&v->channel_rx);
-	close_fd(&v->fd);
-	close_fd(&v->channel_fd);
-	close_fd(&v->inflight.fd);
+	hv_fd_close(&v->fd);
+	hv_fd_close(&v->channel_fd);
+	hv_fd_close(&v->inflight.fd);
 	free_rings(v);
-	close_fd(&v->err_fd);
-	close_fd(&v->timer_fd);
-	close_fd(&v->wake_fd);
-	close_fd(&v->epoll_fd);
+	hv_fd_close(&v->err_fd);
+	hv_fd_close(&v->timer_fd);
+	hv_fd_close(&v->wake_fd);
+	hv_fd_close(&v->epoll_fd);
 	pthread_mutex_destroy(&v->lock);
 }

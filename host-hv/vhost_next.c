@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "vhost_priv.h"
 
 /* Of the features that a card has, VU_PF_REPLY_ACK gives a request without an answer one. */
@@ -155,9 +156,7 @@ static void ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 
 void hv_vhost_end_reset(struct hv_vhost *v)
 {
-	if (v->inflight.fd >= 0)
-		close(v->inflight.fd);
-	v->inflight.fd = -1;
+	hv_fd_close(&v->inflight.fd);
 	v->inflight_sent = false;
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		v->rings[i].fresh = true;

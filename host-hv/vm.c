@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "fds.h"
 #include "irq.h"
 #include "layout.h"
 
@@ -171,13 +172,9 @@ void hv_vm_fini(struct hv_vm *vm)
 	hv_irq_fini(vm);
 	while (vm->n_slots)
 		drop_slot(vm);
-	if (vm->chip_fd >= 0)
-		close(vm->chip_fd);
-	if (vm->vm_fd >= 0)
-		close(vm->vm_fd);
-	if (vm->kvm_fd >= 0)
-		close(vm->kvm_fd);
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .chip_fd = -1 };
+	hv_fd_close(&vm->chip_fd);
+	hv_fd_close(&vm->vm_fd);
+	hv_fd_close(&vm->kvm_fd);
 }
 
 int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
