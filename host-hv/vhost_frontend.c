@@ -54,8 +54,11 @@ static void ring_crashed(struct hv_vhost *v, struct hv_vhost_ring *r)
 		r->base = *idx;
 }
 
-static void drop(struct hv_vhost *v, const char *why)
+/* counter: what kind of end it is, NULL: none that is counted. */
+static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 {
+	if (counter)
+		(*counter)++;
 	if (v->fd < 0)
 		return;
 	dpu_warn_ratelimited("vhost: connection dropped", "stage=%u why=%s", v->stage, why);
@@ -81,18 +84,6 @@ static void drop(struct hv_vhost *v, const char *why)
 	v->conf.ev->lost(v->conf.arg);
 }
 
-static void nonsense(struct hv_vhost *v, const char *why)
-{
-	v->counters.nonsense++;
-	drop(v, why);
-}
-
-static void unfit(struct hv_vhost *v, const char *why)
-{
-	v->counters.unfit++;
-	drop(v, why);
-}
-
 /* ---- its answer ---- */
 
 static uint64_t answer_u64(const struct hv_vhost_rx *rx)
@@ -103,22 +94,20 @@ static uint64_t answer_u64(const struct hv_vhost_rx *rx)
 	return v;
 }
 
+/* A step of the handshake: whether a card that says this of itself will do. */
+static void judge(struct hv_vhost *v, bool fit, const char *what)
+{
+	if (fit)
+		v->stage++;
+	else
+		drop(v, &v->counters.unfit, what);
+}
+
 static void got_features(struct hv_vhost *v, uint64_t bits)
 {
 	v->card_features = bits;
 	// One that comes back must offer all that the driver was shown
-	if (!(bits & BIT(VU_F_PROTOCOL_FEATURES)) || (v->offered & ~bits))
-		unfit(v, "features");
-	else
-		v->stage++;
-}
-
-static void got_pf(struct hv_vhost *v, uint64_t bits)
-{
-	if ((bits & PF_NEEDED) != PF_NEEDED)
-		unfit(v, "protocol features");
-	else
-		v->stage++;
+	judge(v, (bits & BIT(VU_F_PROTOCOL_FEATURES)) && !(v->offered & ~bits), "features");
 }
 
 static void free_rings(struct hv_vhost *v)
@@ -149,10 +138,7 @@ static void got_rings(struct hv_vhost *v, uint64_t n)
 {
 	bool control = v->conf.has_control && (v->card_features & BIT(VIRTIO_NET_F_CTRL_VQ));
 
-	if (make_rings(v, n + control))
-		v->stage++;
-	else
-		unfit(v, "number of rings");
+	judge(v, make_rings(v, n + control), "number of rings");
 }
 
 static void got_config(struct hv_vhost *v, const struct hv_vhost_rx *rx)
@@ -161,7 +147,7 @@ static void got_config(struct hv_vhost *v, const struct hv_vhost_rx *rx)
 	bool first = v->stage == CONFIG, differs;
 
 	if (rx->h.size != offsetof(struct vu_config, bytes) + v->conf.config_len) {
-		unfit(v, "configuration space");
+		drop(v, &v->counters.unfit, "configuration space");
 		return;
 	}
 	pthread_mutex_lock(&v->lock);
@@ -188,7 +174,7 @@ static void got_inflight(struct hv_vhost *v, struct hv_vhost_rx *rx)
 	memset(s, 0, sizeof(*s));
 	if (rx->n_fds != 1 || rx->h.size < offsetof(struct vu_inflight, padding) ||
 		rx->h.size > sizeof(*s)) {
-		nonsense(v, "inflight region");
+		drop(v, &v->counters.nonsense, "inflight region");
 		return;
 	}
 	memcpy(s, rx->payload, rx->h.size);
@@ -270,7 +256,7 @@ static void refused(struct hv_vhost *v)
 	else if (v->sent_ring >= 0) // as may its rings, and another connection would not help
 		set_broken(v);
 	else
-		drop(v, "a request was refused");
+		drop(v, NULL, "a request was refused");
 }
 
 static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
@@ -286,7 +272,7 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 		return;
 	}
 	if (rx->h.size != sizeof(uint64_t)) {
-		nonsense(v, "length of an answer");
+		drop(v, &v->counters.nonsense, "length of an answer");
 		return;
 	}
 	switch (v->sent) {
@@ -294,7 +280,7 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 		got_features(v, answer_u64(rx));
 		break;
 	case VU_GET_PROTOCOL_FEATURES:
-		got_pf(v, answer_u64(rx));
+		judge(v, (answer_u64(rx) & PF_NEEDED) == PF_NEEDED, "protocol features");
 		break;
 	case VU_GET_QUEUE_NUM:
 		got_rings(v, answer_u64(rx));
@@ -332,7 +318,7 @@ static void pump(struct hv_vhost *v)
 		ret = hv_vu_send(v->fd, &m);
 		hv_fd_close(&m.close_fd);
 		if (ret) {
-			drop(v, strerror(-ret));
+			drop(v, NULL, strerror(-ret));
 			continue;
 		}
 		v->sent = m.h.request;
@@ -361,8 +347,7 @@ static void on_card(struct hv_vhost *v)
 					rx->h.flags != (VU_FLAG_VERSION | VU_FLAG_REPLY)))
 			ret = -EPROTO;
 		if (ret < 0) {
-			v->counters.nonsense += ret == -EPROTO;
-			drop(v, strerror(-ret));
+			drop(v, ret == -EPROTO ? &v->counters.nonsense : NULL, strerror(-ret));
 			return;
 		}
 		v->waiting = false;
@@ -408,10 +393,8 @@ static void on_timer(struct hv_vhost *v)
 {
 	uint64_t n;
 
-	if (read(v->timer_fd, &n, sizeof(n)) != sizeof(n) || !v->waiting)
-		return;
-	v->counters.timeouts++;
-	drop(v, "no answer");
+	if (read(v->timer_fd, &n, sizeof(n)) == sizeof(n) && v->waiting)
+		drop(v, &v->counters.timeouts, "no answer");
 }
 
 void hv_vhost_run(struct hv_vhost *v)
@@ -433,7 +416,7 @@ int hv_vhost_reconnect(struct hv_vhost *v, int fd)
 {
 	int ret;
 
-	drop(v, "another connection");
+	drop(v, NULL, "another connection");
 	ret = hv_vhost_watch(v, fd);
 	if (ret)
 		return ret;
@@ -461,12 +444,10 @@ int hv_vhost_init(struct hv_vhost *v, const struct hv_vhost_conf *conf)
 	v->err_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (v->epoll_fd < 0 || v->wake_fd < 0 || v->timer_fd < 0 || v->err_fd < 0)
 		ret = -errno;
-	if (ret == 0)
-		ret = hv_vhost_watch(v, v->wake_fd);
-	if (ret == 0)
-		ret = hv_vhost_watch(v, v->timer_fd);
-	if (ret == 0)
-		ret = hv_vhost_watch(v, v->err_fd);
+	const int fds[] = { v->wake_fd, v->timer_fd, v->err_fd };
+
+	for (unsigned i = 0; ret == 0 && i < sizeof(fds) / sizeof(fds[0]); i++)
+		ret = hv_vhost_watch(v, fds[i]);
 	if (ret)
 		hv_vhost_fini(v);
 	return ret;

@@ -11,17 +11,20 @@
 /* Of the features that a card has, VU_PF_REPLY_ACK gives a request without an answer one. */
 enum answer { NO_ANSWER, ITS_OWN, ACK };
 
-static void ask(struct msg *m, uint32_t request, size_t size, enum answer answer)
+/* Always true, as is what those below return: there is a message. */
+static bool ask(struct msg *m, uint32_t request, size_t size, enum answer answer)
 {
 	m->h = (struct vu_header){ request,
 		VU_FLAG_VERSION | (answer == ACK ? VU_FLAG_NEED_REPLY : 0), (uint32_t)size };
 	m->waits = answer != NO_ANSWER;
+	return true;
 }
 
-static void ask_config(struct hv_vhost *v, struct msg *m)
+static bool ask_config(struct hv_vhost *v, struct msg *m)
 {
 	m->p.config = (struct vu_config){ .size = v->conf.config_len };
-	ask(m, VU_GET_CONFIG, offsetof(struct vu_config, bytes) + v->conf.config_len, ITS_OWN);
+	return ask(
+		m, VU_GET_CONFIG, offsetof(struct vu_config, bytes) + v->conf.config_len, ITS_OWN);
 }
 
 /* Our end of a pair, for requests of the card's; the other one goes out. */
@@ -38,8 +41,7 @@ static bool offer_channel(struct hv_vhost *v, struct msg *m)
 	}
 	v->channel_fd = pair[0];
 	m->fds[m->n_fds++] = m->close_fd = pair[1];
-	ask(m, VU_SET_BACKEND_REQ_FD, 0, ACK);
-	return true;
+	return ask(m, VU_SET_BACKEND_REQ_FD, 0, ACK);
 }
 
 static bool next_of_handshake(struct hv_vhost *v, struct msg *m)
@@ -59,38 +61,36 @@ static bool next_of_handshake(struct hv_vhost *v, struct msg *m)
 		return true;
 	if (v->stage >= CHANNEL) {
 		v->stage = CONFIG; // without a channel we learn of changes as the card reconnects
-		ask_config(v, m);
-		return true;
+		return ask_config(v, m);
 	}
 	m->p.u64 = PF_NEEDED;
-	ask(m, plain[v->stage].request, plain[v->stage].size, plain[v->stage].answer);
-	return true;
+	return ask(m, plain[v->stage].request, plain[v->stage].size, plain[v->stage].answer);
 }
 
-static void ask_state(struct msg *m, uint32_t request, unsigned ring, uint32_t num)
+static bool ask_state(struct msg *m, uint32_t request, unsigned ring, uint32_t num)
 {
 	m->ring = (int)ring;
 	m->p.state = (struct vu_vring_state){ ring, num };
-	ask(m, request, sizeof(m->p.state), request == VU_GET_VRING_BASE ? ITS_OWN : ACK);
+	return ask(m, request, sizeof(m->p.state), request == VU_GET_VRING_BASE ? ITS_OWN : ACK);
 }
 
-static void ask_fd(struct msg *m, uint32_t request, unsigned ring, int fd)
+static bool ask_fd(struct msg *m, uint32_t request, unsigned ring, int fd)
 {
 	m->ring = (int)ring;
 	m->p.u64 = ring | (fd < 0 ? VU_VRING_NOFD : 0);
 	if (fd >= 0)
 		m->fds[m->n_fds++] = fd;
-	ask(m, request, sizeof(m->p.u64), ACK);
+	return ask(m, request, sizeof(m->p.u64), ACK);
 }
 
-static void ask_status(struct hv_vhost *v, struct msg *m, uint64_t status)
+static bool ask_status(struct hv_vhost *v, struct msg *m, uint64_t status)
 {
 	v->sent_status = status;
 	m->p.u64 = status;
-	ask(m, VU_SET_STATUS, sizeof(m->p.u64), ACK);
+	return ask(m, VU_SET_STATUS, sizeof(m->p.u64), ACK);
 }
 
-static void ask_memory(const struct hv_vhost *v, struct msg *m)
+static bool ask_memory(const struct hv_vhost *v, struct msg *m)
 {
 	struct vu_table *t = &m->p.table;
 	const struct hv_vm *vm = v->conf.vm;
@@ -102,55 +102,47 @@ static void ask_memory(const struct hv_vhost *v, struct msg *m)
 		t->region[i] = (struct vu_region){ .gpa = s->gpa, .size = s->len, .uva = s->gpa };
 		m->fds[m->n_fds++] = s->fd;
 	}
-	ask(m, VU_SET_MEM_TABLE, 8 + t->n * sizeof(t->region[0]), ACK);
+	return ask(m, VU_SET_MEM_TABLE, 8 + t->n * sizeof(t->region[0]), ACK);
 }
 
-static void ask_inflight(const struct hv_vhost *v, struct msg *m)
+static bool ask_inflight(const struct hv_vhost *v, struct msg *m)
 {
 	if (v->inflight.fd < 0) {
 		m->p.inflight = (struct vu_inflight){ .n_queues = (uint16_t)v->n_rings,
 			.queue_size = HV_VHOST_RING_SIZE };
-		ask(m, VU_GET_INFLIGHT_FD, sizeof(m->p.inflight), ITS_OWN);
-		return;
+		return ask(m, VU_GET_INFLIGHT_FD, sizeof(m->p.inflight), ITS_OWN);
 	}
 	m->p.inflight = v->inflight.shape;
 	m->fds[m->n_fds++] = v->inflight.fd;
-	ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), ACK);
+	return ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), ACK);
 }
 
-static void ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
+static bool ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 {
 	struct hv_vhost_ring *r = &v->rings[i];
 
 	switch (r->step) {
 	case NONE:
-		ask_state(m, VU_SET_VRING_NUM, i, r->size);
-		break;
+		return ask_state(m, VU_SET_VRING_NUM, i, r->size);
 	case NUM:
 		if (r->fresh)
 			r->base = packed(v) ? PACKED_BASE : 0;
-		ask_state(m, VU_SET_VRING_BASE, i, r->base);
-		break;
+		return ask_state(m, VU_SET_VRING_BASE, i, r->base);
 	case BASE:
 		m->ring = (int)i;
 		m->p.addr = (struct vu_vring_addr){
 			.index = i, .desc = r->desc, .avail = r->driver, .used = r->device
 		};
-		ask(m, VU_SET_VRING_ADDR, sizeof(m->p.addr), ACK);
-		break;
+		return ask(m, VU_SET_VRING_ADDR, sizeof(m->p.addr), ACK);
 	case ADDR:
-		ask_fd(m, VU_SET_VRING_ERR, i, v->err_fd);
-		break;
+		return ask_fd(m, VU_SET_VRING_ERR, i, v->err_fd);
 	case CALL:
-		ask_fd(m, VU_SET_VRING_KICK, i, r->kick_fd);
-		break;
+		return ask_fd(m, VU_SET_VRING_KICK, i, r->kick_fd);
 	case RUNS:
-		ask_state(m, VU_SET_VRING_ENABLE, i, 1);
-		break;
+		return ask_state(m, VU_SET_VRING_ENABLE, i, 1);
 	default: // ERR, or ENABLED and the vector changed
 		v->sent_call = r->call_fd;
-		ask_fd(m, VU_SET_VRING_CALL, i, r->call_fd);
-		break;
+		return ask_fd(m, VU_SET_VRING_CALL, i, r->call_fd);
 	}
 }
 
@@ -175,10 +167,8 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		struct hv_vhost_ring *r = &v->rings[i];
 
-		if (r->step != NONE && (!running || !r->enabled || r->resetting)) {
-			ask_state(m, VU_GET_VRING_BASE, i, 0);
-			return true;
-		}
+		if (r->step != NONE && (!running || !r->enabled || r->resetting))
+			return ask_state(m, VU_GET_VRING_BASE, i, 0);
 		if (r->resetting) {
 			r->fresh = true;
 			r->crashed = r->resetting = false;
@@ -186,10 +176,8 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 	}
 	if (!v->resetting)
 		return false;
-	if (v->features_sent) {
-		ask(m, VU_RESET_DEVICE, 0, ACK);
-		return true;
-	}
+	if (v->features_sent)
+		return ask(m, VU_RESET_DEVICE, 0, ACK);
 	hv_vhost_end_reset(v);
 	return false;
 }
@@ -200,33 +188,23 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		return false;
 	if (!v->features_sent) {
 		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
-		ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
-		return true;
+		return ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
 	}
-	if (!v->mem_sent) {
-		ask_memory(v, m);
-		return true;
-	}
-	if (!v->status_sent) {
-		ask_status(v, m, STATUS_FEATURES);
-		return true;
-	}
-	if (!v->inflight_sent) {
-		ask_inflight(v, m);
-		return true;
-	}
+	if (!v->mem_sent)
+		return ask_memory(v, m);
+	if (!v->status_sent)
+		return ask_status(v, m, STATUS_FEATURES);
+	if (!v->inflight_sent)
+		return ask_inflight(v, m);
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		const struct hv_vhost_ring *r = &v->rings[i];
 
 		if (!r->enabled || (r->step == ENABLED && r->call_sent == r->call_fd))
 			continue;
-		ask_ring(v, m, i);
-		return true;
+		return ask_ring(v, m, i);
 	}
-	if (!(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK)) {
-		ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
-		return true;
-	}
+	if (!(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK))
+		return ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
 	return false;
 }
 
@@ -250,8 +228,7 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 	}
 	if (v->config_stale) {
 		v->config_stale = false;
-		ask_config(v, m);
-		return true;
+		return ask_config(v, m);
 	}
 	return next_of_stop(v, m) || next_of_start(v, m);
 }
