@@ -138,10 +138,8 @@ static void set_status(struct hv_virtio *d, uint8_t status)
 	struct hv_vhost *v = &d->vhost;
 	uint8_t set = status & (uint8_t)~d->status;
 
-	if (v->resetting)
+	if (v->resetting || (status == 0 && d->status == 0)) // it is reset
 		return;
-	if (status == 0 && d->status == 0)
-		return; // it is reset
 	if (status == 0) {
 		v->run = false;
 		v->resetting = true;
@@ -199,10 +197,8 @@ static void enable(struct hv_virtio *d, struct hv_vhost_ring *r, uint64_t value)
 	if (value != 1 || !(d->status & VIRTIO_CONFIG_S_FEATURES_OK) || !r->desc || !r->driver ||
 		!r->device)
 		return;
-	// It was taken for the layout that the driver had chosen by then
-	if (!size_ok(d, r->size))
-		return;
-	if (d->vhost.run && !(d->vhost.features & BIT(RING_RESET)))
+	// The size was taken for the layout that the driver had chosen by then
+	if (!size_ok(d, r->size) || (d->vhost.run && !(d->vhost.features & BIT(RING_RESET))))
 		return;
 	r->enabled = true;
 	hv_vhost_wake(&d->vhost);
@@ -249,51 +245,36 @@ static void set_queue(struct hv_virtio *d, unsigned off, uint64_t v)
 
 static void set_register(struct hv_virtio *d, unsigned off, uint64_t v)
 {
-	switch (off) {
-	case VIRTIO_PCI_COMMON_DFSELECT:
+	if (off == VIRTIO_PCI_COMMON_DFSELECT)
 		d->device_select = (uint32_t)v;
-		break;
-	case VIRTIO_PCI_COMMON_GFSELECT:
+	else if (off == VIRTIO_PCI_COMMON_GFSELECT)
 		d->driver_select = (uint32_t)v;
-		break;
-	case VIRTIO_PCI_COMMON_GF:
+	else if (off == VIRTIO_PCI_COMMON_GF)
 		set_features(d, (uint32_t)v);
-		break;
-	case VIRTIO_PCI_COMMON_MSIX:
+	else if (off == VIRTIO_PCI_COMMON_MSIX)
 		(void)vector_fd(d, (uint16_t)v, &d->config_vector);
-		break;
-	case VIRTIO_PCI_COMMON_STATUS:
+	else if (off == VIRTIO_PCI_COMMON_STATUS)
 		set_status(d, (uint8_t)v);
-		break;
-	case VIRTIO_PCI_COMMON_Q_SELECT:
+	else if (off == VIRTIO_PCI_COMMON_Q_SELECT)
 		d->queue_select = (uint16_t)v;
-		break;
-	default:
+	else
 		set_queue(d, off, v);
-		break;
-	}
 }
 
 /* How wide the register at off is; 0: none begins there. 4.1.3.1: it is accessed as such. */
 static unsigned width(unsigned off)
 {
-	switch (off) {
-	case VIRTIO_PCI_COMMON_STATUS:
-	case VIRTIO_PCI_COMMON_CFGGENERATION:
+	static const uint8_t two[] = { VIRTIO_PCI_COMMON_MSIX, VIRTIO_PCI_COMMON_NUMQ,
+		VIRTIO_PCI_COMMON_Q_SELECT, VIRTIO_PCI_COMMON_Q_SIZE, VIRTIO_PCI_COMMON_Q_MSIX,
+		VIRTIO_PCI_COMMON_Q_ENABLE, VIRTIO_PCI_COMMON_Q_NOFF, VIRTIO_PCI_COMMON_Q_NDATA,
+		VIRTIO_PCI_COMMON_Q_RESET };
+
+	if (off == VIRTIO_PCI_COMMON_STATUS || off == VIRTIO_PCI_COMMON_CFGGENERATION)
 		return 1;
-	case VIRTIO_PCI_COMMON_MSIX:
-	case VIRTIO_PCI_COMMON_NUMQ:
-	case VIRTIO_PCI_COMMON_Q_SELECT:
-	case VIRTIO_PCI_COMMON_Q_SIZE:
-	case VIRTIO_PCI_COMMON_Q_MSIX:
-	case VIRTIO_PCI_COMMON_Q_ENABLE:
-	case VIRTIO_PCI_COMMON_Q_NOFF:
-	case VIRTIO_PCI_COMMON_Q_NDATA:
-	case VIRTIO_PCI_COMMON_Q_RESET:
-		return 2;
-	default:
-		return off % 4 == 0 && off < VIRTIO_PCI_COMMON_Q_NDATA ? 4 : 0;
-	}
+	for (size_t i = 0; i < sizeof(two); i++)
+		if (off == two[i])
+			return 2;
+	return off % 4 == 0 && off < VIRTIO_PCI_COMMON_Q_NDATA ? 4 : 0;
 }
 
 static void write_common(struct hv_virtio *d, unsigned off, const uint8_t *data, unsigned len)
@@ -351,21 +332,14 @@ static void bar_read(struct hv_pci_func *f, unsigned bar, uint64_t at, uint8_t *
 	(void)bar;
 	memset(data, 0, len);
 	pthread_mutex_lock(&d->vhost.lock);
-	switch (at - off) {
-	case COMMON:
+	if (at - off == COMMON) {
 		common_image(d, image);
 		read_bytes(image, sizeof(image), off, data, len);
-		break;
-	case ISR:
+	} else if (at - off == ISR) {
 		read_bytes(&d->isr, 1, off, data, len);
-		if (off == 0)
-			d->isr = 0;
-		break;
-	case DEVICE:
+		d->isr = off == 0 ? 0 : d->isr;
+	} else if (at - off == DEVICE) {
 		read_bytes(d->vhost.config, d->vhost.conf.config_len, off, data, len);
-		break;
-	default:
-		break;
 	}
 	pthread_mutex_unlock(&d->vhost.lock);
 }
@@ -378,22 +352,15 @@ static void bar_write(
 
 	(void)bar;
 	pthread_mutex_lock(&d->vhost.lock);
-	switch (at - off) {
-	case COMMON:
+	if (at - off == COMMON)
 		write_common(d, off, data, len);
-		break;
-	case DEVICE:
+	else if (at - off == DEVICE)
 		write_device(d, off, data, len);
-		break;
-	case NOTIFY:
-		// Only through the window in config space: KVM takes all others
-		if (off % NOTIFY_STEP == 0 && off / NOTIFY_STEP < d->vhost.n_rings)
-			hv_irq_poke(d->vhost.rings[off / NOTIFY_STEP].kick_fd);
-		break;
-	default:
+	else if (at - off != NOTIFY)
 		d->bad_accesses++;
-		break;
-	}
+	else if (off % NOTIFY_STEP == 0 && off / NOTIFY_STEP < d->vhost.n_rings)
+		// Only through the window in config space: KVM takes all others
+		hv_irq_poke(d->vhost.rings[off / NOTIFY_STEP].kick_fd);
 	pthread_mutex_unlock(&d->vhost.lock);
 }
 
