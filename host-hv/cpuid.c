@@ -25,9 +25,8 @@ static const struct {
 	uint32_t base;
 	uint64_t bits;
 } allowed[] = {
-	{ 0x00000000, 1ull << 0x10 | 1ull << 0x11 | 1ull << 0x12 | 1ull << 0x17 | 1ull << 0x1b |
-			      1ull << 0x3a |
-			      1ull << 0x3b }, // TSC, old KVM clock, APIC base, features
+	{ 0x00000000, 7ull << 0x10 | 1ull << 0x17 | 1ull << 0x1b |
+			      3ull << 0x3a }, // TSC, clock, APIC base
 	{ 0x00000048, 0x3 }, // IBRS, IBPB
 	{ 0x0000008b, 0x1 }, // microcode's revision
 	{ 0x000000ce, 3ull | 1ull << (0xfe - 0xce) | 3ull << (0x10a - 0xce) }, // what it can do
@@ -111,27 +110,29 @@ static const struct {
 	{ 1u << 9, 0x1406 }, { 3u << 10, 0xbc }, { 1u << 12, 0x1b01 }, { 1u << 18, 0x123 },
 	{ 1u << 21, 0xbd }, { 1u << 23, 0x195 }, { 1u << 25, 0x123 } };
 
-/* What a template has of one register; for a bit of `must` that is not here there is no guest. */
+/* What a guest has of a register at most; for a bit of `must` that is not here there is none. */
 struct mask {
-	uint32_t leaf, sub;
-	enum reg reg;
 	uint32_t may, must;
 };
 
 /* What no guest gets: in all templates. */
-static const struct mask never[] = {
-	{ 1, 0, ECX, ~(1u << 3 | 1u << 5 | 1u << 27), 0 }, // MONITOR, VMX; OSXSAVE is KVM's
-	{ 6, 0, EAX, 1u << 2, 0 }, // the APIC timer always runs
-	{ 6, 0, EBX, 0, 0 },
-	{ 6, 0, ECX, 0, 0 },
-	{ 7, 0, EBX, ~(1u << 2), 0 }, // SGX
-	{ 7, 0, ECX, ~(1u << 30), 0 }, // SGX's launch control
-	{ 10, 0, EAX, 0, 0 }, // performance counters
-	{ 10, 0, EBX, 0, 0 },
-	{ 10, 0, EDX, 0, 0 },
-	{ 0x80000001, 0, ECX, ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28), 0 }, // SVM, counters
-	{ 0x80000022, 0, EAX, 0, 0 },
-	{ KVM_LEAF, 0, EAX, KVM_FEATURES, 0 },
+static const struct {
+	uint32_t leaf, sub;
+	enum reg reg;
+	uint32_t may;
+} never[] = {
+	{ 1, 0, ECX, ~(1u << 3 | 1u << 5 | 1u << 27) }, // MONITOR, VMX; OSXSAVE is KVM's
+	{ 6, 0, EAX, 1u << 2 }, // the APIC timer always runs
+	{ 6, 0, EBX, 0 },
+	{ 6, 0, ECX, 0 },
+	{ 7, 0, EBX, ~(1u << 2) }, // SGX
+	{ 7, 0, ECX, ~(1u << 30) }, // SGX's launch control
+	{ 10, 0, EAX, 0 }, // performance counters
+	{ 10, 0, EBX, 0 },
+	{ 10, 0, EDX, 0 },
+	{ 0x80000001, 0, ECX, ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28) }, // SVM, counters
+	{ 0x80000022, 0, EAX, 0 },
+	{ KVM_LEAF, 0, EAX, KVM_FEATURES },
 };
 
 /*
@@ -150,50 +151,35 @@ static const struct mask never[] = {
 #define LONG_EDX (1u << 11 | 1u << 20 | 1u << 29)
 #define LONG_OPT (0x0183f3ffu | 1u << 26 | 1u << 27)
 
-static const struct mask baseline[] = {
-	{ 1, 0, ECX, V2_1_ECX | V2_1_OPT, V2_1_ECX },
-	{ 1, 0, EDX, 0x1f8bfbff, V1_1_EDX },
-	{ 7, 0, EBX, V2_7_EBX, 0 },
-	{ 7, 0, ECX, 0, 0 },
-	{ 7, 0, EDX, SAFE_7_EDX, 0 },
-	{ 7, 1, EAX, 0, 0 },
-	{ 13, 0, EAX, 0x3, 0 },
-	{ 13, 0, EDX, 0, 0 },
-	{ 13, 1, EAX, 0x1, 0 },
-	{ 13, 1, ECX, 0, 0 },
-	{ 0x80000001, 0, ECX, 0x1, 0x1 },
-	{ 0x80000001, 0, EDX, LONG_EDX | LONG_OPT, LONG_EDX },
-};
-
-static const struct mask v3[] = {
-	{ 1, 0, ECX, V3_1_ECX | V3_1_OPT, V3_1_ECX },
-	{ 1, 0, EDX, 0x1f8bfbff, V1_1_EDX },
-	{ 7, 0, EBX, V2_7_EBX | V3_7_EBX, V3_7_EBX },
-	{ 7, 0, ECX, 0, 0 },
-	{ 7, 0, EDX, SAFE_7_EDX, 0 },
-	{ 7, 1, EAX, 0, 0 },
-	{ 13, 0, EAX, 0x7, 0x7 },
-	{ 13, 0, EDX, 0, 0 },
-	{ 13, 1, EAX, 0x7, 0 },
-	{ 13, 1, ECX, 0, 0 },
-	{ 0x80000001, 0, ECX, 0x21, 0x21 },
-	{ 0x80000001, 0, EDX, LONG_EDX | LONG_OPT, LONG_EDX },
-};
-
+/* Beyond that all that this host has is in HV_CPU_HOST; of the others: */
 static const struct {
-	const char *name;
-	const struct mask *masks;
-	unsigned n;
-} templates[HV_CPU_TEMPLATES] = {
-	[HV_CPU_HOST] = { "host", NULL, 0 },
-	[HV_CPU_BASELINE] = { "baseline", baseline, sizeof(baseline) / sizeof(baseline[0]) },
-	[HV_CPU_V3] = { "v3", v3, sizeof(v3) / sizeof(v3[0]) },
+	uint32_t leaf, sub;
+	enum reg reg;
+	struct mask baseline, v3;
+} templates[] = {
+	{ 1, 0, ECX, { V2_1_ECX | V2_1_OPT, V2_1_ECX }, { V3_1_ECX | V3_1_OPT, V3_1_ECX } },
+	{ 1, 0, EDX, { 0x1f8bfbff, V1_1_EDX }, { 0x1f8bfbff, V1_1_EDX } },
+	{ 7, 0, EBX, { V2_7_EBX, 0 }, { V2_7_EBX | V3_7_EBX, V3_7_EBX } },
+	{ 7, 0, ECX, { 0, 0 }, { 0, 0 } },
+	{ 7, 0, EDX, { SAFE_7_EDX, 0 }, { SAFE_7_EDX, 0 } },
+	{ 7, 1, EAX, { 0, 0 }, { 0, 0 } },
+	{ 13, 0, EAX, { 0x3, 0 }, { 0x7, 0x7 } },
+	{ 13, 0, EDX, { 0, 0 }, { 0, 0 } },
+	{ 13, 1, EAX, { 0x1, 0 }, { 0x7, 0 } },
+	{ 13, 1, ECX, { 0, 0 }, { 0, 0 } },
+	{ 0x80000001, 0, ECX, { 0x1, 0x1 }, { 0x21, 0x21 } },
+	{ 0x80000001, 0, EDX, { LONG_EDX | LONG_OPT, LONG_EDX },
+		{ LONG_EDX | LONG_OPT, LONG_EDX } },
+};
+
+static const char *const names[HV_CPU_TEMPLATES] = {
+	[HV_CPU_HOST] = "host", [HV_CPU_BASELINE] = "baseline", [HV_CPU_V3] = "v3"
 };
 
 int hv_cpu_template_find(const char *name)
 {
 	for (int t = 0; t < HV_CPU_TEMPLATES; t++)
-		if (strcmp(name, templates[t].name) == 0)
+		if (strcmp(name, names[t]) == 0)
 			return t;
 	return -EINVAL;
 }
@@ -239,28 +225,28 @@ uint64_t hv_msr_capabilities(uint64_t v)
 	return v;
 }
 
-static int apply(struct kvm_cpuid2 *c, const struct mask *m, unsigned n)
+static int apply(
+	struct kvm_cpuid2 *c, uint32_t leaf, uint32_t sub, enum reg reg, const struct mask *m)
 {
-	for (unsigned i = 0; i < n; i++, m++) {
-		struct kvm_cpuid_entry2 *e = find(c, m->leaf, m->sub);
+	struct kvm_cpuid_entry2 *e = find(c, leaf, sub);
+	uint32_t lacks = m->must & ~(e ? *reg_of(e, reg) & m->may : 0);
 
-		if (e)
-			*reg_of(e, m->reg) &= m->may;
-		uint32_t lacks = m->must & ~(e ? *reg_of(e, m->reg) : 0);
-
-		if (lacks) {
-			dpu_err("cpu: the host lacks what the template promises",
-				"leaf=0x%x register=%c bits=0x%x", m->leaf, "abcd"[m->reg], lacks);
-			return -ENOTSUP;
-		}
-	}
-	return 0;
+	if (e)
+		*reg_of(e, reg) &= m->may;
+	if (!lacks)
+		return 0;
+	dpu_err("cpu: the host lacks what the template promises", "leaf=0x%x register=%c bits=0x%x",
+		leaf, "abcd"[reg], lacks);
+	return -ENOTSUP;
 }
 
-static void add(struct kvm_cpuid2 *c, struct kvm_cpuid_entry2 e)
+/* One that there is room for: three, by hv_cpuid_make(). */
+static void add_topology(
+	struct kvm_cpuid2 *c, uint32_t sub, uint32_t eax, uint32_t ebx, uint32_t ecx)
 {
 	if (c->nent < ENTRIES_MAX)
-		c->entries[c->nent++] = e;
+		c->entries[c->nent++] = (struct kvm_cpuid_entry2){ 0xb, sub,
+			KVM_CPUID_FLAG_SIGNIFCANT_INDEX, eax, ebx, ecx, 0, { 0 } };
 }
 
 /* Leaves that describe the host's topology, caches by thread, and areas that a template hides. */
@@ -295,8 +281,6 @@ static unsigned bits_for(unsigned n)
 /* One socket of `n` cores with one thread each; the last level of cache is everyone's. */
 static void set_topology(struct kvm_cpuid2 *c, unsigned n)
 {
-	const uint32_t flag = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
-
 	for (unsigned i = 0; i < c->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &c->entries[i];
 		bool caches = (e->function == 4 || e->function == 0x8000001d) && (e->eax & 0x1f);
@@ -314,15 +298,9 @@ static void set_topology(struct kvm_cpuid2 *c, unsigned n)
 			e->eax = e->ebx = e->ecx = 0;
 		}
 	}
-	add(c, (struct kvm_cpuid_entry2){
-		       .function = 0xb, .index = 0, .flags = flag, .ebx = 1, .ecx = 0x100 });
-	add(c, (struct kvm_cpuid_entry2){ .function = 0xb,
-		       .index = 1,
-		       .flags = flag,
-		       .eax = bits_for(n),
-		       .ebx = n,
-		       .ecx = 0x201 });
-	add(c, (struct kvm_cpuid_entry2){ .function = 0xb, .index = 2, .flags = flag, .ecx = 2 });
+	add_topology(c, 0, 0, 1, 0x100);
+	add_topology(c, 1, bits_for(n), n, 0x201);
+	add_topology(c, 2, 0, 0, 2);
 }
 
 void hv_cpuid_for(struct kvm_cpuid2 *c, unsigned id)
@@ -341,10 +319,15 @@ void hv_cpuid_for(struct kvm_cpuid2 *c, unsigned id)
 
 int hv_cpuid_shape(struct kvm_cpuid2 *c, unsigned t, unsigned vcpus)
 {
-	int ret = apply(c, never, sizeof(never) / sizeof(never[0]));
+	int ret = 0;
 
-	if (ret == 0)
-		ret = apply(c, templates[t].masks, templates[t].n);
+	for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		(void)apply(c, never[i].leaf, never[i].sub, never[i].reg,
+			&(struct mask){ never[i].may, 0 });
+	for (unsigned i = 0;
+		t != HV_CPU_HOST && ret == 0 && i < sizeof(templates) / sizeof(templates[0]); i++)
+		ret = apply(c, templates[i].leaf, templates[i].sub, templates[i].reg,
+			t == HV_CPU_V3 ? &templates[i].v3 : &templates[i].baseline);
 	if (ret)
 		return ret;
 	close_gates(c);
