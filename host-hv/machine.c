@@ -67,6 +67,12 @@ static void wake_main(struct hv_machine *m)
 	(void)eventfd_write(m->event_fd, 1);
 }
 
+static void each_vcpu(struct hv_machine *m, void (*what)(struct hv_vcpu *vcpu))
+{
+	for (unsigned i = 0; i < m->n_vcpus; i++)
+		what(&m->vcpus[i]);
+}
+
 /* The first reason stands; all vCPUs leave the guest. Any thread. */
 static void end_machine(struct hv_machine *m, enum hv_end why)
 {
@@ -75,8 +81,7 @@ static void end_machine(struct hv_machine *m, enum hv_end why)
 	if (!atomic_compare_exchange_strong(&m->end, &none, (int)why))
 		return;
 	atomic_store(&m->state, HV_ENDED);
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_end(&m->vcpus[i]);
+	each_vcpu(m, hv_vcpu_end);
 	wake_main(m);
 }
 
@@ -111,8 +116,7 @@ static void on_serial_room(void *arg)
 {
 	struct hv_machine *m = arg;
 
-	if (m->ev->room)
-		m->ev->room(m->arg);
+	wake_main(m); // it may have input that was refused
 }
 
 static void on_power(void *arg, enum hv_power_event what)
@@ -166,24 +170,22 @@ static int on_confine(void *arg)
 /* The vCPUs, with what they see of the CPU. */
 static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 {
-	int ret = 0;
-
 	m->vcpus = calloc(conf->vcpus, sizeof(*m->vcpus));
 	if (!m->vcpus)
-		ret = -ENOMEM;
-	while (ret == 0 && m->n_vcpus < conf->vcpus) {
+		return -ENOMEM;
+	while (m->n_vcpus < conf->vcpus) {
 		struct hv_vcpu *vcpu = &m->vcpus[m->n_vcpus];
+		int ret = hv_vcpu_init(vcpu, &m->vm, m->n_vcpus, &m->bus);
 
-		ret = hv_vcpu_init(vcpu, &m->vm, m->n_vcpus, &m->bus);
 		if (ret)
-			break;
+			return ret;
 		vcpu->pin = conf->pin[m->n_vcpus];
 		vcpu->confine = on_confine;
 		vcpu->ended = on_vcpu_end;
 		vcpu->arg = m;
 		m->n_vcpus++;
 	}
-	return ret ? ret : hv_arch_vcpus(&m->vm, m->vcpus, m->n_vcpus, conf->cpu_template);
+	return hv_arch_vcpus(&m->vm, m->vcpus, m->n_vcpus, conf->cpu_template);
 }
 
 static int load(struct hv_machine *m, const struct hv_conf *conf, const char **why)
@@ -244,25 +246,16 @@ static int make(struct hv_machine *m, const struct hv_conf *conf)
 	const char *why = NULL;
 	int ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->hugepages);
 
-	if (ret == 0)
-		ret = make_fds(m);
 	hv_bus_init(&m->bus);
-	if (ret == 0)
-		ret = hv_serial_init(&m->serial, &serial_ops, m);
-	if (ret == 0)
-		ret = hv_power_init(&m->power, &m->bus, &power_ops, m);
-	if (ret == 0)
-		ret = hv_pci_init(&m->pci, &m->bus, &m->power);
-	if (ret == 0)
-		ret = hv_vcpu_signals();
-	if (ret == 0)
-		ret = hv_irq_init(&m->vm, conf->split_irqchip);
-	if (ret == 0)
-		ret = make_devices(m, conf);
-	if (ret == 0)
-		ret = make_vcpus(m, conf);
-	if (ret == 0)
-		ret = load(m, conf, &why);
+	ret = ret ? ret : make_fds(m);
+	ret = ret ? ret : hv_serial_init(&m->serial, &serial_ops, m);
+	ret = ret ? ret : hv_power_init(&m->power, &m->bus, &power_ops, m);
+	ret = ret ? ret : hv_pci_init(&m->pci, &m->bus, &m->power);
+	ret = ret ? ret : hv_vcpu_signals();
+	ret = ret ? ret : hv_irq_init(&m->vm, conf->split_irqchip);
+	ret = ret ? ret : make_devices(m, conf);
+	ret = ret ? ret : make_vcpus(m, conf);
+	ret = ret ? ret : load(m, conf, &why);
 	if (ret && why)
 		dpu_err("image: refused", "why=\"%s\"", why);
 	for (unsigned i = 0; i < m->n_vcpus && ret == 0; i++)
@@ -293,20 +286,13 @@ int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events
 	return 0;
 }
 
-static void join_vcpus(struct hv_machine *m)
-{
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_join(&m->vcpus[i]);
-}
-
 void hv_machine_destroy(struct hv_machine *m)
 {
 	if (!m)
 		return;
 	end_machine(m, HV_END_STOPPED);
-	join_vcpus(m);
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_fini(&m->vcpus[i]);
+	each_vcpu(m, hv_vcpu_join);
+	each_vcpu(m, hv_vcpu_fini);
 	free(m->vcpus);
 	hv_functions_fini(&m->functions);
 	hv_pci_fini(&m->pci);
@@ -339,8 +325,7 @@ static void let_run(struct hv_machine *m)
 	if (m->held || atomic_load(&m->state) != HV_RUNNING)
 		return;
 	m->functions.live = true;
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_unpark(&m->vcpus[i]);
+	each_vcpu(m, hv_vcpu_unpark);
 }
 
 int hv_machine_start(struct hv_machine *m)
@@ -367,10 +352,8 @@ int hv_machine_pause(struct hv_machine *m)
 
 	if (ret)
 		return ret;
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_park(&m->vcpus[i]);
-	for (unsigned i = 0; i < m->n_vcpus; i++)
-		hv_vcpu_wait_parked(&m->vcpus[i]);
+	each_vcpu(m, hv_vcpu_park);
+	each_vcpu(m, hv_vcpu_wait_parked);
 	return 0;
 }
 
@@ -388,7 +371,7 @@ int hv_machine_stop(struct hv_machine *m)
 	if (atomic_load(&m->state) == HV_ENDED)
 		return -EALREADY;
 	end_machine(m, HV_END_STOPPED);
-	join_vcpus(m);
+	each_vcpu(m, hv_vcpu_join);
 	return 0;
 }
 
@@ -423,7 +406,7 @@ void hv_machine_turn(struct hv_machine *m)
 	if (m->told || atomic_load(&m->state) != HV_ENDED)
 		return;
 	m->told = true;
-	join_vcpus(m);
+	each_vcpu(m, hv_vcpu_join);
 	m->ev->ended(m->arg, (enum hv_end)atomic_load(&m->end));
 }
 

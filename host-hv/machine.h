@@ -52,7 +52,6 @@ struct hv_machine_events {
 	/* NULL: nobody asks. */
 	void (*functions)(void *arg); // one is gone
 	void (*panicked)(void *arg); // the guest's kernel said so
-	void (*room)(void *arg); // hv_machine_console_input() takes more; any vCPU's thread
 };
 
 #define HV_PORT_EXIT 0xf4 // of flat programs: a byte written here ends the guest with that code
@@ -116,6 +115,9 @@ int hv_machine_exit_code(const struct hv_machine *m); // a flat program's, or 0
 struct hv_vm *hv_machine_vm(struct hv_machine *m);
 struct hv_pci *hv_machine_pci(struct hv_machine *m);
 
-/* Bytes typed at the console. How many were taken: 0..len. */
+/*
+ * Bytes typed at the console. How many were taken: 0..len; once the guest has made room for others
+ * hv_machine_turn() has something to do.
+ */
 unsigned hv_machine_console_input(struct hv_machine *m, const uint8_t *bytes, unsigned len);
 void hv_machine_counters(const struct hv_machine *m, struct hv_machine_counters *out);

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
@@ -30,7 +29,7 @@
 
 struct console {
 	struct hv_machine *machine; // borrowed
-	int room_fd, signal_fd; // owned
+	int signal_fd; // owned
 	bool eof, ended, button; // button: the guest was told to power itself off
 	enum hv_end why;
 	unsigned panics;
@@ -44,13 +43,6 @@ static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 	// A console that cannot be written loses bytes; the guest goes on.
 	if (write(STDOUT_FILENO, bytes, len) < 0)
 		return;
-}
-
-static void on_room(void *arg)
-{
-	struct console *c = arg;
-
-	(void)eventfd_write(c->room_fd, 1);
 }
 
 static void on_ended(void *arg, enum hv_end why)
@@ -70,7 +62,7 @@ static void on_panicked(void *arg)
 }
 
 static const struct hv_machine_events events = {
-	.ended = on_ended, .panicked = on_panicked, .console = on_console, .room = on_room
+	.ended = on_ended, .panicked = on_panicked, .console = on_console
 };
 
 static void give_input(struct console *c)
@@ -90,7 +82,6 @@ static void read_input(struct console *c)
 		return;
 	}
 	c->n_in = (unsigned)n;
-	give_input(c);
 }
 
 /* SIGTERM is the power button, then the plug; SIGINT is the plug. */
@@ -115,23 +106,20 @@ static int serve(struct console *c)
 		struct pollfd p[] = {
 			{ .fd = hv_machine_fd(c->machine), .events = POLLIN },
 			{ .fd = c->signal_fd, .events = POLLIN },
-			{ .fd = c->room_fd, .events = POLLIN },
 			{ .fd = c->eof || c->n_in ? -1 : STDIN_FILENO, .events = POLLIN },
 		};
-		eventfd_t n;
 
 		if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0) {
 			ret = errno == EINTR ? 0 : -errno;
 			continue;
 		}
-		if (p[2].revents && eventfd_read(c->room_fd, &n) == 0)
-			give_input(c);
-		if (p[3].revents)
+		if (p[2].revents)
 			read_input(c);
 		if (p[1].revents)
 			on_signal(c);
 		if (p[0].revents)
 			hv_machine_turn(c->machine);
+		give_input(c); // what there was no room for
 	}
 	return ret;
 }
@@ -196,21 +184,18 @@ static int open_image(const char *path)
 
 static int run_with_fds(struct hv_conf *conf)
 {
-	struct console c = { .room_fd = -1, .signal_fd = -1 };
+	struct console c = { .n_in = 0 };
 	sigset_t signals;
-	int ret = 1;
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	c.room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (c.room_fd >= 0 && c.signal_fd >= 0)
-		ret = run(&c, conf);
-	else
-		dpu_err("host-hv: no descriptors", "err=%s", strerror(errno));
-	return ret;
+	if (c.signal_fd >= 0)
+		return run(&c, conf);
+	dpu_err("host-hv: no descriptors", "err=%s", strerror(errno));
+	return 1;
 }
 
 struct options {
@@ -248,7 +233,6 @@ static int with_options(const struct options *o)
 		.flat = !o->kernel,
 		.initrd_fd = -1 };
 	int cpu = hv_cpu_template_find(o->cpu);
-	int ret = 1;
 
 	if (cpu < 0 || strlen(o->cmdline) > HV_CMDLINE_MAX) {
 		dpu_err("host-hv: no such CPU, or a command line that is too long",
@@ -263,9 +247,7 @@ static int with_options(const struct options *o)
 		return 1;
 	if (o->initrd)
 		conf.initrd_fd = open_image(o->initrd);
-	if (!o->initrd || conf.initrd_fd >= 0)
-		ret = run_with_fds(&conf);
-	return ret;
+	return o->initrd && conf.initrd_fd < 0 ? 1 : run_with_fds(&conf);
 }
 
 int main(int argc, char **argv)
