@@ -86,6 +86,7 @@ struct emu {
 	bool kvm; // a kernel boots with it
 	enum emu_hypervisor hypervisor; // as the option says
 	bool verbose;
+	unsigned start_limit_s; // for cards and guests to come up
 	enum emu_phase phase;
 	int exit_code;
 	struct emu_card *cards; // owned

@@ -23,13 +23,12 @@
 #include "proc.h"
 #include "text.h"
 
-#define START_LIMIT_S 120 // for cards and guests to come up
 #define STOP_LIMIT_MS 3000 // before SIGTERM becomes SIGKILL
 
 struct options {
 	const char *dir, *image, *run, *hypervisor;
 	bool keep, verbose;
-	uint64_t timeout_s;
+	uint64_t timeout_s, start_timeout_s;
 	struct emu_client_conf client;
 };
 
@@ -229,12 +228,14 @@ static void too_late(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (size_t i = 0; i < e->topo->n_cards && e->phase == EMU_CARDS; i++)
 		if (!e->cards[i].ready)
-			emu_stop(e, 1, "card %s is not ready after %d s", e->cards[i].conf->name,
-				START_LIMIT_S);
+			emu_stop(e, 1, "card %s is not ready after %u s", e->cards[i].conf->name,
+				e->start_limit_s);
 	for (size_t i = 0; i < e->topo->n_guests && e->phase == EMU_GUESTS; i++)
 		if (!emu_guest_up(&e->guests[i]))
-			emu_stop(e, 1, "guest %s is not up after %d s: see its console.log",
-				e->guests[i].conf->name, START_LIMIT_S);
+			emu_stop(e, 1,
+				"guest %s is not up after %u s: see its console.log, or give "
+				"--start-timeout-s",
+				e->guests[i].conf->name, e->start_limit_s);
 }
 
 static unsigned signal_all(const struct emu *e, int sig)
@@ -309,7 +310,7 @@ static int start_parts(struct emu *e)
 static int supervise(struct emu *e)
 {
 	static const int deadly[] = { SIGINT, SIGTERM, SIGHUP };
-	const struct timeval limit = { .tv_sec = START_LIMIT_S };
+	const struct timeval limit = { .tv_sec = e->start_limit_s };
 	struct event *ev[5] = { 0 };
 	int ret;
 
@@ -490,7 +491,9 @@ static int check_operands(const struct dpu_cli *cli, const struct options *o, in
 
 int main(int argc, char **argv)
 {
-	struct options o = { .timeout_s = 30, .hypervisor = "qemu" }; // auto: not proven
+	struct options o = { .timeout_s = 30,
+		.start_timeout_s = 120,
+		.hypervisor = "qemu" }; // auto: not proven
 	const struct dpu_opt opts[] = {
 		{ "dir", DPU_OPT_STR, &o.dir, "DIR", "run directory, removed at the end" },
 		{ "image", DPU_OPT_STR, &o.image, "DIR", "guest kernel and initramfs" },
@@ -512,6 +515,8 @@ int main(int argc, char **argv)
 		{ "json", DPU_OPT_FLAG, &o.client.json, NULL, "show them as JSON" },
 		{ "timeout-s", DPU_OPT_UINT, &o.timeout_s, "N", "patience of the above (30)", 1,
 			86400 },
+		{ "start-timeout-s", DPU_OPT_UINT, &o.start_timeout_s, "N",
+			"for all cards and guests to come up at first (120)", 1, 86400 },
 	};
 	const struct dpu_cli cli = {
 		.prog = "card-emulator",
@@ -553,6 +558,7 @@ int main(int argc, char **argv)
 		run[i - 1] = argv[i];
 	e.run = o.run ? run : NULL;
 	e.verbose = o.verbose || !o.run;
+	e.start_limit_s = (unsigned)o.start_timeout_s;
 	ret = emulate(&e, argv[1], &o);
 	emu_sweep_finish(&e.sweep);
 	if (e.base)
