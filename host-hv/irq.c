@@ -322,39 +322,36 @@ int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
 	return ret;
 }
 
-static int irqfd(struct hv_vm *vm, unsigned gsi, int fd, uint32_t flags)
+/* An ioctl of the VM, which returns nothing but whether it went well. */
+static int tell(const struct hv_vm *vm, unsigned long request, const void *arg)
 {
-	struct kvm_irqfd f = { .fd = (uint32_t)fd, .gsi = gsi, .flags = flags };
-
-	return ioctl(vm->vm_fd, KVM_IRQFD, &f) < 0 ? -errno : 0;
+	return ioctl(vm->vm_fd, request, arg) < 0 ? -errno : 0;
 }
 
 int hv_irq_attach(struct hv_vm *vm, unsigned gsi, int fd)
 {
-	return irqfd(vm, gsi, fd, 0);
+	return tell(vm, KVM_IRQFD, &(struct kvm_irqfd){ .fd = (uint32_t)fd, .gsi = gsi });
 }
 
 int hv_irq_detach(struct hv_vm *vm, unsigned gsi, int fd)
 {
-	return irqfd(vm, gsi, fd, KVM_IRQFD_FLAG_DEASSIGN);
+	const struct kvm_irqfd f = { (uint32_t)fd, gsi, .flags = KVM_IRQFD_FLAG_DEASSIGN };
+
+	return tell(vm, KVM_IRQFD, &f);
 }
 
 /* Length 0: any length and value, and on Intel's CPUs the exit that decodes no instruction. */
-static int ioeventfd(struct hv_vm *vm, uint64_t addr, int fd, uint32_t flags)
-{
-	struct kvm_ioeventfd f = { .addr = addr, .fd = fd, .flags = flags };
-
-	return ioctl(vm->vm_fd, KVM_IOEVENTFD, &f) < 0 ? -errno : 0;
-}
-
 int hv_irq_doorbell(struct hv_vm *vm, uint64_t addr, int fd)
 {
-	return ioeventfd(vm, addr, fd, 0);
+	return tell(vm, KVM_IOEVENTFD, &(struct kvm_ioeventfd){ .addr = addr, .fd = fd });
 }
 
 int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd)
 {
-	return ioeventfd(vm, addr, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+	const uint32_t end = KVM_IOEVENTFD_FLAG_DEASSIGN;
+
+	return tell(
+		vm, KVM_IOEVENTFD, &(struct kvm_ioeventfd){ .addr = addr, .fd = fd, .flags = end });
 }
 
 bool hv_irq_take(int fd)

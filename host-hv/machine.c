@@ -195,8 +195,7 @@ static int load(struct hv_machine *m, const struct hv_conf *conf, const char **w
 
 	if (ret == 0 && conf->initrd_fd >= 0)
 		ret = hv_image_map(conf->initrd_fd, &initrd, why);
-	if (ret == 0)
-		ret = hv_arch_boot(&m->vm, &m->vcpus[0], conf, &kernel, &initrd, why);
+	ret = ret ? ret : hv_arch_boot(&m->vm, &m->vcpus[0], conf, &kernel, &initrd, why);
 	hv_image_unmap(&initrd);
 	hv_image_unmap(&kernel);
 	return ret;

@@ -21,6 +21,7 @@
 
 int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, struct hv_bus *bus)
 {
+	void *p = NULL;
 	int size, ret;
 
 	*vcpu = (struct hv_vcpu){ .id = id,
@@ -33,22 +34,18 @@ int hv_vcpu_init(struct hv_vcpu *vcpu, const struct hv_vm *vm, unsigned id, stru
 	if (vcpu->fd < 0)
 		return -errno;
 	size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (size < (int)sizeof(*vcpu->run)) {
-		ret = -EIO;
-		goto err;
+	ret = size < (int)sizeof(*vcpu->run) ? -EIO : 0;
+	if (ret == 0) {
+		p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+		ret = p == MAP_FAILED ? -errno : 0;
 	}
-	void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
-	if (p == MAP_FAILED) {
-		ret = -errno;
-		goto err;
+	if (ret) {
+		hv_vcpu_fini(vcpu);
+		return ret;
 	}
 	vcpu->run = p;
 	vcpu->run_size = (size_t)size;
 	return 0;
-
-err:
-	hv_vcpu_fini(vcpu);
-	return ret;
 }
 
 void hv_vcpu_fini(struct hv_vcpu *vcpu)
@@ -214,12 +211,17 @@ static void kick(struct hv_vcpu *vcpu)
 	pthread_cond_broadcast(&vcpu->changed);
 }
 
-void hv_vcpu_park(struct hv_vcpu *vcpu)
+static void tell(struct hv_vcpu *vcpu, bool *what)
 {
 	pthread_mutex_lock(&vcpu->lock);
-	vcpu->park = true;
+	*what = true;
 	kick(vcpu);
 	pthread_mutex_unlock(&vcpu->lock);
+}
+
+void hv_vcpu_park(struct hv_vcpu *vcpu)
+{
+	tell(vcpu, &vcpu->park);
 }
 
 int hv_vcpu_confine(struct hv_vcpu *vcpu)
@@ -256,10 +258,7 @@ void hv_vcpu_unpark(struct hv_vcpu *vcpu)
 
 void hv_vcpu_end(struct hv_vcpu *vcpu)
 {
-	pthread_mutex_lock(&vcpu->lock);
-	vcpu->end = true;
-	kick(vcpu);
-	pthread_mutex_unlock(&vcpu->lock);
+	tell(vcpu, &vcpu->end);
 }
 
 void hv_vcpu_join(struct hv_vcpu *vcpu)

@@ -314,10 +314,8 @@ static void write_device(struct hv_virtio *d, unsigned off, const uint8_t *data,
 		return;
 	}
 	memcpy(v->config + off, data, len);
-	if (v->dirty == v->dirty_end) {
-		v->dirty = off;
-		v->dirty_end = off + len;
-	}
+	if (v->dirty == v->dirty_end)
+		v->dirty = v->dirty_end = off;
 	v->dirty = off < v->dirty ? off : v->dirty;
 	v->dirty_end = off + len > v->dirty_end ? off + len : v->dirty_end;
 	hv_vhost_wake(v);
@@ -385,21 +383,19 @@ static bool window(struct hv_virtio *d, unsigned off, unsigned len, uint32_t *at
 
 static void config_read(struct hv_pci_func *f, unsigned off, unsigned len)
 {
-	struct hv_virtio *d = of(f);
-	uint8_t *cap = f->cfg + d->window;
+	uint8_t *cap = f->cfg + of(f)->window;
 	uint32_t at, n;
 
-	if (window(d, off, len, &at, &n))
+	if (window(of(f), off, len, &at, &n))
 		(void)hv_pci_bar_read(f, cap[CAP(cap.bar)], at, cap + CAP(pci_cfg_data), n);
 }
 
 static void config_written(struct hv_pci_func *f, unsigned off, unsigned len)
 {
-	struct hv_virtio *d = of(f);
-	const uint8_t *cap = f->cfg + d->window;
+	const uint8_t *cap = f->cfg + of(f)->window;
 	uint32_t at, n;
 
-	if (window(d, off, len, &at, &n))
+	if (window(of(f), off, len, &at, &n))
 		(void)hv_pci_bar_write(f, cap[CAP(cap.bar)], at, cap + CAP(pci_cfg_data), n);
 }
 
@@ -435,9 +431,7 @@ static void mastering(struct hv_pci_func *f, bool on)
 
 static void ejected(struct hv_pci_func *f)
 {
-	struct hv_virtio *d = of(f);
-
-	d->ev->ejected(d->arg);
+	of(f)->ev->ejected(of(f)->arg);
 }
 
 static const struct hv_pci_ops pci_ops = { bar_read, bar_write, config_read, config_written, placed,
@@ -501,21 +495,14 @@ static_assert(HV_VHOST_RINGS_MAX * NOTIFY_STEP <= AREA_LEN, "doorbells");
 static int build(struct hv_virtio *d)
 {
 	const struct kind *k = &kinds[d->kind];
-	const struct hv_pci_id id = {
-		.vendor = VENDOR,
-		.device = DEVICE_BASE + k->id,
-		.sub_vendor = VENDOR,
-		.sub_device = DEVICE_BASE + k->id,
-		.class = k->class,
-		.revision = 1,
-	};
+	const uint16_t device = DEVICE_BASE + k->id;
+	const struct hv_pci_id id = { VENDOR, device, VENDOR, device, k->class, 1 };
 	unsigned n = d->vhost.n_rings;
 	int ret;
 
 	hv_pci_func_init(&d->func, &pci_ops, &id);
 	ret = hv_pci_bar_add(&d->func, BAR, BAR_LEN, false);
-	if (ret == 0)
-		ret = add_window(d);
+	ret = ret ? ret : add_window(d);
 	if (ret == 0)
 		ret = hv_msix_create(d->vm, &d->func, BAR, n + 1, MSIX_TABLE, MSIX_PBA);
 	for (unsigned i = 0; ret >= 0 && i < sizeof(areas) / sizeof(areas[0]); i++)

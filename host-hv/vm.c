@@ -160,8 +160,7 @@ int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
 	if (!good_size(vm, mem_size))
 		return -EINVAL;
 	ret = open_kvm(vm);
-	if (ret == 0)
-		ret = make_memory(vm, mem_size);
+	ret = ret ? ret : make_memory(vm, mem_size);
 	if (ret)
 		hv_vm_fini(vm);
 	return ret;
