@@ -23,11 +23,11 @@ static const struct card_param vm_create[] = {
 		.def = "1",
 		.help = "virtual CPUs" },
 	{ .name = "cpu_template",
-		.type = CARD_P_UINT,
-		.max = 65535,
-		.def = "0",
-		.help = "which CPU features it sees: 0 all of the host, 1 x86-64-v2 with AES, "
-			"2 x86-64-v3" },
+		.type = CARD_P_STRING,
+		.max = 15,
+		.def = "host",
+		.help = "which CPU features it sees: host, all that there are; baseline, "
+			"x86-64-v2 with AES; or v3, x86-64-v3" },
 	{ .name = "kernel",
 		.type = CARD_P_STRING,
 		.required = true,

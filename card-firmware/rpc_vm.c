@@ -89,6 +89,20 @@ static int read_policy(const json_t *params, const char *name, const char *def, 
 		       : card_fail(e, -EINVAL, "%s: " RESTART " or " STOP, name);
 }
 
+static const char *const cpu_names[] = HV_CPU_NAMES;
+#define CPU_NAMES (sizeof(cpu_names) / sizeof(cpu_names[0]))
+
+static int read_template(const json_t *params, unsigned *t, struct card_error *e)
+{
+	const char *name = card_arg_str(params, "cpu_template", cpu_names[0]);
+
+	for (*t = 0; *t < CPU_NAMES; ++*t)
+		if (!strcmp(name, cpu_names[*t]))
+			return 0;
+	return card_fail(e, -EINVAL, "cpu_template: no template %s; there are host, baseline, v3",
+		name);
+}
+
 static int read_conf(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
 {
 	const char *kernel = card_arg_str(params, "kernel", "");
@@ -97,12 +111,13 @@ static int read_conf(const json_t *params, struct card_vm_conf *conf, struct car
 
 	*conf = (struct card_vm_conf){ .mem_mib = card_arg_uint(params, "mem_mib", 0),
 		.vcpus = (unsigned)card_arg_uint(params, "vcpus", 1),
-		.cpu_template = (unsigned)card_arg_uint(params, "cpu_template", 0),
 		.hugepages = card_arg_bool(params, "hugepages", false),
 		.flat = card_arg_bool(params, "flat", false) };
 	if (kernel[0] != '/' || (initrd && initrd[0] != '/'))
 		return card_fail(e, -EINVAL, "kernel, initrd: absolute paths on the card");
-	ret = read_policy(params, "on_reboot", RESTART, &conf->reboot_restarts, e);
+	ret = read_template(params, &conf->cpu_template, e);
+	if (!ret)
+		ret = read_policy(params, "on_reboot", RESTART, &conf->reboot_restarts, e);
 	if (!ret)
 		ret = read_policy(params, "on_crash", STOP, &conf->crash_restarts, e);
 	if (!ret)
@@ -334,11 +349,11 @@ static const char *policy_name(bool restarts)
 
 static json_t *vm_object(const struct card_vm *v)
 {
-	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:s, s:s, s:s, s:s*, s:s, s:o, s:I, s:I, "
+	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:o, s:I, s:I, "
 			 "s:s, s:i, s:s, s:i, s:o}",
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
 		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
-		(int)v->conf.cpu_template, "hugepages", (int)v->conf.hugepages, "on_reboot",
+		cpu_names[v->conf.cpu_template], "hugepages", (int)v->conf.hugepages, "on_reboot",
 		policy_name(v->conf.reboot_restarts), "on_crash",
 		policy_name(v->conf.crash_restarts), "kernel", v->conf.kernel, "initrd",
 		v->conf.initrd, "cmdline", v->conf.cmdline, "functions", functions_of(v),

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "dpu_log.h"
+#include "hv_proto.h"
 
 #define ENTRIES_MAX 256
 #define KVM_LEAF 0x40000001u
@@ -172,9 +173,8 @@ static const struct {
 		{ LONG_EDX | LONG_OPT, LONG_EDX } },
 };
 
-static const char *const names[HV_CPU_TEMPLATES] = {
-	[HV_CPU_HOST] = "host", [HV_CPU_BASELINE] = "baseline", [HV_CPU_V3] = "v3"
-};
+static const char *const names[] = HV_CPU_NAMES;
+static_assert(sizeof(names) / sizeof(names[0]) == HV_CPU_TEMPLATES, "names of templates");
 
 int hv_cpu_template_find(const char *name)
 {

@@ -116,13 +116,14 @@ static_assert(sizeof(struct hv_rec_done) == 24, "wire struct");
 #define HV_CREATE_FLAT 8u // the kernel is a flat program (host-hv --flat): tests
 #define HV_CREATE_FLAGS 15u
 #define HV_PIN_NONE 0xffffu
+#define HV_CPU_NAMES { "host", "baseline", "v3" } // by cpu_template: cpuid.h has what they are
 
 struct hv_rec_create {
 	struct hv_rec_hdr h;
 	dpu_le64 mem_mib;
 	dpu_le32 flags; // HV_CREATE_*
 	dpu_le16 vcpus;
-	dpu_le16 cpu_template;
+	dpu_le16 cpu_template; // of HV_CPU_NAMES
 	dpu_le16 pin[HV_PROTO_VCPUS]; // CPU of each vCPU; HV_PIN_NONE: any, or no such vCPU
 	char cmdline[HV_PROTO_CMDLINE]; // ends with a NUL, and only 0 after it
 };

@@ -163,6 +163,36 @@ static void ends_by_itself(void **state)
 	end("out", "killed");
 }
 
+/* Names, as the store keeps them; the number of each is the protocol's. */
+static void has_a_cpu_template(void **state)
+{
+	static const char *const names[] = { "host", "baseline", "v3" };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		json_t *list;
+
+		json_decref(call("vm_create", 0,
+			"{'name': 't', 'mem_mib': 64, 'kernel': '/k', 'cpu_template': '%s'}",
+			names[i]));
+		assert_int_equal(card_vm_find(&card, "t")->conf.cpu_template, i);
+		list = call("vm_list", 0, "{'name': 't'}");
+		assert_string_equal(json_string_value(json_object_get(
+					    json_array_get(list, 0), "cpu_template")),
+			names[i]);
+		json_decref(list);
+		json_decref(call("vm_delete", 0, "{'name': 't'}"));
+	}
+	call("vm_create", -EINVAL,
+		"{'name': 't', 'mem_mib': 64, 'kernel': '/k', 'cpu_template': 'v4'}");
+	assert_string_equal(err.text, "cpu_template: no template v4; there are host, baseline, v3");
+	call("vm_create", CARD_RPC_PARAMS,
+		"{'name': 't', 'mem_mib': 64, 'kernel': '/k', 'cpu_template': 1}");
+	make("t", "");
+	assert_int_equal(card_vm_find(&card, "t")->conf.cpu_template, 0);
+	json_decref(call("vm_delete", 0, "{'name': 't'}"));
+}
+
 static void make_with(const char *name, const char *cmdline, const char *on, const char *what)
 {
 	json_decref(call("vm_create", 0,
@@ -523,6 +553,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_and_goes),
 		cmocka_unit_test(ends_by_itself),
+		cmocka_unit_test(has_a_cpu_template),
 		cmocka_unit_test(begins_anew),
 		cmocka_unit_test(begins_anew_by_another_card),
 		cmocka_unit_test(stays_down),

@@ -68,7 +68,9 @@ end=$(($(date +%s) + 30))
 until ctl vm agent | grep -q 'connected.*\(true\|yes\)'; do
 	[ "$(date +%s)" -lt "$end" ] || fail "no agent: $(ctl vm agent)"
 done
-ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0
+if ctl vm create g mem_mib=16 kernel="$dir/program" cpu_template=v9 2>"$dir/refused"; then fail "template v9"; fi
+grep -q 'no template v9' "$dir/refused" || fail "$(cat "$dir/refused")"
+ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0 cpu_template=baseline
 if ctl net delete n0 2>/dev/null; then fail "a function of a VM was deleted"; fi
 ctl vm start g
 [ "$(field state)" = running ] || fail "$(ctl vm show g)"
@@ -84,6 +86,7 @@ for i in 1 2 3; do
 	card_kill
 	start
 	await state running
+	[ "$(field cpu_template)" = baseline ] || fail "$(ctl vm show g)"
 	[ "$(field pid)" = "$pid" ] || fail "another process: $(field pid), not $pid"
 	printf 'again%s' "$i" | ctl vm console g >/dev/null
 	await_output "again$i"
