@@ -131,9 +131,10 @@ class Qemu:
 
     def guest(self, seq, text):
         """Run a command in the guest; its output."""
-        line = f"{seq} {PATIENCE} {base64.b64encode(text.encode()).decode()}\n"
+        code = base64.b64encode(text.encode()).decode()
+        line = f"{seq} {PATIENCE} {len(code)} {code}\n"
         self.agent.sendall(line.encode())
-        m = self.until(rb"\001DONE %d (\d+) (\d+)\n" % seq)
+        m = self.until(rb"\001DONE %d (\d+) (\d+) [0-9a-f]+\n" % seq)
         n = int(m[2])
         while len(self.got) < n:
             self.got += self.agent.recv(65536)
