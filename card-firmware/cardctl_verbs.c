@@ -124,6 +124,7 @@ static const struct card_verb verbs[] = {
 	{ "vm", "remove-function", SENDS(vm_remove_function), KEY("name"), .more = "function" },
 	{ "vm", "list", SENDS(vm_list), .columns = VM_COLUMNS },
 	{ "vm", "show", SENDS(vm_list), KEY("name"), .help = "Show one virtual machine" },
+	{ "vm", "stats", STATS("vm"), KEY_OPT("name"), .help = "Counters of virtual machines" },
 	{ "vm", "console", SENDS(vm_console), KEY("name"),
 		.help = "Attach to the console of a virtual machine; Ctrl-] leaves" },
 	{ "vm", "agent", SENDS(vm_agent) },

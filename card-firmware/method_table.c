@@ -499,7 +499,7 @@ static const struct card_param stats_get[] = {
 		.min = 1,
 		.max = NAME_MAX_LEN,
 		.help = "only one class: volume, disk, net, uplink, tunnel, port, mac, "
-			"underlay, datapath, conntrack, worker, rpc, metrics" },
+			"underlay, datapath, conntrack, vm, vm_agent, worker, rpc, metrics" },
 	P_NAME_OPT("name", "only the object of this name"),
 };
 

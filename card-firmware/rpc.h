@@ -211,6 +211,10 @@ json_t *card_ctrl_stats_json(struct card *c, const char *name);
 json_t *card_subsys_stats_json(struct card *c, const char *name);
 json_t *card_target_stats_json(struct card *c);
 json_t *card_target_reasons_json(void);
+/* The parts of VMs and of their agent, and what its reasons mean; new references. rpc_vm.c. */
+json_t *card_vm_stats_json(struct card *c, const char *name);
+json_t *card_vm_agent_stats_json(struct card *c);
+json_t *card_vm_reasons_json(void);
 /* The part of connection tracking; new reference. rpc_ct.c. */
 json_t *card_ct_stats_json(struct card *c);
 /* The part of the underlay; new reference. rpc_underlay.c. */

@@ -412,8 +412,9 @@ static json_t *reasons_json(void)
 	for (unsigned i = 0; i < VHO_VU_REJECT_COUNT; i++)
 		json_object_set_new(message, vho_vu_reject_name((enum vho_vu_reject)i),
 			json_string(vho_vu_reject_text((enum vho_vu_reject)i)));
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk", blk,
-		"queue", queue, "message", message, "target", card_target_reasons_json());
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "port", port, "net", net, "disk",
+		blk, "queue", queue, "message", message, "target", card_target_reasons_json(),
+		"vm_agent", card_vm_reasons_json());
 }
 
 /* ---- all of it ---- */
@@ -505,6 +506,17 @@ static json_t *conntrack(struct card *c, const char *name)
 	return json_pack("[o]", card_ct_stats_json(c));
 }
 
+static json_t *vms(struct card *c, const char *name)
+{
+	return card_vm_stats_json(c, name);
+}
+
+static json_t *vm_agent(struct card *c, const char *name)
+{
+	(void)name;
+	return card_vm_agent_stats_json(c);
+}
+
 static json_t *workers(struct card *c, const char *name)
 {
 	json_t *all = json_array();
@@ -548,6 +560,8 @@ static const struct {
 	{ "underlay", underlay, false },
 	{ "datapath", datapath, false },
 	{ "conntrack", conntrack, false },
+	{ "vm", vms, true },
+	{ "vm_agent", vm_agent, false },
 	{ "worker", workers, true },
 	{ "rpc", rpc, false },
 	{ "metrics", metrics, false },

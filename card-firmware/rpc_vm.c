@@ -342,6 +342,24 @@ static json_t *counters_of(const struct card_vm *v)
 		"wants_held", (json_int_t)v->counters.wants_held);
 }
 
+/* What a process says of itself has any 64 bits. */
+static void put(json_t *o, const char *key, uint64_t n)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)(n & INT64_MAX)));
+}
+
+static json_t *process_of(const struct card_vm *v)
+{
+	json_t *o = json_object();
+
+	put(o, "exits", v->process.exits);
+	put(o, "missed", v->process.missed);
+	put(o, "console_lost", v->process.console_lost);
+	put(o, "log_lost", v->process.log_lost);
+	put(o, "commands_refused", v->process.refused);
+	return o;
+}
+
 static const char *policy_name(bool restarts)
 {
 	return restarts ? RESTART : STOP;
@@ -350,7 +368,7 @@ static const char *policy_name(bool restarts)
 static json_t *vm_object(const struct card_vm *v)
 {
 	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:o, s:I, s:I, "
-			 "s:s, s:i, s:s, s:i, s:o}",
+			 "s:s, s:i, s:s, s:i, s:o, s:o}",
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
 		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
 		cpu_names[v->conf.cpu_template], "hugepages", (int)v->conf.hugepages, "on_reboot",
@@ -359,7 +377,8 @@ static json_t *vm_object(const struct card_vm *v)
 		v->conf.initrd, "cmdline", v->conf.cmdline, "functions", functions_of(v),
 		"generation", (json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0),
 		"end", end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
-		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v));
+		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v),
+		"process", process_of(v));
 }
 
 int card_call_vm_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -393,6 +412,86 @@ int card_call_vm_agent(struct card *c, const json_t *params, json_t **result, st
 		(json_int_t)s->strangers, "displaced", (json_int_t)s->displaced, "sent_away",
 		(json_int_t)s->sent_away, "closed", closed);
 	return *result ? 0 : out_of_memory(e);
+}
+
+/* ---- statistics ---- */
+
+static json_t *states_of(const struct card_vm *v)
+{
+	json_t *list = json_array();
+
+	for (int s = CARD_VM_STOPPED; s <= CARD_VM_RESTARTING; s++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:{s:i}}", "state",
+				card_vm_state_name((enum card_vm_state)s), "now", "active",
+				v->state == (enum card_vm_state)s));
+	return list;
+}
+
+static json_t *vm_stats(const struct card_vm *v)
+{
+	json_t *o = json_pack("{s:s}", "name", v->name);
+
+	put(o, "starts", v->counters.starts);
+	put(o, "reboots", v->counters.reboots);
+	put(o, "crashes", v->counters.crashes);
+	put(o, "reconnects", v->counters.reconnects);
+	put(o, "wants_held", v->counters.wants_held);
+	put(o, "refused", v->counters.refused);
+	put(o, "console_bytes", v->counters.console_bytes);
+	put(o, "console_lost_bytes", v->process.console_lost);
+	put(o, "log_lines", v->counters.log_lines);
+	put(o, "log_lost", v->process.log_lost);
+	put(o, "exits", v->process.exits);
+	put(o, "missed", v->process.missed);
+	json_object_set_new(o, "states", states_of(v));
+	return o;
+}
+
+json_t *card_vm_stats_json(struct card *c, const char *name)
+{
+	json_t *list = json_array();
+	const struct card_vm *v;
+
+	if (!c->vms)
+		return list;
+	TAILQ_FOREACH (v, &c->vms->list, link)
+		if (!name || !strcmp(v->name, name))
+			json_array_append_new(list, vm_stats(v));
+	return list;
+}
+
+json_t *card_vm_agent_stats_json(struct card *c)
+{
+	static const char *const closed[] = { "closed", "guests_closed" };
+	const struct card_vms *s = c->vms;
+	json_t *o;
+
+	if (!s || !c->opt.agent_socket)
+		return json_array();
+	o = json_pack("{s:{s:i}}", "now", "connected", (int)s->agent_ready);
+	put(o, "accepted", s->agents);
+	put(o, "sent_away", s->sent_away);
+	put(o, "displaced", s->displaced);
+	put(o, "strangers", s->strangers);
+	for (unsigned p = 0; p < 2; p++) {
+		json_t *by = json_object();
+
+		for (unsigned i = 0; i < CARD_VM_CLOSES; i++)
+			put(by, card_vm_close_name((enum card_vm_close)i), s->closed[p][i]);
+		json_object_set_new(o, closed[p], by);
+	}
+	return json_pack("[o]", o);
+}
+
+json_t *card_vm_reasons_json(void)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < CARD_VM_CLOSES; i++)
+		json_object_set_new(o, card_vm_close_name((enum card_vm_close)i),
+			json_string(card_vm_close_text((enum card_vm_close)i)));
+	return o;
 }
 
 /* ---- console ---- */

@@ -342,6 +342,17 @@ int card_vm_delete(struct card *c, struct card_vm *v, struct card_error *e)
 
 /* ---- the module ---- */
 
+static void count(void *arg)
+{
+	struct card_vms *s = arg;
+	struct vho_loop *l = &s->card->vho_loop;
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &s->list, link)
+		card_vm_guest_count(v);
+	s->count_timer = l->timer(l->arg, s->count_ms, count, s);
+}
+
 int card_vms_init(struct card *c)
 {
 	c->vms = dpu_calloc(1, sizeof(*c->vms));
@@ -350,8 +361,15 @@ int card_vms_init(struct card *c)
 	c->vms->card = c;
 	c->vms->listener = c->vms->waiting = -1;
 	c->vms->probe_ms = CARD_VM_PROBE_MS;
+	c->vms->count_ms = CARD_VM_COUNT_MS;
 	TAILQ_INIT(&c->vms->list);
-	return 0;
+	c->vms->count_timer =
+		c->vho_loop.timer(c->vho_loop.arg, c->vms->count_ms, count, c->vms);
+	if (c->vms->count_timer)
+		return 0;
+	free(c->vms);
+	c->vms = NULL;
+	return -ENOMEM;
 }
 
 void card_vms_fini(struct card *c)
@@ -365,6 +383,8 @@ void card_vms_fini(struct card *c)
 	card_vm_link_close(s->agent);
 	if (s->probe_timer)
 		c->vho_loop.timer_cancel(c->vho_loop.arg, s->probe_timer);
+	if (s->count_timer)
+		c->vho_loop.timer_cancel(c->vho_loop.arg, s->count_timer);
 	if (s->waiting >= 0)
 		close(s->waiting);
 	if (s->accepting)

@@ -16,6 +16,7 @@
 #define CARD_VM_CONSOLE 65536u // bytes of output that are kept
 #define CARD_VM_TYPED 4096u // bytes of input that wait
 #define CARD_VMS_MAX 256
+#define CARD_VM_COUNT_MS 2000 // between looks at the counters of guests' processes
 #define CARD_VM_PROBE_MS 5000 // an agent that does not answer so long makes room for another
 
 struct card_errand;
@@ -98,8 +99,12 @@ struct card_vm {
 	struct {
 		uint64_t starts, reboots, crashes, reconnects, console_bytes, log_lines, refused;
 		uint64_t wants_held; // connections that were asked for too soon, and had to wait
-		uint64_t exits, missed, console_lost; // as the guest's process says
 	} counters;
+	/* What its process said of itself last; those of a process that ended are kept. */
+	struct {
+		uint64_t exits, missed, console_lost, log_lost, refused;
+	} process;
+	bool counting; // it has been asked, and has not answered
 };
 TAILQ_HEAD(card_vm_list, card_vm);
 
@@ -114,6 +119,8 @@ struct card_vms {
 	int waiting; // owned: one that comes while there is one; -1: none
 	void *probe_timer; // owned: the one that there is has to answer until then
 	unsigned probe_ms;
+	void *count_timer; // owned
+	unsigned count_ms;
 	uint64_t displaced, sent_away; // silent ones; those that came while there was a good one
 	uint64_t serial, numbers; // of operations and VMs, the last ones
 	uint64_t agents; // that connected, ever
@@ -179,6 +186,8 @@ void card_vm_guest_make(struct card_vm *v);
 int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type);
 /* 0; -ENOTCONN, -ENOBUFS. type: HV_AGENT_SPAWN or _KILL. */
 int card_vm_agent_send(struct card_vm *v, enum hv_type type);
+/* Ask for its counters, unless it is asked already or has other commands to answer first. */
+void card_vm_guest_count(struct card_vm *v);
 /* Send what was typed, if nothing of it is on its way. */
 void card_vm_guest_type(struct card_vm *v);
 void card_vm_load(struct card_vm *v);

@@ -317,6 +317,9 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 		if (status)
 			v->present &= ~(1u << r->cookie);
 		break;
+	case HV_COUNTERS:
+		v->counting = false;
+		break;
 	case HV_CONSOLE_IN:
 		return on_typed(v, (unsigned)r->cookie, status ? 0 : dpu_le32_get(d.detail));
 	case HV_PAUSE:
@@ -396,14 +399,25 @@ static bool on_log(struct card_vm *v, const struct card_vm_record *r)
 	return true;
 }
 
+void card_vm_guest_count(struct card_vm *v)
+{
+	if (v->guest && v->met && !v->counting)
+		v->counting = send_bare(v, HV_COUNTERS) == 0;
+}
+
 static void on_counted(struct card_vm *v, const struct card_vm_record *r)
 {
 	struct hv_rec_counted n;
 
 	memcpy(&n, r->bytes, sizeof(n));
-	v->counters.exits = dpu_le64_get(n.exits);
-	v->counters.missed = dpu_le64_get(n.missed);
-	v->counters.console_lost = dpu_le64_get(n.console_lost);
+	v->counting = false;
+	v->process.exits = dpu_le64_get(n.exits);
+	v->process.missed = dpu_le64_get(n.missed);
+	v->process.console_lost = dpu_le64_get(n.console_lost);
+	v->process.log_lost = dpu_le64_get(n.log_lost);
+	v->process.refused = 0;
+	for (unsigned i = 0; i < HV_STATUSES; i++)
+		v->process.refused += dpu_le64_get(n.refused[i]);
 }
 
 static bool on_record(void *arg, struct card_vm_record *r)
@@ -456,7 +470,7 @@ void card_vm_guest_open(struct card_vm *v, int fd)
 {
 	card_vm_link_close(v->guest);
 	v->guest = NULL;
-	v->making = v->met = v->typing = false;
+	v->making = v->met = v->typing = v->counting = false;
 	v->present = v->wants = 0;
 	if (v->state == CARD_VM_RESTARTING)
 		card_vm_clear(v);

@@ -38,6 +38,7 @@ struct card_vm_link {
 	struct event *readable, *writable; // owned
 	struct command queue[CARD_VM_LINK_QUEUE];
 	unsigned head, sent, tail; // answered, sent, queued: counted on for ever
+	unsigned urgent; // of those without an answer: that have to have one in time
 	uint32_t next_seq, next_event;
 	bool begun; // the other side has answered the hello
 	bool event_seen; // next_event is known
@@ -57,6 +58,22 @@ static const char *const close_names[CARD_VM_CLOSES] = {
 const char *card_vm_close_name(enum card_vm_close why)
 {
 	return close_names[why];
+}
+
+static const char *const close_texts[CARD_VM_CLOSES] = {
+	[CARD_VM_GONE] = "closed by the other side",
+	[CARD_VM_BAD_HEADER] = "a record of another kind or version",
+	[CARD_VM_BAD_TYPE] = "a record that is not for the card",
+	[CARD_VM_BAD_LENGTH] = "not the length of the record's type",
+	[CARD_VM_BAD_FDS] = "not the descriptors of the record's type",
+	[CARD_VM_BAD_SEQUENCE] = "an event left out, or an answer to what was not asked",
+	[CARD_VM_BAD_FIELD] = "a value that cannot be",
+	[CARD_VM_SILENT] = "no answer in time",
+};
+
+const char *card_vm_close_text(enum card_vm_close why)
+{
+	return close_texts[why];
 }
 
 static const struct rule {
@@ -177,12 +194,18 @@ static void flush(struct card_vm_link *l)
 	}
 }
 
+/* What only looks does no harm when it has no answer, and must not end a guest that is held up. */
+static bool is_urgent(enum hv_type type)
+{
+	return type != HV_COUNTERS;
+}
+
 static void watch_answer(struct card_vm_link *l)
 {
 	const struct timeval patience = { .tv_sec = ANSWER_S };
 
 	// The timeout of an event that was added before begins anew.
-	if (l->head != l->tail)
+	if (l->urgent)
 		event_add(l->readable, &patience);
 	else
 		event_remove_timer(l->readable);
@@ -214,7 +237,8 @@ int card_vm_link_send(struct card_vm_link *l, enum hv_type type, uint64_t cookie
 		.cookie = cookie };
 	for (unsigned i = 0; i < n; i++)
 		c->fds[i] = fds[i];
-	if (l->tail++ == l->head)
+	l->tail++;
+	if (is_urgent(type) && l->urgent++ == 0)
 		watch_answer(l);
 	flush(l);
 	return 0;
@@ -282,6 +306,7 @@ static bool take_answer(struct card_vm_link *l, struct card_vm_record *r, uint32
 	r->asked = c->type;
 	r->cookie = c->cookie;
 	l->head++;
+	l->urgent -= is_urgent(c->type);
 	watch_answer(l);
 	return true;
 }

@@ -33,7 +33,8 @@ enum card_vm_close {
 	CARD_VM_SILENT, // no answer in time
 	CARD_VM_CLOSES,
 };
-const char *card_vm_close_name(enum card_vm_close why);
+const char *card_vm_close_name(enum card_vm_close why); // one word
+const char *card_vm_close_text(enum card_vm_close why); // for people
 
 /* A record that passed: of the one length of its type. */
 struct card_vm_record {

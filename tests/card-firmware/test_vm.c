@@ -18,6 +18,7 @@
 #include "card_env.h"
 #include "dpu_clock.h"
 #include "dpu_log.h"
+#include "metrics_text.h"
 #include "vm.h"
 
 #define PATIENCE_NS 30000000000ull
@@ -84,6 +85,14 @@ static void await_state(const char *name, enum card_vm_state state)
 	struct card_vm *v = card_vm_find(&card, name);
 
 	while (v->state != state || v->op.pending)
+		turn(until);
+}
+
+static void await_count(const uint64_t *n, uint64_t at_least)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+
+	while (*n < at_least)
 		turn(until);
 }
 
@@ -163,6 +172,96 @@ static void ends_by_itself(void **state)
 	end("out", "killed");
 }
 
+static json_int_t process_count(const char *name, const char *what)
+{
+	json_t *list = call("vm_list", 0, "{'name': '%s'}", name);
+	json_int_t n = json_integer_value(json_object_get(
+		json_object_get(json_array_get(list, 0), "process"), what));
+
+	json_decref(list);
+	return n;
+}
+
+/* What it says of itself is asked for again and again, once at a time, and outlives it. */
+static void is_asked_for_its_counters(void **state)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_vm *v;
+
+	(void)state;
+	make("k", "");
+	v = card_vm_find(&card, "k");
+	card_vm_guest_count(v);
+	assert_false(v->counting); // there is none
+	operate("vm_start", "k", 0);
+	await_count(&v->process.exits, 7);
+	assert_int_equal(process_count("k", "missed"), 9);
+	assert_int_equal(process_count("k", "console_lost"), 0);
+	operate("vm_resume", "k", -EIO);
+	await_count(&v->process.refused, 1);
+	assert_int_equal(process_count("k", "commands_refused"), 1);
+	while (v->counting)
+		turn(until);
+	assert_int_equal(kill((pid_t)v->pid, SIGSTOP), 0);
+	for (unsigned i = 0; i < 2 * CARD_VM_LINK_QUEUE; i++)
+		card_vm_guest_count(v);
+	assert_true(v->counting);
+	assert_int_equal(kill((pid_t)v->pid, SIGCONT), 0);
+	operate("vm_pause", "k", 0); // there was room for it
+	operate("vm_stop", "k", 0);
+	assert_int_equal(process_count("k", "exits"), 7);
+	v->process.exits = UINT64_MAX;
+	assert_int_equal(process_count("k", "exits"), INT64_MAX);
+	end("k", "stopped");
+}
+
+/* Each metric has a text that says what it counts. */
+static void has_metrics(void **state)
+{
+	static const char *const lines[] = {
+		"outboard_vm_starts_total{card=\"t\",vm=\"m\"} 1\n",
+		"outboard_vm_reboots_total{card=\"t\",vm=\"m\"} 0\n",
+		"outboard_vm_crashes_total{card=\"t\",vm=\"m\"} 0\n",
+		"outboard_vm_wants_held_total{card=\"t\",vm=\"m\"} 0\n",
+		"outboard_vm_exits_total{card=\"t\",vm=\"m\"} 7\n",
+		"outboard_vm_console_lost_bytes_total{card=\"t\",vm=\"m\"} 0\n",
+		"outboard_vm_state_active{card=\"t\",vm=\"m\",state=\"running\"} 1\n",
+		"outboard_vm_state_active{card=\"t\",vm=\"m\",state=\"paused\"} 0\n",
+		"outboard_vm_agent_connected{card=\"t\"} 1\n",
+		"outboard_vm_agent_closed_total{card=\"t\",reason=\"silent\"} ",
+		"outboard_vm_agent_guests_closed_total{card=\"t\",reason=\"field\"} ",
+	};
+	json_t *stats, *agent_stats;
+	struct card_vm *v;
+	char *text, *at;
+
+	(void)state;
+	make("m", "");
+	operate("vm_start", "m", 0);
+	v = card_vm_find(&card, "m");
+	await_count(&v->process.exits, 7);
+	assert_int_equal(card_stats_json(&card, "vm", "m", &stats), 0);
+	assert_int_equal(card_stats_json(&card, "vm_agent", NULL, &agent_stats), 0);
+	assert_int_equal(json_object_update(stats, agent_stats), 0);
+	text = card_metrics_text("t", stats);
+	assert_non_null(text);
+	for (unsigned i = 0; i < ARRAY_LEN(lines); i++)
+		if (!strstr(text, lines[i]))
+			fail_msg("%s is not in\n%s", lines[i], text);
+	for (at = strstr(text, "# TYPE "); at; at = strstr(at + 1, "# TYPE ")) {
+		char help[160];
+
+		snprintf(help, sizeof(help), "# HELP %.*s ", (int)strcspn(at + 7, " "), at + 7);
+		if (!strstr(text, help))
+			fail_msg("there is no %s", help);
+	}
+	free(text);
+	json_decref(agent_stats);
+	json_decref(stats);
+	operate("vm_stop", "m", 0);
+	end("m", "stopped");
+}
+
 /* Names, as the store keeps them; the number of each is the protocol's. */
 static void has_a_cpu_template(void **state)
 {
@@ -198,14 +297,6 @@ static void make_with(const char *name, const char *cmdline, const char *on, con
 	json_decref(call("vm_create", 0,
 		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s', '%s': '%s'}", name,
 		kernel, cmdline, on, what));
-}
-
-static void await_count(const uint64_t *n, uint64_t at_least)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS;
-
-	while (*n < at_least)
-		turn(until);
 }
 
 /* A guest that asks for nothing but resets has them, ever less often, and then none. */
@@ -554,6 +645,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(comes_and_goes),
 		cmocka_unit_test(ends_by_itself),
 		cmocka_unit_test(has_a_cpu_template),
+		cmocka_unit_test(is_asked_for_its_counters),
+		cmocka_unit_test(has_metrics),
 		cmocka_unit_test(begins_anew),
 		cmocka_unit_test(begins_anew_by_another_card),
 		cmocka_unit_test(stays_down),

@@ -166,6 +166,41 @@ static void an_answer_is_to_what_was_asked(void **state)
 	finish(CARD_VM_BAD_FIELD);
 }
 
+static int has_timeout(const struct event_base *b, const struct event *ev, void *arg)
+{
+	(void)b;
+	*(bool *)arg |= event_pending(ev, EV_TIMEOUT, NULL) != 0;
+	return 0;
+}
+
+static bool has_deadline(void)
+{
+	bool ends = false;
+
+	event_base_foreach_event(base, has_timeout, &ends);
+	return ends;
+}
+
+/* A guest that is held up answers when it can: no look at its counters may end it. */
+static void a_look_has_no_deadline(void **state)
+{
+	struct hv_rec_hdr none = { .seq = dpu_le32_put(0) };
+
+	(void)state;
+	begin(CARD_VM_GUEST);
+	assert_false(has_deadline());
+	card_vm_link_send(link_, HV_COUNTERS, 0, &none, sizeof(none), NULL, 0);
+	assert_false(has_deadline());
+	card_vm_link_send(link_, HV_START, 0, &none, sizeof(none), NULL, 0);
+	assert_true(has_deadline());
+	say(HV_COUNTED, seq + 1, 176, 176, -1);
+	assert_true(has_deadline());
+	card_vm_link_send(link_, HV_COUNTERS, 0, &none, sizeof(none), NULL, 0);
+	say(HV_DONE, seq + 2, 24, 24, -1);
+	assert_false(has_deadline());
+	finish(CARD_VM_CLOSES);
+}
+
 /* One that takes nothing: what is kept for it is bounded, descriptors are not lost. */
 static void a_peer_that_takes_nothing(void **state)
 {
@@ -229,6 +264,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_ends_it),
 		cmocka_unit_test(events_are_counted),
 		cmocka_unit_test(an_answer_is_to_what_was_asked),
+		cmocka_unit_test(a_look_has_no_deadline),
 		cmocka_unit_test(a_peer_that_takes_nothing),
 		cmocka_unit_test(what_is_left_is_taken),
 		cmocka_unit_test(one_that_goes),
