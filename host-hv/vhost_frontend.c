@@ -18,7 +18,9 @@
 #include "irq.h"
 #include "vhost_priv.h"
 
-#define ANSWER_S 5
+#define ANSWER_MS 5000
+#define ASK_MS 100 // between the first connections that come to nothing; twice as long each time
+#define ASK_MAX_MS 1600
 #define TURN 64 // messages of a card in one go
 
 int hv_vhost_watch(struct hv_vhost *v, int fd)
@@ -29,9 +31,9 @@ int hv_vhost_watch(struct hv_vhost *v, int fd)
 }
 
 /* 0: no more. */
-static void arm(struct hv_vhost *v, unsigned s)
+static void arm(struct hv_vhost *v, unsigned ms)
 {
-	const struct itimerspec t = { .it_value = { s, 0 } };
+	const struct itimerspec t = { .it_value = { ms / 1000, ms % 1000 * 1000000l } };
 
 	(void)timerfd_settime(v->timer_fd, 0, &t, NULL); // with our own arguments it works
 }
@@ -80,8 +82,10 @@ static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 		r->step = NONE;
 	}
 	pthread_mutex_unlock(&v->lock);
-	arm(v, 0);
-	v->conf.ev->lost(v->conf.arg);
+	arm(v, v->ask_ms);
+	if (v->ask_ms == 0)
+		v->conf.ev->lost(v->conf.arg);
+	v->ask_ms = v->ask_ms == 0 ? ASK_MS : v->ask_ms < ASK_MAX_MS ? v->ask_ms * 2 : ASK_MAX_MS;
 }
 
 /* ---- its answer ---- */
@@ -313,8 +317,10 @@ static void pump(struct hv_vhost *v)
 		pthread_mutex_lock(&v->lock);
 		some = hv_vhost_next(v, &m);
 		pthread_mutex_unlock(&v->lock);
-		if (!some)
+		if (!some) {
+			v->ask_ms = v->stage == UP ? 0 : v->ask_ms;
 			return;
+		}
 		ret = hv_vu_send(v->fd, &m);
 		hv_fd_close(&m.close_fd);
 		if (ret) {
@@ -325,7 +331,7 @@ static void pump(struct hv_vhost *v)
 		v->sent_ring = m.ring;
 		v->waiting = m.waits;
 		if (m.waits) {
-			arm(v, ANSWER_S);
+			arm(v, ANSWER_MS);
 			return;
 		}
 		taken(v);
@@ -393,7 +399,11 @@ static void on_timer(struct hv_vhost *v)
 {
 	uint64_t n;
 
-	if (read(v->timer_fd, &n, sizeof(n)) == sizeof(n) && v->waiting)
+	if (read(v->timer_fd, &n, sizeof(n)) != sizeof(n))
+		return;
+	if (v->fd < 0)
+		v->conf.ev->lost(v->conf.arg);
+	else if (v->waiting)
 		drop(v, &v->counters.timeouts, "no answer");
 }
 

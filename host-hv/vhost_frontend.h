@@ -53,7 +53,7 @@ struct hv_vhost_events {
 	void (*known)(void *arg);
 	/* Configuration space is another than before, or a ring is broken. */
 	void (*changed)(void *arg);
-	/* The card is gone: a new descriptor is wanted. */
+	/* The card is gone: a new descriptor is wanted. Later, after one that came to nothing. */
 	void (*lost)(void *arg);
 	/* Nothing of before is in use any more: v->resetting ends. The lock is held. */
 	void (*reset)(void *arg);
@@ -112,6 +112,7 @@ struct hv_vhost {
 	uint64_t card_features; // as this card offers them, transport's too
 	bool config_stale, features_sent, mem_sent, inflight_sent;
 	uint64_t status_sent;
+	unsigned ask_ms; // from a drop until lost(); 0 once a card has all that it needs
 	bool waiting; // for the answer to `sent`
 	uint32_t sent;
 	int sent_ring; // that it is about; -1: none
