@@ -127,11 +127,9 @@ static void on_look(void *arg, int ret, const json_t *result, const char *why)
 	char text[64];
 
 	(void)why;
-	if (ret || !state) {
-		next(v, LOOK, AGAIN_MS);
-	} else if (!strcmp(state, "running") || !strcmp(state, "paused")) {
+	if (!ret && state && (!strcmp(state, "running") || !strcmp(state, "paused"))) {
 		found(v, (pid_t)json_integer_value(json_object_get(o, "pid")));
-	} else if (strcmp(state, "stopped") != 0) {
+	} else if (ret || !state || strcmp(state, "stopped") != 0) {
 		next(v, LOOK, AGAIN_MS);
 	} else if (v->wanted) {
 		next(v, START, 0);
