@@ -331,6 +331,23 @@ static void check_thread(const char *task)
 			die("thread %s has no %s: %s", task, must[i] + 1, text);
 }
 
+/* It has the limits that it sets itself once it has an empty root. */
+static void check_process(void)
+{
+	char path[64], text[4096], core[80];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/limits", card.pid);
+	snprintf(core, sizeof(core), "\n%-25s %-20s %-20s ", "Max core file size", "0", "0");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	if (!strstr(text, core))
+		die("the limits are: %s", text);
+}
+
 static void check_jail(void)
 {
 	char path[64];
@@ -338,6 +355,7 @@ static void check_jail(void)
 	unsigned n = 0;
 	DIR *d;
 
+	check_process();
 	snprintf(path, sizeof(path), "/proc/%u/task", card.pid);
 	d = opendir(path);
 	while (d && (e = readdir(d)))

@@ -400,6 +400,14 @@ static void a_program_that_cannot_be_run(void **state)
 	assert_int_equal(spawn(11), HV_OK);
 	await(&card, HV_EV_ENDED, &r);
 	assert_int_equal(r.guest.end, HV_END_ERROR);
+	// What has ended is kept for the card to choose, and there is an end to that.
+	for (unsigned i = 0; i < 256; i++) {
+		memset(&r, 0, sizeof(r));
+		r.spawn.id[0] = 1;
+		r.spawn.id[1] = (uint8_t)i;
+		assert_int_equal(ask_agent(HV_AGENT_SPAWN, &r, sizeof(r.spawn)),
+			i < 255 ? HV_OK : HV_E_MEMORY);
+	}
 	close(conf.exe_fd);
 }
 

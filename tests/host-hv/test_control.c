@@ -50,9 +50,28 @@ static unsigned open_fds(void)
 	return n;
 }
 
+/* What a process that is shut in may not have: the card's images are read by then. */
+static bool image_is_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	bool found = false;
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		char to[64] = "";
+
+		(void)!readlinkat(dirfd(d), e->d_name, to, sizeof(to) - 1);
+		found |= strncmp(to, "/memfd:image", 12) == 0;
+	}
+	closedir(d);
+	return found;
+}
+
 static int jail(void *arg, const struct hv_conf *conf)
 {
 	(void)arg;
+	assert_false(image_is_open());
 	assert_int_equal(conf->mem_mib, 64);
 	assert_int_equal(fake_machine.started, 0);
 	jailed++;
