@@ -119,13 +119,11 @@ static int on_vcpu(void *arg)
 	return c->conf.confine ? c->conf.confine(c->conf.arg) : 0;
 }
 
-static const struct hv_machine_events events = {
-	.ended = on_ended,
+static const struct hv_machine_events events = { .ended = on_ended,
 	.console = on_console,
 	.want = on_want,
 	.confine = on_vcpu,
-	.functions = on_functions,
-};
+	.functions = on_functions };
 
 /* An answer of len bytes; it is sent when there is room. */
 static void answer(struct hv_control *c, uint16_t type, uint32_t seq, const void *rec, size_t len)
@@ -235,13 +233,11 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint3
 		return status_of(ret, detail);
 	// Nothing but the machine's own descriptors may be left in a process that is shut in.
 	hv_record_close(r);
-	if (c->conf.jail) {
-		ret = c->conf.jail(c->conf.arg, &conf);
-		if (ret) {
-			hv_machine_destroy(m);
-			*detail = (uint32_t)-ret;
-			return HV_E_JAIL;
-		}
+	ret = c->conf.jail ? c->conf.jail(c->conf.arg, &conf) : 0;
+	if (ret) {
+		hv_machine_destroy(m);
+		*detail = (uint32_t)-ret;
+		return HV_E_JAIL;
 	}
 	c->m = m;
 	c->mem_mib = conf.mem_mib;
@@ -476,11 +472,9 @@ static int flush(struct hv_control *c)
 	// The end comes after what was printed before it, everything else goes first.
 	if (ret == 0 && c->end != HV_END_NONE)
 		ret = send_console(c);
-	if (ret == 0)
-		ret = send_state(c);
-	if (ret == 0)
-		ret = send_wants(c);
-	return ret == 0 ? send_console(c) : ret;
+	ret = ret ? ret : send_state(c);
+	ret = ret ? ret : send_wants(c);
+	return ret ? ret : send_console(c);
 }
 
 static void send_line(struct hv_control *c)

@@ -93,16 +93,14 @@ static int plan_bzimage(
 	uint64_t base = choose_base(pref, align, init, low);
 	if (base == 0)
 		return reject(why, "bzImage: init_size is more than the memory");
-	*out = (struct hv_image){
-		.kind = HV_IMAGE_BZIMAGE,
+	*out = (struct hv_image){ .kind = HV_IMAGE_BZIMAGE,
 		.entry = base + ENTRY_64,
 		.base = base,
 		.end = base + init,
 		.initrd_end = initrd_max ? initrd_max + 1 : HV_LOW_END,
 		.cmdline_max = cmdline ? cmdline : CMDLINE_OLD,
 		.segs = { { .off = setup, .len = size, .gpa = base, .mem_len = size } },
-		.n_segs = 1,
-	};
+		.n_segs = 1 };
 	out->setup_len = (unsigned)(hdr_end - HV_SETUP_AT);
 	if (out->setup_len > HV_SETUP_MAX)
 		out->setup_len = HV_SETUP_MAX;
@@ -260,14 +258,12 @@ int hv_image_plan_flat(size_t len, uint64_t low, struct hv_image *out, const cha
 {
 	if (len == 0 || low <= HV_IMAGE_MIN || len > low - HV_IMAGE_MIN)
 		return reject(why, "flat: more than the memory");
-	*out = (struct hv_image){
-		.kind = HV_IMAGE_FLAT,
+	*out = (struct hv_image){ .kind = HV_IMAGE_FLAT,
 		.entry = HV_IMAGE_MIN,
 		.base = HV_IMAGE_MIN,
 		.end = HV_IMAGE_MIN + len,
 		.segs = { { .len = len, .gpa = HV_IMAGE_MIN, .mem_len = len } },
-		.n_segs = 1,
-	};
+		.n_segs = 1 };
 	return 0;
 }
 

@@ -56,11 +56,9 @@ static int set_table(struct hv_vm *vm)
 static void route_pins(struct kvm_irq_routing *t)
 {
 	for (unsigned pin = 0; pin < HV_IRQ_PINS; pin++)
-		t->entries[t->nr++] = (struct kvm_irq_routing_entry){
-			.gsi = pin,
+		t->entries[t->nr++] = (struct kvm_irq_routing_entry){ .gsi = pin,
 			.type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip = { .irqchip = HV_PIN_CHIP, .pin = pin },
-		};
+			.u.irqchip = { .irqchip = HV_PIN_CHIP, .pin = pin } };
 }
 
 int hv_irq_init(struct hv_vm *vm, bool split)

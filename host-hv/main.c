@@ -280,14 +280,12 @@ int main(int argc, char **argv)
 		{ "system-calls", DPU_OPT_FLAG, &o.calls, NULL,
 			"print what the threads of a guest in its jail may call", 0, 0 },
 	};
-	const struct dpu_cli cli = {
-		.prog = "host-hv",
+	const struct dpu_cli cli = { .prog = "host-hv",
 		.summary = "minimal hypervisor: CPUs and memory of one guest through KVM",
 		.usage = "--kernel FILE [--initrd FILE] [--cmdline TEXT] | --flat FILE | "
 			 "--agent --card PATH",
 		.opts = opts,
-		.n_opts = sizeof(opts) / sizeof(opts[0]),
-	};
+		.n_opts = sizeof(opts) / sizeof(opts[0]) };
 	int ret = dpu_cli_parse(&cli, argc, argv);
 
 	if (ret == -ECANCELED)

@@ -195,31 +195,23 @@ static uint32_t pba_word(const struct hv_msix *m, unsigned idx)
 	return bits;
 }
 
-/* Whether off is among the len bytes at `from` of a BAR, and how far into them. */
-static bool in(const struct hv_msix *m, unsigned bar, uint32_t from, uint32_t len, uint64_t *off)
+static bool in_table(const struct hv_msix *m, unsigned bar, uint64_t off)
 {
-	if (bar != m->bar || *off < from || *off - from >= len)
-		return false;
-	*off -= from;
-	return true;
+	return bar == m->bar && off >= m->table && off - m->table < m->n * PCI_MSIX_ENTRY_SIZE;
 }
 
-static bool in_table(const struct hv_msix *m, unsigned bar, uint64_t *off)
+static bool in_pba(const struct hv_msix *m, unsigned bar, uint64_t off)
 {
-	return in(m, bar, m->table, m->n * PCI_MSIX_ENTRY_SIZE, off);
-}
-
-static bool in_pba(const struct hv_msix *m, unsigned bar, uint64_t *off)
-{
-	return in(m, bar, m->pba, (m->n + 63) / 64 * 8, off);
+	return bar == m->bar && off >= m->pba && off - m->pba < (m->n + 63) / 64 * 8;
 }
 
 bool hv_msix_read(struct hv_msix *m, unsigned bar, uint64_t off, uint8_t *data, unsigned len)
 {
-	bool table = in_table(m, bar, &off);
+	bool table = in_table(m, bar, off);
 
-	if (!table && !in_pba(m, bar, &off))
+	if (!table && !in_pba(m, bar, off))
 		return false;
+	off -= table ? m->table : m->pba;
 	memset(data, 0, len);
 	if (!whole(off, len))
 		return true;
@@ -235,8 +227,9 @@ bool hv_msix_read(struct hv_msix *m, unsigned bar, uint64_t off, uint8_t *data, 
 
 bool hv_msix_write(struct hv_msix *m, unsigned bar, uint64_t off, const uint8_t *data, unsigned len)
 {
-	if (!in_table(m, bar, &off))
-		return in_pba(m, bar, &off); // which is read only
+	if (!in_table(m, bar, off))
+		return in_pba(m, bar, off); // which is read only
+	off -= m->table;
 	if (!whole(off, len))
 		return true;
 	pthread_mutex_lock(&m->lock);

@@ -128,40 +128,27 @@ static void write_data(struct hv_serial *s, uint8_t v)
 
 static void write_reg(struct hv_serial *s, unsigned reg, uint8_t v)
 {
-	switch (reg) {
-	case DATA:
-		if (s->lcr & LCR_DLAB)
-			s->divisor = (uint16_t)((s->divisor & 0xff00) | v);
-		else
-			write_data(s, v);
-		break;
-	case IER:
-		if (s->lcr & LCR_DLAB) {
-			s->divisor = (uint16_t)((s->divisor & 0xff) | v << 8);
-			break;
-		}
-		if (v & ~s->ier & IER_THR)
-			s->thr_empty = true; // switching it on asks at once
+	bool latch = s->lcr & LCR_DLAB;
+
+	if (reg == DATA && latch) {
+		s->divisor = (uint16_t)((s->divisor & 0xff00) | v);
+	} else if (reg == DATA) {
+		write_data(s, v);
+	} else if (reg == IER && latch) {
+		s->divisor = (uint16_t)((s->divisor & 0xff) | v << 8);
+	} else if (reg == IER) {
+		s->thr_empty |= v & ~s->ier & IER_THR; // switching it on asks at once
 		s->ier = v & 0x0f;
-		break;
-	case IIR_FCR:
+	} else if (reg == IIR_FCR) {
 		s->fifo = v & FCR_ON;
-		if (v & FCR_CLEAR_RX) {
-			s->tail = s->head;
-			tell_room(s);
-		}
-		break;
-	case LCR:
+		s->tail = v & FCR_CLEAR_RX ? s->head : s->tail;
+		tell_room(s);
+	} else if (reg == LCR) {
 		s->lcr = v;
-		break;
-	case MCR:
+	} else if (reg == MCR) {
 		s->mcr = v & MCR_ALL;
-		break;
-	case SCR:
-		s->scr = v;
-		break;
-	default: // status registers
-		break;
+	} else if (reg == SCR) {
+		s->scr = v; // the others are status registers
 	}
 }
 

@@ -213,32 +213,21 @@ static void ring_stepped(struct hv_vhost *v)
 static void taken(struct hv_vhost *v)
 {
 	pthread_mutex_lock(&v->lock);
-	switch (v->sent) {
-	case VU_SET_OWNER:
-	case VU_SET_PROTOCOL_FEATURES:
-	case VU_SET_BACKEND_REQ_FD:
+	if (v->sent == VU_SET_OWNER || v->sent == VU_SET_PROTOCOL_FEATURES ||
+		v->sent == VU_SET_BACKEND_REQ_FD)
 		v->stage++;
-		break;
-	case VU_SET_FEATURES:
+	else if (v->sent == VU_SET_FEATURES)
 		v->features_sent = true;
-		break;
-	case VU_SET_MEM_TABLE:
+	else if (v->sent == VU_SET_MEM_TABLE)
 		v->mem_sent = true;
-		break;
-	case VU_SET_INFLIGHT_FD:
+	else if (v->sent == VU_SET_INFLIGHT_FD)
 		v->inflight_sent = true;
-		break;
-	case VU_SET_STATUS:
+	else if (v->sent == VU_SET_STATUS)
 		v->status_sent = v->sent_status;
-		break;
-	case VU_RESET_DEVICE:
+	else if (v->sent == VU_RESET_DEVICE)
 		hv_vhost_end_reset(v);
-		break;
-	default:
-		if (v->sent_ring >= 0)
-			ring_stepped(v);
-		break;
-	}
+	else if (v->sent_ring >= 0)
+		ring_stepped(v);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -263,46 +252,37 @@ static void refused(struct hv_vhost *v)
 		drop(v, NULL, "a request was refused");
 }
 
-static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
+static void got_base(struct hv_vhost *v, const struct hv_vhost_rx *rx)
 {
 	struct vu_vring_state s;
 
-	if (v->sent == VU_GET_CONFIG) {
+	memcpy(&s, rx->payload, sizeof(s));
+	pthread_mutex_lock(&v->lock);
+	v->rings[v->sent_ring].base = s.num;
+	v->rings[v->sent_ring].step = NONE;
+	pthread_mutex_unlock(&v->lock);
+}
+
+static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
+{
+	if (v->sent == VU_GET_CONFIG)
 		got_config(v, rx);
-		return;
-	}
-	if (v->sent == VU_GET_INFLIGHT_FD) {
+	else if (v->sent == VU_GET_INFLIGHT_FD)
 		got_inflight(v, rx);
-		return;
-	}
-	if (rx->h.size != sizeof(uint64_t)) {
+	else if (rx->h.size != sizeof(uint64_t))
 		drop(v, &v->counters.nonsense, "length of an answer");
-		return;
-	}
-	switch (v->sent) {
-	case VU_GET_FEATURES:
+	else if (v->sent == VU_GET_FEATURES)
 		got_features(v, answer_u64(rx));
-		break;
-	case VU_GET_PROTOCOL_FEATURES:
+	else if (v->sent == VU_GET_PROTOCOL_FEATURES)
 		judge(v, (answer_u64(rx) & PF_NEEDED) == PF_NEEDED, "protocol features");
-		break;
-	case VU_GET_QUEUE_NUM:
+	else if (v->sent == VU_GET_QUEUE_NUM)
 		got_rings(v, answer_u64(rx));
-		break;
-	case VU_GET_VRING_BASE:
-		memcpy(&s, rx->payload, sizeof(s));
-		pthread_mutex_lock(&v->lock);
-		v->rings[v->sent_ring].base = s.num;
-		v->rings[v->sent_ring].step = NONE;
-		pthread_mutex_unlock(&v->lock);
-		break;
-	default:
-		if (answer_u64(rx) == 0)
-			taken(v);
-		else
-			refused(v);
-		break;
-	}
+	else if (v->sent == VU_GET_VRING_BASE)
+		got_base(v, rx);
+	else if (answer_u64(rx) == 0)
+		taken(v);
+	else
+		refused(v);
 }
 
 static void pump(struct hv_vhost *v)

@@ -473,10 +473,8 @@ static const struct kind {
 	uint16_t id;
 	uint32_t class;
 	unsigned config_len;
-} kinds[] = {
-	[HV_KIND_NET] = { VIRTIO_ID_NET, 0x020000, sizeof(struct virtio_net_config) },
-	[HV_KIND_BLK] = { VIRTIO_ID_BLOCK, 0x018000, sizeof(struct virtio_blk_config) },
-};
+} kinds[] = { [HV_KIND_NET] = { VIRTIO_ID_NET, 0x020000, sizeof(struct virtio_net_config) },
+	[HV_KIND_BLK] = { VIRTIO_ID_BLOCK, 0x018000, sizeof(struct virtio_blk_config) } };
 static_assert(sizeof(struct virtio_net_config) <= VU_CONFIG_MAX &&
 		      sizeof(struct virtio_blk_config) <= VU_CONFIG_MAX,
 	"configuration space");
@@ -552,13 +550,11 @@ int hv_virtio_create(struct hv_vm *vm, enum hv_kind kind, const struct hv_virtio
 	void *arg, struct hv_virtio **out)
 {
 	struct hv_virtio *d = calloc(1, sizeof(*d));
-	const struct hv_vhost_conf conf = {
-		.config_len = kinds[kind].config_len,
+	const struct hv_vhost_conf conf = { .config_len = kinds[kind].config_len,
 		.has_control = kind == HV_KIND_NET,
 		.vm = vm,
 		.ev = &vhost_events,
-		.arg = d,
-	};
+		.arg = d };
 	int ret;
 
 	if (!d)

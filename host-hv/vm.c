@@ -66,13 +66,11 @@ static int make_memfd(uint64_t size, bool huge)
 static int set_slot(const struct hv_vm *vm, unsigned i, uint32_t flags)
 {
 	const struct hv_slot *s = &vm->slots[i];
-	struct kvm_userspace_memory_region region = {
-		.slot = i,
+	struct kvm_userspace_memory_region region = { .slot = i,
 		.flags = flags,
 		.guest_phys_addr = s->gpa,
 		.memory_size = s->len,
-		.userspace_addr = (uintptr_t)s->host,
-	};
+		.userspace_addr = (uintptr_t)s->host };
 
 	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
