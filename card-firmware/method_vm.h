@@ -141,7 +141,8 @@ static const struct card_param vm_console[] = {
 		.help = "Press the power button: ask the guest to shut down" }, \
 	ROW(vm_add_function), UPDATES("vm"), .key = "name", .key2 = "function", \
 		.canonical = true, PARAMS(vm_add_function), \
-		.help = "Give a virtual machine one more NIC or disk, also while it runs" }, \
+		.help = "Give a virtual machine one more NIC or disk, also while it runs; it is " \
+			"pending while the guest has not said whether it takes it" }, \
 	ROW(vm_remove_function), DELETES("vm"), .key = "name", .key2 = "function", \
 		PARAMS(vm_remove_function), \
 		.help = "Take a NIC or disk out of a virtual machine, also while it runs" }, \

@@ -3,10 +3,13 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dpu_alloc.h"
+#include "dpu_clock.h"
 #include "rpc_list.h"
 #include "rpc_schema.h"
 #include "vm.h"
@@ -99,8 +102,8 @@ static int read_template(const json_t *params, unsigned *t, struct card_error *e
 	for (*t = 0; *t < CPU_NAMES; ++*t)
 		if (!strcmp(name, cpu_names[*t]))
 			return 0;
-	return card_fail(e, -EINVAL, "cpu_template: no template %s; there are host, baseline, v3",
-		name);
+	return card_fail(
+		e, -EINVAL, "cpu_template: no template %s; there are host, baseline, v3", name);
 }
 
 static int read_conf(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
@@ -222,6 +225,92 @@ int card_vm_canon(struct card *c, const struct card_method *m, json_t *params, s
 	return json_object_set_new(params, "slot", json_integer(slot)) ? out_of_memory(e) : 0;
 }
 
+/*
+ * A guest that runs may refuse a function. What it says is waited for, a little: the guest is free
+ * to say nothing, and one call that takes steps holds up the others.
+ */
+struct adding {
+	struct card_task task; // first: it is this
+	struct card *card; // borrowed
+	uint64_t vm; // card_vm.number
+	unsigned slot;
+	uint64_t until_ns;
+	bool done; // it stays
+};
+
+static int add_step(struct card_task *t, json_t **result, struct card_error *e)
+{
+	struct adding *a = (struct adding *)t;
+	struct card_vm *v = card_vm_find_number(a->card, a->vm);
+
+	if (!v || !v->conf.functions[a->slot][0]) {
+		a->done = true; // nothing to undo
+		return card_fail(e, -ECANCELED, "it was taken out again meanwhile");
+	}
+	if (v->guest && v->adding >> a->slot & 1) {
+		if (dpu_now_ns() < a->until_ns)
+			return CARD_RPC_LATER;
+		*result = json_pack("{s:b}", "pending", 1);
+		a->done = *result != NULL;
+		return a->done ? 0 : out_of_memory(e);
+	}
+	if (v->guest && v->added[a->slot].status != HV_OK)
+		return card_fail(e, -EIO, "%s: the guest refused it in slot %u: %s (errno %u)",
+			v->conf.functions[a->slot], a->slot,
+			card_vm_status_text(v->added[a->slot].status), v->added[a->slot].detail);
+	a->done = true;
+	return 0;
+}
+
+static void add_destroy(struct card_task *t)
+{
+	struct adding *a = (struct adding *)t;
+	struct card_vm *v = card_vm_find_number(a->card, a->vm);
+	struct card_error none;
+
+	if (v && (!a->done || t->unkept))
+		(void)card_vm_function_remove(v, v->conf.functions[a->slot], &none);
+	free(a);
+}
+
+static void add_wait(struct card_task *t, unsigned ms)
+{
+	const struct adding *a = (const struct adding *)t;
+	struct card_vm *v = card_vm_find_number(a->card, a->vm);
+
+	(void)poll(NULL, 0, (int)ms);
+	if (v)
+		card_vm_link_drain(v->guest);
+}
+
+/* The guest has been asked. */
+static int add_begin(
+	struct card *c, struct card_vm *v, unsigned slot, json_t **result, struct card_error *e)
+{
+	struct adding *a;
+
+	if (c->task) { // one at a time, and it may take long
+		*result = json_pack("{s:b}", "pending", 1);
+		return *result ? 0 : out_of_memory(e);
+	}
+	a = dpu_calloc(1, sizeof(*a));
+	if (!a) {
+		(void)card_vm_function_remove(v, v->conf.functions[slot], e);
+		return out_of_memory(e);
+	}
+	*a = (struct adding){ .task = { .step = add_step,
+				      .destroy = add_destroy,
+				      .nap_ms = OP_WAIT_MS,
+				      .wait = add_wait,
+				      .undoes = true },
+		.card = c,
+		.vm = v->number,
+		.slot = slot,
+		.until_ns = dpu_now_ns() + c->vms->add_ms * 1000000ull };
+	c->task = &a->task;
+	return CARD_RPC_LATER;
+}
+
 int card_call_vm_add_function(
 	struct card *c, const json_t *params, json_t **result, struct card_error *e)
 {
@@ -230,7 +319,6 @@ int card_call_vm_add_function(
 	int ret = 0;
 	struct card_vm *v = named(c, params, &ret, e);
 
-	(void)result;
 	if (!v)
 		return ret;
 	if (!card_name_ok(function))
@@ -240,7 +328,9 @@ int card_call_vm_add_function(
 	if (v->conf.functions[slot][0])
 		return card_fail(e, -EBUSY, "slot %u: has %s", slot, v->conf.functions[slot]);
 	ret = check_free(c, function, e);
-	return ret ? ret : card_vm_function_add(v, slot, function, e);
+	if (!ret)
+		ret = card_vm_function_add(v, slot, function, e);
+	return ret || !(v->adding >> slot & 1) ? ret : add_begin(c, v, slot, result, e);
 }
 
 int card_call_vm_remove_function(
@@ -377,8 +467,8 @@ static json_t *vm_object(const struct card_vm *v)
 		v->conf.initrd, "cmdline", v->conf.cmdline, "functions", functions_of(v),
 		"generation", (json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0),
 		"end", end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
-		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v),
-		"process", process_of(v));
+		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v), "process",
+		process_of(v));
 }
 
 int card_call_vm_list(struct card *c, const json_t *params, json_t **result, struct card_error *e)
@@ -421,10 +511,10 @@ static json_t *states_of(const struct card_vm *v)
 	json_t *list = json_array();
 
 	for (int s = CARD_VM_STOPPED; s <= CARD_VM_RESTARTING; s++)
-		json_array_append_new(list,
-			json_pack("{s:s, s:{s:i}}", "state",
-				card_vm_state_name((enum card_vm_state)s), "now", "active",
-				v->state == (enum card_vm_state)s));
+		json_array_append_new(
+			list, json_pack("{s:s, s:{s:i}}", "state",
+				      card_vm_state_name((enum card_vm_state)s), "now", "active",
+				      v->state == (enum card_vm_state)s));
 	return list;
 }
 

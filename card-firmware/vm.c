@@ -40,6 +40,16 @@ struct card_vm *card_vm_find(const struct card *c, const char *name)
 	return NULL;
 }
 
+struct card_vm *card_vm_find_number(const struct card *c, uint64_t number)
+{
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &c->vms->list, link)
+		if (v->number == number)
+			return v;
+	return NULL;
+}
+
 const struct card_vm *card_vm_of_function(const struct card *c, const char *function)
 {
 	const struct card_vm *v;
@@ -90,7 +100,7 @@ void card_vm_op_end(struct card_vm *v, int ret, const char *why)
 void card_vm_clear(struct card_vm *v)
 {
 	v->making = v->stopping = v->met = false;
-	v->present = v->wants = 0;
+	v->present = v->wants = v->adding = 0;
 	cancel(v, &v->deadline);
 	cancel(v, &v->again_timer);
 	cancel(v, &v->want_timer);
@@ -362,9 +372,9 @@ int card_vms_init(struct card *c)
 	c->vms->listener = c->vms->waiting = -1;
 	c->vms->probe_ms = CARD_VM_PROBE_MS;
 	c->vms->count_ms = CARD_VM_COUNT_MS;
+	c->vms->add_ms = CARD_VM_ADD_MS;
 	TAILQ_INIT(&c->vms->list);
-	c->vms->count_timer =
-		c->vho_loop.timer(c->vho_loop.arg, c->vms->count_ms, count, c->vms);
+	c->vms->count_timer = c->vho_loop.timer(c->vho_loop.arg, c->vms->count_ms, count, c->vms);
 	if (c->vms->count_timer)
 		return 0;
 	free(c->vms);

@@ -17,6 +17,7 @@
 #define CARD_VM_TYPED 4096u // bytes of input that wait
 #define CARD_VMS_MAX 256
 #define CARD_VM_COUNT_MS 2000 // between looks at the counters of guests' processes
+#define CARD_VM_ADD_MS 2000 // that a call waits for what a guest says of a function
 #define CARD_VM_PROBE_MS 5000 // an agent that does not answer so long makes room for another
 
 struct card_errand;
@@ -76,6 +77,11 @@ struct card_vm {
 	uint64_t ran_ns; // when it ran first since its process was made; 0: it did not
 	bool met; // its process has said what state it is in
 	uint32_t present; // slots that the guest was given, or says it has
+	uint32_t adding; // slots whose HV_ADD has no answer yet
+	struct {
+		enum hv_status status; // HV_OK: it was not refused
+		uint32_t detail;
+	} added[HV_PROTO_SLOTS]; // the last answer
 	uint32_t wants; // slots that wait for a connection
 	void *want_timer; // owned: while one could not be had, or has to wait
 	struct {
@@ -121,6 +127,7 @@ struct card_vms {
 	unsigned probe_ms;
 	void *count_timer; // owned
 	unsigned count_ms;
+	unsigned add_ms; // that a call waits for what a guest says of a function
 	uint64_t displaced, sent_away; // silent ones; those that came while there was a good one
 	uint64_t serial, numbers; // of operations and VMs, the last ones
 	uint64_t agents; // that connected, ever
@@ -135,6 +142,7 @@ void card_vms_fini(struct card *c);
 int card_vms_listen(struct card *c); // once the definitions are there
 
 struct card_vm *card_vm_find(const struct card *c, const char *name);
+struct card_vm *card_vm_find_number(const struct card *c, uint64_t number);
 /* Takes what conf owns. 0; -EEXIST, -ENOSPC, -ENOMEM, with e->text. */
 int card_vm_create(
 	struct card *c, const char *name, struct card_vm_conf *conf, struct card_error *e);
@@ -152,7 +160,10 @@ int card_vm_start(struct card_vm *v, struct card_error *e);
 int card_vm_stop(struct card_vm *v, bool force, struct card_error *e);
 int card_vm_step(struct card_vm *v, enum hv_type type, struct card_error *e);
 
-/* A function in a slot, or none any more; told to the guest if there is one. */
+/*
+ * A function in a slot, or none any more; told to the guest if there is one: what that says of it
+ * comes later, to card_vm.added.
+ */
 int card_vm_function_add(
 	struct card_vm *v, unsigned slot, const char *function, struct card_error *e);
 int card_vm_function_remove(struct card_vm *v, const char *function, struct card_error *e);
@@ -182,6 +193,8 @@ void card_vm_agent_ready(struct card_vms *s);
 void card_vm_guest_open(struct card_vm *v, int fd);
 /* Make the guest, once its images are there. */
 void card_vm_guest_make(struct card_vm *v);
+/* What a status of the protocol says, for people. */
+const char *card_vm_status_text(enum hv_status status);
 /* 0; -ENODEV, -ENOTSUP, -ENOTCONN, -ENOBUFS, -errno, logged. type: HV_ADD or HV_RECONNECT. */
 int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type);
 /* 0; -ENOTCONN, -ENOBUFS. type: HV_AGENT_SPAWN or _KILL. */

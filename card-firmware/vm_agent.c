@@ -24,16 +24,6 @@ static struct card_vm *find_id(struct card_vms *s, const uint8_t *id)
 	return NULL;
 }
 
-static struct card_vm *find_number(struct card_vms *s, uint64_t number)
-{
-	struct card_vm *v;
-
-	TAILQ_FOREACH (v, &s->list, link)
-		if (v->number == number)
-			return v;
-	return NULL;
-}
-
 /* Also of one that ended: the agent forgets it. */
 static int send_kill(struct card_vms *s, uint64_t number, const uint8_t *id)
 {
@@ -58,7 +48,7 @@ int card_vm_agent_send(struct card_vm *v, enum hv_type type)
 
 static bool on_done(struct card_vms *s, const struct card_vm_record *r)
 {
-	struct card_vm *v = find_number(s, r->cookie);
+	struct card_vm *v = card_vm_find_number(s->card, r->cookie);
 	struct hv_rec_hdr none = { .seq = dpu_le32_put(0) };
 	struct hv_rec_done d;
 	unsigned status;

@@ -39,6 +39,11 @@ static const char *const status_text[HV_STATUSES] = {
 	[HV_E_ID] = "no such guest",
 };
 
+const char *card_vm_status_text(enum hv_status status)
+{
+	return status_text[status];
+}
+
 /* ---- functions ---- */
 
 /* A connection to the function's own socket, like any front-end's. */
@@ -84,6 +89,7 @@ int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type)
 	ret = card_vm_link_send(v->guest, type, slot, &rec, sizeof(rec), &fd, 1);
 	if (!ret) {
 		v->present |= 1u << slot;
+		v->adding |= type == HV_ADD ? 1u << slot : 0;
 		v->counters.reconnects += type == HV_RECONNECT;
 	}
 	return ret;
@@ -312,6 +318,9 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 			on_running(v, CARD_VM_RUNNING); // it may end before it says so
 		break;
 	case HV_ADD:
+		v->adding &= ~(1u << r->cookie);
+		v->added[r->cookie].status = (enum hv_status)status;
+		v->added[r->cookie].detail = dpu_le32_get(d.detail);
 		if (status && v->state == CARD_VM_STARTING)
 			card_vm_fail(v, -EIO, "slot %u: %s", (unsigned)r->cookie, text);
 		if (status)
@@ -471,7 +480,7 @@ void card_vm_guest_open(struct card_vm *v, int fd)
 	card_vm_link_close(v->guest);
 	v->guest = NULL;
 	v->making = v->met = v->typing = v->counting = false;
-	v->present = v->wants = 0;
+	v->present = v->wants = v->adding = 0;
 	if (v->state == CARD_VM_RESTARTING)
 		card_vm_clear(v);
 	if ((v->state == CARD_VM_STOPPED || v->state == CARD_VM_RESTARTING) && !v->stopping)

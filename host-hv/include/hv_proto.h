@@ -116,7 +116,10 @@ static_assert(sizeof(struct hv_rec_done) == 24, "wire struct");
 #define HV_CREATE_FLAT 8u // the kernel is a flat program (host-hv --flat): tests
 #define HV_CREATE_FLAGS 15u
 #define HV_PIN_NONE 0xffffu
-#define HV_CPU_NAMES { "host", "baseline", "v3" } // by cpu_template: cpuid.h has what they are
+#define HV_CPU_NAMES                     \
+	{                                \
+		"host", "baseline", "v3" \
+	} // by cpu_template: cpuid.h has what they are
 
 struct hv_rec_create {
 	struct hv_rec_hdr h;

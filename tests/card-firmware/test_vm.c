@@ -175,8 +175,8 @@ static void ends_by_itself(void **state)
 static json_int_t process_count(const char *name, const char *what)
 {
 	json_t *list = call("vm_list", 0, "{'name': '%s'}", name);
-	json_int_t n = json_integer_value(json_object_get(
-		json_object_get(json_array_get(list, 0), "process"), what));
+	json_int_t n = json_integer_value(
+		json_object_get(json_object_get(json_array_get(list, 0), "process"), what));
 
 	json_decref(list);
 	return n;
@@ -276,8 +276,8 @@ static void has_a_cpu_template(void **state)
 			names[i]));
 		assert_int_equal(card_vm_find(&card, "t")->conf.cpu_template, i);
 		list = call("vm_list", 0, "{'name': 't'}");
-		assert_string_equal(json_string_value(json_object_get(
-					    json_array_get(list, 0), "cpu_template")),
+		assert_string_equal(
+			json_string_value(json_object_get(json_array_get(list, 0), "cpu_template")),
 			names[i]);
 		json_decref(list);
 		json_decref(call("vm_delete", 0, "{'name': 't'}"));
@@ -592,6 +592,70 @@ static void has_functions(void **state)
 	json_decref(call("net_delete", 0, "{'name': 'n1'}"));
 }
 
+/* As a client's: the loop goes on until there is an answer, which is the caller's. */
+static char *ask(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *ask(const char *fmt, ...)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_message *later;
+	char text[400], *answer;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	answer = card_rpc_answer(&card, text, strlen(text), &later);
+	while (later && card_message_step(later, &answer))
+		turn(until);
+	card_message_destroy(later);
+	assert_null(card.task);
+	assert_non_null(answer);
+	return answer;
+}
+
+#define ADD(vm, function)                                                         \
+	ask("{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"vm_add_function\", " \
+	    "\"params\": {\"name\": \"%s\", \"function\": \"%s\"}}",              \
+		vm, function)
+
+static void expect(char *answer, const char *part)
+{
+	if (!strstr(answer, part))
+		fail_msg("%s is not in %s", part, answer);
+	free(answer);
+}
+
+/* What a guest says of a function is the answer, or it says nothing in time. */
+static void may_refuse_a_function(void **state)
+{
+	struct card_vm *v;
+
+	(void)state;
+	json_decref(call("net_create", 0, "{'name': 'n0'}"));
+	make("g", "refuse");
+	v = card_vm_find(&card, "g");
+	operate("vm_start", "g", 0);
+	await_output("g", "up\n"); // what it says of its state is behind us, too
+	expect(ADD("g", "n0"), "n0: the guest refused it in slot 1: the host has not enough");
+	assert_string_equal(v->conf.functions[1], "");
+	assert_null(card_vm_of_function(&card, "n0"));
+	expect(ADD("g", "n0"), "\"result\":true");
+	assert_string_equal(v->conf.functions[1], "n0");
+	json_decref(call("vm_remove_function", 0, "{'name': 'g', 'function': 'n0'}"));
+	operate("vm_pause", "g", 0);
+	assert_int_equal(kill((pid_t)v->pid, SIGSTOP), 0);
+	card.vms->add_ms = 50;
+	expect(ADD("g", "n0"), "\"result\":{\"pending\":true}");
+	card.vms->add_ms = CARD_VM_ADD_MS;
+	assert_string_equal(v->conf.functions[1], "n0");
+	assert_int_equal(kill((pid_t)v->pid, SIGCONT), 0);
+	operate("vm_resume", "g", 0);
+	assert_int_equal(v->adding, 0);
+	operate("vm_stop", "g", 0);
+	end("g", "stopped");
+	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
+}
+
 /* ---- */
 
 static void run_agent(int exe_fd)
@@ -654,6 +718,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_such_image),
 		cmocka_unit_test(outlives_its_card),
 		cmocka_unit_test(has_functions),
+		cmocka_unit_test(may_refuse_a_function),
 		cmocka_unit_test(asks_for_connections_without_end),
 		cmocka_unit_test(one_agent_at_a_time),
 	};

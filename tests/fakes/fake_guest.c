@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A guest's process in its jail, without KVM. Its command line says what the guest does when it is
- * started: "end=N" (enum hv_end), or what a vCPU's thread tries that it must not: "socket", "open",
- * "execve".
+ * started: "end=N" (enum hv_end), "refuse" (it refuses the next command), or what a vCPU's thread
+ * tries that it must not: "socket", "open", "execve".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +51,8 @@ static void on_start(void)
 		fake_machine_wake();
 		return;
 	}
+	if (strcmp(what, "refuse") == 0)
+		fake_machine.ret = -ENOMEM;
 	pthread_mutex_lock(&lock);
 	started = true;
 	pthread_cond_broadcast(&changed);
