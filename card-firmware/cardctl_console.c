@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,23 @@ struct console {
 	bool eof; // of our input
 	json_int_t offset;
 };
+
+/* What ends us while the terminal is raw; it has its modes back before that. */
+static const int ends[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+static volatile sig_atomic_t ended_by;
+
+static void on_signal(int number)
+{
+	ended_by = number;
+}
+
+static void take_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		(void)sigaction(ends[i], &sa, NULL);
+}
 
 static void put_hex(const char *hex)
 {
@@ -50,7 +68,8 @@ static int exchange(struct console *s)
 	ret = params ? s->call(s->path, "vm_console", params, &answer) : -ENOMEM;
 	json_decref(params);
 	if (ret) {
-		fprintf(stderr, "cardctl: %s: %s\n", s->path, strerror(-ret));
+		if (!ended_by)
+			fprintf(stderr, "cardctl: %s: %s\n", s->path, strerror(-ret));
 		return -1;
 	}
 	error = json_object_get(answer, "error");
@@ -96,7 +115,7 @@ static int run(struct console *s, bool tty)
 {
 	int got = exchange(s);
 
-	while (got >= 0) {
+	while (got >= 0 && !ended_by) {
 		// What is piped in ends it, once the guest has it and what there is was shown.
 		if (!tty && s->eof && !s->n && got == 0)
 			return 0;
@@ -118,10 +137,15 @@ int cardctl_console(const char *path, const char *name, cardctl_call_fn *call)
 		raw = before;
 		cfmakeraw(&raw);
 		fprintf(stderr, "Attached to %s. Ctrl-] leaves.\n", name);
+		take_signals();
 		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 		ret = run(&s, tty);
 		tcsetattr(STDIN_FILENO, TCSANOW, &before);
 		fputc('\n', stderr);
+		if (ended_by) {
+			(void)signal(ended_by, SIG_DFL);
+			(void)raise(ended_by);
+		}
 		return ret;
 	}
 	return run(&s, false);

@@ -70,7 +70,7 @@ until ctl vm agent | grep -q 'connected.*\(true\|yes\)'; do
 done
 if ctl vm create g mem_mib=16 kernel="$dir/program" cpu_template=v9 2>"$dir/refused"; then fail "template v9"; fi
 grep -q 'no template v9' "$dir/refused" || fail "$(cat "$dir/refused")"
-ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0 cpu_template=baseline
+ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0 cpu_template=host
 if ctl net delete n0 2>/dev/null; then fail "a function of a VM was deleted"; fi
 ctl vm start g
 [ "$(field state)" = running ] || fail "$(ctl vm show g)"
@@ -82,11 +82,19 @@ await state paused
 ctl vm resume g
 await state running
 
+for how in leave term; do
+	python3 "${0%/*}/vm_console.py" "$how" "$cardctl" "$dir/rpc" g
+done
+python3 "${0%/*}/vm_console.py" lost "$cardctl" "$dir/rpc" g "$card"
+wait "$card" 2>/dev/null || :
+start
+await state running
+
 for i in 1 2 3; do
 	card_kill
 	start
 	await state running
-	[ "$(field cpu_template)" = baseline ] || fail "$(ctl vm show g)"
+	[ "$(field cpu_template)" = host ] || fail "$(ctl vm show g)"
 	[ "$(field pid)" = "$pid" ] || fail "another process: $(field pid), not $pid"
 	printf 'again%s' "$i" | ctl vm console g >/dev/null
 	await_output "again$i"
