@@ -29,7 +29,6 @@ fail()
 lab_prepare
 lab_card
 lab_add "$image/kernel" hv/vmlinux
-lab_add "$image/bzimage" hv/bzimage
 
 # The first process of the guests: does the lines that it reads.
 cat >"$dir/inner/init" <<'INIT'
@@ -45,6 +44,18 @@ stty -echo
 for module in virtio_pci virtio_blk virtio_net ext4 button evdev; do
 	modprobe -q $module
 done
+# within SECONDS COMMAND: it succeeds
+within()
+{
+	end=$(($(cut -d . -f 1 /proc/uptime) + $1))
+	until eval "$2"; do
+		if [ "$(cut -d . -f 1 /proc/uptime)" -ge $end ]; then
+			echo "not within $1 s: $2"
+			return 1
+		fi
+		usleep 100000
+	done
+}
 echo "init: up"
 while read -r line; do
 	eval "$line"
@@ -71,13 +82,24 @@ done
 rm -rf "$dir/inner/lib/modules" "$dir/image"
 lab_inner virtio_pci virtio_blk virtio_net ext4 button evdev
 
-# In the lab. What a guest is told ends with a line of its own number, which is waited for; a guest's console is
-# all that it ever said.
+# In the lab. What a guest is told is one line, and ends with a line of its own number, which is waited for; a guest's console is
+# all that it said since its card began.
 cat >"$dir/tools/hv/guests" <<'END'
 . /hv/card
 said() { ctl vm console "$1" </dev/null; }
 # until_ SECONDS COMMAND...: it succeeds
-until_() { end=$(($(date +%s) + $1)); shift; until "$@"; do [ "$(date +%s)" -lt $end ] || return 1; usleep 100000; done; }
+until_()
+{
+	limit=$1 end=$(($(date +%s) + $1))
+	shift
+	until "$@"; do
+		if [ "$(date +%s)" -ge $end ]; then
+			echo "not within $limit s: $*"
+			return 1
+		fi
+		usleep 100000
+	done
+}
 ups() { [ "$(said "$1" | grep -c '^init: up')" -ge "$2" ]; }
 state() { ctl vm show "$1" | grep -q "^state: $2"; }
 done_() { said "$1" | grep -q "^done-$2="; }
@@ -99,10 +121,12 @@ echo "ok    the lab is up: $(($(date +%s) - begun)) s"
 # step WHAT COMMANDS: in the lab, each has to succeed
 step()
 {
-	in_lab ". /hv/guests; set -e; $2" >"$dir/row" 2>&1 || fail "$1: $(cat "$dir/row")"
+	in_lab ". /hv/guests; set -e; $2" 300 >"$dir/row" 2>&1 || fail "$1: $(cat "$dir/row")"
 	echo "ok    $1: $(($(date +%s) - begun)) s${3:+, $(tail -n 1 "$dir/row")}"
 }
 
+# Without asynchronous page faults and stolen time: with them, guests of one CPU were seen to wait for a spinlock
+# for ever as they boot, with a machine of one emulating thread. The cause is not known.
 step "card and agent" '
 	mkdir -p /tmp/card
 	for d in d0 d1 d2; do
@@ -121,14 +145,14 @@ step "card and agent" '
 	} >/tmp/card/config
 	card_start
 	agent_start
-	line="console=ttyS0 panic=-1 quiet noxsave"
+	line="console=ttyS0 panic=-1 quiet noxsave no-kvmapf no-steal-acc"
 	ctl vm create a mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d0,n0
-	ctl vm create b mem_mib=256 kernel=/hv/bzimage initrd=/hv/inner cmdline="$line" functions=d1,n1'
-step "boots, an ELF and a bzImage" '
+	ctl vm create b mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d1,n1'
+step "two guests boot" '
 	ctl vm start a
-	until_ 90 ups a 1
 	ctl vm start b
-	until_ 90 ups b 1'
+	until_ 180 ups a 1
+	until_ 180 ups b 1'
 step "jailed while Linux runs" '
 	pid=$(ctl vm show a | sed -n "s/^pid: //p")
 	n=0
@@ -158,17 +182,15 @@ step "ping and TCP between two guests" '
 # The card is killed while the guest writes, each file's sum noted once it is on the disk, and pings.
 step "outlives its card twice" '
 	on a "touch /tmp/acked; ping 10.0.0.2 >/tmp/ping 2>&1 & sh /writer & :"
-	acked() { [ "$(on a "wc -l </tmp/acked" | head -n 1)" -ge $1 ]; }
-	pinged() { [ "$(on a "grep -c ttl= /tmp/ping" | head -n 1)" -ge $1 ]; }
 	for k in 1 2; do
-		was=$(on a "wc -l </tmp/acked" | head -n 1) p=$(on a "grep -c ttl= /tmp/ping" | head -n 1) || :
-		until_ 60 acked $((was + 2))
+		on a "was=\$(wc -l </tmp/acked); within 60 \"[ \\\$(wc -l </tmp/acked) -ge \$((was + 2)) ]\""
 		card_kill
 		card_start
-		was=$(on a "wc -l </tmp/acked" | head -n 1)
-		p=$(on a "grep -c ttl= /tmp/ping" | head -n 1)
-		until_ 60 acked $((was + 2))
-		until_ 60 pinged $((p + 2))
+		agent_wait
+		until_ 60 state a running
+		until_ 60 state b running
+		on a "was=\$(wc -l </tmp/acked); within 60 \"[ \\\$(wc -l </tmp/acked) -ge \$((was + 2)) ]\""
+		on a "was=\$(grep -c ttl= /tmp/ping); within 60 \"[ \\\$(grep -c ttl= /tmp/ping) -ge \$((was + 2)) ]\""
 	done
 	on a "killall ping; touch /tmp/stop; wait"
 	on a "umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda /mnt"
@@ -180,22 +202,22 @@ step "outlives its card twice" '
 
 step "a second disk comes and goes" '
 	ctl vm add-function a d2
-	on a "n=0; until [ -b /dev/vdb ]; do n=\$((n + 1)); [ \$n -lt 300 ] || break; usleep 100000; done; [ -b /dev/vdb ]"
+	on a "within 60 \"[ -b /dev/vdb ]\""
 	on a "dd if=/mnt/f of=/dev/vdb bs=64k conv=fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches"
 	on a "dd if=/dev/vdb bs=64k count=64 2>/dev/null | cmp - /mnt/f"
 	ctl vm remove-function a d2
-	on a "n=0; while [ -e /dev/vdb ]; do n=\$((n + 1)); [ \$n -lt 300 ] || break; usleep 100000; done; [ ! -e /dev/vdb ]"
+	on a "within 60 \"[ ! -e /dev/vdb ]\""
 	gone() { ! ctl vm show a | grep -q "name: d2"; }
 	until_ 30 gone
 	on a "[ \"\$(ls /sys/bus/pci/devices | wc -l)\" = 3 ]"'
 step "its disk grows" '
 	truncate -s 96M /tmp/card/d0.img
 	ctl volume resize v-d0 num_blocks=98304
-	on a "n=0; until [ \$(cat /sys/block/vda/size) = 98304 ]; do n=\$((n + 1)); [ \$n -lt 300 ] || break; usleep 100000; done"
-	on a "[ \$(cat /sys/block/vda/size) = 98304 ]"'
+	on a "within 60 \"[ \\\$(cat /sys/block/vda/size) = 98304 ]\""'
 step "reboots, and is there again by itself" '
+	was=$(said b | grep -c "^init: up") || :
 	echo "reboot -f" | ctl vm console b >/dev/null
-	until_ 90 ups b 2
+	until_ 120 ups b $((was + 1))
 	on b "[ -b /dev/vda ] && [ -e /sys/class/net/eth0 ]"'
 step "powers off by itself, and by the power button" '
 	echo "poweroff -f" | ctl vm console b >/dev/null

@@ -87,8 +87,8 @@ lab_boot()
 	in_lab 'echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled; modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
 }
 
-# in_lab COMMAND: in the lab, 200 s long at most
-in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" 200; }
+# in_lab COMMAND [SECONDS]: in the lab, 200 s long at most, or so long
+in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" "${2:-200}"; }
 
 # lab_card: programs of a card and of its host, for lab_card_start
 lab_card()
@@ -134,10 +134,18 @@ lab_card()
 			unshare -m sh -c 'mount --rbind / /tmp/root && cd /tmp/root && mount --move . / &&
 				exec chroot . host-hv --agent --card /tmp/card/agents' >>/tmp/card/err 2>&1 &
 			echo $! >/tmp/card/agent
+			agent_wait
+		}
+		# agent_wait: it has reached the card
+		agent_wait()
+		{
 			n=0
 			until ctl vm agent | grep -q 'connected.*yes'; do
 				n=$((n + 1))
-				[ $n -lt 300 ] || return 1
+				if [ $n -ge 300 ]; then
+					echo "the agent does not reach its card"
+					return 1
+				fi
 				usleep 100000
 			done
 		}
