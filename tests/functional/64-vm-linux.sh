@@ -145,7 +145,7 @@ step "card and agent" '
 	} >/tmp/card/config
 	card_start
 	agent_start
-	line="console=ttyS0 panic=-1 quiet noxsave no-kvmapf no-steal-acc"
+	line="console=ttyS0 panic=-1 quiet noxsave cryptomgr.notests no-kvmapf no-steal-acc"
 	ctl vm create a mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d0,n0
 	ctl vm create b mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d1,n1'
 step "two guests boot" '
@@ -166,7 +166,7 @@ step "jailed while Linux runs" '
 step "drivers by PCI, with MSI-X" '
 	on a "grep -c PCI-MSI.*virtio /proc/interrupts; ls /dev/vda /sys/class/net/eth0" | grep -q "^[5-9]$"'
 step "a file system, written and read back" '
-	on a "mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && dd if=/dev/urandom of=/mnt/f bs=64k count=64 2>/dev/null"
+	on a "mkfs.ext4 -qF /dev/vda && mount /dev/vda /mnt && dd if=/dev/urandom of=/mnt/f bs=64k count=64 2>/dev/null"
 	on a "sha256sum /mnt/f >/tmp/sum; umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda /mnt"
 	on a "sha256sum -c /tmp/sum"'
 step "ping and TCP between two guests" '

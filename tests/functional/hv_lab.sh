@@ -81,7 +81,7 @@ lab_boot()
 		-no-user-config -no-reboot -display none -serial "file:$dir/console" \
 		-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
 		-kernel "$image/kernel" -initrd "$dir/initrd" \
-		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off ob.name=lab" "$@" \
+		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off cryptomgr.notests ob.name=lab" "$@" \
 		>"$dir/qemu.out" 2>&1 &
 	lab=$!
 	in_lab 'echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled; modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
