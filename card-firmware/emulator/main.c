@@ -491,14 +491,12 @@ static int check_operands(const struct dpu_cli *cli, const struct options *o, in
 
 int main(int argc, char **argv)
 {
-	struct options o = { .timeout_s = 30,
-		.start_timeout_s = 120,
-		.hypervisor = "qemu" }; // auto: not proven
+	struct options o = { .timeout_s = 30, .start_timeout_s = 120, .hypervisor = "auto" };
 	const struct dpu_opt opts[] = {
 		{ "dir", DPU_OPT_STR, &o.dir, "DIR", "run directory, removed at the end" },
 		{ "image", DPU_OPT_STR, &o.image, "DIR", "guest kernel and initramfs" },
 		{ "hypervisor", DPU_OPT_STR, &o.hypervisor, "NAME",
-			"of guests whose topology names none: qemu (default), auto, host-hv" },
+			"of guests whose topology names none: auto (default), qemu, host-hv" },
 		{ "keep", DPU_OPT_FLAG, &o.keep, NULL, "leave the run directory with its logs" },
 		{ "run", DPU_OPT_STR, &o.run, "PROGRAM",
 			"run a program when all is up, with the operands as arguments, and end "
