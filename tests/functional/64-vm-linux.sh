@@ -82,8 +82,8 @@ done
 rm -rf "$dir/inner/lib/modules" "$dir/image"
 lab_inner virtio_pci virtio_blk virtio_net ext4 button evdev
 
-# In the lab. What a guest is told is one line, and ends with a line of its own number, which is waited for; a guest's console is
-# all that it said since its card began.
+# In the lab. What a guest is told is one line, and ends with a line of its own number, which is waited for; a
+# guest's console is all that it said since its card began.
 cat >"$dir/tools/hv/guests" <<'END'
 . /hv/card
 said() { ctl vm console "$1" </dev/null; }
@@ -197,7 +197,7 @@ step "outlives its card twice" '
 	on a "sha256sum -c /tmp/acked >/tmp/checked 2>&1"
 	on a "grep -c OK /tmp/checked; wc -l </tmp/acked" >/tmp/n
 	[ "$(sed -n 1p /tmp/n)" = "$(sed -n 2p /tmp/n)" ]
-	on a "! dmesg | grep -i \"i/o error\\|reset\\|timed out\\|EXT4-fs error\""
+	on a "! dmesg | grep -i \"i/o error\\| reset\\|timed out\\|EXT4-fs error\""
 	sed -n "1s/\$/ files on the disk/p" /tmp/n' figures
 
 step "a second disk comes and goes" '

@@ -84,7 +84,9 @@ lab_boot()
 		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off cryptomgr.notests ob.name=lab" "$@" \
 		>"$dir/qemu.out" 2>&1 &
 	lab=$!
-	in_lab 'echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled; modprobe kvm-amd && [ -c /dev/kvm ]' || fail "no KVM in the lab: $(cat "$dir/qemu.out")"
+	in_lab 'echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+		modprobe kvm-amd && [ -c /dev/kvm ]' ||
+		fail "no KVM in the lab: $(cat "$dir/qemu.out")"
 }
 
 # in_lab COMMAND [SECONDS]: in the lab, 200 s long at most, or so long
