@@ -91,10 +91,10 @@ static void on_operation(void *arg, int ret, const json_t *result, const char *w
 	v->sample = 0;
 	if (ret == -ECONNRESET || ret == -ENOTCONN || ret == -EBUSY || ret == -ESTALE) {
 		next(v, v->step, AGAIN_MS); // no card, or none that has its agent yet
-	} else if (ret && ret != -EALREADY && starts) {
+	} else if (ret && ret != -EALREADY && ret != -ETIMEDOUT && starts) {
 		emu_stop(v->guest->emu, 1, "guest %s: cannot start: %s", v->guest->conf->name, why);
 	} else {
-		next(v, starts ? LOOK : DRAIN, 0);
+		next(v, starts ? LOOK : DRAIN, 0); // too late for the card: asked to start again
 	}
 }
 
