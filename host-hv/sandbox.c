@@ -113,7 +113,6 @@ static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 11, "a vCPU's thread
 
 static const struct rule main_rules[] = {
 	{ POLL },
-	{ CALL(epoll_pwait) },
 	{ CALL(recvmsg) },
 	{ CALL(sendmsg) },
 	{ CALL(read) },
@@ -129,6 +128,9 @@ static const struct rule main_rules[] = {
 	{ CALL(mmap), WITHOUT, 2, 1, { PROT_EXEC }, MMAP_RARE },
 	{ CALL(munmap), .rare = MMAP_RARE },
 	{ CALL(brk), .rare = BRK_RARE },
+#ifndef __GLIBC__
+	{ CALL(madvise), ONE_OF, 2, 1, { MADV_FREE }, "only free(3) of a group's last object" },
+#endif
 	{ CALL(close) },
 	{ CALL(eventfd2) },
 	{ CALL(socketpair), ONE_OF, 0, 1, { AF_UNIX } },
