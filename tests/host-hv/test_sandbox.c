@@ -406,10 +406,10 @@ static int ask(const char *what, int kind, void *out, size_t len)
 static const long vcpu_calls[] = { SYS_ioctl, SYS_futex, SYS_write, SYS_preadv2, SYS_poll,
 	SYS_tgkill, SYS_rt_sigreturn, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_madvise,
 	SYS_exit };
-static const long main_calls[] = { SYS_poll, SYS_recvmsg, SYS_sendmsg, SYS_read,
-	SYS_write, SYS_futex, SYS_ioctl, SYS_tgkill, SYS_preadv2, SYS_mmap, SYS_munmap, SYS_brk,
-	SYS_close, SYS_eventfd2, SYS_socketpair, SYS_epoll_create1, SYS_epoll_ctl,
-	SYS_timerfd_create, SYS_timerfd_settime, SYS_getsockopt, SYS_getpeername, SYS_clock_gettime,
+static const long main_calls[] = { SYS_poll, SYS_recvmsg, SYS_sendmsg, SYS_read, SYS_write,
+	SYS_futex, SYS_ioctl, SYS_tgkill, SYS_preadv2, SYS_mmap, SYS_munmap, SYS_brk, SYS_close,
+	SYS_eventfd2, SYS_socketpair, SYS_epoll_create1, SYS_epoll_ctl, SYS_timerfd_create,
+	SYS_timerfd_settime, SYS_getsockopt, SYS_getpeername, SYS_clock_gettime,
 	SYS_restart_syscall, SYS_exit_group };
 
 static void every_call(enum hv_thread kind, const long *allowed, unsigned n)
