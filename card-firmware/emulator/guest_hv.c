@@ -170,17 +170,18 @@ static size_t take_output(struct emu_vm *v, const json_t *result)
 	const char *hex = json_string_value(json_object_get(result, "output"));
 	json_int_t at = json_integer_value(json_object_get(result, "offset"));
 	size_t n = hex ? strlen(hex) / 2 : 0;
-	uint8_t byte;
+	struct evbuffer_iovec room;
 
 	v->gap = v->gap || at != v->offset;
 	if (v->gap)
 		mend(v);
 	v->offset = json_integer_value(json_object_get(result, "next_offset"));
-	for (size_t i = 0; i < n; i++) {
-		char two[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
-
-		byte = (uint8_t)strtoul(two, NULL, 16);
-		evbuffer_add(v->in, &byte, 1);
+	if (n && evbuffer_reserve_space(v->in, (ev_ssize_t)n, &room, 1) == 1 &&
+		card_hex_parse(hex, room.iov_base, n) == 0) {
+		room.iov_len = n;
+		evbuffer_commit_space(v->in, &room, 1);
+	} else if (n) {
+		v->gap = true;
 	}
 	if (n)
 		v->heard_ns = dpu_now_ns();
