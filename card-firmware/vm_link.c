@@ -44,36 +44,28 @@ struct card_vm_link {
 	bool event_seen; // next_event is known
 };
 
-static const char *const close_names[CARD_VM_CLOSES] = {
-	[CARD_VM_GONE] = "gone",
-	[CARD_VM_BAD_HEADER] = "header",
-	[CARD_VM_BAD_TYPE] = "type",
-	[CARD_VM_BAD_LENGTH] = "length",
-	[CARD_VM_BAD_FDS] = "descriptors",
-	[CARD_VM_BAD_SEQUENCE] = "sequence",
-	[CARD_VM_BAD_FIELD] = "field",
-	[CARD_VM_SILENT] = "silent",
+static const struct {
+	const char *name, *text;
+} closes[CARD_VM_CLOSES] = {
+	[CARD_VM_GONE] = { "gone", "closed by the other side" },
+	[CARD_VM_BAD_HEADER] = { "header", "a record of another kind or version" },
+	[CARD_VM_BAD_TYPE] = { "type", "a record that is not for the card" },
+	[CARD_VM_BAD_LENGTH] = { "length", "not the length of the record's type" },
+	[CARD_VM_BAD_FDS] = { "descriptors", "not the descriptors of the record's type" },
+	[CARD_VM_BAD_SEQUENCE] = { "sequence",
+		"an event left out, or an answer to what was not asked" },
+	[CARD_VM_BAD_FIELD] = { "field", "a value that cannot be" },
+	[CARD_VM_SILENT] = { "silent", "no answer in time" },
 };
 
 const char *card_vm_close_name(enum card_vm_close why)
 {
-	return close_names[why];
+	return closes[why].name;
 }
-
-static const char *const close_texts[CARD_VM_CLOSES] = {
-	[CARD_VM_GONE] = "closed by the other side",
-	[CARD_VM_BAD_HEADER] = "a record of another kind or version",
-	[CARD_VM_BAD_TYPE] = "a record that is not for the card",
-	[CARD_VM_BAD_LENGTH] = "not the length of the record's type",
-	[CARD_VM_BAD_FDS] = "not the descriptors of the record's type",
-	[CARD_VM_BAD_SEQUENCE] = "an event left out, or an answer to what was not asked",
-	[CARD_VM_BAD_FIELD] = "a value that cannot be",
-	[CARD_VM_SILENT] = "no answer in time",
-};
 
 const char *card_vm_close_text(enum card_vm_close why)
 {
-	return close_texts[why];
+	return closes[why].text;
 }
 
 static const struct rule {
