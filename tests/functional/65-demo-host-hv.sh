@@ -13,10 +13,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:-build}" && pwd)
 begun=$(date +%s)
 
-trap lab_cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 fail()
 {
 	echo "FAIL: $*" >&2

@@ -8,12 +8,7 @@ card_env()
 	cardd=$1/card-firmware/cardd
 	cardctl=$1/card-firmware/cardctl
 	vdrv=$1/tests/driver/vdrv
-	for program in "$cardd" "$cardctl" "$vdrv"; do
-		[ -x "$program" ] || {
-			echo "skip: $program is not built"
-			exit 77
-		}
-	done
+	need_built "$cardd" "$cardctl" "$vdrv"
 	[ -w /dev/shm ] || {
 		echo "skip: no /dev/shm"
 		exit 77
@@ -27,8 +22,8 @@ card_env()
 	trap 'exit 143' TERM
 }
 
-# need_kvm FILE...: skips unless these are built and KVM is there
-need_kvm()
+# need_built FILE...: skips unless these are there
+need_built()
 {
 	for file in "$@"; do
 		[ -e "$file" ] || {
@@ -36,6 +31,12 @@ need_kvm()
 			exit 77
 		}
 	done
+}
+
+# need_kvm FILE...: skips unless these are built and KVM is there
+need_kvm()
+{
+	need_built "$@"
 	[ -w /dev/kvm ] || {
 		echo "skip: no KVM"
 		exit 77

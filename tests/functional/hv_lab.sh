@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Sourced by whoever wants a machine whose KVM runs Linux: a guest of QEMU's whose emulated CPU has AMD's
 # extensions, with programs of ours in its initial RAM disk. $here is tests/functional, $build the build folder;
-# the caller has fail(), calls lab_cleanup when it ends, and adds what it needs between lab_prepare and lab_boot.
+# the caller has fail(), and adds what it needs between lab_prepare and lab_boot.
 # shellcheck disable=SC2154 # the caller's
 
 # lab_prepare: $image, the kernel and first programs, and $dir, a new folder
@@ -14,6 +14,9 @@ lab_prepare()
 	"$here/../lab/guest-image" --kvm "$image" || skip "no guest image"
 	dir=$(mktemp -d)
 	lab=
+	trap lab_cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
 	mkdir -p "$dir/tools/hv" "$dir/inner/bin" "$dir/inner/dev" "$dir/inner/proc" "$dir/inner/sys"
 }
 

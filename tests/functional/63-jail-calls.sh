@@ -3,7 +3,7 @@
 # The lives of guests of 62 and 63 again, under strace, with host-hv of each libc: what the jail lets the
 # threads of a guest call, each kind of them calls. A call or argument that nobody makes has no place in
 # the list, but for those that the list itself has a reason for.
-# Usage: 64-jail-calls.sh BUILD-DIR
+# Usage: 63-jail-calls.sh BUILD-DIR
 set -eu
 here=$(dirname "$0")
 command -v strace >/dev/null || {
