@@ -196,7 +196,15 @@ wait_for "the subsystem is not back" found
 ctl discovery stop auto
 wait_for "what was discovered stays" lost
 ok "its discovery service: a subsystem comes, goes and comes"
-if in_lab 'dmesg | grep -iE "nvmet.*(digest|fatal|out of|error)"' >"$dir/log"; then
-	fail "the target says: $(cat "$dir/log")"
-fi
+# complaints: of the target in its kernel's log. That a controller's host was silent for too long is none: on a cut
+# path, the target's keep-alive timer ends it before the path is back when this machine is slow.
+complaints()
+{
+	awk '/nvmet: ctrl [0-9]+ keep-alive timer .* expired/ { silent[$(NF - 5)] = 1 }
+		/nvmet: ctrl [0-9]+ fatal error/ && silent[$(NF - 3)] { silent[$(NF - 3)] = 0; next }
+		tolower($0) ~ /nvmet.*(digest|fatal|out of|error)/'
+}
+in_lab dmesg >"$dir/dmesg" || fail "the guest says nothing"
+complaints <"$dir/dmesg" >"$dir/log"
+[ ! -s "$dir/log" ] || fail "the target says: $(cat "$dir/log")"
 ok "detached; the target has nothing to complain of"
