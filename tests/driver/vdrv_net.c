@@ -69,7 +69,7 @@ static void volley(struct ping *p, unsigned from, uint32_t len)
 	}
 	for (unsigned i = 0; i < p->pairs; i++)
 		drv_net_flush(&p->n[from], i);
-	end = dpu_now_ns() + 1000000000;
+	end = dpu_now_ns() + 10000000000; // what is slow is not lost
 	while (p->received < want && dpu_now_ns() < end) {
 		uint64_t before = p->received;
 
@@ -117,7 +117,7 @@ static int run(struct ping *p, uint64_t count, uint64_t max_len)
 			fputs("vdrv: no frame passes\n", stderr);
 			return 1;
 		}
-	while (p->sent < count && p->lost < 1000) {
+	while (p->sent < count && p->lost < 4 * WINDOW) {
 		volley(p, 0, len);
 		volley(p, 1, len);
 		len = len + 97 > max_len ? 60 : len + 97;
