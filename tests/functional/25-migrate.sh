@@ -26,16 +26,8 @@ if [ "${1:-}" != --inside ]; then
 		 "links": [{"kind": "memif", "ends": ["card-a/up0", "card-b/up0"]}],
 		 "guests": [{"name": "peer", "ip": "10.77.0.2/24", "nic": "card-b/net1"}]}
 	END
-	# QEMU 7.2 without KVM loses a dirty page of the CPU in about one migration of ten, with and without
-	# vhost-user devices, and the guest panics. Such a run says nothing; three in a row are not chance.
-	export AGAIN="$dir/again"
-	for try in 1 2 3; do
-		rm -f "$AGAIN"
-		status=0
-		(lab_run "$dir/t.json" "$0") || status=$?
-		[ -e "$AGAIN" ] || exit $status
-		echo "try $try: the guest panicked"
-	done
+	status=0
+	(lab_run "$dir/t.json" "$0") || status=$?
 	exit $status
 fi
 

@@ -15,7 +15,10 @@ import time
 DIR = os.environ["OUTBOARD_DIR"]
 IMAGE = sys.argv[1]
 POSTCOPY = sys.argv[2:] == ["postcopy"]
-MIB = 192
+# QEMU before 9.0 without KVM loses pages that the guest's CPU has written when a block of memory is a multiple of
+# 64 pages long: its dirty bits are then taken by words, and the CPU's TLB goes on without setting them again (mended
+# by "physmem: Fix migration dirty bitmap coherency with TCG memory access"). Two pages more, and it takes them singly.
+KIB = 192 * 1024 + 8
 PATIENCE = 120  # seconds; a bound that ends the test, not a figure that is judged
 
 WRITER = r"""
@@ -57,15 +60,14 @@ class Qemu:
     def __init__(self, name, card, incoming=None):
         self.dir = f"{DIR}/{name}"
         os.mkdir(self.dir, 0o700)
-        # thread=multi loses dirty pages of the CPU even more often
         with open(f"{IMAGE}/accel", encoding="ascii") as f:
-            kvm = self.kvm = f.read().split()[1] == "kvm"
+            kvm = f.read().split()[1] == "kvm"
         vectors = "" if kvm else ",vectors=0"  # see guest.c of the emulator
         sockets = f"{DIR}/{card}/vhost"
         args = [
             "qemu-system-x86_64", "-M", "q35", "-accel", "kvm" if kvm else "tcg,thread=single",
-            "-cpu", "host" if kvm else "max", "-m", str(MIB),
-            "-object", f"memory-backend-memfd,id=mem,size={MIB}M,share=on", "-numa", "node,memdev=mem",
+            "-cpu", "host" if kvm else "max", "-m", f"{KIB}K",
+            "-object", f"memory-backend-memfd,id=mem,size={KIB}K,share=on", "-numa", "node,memdev=mem",
             "-nodefaults", "-no-user-config", "-display", "none",
             "-serial", f"file:{self.dir}/console.log",
             "-chardev", f"socket,id=agent,path={self.dir}/agent,server=on,wait=off",
@@ -119,9 +121,6 @@ class Qemu:
                 self.got = self.got[m.end():]
                 return m
             if re.search(rb"\001READY \S+\n", self.got):
-                if not self.kvm:
-                    with open(os.environ["AGAIN"], "wb"):
-                        pass
                 with open(f"{self.dir}/console.log", encoding="utf-8", errors="replace") as f:
                     fail(f"the guest has started anew: {f.read()[:3000]}")
             data = self.agent.recv(65536)
@@ -222,6 +221,9 @@ cat >/tmp/writer <<"END"
 {WRITER}
 END
 sh /tmp/writer >/dev/null 2>&1 &
+dd if=/dev/urandom of=/tmp/big bs=64k count=64 2>/dev/null
+sum=$(sha256sum /tmp/big)
+while :; do [ "$(sha256sum /tmp/big)" = "$sum" ] && echo right || echo wrong; done >/tmp/sums &
 ping -i 0.1 10.77.0.2 >/tmp/ping 2>&1 &
 n=0
 until [ $(grep -c 'bytes from' /tmp/ping) -ge 3 ] && [ $(wc -l </tmp/acked) -ge 3 ]; do
@@ -267,6 +269,7 @@ umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount /dev/vda /mnt || exit 1
 echo $(cat /tmp/writer-done) $(wc -l </tmp/acked) $(sha256sum -c /tmp/acked 2>/dev/null | grep -c OK)
 grep transmitted /tmp/ping
 sed -n 's/.*seq=\\([0-9]*\\).*/\\1/p' /tmp/ping | awk '$1 != n { printf "%d-%d ", n, $1 - 1 } { n = $1 + 1 } END { print "" }'
+grep -c right /tmp/sums; grep -c wrong /tmp/sums
 dmesg | grep -iE 'i/o error|ext4.*error' || true
 """)
     lines = out.splitlines()
@@ -275,8 +278,11 @@ dmesg | grep -iE 'i/o error|ext4.*error' || true
     print(f"ping: {lines[1]}; not answered: {lines[2].strip() or 'none'}")
     if noted != good or noted == 0:
         fail("writes are lost")
-    if len(lines) > 3:
-        fail(f"the guest saw errors: {lines[3:]}")
+    print(f"sums of the guest's memory: {lines[3]} right, {lines[4]} wrong")
+    if lines[3] == "0" or lines[4] != "0":
+        fail("the guest's memory is not what it was")
+    if len(lines) > 5:
+        fail(f"the guest saw errors: {lines[5:]}")
     here.end()
 
 
