@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # host-hv boots Debian's kernel: in a Linux guest of QEMU's whose emulated CPU has AMD's extensions, since KVM of
 # this machine may not run kernels. Each row is one guest of host-hv; the last ones are the same guest under QEMU's
-# microvm and under host-hv, timed. With ROUNDS only these, so many times: a benchmark.
+# microvm and under host-hv, timed: once, or with ROUNDS only these, so many times, as a benchmark.
 # Usage: 60-host-hv.sh BUILD-DIR [ROUNDS]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,14 +12,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/hv_lab.sh"
 build=$(cd "${1:-build}" && pwd)
 rounds=${2:-}
+count=${rounds:-1}
 
 fail()
 {
 	echo "FAIL: $*" >&2
 	tail -n 20 "$dir/console" >&2 || true
+	in_lab 'tail -n 25 /tmp/out' >&2 || true
+	lab_state >&2
 	exit 1
 }
 
+# The figure is that of a kernel with its self-tests.
+[ -z "$rounds" ] || lab_options=${lab_options% cryptomgr.notests}
 lab_prepare
 qemu=$(command -v qemu-system-x86_64)
 lab_program "$build/host-hv/host-hv"
@@ -90,8 +95,7 @@ watch()
 	exec 4>&-
 	wait $child
 }
-# Emulated, XSETBV does not leave the guest, so KVM restores another XCR0 than the guest's: without XSAVE.
-line="console=ttyS0 panic=-1 quiet noxsave"
+. /hv/line
 hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@"; }
 LAB
 lab_inner button evdev
@@ -130,11 +134,11 @@ row "panics" 3 'Kernel panic' 'do=ob.do=panic hv --kernel bzimage'
 # The same kernel and guest under both, in turns.
 peer='-M microvm,pit=off,pic=off,rtc=on,isa-serial=on -accel kvm -cpu host -m 256 -nodefaults -no-user-config'
 peer="qemu-system-x86_64 -L /usr/share/qemu $peer -no-reboot -display none -serial stdio"
-for n in $(seq "${rounds:-3}"); do
+for n in $(seq "$count"); do
 	boot "microvm $n" 0 'init: up' "watch $peer -kernel vmlinux -initrd inner -append \"\$line\""
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/peer"
 	boot "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/ours"
 done
-median() { sort -n "$1" | sed -n "$(((${rounds:-3} + 1) / 2))p"; }
-echo "exec to /init, median of ${rounds:-3}: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"
+median() { sort -n "$1" | sed -n "$(((count + 1) / 2))p"; }
+echo "exec to /init, median of $count: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"

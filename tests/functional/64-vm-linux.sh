@@ -19,6 +19,7 @@ fail()
 	tail -n 5 "$dir/console" >&2 || true
 	in_lab 'tail -n 10 /tmp/card/err; for g in a b; do OUTBOARD_SOCKET=/tmp/card/rpc; export OUTBOARD_SOCKET
 		cardctl vm show $g; cardctl vm console $g </dev/null | tail -n 25; done' >&2 || true
+	lab_state >&2
 	exit 1
 }
 
@@ -121,8 +122,6 @@ step()
 	echo "ok    $1: $(($(date +%s) - begun)) s${3:+, $(tail -n 1 "$dir/row")}"
 }
 
-# Without asynchronous page faults and stolen time: with them, guests of one CPU were seen to wait for a spinlock
-# for ever as they boot, with a machine of one emulating thread. The cause is not known.
 step "card and agent" '
 	mkdir -p /tmp/card
 	for d in d0 d1 d2; do
@@ -141,7 +140,7 @@ step "card and agent" '
 	} >/tmp/card/config
 	card_start
 	agent_start
-	line="console=ttyS0 panic=-1 quiet noxsave cryptomgr.notests no-kvmapf no-steal-acc"
+	. /hv/line
 	ctl vm create a mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d0,n0
 	ctl vm create b mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d1,n1'
 step "two guests boot" '
@@ -217,7 +216,7 @@ step "reboots, and is there again by itself" '
 	on b "[ -b /dev/vda ] && [ -e /sys/class/net/eth0 ]"'
 step "powers off by itself, and by the power button" '
 	echo "poweroff -f" | ctl vm console b >/dev/null
-	on a "umount /mnt; { dd bs=24 count=1 </dev/input/event0 >/dev/null 2>&1; poweroff -f; } & :"
+	on a "umount /mnt; exec 9</dev/input/event0; { dd bs=24 count=1 <&9 >/dev/null 2>&1; poweroff -f; } & :"
 	ctl vm power-button a
 	for g in a b; do
 		until_ 60 state $g stopped

@@ -18,6 +18,7 @@ fail()
 	echo "FAIL: $*" >&2
 	tail -n 5 "$dir/console" >&2 || true
 	in_lab 'cat /tmp/out; tail -n 8 /tmp/run/*/log /tmp/run/*/host-hv.log /tmp/run/*/console.log' >&2 || true
+	lab_state >&2
 	exit 1
 }
 
@@ -26,15 +27,15 @@ lab_card
 lab_program "$build/card-firmware/emulator/card-emulator"
 lab_add "$image/kernel" hv/image/kernel
 lab_add "$image/initramfs" hv/image/initramfs
-cat >"$dir/tools/hv/topology.json" <<'END'
+cat >"$dir/tools/hv/topology.json" <<END
 { "name": "small",
   "cards": [{ "name": "card", "mem_mib": 64, "args": ["--mbufs", "4095"],
     "volumes": [{ "name": "v", "kind": "ram", "size_mib": 16 }],
     "functions": [{ "name": "n0", "kind": "net" }, { "name": "n1", "kind": "net" },
       { "name": "b0", "kind": "blk", "volume": "v" }] }],
   "guests": [
-    { "name": "a", "nic": "card/n0", "disk": "card/b0", "ip": "10.77.0.1/24", "append": "noxsave" },
-    { "name": "b", "nic": "card/n1", "ip": "10.77.0.2/24", "append": "noxsave" }] }
+    { "name": "a", "nic": "card/n0", "disk": "card/b0", "ip": "10.77.0.1/24", "append": "$lab_options" },
+    { "name": "b", "nic": "card/n1", "ip": "10.77.0.2/24", "append": "$lab_options" }] }
 END
 cat >"$dir/tools/hv/inside" <<'END'
 #!/bin/sh

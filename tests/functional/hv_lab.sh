@@ -5,6 +5,11 @@
 # the caller has fail(), and adds what it needs between lab_prepare and lab_boot.
 # shellcheck disable=SC2154 # the caller's
 
+# What guests in the lab need in their kernel's command line. Emulated, XSETBV does not leave a guest, so KVM restores
+# another XCR0 than the guest's: without XSAVE. Asynchronous page faults and stolen time are no part of any row; the
+# guests that were seen to hang had them. In the lab, /hv/line has the whole line as $line.
+lab_options="noxsave no-kvmapf no-steal-acc cryptomgr.notests"
+
 # lab_prepare: $image, the kernel and first programs, and $dir, a new folder
 lab_prepare()
 {
@@ -18,6 +23,7 @@ lab_prepare()
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	mkdir -p "$dir/tools/hv" "$dir/inner/bin" "$dir/inner/dev" "$dir/inner/proc" "$dir/inner/sys"
+	echo "line='console=ttyS0 panic=-1 quiet $lab_options'" >"$dir/tools/hv/line"
 }
 
 # What is left of it, on any exit.
@@ -83,6 +89,7 @@ lab_boot()
 	qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048 -nodefaults \
 		-no-user-config -no-reboot -display none -serial "file:$dir/console" \
 		-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
+		-monitor "unix:$dir/monitor,server=on,wait=off" \
 		-kernel "$image/kernel" -initrd "$dir/initrd" \
 		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off cryptomgr.notests ob.name=lab" "$@" \
 		>"$dir/qemu.out" 2>&1 &
@@ -94,6 +101,27 @@ lab_boot()
 
 # in_lab COMMAND [SECONDS]: in the lab, 200 s long at most, or so long
 in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" "${2:-200}"; }
+
+# lab_state: what explains a guest that hangs: where the emulated CPUs are, whether in a guest or not, and whether
+# with interrupts on (EFL); and what KVM has counted, twice with a second between them.
+lab_state()
+{
+	[ -S "$dir/monitor" ] || return 0
+	for _ in 1 2 3; do
+		python3 "$here/../lab/monitor.py" "$dir/monitor" "info registers -a" | grep -a -E '^CPU|^R[BIS]P|^RIP|^CR[0-4]'
+	done || :
+	in_lab 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; uptime; ps -o pid,stat,time,args | grep -v "\]$"
+		for n in 1 2; do
+			for f in /sys/kernel/debug/kvm/*-*/*; do
+				[ ! -f $f ] || case ${f##*/} in
+				exits | *_exits | irq_* | nmi_* | req_event | halt_wakeup | host_state_reload)
+					echo "${f#/sys/kernel/debug/kvm/} $(cat $f)" ;;
+				esac
+			done
+			for f in /sys/kernel/debug/kvm/*-*/vcpu*/*; do echo "${f#/sys/kernel/debug/kvm/} $(cat $f)"; done
+			sleep 1
+		done 2>/dev/null' 30 || :
+}
 
 # lab_card: programs of a card and of its host, for lab_card_start
 lab_card()
