@@ -93,7 +93,7 @@ in_lab '(/hv/emulate --dir /tmp/run --keep --start-timeout-s 400 --run /hv/insid
 	echo status=$?) >/tmp/out 2>&1 &'
 n=0
 until in_lab 'n=0; until grep -q ^status= /tmp/out; do usleep 100000; [ $((n = n + 1)) -lt 1000 ] || exit 1; done'; do
-	[ $((n = n + 1)) -lt 8 ] || fail "the emulator does not end"
+	[ $((n = n + 1)) -lt 5 ] || fail "the emulator does not end"
 done
 in_lab 'cat /tmp/out' >"$dir/out"
 cat "$dir/out"

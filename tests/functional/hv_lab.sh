@@ -6,9 +6,8 @@
 # shellcheck disable=SC2154 # the caller's
 
 # What guests in the lab need in their kernel's command line. Emulated, XSETBV does not leave a guest, so KVM restores
-# another XCR0 than the guest's: without XSAVE. Asynchronous page faults and stolen time are no part of any row; the
-# guests that were seen to hang had them. In the lab, /hv/line has the whole line as $line.
-lab_options="noxsave no-kvmapf no-steal-acc cryptomgr.notests"
+# another XCR0 than the guest's: without XSAVE. In the lab, /hv/line has the whole line as $line.
+lab_options="noxsave cryptomgr.notests"
 
 # lab_prepare: $image, the kernel and first programs, and $dir, a new folder
 lab_prepare()
@@ -85,7 +84,8 @@ lab_boot()
 	cp "$image/initramfs" "$dir/initrd"
 	truncate -s %4 "$dir/initrd" # an archive begins at a multiple of four
 	(cd "$dir/tools" && find . | cpio --quiet -o -H newc -R 0:0) >>"$dir/initrd"
-	# With a tick that comes again by itself: the emulator can lose an interrupt of a CPU that is in a guest.
+	# With a tick that comes again by itself: the emulator can lose an interrupt of a CPU that is in a guest. With a
+	# thread for each CPU: with one for all the emulator gives guests interrupts twice (docs/hypervisor.md).
 	qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 2048 -nodefaults \
 		-no-user-config -no-reboot -display none -serial "file:$dir/console" \
 		-chardev "socket,id=agent,path=$dir/agent,server=on,wait=off" -serial chardev:agent \
