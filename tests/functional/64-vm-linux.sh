@@ -168,6 +168,7 @@ step "ping and TCP between two guests" '
 	on a "ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ip link set lo up"
 	on b "ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up; tail -f /dev/null | nc -l -p 7 >/tmp/got & :"
 	on a "ping -c 3 -W 10 10.0.0.2 >/tmp/ping; grep -q ttl= /tmp/ping"
+	on b "within 60 \"grep -qs :0007 /proc/net/tcp /proc/net/tcp6\""
 	on a "nc 10.0.0.2 7 </mnt/f"
 	on a "sha256sum </mnt/f" >/tmp/a.sum
 	on b "killall tail; wait; sha256sum </tmp/got" >/tmp/b.sum
@@ -203,7 +204,7 @@ step "a second disk comes and goes" '
 	ctl vm remove-function a d2
 	on a "within 60 \"[ ! -e /dev/vdb ]\""
 	gone() { ! ctl vm show a | grep -q "name: d2"; }
-	until_ 30 gone
+	until_ 60 gone
 	on a "[ \"\$(ls /sys/bus/pci/devices | wc -l)\" = 3 ]"'
 step "its disk grows" '
 	truncate -s 96M /tmp/card/d0.img
@@ -219,6 +220,6 @@ step "powers off by itself, and by the power button" '
 	on a "umount /mnt; exec 9</dev/input/event0; { dd bs=24 count=1 <&9 >/dev/null 2>&1; poweroff -f; } & :"
 	ctl vm power-button a
 	for g in a b; do
-		until_ 60 state $g stopped
+		until_ 120 state $g stopped
 		ctl vm show $g | grep -q "^end: off"
 	done'
