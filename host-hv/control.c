@@ -94,7 +94,6 @@ static void on_want(void *arg, unsigned slot)
 static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 {
 	struct hv_control *c = arg;
-	const uint64_t one = 1;
 	bool wake;
 
 	pthread_mutex_lock(&c->lock);
@@ -108,8 +107,8 @@ static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 	c->console_lost += len - n;
 	pthread_mutex_unlock(&c->lock);
 	// It can fail only when it is readable already.
-	if (wake && write(c->wake_fd, &one, sizeof(one)) < 0)
-		return;
+	if (wake)
+		(void)eventfd_write(c->wake_fd, 1);
 }
 
 static int on_vcpu(void *arg)
@@ -522,15 +521,15 @@ int hv_control_turn(struct hv_control *c, int timeout_ms)
 		{ .fd = c->log_fd, .events = POLLIN },
 		{ .fd = c->m ? hv_machine_fd(c->m) : -1, .events = POLLIN },
 	};
-	uint64_t n;
+	eventfd_t n;
 	int ret = 0;
 
 	if (c->end != HV_END_NONE)
 		return -ESHUTDOWN;
 	if (poll(p, sizeof(p) / sizeof(p[0]), timeout_ms) < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (p[1].revents && read(c->wake_fd, &n, sizeof(n)) < 0)
-		n = 0; // somebody else's turn read it: none does
+	if (p[1].revents)
+		(void)eventfd_read(c->wake_fd, &n);
 	if (p[2].revents)
 		read_log(c);
 	if (p[3].revents)

@@ -9,12 +9,10 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/kvm.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -46,10 +44,16 @@ struct hv_irq {
 	struct kvm_irq_routing *table; // behind this struct; room for GSIS entries
 };
 
+/* An ioctl of the VM, which returns nothing but whether it went well. */
+static int tell(const struct hv_vm *vm, unsigned long request, const void *arg)
+{
+	return ioctl(vm->vm_fd, request, arg) < 0 ? -errno : 0;
+}
+
 static int set_table(struct hv_vm *vm)
 {
 	atomic_fetch_add_explicit(&vm->irq->updates, 1, memory_order_relaxed);
-	return ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, vm->irq->table) < 0 ? -errno : 0;
+	return tell(vm, KVM_SET_GSI_ROUTING, vm->irq->table);
 }
 
 /* A table of ours takes the place of KVM's own, so it names the pins as well. */
@@ -196,9 +200,7 @@ int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t dat
 
 static int set_line(struct hv_vm *vm, unsigned pin, bool high)
 {
-	struct kvm_irq_level l = { .irq = HV_PIN_LINE(pin), .level = high };
-
-	return ioctl(vm->vm_fd, KVM_IRQ_LINE, &l) < 0 ? -errno : 0;
+	return tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { HV_PIN_LINE(pin) }, high });
 }
 
 /* ---- the I/O APIC of a split irqchip; the lock is held ---- */
@@ -320,10 +322,9 @@ int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
 	return ret;
 }
 
-/* An ioctl of the VM, which returns nothing but whether it went well. */
-static int tell(const struct hv_vm *vm, unsigned long request, const void *arg)
+int hv_irq_raise(struct hv_vm *vm, unsigned gsi)
 {
-	return ioctl(vm->vm_fd, request, arg) < 0 ? -errno : 0;
+	return tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { gsi }, 1 });
 }
 
 int hv_irq_attach(struct hv_vm *vm, unsigned gsi, int fd)
@@ -359,15 +360,6 @@ bool hv_irq_take(int fd)
 	struct iovec iov = { &count, sizeof(count) };
 
 	return syscall(SYS_preadv2, fd, &iov, 1ul, -1l, -1l, RWF_NOWAIT) == (long)sizeof(count);
-}
-
-void hv_irq_poke(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-	// One that is full wakes its reader all the same.
-	if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT)
-		(void)eventfd_write(fd, 1);
 }
 
 uint64_t hv_irq_updates(const struct hv_vm *vm)

@@ -46,6 +46,8 @@ void hv_irq_msi_put(struct hv_vm *vm, unsigned first, unsigned n);
  */
 int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data);
 
+/* Raise a GSI that is routed, now. 0 or the ioctl's errno. */
+int hv_irq_raise(struct hv_vm *vm, unsigned gsi);
 /* Raise gsi whenever fd is written, from now on or no more. Borrowed. 0 or the ioctl's errno. */
 int hv_irq_attach(struct hv_vm *vm, unsigned gsi, int fd);
 int hv_irq_detach(struct hv_vm *vm, unsigned gsi, int fd);
@@ -58,11 +60,10 @@ int hv_irq_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
 int hv_irq_no_doorbell(struct hv_vm *vm, uint64_t addr, int fd);
 
 /*
- * The two sides of an eventfd that the card has, too: it shares the count and the flags, so neither
- * may wait, whatever it does to them. False: nothing was there. Any thread.
+ * Take what is in an eventfd that the card has, too. It shares the count and the flags, so there is
+ * no way to write one that cannot be made to wait, but this does not. False: nothing was there.
  */
 bool hv_irq_take(int fd);
-void hv_irq_poke(int fd);
 
 /* How often KVM was given a new table of routes. */
 uint64_t hv_irq_updates(const struct hv_vm *vm);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * MSI-X: an eventfd for each vector, joined to a GSI of KVM's while the guest wants it. While it is
- * masked it is not joined, and what is written to the eventfd stays in it: that is the pending bit,
- * and KVM raises it when they are joined again. PCI Express Base 4.0, 7.7.2 and 6.1.4.
+ * masked it is not joined, and what the card writes to the eventfd stays in it until we look; KVM
+ * raises that when they are joined again. PCI Express Base 4.0, 7.7.2 and 6.1.4.
  */
 #include <errno.h>
 #include <linux/pci_regs.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,6 +20,7 @@
 struct vector {
 	int fd; // owned
 	bool joined; // fd raises the GSI
+	bool pending; // raised while it was not, and out of fd
 	uint32_t word[4]; // as the guest sees it: address, upper address, data, control
 };
 
@@ -50,9 +50,13 @@ static void settle(struct hv_msix *m, unsigned i)
 	else if (hv_irq_attach(m->vm, m->gsi + i, v->fd))
 		return;
 	v->joined = want;
-	// KVM raised what was pending as they were joined, and left it there
-	if (want)
-		(void)hv_irq_take(v->fd);
+	if (!want)
+		return;
+	// KVM raised what was in fd as they were joined, and left it there
+	(void)hv_irq_take(v->fd);
+	if (v->pending)
+		(void)hv_irq_raise(m->vm, m->gsi + i);
+	v->pending = false;
 }
 
 static int add_capability(struct hv_pci_func *f, struct hv_msix *m)
@@ -80,14 +84,14 @@ static void free_vectors(struct hv_msix *m)
 	free(m);
 }
 
-static int open_fds(struct hv_msix *m)
+static int open_fds(struct hv_msix *m, unsigned n)
 {
-	for (unsigned i = 0; i < m->n; i++)
-		m->v[i].fd = -1;
-	for (unsigned i = 0; i < m->n; i++) {
-		m->v[i].word[3] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
-		m->v[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		if (m->v[i].fd < 0)
+	for (; m->n < n; m->n++) {
+		struct vector *v = &m->v[m->n];
+
+		v->word[3] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
+		v->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (v->fd < 0)
 			return -errno;
 	}
 	return 0;
@@ -107,9 +111,9 @@ int hv_msix_create(struct hv_vm *vm, struct hv_pci_func *f, unsigned bar, unsign
 	m = calloc(1, sizeof(*m) + n * sizeof(m->v[0]));
 	if (!m)
 		return -ENOMEM;
-	*m = (struct hv_msix){ .vm = vm, .bar = bar, .n = n, .table = table, .pba = pba };
+	*m = (struct hv_msix){ .vm = vm, .bar = bar, .table = table, .pba = pba };
 	pthread_mutex_init(&m->lock, NULL); // fails by its attributes only
-	ret = open_fds(m);
+	ret = open_fds(m, n);
 	if (ret)
 		goto err_fds;
 	ret = hv_irq_msi_get(vm, n);
@@ -148,12 +152,31 @@ int hv_msix_fd(const struct hv_msix *m, unsigned vector)
 	return vector < m->n ? m->v[vector].fd : -1;
 }
 
+void hv_msix_raise(struct hv_msix *m, unsigned vector)
+{
+	if (vector >= m->n)
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (m->v[vector].joined)
+		(void)hv_irq_raise(m->vm, m->gsi + vector);
+	else
+		m->v[vector].pending = true;
+	pthread_mutex_unlock(&m->lock);
+}
+
+static bool pending(struct vector *v)
+{
+	if (!v->joined && hv_irq_take(v->fd))
+		v->pending = true;
+	return v->pending;
+}
+
 void hv_msix_drain(struct hv_msix *m)
 {
 	pthread_mutex_lock(&m->lock);
 	for (unsigned i = 0; i < m->n; i++)
-		if (!m->v[i].joined)
-			(void)hv_irq_take(m->v[i].fd);
+		if (pending(&m->v[i]))
+			m->v[i].pending = false;
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -179,14 +202,7 @@ static bool whole(uint64_t off, unsigned len)
 	return (len == 4 || len == 8) && off % len == 0;
 }
 
-static bool pending(const struct vector *v)
-{
-	struct pollfd p = { .fd = v->fd, .events = POLLIN };
-
-	return !v->joined && poll(&p, 1, 0) == 1;
-}
-
-static uint32_t pba_word(const struct hv_msix *m, unsigned idx)
+static uint32_t pba_word(struct hv_msix *m, unsigned idx)
 {
 	uint32_t bits = 0;
 

@@ -138,7 +138,7 @@ int hv_pci_eject(struct hv_pci *pci, unsigned slot);
 
 /*
  * n vectors (1 to 2048) for f, with table and PBA (8 byte aligned) in a BAR that was added; adds
- * the capability. Vectors are eventfds: who writes to one raises it, whatever the guest masks now.
+ * the capability. Vectors are eventfds: a card that writes to one raises it, whatever is masked.
  *
  * Returns 0, -EINVAL (does not fit), -ENOSPC (no GSIs left, no room for the capability), -ENOMEM,
  * or the errno of eventfd(2).
@@ -149,6 +149,8 @@ int hv_msix_create(struct hv_vm *vm, struct hv_pci_func *f, unsigned bar, unsign
 void hv_msix_destroy(struct hv_pci_func *f);
 /* The eventfd of a vector: borrowed. -1: no such vector. */
 int hv_msix_fd(const struct hv_msix *m, unsigned vector);
+/* As a card's write would. No such vector: nothing. Any thread. */
+void hv_msix_raise(struct hv_msix *m, unsigned vector);
 /* What was raised and not taken is forgotten: a reset. */
 void hv_msix_drain(struct hv_msix *m);
 

@@ -98,7 +98,6 @@ static const struct rule vcpu_rules[] = {
 	{ CALL(futex) },
 	{ CALL(write) }, // eventfds: of the main thread
 	{ CALL(preadv2) }, // an interrupt that waited for its mask
-	{ POLL },
 	{ CALL(tgkill), SELF, .arg = 0 },
 	{ CALL(rt_sigreturn) },
 	{ CALL(clock_gettime), .rare = CLOCK_RARE },
@@ -109,7 +108,7 @@ static const struct rule vcpu_rules[] = {
 #endif
 	{ CALL(exit) },
 };
-static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 11, "a vCPU's thread needs no more");
+static_assert(sizeof(vcpu_rules) / sizeof(vcpu_rules[0]) <= 10, "a vCPU's thread needs no more");
 
 static const struct rule main_rules[] = {
 	{ POLL },

@@ -40,7 +40,13 @@ static void arm(struct hv_vhost *v, unsigned ms)
 
 void hv_vhost_wake(struct hv_vhost *v)
 {
-	hv_irq_poke(v->wake_fd);
+	(void)eventfd_write(v->wake_fd, 1); // ours alone; it fails only when it is readable anyway
+}
+
+void hv_vhost_kick(struct hv_vhost *v, unsigned ring)
+{
+	v->rings[ring].kick = true;
+	hv_vhost_wake(v);
 }
 
 /* ---- the card goes ---- */
@@ -127,14 +133,10 @@ static bool make_rings(struct hv_vhost *v, uint64_t n)
 	free_rings(v); // of a card that went before it was known
 	if (n == 0 || n > HV_VHOST_RINGS_MAX)
 		return false;
-	for (; v->n_rings < n; v->n_rings++) {
-		struct hv_vhost_ring *r = &v->rings[v->n_rings];
-
-		*r = (struct hv_vhost_ring){ .call_fd = -1, .call_sent = -1, .fresh = true };
-		r->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		if (r->kick_fd < 0)
-			return false;
-	}
+	while (v->n_rings < n)
+		v->rings[v->n_rings++] = (struct hv_vhost_ring){
+			.call_fd = -1, .call_sent = -1, .kick_fd = -1, .fresh = true
+		};
 	return true;
 }
 
@@ -202,11 +204,8 @@ static void ring_stepped(struct hv_vhost *v)
 		r->fresh = false;
 	if (r->step != ENABLED || !r->crashed)
 		return;
-	// Kicks and calls that the last card took with it
 	r->crashed = false;
-	hv_irq_poke(r->kick_fd);
-	if (r->call_sent >= 0)
-		hv_irq_poke(r->call_sent);
+	v->conf.ev->call(v->conf.arg, (unsigned)v->sent_ring); // one that the last card owed
 }
 
 /* A request without an answer of its own was taken. */

@@ -29,6 +29,7 @@
 
 #define HV_VHOST_RINGS_MAX 256
 #define HV_VHOST_RING_SIZE 256 // entries at most
+#define HV_VHOST_DOORBELL 4u // bytes from one to the next
 
 struct hv_vhost_ring {
 	/* What the driver wants: the lock. */
@@ -38,9 +39,10 @@ struct hv_vhost_ring {
 	uint64_t desc, driver, device;
 	int call_fd; // borrowed: an MSI-X vector's; -1: none
 
-	int kick_fd; // owned, fixed
+	bool kick; // the card is to look at it, whatever the driver rings
 
-	/* What the card has: the main thread, but for `fresh` (the lock). */
+	/* What the card has: the main thread, but for `fresh` and kick_fd (the lock). */
+	int kick_fd; // owned; -1: it had none yet
 	bool fresh; // no card has seen it: it begins at its beginning
 	bool crashed; // it ran as the card went
 	unsigned step; // of enum step
@@ -57,6 +59,8 @@ struct hv_vhost_events {
 	void (*lost)(void *arg);
 	/* Nothing of before is in use any more: v->resetting ends. The lock is held. */
 	void (*reset)(void *arg);
+	/* Raise a ring's interrupt. The lock is held. */
+	void (*call)(void *arg, unsigned ring);
 };
 
 struct hv_vhost_conf {
@@ -104,6 +108,7 @@ struct hv_vhost {
 	bool mastering;
 	bool resetting; // until the card let go of everything
 	bool broken; // until the driver resets it
+	uint64_t doorbells; // where the guest has that of ring 0; 0: nowhere
 
 	/* Main thread. */
 	bool known;
@@ -138,6 +143,11 @@ void hv_vhost_run(struct hv_vhost *v);
 
 /* What the driver wants has changed. Any thread. */
 void hv_vhost_wake(struct hv_vhost *v);
+
+/* The guest has the doorbells there from now on. Not with the lock. */
+void hv_vhost_place(struct hv_vhost *v, uint64_t doorbells);
+/* Have the card look at a ring. The lock is held. Any thread. */
+void hv_vhost_kick(struct hv_vhost *v, unsigned ring);
 
 /* True if by the last hv_vhost_run() a card knew all that the driver wants. Main thread. */
 bool hv_vhost_settled(const struct hv_vhost *v);

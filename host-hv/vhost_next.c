@@ -2,10 +2,13 @@
 /* What a card is to be told next: the difference between what the driver wants and what it has. */
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "dpu_log.h"
 #include "fds.h"
+#include "irq.h"
 #include "vhost_priv.h"
 
 /* Of the features that a card has, VU_PF_REPLY_ACK gives a request without an answer one. */
@@ -117,6 +120,45 @@ static bool ask_inflight(const struct hv_vhost *v, struct msg *m)
 	return ask(m, VU_SET_INFLIGHT_FD, sizeof(m->p.inflight), ACK);
 }
 
+/* To another place or descriptor. What KVM has no room for leaves it, to hv_vhost_kick(). */
+static void move_doorbell(struct hv_vhost *v, unsigned i, uint64_t to, int fd)
+{
+	int was = v->rings[i].kick_fd, ret = 0;
+
+	if (v->doorbells && was >= 0)
+		(void)hv_irq_no_doorbell(v->conf.vm, v->doorbells + i * HV_VHOST_DOORBELL, was);
+	if (to && fd >= 0)
+		ret = hv_irq_doorbell(v->conf.vm, to + i * HV_VHOST_DOORBELL, fd);
+	if (ret)
+		dpu_warn_ratelimited(
+			"vhost: a doorbell without eventfd", "ring=%u err=%s", i, strerror(-ret));
+}
+
+void hv_vhost_place(struct hv_vhost *v, uint64_t doorbells)
+{
+	pthread_mutex_lock(&v->lock);
+	for (unsigned i = 0; i < v->n_rings; i++)
+		move_doorbell(v, i, doorbells, v->rings[i].kick_fd);
+	v->doorbells = doorbells;
+	pthread_mutex_unlock(&v->lock);
+}
+
+/*
+ * A write to an eventfd that the card has could be made to wait: whenever the card is to look at a
+ * ring, and when it learns of it, it has a new one, in which one kick is already.
+ */
+static bool ask_kick(struct hv_vhost *v, struct msg *m, unsigned i)
+{
+	struct hv_vhost_ring *r = &v->rings[i];
+	int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC); // -1: the card polls
+
+	move_doorbell(v, i, v->doorbells, fd);
+	hv_fd_close(&r->kick_fd);
+	r->kick_fd = fd;
+	r->kick = false;
+	return ask_fd(m, VU_SET_VRING_KICK, i, fd);
+}
+
 static bool ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 {
 	struct hv_vhost_ring *r = &v->rings[i];
@@ -137,7 +179,7 @@ static bool ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 	case ADDR:
 		return ask_fd(m, VU_SET_VRING_ERR, i, v->err_fd);
 	case CALL:
-		return ask_fd(m, VU_SET_VRING_KICK, i, r->kick_fd);
+		return ask_kick(v, m, i);
 	case RUNS:
 		return ask_state(m, VU_SET_VRING_ENABLE, i, 1);
 	default: // ERR, or ENABLED and the vector changed
@@ -205,6 +247,9 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 	}
 	if (!(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK))
 		return ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
+	for (unsigned i = 0; i < v->n_rings; i++)
+		if (v->rings[i].enabled && v->rings[i].kick)
+			return ask_kick(v, m, i);
 	return false;
 }
 

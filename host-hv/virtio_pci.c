@@ -27,7 +27,7 @@
 #define NOTIFY 0x3000u
 #define MSIX_TABLE 0x4000u
 #define MSIX_PBA 0x6000u
-#define NOTIFY_STEP 4u // a doorbell for each queue
+#define NOTIFY_STEP HV_VHOST_DOORBELL // for each queue
 
 #define COMMON_LEN 60u // to queue_reset, VIRTIO 1.2
 #define VENDOR 0x1af4
@@ -357,8 +357,8 @@ static void bar_write(
 	else if (at - off != NOTIFY)
 		d->bad_accesses++;
 	else if (off % NOTIFY_STEP == 0 && off / NOTIFY_STEP < d->vhost.n_rings)
-		// Only through the window in config space: KVM takes all others
-		hv_irq_poke(d->vhost.rings[off / NOTIFY_STEP].kick_fd);
+		// By the window in config space, or too early: KVM takes all others
+		hv_vhost_kick(&d->vhost, off / NOTIFY_STEP);
 	pthread_mutex_unlock(&d->vhost.lock);
 }
 
@@ -399,24 +399,10 @@ static void config_written(struct hv_pci_func *f, unsigned off, unsigned len)
 		(void)hv_pci_bar_write(f, cap[CAP(cap.bar)], at, cap + CAP(pci_cfg_data), n);
 }
 
-/* Doorbells follow the BAR. One that KVM has no room for leaves through bar_write(). */
 static void placed(struct hv_pci_func *f, unsigned bar, uint64_t addr)
 {
-	struct hv_virtio *d = of(f);
-
 	(void)bar;
-	for (unsigned i = 0; i < d->vhost.n_rings; i++) {
-		int fd = d->vhost.rings[i].kick_fd, ret = 0;
-
-		if (d->doorbells)
-			(void)hv_irq_no_doorbell(d->vm, d->doorbells + i * NOTIFY_STEP, fd);
-		if (addr)
-			ret = hv_irq_doorbell(d->vm, addr + NOTIFY + i * NOTIFY_STEP, fd);
-		if (ret)
-			dpu_warn("virtio: a doorbell without eventfd", "queue=%u err=%s", i,
-				strerror(-ret));
-	}
-	d->doorbells = addr ? addr + NOTIFY : 0;
+	hv_vhost_place(&of(f)->vhost, addr ? addr + NOTIFY : 0);
 }
 
 static void mastering(struct hv_pci_func *f, bool on)
@@ -524,17 +510,21 @@ static void on_known(void *arg)
 static void on_changed(void *arg)
 {
 	struct hv_virtio *d = arg;
-	int fd = -1;
 
 	pthread_mutex_lock(&d->vhost.lock);
 	d->generation++;
 	if (d->status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		d->isr |= VIRTIO_PCI_ISR_CONFIG;
-		fd = hv_msix_fd(d->func.msix, d->config_vector);
+		hv_msix_raise(d->func.msix, d->config_vector);
 	}
 	pthread_mutex_unlock(&d->vhost.lock);
-	if (fd >= 0)
-		hv_irq_poke(fd);
+}
+
+static void on_call(void *arg, unsigned i)
+{
+	struct hv_virtio *d = arg;
+
+	hv_msix_raise(d->func.msix, d->vectors[i]);
 }
 
 static void on_lost(void *arg)
@@ -544,7 +534,8 @@ static void on_lost(void *arg)
 	d->ev->lost(d->arg);
 }
 
-static const struct hv_vhost_events vhost_events = { on_known, on_changed, on_lost, end_reset };
+static const struct hv_vhost_events vhost_events = { on_known, on_changed, on_lost, end_reset,
+	on_call };
 
 int hv_virtio_create(struct hv_vm *vm, enum hv_kind kind, const struct hv_virtio_events *ev,
 	void *arg, struct hv_virtio **out)

@@ -34,7 +34,6 @@ struct hv_virtio {
 	void *arg;
 	enum hv_kind kind;
 	unsigned window; // of the PCI_CFG capability in config space
-	uint64_t doorbells; // where they are, 0: nowhere; the bus's lock
 
 	/* Registers; vhost.lock. */
 	uint32_t device_select, driver_select;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "irq.h"
+#include "lapic.h"
 #include "layout.h"
 #include "test.h"
 
@@ -113,33 +114,6 @@ static void set_reg(struct hv_vm *vm, uint32_t n, uint32_t v)
 {
 	put(vm, 0, n);
 	put(vm, 0x10, v);
-}
-
-/* A vCPU whose local APIC is on. */
-static int local_apic(struct hv_vm *vm)
-{
-	struct kvm_lapic_state l;
-	int fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(ioctl(fd, KVM_GET_LAPIC, &l), 0);
-	l.regs[0xf1] = 1;
-	assert_int_equal(ioctl(fd, KVM_SET_LAPIC, &l), 0);
-	return fd;
-}
-
-/* Whether a vector waits there; it is taken. */
-static bool asked(int fd, unsigned vector)
-{
-	struct kvm_lapic_state l;
-	char *at = &l.regs[0x200 + vector / 32 * 16 + vector % 32 / 8];
-	bool there;
-
-	assert_int_equal(ioctl(fd, KVM_GET_LAPIC, &l), 0);
-	there = *at >> vector % 8 & 1;
-	*at = 0;
-	assert_int_equal(ioctl(fd, KVM_SET_LAPIC, &l), 0);
-	return there;
 }
 
 static void apic_levels(void **state)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "irq.h"
+#include "lapic.h"
 #include "pci.h"
 #include "test.h"
 
@@ -204,10 +205,55 @@ static void masks(void **state)
 	rig_fini(&r);
 }
 
+/* Raised by ourselves: nothing is written to what the card has, and nothing that it has lost. */
+static void raised_by_us(void **state)
+{
+	struct rig r;
+	int cpu;
+
+	(void)state;
+	rig_init(&r);
+	cpu = local_apic(&r.vm);
+	control(&r, PCI_MSIX_FLAGS_ENABLE);
+	hv_msix_raise(r.f.msix, VECTORS); // no such vector
+	set_entry(&r, 65, 0x41, true);
+	hv_msix_raise(r.f.msix, 65);
+	assert_false(untaken(&r, 65));
+	assert_false(asked(cpu, 0x41));
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 2);
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 2);
+	set_entry(&r, 65, 0x41, false);
+	assert_true(asked(cpu, 0x41));
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 0);
+	set_entry(&r, 65, 0x41, true);
+	set_entry(&r, 65, 0x41, false);
+	assert_false(asked(cpu, 0x41)); // once
+	hv_msix_raise(r.f.msix, 65);
+	assert_true(asked(cpu, 0x41));
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 0);
+
+	// A look at the pending bits takes what the card wrote, and loses nothing
+	set_entry(&r, 65, 0x41, true);
+	raise_vector(&r, 65);
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 2);
+	assert_false(untaken(&r, 65));
+	set_entry(&r, 65, 0x41, false);
+	assert_true(asked(cpu, 0x41));
+
+	set_entry(&r, 65, 0x41, true);
+	hv_msix_raise(r.f.msix, 65);
+	hv_msix_drain(r.f.msix);
+	assert_int_equal(rd(&r, BAR + PBA + 8, 4), 0);
+	set_entry(&r, 65, 0x41, false);
+	assert_false(asked(cpu, 0x41));
+	close(cpu);
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(table_accesses),
-		cmocka_unit_test(masks) };
+		cmocka_unit_test(masks), cmocka_unit_test(raised_by_us) };
 
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
 		printf("skipped: /dev/kvm cannot be opened here\n");

@@ -13,6 +13,7 @@
 #include <linux/virtio_pci.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -30,6 +31,7 @@
 #define COMMON BAR
 #define ISR (BAR + 0x1000)
 #define DEVICE (BAR + 0x2000)
+#define PBA (BAR + 0x6000)
 #define OFFERED                                                                                 \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_BLK_F_MQ) | BIT(30) | \
 		BIT(26) | BIT(33) | BIT(40))
@@ -95,6 +97,10 @@ static void disconnect(struct card *c)
 	if (c->channel >= 0)
 		close(c->channel);
 	c->fd = c->channel = -1;
+	for (unsigned i = 0; i < QUEUES; i++) {
+		close(c->kick[i]);
+		c->kick[i] = -1;
+	}
 }
 
 static void connect_card(struct rig *r)
@@ -124,9 +130,12 @@ static void await_lost(struct rig *r, unsigned n)
 static void rig_init(struct rig *r)
 {
 	memset(r, 0, sizeof(*r));
-	r->card = (struct card){
-		.fd = -1, .channel = -1, .features = OFFERED, .pf = PF, .queues = QUEUES
-	};
+	r->card = (struct card){ .fd = -1,
+		.channel = -1,
+		.features = OFFERED,
+		.pf = PF,
+		.queues = QUEUES,
+		.kick = { -1, -1, -1 } };
 	r->card.config[0] = 0x80;
 	assert_int_equal(hv_vm_init(&r->vm, 4 << 20, false), 0);
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
@@ -413,7 +422,6 @@ static void card_restarts(void **state)
 static void config_changes(void **state)
 {
 	const struct vu_header change = { VU_BACKEND_CONFIG_CHANGE, VU_FLAG_VERSION, 0 };
-	struct pollfd p = { .events = POLLIN };
 	struct rig r;
 
 	(void)state;
@@ -421,14 +429,13 @@ static void config_changes(void **state)
 	connect_card(&r);
 	rig_plug(&r);
 	drive(&r, 0);
-	p.fd = hv_msix_fd(r.d->func.msix, 0);
-	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(rd(&r, PBA, 8), 0);
 	r.card.config[0] = 0x90;
 	assert_int_equal(write(r.card.channel, &change, sizeof(change)), sizeof(change));
 	talk(&r);
 	assert_int_equal(rd(&r, DEVICE, 8), 0x90);
 	assert_int_equal(rd(&r, COMMON + VIRTIO_PCI_COMMON_CFGGENERATION, 1), 1);
-	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(rd(&r, PBA, 8), 1);
 	assert_int_equal(rd(&r, ISR, 1), VIRTIO_PCI_ISR_CONFIG);
 	assert_int_equal(rd(&r, ISR, 1), 0);
 	// Told again, but nothing is new
@@ -663,12 +670,43 @@ static void size_of_another_layout(void **state)
 	rig_fini(&r);
 }
 
-/* The card has these descriptors, too: flags and counts are as it likes. */
+/* What is in an eventfd; it is as it was. */
+static uint64_t count(int fd)
+{
+	char path[64], line[128];
+	uint64_t n = UINT64_MAX;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, "eventfd-count:", 14) == 0)
+			n = strtoull(line + 14, NULL, 16);
+	fclose(f);
+	return n;
+}
+
+/* A doorbell through the window, which leaves KVM. */
+static void ring(struct rig *r, unsigned i)
+{
+	uint64_t cap = CFG + r->d->window;
+
+	wr(r, cap + 4, 0, 1);
+	wr(r, cap + 8, 0x3000 + i * 4, 4);
+	wr(r, cap + 12, 2, 4);
+	wr(r, cap + 16, 0, 2);
+}
+
+/*
+ * The card has these descriptors, too: it fills them and lets who writes wait, whenever it likes.
+ * So nobody writes to one that it has.
+ */
 static void shared_descriptors(void **state)
 {
+	const struct vu_header change = { VU_BACKEND_CONFIG_CHANGE, VU_FLAG_VERSION, 0 };
+	int old, *kick, fd;
 	struct rig r;
-	uint64_t cap;
-	int fd;
 
 	(void)state;
 	rig_init(&r);
@@ -678,23 +716,41 @@ static void shared_descriptors(void **state)
 	alarm(60); // for who waits
 	for (unsigned i = 0; i < QUEUES + 1; i++)
 		assert_int_equal(fcntl(hv_msix_fd(r.d->func.msix, i), F_SETFL, 0), 0);
-	fd = r.d->vhost.rings[0].kick_fd;
-	(void)hv_irq_take(fd);
-	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
-	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
 	assert_int_equal(fcntl(r.d->vhost.err_fd, F_SETFL, 0), 0);
 	assert_false(hv_irq_take(r.d->vhost.err_fd));
-	// A doorbell through the window, which leaves KVM
-	cap = CFG + r.d->window;
-	wr(&r, cap + 4, 0, 1);
-	wr(&r, cap + 8, 0x3000, 4);
-	wr(&r, cap + 12, 2, 4);
-	wr(&r, cap + 16, 0, 2);
-	connect_card(&r); // kicks what the last one may have lost
-	set_status(&r, 0); // drains the vectors
+	// The first one says that there may be requests already
+	kick = &r.card.kick[2];
+	assert_int_equal(count(*kick), 1);
+	assert_int_equal(fcntl(*kick, F_SETFL, 0), 0);
+	old = dup(*kick);
+	ring(&r, 2);
+	talk(&r);
+	assert_int_equal(r.card.seen[VU_SET_VRING_KICK], 3);
+	assert_int_equal(count(old), 1); // as it was, and another one came
+	assert_int_equal(count(*kick), 1);
+	// KVM rings that one from now on
+	assert_int_equal(hv_irq_no_doorbell(&r.vm, BAR + 0x3008, old), -ENOENT);
+	fd = r.d->vhost.rings[2].kick_fd;
+	assert_int_equal(hv_irq_doorbell(&r.vm, BAR + 0x3008, fd), -EEXIST);
+	close(old);
+	old = dup(*kick);
+	connect_card(&r); // which may have lost kicks and calls
+	assert_int_equal(count(old), 1);
+	assert_int_equal(count(*kick), 1);
+	for (unsigned i = 0; i < QUEUES + 1; i++)
+		assert_int_equal(count(hv_msix_fd(r.d->func.msix, i)), 0);
+	assert_int_equal(rd(&r, PBA, 8), 1u << 1 | 1u << 3); // pending: all are masked
+	r.card.config[0] = 0x90;
+	assert_int_equal(write(r.card.channel, &change, sizeof(change)), sizeof(change));
+	talk(&r);
+	assert_int_equal(count(hv_msix_fd(r.d->func.msix, 0)), 0);
+	assert_int_equal(rd(&r, PBA, 8), 1u << 0 | 1u << 1 | 1u << 3);
+	set_status(&r, 0);
 	talk(&r);
 	assert_int_equal(status(&r), 0);
+	assert_int_equal(rd(&r, PBA, 8), 0);
 	alarm(0);
+	close(old);
 	rig_fini(&r);
 }
 

@@ -26,6 +26,7 @@ struct card {
 	uint32_t base[QUEUES]; // as it was told
 	unsigned seen[VU_REQUESTS];
 	uint64_t features_set, status;
+	int kick[QUEUES]; // owned; -1: none yet
 	struct rig *resets; // whose guest resets while DRIVER_OK is on its way
 	uint32_t spoiled; // request
 	enum how how;
@@ -141,6 +142,7 @@ static bool card_turn(struct card *c)
 		.msg_iovlen = 1,
 		.msg_control = ctl.buf,
 		.msg_controllen = sizeof(ctl.buf) };
+	int kick = -1;
 
 	if (c->mute || recvmsg(c->fd, &h, MSG_DONTWAIT) != sizeof(w.h))
 		return false;
@@ -151,13 +153,22 @@ static bool card_turn(struct card *c)
 			memcpy(&fd, CMSG_DATA(m) + i * sizeof(int), sizeof(fd));
 			if (w.h.request == VU_SET_BACKEND_REQ_FD && c->channel < 0)
 				c->channel = fd;
-			else
+			else if (w.h.request != VU_SET_VRING_KICK)
 				close(fd);
+			else
+				kick = fd;
 		}
 	assert_true(w.h.request < VU_REQUESTS && w.h.size <= VU_PAYLOAD_MAX);
 	if (w.h.size)
 		assert_int_equal(recv(c->fd, w.p.bytes, w.h.size, 0), w.h.size);
 	c->seen[w.h.request]++;
+	if (kick >= 0) {
+		unsigned i = (uint8_t)w.p.u64;
+
+		assert_true(i < QUEUES);
+		close(c->kick[i]);
+		c->kick[i] = kick;
+	}
 	answer(c, &w);
 	return true;
 }

@@ -56,7 +56,7 @@ struct ring {
 struct function {
 	uint64_t cfg, bar;
 	uint8_t slot, msix;
-	uint64_t common, device, notify, isr;
+	uint64_t common, device, notify, isr, window;
 	uint32_t step;
 	struct ring ring[2];
 };
@@ -112,6 +112,9 @@ static void capability(struct function *f, uint64_t cap)
 		break;
 	case VIRTIO_PCI_CAP_ISR_CFG:
 		f->isr = at;
+		break;
+	case VIRTIO_PCI_CAP_PCI_CFG:
+		f->window = cap;
 		break;
 	default:
 		break;
@@ -471,6 +474,21 @@ static void masks(void)
 	CHECK(!(R32(pba) & 2), R32(pba));
 }
 
+/* A doorbell that leaves KVM: a card that serves the ring has another kick descriptor then. */
+static void rings_by_window(void)
+{
+	struct ring *r = &blk.ring[0];
+	volatile uint16_t *bell = r->bell;
+
+	R8(blk.window + VIRTIO_PCI_CAP_BAR) = 0;
+	R32(blk.window + VIRTIO_PCI_CAP_OFFSET) = (uint32_t)((uint64_t)bell - blk.bar);
+	R32(blk.window + VIRTIO_PCI_CAP_LENGTH) = 2;
+	r->bell = (volatile uint16_t *)(blk.window + sizeof(struct virtio_pci_cap));
+	for (unsigned i = 0; i < 3; i++)
+		blk_request(VIRTIO_BLK_T_IN, 0);
+	r->bell = bell;
+}
+
 static void scan(void)
 {
 	uint32_t n = 0;
@@ -567,6 +585,7 @@ void guest_start(void)
 		while (!raised(&blk, 1))
 			;
 		masks();
+		rings_by_window();
 	}
 	for (unsigned k = 0; k < 2 && net[1].common; k++) {
 		msix_on(&net[k]);
