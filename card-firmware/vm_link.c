@@ -14,6 +14,7 @@
 
 #include "dpu_alloc.h"
 #include "dpu_clock.h"
+#include "dpu_fds.h"
 #include "dpu_log.h"
 
 #define BURST 16 // records taken at one event: others have their turn, too
@@ -149,22 +150,12 @@ static void fail(struct card_vm_link *l, enum card_vm_close why)
 /* 0, -EAGAIN, or the errno of sendmsg(2). */
 static int send_one(struct card_vm_link *l, struct command *c)
 {
-	union {
-		char bytes[CMSG_SPACE(HV_PROTO_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} room = { .bytes = { 0 } };
+	union dpu_fds_room room;
 	struct iovec iov = { c->rec, c->len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (c->n_fds) {
-		msg.msg_control = room.bytes;
-		msg.msg_controllen = CMSG_SPACE(c->n_fds * sizeof(int));
-		room.align.cmsg_level = SOL_SOCKET;
-		room.align.cmsg_type = SCM_RIGHTS;
-		room.align.cmsg_len = CMSG_LEN(c->n_fds * sizeof(int));
-		memcpy(CMSG_DATA(&room.align), c->fds, c->n_fds * sizeof(int));
-	}
+	dpu_fds_put(&msg, &room, c->fds, c->n_fds);
 	do
 		n = sendmsg(l->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -248,32 +239,19 @@ struct received {
 /* 1, 0 (gone), -EAGAIN. */
 static int receive(struct card_vm_link *l, struct card_vm_record *r, struct received *in)
 {
-	union {
-		char bytes[CMSG_SPACE(HV_PROTO_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} room;
+	union dpu_fds_room room;
 	struct iovec iov = { r->bytes, sizeof(r->bytes) };
-	struct msghdr msg = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = room.bytes,
-		.msg_controllen = sizeof(room.bytes) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room };
 	ssize_t n;
 
 	in->n_fds = 0;
+	msg.msg_controllen = CMSG_SPACE(sizeof(in->fds));
 	do
 		n = recvmsg(l->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t came = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		// The kernel installs no more than there was room for.
-		for (size_t i = 0; i < came && in->n_fds < HV_PROTO_FDS; i++)
-			memcpy(&in->fds[in->n_fds++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-	}
+	in->n_fds = dpu_fds_take(&msg, in->fds, 0, HV_PROTO_FDS);
 	in->cut = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
 	r->len = (size_t)n;
 	return n == 0 && in->n_fds == 0 ? 0 : 1;

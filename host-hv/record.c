@@ -6,12 +6,13 @@
 #include <poll.h>
 #include <string.h>
 
+#include "dpu_fds.h"
 #include "fds.h"
 
 int hv_record_recv(int sock, struct hv_record *r)
 {
 	struct iovec iov = { r->bytes, sizeof(r->bytes) };
-	union hv_fds_room room;
+	union dpu_fds_room room;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room };
 	ssize_t n;
 
@@ -23,7 +24,7 @@ int hv_record_recv(int sock, struct hv_record *r)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
-	r->n_fds = hv_fds_take(&msg, r->fd, 0, HV_PROTO_FDS);
+	r->n_fds = dpu_fds_take(&msg, r->fd, 0, HV_PROTO_FDS);
 	r->more_fds = msg.msg_flags & MSG_CTRUNC;
 	r->len = (size_t)n;
 	if (n == 0 && r->n_fds == 0) {
@@ -107,7 +108,7 @@ int hv_record_send(
 	int sock, enum hv_type type, uint32_t seq, struct hv_rec_hdr *rec, size_t len, int fd)
 {
 	struct iovec iov = { rec, len };
-	union hv_fds_room room;
+	union dpu_fds_room room;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -116,7 +117,7 @@ int hv_record_send(
 		.type = dpu_le16_put((uint16_t)type),
 		.len = dpu_le32_put((uint32_t)len),
 		.seq = dpu_le32_put(seq) };
-	hv_fds_put(&msg, &room, &fd, fd >= 0);
+	dpu_fds_put(&msg, &room, &fd, fd >= 0);
 	do
 		n = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);

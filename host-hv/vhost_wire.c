@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fds.h"
+#include "dpu_fds.h"
 #include "vhost_priv.h"
 
-static_assert(VU_FDS_MAX <= HV_FDS_MAX, "what a message has room for");
+static_assert(VU_FDS_MAX <= DPU_FDS_MAX, "what a message has room for");
 
 void hv_vu_clear(struct hv_vhost_rx *rx)
 {
@@ -22,7 +22,7 @@ int hv_vu_receive(int fd, struct hv_vhost_rx *rx)
 	for (;;) {
 		bool head = rx->have < sizeof(rx->h);
 		unsigned end = sizeof(rx->h) + (head ? 0 : rx->h.size);
-		union hv_fds_room room;
+		union dpu_fds_room room;
 		struct iovec iov;
 		struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room };
 		ssize_t n;
@@ -38,7 +38,7 @@ int hv_vu_receive(int fd, struct hv_vhost_rx *rx)
 		n = recvmsg(fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		rx->n_fds = hv_fds_take(&h, rx->fds, rx->n_fds, VU_FDS_MAX);
+		rx->n_fds = dpu_fds_take(&h, rx->fds, rx->n_fds, VU_FDS_MAX);
 		if (n == 0)
 			return -ECONNRESET;
 		if (h.msg_flags & MSG_CTRUNC)
@@ -49,7 +49,7 @@ int hv_vu_receive(int fd, struct hv_vhost_rx *rx)
 
 int hv_vu_send(int fd, const struct msg *m)
 {
-	union hv_fds_room room;
+	union dpu_fds_room room;
 	struct iovec iov[2] = { { .iov_len = sizeof(m->h) }, { .iov_len = m->h.size } };
 	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
 	const void *head = &m->h, *body = m->p.bytes;
@@ -57,7 +57,7 @@ int hv_vu_send(int fd, const struct msg *m)
 
 	memcpy(&iov[0].iov_base, &head, sizeof(head)); // sendmsg() only reads
 	memcpy(&iov[1].iov_base, &body, sizeof(body));
-	hv_fds_put(&h, &room, m->fds, m->n_fds);
+	dpu_fds_put(&h, &room, m->fds, m->n_fds);
 	n = sendmsg(fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return -errno;

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Descriptors beside the bytes of a Unix socket. */
-#include "fds.h"
+#include "dpu_fds.h"
 
 #include <string.h>
 #include <unistd.h>
 
-void hv_fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-void hv_fds_put(struct msghdr *msg, union hv_fds_room *room, const int *fds, unsigned n)
+void dpu_fds_put(struct msghdr *msg, union dpu_fds_room *room, const int *fds, unsigned n)
 {
 	if (n == 0)
 		return;
@@ -25,7 +18,7 @@ void hv_fds_put(struct msghdr *msg, union hv_fds_room *room, const int *fds, uns
 	msg->msg_controllen = CMSG_SPACE(n * sizeof(int));
 }
 
-unsigned hv_fds_take(struct msghdr *msg, int *fds, unsigned n, unsigned max)
+unsigned dpu_fds_take(struct msghdr *msg, int *fds, unsigned n, unsigned max)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
