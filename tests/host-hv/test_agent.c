@@ -227,6 +227,37 @@ static void a_guest_comes_and_goes(void **state)
 	assert_memory_equal(r.bytes.bytes, "up\n", 3);
 }
 
+static unsigned descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Nobody but the process has its end of the socket, and of one that ended nothing is left here. */
+static void an_end_closes_what_was_its(void **state)
+{
+	unsigned n = descriptors();
+	union any r;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(spawn(12), HV_OK);
+		await(&card, HV_EV_GUEST, &r);
+		assert_int_equal(descriptors(), n + 2); // the card's end: ours, and the agent's
+		run_guest("end=1");
+		await(&card, HV_EV_ENDED, &r);
+		while (recv(guest, &r, sizeof(r), MSG_DONTWAIT) > 0)
+			;
+		assert_int_equal(recv(guest, &r, sizeof(r), MSG_DONTWAIT), 0);
+		close(guest);
+		guest = -1;
+		assert_int_equal(descriptors(), n);
+	}
+}
+
 static void kill_guest(uint8_t id, unsigned want)
 {
 	union any r = { .guest = { .id = { [15] = id } } };
@@ -411,6 +442,39 @@ static void a_program_that_cannot_be_run(void **state)
 	close(conf.exe_fd);
 }
 
+/* Who could be anybody gets no word, and no guests. */
+static void a_card_of_another_user(void **state)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	uint64_t end = dpu_now_ns() + PATIENCE_NS;
+	union any r;
+	pid_t other;
+	int status;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	close(card);
+	close(listener);
+	unlink(path);
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&un, sizeof(un)), 0);
+	other = fork();
+	if (other == 0) // it is who listens that counts
+		_exit(setresuid(1000, 1000, 1000) || listen(listener, 4));
+	assert_int_equal(waitpid(other, &status, 0), other);
+	assert_int_equal(status, 0);
+	while ((card = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0) {
+		assert_true(errno == EAGAIN && dpu_now_ns() < end);
+		assert_int_equal(hv_agent_turn(agent, TURN_MS), 0);
+	}
+	while (recv(card, &r, sizeof(r), MSG_DONTWAIT) != 0) {
+		assert_true(errno == EAGAIN && dpu_now_ns() < end);
+		assert_int_equal(hv_agent_turn(agent, TURN_MS), 0);
+	}
+}
+
 static void sigterm_ends_the_agent(void **state)
 {
 	int ret = 0;
@@ -426,10 +490,12 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = { T(a_guest_comes_and_goes),
-		T(an_end_is_known_until_the_card_has_chosen), T(a_vcpu_that_breaks_out_is_killed),
-		T(guests_outlive_their_card), T(an_end_without_a_card_is_told_later),
-		T(the_card_kills), T(what_is_wrong_is_refused), T(nobody_left_to_command_it),
-		T(a_program_that_cannot_be_run), T(sigterm_ends_the_agent) };
+		T(an_end_closes_what_was_its), T(an_end_is_known_until_the_card_has_chosen),
+		T(a_vcpu_that_breaks_out_is_killed), T(guests_outlive_their_card),
+		T(an_end_without_a_card_is_told_later), T(the_card_kills),
+		T(what_is_wrong_is_refused), T(nobody_left_to_command_it),
+		T(a_program_that_cannot_be_run), T(a_card_of_another_user),
+		T(sigterm_ends_the_agent) };
 	int failed;
 
 	exe_fd = argc == 2 ? open(argv[1], O_PATH | O_CLOEXEC) : -1;

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/kvm.h>
 #include <malloc.h>
@@ -24,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -43,10 +45,11 @@
 struct look {
 	uid_t uid;
 	gid_t gid;
-	int pid, groups, fds, files, seen, interfaces, variables, no_new_privs, dumpable, session;
+	int pid, groups, fds, files, above, seen, interfaces, variables, no_new_privs, dumpable,
+		session;
 	uint32_t caps, bounding;
 	uint64_t core, nofile, fsize, msgqueue, as;
-	bool writable, own_name;
+	bool writable, read_only, own_name;
 };
 
 /* ---- Inside ---- */
@@ -194,9 +197,9 @@ static uint64_t hard_limit(int what)
 	return r.rlim_max;
 }
 
-static int entries_of_root(void)
+static int entries_of(const char *path)
 {
-	DIR *d = opendir("/");
+	DIR *d = opendir(path);
 	int n = 0;
 
 	while (d && readdir(d))
@@ -212,11 +215,15 @@ static void probe_look(bool own_name)
 	struct __user_cap_data_struct caps[2] = { { 0 } };
 	struct look l = { .uid = getuid(), .gid = getgid(), .pid = getpid() };
 	struct if_nameindex *ifs;
+	struct statvfs root;
 
-	l.files = entries_of_root();
+	// Landlock would not let it, nor has a file system without inodes room for one
+	l.read_only = statvfs("/", &root) == 0 && root.f_flag & ST_RDONLY;
+	l.files = entries_of("/");
+	l.above = entries_of("/.."); // a root over it, as pivot_root(2) leaves one
 	if (hv_sandbox_rights())
 		_exit(1);
-	l.seen = entries_of_root();
+	l.seen = entries_of("/");
 	syscall(SYS_capget, &head, caps);
 	l.caps = caps[0].permitted | caps[1].permitted | caps[0].effective | caps[0].inheritable;
 	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
@@ -384,6 +391,8 @@ static int ask(const char *what, int kind, void *out, size_t len)
 		pid_t pid;
 
 		close(p[0]);
+		if (!user && geteuid() == 0 && setgroups(2, (const gid_t[]){ 4, 1000 }))
+			_exit(99);
 		if (user && (setresgid(user, user, user) || setresuid(user, user, user) ||
 				    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)))
 			_exit(99);
@@ -502,6 +511,8 @@ static void nothing_is_left_inside(void **state)
 	assert_true(user || geteuid() || l.groups == 0);
 	assert_int_equal(l.fds, 4);
 	assert_int_equal(l.files, 2); // "." and ".."
+	assert_int_equal(l.above, 2);
+	assert_true(l.read_only);
 	// Landlock does not even let it look.
 	assert_true(l.seen == 0 || syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0);
 	assert_false(l.writable);
