@@ -129,6 +129,7 @@ static const struct rule main_rules[] = {
 	{ CALL(brk), .rare = BRK_RARE },
 #ifndef __GLIBC__
 	{ CALL(madvise), ONE_OF, 2, 1, { MADV_FREE }, "only free(3) of a group's last object" },
+	{ CALL(mprotect), WITHOUT, 2, 1, { PROT_EXEC }, "only malloc(3) once brk(2) has failed" },
 #endif
 	{ CALL(close) },
 	{ CALL(eventfd2) },
