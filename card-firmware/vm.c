@@ -113,6 +113,7 @@ void card_vm_clear(struct card_vm *v)
 void card_vm_stopped(struct card_vm *v)
 {
 	v->state = CARD_VM_STOPPED;
+	card_vm_again_forget(v);
 	card_vm_clear(v);
 	card_vm_images_close(v);
 	if (!v->op.pending)
@@ -331,9 +332,9 @@ int card_vm_create(
 
 static void vm_free(struct card_vm *v)
 {
-	v->op.pending = false;
 	card_vm_link_close(v->guest);
-	card_vm_stopped(v);
+	card_vm_clear(v);
+	card_vm_images_close(v);
 	card_vm_conf_free(&v->conf);
 	free(v->console);
 	free(v);

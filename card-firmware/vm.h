@@ -187,7 +187,11 @@ void card_vm_begin(struct card_vm *v);
 void card_vm_spawn(struct card_vm *v);
 /* Its process ended as end and signal say: count that. True: CARD_VM_RESTARTING. */
 bool card_vm_again(struct card_vm *v);
-/* There is an agent: those that waited for one to begin anew do. */
+/* It runs, or is to stay down: nothing is kept of that it was to begin anew. */
+void card_vm_again_forget(const struct card_vm *v);
+/* Those that the card process before this one had wait to begin anew do so again. */
+void card_vm_again_restore(struct card_vms *s);
+/* There is an agent: those that waited for one to begin anew do, unless it has them. */
 void card_vm_agent_ready(struct card_vms *s);
 /* Its socket, which is ours from now on. */
 void card_vm_guest_open(struct card_vm *v, int fd);

@@ -2,14 +2,22 @@
 /*
  * A guest whose process ended begins anew, if that is its policy: at once the first time, then
  * after a while that grows with each time that it had not run long. Its agent knows of the end
- * until then, so a card process that comes meanwhile has the same choice.
+ * until then, so a card process that comes meanwhile has the same choice; that it waits is kept in
+ * the state directory, too, for a card process that comes together with another agent.
  */
 #include "vm.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "dpu_clock.h"
 #include "dpu_log.h"
+#include "hex.h"
+#include "store.h"
 
 #define AGAIN_MIN_MS 250u // the second time
 #define AGAIN_MAX_MS 60000u
@@ -19,6 +27,61 @@
 #define END_REBOOT 2
 #define END_SHUTDOWN 3
 #define END_ERROR 5
+
+#define KEPT "vm-again-" // and the VM's id: it waits
+
+struct kept {
+	char name[sizeof(KEPT) + 2 * HV_PROTO_ID];
+};
+
+static struct kept kept_name(const struct card_vm *v)
+{
+	struct kept k = { KEPT };
+
+	card_hex_text(v->id, sizeof(v->id), k.name + strlen(KEPT));
+	return k;
+}
+
+/* Not made stable: where a card loses its power, its host and the guests most often do. */
+static void keep(const struct card_vm *v)
+{
+	const struct kept k = kept_name(v);
+	int dir = card_store_dir(v->vms->card), fd;
+
+	if (dir < 0)
+		return;
+	fd = openat(dir, k.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+	else
+		dpu_warn_ratelimited("vm: another card process will not know that it begins anew",
+			"name=%s err=%s", v->name, strerror(errno));
+}
+
+void card_vm_again_forget(const struct card_vm *v)
+{
+	const struct kept k = kept_name(v);
+	int dir = card_store_dir(v->vms->card);
+
+	if (dir >= 0)
+		(void)unlinkat(dir, k.name, 0); // most often it is not there
+}
+
+void card_vm_again_restore(struct card_vms *s)
+{
+	int dir = card_store_dir(s->card);
+	struct card_vm *v;
+
+	TAILQ_FOREACH (v, &s->list, link) {
+		const struct kept k = kept_name(v);
+
+		if (dir < 0 || faccessat(dir, k.name, F_OK, 0))
+			continue;
+		v->state = CARD_VM_RESTARTING; // as soon as there is an agent
+		v->again_before = true;
+		dpu_info("vm: was to begin anew", "name=%s", v->name);
+	}
+}
 
 static bool rebooted(const struct card_vm *v)
 {
@@ -69,6 +132,7 @@ bool card_vm_again(struct card_vm *v)
 	if (v->op.pending)
 		card_vm_op_end(v, -ECONNRESET, "the guest begins anew");
 	v->state = CARD_VM_RESTARTING;
+	keep(v);
 	v->again_timer = l->timer(l->arg, v->again_ms, again, v);
 	if (!v->again_timer)
 		return false;
@@ -79,9 +143,11 @@ bool card_vm_again(struct card_vm *v)
 
 void card_vm_agent_ready(struct card_vms *s)
 {
+	struct vho_loop *l = &s->card->vho_loop;
 	struct card_vm *v;
 
+	// What it knows of them itself comes first
 	TAILQ_FOREACH (v, &s->list, link)
 		if (v->state == CARD_VM_RESTARTING && !v->again_timer)
-			card_vm_begin(v);
+			v->again_timer = l->timer(l->arg, AGAIN_MIN_MS, again, v);
 }

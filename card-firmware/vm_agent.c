@@ -275,6 +275,7 @@ int card_vms_listen(struct card *c)
 
 	if (!c->opt.agent_socket)
 		return 0;
+	card_vm_again_restore(s);
 	s->listener = card_vm_listen(c->opt.agent_socket);
 	if (s->listener < 0) {
 		int ret = s->listener;

@@ -1,128 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Virtual machines of a card, with the real agent and jailed processes of guests without KVM. */
-#include "test.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "agent.h"
-#include "card_env.h"
-#include "dpu_clock.h"
-#include "dpu_log.h"
 #include "metrics_text.h"
-#include "vm.h"
-
-#define PATIENCE_NS 30000000000ull
-
-static struct card card;
-static struct card_error err;
-static char dir[] = "/tmp/test_vm.XXXXXX";
-static char agents[64], kernel[64];
-static pid_t agent;
-static struct event *tick;
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)arg;
-}
-
-/* One turn of the card's loop; it ends by itself when nothing happens for a while. */
-static void turn(uint64_t until)
-{
-	if (dpu_now_ns() > until)
-		fail_msg("it did not happen");
-	event_base_loop(card.loop, EVLOOP_ONCE);
-}
-
-static json_t *call(const char *method, int want, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static json_t *call(const char *method, int want, const char *fmt, ...)
-{
-	char params[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(params, sizeof(params), fmt, ap);
-	va_end(ap);
-	return card_env_call(&card, method, params, want, &err);
-}
-
-/* An operation to its end. */
-static void operate(const char *method, const char *name, int want)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS, serial;
-	struct card_vm *v = card_vm_find(&card, name);
-
-	json_decref(call(method, 0, "{'name': '%s'}", name));
-	serial = v->op.serial;
-	while (v->op.pending)
-		turn(until);
-	json_decref(call(
-		method, want, "{'name': '%s', 'sample': %llu}", name, (unsigned long long)serial));
-}
-
-static void make(const char *name, const char *cmdline)
-{
-	json_decref(call("vm_create", 0,
-		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s'}", name, kernel,
-		cmdline));
-}
-
-static void await_state(const char *name, enum card_vm_state state)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS;
-	struct card_vm *v = card_vm_find(&card, name);
-
-	while (v->state != state || v->op.pending)
-		turn(until);
-}
-
-static void await_count(const uint64_t *n, uint64_t at_least)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS;
-
-	while (*n < at_least)
-		turn(until);
-}
-
-static void await_output(const char *name, const char *text)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS;
-	struct card_vm *v = card_vm_find(&card, name);
-
-	while (v->console_put < strlen(text))
-		turn(until);
-	assert_memory_equal(v->console, text, strlen(text));
-}
-
-static void await_agent(void)
-{
-	uint64_t until = dpu_now_ns() + PATIENCE_NS;
-
-	while (!card.vms->agent_ready)
-		turn(until);
-}
-
-static void end(const char *name, const char *how)
-{
-	json_t *list = call("vm_list", 0, "{'name': '%s'}", name);
-
-	assert_string_equal(
-		json_string_value(json_object_get(json_array_get(list, 0), "end")), how);
-	json_decref(list);
-	json_decref(call("vm_delete", 0, "{'name': '%s'}", name));
-}
+#include "vm_rig.h"
 
 static void comes_and_goes(void **state)
 {
@@ -290,129 +172,6 @@ static void has_a_cpu_template(void **state)
 	make("t", "");
 	assert_int_equal(card_vm_find(&card, "t")->conf.cpu_template, 0);
 	json_decref(call("vm_delete", 0, "{'name': 't'}"));
-}
-
-static void make_with(const char *name, const char *cmdline, const char *on, const char *what)
-{
-	json_decref(call("vm_create", 0,
-		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s', '%s': '%s'}", name,
-		kernel, cmdline, on, what));
-}
-
-/* A guest that asks for nothing but resets has them, ever less often, and then none. */
-static void begins_anew(void **state)
-{
-	uint64_t began = dpu_now_ns();
-	struct card_vm *v;
-
-	(void)state;
-	call("vm_create", -EINVAL,
-		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_reboot': 'perhaps'}");
-	call("vm_create", -EINVAL,
-		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_crash': 'start'}");
-	make("r", "end=2");
-	operate("vm_start", "r", 0);
-	v = card_vm_find(&card, "r");
-	await_count(&v->counters.reboots, 4);
-	await_state("r", CARD_VM_RESTARTING);
-	assert_true(dpu_now_ns() - began >= 750000000ull);
-	assert_true(v->again_ms >= 1000);
-	assert_int_equal(v->generation, v->counters.reboots);
-	call("vm_delete", -EBUSY, "{'name': 'r'}");
-	operate("vm_start", "r", 0); // at once, and the first one is free again
-	await_count(&v->counters.reboots, 5);
-	assert_int_equal(v->generation, 5);
-	await_state("r", CARD_VM_RESTARTING);
-	operate("vm_stop", "r", 0);
-	assert_int_equal(v->state, CARD_VM_STOPPED);
-	operate("vm_start", "r", 0);
-	assert_int_equal(v->generation, 1); // the agent had forgotten it
-	await_state("r", CARD_VM_RESTARTING);
-	operate("vm_stop", "r", 0);
-	end("r", "reboot");
-}
-
-/* What is to become of a guest that ended is known to a card that comes after that. */
-static void begins_anew_by_another_card(void **state)
-{
-	struct card_vm *v;
-
-	(void)state;
-	make("r", "end=2");
-	operate("vm_start", "r", 0);
-	v = card_vm_find(&card, "r");
-	await_count(&v->counters.reboots, 3);
-	await_state("r", CARD_VM_RESTARTING);
-	card_vms_fini(&card);
-	assert_int_equal(card_vms_init(&card), 0);
-	make("r", "end=2");
-	assert_int_equal(card_vms_listen(&card), 0);
-	v = card_vm_find(&card, "r");
-	await_count(&v->counters.reboots, 2);
-	assert_true(v->generation > 3);
-	await_state("r", CARD_VM_RESTARTING);
-	operate("vm_stop", "r", 0);
-	end("r", "reboot");
-}
-
-static void stays_down(void **state)
-{
-	static const struct {
-		const char *cmdline, *on, *what, *end;
-		unsigned reboots, crashes;
-	} ends[] = {
-		{ "end=2", "on_reboot", "stop", "reboot", 1, 0 },
-		{ "end=3", "on_crash", "stop", "shutdown", 0, 1 },
-		{ "end=1", "on_crash", "restart", "off", 0, 0 },
-		{ "open", "on_crash", "restart", "killed", 0, 0 },
-	};
-
-	(void)state;
-	for (unsigned i = 0; i < ARRAY_LEN(ends); i++) {
-		struct card_vm *v;
-
-		make_with("d", ends[i].cmdline, ends[i].on, ends[i].what);
-		// It may be killed before its answer.
-		json_decref(call("vm_start", 0, "{'name': 'd'}"));
-		await_state("d", CARD_VM_STOPPED);
-		v = card_vm_find(&card, "d");
-		assert_int_equal(v->counters.reboots, ends[i].reboots);
-		assert_int_equal(v->counters.crashes, ends[i].crashes);
-		// Its agent has nothing left of it.
-		json_decref(call("vm_start", 0, "{'name': 'd'}"));
-		await_state("d", CARD_VM_STOPPED);
-		assert_int_equal(v->generation, 1);
-		end("d", ends[i].end);
-	}
-}
-
-static void begins_anew_after_a_crash(void **state)
-{
-	struct card_vm *v;
-	uint32_t pid;
-
-	(void)state;
-	make_with("c", "end=3", "on_crash", "restart");
-	operate("vm_start", "c", 0);
-	v = card_vm_find(&card, "c");
-	await_count(&v->counters.crashes, 3);
-	await_state("c", CARD_VM_RESTARTING);
-	operate("vm_stop", "c", 0);
-	end("c", "shutdown");
-	make_with("c", "", "on_crash", "restart");
-	operate("vm_start", "c", 0);
-	v = card_vm_find(&card, "c");
-	await_output("c", "up\n");
-	pid = v->pid;
-	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
-	await_output("c", "up\nup\n");
-	await_state("c", CARD_VM_RUNNING);
-	assert_int_not_equal(v->pid, pid);
-	assert_int_equal(v->counters.crashes, 1);
-	json_decref(call("vm_stop", 0, "{'name': 'c', 'force': true}"));
-	await_state("c", CARD_VM_STOPPED);
-	assert_int_equal(v->counters.crashes, 1);
-	end("c", "killed");
 }
 
 static void no_such_image(void **state)
@@ -656,53 +415,6 @@ static void may_refuse_a_function(void **state)
 	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
 }
 
-/* ---- */
-
-static void run_agent(int exe_fd)
-{
-	char *const argv[] = { (char[]){ "guest" }, NULL };
-	struct hv_agent_conf conf = {
-		.card_path = agents, .exe_fd = exe_fd, .argv = argv, .retry_ms = 10
-	};
-	struct hv_agent *a;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dpu_log_level_set(DPU_LOG_ERR);
-	if (hv_agent_create(&conf, &a))
-		_exit(1);
-	while (hv_agent_turn(a, -1) == 0)
-		;
-	_exit(0);
-}
-
-static int setup(void **state)
-{
-	struct timeval often = { .tv_usec = 20000 };
-
-	(void)state;
-	card.opt = (struct card_options){ .name = "test",
-		.socket_dir = dir,
-		.agent_socket = agents,
-		.mem_mib = 64,
-		.mbufs = 2047,
-		.ct_conns = 1024 };
-	if (card_env_open(&card) || card_vms_init(&card) || card_vms_listen(&card))
-		return -1;
-	tick = event_new(card.loop, -1, EV_PERSIST, on_tick, NULL);
-	event_add(tick, &often);
-	await_agent();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	card_vms_fini(&card);
-	event_free(tick);
-	card_env_close(&card);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -711,10 +423,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(has_a_cpu_template),
 		cmocka_unit_test(is_asked_for_its_counters),
 		cmocka_unit_test(has_metrics),
-		cmocka_unit_test(begins_anew),
-		cmocka_unit_test(begins_anew_by_another_card),
-		cmocka_unit_test(stays_down),
-		cmocka_unit_test(begins_anew_after_a_crash),
 		cmocka_unit_test(no_such_image),
 		cmocka_unit_test(outlives_its_card),
 		cmocka_unit_test(has_functions),
@@ -722,24 +430,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(asks_for_connections_without_end),
 		cmocka_unit_test(one_agent_at_a_time),
 	};
-	int exe_fd = argc == 2 ? open(argv[1], O_PATH | O_CLOEXEC) : -1, fd, failed;
 
-	if (exe_fd < 0 || !mkdtemp(dir))
-		return 1;
-	snprintf(agents, sizeof(agents), "%s/agents", dir);
-	snprintf(kernel, sizeof(kernel), "%s/kernel", dir);
-	fd = open(kernel, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, "k", 1) != 1)
-		return 1;
-	close(fd);
-	agent = fork();
-	if (agent == 0)
-		run_agent(exe_fd);
-	dpu_log_level_set(DPU_LOG_ERR);
-	failed = cmocka_run_group_tests(tests, setup, teardown);
-	kill(agent, SIGTERM);
-	waitpid(agent, NULL, 0);
-	unlink(kernel);
-	rmdir(dir);
-	return failed;
+	return run_vm_tests(argc, argv, tests, ARRAY_LEN(tests));
 }

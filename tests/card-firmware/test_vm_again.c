@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Virtual machines whose guests end, and begin anew or not. */
+#include <dirent.h>
+
+#include "store.h"
+#include "vm_rig.h"
+
+static void make_with(const char *name, const char *cmdline, const char *on, const char *what)
+{
+	json_decref(call("vm_create", 0,
+		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s', '%s': '%s'}", name,
+		kernel, cmdline, on, what));
+}
+
+/* A guest that asks for nothing but resets has them, ever less often, and then none. */
+static void begins_anew(void **state)
+{
+	uint64_t began = dpu_now_ns();
+	struct card_vm *v;
+
+	(void)state;
+	call("vm_create", -EINVAL,
+		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_reboot': 'perhaps'}");
+	call("vm_create", -EINVAL,
+		"{'name': 'r', 'mem_mib': 64, 'kernel': '/k', 'on_crash': 'start'}");
+	make("r", "end=2");
+	operate("vm_start", "r", 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 4);
+	await_state("r", CARD_VM_RESTARTING);
+	assert_true(dpu_now_ns() - began >= 750000000ull);
+	assert_true(v->again_ms >= 1000);
+	assert_int_equal(v->generation, v->counters.reboots);
+	call("vm_delete", -EBUSY, "{'name': 'r'}");
+	operate("vm_start", "r", 0); // at once, and the first one is free again
+	await_count(&v->counters.reboots, 5);
+	assert_int_equal(v->generation, 5);
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	assert_int_equal(v->state, CARD_VM_STOPPED);
+	operate("vm_start", "r", 0);
+	assert_int_equal(v->generation, 1); // the agent had forgotten it
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	end("r", "reboot");
+}
+
+/* What is to become of a guest that ended is known to a card that comes after that. */
+static void begins_anew_by_another_card(void **state)
+{
+	struct card_vm *v;
+
+	(void)state;
+	make("r", "end=2");
+	operate("vm_start", "r", 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 3);
+	await_state("r", CARD_VM_RESTARTING);
+	card_vms_fini(&card);
+	assert_int_equal(card_vms_init(&card), 0);
+	make("r", "end=2");
+	assert_int_equal(card_vms_listen(&card), 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 2);
+	assert_true(v->generation > 3);
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	end("r", "reboot");
+}
+
+/* The card dies, or is replaced: definitions are kept. */
+static void another_card(void)
+{
+	card_vms_fini(&card);
+	card_store_close(&card);
+	assert_int_equal(card_vms_init(&card), 0);
+	assert_int_equal(card_store_open(&card), 0);
+	assert_int_equal(card_vms_listen(&card), 0);
+}
+
+/* Nobody that knew of its end is left, but for what is on disk. */
+static void begins_anew_without_witnesses(void **state)
+{
+	char store[64], path[80];
+	struct card_vm *v;
+	DIR *d;
+
+	(void)state;
+	snprintf(store, sizeof(store), "%s/state", dir);
+	card.opt.state_dir = store;
+	assert_int_equal(card_store_open(&card), 0);
+	make("r", "end=2");
+	operate("vm_start", "r", 0);
+	v = card_vm_find(&card, "r");
+	await_count(&v->counters.reboots, 3);
+	await_state("r", CARD_VM_RESTARTING);
+	// An agent that knows has told of it already: it is not another end
+	another_card();
+	v = card_vm_find(&card, "r");
+	assert_int_equal(v->state, CARD_VM_RESTARTING);
+	await_count(&v->counters.reboots, 1);
+	assert_int_equal(v->generation, 4);
+	await_state("r", CARD_VM_RESTARTING);
+	stop_agent();
+	another_card();
+	v = card_vm_find(&card, "r");
+	assert_int_equal(v->state, CARD_VM_RESTARTING);
+	start_agent();
+	await_count(&v->counters.reboots, 1);
+	assert_int_equal(v->generation, 1);
+	await_state("r", CARD_VM_RESTARTING);
+	operate("vm_stop", "r", 0);
+	stop_agent();
+	another_card();
+	start_agent();
+	await_agent();
+	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	// One that runs does not wait, and nothing is left of it in the end
+	make_with("r", "", "on_crash", "restart");
+	operate("vm_start", "r", 0);
+	v = card_vm_find(&card, "r");
+	await_output("r", "up\n");
+	assert_int_equal(kill((pid_t)v->pid, SIGKILL), 0);
+	await_output("r", "up\nup\n");
+	await_state("r", CARD_VM_RUNNING);
+	d = opendir(store);
+	assert_non_null(d);
+	for (const struct dirent *e = readdir(d); e; e = readdir(d))
+		assert_null(strstr(e->d_name, "again"));
+	closedir(d);
+	operate("vm_stop", "r", 0);
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	card_store_close(&card);
+	card.opt.state_dir = NULL;
+	snprintf(path, sizeof(path), "%s/state.json", store);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(store), 0);
+}
+
+static void stays_down(void **state)
+{
+	static const struct {
+		const char *cmdline, *on, *what, *end;
+		unsigned reboots, crashes;
+	} ends[] = {
+		{ "end=2", "on_reboot", "stop", "reboot", 1, 0 },
+		{ "end=3", "on_crash", "stop", "shutdown", 0, 1 },
+		{ "end=1", "on_crash", "restart", "off", 0, 0 },
+		{ "open", "on_crash", "restart", "killed", 0, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(ends); i++) {
+		struct card_vm *v;
+
+		make_with("d", ends[i].cmdline, ends[i].on, ends[i].what);
+		// It may be killed before its answer.
+		json_decref(call("vm_start", 0, "{'name': 'd'}"));
+		await_state("d", CARD_VM_STOPPED);
+		v = card_vm_find(&card, "d");
+		assert_int_equal(v->counters.reboots, ends[i].reboots);
+		assert_int_equal(v->counters.crashes, ends[i].crashes);
+		// Its agent has nothing left of it.
+		json_decref(call("vm_start", 0, "{'name': 'd'}"));
+		await_state("d", CARD_VM_STOPPED);
+		assert_int_equal(v->generation, 1);
+		end("d", ends[i].end);
+	}
+}
+
+static void begins_anew_after_a_crash(void **state)
+{
+	struct card_vm *v;
+	uint32_t pid;
+
+	(void)state;
+	make_with("c", "end=3", "on_crash", "restart");
+	operate("vm_start", "c", 0);
+	v = card_vm_find(&card, "c");
+	await_count(&v->counters.crashes, 3);
+	await_state("c", CARD_VM_RESTARTING);
+	operate("vm_stop", "c", 0);
+	end("c", "shutdown");
+	make_with("c", "", "on_crash", "restart");
+	operate("vm_start", "c", 0);
+	v = card_vm_find(&card, "c");
+	await_output("c", "up\n");
+	pid = v->pid;
+	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+	await_output("c", "up\nup\n");
+	await_state("c", CARD_VM_RUNNING);
+	assert_int_not_equal(v->pid, pid);
+	assert_int_equal(v->counters.crashes, 1);
+	json_decref(call("vm_stop", 0, "{'name': 'c', 'force': true}"));
+	await_state("c", CARD_VM_STOPPED);
+	assert_int_equal(v->counters.crashes, 1);
+	end("c", "killed");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(begins_anew),
+		cmocka_unit_test(begins_anew_by_another_card),
+		cmocka_unit_test(begins_anew_without_witnesses),
+		cmocka_unit_test(stays_down),
+		cmocka_unit_test(begins_anew_after_a_crash),
+	};
+
+	return run_vm_tests(argc, argv, tests, ARRAY_LEN(tests));
+}
