@@ -6,10 +6,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "hex.h"
 
 #define LEAVE 0x1d // Ctrl-]
 #define PART 256 // bytes of input at a time
@@ -43,27 +44,24 @@ static void take_signals(void)
 		(void)sigaction(ends[i], &sa, NULL);
 }
 
+/* Up to what are no digits: a card writes none. */
 static void put_hex(const char *hex)
 {
-	for (; hex && hex[0] && hex[1]; hex += 2) {
-		char byte[3] = { hex[0], hex[1], '\0' };
-
-		putchar((int)strtoul(byte, NULL, 16));
-	}
+	for (int byte; hex && (byte = card_hex_byte(hex)) >= 0; hex += 2)
+		putchar(byte);
 	fflush(stdout);
 }
 
 /* One call: bytes of output that came, or a negative exit status. */
 static int exchange(struct console *s)
 {
-	char hex[2 * PART + 1] = "";
+	char hex[2 * PART + 1];
 	json_t *params, *answer = NULL;
 	const json_t *result, *error;
 	json_int_t typed;
 	int ret;
 
-	for (size_t i = 0; i < s->n; i++)
-		snprintf(hex + 2 * i, 3, "%02x", s->in[i]);
+	card_hex_text(s->in, s->n, hex);
 	params = json_pack("{s:s, s:I, s:s}", "name", s->name, "offset", s->offset, "input", hex);
 	ret = params ? s->call(s->path, "vm_console", params, &answer) : -ENOMEM;
 	json_decref(params);

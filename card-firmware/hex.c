@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-int card_hex_digit(char c)
+static int digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -15,10 +15,9 @@ int card_hex_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* One byte of two digits; text may end anywhere. -1: not that. */
-static int byte_at(const char *text)
+int card_hex_byte(const char *text)
 {
-	int hi = card_hex_digit(text[0]), lo = hi < 0 ? -1 : card_hex_digit(text[1]);
+	int hi = digit(text[0]), lo = hi < 0 ? -1 : digit(text[1]);
 
 	return lo < 0 ? -1 : hi << 4 | lo;
 }
@@ -26,7 +25,7 @@ static int byte_at(const char *text)
 int card_hex_parse(const char *text, uint8_t *out, size_t len)
 {
 	for (size_t i = 0; i < len; i++, text += 2) {
-		int b = byte_at(text);
+		int b = card_hex_byte(text);
 
 		if (b < 0)
 			return -EINVAL;
@@ -63,7 +62,7 @@ int card_uuid_parse(const char *text, uint8_t out[16])
 
 		if (dash_before(i) && *text++ != '-')
 			return -EINVAL;
-		b = byte_at(text);
+		b = card_hex_byte(text);
 		if (b < 0)
 			return -EINVAL;
 		out[i] = (uint8_t)b;

@@ -7,8 +7,8 @@
 
 #define CARD_UUID_TEXT 37 // with its NUL
 
-/* 0 to 15, or -1. */
-int card_hex_digit(char c);
+/* The byte of two digits in either case, or -1; text may end before them. */
+int card_hex_byte(const char *text);
 /* 2 * len digits and nothing else: 0 or -EINVAL, with out in any state. */
 int card_hex_parse(const char *text, uint8_t *out, size_t len);
 /* Writes 2 * len digits in lower case, and a NUL. */

@@ -23,11 +23,11 @@ static int parse_hex(const char *text, uint8_t out[FRAME_MAX])
 			text++;
 			continue;
 		}
-		int hi = card_hex_digit(text[0]), lo = hi < 0 ? -1 : card_hex_digit(text[1]);
+		int byte = card_hex_byte(text);
 
-		if (lo < 0 || n == FRAME_MAX)
+		if (byte < 0 || n == FRAME_MAX)
 			return -EINVAL;
-		out[n++] = (uint8_t)(hi << 4 | lo);
+		out[n++] = (uint8_t)byte;
 		text += 2;
 	}
 	return n ? (int)n : -EINVAL;

@@ -17,10 +17,12 @@ static void digits(void **state)
 	for (int c = 0; c < 256; c++) {
 		const char *all = "0123456789abcdef", *at = c ? strchr(all, c) : NULL;
 		const char *upper = "0123456789ABCDEF", *up = c ? strchr(upper, c) : NULL;
+		int digit = at ? (int)(at - all) : up ? (int)(up - upper) : -1;
 
-		assert_int_equal(card_hex_digit((char)c), at   ? (int)(at - all)
-							  : up ? (int)(up - upper)
-							       : -1);
+		assert_int_equal(
+			card_hex_byte((char[]){ '5', (char)c, 0 }), digit < 0 ? -1 : 0x50 | digit);
+		assert_int_equal(card_hex_byte((char[]){ (char)c, '5', 0 }),
+			digit < 0 ? -1 : digit << 4 | 5);
 	}
 	assert_int_equal(card_hex_parse("fF0a", out, 2), 0);
 	assert_int_equal(out[0], 0xff);
