@@ -40,7 +40,9 @@ struct hv_agent {
 	int signal_fd; // owned
 	struct hv_talk talk;
 	struct hv_rec_hello hello; // our answer to the last one
+	uint32_t detail; // of the command that is being obeyed
 	uint32_t event_seq;
+	bool behind; // there was no room for all that it is to be told
 	uint64_t retry_at_ns;
 	unsigned wait_ms; // before the next attempt but one
 	bool refused_told; // that the card cannot be reached, until it can
@@ -102,21 +104,15 @@ static int tell(struct hv_agent *a, const struct guest *g)
 	return ret;
 }
 
-static bool to_be_told(const struct hv_agent *a)
-{
-	for (unsigned i = 0; i < a->n; i++)
-		if (!a->guests[i].told)
-			return true;
-	return false;
-}
-
 /* Sockets that this card does not have, and ends that it does not know, as there is room. */
 static void tell_all(struct hv_agent *a)
 {
+	a->behind = false;
 	for (unsigned i = 0; a->talk.begun && i < a->n;) {
 		struct guest *g = &a->guests[i];
 
-		if (!g->told && tell(a, g))
+		a->behind = !g->told && tell(a, g);
+		if (a->behind)
 			return;
 		g->told = true;
 		if (!g->pid && g->dropped)
@@ -126,7 +122,7 @@ static void tell_all(struct hv_agent *a)
 	}
 }
 
-static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
+static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r)
 {
 	const struct hv_rec_agent_spawn *s = (const void *)r->bytes;
 	struct guest *g = find(a, s->id);
@@ -148,11 +144,11 @@ static enum hv_status do_spawn(struct hv_agent *a, const struct hv_record *r, ui
 		return HV_OK;
 	if (!g->generation)
 		forget(a, g);
-	*detail = (uint32_t)-ret;
+	a->detail = (uint32_t)-ret;
 	return HV_E_INTERNAL;
 }
 
-static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
+static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r)
 {
 	const struct hv_rec_agent_guest *k = (const void *)r->bytes;
 	struct guest *g = find(a, k->id);
@@ -166,17 +162,16 @@ static enum hv_status do_kill(struct hv_agent *a, const struct hv_record *r, uin
 	if (!g->pid) // it goes once this card was told, as others
 		return HV_OK;
 	if (kill(g->pid, SIGKILL) < 0) {
-		*detail = (uint32_t)errno;
+		a->detail = (uint32_t)errno;
 		return HV_E_INTERNAL;
 	}
 	return HV_OK;
 }
 
-static enum hv_status do_hello(struct hv_agent *a, const struct hv_record *r, uint32_t *detail)
+static enum hv_status do_hello(struct hv_agent *a, const struct hv_record *r)
 {
 	enum hv_status status = hv_record_hello(r, &a->hello);
 
-	(void)detail;
 	if (status == HV_OK)
 		a->wait_ms = a->conf.retry_ms;
 	return status;
@@ -185,7 +180,7 @@ static enum hv_status do_hello(struct hv_agent *a, const struct hv_record *r, ui
 static const struct command {
 	enum hv_type type;
 	struct hv_record_rule rule;
-	enum hv_status (*run)(struct hv_agent *a, const struct hv_record *r, uint32_t *detail);
+	enum hv_status (*run)(struct hv_agent *a, const struct hv_record *r);
 } commands[] = {
 	{ HV_HELLO, { sizeof(struct hv_rec_hello), 0, 0 }, do_hello },
 	{ HV_AGENT_SPAWN, { sizeof(struct hv_rec_agent_spawn), 0, 0 }, do_spawn },
@@ -217,14 +212,12 @@ static void lose_card(struct hv_agent *a, const char *why)
 		a->wait_ms *= 2;
 }
 
-static int answer(
-	struct hv_agent *a, const struct hv_record *r, enum hv_status status, uint32_t detail)
+static int answer(struct hv_agent *a, const struct hv_record *r, enum hv_status status)
 {
-	struct hv_rec_done done = { .type = dpu_le16_put(hv_record_type(r)),
-		.status = dpu_le16_put((uint16_t)status),
-		.detail = dpu_le32_put(detail) };
+	struct hv_rec_done done;
 	uint32_t seq = hv_record_seq(r);
 
+	hv_record_done(r, status, a->detail, &done);
 	if (hv_record_type(r) == HV_HELLO && status == HV_OK)
 		return hv_record_send(
 			a->sock, HV_HELLO_DONE, seq, &a->hello.h, sizeof(a->hello), -1);
@@ -236,9 +229,7 @@ static void obey(struct hv_agent *a)
 {
 	const struct command *cmd;
 	enum hv_status status;
-	uint32_t detail = 0;
 	struct hv_record r;
-	unsigned type;
 	int ret = hv_record_recv(a->sock, &r);
 
 	if (ret == -EAGAIN)
@@ -247,16 +238,13 @@ static void obey(struct hv_agent *a)
 		lose_card(a, ret ? strerror(-ret) : "closed");
 		return;
 	}
-	type = hv_record_type(&r);
-	cmd = command_of(type);
+	cmd = command_of(hv_record_type(&r));
 	status = hv_record_judge(&r, &cmd->rule, &a->talk);
+	a->detail = 0;
 	if (status == HV_OK)
-		status = cmd->run(a, &r, &detail);
+		status = cmd->run(a, &r);
 	hv_record_close(&r);
-	if (status != HV_OK)
-		dpu_warn_ratelimited("agent: refused", "type=%u status=%u detail=%u", type,
-			(unsigned)status, detail);
-	ret = answer(a, &r, status, detail);
+	ret = answer(a, &r, status);
 	if (ret)
 		lose_card(a, strerror(-ret));
 }
@@ -338,10 +326,9 @@ int hv_agent_turn(struct hv_agent *a, int timeout_ms)
 		if (ret)
 			lose_card(a, strerror(-ret));
 	}
-	bool more = a->sock >= 0 && a->talk.begun && to_be_told(a);
 	struct pollfd p[] = {
 		{ .fd = a->signal_fd, .events = POLLIN },
-		{ .fd = a->sock, .events = (short)(POLLIN | (more ? POLLOUT : 0)) },
+		{ .fd = a->sock, .events = (short)(POLLIN | (a->behind ? POLLOUT : 0)) },
 	};
 
 	if (poll(p, 2, a->sock < 0 ? until_retry(a, timeout_ms) : timeout_ms) < 0)

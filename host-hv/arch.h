@@ -38,11 +38,11 @@ int hv_arch_vcpus(struct hv_vm *vm, struct hv_vcpu *vcpus, unsigned n, unsigned 
 
 /*
  * A kernel in the guest's memory with what it is handed, and the first vCPU about to enter it.
- * initrd->at is NULL: none. 0; -ENOEXEC and *why (an image that is refused, or does not fit);
+ * initrd->len is 0: none. 0; -ENOEXEC and *why (an image that is refused, or does not fit);
  * -EFAULT; or the errno of an ioctl.
  */
 int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *conf,
-	const struct hv_bytes *kernel, const struct hv_bytes *initrd, const char **why);
+	const struct hv_file *kernel, const struct hv_file *initrd, const char **why);
 
 /* An exit of this CPU's own kind; its thread. False: KVM cannot go on by it. */
 bool hv_arch_exit(struct hv_vcpu *vcpu);

@@ -20,17 +20,21 @@
 #define IMAGE_BIG_ENDIAN 1u
 #define PSTATE_EL1H 0x3c5u // interrupts masked
 
-static int plan(const struct hv_bytes *k, uint64_t low, struct hv_image *out, const char **why)
+static int plan(const struct hv_file *k, uint64_t low, struct hv_image *out, const char **why)
 {
+	uint8_t head[64] = { 0 };
 	uint64_t off, size;
+	int ret = hv_image_read(k, 0, head, k->len < sizeof(head) ? k->len : sizeof(head), why);
 
-	if (k->len < 64 || dpu_le32_load(k->at + 56) != IMAGE_MAGIC) {
+	if (ret)
+		return ret;
+	if (dpu_le32_load(head + 56) != IMAGE_MAGIC) {
 		*why = "kernel: no Image of arm64";
 		return -ENOEXEC;
 	}
-	off = dpu_le64_load(k->at + 8);
-	size = dpu_le64_load(k->at + 16); // with what is not in the file
-	if (size == 0 || (dpu_le64_load(k->at + 24) & IMAGE_BIG_ENDIAN) || off >= IMAGE_BASE) {
+	off = dpu_le64_load(head + 8);
+	size = dpu_le64_load(head + 16); // with what is not in the file
+	if (size == 0 || (dpu_le64_load(head + 24) & IMAGE_BIG_ENDIAN) || off >= IMAGE_BASE) {
 		*why = "Image: older than 3.17, big endian, or at an offset of 2 MiB or more";
 		return -ENOEXEC;
 	}
@@ -68,7 +72,7 @@ static int enter(const struct hv_vcpu *vcpu, uint64_t entry)
 }
 
 int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *conf,
-	const struct hv_bytes *kernel, const struct hv_bytes *initrd, const char **why)
+	const struct hv_file *kernel, const struct hv_file *initrd, const char **why)
 {
 	struct hv_fdt_conf f = { .cmdline = conf->cmdline, .vcpus = conf->vcpus };
 	uint64_t low = hv_vm_low_size(vm);
@@ -81,11 +85,11 @@ int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *
 	if (ret == 0)
 		ret = hv_image_check_cmdline(&image, conf->cmdline, strlen(conf->cmdline), why);
 	if (ret == 0)
-		ret = hv_vm_write(vm, image.entry, kernel->at, kernel->len);
-	if (ret == 0 && initrd->at)
+		ret = hv_vm_load(vm, image.entry, kernel, 0, kernel->len, why);
+	if (ret == 0 && initrd->len)
 		ret = hv_image_place_initrd(&image, initrd->len, low, &f.initrd, why);
-	if (ret == 0 && initrd->at)
-		ret = hv_vm_write(vm, f.initrd, initrd->at, initrd->len);
+	if (ret == 0)
+		ret = hv_vm_load(vm, f.initrd, initrd, 0, initrd->len, why);
 	f.initrd_len = initrd->len;
 	if (ret == 0)
 		ret = hv_fdt_write(vm, &f);

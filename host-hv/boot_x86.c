@@ -47,7 +47,7 @@ static const uint8_t reset_vector[] = {
 
 struct boot {
 	const struct hv_image *image;
-	const struct hv_bytes *kernel, *initrd;
+	const struct hv_file *kernel, *initrd;
 	const char *cmdline;
 };
 
@@ -206,7 +206,7 @@ static int write_start_info(
 	return 0;
 }
 
-static int load(struct hv_vm *vm, const struct boot *b)
+static int load(struct hv_vm *vm, const struct boot *b, const char **why)
 {
 	int ret = 0;
 
@@ -214,7 +214,7 @@ static int load(struct hv_vm *vm, const struct boot *b)
 		const struct hv_image_seg *s = &b->image->segs[i];
 
 		// What is behind the bytes is zero: the memory is new.
-		ret = hv_vm_write(vm, s->gpa, b->kernel->at + s->off, s->len);
+		ret = hv_vm_load(vm, s->gpa, b->kernel, s->off, s->len, why);
 	}
 	return ret;
 }
@@ -225,22 +225,19 @@ static int boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct boot *b, co
 	unsigned n = memory_map(vm, map);
 	size_t len = strlen(b->cmdline);
 	uint64_t initrd = 0;
-	int ret = load(vm, b);
+	int ret = load(vm, b, why);
 
 	if (ret)
 		return ret;
 	if (b->image->kind == HV_IMAGE_FLAT)
 		return enter(vm, vcpu, b->image);
 	ret = hv_vm_write(vm, HV_RESET_VECTOR, reset_vector, sizeof(reset_vector));
-	if (ret == 0)
-		ret = hv_image_check_cmdline(b->image, b->cmdline, len, why);
-	if (ret == 0)
-		ret = hv_vm_write(vm, HV_CMDLINE, b->cmdline, len + 1);
-	if (ret == 0 && b->initrd->at)
+	ret = ret ? ret : hv_image_check_cmdline(b->image, b->cmdline, len, why);
+	ret = ret ? ret : hv_vm_write(vm, HV_CMDLINE, b->cmdline, len + 1);
+	if (ret == 0 && b->initrd->len)
 		ret = hv_image_place_initrd(
 			b->image, b->initrd->len, hv_vm_low_size(vm), &initrd, why);
-	if (ret == 0 && b->initrd->at)
-		ret = hv_vm_write(vm, initrd, b->initrd->at, b->initrd->len);
+	ret = ret ? ret : hv_vm_load(vm, initrd, b->initrd, 0, b->initrd->len, why);
 	if (ret)
 		return ret;
 	if (b->image->kind == HV_IMAGE_PVH)
@@ -251,13 +248,13 @@ static int boot(struct hv_vm *vm, struct hv_vcpu *vcpu, const struct boot *b, co
 }
 
 int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *conf,
-	const struct hv_bytes *kernel, const struct hv_bytes *initrd, const char **why)
+	const struct hv_file *kernel, const struct hv_file *initrd, const char **why)
 {
 	struct hv_image image;
 	const struct boot b = { &image, kernel, initrd, conf->cmdline };
 	uint64_t low = hv_vm_low_size(vm);
 	int ret = conf->flat ? hv_image_plan_flat(kernel->len, low, &image, why)
-			     : hv_image_plan(kernel->at, kernel->len, low, &image, why);
+			     : hv_image_plan(kernel, low, &image, why);
 
 	if (ret == 0 && !conf->flat)
 		ret = hv_acpi_write(vm, conf->vcpus);

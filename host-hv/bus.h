@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define HV_BUS_WINDOWS 256 // a guest's own, and six BARs in each slot
 
@@ -23,6 +24,21 @@ struct hv_bus_ops {
 	void (*read)(void *arg, uint64_t off, uint8_t *data, unsigned len);
 	void (*write)(void *arg, uint64_t off, const uint8_t *data, unsigned len);
 };
+
+/* A register of 32 bits for accesses of any length: beyond it 0 is read, and nothing written. */
+static inline void hv_bus_put32(uint8_t *data, unsigned len, uint32_t v)
+{
+	memset(data, 0, len);
+	memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+}
+
+static inline uint32_t hv_bus_get32(const uint8_t *data, unsigned len)
+{
+	uint32_t v = 0;
+
+	memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
+	return v;
+}
 
 struct hv_bus_window {
 	enum hv_bus_kind kind;

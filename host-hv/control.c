@@ -32,6 +32,7 @@ struct hv_control {
 	uint64_t mem_mib;
 	uint16_t vcpus;
 	uint64_t refused[HV_STATUSES];
+	uint32_t detail; // of the command that is being obeyed
 	enum hv_end end;
 
 	/* What waits for room. */
@@ -61,7 +62,7 @@ struct hv_control {
 struct command {
 	struct hv_record_rule rule;
 	uint8_t states; // bits by enum hv_info_state
-	enum hv_status (*run)(struct hv_control *c, struct hv_record *r, uint32_t *detail);
+	enum hv_status (*run)(struct hv_control *c, struct hv_record *r);
 };
 
 static unsigned state(const struct hv_control *c)
@@ -115,7 +116,7 @@ static int on_vcpu(void *arg)
 {
 	struct hv_control *c = arg;
 
-	return c->conf.confine ? c->conf.confine(c->conf.arg) : 0;
+	return c->conf.confine ? c->conf.confine() : 0;
 }
 
 static const struct hv_machine_events events = { .ended = on_ended,
@@ -148,7 +149,7 @@ static void fill_info(const struct hv_control *c, struct hv_rec_info *info)
 }
 
 /* What our own errors are for the card. */
-static enum hv_status status_of(int ret, uint32_t *detail)
+static enum hv_status status_of(struct hv_control *c, int ret)
 {
 	static const struct {
 		int ret;
@@ -157,7 +158,7 @@ static enum hv_status status_of(int ret, uint32_t *detail)
 		{ -EEXIST, HV_E_SLOT }, { -ENOENT, HV_E_SLOT }, { -ENOEXEC, HV_E_IMAGE },
 		{ -ENOMEM, HV_E_MEMORY } };
 
-	*detail = ret < 0 ? (uint32_t)-ret : 0;
+	c->detail = ret < 0 ? (uint32_t)-ret : 0;
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 		if (statuses[i].ret == ret)
 			return statuses[i].status;
@@ -176,13 +177,11 @@ static bool is_image(int fd)
 static bool is_connection(int fd)
 {
 	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-	int domain = 0, type = 0;
-	socklen_t size = sizeof(int);
+	socklen_t len = sizeof(peer), size = sizeof(int);
+	int type = 0;
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
-	       getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX;
 }
 
 static bool read_conf(const struct hv_rec_create *rec, struct hv_conf *conf)
@@ -211,7 +210,7 @@ static bool read_conf(const struct hv_rec_create *rec, struct hv_conf *conf)
 	return true;
 }
 
-static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_create(struct hv_control *c, struct hv_record *r)
 {
 	const struct hv_rec_create *rec = (const void *)r->bytes;
 	struct hv_conf conf;
@@ -229,13 +228,13 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint3
 	conf.initrd_fd = r->fd[1];
 	ret = hv_machine_create(&conf, &events, c, &m);
 	if (ret)
-		return status_of(ret, detail);
+		return status_of(c, ret);
 	// Nothing but the machine's own descriptors may be left in a process that is shut in.
 	hv_record_close(r);
-	ret = c->conf.jail ? c->conf.jail(c->conf.arg, &conf) : 0;
+	ret = c->conf.jail ? c->conf.jail(&conf) : 0;
 	if (ret) {
 		hv_machine_destroy(m);
-		*detail = (uint32_t)-ret;
+		c->detail = (uint32_t)-ret;
 		return HV_E_JAIL;
 	}
 	c->m = m;
@@ -245,7 +244,7 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r, uint3
 	return HV_OK;
 }
 
-static enum hv_status do_step(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_step(struct hv_control *c, struct hv_record *r)
 {
 	static int (*const steps[HV_TYPES])(struct hv_machine *) = {
 		[HV_START] = hv_machine_start,
@@ -262,10 +261,10 @@ static enum hv_status do_step(struct hv_control *c, struct hv_record *r, uint32_
 	else
 		c->end = HV_END_STOPPED; // HV_STOP, the only one without a machine
 	c->tell_state |= ret == 0 && type != HV_POWER_BUTTON;
-	return status_of(ret, detail);
+	return status_of(c, ret);
 }
 
-static enum hv_status do_function(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_function(struct hv_control *c, struct hv_record *r)
 {
 	const struct hv_rec_function *f = (const void *)r->bytes;
 	bool add = hv_record_type(r) == HV_ADD;
@@ -277,17 +276,17 @@ static enum hv_status do_function(struct hv_control *c, struct hv_record *r, uin
 	if (r->n_fds && !is_connection(r->fd[0]))
 		return HV_E_FD_KIND;
 	if (hv_record_type(r) == HV_REMOVE)
-		return status_of(hv_machine_remove(c->m, f->slot), detail);
+		return status_of(c, hv_machine_remove(c->m, f->slot));
 	ret = add ? hv_machine_add(c->m, f->slot, (enum hv_kind)f->kind, r->fd[0])
 		  : hv_machine_reconnect(c->m, f->slot, r->fd[0]);
 	if (ret == 0) {
 		r->fd[0] = -1; // the machine's now
 		c->tell_want &= ~(1u << f->slot);
 	}
-	return status_of(ret, detail);
+	return status_of(c, ret);
 }
 
-static enum hv_status do_input(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_input(struct hv_control *c, struct hv_record *r)
 {
 	const struct hv_rec_bytes *b = (const void *)r->bytes;
 	unsigned n = dpu_le16_get(b->n);
@@ -295,45 +294,41 @@ static enum hv_status do_input(struct hv_control *c, struct hv_record *r, uint32
 	if (n == 0 || n > sizeof(b->bytes) ||
 		!dpu_is_zero(b->bytes + n, sizeof(b->bytes) - n + sizeof(b->reserved)))
 		return HV_E_FIELD;
-	*detail = n - hv_machine_console_input(c->m, b->bytes, n);
+	c->detail = n - hv_machine_console_input(c->m, b->bytes, n);
 	return HV_OK;
 }
 
 /* Those that have an answer of their own leave it in c->answer. */
-static enum hv_status do_hello(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_hello(struct hv_control *c, struct hv_record *r)
 {
 	struct hv_rec_hello h;
-	uint32_t present, wanting = 0;
+	struct hv_rec_info info;
 	enum hv_status status = hv_record_hello(r, &h);
 
-	(void)detail;
 	if (status != HV_OK)
 		return status;
 	// A card that has just come has to be told what the one before was told.
-	if (c->m)
-		hv_machine_functions(c->m, &present, &wanting);
-	c->tell_want = wanting;
+	fill_info(c, &info);
+	c->tell_want = dpu_le32_get(info.wanting);
 	c->tell_state = true;
 	answer(c, HV_HELLO_DONE, hv_record_seq(r), &h, sizeof(h));
 	return HV_OK;
 }
 
-static enum hv_status do_query(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_query(struct hv_control *c, struct hv_record *r)
 {
 	struct hv_rec_info info;
 
-	(void)detail;
 	fill_info(c, &info);
 	answer(c, HV_INFO, hv_record_seq(r), &info, sizeof(info));
 	return HV_OK;
 }
 
-static enum hv_status do_counters(struct hv_control *c, struct hv_record *r, uint32_t *detail)
+static enum hv_status do_counters(struct hv_control *c, struct hv_record *r)
 {
 	struct hv_machine_counters m = { 0 };
 	struct hv_rec_counted n = { .log_lost = dpu_le64_put(c->log_lost) };
 
-	(void)detail;
 	if (c->m)
 		hv_machine_counters(c->m, &m);
 	for (unsigned i = 0; i < HV_STATUSES; i++)
@@ -374,21 +369,16 @@ static void obey(struct hv_control *c, struct hv_record *r)
 {
 	uint16_t type = hv_record_type(r);
 	const struct command *cmd = &commands[type < HV_TYPES ? type : 0]; // 0: none
-	struct hv_rec_done done = { .type = dpu_le16_put(type) };
-	uint32_t detail = 0;
+	struct hv_rec_done done;
 	enum hv_status status = hv_record_judge(r, &cmd->rule, &c->talk);
 
+	c->detail = 0;
 	if (status == HV_OK)
-		status = cmd->states & 1u << state(c) ? cmd->run(c, r, &detail) : HV_E_STATE;
-	if (status != HV_OK) {
-		c->refused[status]++;
-		dpu_warn_ratelimited("control: refused", "type=%u status=%u detail=%u", type,
-			(unsigned)status, detail);
-	}
+		status = cmd->states & 1u << state(c) ? cmd->run(c, r) : HV_E_STATE;
+	c->refused[status] += status != HV_OK;
 	if (c->answer_len)
 		return;
-	done.status = dpu_le16_put((uint16_t)status);
-	done.detail = dpu_le32_put(detail);
+	hv_record_done(r, status, c->detail, &done);
 	answer(c, HV_DONE, hv_record_seq(r), &done, sizeof(done));
 }
 
@@ -585,8 +575,7 @@ void hv_control_destroy(struct hv_control *c)
 {
 	if (!c)
 		return;
-	if (c->m)
-		hv_machine_destroy(c->m);
+	hv_machine_destroy(c->m);
 	hv_fd_close(&c->log_fd);
 	hv_fd_close(&c->wake_fd);
 	hv_fd_close(&c->conf.fd);

@@ -19,9 +19,8 @@ struct hv_control_conf {
 	 * Shut the process in, after everything is opened and before the guest's first
 	 * instruction. 0 or negative errno, with which the guest is not made. NULL: tests.
 	 */
-	int (*jail)(void *arg, const struct hv_conf *conf);
-	int (*confine)(void *arg); // each vCPU's thread, before it runs; as above
-	void *arg;
+	int (*jail)(const struct hv_conf *conf);
+	int (*confine)(void); // each vCPU's thread, before it runs; as above
 	bool log; // what goes to stderr goes to the card from now on
 };
 

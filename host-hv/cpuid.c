@@ -271,11 +271,7 @@ static void drop_leaves(struct kvm_cpuid2 *c)
 
 static unsigned bits_for(unsigned n)
 {
-	unsigned bits = 0;
-
-	while (1u << bits < n)
-		bits++;
-	return bits;
+	return n > 1 ? 32u - (unsigned)__builtin_clz(n - 1) : 0;
 }
 
 /* One socket of `n` cores with one thread each; the last level of cache is everyone's. */

@@ -10,12 +10,6 @@
 
 #include "dpu_log.h"
 
-static void changed(struct hv_functions *all)
-{
-	if (all->ev->functions)
-		all->ev->functions(all->arg);
-}
-
 /* It comes to the bus as its card has said what it is. */
 static void on_ready(void *arg, int err)
 {
@@ -47,7 +41,7 @@ static void on_ejected(void *arg)
 
 static const struct hv_virtio_events events = { on_ready, on_lost, on_ejected };
 
-/* Off the bus, and no more. */
+/* Off the bus, and no more; whoever asks is told. */
 static void drop(struct hv_function *f)
 {
 	// A guest that is in the middle of letting go has the bus's lock until it is done.
@@ -56,6 +50,8 @@ static void drop(struct hv_function *f)
 	f->d = NULL;
 	f->ready = f->wanting = f->asked = f->failed = false;
 	atomic_store(&f->ejected, false);
+	if (f->all->ev->functions)
+		f->all->ev->functions(f->all->arg);
 }
 
 static struct hv_function *find(struct hv_functions *all, unsigned slot)
@@ -114,7 +110,6 @@ int hv_functions_remove(struct hv_functions *all, unsigned slot)
 		return 0;
 	}
 	drop(f);
-	changed(all);
 	return 0;
 }
 
@@ -135,10 +130,8 @@ void hv_functions_turn(struct hv_functions *all)
 		if (!f->d)
 			continue;
 		hv_vhost_run(&f->d->vhost);
-		if (f->failed || atomic_load(&f->ejected)) {
+		if (f->failed || atomic_load(&f->ejected))
 			drop(f);
-			changed(all);
-		}
 	}
 }
 

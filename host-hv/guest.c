@@ -10,17 +10,15 @@
 #include "dpu_log.h"
 #include "sandbox.h"
 
-static int shut_in(void *arg, const struct hv_conf *conf)
+static int shut_in(const struct hv_conf *conf)
 {
 	int ret = hv_sandbox_process(conf->mem_mib, conf->vcpus);
 
-	(void)arg;
 	return ret ? ret : hv_sandbox_thread(HV_THREAD_MAIN);
 }
 
-static int shut_in_vcpu(void *arg)
+static int shut_in_vcpu(void)
 {
-	(void)arg;
 	return hv_sandbox_thread(HV_THREAD_VCPU);
 }
 

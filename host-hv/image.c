@@ -4,11 +4,8 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,12 +13,13 @@
 #include "layout.h"
 
 #define HDR_END 0x268 // the file has the header as far as init_size, at least
+#define HDR_MAX 0x301 // bytes of it and before it: its length is a byte at 0x201
 #define LOADED_HIGH 0x01
 #define XLF_KERNEL_64 0x0001
 #define ENTRY_64 0x200 // boot.rst, "64-bit boot protocol"
 #define PVH_NOTE 18 // XEN_ELFNOTE_PHYS32_ENTRY
 #define PHDRS_MAX 64
-#define NOTES_MAX (64u << 10) // bytes
+#define NOTES_MAX (16u << 10) // bytes
 #define CMDLINE_OLD 255 // what a kernel takes that does not say
 
 static int reject(const char **why, const char *text)
@@ -30,22 +28,47 @@ static int reject(const char **why, const char *text)
 	return -ENOEXEC;
 }
 
-static uint64_t align_up(uint64_t v, uint64_t to) // to: a power of two; v far from wrapping
+int hv_image_open(int fd, struct hv_file *out, const char **why)
 {
-	return (v + to - 1) & ~(to - 1);
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return reject(why, "image: no plain file");
+	if (st.st_size <= 0 || (uint64_t)st.st_size > HV_IMAGE_MAX)
+		return reject(why, "image: empty, or larger than 1 GiB");
+	*out = (struct hv_file){ .fd = fd, .len = (uint64_t)st.st_size };
+	return 0;
+}
+
+int hv_image_read(const struct hv_file *f, uint64_t off, void *to, uint64_t len, const char **why)
+{
+	uint8_t *at = to;
+
+	while (len > 0) {
+		ssize_t n = pread(f->fd, at, len, (off_t)off);
+
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return reject(why, "image: the file became shorter");
+		at += n;
+		off += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
 }
 
 /* Where it wants to be, or the lowest place that its alignment allows. 0 when there is none. */
 static uint64_t choose_base(uint64_t pref, uint64_t align, uint64_t size, uint64_t low)
 {
-	uint64_t least = align_up(HV_IMAGE_MIN, align);
+	uint64_t least = hv_align_up(HV_IMAGE_MIN, align);
 
 	if (pref % align == 0 && pref < low && size <= low - pref)
 		return pref;
 	return least < low && size <= low - least ? least : 0;
 }
 
-static int check_header(const uint8_t *h, size_t len, const char **why)
+static int check_header(const uint8_t *h, uint64_t len, const char **why)
 {
 	if (len < HDR_END)
 		return reject(why, "bzImage: shorter than its setup header");
@@ -61,7 +84,7 @@ static int check_header(const uint8_t *h, size_t len, const char **why)
 }
 
 static int plan_bzimage(
-	const uint8_t *h, size_t len, uint64_t low, struct hv_image *out, const char **why)
+	const uint8_t *h, uint64_t len, uint64_t low, struct hv_image *out, const char **why)
 {
 	int ret = check_header(h, len, why);
 
@@ -77,7 +100,7 @@ static int plan_bzimage(
 
 	if (setup >= len)
 		return reject(why, "bzImage: setup_sects is beyond the file");
-	if (size == 0 || size > align_up(len - setup, 16))
+	if (size == 0 || size > hv_align_up(len - setup, 16))
 		return reject(why, "bzImage: syssize is beyond the file");
 	if (size > len - setup)
 		size = len - setup;
@@ -109,7 +132,7 @@ static int plan_bzimage(
 }
 
 static int add_load(
-	struct hv_image *image, const Elf64_Phdr *p, size_t len, uint64_t low, const char **why)
+	struct hv_image *image, const Elf64_Phdr *p, uint64_t len, uint64_t low, const char **why)
 {
 	struct hv_image_seg s = {
 		.off = p->p_offset, .len = p->p_filesz, .gpa = p->p_paddr, .mem_len = p->p_memsz
@@ -153,23 +176,26 @@ static int take_entry(struct hv_image *image, const uint8_t *desc, uint32_t len,
 }
 
 /* Each turn takes a note's header at least, so there are never more than NOTES_MAX / 12. */
-static int walk_notes(struct hv_image *image, const uint8_t *at, size_t len, const Elf64_Phdr *p,
-	const char **why)
+static int walk_notes(
+	struct hv_image *image, const struct hv_file *f, const Elf64_Phdr *p, const char **why)
 {
+	uint8_t notes[NOTES_MAX], *at = notes;
 	uint64_t left = p->p_filesz;
+	int ret;
 
-	if (p->p_offset > len || left > len - p->p_offset)
+	if (p->p_offset > f->len || left > f->len - p->p_offset)
 		return reject(why, "ELF: notes are beyond the file");
 	if (left > NOTES_MAX)
 		return reject(why, "ELF: more notes than a kernel has");
 	if (p->p_align != 4 && p->p_align != 8)
 		return reject(why, "ELF: notes of no known alignment");
-	at += p->p_offset;
+	ret = hv_image_read(f, p->p_offset, notes, left, why);
+	if (ret)
+		return ret;
 	while (left >= sizeof(Elf64_Nhdr)) {
 		uint32_t namesz = dpu_le32_load(at), descsz = dpu_le32_load(at + 4);
-		uint64_t desc = align_up(sizeof(Elf64_Nhdr) + (uint64_t)namesz, p->p_align);
-		uint64_t next = align_up(desc + descsz, p->p_align);
-		int ret = 0;
+		uint64_t desc = hv_align_up(sizeof(Elf64_Nhdr) + (uint64_t)namesz, p->p_align);
+		uint64_t next = hv_align_up(desc + descsz, p->p_align);
 
 		if (desc > left || descsz > left - desc)
 			return reject(why, "ELF: a note is longer than the notes");
@@ -197,7 +223,7 @@ static bool entry_is_loaded(const struct hv_image *image)
 	return false;
 }
 
-static int check_ehdr(const Elf64_Ehdr *e, size_t len, const char **why)
+static int check_ehdr(const Elf64_Ehdr *e, uint64_t len, const char **why)
 {
 	if (e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_ident[EI_DATA] != ELFDATA2LSB ||
 		e->e_machine != EM_X86_64 || e->e_type != ET_EXEC)
@@ -209,16 +235,16 @@ static int check_ehdr(const Elf64_Ehdr *e, size_t len, const char **why)
 	return 0;
 }
 
-static int plan_elf(
-	const uint8_t *at, size_t len, uint64_t low, struct hv_image *out, const char **why)
+static int plan_elf(const struct hv_file *f, const uint8_t *head, uint64_t low,
+	struct hv_image *out, const char **why)
 {
 	Elf64_Ehdr e;
 	int ret;
 
-	if (len < sizeof(e))
+	if (f->len < sizeof(e))
 		return reject(why, "ELF: shorter than its header");
-	memcpy(&e, at, sizeof(e));
-	ret = check_ehdr(&e, len, why);
+	memcpy(&e, head, sizeof(e));
+	ret = check_ehdr(&e, f->len, why);
 	*out = (struct hv_image){ .kind = HV_IMAGE_PVH,
 		.base = UINT64_MAX,
 		.initrd_end = HV_LOW_END,
@@ -226,11 +252,11 @@ static int plan_elf(
 	for (unsigned i = 0; ret == 0 && i < e.e_phnum; i++) {
 		Elf64_Phdr p;
 
-		memcpy(&p, at + e.e_phoff + i * sizeof(p), sizeof(p));
-		if (p.p_type == PT_LOAD)
-			ret = add_load(out, &p, len, low, why);
-		else if (p.p_type == PT_NOTE)
-			ret = walk_notes(out, at, len, &p, why);
+		ret = hv_image_read(f, e.e_phoff + i * sizeof(p), &p, sizeof(p), why);
+		if (ret == 0 && p.p_type == PT_LOAD)
+			ret = add_load(out, &p, f->len, low, why);
+		else if (ret == 0 && p.p_type == PT_NOTE)
+			ret = walk_notes(out, f, &p, why);
 	}
 	if (ret)
 		return ret;
@@ -239,22 +265,23 @@ static int plan_elf(
 	return entry_is_loaded(out) ? 0 : reject(why, "ELF: the entry is not in a segment");
 }
 
-int hv_image_plan(
-	const uint8_t *at, size_t len, uint64_t low, struct hv_image *out, const char **why)
+int hv_image_plan(const struct hv_file *f, uint64_t low, struct hv_image *out, const char **why)
 {
+	uint8_t head[HDR_MAX] = { 0 };
+	int ret = hv_image_read(f, 0, head, f->len < HDR_MAX ? f->len : HDR_MAX, why);
+
+	if (ret)
+		return ret;
 	if (low > HV_LOW_END)
 		low = HV_LOW_END;
-	if (len > HV_IMAGE_MAX)
-		return reject(why, "kernel: larger than 1 GiB");
-	if (len >= SELFMAG && memcmp(at, ELFMAG, SELFMAG) == 0)
-		return plan_elf(at, len, low, out, why);
-	if (len >= 0x206 && dpu_le16_load(at + 0x1fe) == 0xaa55 &&
-		memcmp(at + 0x202, "HdrS", 4) == 0)
-		return plan_bzimage(at, len, low, out, why);
+	if (memcmp(head, ELFMAG, SELFMAG) == 0)
+		return plan_elf(f, head, low, out, why);
+	if (dpu_le16_load(head + 0x1fe) == 0xaa55 && memcmp(head + 0x202, "HdrS", 4) == 0)
+		return plan_bzimage(head, f->len, low, out, why);
 	return reject(why, "kernel: neither a bzImage nor ELF");
 }
 
-int hv_image_plan_flat(size_t len, uint64_t low, struct hv_image *out, const char **why)
+int hv_image_plan_flat(uint64_t len, uint64_t low, struct hv_image *out, const char **why)
 {
 	if (len == 0 || low <= HV_IMAGE_MIN || len > low - HV_IMAGE_MIN)
 		return reject(why, "flat: more than the memory");
@@ -276,11 +303,8 @@ int hv_image_place_initrd(
 	if (len == 0 || len > end)
 		return reject(why, "initrd: empty, or more than the memory that it may be in");
 	at = (end - len) & ~(HV_PAGE - 1);
-	if (at < image->end && image->base < at + len) {
-		if (len > image->base)
-			return reject(why, "initrd: no room beside the kernel");
-		at = (image->base - len) & ~(HV_PAGE - 1);
-	}
+	if (at < image->end && image->base < at + len)
+		at = len > image->base ? 0 : (image->base - len) & ~(HV_PAGE - 1);
 	if (at < HV_IMAGE_MIN)
 		return reject(why, "initrd: no room beside the kernel");
 	*gpa = at;
@@ -293,73 +317,4 @@ int hv_image_check_cmdline(
 	if (len > image->cmdline_max)
 		return reject(why, "command line: longer than the kernel takes");
 	return memchr(text, 0, len) ? reject(why, "command line: a NUL in it") : 0;
-}
-
-int hv_image_map(int fd, struct hv_bytes *out, const char **why)
-{
-	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-	int got = fcntl(fd, F_GET_SEALS);
-	struct stat st;
-
-	if (got < 0 || (got & seals) != seals || fstat(fd, &st) < 0)
-		return reject(why, "image: no memfd that is sealed");
-	if (st.st_size <= 0 || (uint64_t)st.st_size > HV_IMAGE_MAX)
-		return reject(why, "image: empty, or larger than 1 GiB");
-
-	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	*out = (struct hv_bytes){ .at = p, .len = (size_t)st.st_size };
-	return 0;
-}
-
-void hv_image_unmap(struct hv_bytes *bytes)
-{
-	if (bytes->at)
-		munmap((void *)(uintptr_t)bytes->at, bytes->len);
-	*bytes = (struct hv_bytes){ 0 };
-}
-
-int hv_image_seal(int fd)
-{
-	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-
-	return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
-}
-
-/* The bytes that the file had when it was opened; one that is shorter meanwhile is no image. */
-static int seal_copy(int fd, int mem, const char **why)
-{
-	struct stat st;
-	ssize_t n = 0;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return reject(why, "image: no plain file");
-	if (st.st_size <= 0 || (uint64_t)st.st_size > HV_IMAGE_MAX)
-		return reject(why, "image: empty, or larger than 1 GiB");
-	for (uint64_t left = (uint64_t)st.st_size; left > 0; left -= (uint64_t)n) {
-		n = sendfile(mem, fd, NULL, left);
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return reject(why, "image: the file became shorter");
-	}
-	return hv_image_seal(mem);
-}
-
-int hv_image_read(const char *path, const char **why)
-{
-	// O_NONBLOCK: a FIFO without a writer does not hold us up
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), mem, ret;
-
-	if (fd < 0)
-		return -errno;
-	mem = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ret = mem < 0 ? -errno : seal_copy(fd, mem, why);
-	close(fd);
-	if (ret && mem >= 0)
-		close(mem);
-	return ret ? ret : mem;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kernels, checked: what of their bytes goes where in the guest's memory, and where it is entered.
- * Bytes are read once, into memory that nobody can change any more; what is decided here is decided
- * from those. Nothing here writes to a guest.
+ * What is decided from is read once, into memory that nobody else can change: a file that changes
+ * meanwhile is one kernel or another, or shorter, and never more than was checked. Nothing here
+ * writes to a guest.
  */
 #pragma once
 
@@ -37,22 +38,30 @@ struct hv_image {
 	unsigned setup_len;
 };
 
-struct hv_bytes {
-	const uint8_t *at; // owned mapping; read only
-	size_t len;
+struct hv_file {
+	int fd; // borrowed
+	uint64_t len; // bytes, 1 to HV_IMAGE_MAX; 0: there is none
 };
 
 /*
+ * A kernel or an initrd. 0, or -ENOEXEC (no plain file, which a memfd is; empty; larger than
+ * HV_IMAGE_MAX) and *why.
+ */
+int hv_image_open(int fd, struct hv_file *out, const char **why);
+
+/* Bytes of it. 0, -ENOEXEC (the file ends before) and *why, or the errno of pread(2). */
+int hv_image_read(const struct hv_file *f, uint64_t off, void *to, uint64_t len, const char **why);
+
+/*
  * Look at a kernel for a guest with `low` bytes of memory from 0 on: a bzImage (protocol 2.12 or
- * later, relocatable, with a 64-bit entry) or an ELF file of x86-64 with a PVH note. 0, or -ENOEXEC
- * and *why, a sentence for an operator. Pure, and within a bounded number of steps.
+ * later, relocatable, with a 64-bit entry) or an ELF file of x86-64 with a PVH note. 0; -ENOEXEC
+ * and *why, a sentence for an operator; or the errno of pread(2). Within a bounded number of steps.
  * Source: Linux' Documentation/arch/x86/boot.rst; ELF-64; Xen's docs/misc/pvh.pandoc.
  */
-int hv_image_plan(
-	const uint8_t *at, size_t len, uint64_t low, struct hv_image *out, const char **why);
+int hv_image_plan(const struct hv_file *f, uint64_t low, struct hv_image *out, const char **why);
 
 /* A flat program, loaded and entered at HV_IMAGE_MIN. As above. */
-int hv_image_plan_flat(size_t len, uint64_t low, struct hv_image *out, const char **why);
+int hv_image_plan_flat(uint64_t len, uint64_t low, struct hv_image *out, const char **why);
 
 /*
  * Where an initrd of len bytes goes: as high as it may, apart from the kernel. 0 and *gpa, or
@@ -64,19 +73,3 @@ int hv_image_place_initrd(
 /* Whether the kernel takes this command line. 0, or -ENOEXEC (too long, a NUL in it) and *why. */
 int hv_image_check_cmdline(
 	const struct hv_image *image, const char *text, size_t len, const char **why);
-
-/*
- * Map a memfd that is sealed against every change. 0; -ENOEXEC (not sealed so, empty, larger than
- * HV_IMAGE_MAX) and *why; or the errno of mmap(2).
- */
-int hv_image_map(int fd, struct hv_bytes *out, const char **why);
-void hv_image_unmap(struct hv_bytes *bytes);
-
-/*
- * Read a plain file once, whole, into a memfd that is sealed then. Its descriptor is the caller's;
- * -ENOEXEC (no plain file, empty, too large, shorter than it said) and *why, or an errno.
- */
-int hv_image_read(const char *path, const char **why);
-
-/* Seal a memfd against every change. 0, or the errno of fcntl(2). */
-int hv_image_seal(int fd);

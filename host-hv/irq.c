@@ -154,36 +154,28 @@ void hv_irq_msi_put(struct hv_vm *vm, unsigned first, unsigned n)
 	pthread_mutex_unlock(&irq->lock);
 }
 
-static int route(struct hv_vm *vm, const struct kvm_irq_routing_entry *e)
+static int route_message(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
 {
 	struct kvm_irq_routing *t = vm->irq->table;
-	uint32_t i = entry_of(t, e->gsi), n = t->nr;
-	struct kvm_irq_routing_entry was = t->entries[i];
+	uint32_t i = entry_of(t, gsi), n = t->nr;
+	struct kvm_irq_routing_entry *e = &t->entries[i], was = *e;
 	int ret;
 
+	memset(e, 0, sizeof(*e)); // compared whole
+	e->gsi = gsi;
+	e->type = KVM_IRQ_ROUTING_MSI;
+	e->u.msi.address_lo = (uint32_t)addr;
+	e->u.msi.address_hi = (uint32_t)(addr >> 32);
+	e->u.msi.data = data;
 	if (i < n && memcmp(&was, e, sizeof(was)) == 0)
 		return 0;
-	t->entries[i] = *e;
 	t->nr = i < n ? n : n + 1;
 	ret = set_table(vm);
 	if (ret) {
-		t->entries[i] = was;
+		*e = was;
 		t->nr = n;
 	}
 	return ret;
-}
-
-static int route_message(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
-{
-	struct kvm_irq_routing_entry e;
-
-	memset(&e, 0, sizeof(e)); // compared whole
-	e.gsi = gsi;
-	e.type = KVM_IRQ_ROUTING_MSI;
-	e.u.msi.address_lo = (uint32_t)addr;
-	e.u.msi.address_hi = (uint32_t)(addr >> 32);
-	e.u.msi.data = data;
-	return route(vm, &e);
 }
 
 int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t data)
@@ -198,30 +190,31 @@ int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t dat
 	return ret;
 }
 
-static int set_line(struct hv_vm *vm, unsigned pin, bool high)
+static void set_line(struct hv_vm *vm, unsigned pin, bool high)
 {
-	return tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { HV_PIN_LINE(pin) }, high });
+	(void)tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { HV_PIN_LINE(pin) }, high }); // there is this pin
 }
 
 /* ---- the I/O APIC of a split irqchip; the lock is held ---- */
 
 /* A pin that is high asks once, and once more at the end of it if it is of the level kind. */
-static int ask(struct hv_vm *vm, unsigned pin)
+static void ask(struct hv_vm *vm, unsigned pin)
 {
 	uint64_t *e = &vm->irq->pins[pin];
 
 	if (!(vm->irq->high >> pin & 1) || *e & (PIN_MASKED | PIN_IN_SERVICE))
-		return 0;
+		return;
 	*e |= *e & PIN_LEVEL ? PIN_IN_SERVICE : 0;
-	return set_line(vm, pin, true);
+	set_line(vm, pin, true);
 }
 
-static int drive(struct hv_vm *vm, unsigned pin, bool high)
+static void drive(struct hv_vm *vm, unsigned pin, bool high)
 {
 	uint32_t bit = 1u << pin, was = vm->irq->high & bit;
 
 	vm->irq->high = high ? vm->irq->high | bit : vm->irq->high & ~bit;
-	return high && !was ? ask(vm, pin) : 0;
+	if (high && !was)
+		ask(vm, pin);
 }
 
 /* A route stays while the pin is masked: KVM tells us of the end of what is in service by it. */
@@ -237,7 +230,7 @@ static void set_pin(struct hv_vm *vm, unsigned pin, uint64_t v)
 	if (route_message(vm, pin, addr, data | 1u << 14)) // 14: asserted
 		*e |= PIN_MASKED;
 	else if (*e & PIN_LEVEL)
-		(void)ask(vm, pin);
+		ask(vm, pin);
 }
 
 static void end_of(struct hv_vm *vm, uint32_t vector)
@@ -248,7 +241,7 @@ static void end_of(struct hv_vm *vm, uint32_t vector)
 		if (!(*e & PIN_IN_SERVICE) || (*e & PIN_VECTOR) != vector)
 			continue;
 		*e &= ~PIN_IN_SERVICE;
-		(void)ask(vm, pin);
+		ask(vm, pin);
 	}
 }
 
@@ -286,16 +279,14 @@ static void apic_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 	pthread_mutex_lock(&vm->irq->lock);
 	v = off == APIC_DATA ? read_apic(vm->irq) : off == APIC_SELECT ? vm->irq->select : 0;
 	pthread_mutex_unlock(&vm->irq->lock);
-	memset(data, 0, len);
-	memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+	hv_bus_put32(data, len, v);
 }
 
 static void apic_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_vm *vm = arg;
-	uint32_t v = 0;
+	uint32_t v = hv_bus_get32(data, len);
 
-	memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
 	pthread_mutex_lock(&vm->irq->lock);
 	if (off == APIC_SELECT)
 		vm->irq->select = v & 0xff;
@@ -308,18 +299,15 @@ static void apic_write(void *arg, uint64_t off, const uint8_t *data, unsigned le
 
 const struct hv_bus_ops hv_irq_apic = { apic_read, apic_write };
 
-int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
+void hv_irq_line(struct hv_vm *vm, unsigned pin, bool high)
 {
-	int ret;
-
-	if (pin >= HV_IRQ_PINS)
-		return -EINVAL;
-	if (!vm->irq->split)
-		return set_line(vm, pin, high);
+	if (!vm->irq->split) {
+		set_line(vm, pin, high);
+		return;
+	}
 	pthread_mutex_lock(&vm->irq->lock);
-	ret = drive(vm, pin, high);
+	drive(vm, pin, high);
 	pthread_mutex_unlock(&vm->irq->lock);
-	return ret;
 }
 
 int hv_irq_raise(struct hv_vm *vm, unsigned gsi)

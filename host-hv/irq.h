@@ -32,8 +32,8 @@ void hv_irq_fini(struct hv_vm *vm); // hv_vm_fini() does it
  */
 extern const struct hv_bus_ops hv_irq_apic;
 
-/* Drive a pin. 0, -EINVAL (no such pin), or the errno of the ioctl. */
-int hv_irq_line(struct hv_vm *vm, unsigned pin, bool high);
+/* Drive a pin, 0 to HV_IRQ_PINS - 1. */
+void hv_irq_line(struct hv_vm *vm, unsigned pin, bool high);
 
 /* Take n GSIs in a row for messages; the first one is the result. -EINVAL, -ENOSPC. */
 int hv_irq_msi_get(struct hv_vm *vm, unsigned n);

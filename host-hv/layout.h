@@ -2,6 +2,8 @@
 /* Where things are in a guest's physical addresses and ports: ADR-0020. */
 #pragma once
 
+#include <stdint.h>
+
 #define HV_PAGE 4096ull
 #define HV_LOW_END 0xc0000000ull // memory below; what is more begins at HV_HIGH_BASE
 #define HV_HIGH_BASE 0x100000000ull
@@ -37,3 +39,9 @@
 #define HV_ACPI_LEN 0x20000ull
 #define HV_RESET_VECTOR 0xffff0ull // its last 16 bytes
 #define HV_IMAGE_MIN 0x100000ull
+
+/* To a multiple of `to`, a power of two; v is far from wrapping. */
+static inline uint64_t hv_align_up(uint64_t v, uint64_t to)
+{
+	return (v + to - 1) & ~(to - 1);
+}

@@ -43,23 +43,8 @@ struct hv_machine {
 	_Atomic int state; // enum hv_state
 	_Atomic int end; // enum hv_end: the first reason counts
 	_Atomic int exit_code;
-	_Atomic uint64_t panics;
 	_Atomic bool panicked; // until it is told
 };
-
-static const char *const end_names[] = {
-	[HV_END_NONE] = "none",
-	[HV_END_OFF] = "off",
-	[HV_END_REBOOT] = "reboot",
-	[HV_END_SHUTDOWN] = "shutdown",
-	[HV_END_STOPPED] = "stopped",
-	[HV_END_ERROR] = "error",
-};
-
-const char *hv_end_name(enum hv_end why)
-{
-	return end_names[why];
-}
 
 static void wake_main(struct hv_machine *m)
 {
@@ -105,11 +90,12 @@ static void on_serial_out(void *arg, uint8_t byte)
 	m->ev->console(m->arg, &byte, 1);
 }
 
-static void on_serial_line(void *arg, bool level)
+/* Of the console, or of what is in power.c. */
+static void on_line(void *arg, unsigned gsi, bool level)
 {
 	struct hv_machine *m = arg;
 
-	(void)hv_irq_line(&m->vm, HV_GSI_SERIAL, level); // there is this pin
+	hv_irq_line(&m->vm, gsi, level);
 }
 
 static void on_serial_room(void *arg)
@@ -124,19 +110,11 @@ static void on_power(void *arg, enum hv_power_event what)
 	struct hv_machine *m = arg;
 
 	if (what == HV_POWER_PANIC) {
-		atomic_fetch_add(&m->panics, 1);
 		atomic_store(&m->panicked, true);
 		wake_main(m);
 	} else {
 		end_machine(m, what == HV_POWER_OFF ? HV_END_OFF : HV_END_REBOOT);
 	}
-}
-
-static void on_power_line(void *arg, bool level)
-{
-	struct hv_machine *m = arg;
-
-	(void)hv_irq_line(&m->vm, HV_GSI_EVENTS, level);
 }
 
 static void on_ejected(void *arg, unsigned slot)
@@ -156,8 +134,8 @@ static void exit_write(void *arg, uint64_t off, const uint8_t *data, unsigned le
 	end_machine(m, HV_END_OFF);
 }
 
-static const struct hv_serial_ops serial_ops = { on_serial_out, on_serial_line, on_serial_room };
-static const struct hv_power_ops power_ops = { on_power, on_power_line, on_ejected };
+static const struct hv_serial_ops serial_ops = { on_serial_out, on_line, on_serial_room };
+static const struct hv_power_ops power_ops = { on_power, on_line, on_ejected };
 static const struct hv_bus_ops exit_ops = { NULL, exit_write };
 
 static int on_confine(void *arg)
@@ -190,15 +168,12 @@ static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 
 static int load(struct hv_machine *m, const struct hv_conf *conf, const char **why)
 {
-	struct hv_bytes kernel = { 0 }, initrd = { 0 };
-	int ret = hv_image_map(conf->kernel_fd, &kernel, why);
+	struct hv_file kernel, initrd = { .len = 0 };
+	int ret = hv_image_open(conf->kernel_fd, &kernel, why);
 
 	if (ret == 0 && conf->initrd_fd >= 0)
-		ret = hv_image_map(conf->initrd_fd, &initrd, why);
-	ret = ret ? ret : hv_arch_boot(&m->vm, &m->vcpus[0], conf, &kernel, &initrd, why);
-	hv_image_unmap(&initrd);
-	hv_image_unmap(&kernel);
-	return ret;
+		ret = hv_image_open(conf->initrd_fd, &initrd, why);
+	return ret ? ret : hv_arch_boot(&m->vm, &m->vcpus[0], conf, &kernel, &initrd, why);
 }
 
 static int make_devices(struct hv_machine *m, const struct hv_conf *conf)
@@ -409,24 +384,19 @@ void hv_machine_turn(struct hv_machine *m)
 	m->ev->ended(m->arg, (enum hv_end)atomic_load(&m->end));
 }
 
-static bool alive(const struct hv_machine *m)
-{
-	return atomic_load(&m->state) != HV_ENDED;
-}
-
 int hv_machine_add(struct hv_machine *m, unsigned slot, enum hv_kind kind, int fd)
 {
-	return alive(m) ? hv_functions_add(&m->functions, slot, kind, fd) : -EINVAL;
+	return hv_functions_add(&m->functions, slot, kind, fd);
 }
 
 int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd)
 {
-	return alive(m) ? hv_functions_reconnect(&m->functions, slot, fd) : -EINVAL;
+	return hv_functions_reconnect(&m->functions, slot, fd);
 }
 
 int hv_machine_remove(struct hv_machine *m, unsigned slot)
 {
-	return alive(m) ? hv_functions_remove(&m->functions, slot) : -EINVAL;
+	return hv_functions_remove(&m->functions, slot);
 }
 
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting)
@@ -451,10 +421,8 @@ struct hv_pci *hv_machine_pci(struct hv_machine *m)
 
 void hv_machine_counters(const struct hv_machine *m, struct hv_machine_counters *out)
 {
-	*out = (struct hv_machine_counters){ .panics = atomic_load(&m->panics),
-		.missed = __atomic_load_n(&m->bus.missed, __ATOMIC_RELAXED),
-		.console_out = atomic_load(&m->serial.sent),
-		.console_in = atomic_load(&m->serial.taken) };
+	*out = (struct hv_machine_counters){ .missed = __atomic_load_n(
+						     &m->bus.missed, __ATOMIC_RELAXED) };
 	for (unsigned i = 0; i < m->n_vcpus; i++)
 		out->exits += atomic_load_explicit(&m->vcpus[i].exits, memory_order_relaxed);
 }

@@ -36,7 +36,7 @@ struct hv_conf {
 	bool split_irqchip;
 	unsigned cpu_template; // of cpuid.h
 	bool flat; // the kernel is a flat program for user mode, which may end with a code
-	int kernel_fd, initrd_fd; // borrowed until it is created: sealed memfds; initrd -1: none
+	int kernel_fd, initrd_fd; // borrowed until it is created: plain files; initrd -1: none
 	char cmdline[HV_CMDLINE_MAX + 1];
 	int16_t pin[HV_VCPUS_MAX]; // CPU of each vCPU, -1: none
 };
@@ -59,8 +59,6 @@ struct hv_machine_events {
 struct hv_machine_counters {
 	uint64_t exits; // returns of KVM_RUN
 	uint64_t missed; // accesses that no device answered
-	uint64_t console_out, console_in; // bytes
-	uint64_t panics;
 };
 
 struct hv_machine;
@@ -93,10 +91,10 @@ void hv_machine_turn(struct hv_machine *m);
 /*
  * A function of the card in a slot of PCI's bus, 1 to 31; fd is a connected vhost-user socket and
  * is taken on success. The guest finds it as soon as the card has said what it is, which this does
- * not wait for; a guest that is started meanwhile does. 0, -EEXIST (slot taken), -EINVAL in a state
- * that has no such step, or why it cannot be set up. Once add has returned 0 a card that goes away
- * makes the guest wait, never fail; a new connection ends that. One that turns out to be none that
- * can be shown is gone again, which is logged.
+ * not wait for; a guest that is started meanwhile does. 0, -EEXIST (slot taken), -EINVAL (no such
+ * slot or kind), or why it cannot be set up. Once add has returned 0 a card that goes away makes
+ * the guest wait, never fail; a new connection ends that. One that turns out to be none that can be
+ * shown is gone again, which is logged. Nothing comes of it for a guest that has ended.
  *
  * A guest that has run is asked to let go of what is removed, and is not waited for either: called
  * again it is not asked any more.
@@ -108,10 +106,9 @@ int hv_machine_remove(struct hv_machine *m, unsigned slot); // -ENOENT: slot emp
 /* Bits by slot: what there is, and what of it waits for a connection. */
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting);
 
-const char *hv_end_name(enum hv_end why);
 int hv_machine_exit_code(const struct hv_machine *m); // a flat program's, or 0
 
-/* What functions are built on: borrowed, as long as the machine is. */
+/* What tests look at: borrowed, as long as the machine is. */
 struct hv_vm *hv_machine_vm(struct hv_machine *m);
 struct hv_pci *hv_machine_pci(struct hv_machine *m);
 

@@ -21,7 +21,6 @@
 #include "dpu_cli.h"
 #include "dpu_log.h"
 #include "guest.h"
-#include "image.h"
 #include "machine.h"
 #include "sandbox.h"
 
@@ -139,13 +138,15 @@ static bool set_terminal(struct termios *old)
 /* The process' exit status. */
 static int run(struct console *c, const struct hv_conf *conf)
 {
-	static const int statuses[] = {
-		[HV_END_NONE] = 1,
-		[HV_END_REBOOT] = 3,
-		[HV_END_SHUTDOWN] = 4,
-		[HV_END_STOPPED] = 0,
-		[HV_END_ERROR] = 1,
-	};
+	static const struct {
+		const char *name;
+		int status;
+	} ends[] = { [HV_END_NONE] = { "none", 1 }, // not seen
+		[HV_END_OFF] = { "off", 0 }, // or a flat program's own
+		[HV_END_REBOOT] = { "reboot", 3 },
+		[HV_END_SHUTDOWN] = { "shutdown", 4 },
+		[HV_END_STOPPED] = { "stopped", 0 },
+		[HV_END_ERROR] = { "error", 1 } };
 	struct hv_machine_counters n;
 	struct termios old;
 	int ret = hv_machine_create(conf, &events, c, &c->machine), code;
@@ -166,23 +167,22 @@ static int run(struct console *c, const struct hv_conf *conf)
 		dpu_err("guest: cannot be run", "err=%s", strerror(-ret));
 		return 1;
 	}
-	dpu_info("guest: ended", "why=%s code=%d exits=%llu missed=%llu", hv_end_name(c->why), code,
+	dpu_info("guest: ended", "why=%s code=%d exits=%llu missed=%llu", ends[c->why].name, code,
 		(unsigned long long)n.exits, (unsigned long long)n.missed);
-	return c->why == HV_END_OFF ? code : statuses[c->why];
+	return c->why == HV_END_OFF ? code : ends[c->why].status;
 }
 
 static int open_image(const char *path)
 {
-	const char *why = "";
-	int fd = hv_image_read(path, &why);
+	// O_NONBLOCK: a FIFO without a writer does not hold us up
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
-		dpu_err("image: cannot be read", "path=%s err=%s why=\"%s\"", path, strerror(-fd),
-			why);
+		dpu_err("image: cannot be opened", "path=%s err=%s", path, strerror(errno));
 	return fd;
 }
 
-static int run_with_fds(struct hv_conf *conf)
+static int run_with_fds(const struct hv_conf *conf)
 {
 	struct console c = { .n_in = 0 };
 	sigset_t signals;
@@ -200,8 +200,9 @@ static int run_with_fds(struct hv_conf *conf)
 
 struct options {
 	const char *kernel, *initrd, *cmdline, *flat, *cpu, *card;
-	uint64_t mem_mib, vcpus;
-	bool hugepages, split, agent, guest, calls;
+	uint64_t vcpus;
+	bool agent, guest, calls;
+	struct hv_conf conf; // the rest
 };
 
 /* The card's agent, until SIGTERM or SIGINT. Exit status. */
@@ -224,14 +225,9 @@ static int run_agent(const char *card)
 }
 
 /* Exit status. */
-static int with_options(const struct options *o)
+static int with_options(struct options *o)
 {
-	struct hv_conf conf = { .mem_mib = o->mem_mib,
-		.vcpus = (unsigned)o->vcpus,
-		.hugepages = o->hugepages,
-		.split_irqchip = o->split,
-		.flat = !o->kernel,
-		.initrd_fd = -1 };
+	struct hv_conf *conf = &o->conf;
 	int cpu = hv_cpu_template_find(o->cpu);
 
 	if (cpu < 0 || strlen(o->cmdline) > HV_CMDLINE_MAX) {
@@ -239,46 +235,45 @@ static int with_options(const struct options *o)
 			"cpu=%s cmdline=%zu", o->cpu, strlen(o->cmdline));
 		return 2;
 	}
-	conf.cpu_template = (unsigned)cpu;
-	memset(conf.pin, -1, sizeof(conf.pin));
-	memcpy(conf.cmdline, o->cmdline, strlen(o->cmdline) + 1);
-	conf.kernel_fd = open_image(o->kernel ? o->kernel : o->flat);
-	if (conf.kernel_fd < 0)
-		return 1;
-	if (o->initrd)
-		conf.initrd_fd = open_image(o->initrd);
-	return o->initrd && conf.initrd_fd < 0 ? 1 : run_with_fds(&conf);
+	conf->cpu_template = (unsigned)cpu;
+	conf->vcpus = (unsigned)o->vcpus;
+	conf->flat = !o->kernel;
+	if (!conf->mem_mib)
+		conf->mem_mib = o->kernel ? 256 : 16;
+	memset(conf->pin, -1, sizeof(conf->pin));
+	memcpy(conf->cmdline, o->cmdline, strlen(o->cmdline) + 1);
+	conf->kernel_fd = open_image(o->kernel ? o->kernel : o->flat);
+	conf->initrd_fd = o->initrd ? open_image(o->initrd) : -1;
+	return conf->kernel_fd < 0 || (o->initrd && conf->initrd_fd < 0) ? 1 : run_with_fds(conf);
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = { .cmdline = "", .cpu = "host", .mem_mib = 0, .vcpus = 1 };
+	struct options o = { .cmdline = "", .cpu = "host", .vcpus = 1 };
 	const struct dpu_opt opts[] = {
 		{ "flat", DPU_OPT_STR, &o.flat, "FILE",
-			"run a flat 64-bit program, loaded and entered at 1 MiB in user mode", 0,
-			0 },
+			"run a flat 64-bit program, loaded and entered at 1 MiB in user mode" },
 		{ "kernel", DPU_OPT_STR, &o.kernel, "FILE",
-			"boot a Linux kernel: a bzImage, or ELF with a PVH note", 0, 0 },
-		{ "initrd", DPU_OPT_STR, &o.initrd, "FILE", "its initial RAM disk", 0, 0 },
-		{ "cmdline", DPU_OPT_STR, &o.cmdline, "TEXT", "its command line", 0, 0 },
-		{ "mem-mib", DPU_OPT_UINT, &o.mem_mib, "N",
+			"boot a Linux kernel: a bzImage, or ELF with a PVH note" },
+		{ "initrd", DPU_OPT_STR, &o.initrd, "FILE", "its initial RAM disk" },
+		{ "cmdline", DPU_OPT_STR, &o.cmdline, "TEXT", "its command line" },
+		{ "mem-mib", DPU_OPT_UINT, &o.conf.mem_mib, "N",
 			"guest memory in MiB (default 16; 256 with --kernel)", 2, 1 << 20 },
 		{ "vcpus", DPU_OPT_UINT, &o.vcpus, "N", "virtual CPUs (default 1)", 1,
 			HV_VCPUS_MAX },
 		{ "cpu", DPU_OPT_STR, &o.cpu, "NAME",
-			"what the guest sees of the CPU: host (default), baseline, v3", 0, 0 },
-		{ "hugepages", DPU_OPT_FLAG, &o.hugepages, NULL,
-			"guest memory of 2 MiB pages, or none", 0, 0 },
-		{ "split-irqchip", DPU_OPT_FLAG, &o.split, NULL,
-			"the I/O APIC is ours, and only local APICs are KVM's", 0, 0 },
+			"what the guest sees of the CPU: host (default), baseline, v3" },
+		{ "hugepages", DPU_OPT_FLAG, &o.conf.hugepages, NULL,
+			"guest memory of 2 MiB pages, or none" },
+		{ "split-irqchip", DPU_OPT_FLAG, &o.conf.split_irqchip, NULL,
+			"the I/O APIC is ours, and only local APICs are KVM's" },
 		{ "agent", DPU_OPT_FLAG, &o.agent, NULL,
-			"run the guests that the card asks for, each in a jail of its own", 0, 0 },
-		{ "card", DPU_OPT_STR, &o.card, "PATH", "where the card listens for its agent", 0,
-			0 },
+			"run the guests that the card asks for, each in a jail of its own" },
+		{ "card", DPU_OPT_STR, &o.card, "PATH", "where the card listens for its agent" },
 		{ "guest", DPU_OPT_FLAG, &o.guest, NULL,
-			"be a guest's process: the agent starts it so", 0, 0 },
+			"be a guest's process: the agent starts it so" },
 		{ "system-calls", DPU_OPT_FLAG, &o.calls, NULL,
-			"print what the threads of a guest in its jail may call", 0, 0 },
+			"print what the threads of a guest in its jail may call" },
 	};
 	const struct dpu_cli cli = { .prog = "host-hv",
 		.summary = "minimal hypervisor: CPUs and memory of one guest through KVM",
@@ -304,7 +299,5 @@ int main(int argc, char **argv)
 		_exit((int)hv_guest_run()); // nothing is taken down: the agent waits for it
 	if (o.agent)
 		return run_agent(o.card);
-	if (!o.mem_mib)
-		o.mem_mib = o.kernel ? 256 : 16;
 	return with_options(&o);
 }

@@ -274,19 +274,12 @@ int hv_pci_init(struct hv_pci *pci, struct hv_bus *bus, struct hv_power *power)
 	}; // host bridge
 	int ret;
 
-	*pci = (struct hv_pci){ .power = power, .lock = PTHREAD_MUTEX_INITIALIZER };
+	*pci = (struct hv_pci){ .bus = bus, .power = power, .lock = PTHREAD_MUTEX_INITIALIZER };
 	hv_pci_func_init(&pci->bridge, &bridge_ops, &id);
 	pci->bridge.pci = pci;
 	pci->slots[0] = &pci->bridge;
 	ret = hv_bus_add(bus, HV_BUS_MMIO, HV_ECAM, HV_ECAM_LEN, &ecam_ops, pci);
-	if (ret)
-		return ret;
-	ret = hv_bus_add(bus, HV_BUS_PORT, PORT_BASE, PORT_LEN, &port_ops, pci);
-	if (ret)
-		hv_bus_remove(bus, HV_BUS_MMIO, HV_ECAM);
-	else
-		pci->bus = bus;
-	return ret;
+	return ret ? ret : hv_bus_add(bus, HV_BUS_PORT, PORT_BASE, PORT_LEN, &port_ops, pci);
 }
 
 void hv_pci_fini(struct hv_pci *pci)
@@ -372,21 +365,16 @@ static uint64_t in_the_way(const struct hv_pci *pci, uint64_t addr, uint64_t siz
 	return 0;
 }
 
-static uint64_t align_up(uint64_t v, uint64_t to)
-{
-	return (v + to - 1) & ~(to - 1);
-}
-
 /* The lowest place, 0: none. Each step passes one BAR at least. */
 static uint64_t find_room(const struct hv_pci *pci, uint64_t size)
 {
-	uint64_t addr = align_up(HV_PCI_MMIO, size), end;
+	uint64_t addr = hv_align_up(HV_PCI_MMIO, size), end;
 
 	while (within(HV_PCI_MMIO, HV_PCI_MMIO_LEN, addr, size)) {
 		end = in_the_way(pci, addr, size);
 		if (!end)
 			return addr;
-		addr = align_up(end, size);
+		addr = hv_align_up(end, size);
 	}
 	return 0;
 }
@@ -418,13 +406,10 @@ static int plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot)
 	dpu_le16_store(&f->cfg[PCI_COMMAND], 0);
 	pci->slots[slot] = f;
 	ret = give_addresses(pci, f);
-	if (ret) {
-		pci->slots[slot] = NULL;
-		return ret;
-	}
-	f->pci = pci;
+	pci->slots[slot] = ret ? NULL : f;
+	f->pci = ret ? NULL : pci;
 	f->slot = slot;
-	return 0;
+	return ret;
 }
 
 int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool notify)

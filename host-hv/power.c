@@ -2,8 +2,6 @@
 /* Reset, sleep, button, hot-plug. Source: ACPI 6.5, sections 4.8.3.6, 4.8.3.7 and 5.6.9. */
 #include "power.h"
 
-#include <string.h>
-
 #include "layout.h"
 
 #define CF9_RESET 0x04
@@ -21,7 +19,7 @@ static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t do
 	p->select |= what;
 	p->up |= up;
 	p->down |= down;
-	p->ops->line(p->arg, true);
+	p->ops->line(p->arg, HV_GSI_EVENTS, true);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -49,7 +47,7 @@ static uint32_t read_and_clear(struct hv_power *p, uint64_t off)
 	v = *reg;
 	*reg = 0;
 	if (reg == &p->select)
-		p->ops->line(p->arg, false);
+		p->ops->line(p->arg, HV_GSI_EVENTS, false);
 	pthread_mutex_unlock(&p->lock);
 	return v;
 }
@@ -61,8 +59,7 @@ static void events_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 	// Half of a register would lose the other half.
 	if (len == sizeof(v))
 		v = read_and_clear(arg, off);
-	memset(data, 0, len);
-	memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+	hv_bus_put32(data, len, v);
 }
 
 static void eject(struct hv_power *p, uint32_t slots)
@@ -75,9 +72,8 @@ static void eject(struct hv_power *p, uint32_t slots)
 static void events_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
 {
 	struct hv_power *p = arg;
-	uint32_t v = 0;
+	uint32_t v = hv_bus_get32(data, len);
 
-	memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
 	if (off == HV_EV_PCI_EJECT && len == sizeof(v))
 		eject(p, v);
 	else if (off == HV_EV_RESET && data[0] == HV_EV_RESET_VALUE)
@@ -143,19 +139,14 @@ int hv_power_init(struct hv_power *p, struct hv_bus *bus, const struct hv_power_
 	*p = (struct hv_power){
 		.ops = ops, .arg = arg, .bus = bus, .lock = PTHREAD_MUTEX_INITIALIZER
 	};
-	for (; ret == 0 && p->n_windows < N_WINDOWS; p->n_windows += ret == 0) {
-		const struct window *w = &windows[p->n_windows];
-
+	for (const struct window *w = windows; ret == 0 && w < windows + N_WINDOWS; w++)
 		ret = hv_bus_add(bus, w->kind, w->base, w->len, w->ops, p);
-	}
-	if (ret)
-		hv_power_fini(p);
 	return ret;
 }
 
 void hv_power_fini(struct hv_power *p)
 {
-	for (unsigned i = 0; i < p->n_windows; i++)
+	for (size_t i = 0; p->bus && i < N_WINDOWS; i++)
 		hv_bus_remove(p->bus, windows[i].kind, windows[i].base);
 	pthread_mutex_destroy(&p->lock);
 }

@@ -31,7 +31,8 @@ enum hv_power_event { HV_POWER_RESET, HV_POWER_OFF, HV_POWER_PANIC };
 
 struct hv_power_ops {
 	void (*event)(void *arg, enum hv_power_event what); // a vCPU's thread
-	void (*line)(void *arg, bool level); // under its lock; high while HV_EV_SELECT is not 0
+	// HV_GSI_EVENTS, under its lock; high while HV_EV_SELECT is not 0
+	void (*line)(void *arg, unsigned gsi, bool level);
 	void (*ejected)(void *arg, unsigned slot); // a vCPU's thread
 };
 
@@ -39,13 +40,15 @@ struct hv_power {
 	const struct hv_power_ops *ops;
 	void *arg; // borrowed
 	struct hv_bus *bus; // borrowed
-	unsigned n_windows; // of ours on it
 
 	pthread_mutex_t lock; // for all below
 	uint32_t select, up, down; // registers
 };
 
-/* Its windows are on the bus until hv_power_fini(). 0, or what hv_bus_add() returns. */
+/*
+ * Its windows are on the bus until hv_power_fini(), which also takes down what there is of one that
+ * failed. 0, or what hv_bus_add() returns.
+ */
 int hv_power_init(
 	struct hv_power *p, struct hv_bus *bus, const struct hv_power_ops *ops, void *arg);
 void hv_power_fini(struct hv_power *p);

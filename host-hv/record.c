@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dpu_fds.h"
+#include "dpu_log.h"
 #include "fds.h"
 
 int hv_record_recv(int sock, struct hv_record *r)
@@ -102,6 +103,17 @@ enum hv_status hv_record_hello(const struct hv_record *r, struct hv_rec_hello *a
 	h.slots = dpu_le16_put(HV_PROTO_SLOTS);
 	*answer = h;
 	return HV_OK;
+}
+
+void hv_record_done(
+	const struct hv_record *r, enum hv_status status, uint32_t detail, struct hv_rec_done *out)
+{
+	*out = (struct hv_rec_done){ .type = header(r).type,
+		.status = dpu_le16_put((uint16_t)status),
+		.detail = dpu_le32_put(detail) };
+	if (status != HV_OK)
+		dpu_warn_ratelimited("command: refused", "type=%u status=%u detail=%u",
+			hv_record_type(r), (unsigned)status, detail);
 }
 
 int hv_record_send(

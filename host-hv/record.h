@@ -58,6 +58,10 @@ enum hv_status hv_record_judge(
  */
 enum hv_status hv_record_hello(const struct hv_record *r, struct hv_rec_hello *answer);
 
+/* The answer to a record that was obeyed, or not: it is logged then. Its header is not yet one. */
+void hv_record_done(
+	const struct hv_record *r, enum hv_status status, uint32_t detail, struct hv_rec_done *out);
+
 /*
  * Put a header on a record of len bytes and send it; fd goes along and stays the caller's, -1:
  * none. 0, -EAGAIN (no room), or the errno of sendmsg(2).

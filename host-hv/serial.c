@@ -2,6 +2,8 @@
 /* A 16550A. Source: National Semiconductor, PC16550D data sheet (1995), section 8. */
 #include "serial.h"
 
+#include "layout.h"
+
 enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 
 #define IER_RX 0x01
@@ -45,7 +47,7 @@ static void update_line(struct hv_serial *s)
 	bool level = pending(s) != IIR_NONE;
 
 	if (level != s->line)
-		s->ops->line(s->arg, level);
+		s->ops->line(s->arg, HV_GSI_SERIAL, level);
 	s->line = level;
 }
 
@@ -73,7 +75,6 @@ static uint8_t take(struct hv_serial *s)
 	if (s->head == s->tail)
 		return 0;
 	byte = s->in[s->tail++ % HV_SERIAL_IN];
-	s->taken++;
 	tell_room(s);
 	return byte;
 }
@@ -117,12 +118,10 @@ static uint8_t read_reg(struct hv_serial *s, unsigned reg)
 
 static void write_data(struct hv_serial *s, uint8_t v)
 {
-	if (s->mcr & MCR_LOOP) {
+	if (s->mcr & MCR_LOOP)
 		put(s, v);
-	} else {
-		s->sent++;
+	else
 		s->ops->out(s->arg, v);
-	}
 	s->thr_empty = true;
 }
 

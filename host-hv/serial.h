@@ -16,7 +16,7 @@
 
 struct hv_serial_ops {
 	void (*out)(void *arg, uint8_t byte); // under the port's lock
-	void (*line)(void *arg, bool level); // under it, too
+	void (*line)(void *arg, unsigned gsi, bool level); // HV_GSI_SERIAL; under it, too
 	void (*room)(void *arg); // input was refused, and there is room again; under it, too
 };
 
@@ -32,7 +32,6 @@ struct hv_serial {
 	bool refused;
 	uint8_t in[HV_SERIAL_IN];
 	uint32_t head, tail; // free-running: [tail, head) waits for the guest
-	_Atomic uint64_t sent, taken; // bytes; any thread reads
 };
 
 /* 0, or the error of a mutex. */

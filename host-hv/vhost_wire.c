@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Messages of vhost-user over a Unix socket that never makes us wait. */
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "dpu_fds.h"
@@ -50,13 +49,12 @@ int hv_vu_receive(int fd, struct hv_vhost_rx *rx)
 int hv_vu_send(int fd, const struct msg *m)
 {
 	union dpu_fds_room room;
-	struct iovec iov[2] = { { .iov_len = sizeof(m->h) }, { .iov_len = m->h.size } };
+	// sendmsg() only reads
+	struct iovec iov[2] = { { (void *)(uintptr_t)&m->h, sizeof(m->h) },
+		{ (void *)(uintptr_t)m->p.bytes, m->h.size } };
 	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
-	const void *head = &m->h, *body = m->p.bytes;
 	ssize_t n;
 
-	memcpy(&iov[0].iov_base, &head, sizeof(head)); // sendmsg() only reads
-	memcpy(&iov[1].iov_base, &body, sizeof(body));
 	dpu_fds_put(&h, &room, m->fds, m->n_fds);
 	n = sendmsg(fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)

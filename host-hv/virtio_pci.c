@@ -264,17 +264,12 @@ static void set_register(struct hv_virtio *d, unsigned off, uint64_t v)
 /* How wide the register at off is; 0: none begins there. 4.1.3.1: it is accessed as such. */
 static unsigned width(unsigned off)
 {
-	static const uint8_t two[] = { VIRTIO_PCI_COMMON_MSIX, VIRTIO_PCI_COMMON_NUMQ,
-		VIRTIO_PCI_COMMON_Q_SELECT, VIRTIO_PCI_COMMON_Q_SIZE, VIRTIO_PCI_COMMON_Q_MSIX,
-		VIRTIO_PCI_COMMON_Q_ENABLE, VIRTIO_PCI_COMMON_Q_NOFF, VIRTIO_PCI_COMMON_Q_NDATA,
-		VIRTIO_PCI_COMMON_Q_RESET };
-
 	if (off == VIRTIO_PCI_COMMON_STATUS || off == VIRTIO_PCI_COMMON_CFGGENERATION)
 		return 1;
-	for (size_t i = 0; i < sizeof(two); i++)
-		if (off == two[i])
-			return 2;
-	return off % 4 == 0 && off < VIRTIO_PCI_COMMON_Q_NDATA ? 4 : 0;
+	if (off < VIRTIO_PCI_COMMON_MSIX ||
+		(off >= VIRTIO_PCI_COMMON_Q_DESCLO && off < VIRTIO_PCI_COMMON_Q_NDATA))
+		return off % 4 ? 0 : 4;
+	return off % 2 ? 0 : 2;
 }
 
 static void write_common(struct hv_virtio *d, unsigned off, const uint8_t *data, unsigned len)

@@ -13,6 +13,7 @@
 
 #include "arch.h"
 #include "fds.h"
+#include "image.h"
 #include "irq.h"
 #include "layout.h"
 
@@ -192,15 +193,13 @@ int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
 
 int hv_vm_dirty_start(struct hv_vm *vm)
 {
-	for (unsigned i = 0; i < vm->n_slots; i++) {
-		int ret = set_slot(vm, i, KVM_MEM_LOG_DIRTY_PAGES);
+	int ret = 0;
 
-		if (ret) {
-			hv_vm_dirty_stop(vm);
-			return ret;
-		}
-	}
-	return 0;
+	for (unsigned i = 0; ret == 0 && i < vm->n_slots; i++)
+		ret = set_slot(vm, i, KVM_MEM_LOG_DIRTY_PAGES);
+	if (ret)
+		hv_vm_dirty_stop(vm);
+	return ret;
 }
 
 void hv_vm_dirty_stop(struct hv_vm *vm)
@@ -237,6 +236,14 @@ int hv_vm_write(struct hv_vm *vm, uint64_t gpa, const void *bytes, size_t len)
 		return -EFAULT;
 	memcpy(p, bytes, len);
 	return 0;
+}
+
+int hv_vm_load(struct hv_vm *vm, uint64_t gpa, const struct hv_file *f, uint64_t off, uint64_t len,
+	const char **why)
+{
+	uint8_t *p = hv_vm_at(vm, gpa, len);
+
+	return p ? hv_image_read(f, off, p, len, why) : -EFAULT;
 }
 
 uint64_t hv_vm_low_size(const struct hv_vm *vm)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hv_file;
 struct hv_irq;
 
 #define HV_SLOTS_MAX 8 // what a vhost-user memory table can have
@@ -63,5 +64,9 @@ uint8_t *hv_vm_at(const struct hv_vm *vm, uint64_t gpa, uint64_t len);
 
 /* Copy len bytes to guest physical address gpa. 0, or -EFAULT outside the memory. */
 int hv_vm_write(struct hv_vm *vm, uint64_t gpa, const void *bytes, size_t len);
+
+/* Bytes of a file at gpa. 0, -EFAULT outside the memory, or what hv_image_read() returns. */
+int hv_vm_load(struct hv_vm *vm, uint64_t gpa, const struct hv_file *f, uint64_t off, uint64_t len,
+	const char **why);
 
 uint64_t hv_vm_low_size(const struct hv_vm *vm); // bytes of memory below the hole

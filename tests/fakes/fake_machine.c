@@ -74,6 +74,8 @@ int hv_machine_create(const struct hv_conf *conf, const struct hv_machine_events
 
 void hv_machine_destroy(struct hv_machine *m)
 {
+	if (!m)
+		return;
 	for (unsigned i = 0; i < HV_PROTO_SLOTS; i++)
 		if (m->function_fd[i] >= 0)
 			close(m->function_fd[i]);

@@ -5,6 +5,8 @@
  */
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "image.h"
 #include "layout.h"
@@ -21,11 +23,15 @@ static void check(bool good)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static int fd = -1;
 	struct hv_image image;
 	const char *why = NULL;
 	uint64_t gpa;
 
-	if (hv_image_plan(data, size, LOW, &image, &why) < 0) {
+	if (fd < 0)
+		fd = memfd_create("image", MFD_CLOEXEC);
+	check(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
+	if (hv_image_plan(&(struct hv_file){ fd, size }, LOW, &image, &why) < 0) {
 		check(why != NULL);
 		return 0;
 	}

@@ -5,11 +5,24 @@
 #include <elf.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BZ_LEN 0x1a00u // 4 sectors of setup besides the first, 0x1000 bytes of kernel
 #define ELF_LEN 0x400u
 #define ELF_NOTE 0x200u // where its note is
 #define ELF_ENTRY 0x1000100u
+
+/* A file of these bytes; -1: there is none. */
+static inline int image_file(const void *bytes, size_t len)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, bytes, len) == (ssize_t)len)
+		return fd;
+	close(fd);
+	return -1;
+}
 
 static inline void put_le(uint8_t *at, uint64_t v, unsigned n)
 {

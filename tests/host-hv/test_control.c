@@ -68,9 +68,8 @@ static bool image_is_open(void)
 	return found;
 }
 
-static int jail(void *arg, const struct hv_conf *conf)
+static int jail(const struct hv_conf *conf)
 {
-	(void)arg;
 	assert_false(image_is_open());
 	assert_int_equal(conf->mem_mib, 64);
 	assert_int_equal(fake_machine.started, 0);

@@ -11,7 +11,7 @@
 
 struct seen {
 	uint8_t out[64];
-	unsigned n, edges, rooms;
+	unsigned n, edges, rooms, gsi;
 	bool line;
 	enum hv_power_event events[4];
 	unsigned n_events;
@@ -25,10 +25,11 @@ static void on_out(void *arg, uint8_t byte)
 	s->out[s->n++ % sizeof(s->out)] = byte;
 }
 
-static void on_line(void *arg, bool level)
+static void on_line(void *arg, unsigned gsi, bool level)
 {
 	struct seen *s = arg;
 
+	s->gsi = gsi;
 	s->edges += level && !s->line;
 	s->line = level;
 }
@@ -111,6 +112,7 @@ static void serial_interrupts(void **state)
 	assert_int_equal(hv_serial_init(&s, &serial_ops, &seen), 0);
 	out(&s, 1, 2); // "can send" is asked for, and can: at once
 	assert_true(seen.line);
+	assert_int_equal(seen.gsi, HV_GSI_SERIAL);
 	assert_int_equal(in(&s, 2), 0x02);
 	assert_false(seen.line);
 	out(&s, 0, 'a'); // and after each byte
@@ -194,6 +196,7 @@ static void power_registers(void **state)
 	hv_power_slots(&p, 1u << 31, 1u << 4);
 	assert_int_equal(seen.edges, 1);
 	assert_true(seen.line); // until what happened is read
+	assert_int_equal(seen.gsi, HV_GSI_EVENTS);
 	assert_int_equal(read32(&bus, HV_EV_PCI_EJECT), 0);
 	assert_true(seen.line);
 	hv_bus_read(&bus, HV_BUS_MMIO, HV_EVENTS, (uint8_t *)&half, 2); // loses nothing

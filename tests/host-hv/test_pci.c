@@ -102,9 +102,10 @@ static void on_power(void *arg, enum hv_power_event what)
 	((struct rig *)arg)->resets++;
 }
 
-static void on_line(void *arg, bool level)
+static void on_line(void *arg, unsigned gsi, bool level)
 {
 	(void)arg;
+	(void)gsi;
 	(void)level;
 }
 
