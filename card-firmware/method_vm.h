@@ -44,6 +44,10 @@ static const struct card_param vm_create[] = {
 		.max = 2047,
 		.def = "",
 		.help = "command line of the kernel" },
+	{ .name = "default_cmdline",
+		.type = CARD_P_BOOL,
+		.help = "whether the card's own words go before these, so that these win: "
+			"true where both fit and the program is not flat" },
 	{ .name = "flat",
 		.type = CARD_P_BOOL,
 		.def = "false",

@@ -106,6 +106,23 @@ static int read_template(const json_t *params, unsigned *t, struct card_error *e
 		e, -EINVAL, "cpu_template: no template %s; there are host, baseline, v3", name);
 }
 
+/*
+ * Words that nobody asked for must not make a command line too long that was not, as in definitions
+ * of cards before they had any.
+ */
+static int read_cmdline(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
+{
+	const char *own = card_arg_str(params, "cmdline", "");
+	bool fits = strlen(own) + sizeof(CARD_VM_CMDLINE) < HV_PROTO_CMDLINE;
+
+	conf->default_cmdline = card_arg_bool(params, "default_cmdline", fits && !conf->flat);
+	if (conf->default_cmdline && !fits)
+		return card_fail(e, -EINVAL, "cmdline: longer than %zu bytes, with default_cmdline",
+			HV_PROTO_CMDLINE - 1 - sizeof(CARD_VM_CMDLINE));
+	conf->cmdline = strdup(own);
+	return 0;
+}
+
 static int read_conf(const json_t *params, struct card_vm_conf *conf, struct card_error *e)
 {
 	const char *kernel = card_arg_str(params, "kernel", "");
@@ -127,11 +144,12 @@ static int read_conf(const json_t *params, struct card_vm_conf *conf, struct car
 		ret = read_pins(json_object_get(params, "pins"), conf, e);
 	if (!ret)
 		ret = read_functions(json_object_get(params, "functions"), conf, e);
+	if (!ret)
+		ret = read_cmdline(params, conf, e);
 	if (ret)
 		return ret;
 	conf->kernel = strdup(kernel);
 	conf->initrd = initrd ? strdup(initrd) : NULL;
-	conf->cmdline = strdup(card_arg_str(params, "cmdline", ""));
 	if (conf->kernel && conf->cmdline && (conf->initrd || !initrd))
 		return 0;
 	card_vm_conf_free(conf);
@@ -147,10 +165,10 @@ static bool same_conf(const struct card_vm_conf *a, const struct card_vm_conf *b
 {
 	return a->mem_mib == b->mem_mib && a->vcpus == b->vcpus &&
 	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages &&
-	       a->flat == b->flat && a->reboot_restarts == b->reboot_restarts &&
-	       a->crash_restarts == b->crash_restarts && same_text(a->kernel, b->kernel) &&
-	       same_text(a->initrd, b->initrd) && same_text(a->cmdline, b->cmdline) &&
-	       !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
+	       a->flat == b->flat && a->default_cmdline == b->default_cmdline &&
+	       a->reboot_restarts == b->reboot_restarts && a->crash_restarts == b->crash_restarts &&
+	       same_text(a->kernel, b->kernel) && same_text(a->initrd, b->initrd) &&
+	       same_text(a->cmdline, b->cmdline) && !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
 	       !memcmp(a->functions, b->functions, sizeof(a->functions));
 }
 
@@ -457,14 +475,18 @@ static const char *policy_name(bool restarts)
 
 static json_t *vm_object(const struct card_vm *v)
 {
-	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:o, s:I, s:I, "
-			 "s:s, s:i, s:s, s:i, s:o, s:o}",
+	char line[HV_PROTO_CMDLINE];
+
+	card_vm_cmdline(&v->conf, line);
+	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:b, s:s, s:o, "
+			 "s:I, s:I, s:s, s:i, s:s, s:i, s:o, s:o}",
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
 		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
 		cpu_names[v->conf.cpu_template], "hugepages", (int)v->conf.hugepages, "on_reboot",
 		policy_name(v->conf.reboot_restarts), "on_crash",
 		policy_name(v->conf.crash_restarts), "kernel", v->conf.kernel, "initrd",
-		v->conf.initrd, "cmdline", v->conf.cmdline, "functions", functions_of(v),
+		v->conf.initrd, "cmdline", v->conf.cmdline, "default_cmdline",
+		(int)v->conf.default_cmdline, "kernel_cmdline", line, "functions", functions_of(v),
 		"generation", (json_int_t)v->generation, "pid", (json_int_t)(v->guest ? v->pid : 0),
 		"end", end_name(v), "signal", v->ended ? (int)v->signal : 0, "reason", v->reason,
 		"restart_delay_ms", (int)v->again_ms, "counters", counters_of(v), "process",

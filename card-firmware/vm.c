@@ -63,6 +63,12 @@ const struct card_vm *card_vm_of_function(const struct card *c, const char *func
 	return NULL;
 }
 
+void card_vm_cmdline(const struct card_vm_conf *conf, char text[HV_PROTO_CMDLINE])
+{
+	snprintf(text, HV_PROTO_CMDLINE, "%s%s%s", conf->default_cmdline ? CARD_VM_CMDLINE : "",
+		conf->default_cmdline && conf->cmdline[0] ? " " : "", conf->cmdline);
+}
+
 void card_vm_conf_free(struct card_vm_conf *conf)
 {
 	free(conf->kernel);

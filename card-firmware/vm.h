@@ -20,6 +20,15 @@
 #define CARD_VM_ADD_MS 2000 // that a call waits for what a guest says of a function
 #define CARD_VM_PROBE_MS 5000 // an agent that does not answer so long makes room for another
 
+/*
+ * What a kernel is told before an operator's own words, so that it boots in less time. Each word is
+ * measured in docs/hypervisor.md:
+ *   cryptomgr.notests  no self-tests of ciphers, most of what a kernel's boot computes. With fips=1
+ *                      the kernel makes them all the same.
+ *   8250.nr_uarts=1    no probes for serial ports where host-hv has none
+ */
+#define CARD_VM_CMDLINE "cryptomgr.notests 8250.nr_uarts=1"
+
 struct card_errand;
 struct card_vms;
 
@@ -38,6 +47,7 @@ struct card_vm_conf {
 	bool hugepages, flat;
 	bool reboot_restarts, crash_restarts; // begin anew when the guest asks for a reset, fails
 	char *kernel, *initrd, *cmdline; // owned; initrd: NULL: none
+	bool default_cmdline; // CARD_VM_CMDLINE goes before it
 	uint16_t pins[HV_PROTO_VCPUS]; // CPU of each vCPU, or HV_PIN_NONE
 	char functions[HV_PROTO_SLOTS][CARD_VM_NAME_MAX + 1]; // by slot, from 1 on; "": none
 };
@@ -149,6 +159,8 @@ int card_vm_create(
 /* -EBUSY: it runs. */
 int card_vm_delete(struct card *c, struct card_vm *v, struct card_error *e);
 void card_vm_conf_free(struct card_vm_conf *conf);
+/* What the guest's kernel is told: both, which fit by the time that there is a conf. */
+void card_vm_cmdline(const struct card_vm_conf *conf, char text[HV_PROTO_CMDLINE]);
 /* The VM that has this function; NULL: none. */
 const struct card_vm *card_vm_of_function(const struct card *c, const char *function);
 

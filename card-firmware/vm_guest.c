@@ -137,7 +137,7 @@ static int send_create(struct card_vm *v)
 
 	for (unsigned i = 0; i < HV_PROTO_VCPUS; i++)
 		rec.pin[i] = dpu_le16_put(v->conf.pins[i]);
-	snprintf(rec.cmdline, sizeof(rec.cmdline), "%s", v->conf.cmdline);
+	card_vm_cmdline(&v->conf, rec.cmdline);
 	if (fds[0] < 0)
 		return -errno;
 	if (v->conf.initrd) {

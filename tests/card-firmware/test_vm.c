@@ -174,6 +174,59 @@ static void has_a_cpu_template(void **state)
 	json_decref(call("vm_delete", 0, "{'name': 't'}"));
 }
 
+/* What its kernel is told: the card's words first, an operator's last, so that they win. */
+static void has_a_default_cmdline(void **state)
+{
+	static const struct {
+		const char *params, *line;
+	} rows[] = {
+		{ "'cmdline': 'quiet line'", CARD_VM_CMDLINE " quiet line" },
+		{ "'cmdline': 'line', 'default_cmdline': true", CARD_VM_CMDLINE " line" },
+		{ "'cmdline': 'line', 'default_cmdline': false", "line" },
+		{ "'cmdline': 'line', 'flat': true", "line" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		json_t *list;
+
+		json_decref(call("vm_create", 0, "{'name': 'l', 'mem_mib': 64, 'kernel': '%s', %s}",
+			kernel, rows[i].params));
+		list = call("vm_list", 0, "{'name': 'l'}");
+		assert_string_equal(json_string_value(json_object_get(
+					    json_array_get(list, 0), "kernel_cmdline")),
+			rows[i].line);
+		json_decref(list);
+		operate("vm_start", "l", 0);
+		await_output("l", rows[i].line);
+		assert_int_equal(card_vm_find(&card, "l")->console_put, strlen(rows[i].line));
+		operate("vm_stop", "l", 0);
+		json_decref(call("vm_delete", 0, "{'name': 'l'}"));
+	}
+}
+
+/* A line that was defined before the card had words of its own is as good as it was. */
+static void default_cmdline_has_room(void **state)
+{
+	char own[HV_PROTO_CMDLINE] = "";
+	json_t *params, *result = NULL;
+
+	(void)state;
+	memset(own, 'x', sizeof(own) - sizeof(CARD_VM_CMDLINE)); // one more than has room
+	params = json_pack(
+		"{s:s, s:i, s:s, s:s}", "name", "l", "mem_mib", 64, "kernel", "/k", "cmdline", own);
+	assert_int_equal(card_rpc_dispatch(&card, "vm_create", params, &result, &err), 0);
+	assert_false(card_vm_find(&card, "l")->conf.default_cmdline);
+	json_object_set_new(params, "default_cmdline", json_true());
+	assert_int_equal(card_rpc_dispatch(&card, "vm_create", params, &result, &err), -EINVAL);
+	json_object_set_new(params, "cmdline", json_string(own + 1));
+	assert_int_equal(card_rpc_dispatch(&card, "vm_create", params, &result, &err), -EEXIST);
+	json_decref(call("vm_delete", 0, "{'name': 'l'}"));
+	assert_int_equal(card_rpc_dispatch(&card, "vm_create", params, &result, &err), 0);
+	json_decref(call("vm_delete", 0, "{'name': 'l'}"));
+	json_decref(params);
+}
+
 static void no_such_image(void **state)
 {
 	(void)state;
@@ -421,6 +474,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(comes_and_goes),
 		cmocka_unit_test(ends_by_itself),
 		cmocka_unit_test(has_a_cpu_template),
+		cmocka_unit_test(has_a_default_cmdline),
+		cmocka_unit_test(default_cmdline_has_room),
 		cmocka_unit_test(is_asked_for_its_counters),
 		cmocka_unit_test(has_metrics),
 		cmocka_unit_test(no_such_image),

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # host-hv boots Debian's kernel: in a Linux guest of QEMU's whose emulated CPU has AMD's extensions, since KVM of
 # this machine may not run kernels. Each row is one guest of host-hv; the last ones are the same guest under QEMU's
-# microvm and under host-hv, timed: once, or with ROUNDS only these, so many times, as a benchmark.
+# microvm and under host-hv, timed: once, or with ROUNDS only these, so many times, and host-hv's once more with the
+# words that the card gives its guests, as a benchmark.
 # Usage: 60-host-hv.sh BUILD-DIR [ROUNDS]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -100,6 +101,8 @@ hv() { watch host-hv --initrd inner --cmdline "$line $do" "$@"; }
 LAB
 lab_inner button evdev
 lab_boot
+words=$(sed -n 's/^#define CARD_VM_CMDLINE "\(.*\)"/\1/p' "$here/../../card-firmware/vm.h")
+[ -n "$words" ] || fail "vm.h: no words of the card's"
 
 # boot WHAT STATUS WHAT-IS-SAID COMMAND
 boot()
@@ -120,6 +123,7 @@ row "memory above 4 GiB" 0 'MemTotal: *3[0-9]\{6\} kB' 'do=ob.do=memory hv --ker
 row "CPU template baseline" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu baseline'
 row "CPU template v3" 0 'init: up cpus=1' 'do=off hv --kernel bzimage --cpu v3'
 row "console input" 0 'init: heard hello' 'do=ob.do=echo hv --kernel bzimage'
+row "the card's words" 0 'init: heard hello' "do=\"$words ob.do=echo\" hv --kernel bzimage"
 row "power button" 0 'init: pressed' 'do=ob.do=button hv --kernel bzimage'
 row "split irqchip, two CPUs" 0 'init: up cpus=2' 'do=off hv --kernel bzimage --vcpus 2 --split-irqchip'
 row "split irqchip, console input" 0 'init: heard hello' 'do=ob.do=echo hv --kernel bzimage --split-irqchip'
@@ -139,6 +143,7 @@ for n in $(seq "$count"); do
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/peer"
 	boot "host-hv $n" 0 'init: up' 'do=off hv --kernel vmlinux --mem-mib 256'
 	sed -n 's/^status=.* up=//p' "$dir/row" >>"$dir/ours"
+	[ -z "$rounds" ] || boot "host-hv-defaults $n" 0 'init: up' "do=\"$words\" hv --kernel vmlinux --mem-mib 256"
 done
 median() { sort -n "$1" | sed -n "$(((count + 1) / 2))p"; }
 echo "exec to /init, median of $count: QEMU microvm $(median "$dir/peer") s, host-hv $(median "$dir/ours") s"
