@@ -110,15 +110,13 @@ lab_state()
 	for _ in 1 2 3; do
 		python3 "$here/../lab/monitor.py" "$dir/monitor" "info registers -a" | grep -a -E '^CPU|^R[BIS]P|^RIP|^CR[0-4]'
 	done || :
-	in_lab 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; uptime; ps -o pid,stat,time,args | grep -v "\]$"
-		for n in 1 2; do
-			for f in /sys/kernel/debug/kvm/*-*/*; do
-				[ ! -f $f ] || case ${f##*/} in
-				exits | *_exits | irq_* | nmi_* | req_event | halt_wakeup | host_state_reload)
-					echo "${f#/sys/kernel/debug/kvm/} $(cat $f)" ;;
-				esac
+	in_lab 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; uptime; ps -o pid,stat,args | grep -v "\]$"
+		for _ in 1 2; do
+			for f in /sys/kernel/debug/kvm/*-*/exits /sys/kernel/debug/kvm/*-*/*_exits /sys/kernel/debug/kvm/*-*/irq_*; do
+				[ -f $f ] || continue
+				value=$(cat $f)
+				[ "$value" = 0 ] || echo "${f#/sys/kernel/debug/kvm/} $value"
 			done
-			for f in /sys/kernel/debug/kvm/*-*/vcpu*/*; do echo "${f#/sys/kernel/debug/kvm/} $(cat $f)"; done
 			sleep 1
 		done 2>/dev/null' 30 || :
 }
