@@ -146,8 +146,8 @@ step "card and agent" '
 step "two guests boot" '
 	ctl vm start a
 	ctl vm start b
-	until_ 180 ups a 1
-	until_ 180 ups b 1'
+	until_ 270 ups a 1
+	until_ 270 ups b 1'
 step "jailed while Linux runs" '
 	pid=$(ctl vm show a | sed -n "s/^pid: //p")
 	n=0
@@ -213,7 +213,7 @@ step "its disk grows" '
 step "reboots, and is there again by itself" '
 	was=$(said b | grep -c "^init: up") || :
 	echo "reboot -f" | ctl vm console b >/dev/null
-	until_ 120 ups b $((was + 1))
+	until_ 270 ups b $((was + 1))
 	on b "[ -b /dev/vda ] && [ -e /sys/class/net/eth0 ]"'
 step "powers off by itself, and by the power button" '
 	echo "poweroff -f" | ctl vm console b >/dev/null
