@@ -4,6 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "text.h"
@@ -20,8 +24,10 @@ const char *emu_qemu_only(const struct emu_topology *t, const struct emu_guest_c
 {
 	const struct emu_end *ends[] = { &g->nic, &g->disk };
 
-	if (g->nic_options[0] || g->disk_options[0])
-		return "has options of a QEMU device";
+	if (g->nic_options[0])
+		return "has options of a QEMU device (nic_options)";
+	if (g->disk_options[0])
+		return "has options of a QEMU device (disk_options)";
 	if (g->iommu)
 		return "has an IOMMU";
 	for (unsigned i = 0; i < 2; i++) {
@@ -44,6 +50,8 @@ static const char *hinders(const struct emu_machine *m, bool forced)
 		return "host-hv is not built";
 	if (m->no_kvm)
 		return m->no_kvm;
+	if (m->no_jail)
+		return m->no_jail;
 	return m->kvm_boots || forced ? NULL : "KVM here does not run kernels";
 }
 
@@ -106,4 +114,39 @@ const char *emu_kvm_missing(void)
 		return errno == ENOENT ? "no /dev/kvm" : "/dev/kvm cannot be opened";
 	close(fd);
 	return NULL;
+}
+
+enum { JAIL_MADE, JAIL_NO_NAMESPACES, JAIL_NO_ROOT, JAIL_UNKNOWN };
+
+/* What host-hv does to a guest's process before that has a guest. */
+static int try_jail(void)
+{
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+		    CLONE_NEWUTS) < 0)
+		return JAIL_NO_NAMESPACES;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("none", "/dev", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k") < 0 ||
+		chdir("/dev") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+		return JAIL_NO_ROOT;
+	return JAIL_MADE;
+}
+
+const char *emu_jail_missing(void)
+{
+	static const char *const why[] = { [JAIL_MADE] = NULL,
+		[JAIL_NO_NAMESPACES] = "no right to make namespaces for host-hv's jail",
+		[JAIL_NO_ROOT] = "host-hv's jail cannot have a root of its own "
+				 "(is this one an initial RAM disk?)",
+		[JAIL_UNKNOWN] = "host-hv's jail cannot be tried" };
+	int status = 0, ret = JAIL_UNKNOWN;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(try_jail());
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return why[JAIL_UNKNOWN];
+	if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) < JAIL_UNKNOWN)
+		ret = WEXITSTATUS(status);
+	return why[ret];
 }

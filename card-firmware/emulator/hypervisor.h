@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which hypervisor runs a guest: host-hv where KVM can run its kernel and the guest asks for
- * nothing that only QEMU has, else QEMU. Pure, but for emu_kvm_missing().
+ * nothing that only QEMU has, else QEMU. Pure, but for what looks at the machine: emu_kvm_missing()
+ * and emu_jail_missing().
  */
 #pragma once
 
@@ -17,6 +18,7 @@ enum emu_hypervisor { EMU_HV_AUTO, EMU_HV_QEMU, EMU_HV_HOST };
 /* What there is here for a guest. */
 struct emu_machine {
 	const char *no_kvm; // why /dev/kvm cannot be used; NULL: it can
+	const char *no_jail; // why host-hv cannot shut a guest's process in; NULL: it can
 	bool kvm_boots; // a kernel came up with it, as the image's file "accel" has it
 	bool host_hv; // the program is there
 };
@@ -40,3 +42,9 @@ int emu_hypervisor_choose(struct emu_topology *t, enum emu_hypervisor asked,
 
 /* no_kvm of this machine. Opens /dev/kvm for a moment. */
 const char *emu_kvm_missing(void);
+
+/*
+ * no_jail of this machine: a process of ours tries it, in namespaces of its own. Before there are
+ * threads or other children to wait for.
+ */
+const char *emu_jail_missing(void);

@@ -429,6 +429,7 @@ static int choose_hypervisor(struct emu *e)
 {
 	char path[EMU_PATH_SIZE], line[EMU_TEXT_SIZE];
 	const struct emu_machine m = { .no_kvm = emu_kvm_missing(),
+		.no_jail = emu_jail_missing(),
 		.kvm_boots = e->kvm,
 		.host_hv = emu_host_path(path, sizeof(path)) };
 	int ret = emu_hypervisor_choose(e->topo, e->hypervisor, &m, line, sizeof(line));

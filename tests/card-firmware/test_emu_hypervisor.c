@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "hypervisor.h"
 #include "topology.h"
@@ -63,6 +65,11 @@ static void test_machine(void **state)
 	rack_make(&r);
 	expect(&r, EMU_HV_HOST, &m, -ENOTSUP, "guest a cannot run on host-hv: no /dev/kvm");
 	rack_make(&r);
+	m = (struct emu_machine){ .kvm_boots = true, .host_hv = true, .no_jail = "no jail" };
+	expect(&r, EMU_HV_AUTO, &m, 0, "guests run under QEMU with KVM: no jail");
+	rack_make(&r);
+	expect(&r, EMU_HV_HOST, &m, -ENOTSUP, "guest a cannot run on host-hv: no jail");
+	rack_make(&r);
 	m.host_hv = false;
 	expect(&r, EMU_HV_AUTO, &m, 0, "guests run under QEMU's TCG: host-hv is not built");
 }
@@ -81,7 +88,8 @@ static void test_guest(void **state)
 	rack_make(&r);
 	strcpy(r.guests[0].disk_options, "x=y");
 	expect(&r, EMU_HV_HOST, &good, -ENOTSUP,
-		"guest a cannot run on host-hv: it has options of a QEMU device");
+		"guest a cannot run on host-hv: it has options of a QEMU device "
+		"(disk_options)");
 	rack_make(&r);
 	r.guests[0].hypervisor = EMU_HV_QEMU; // the topology comes before the option
 	expect(&r, EMU_HV_HOST, &good, 0,
@@ -106,12 +114,30 @@ static void test_qemu_only(void **state)
 	assert_non_null(strstr(emu_qemu_only(&r.t, &r.guests[0]), "no function"));
 }
 
+/* Who has changed its root may make no user namespace. */
+static void test_jail(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (emu_jail_missing())
+		skip();
+	pid = fork();
+	if (pid == 0) {
+		_exit(chroot("/tmp") < 0 || chdir("/") < 0 || !emu_jail_missing());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_machine),
 		cmocka_unit_test(test_guest),
 		cmocka_unit_test(test_qemu_only),
+		cmocka_unit_test(test_jail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
