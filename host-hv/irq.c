@@ -192,7 +192,8 @@ int hv_irq_msi_route(struct hv_vm *vm, unsigned gsi, uint64_t addr, uint32_t dat
 
 static void set_line(struct hv_vm *vm, unsigned pin, bool high)
 {
-	(void)tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { HV_PIN_LINE(pin) }, high }); // there is this pin
+	// there is this pin, so it works
+	(void)tell(vm, KVM_IRQ_LINE, &(struct kvm_irq_level){ { HV_PIN_LINE(pin) }, high });
 }
 
 /* ---- the I/O APIC of a split irqchip; the lock is held ---- */
