@@ -121,20 +121,25 @@ lab_state()
 		done 2>/dev/null' 30 || :
 }
 
-# lab_card: programs of a card and of its host, for lab_card_start
-lab_card()
+# lab_plugins NAME...: DPDK's buses, pools and drivers, which are libraries that it looks for itself
+lab_plugins()
 {
-	for program in card-firmware/cardd card-firmware/cardctl host-hv/host-hv; do
-		lab_program "$build/$program"
-	done
-	# DPDK's buses and pools are libraries that it looks for itself.
-	for plugin in bus_pci bus_vdev mempool_ring; do
+	for plugin in "$@"; do
 		for file in /usr/lib/*/dpdk/pmds-*/librte_"$plugin".so.*; do
 			[ -e "$file" ] || continue # DPDK is linked in
 			lab_add "$file" "${file#/}"
 			lab_libraries "$file"
 		done
 	done
+}
+
+# lab_card: programs of a card and of its host, for lab_card_start
+lab_card()
+{
+	for program in card-firmware/cardd card-firmware/cardctl host-hv/host-hv; do
+		lab_program "$build/$program"
+	done
+	lab_plugins bus_pci bus_vdev mempool_ring
 	cat >"$dir/tools/hv/card" <<-'END'
 		export PATH=/bin OUTBOARD_SOCKET=/tmp/card/rpc
 		ctl() { cardctl "$@"; }
