@@ -112,7 +112,7 @@ lab_state()
 	done || :
 	in_lab 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; uptime; ps -o pid,stat,args | grep -v "\]$"
 		for _ in 1 2; do
-			for f in /sys/kernel/debug/kvm/*-*/exits /sys/kernel/debug/kvm/*-*/*_exits /sys/kernel/debug/kvm/*-*/irq_*; do
+			for f in /sys/kernel/debug/kvm/*-*/exits /sys/kernel/debug/kvm/*-*/*_exits /sys/kernel/debug/kvm/*-*/irq_inj*; do
 				[ -f $f ] || continue
 				value=$(cat $f)
 				[ "$value" = 0 ] || echo "${f#/sys/kernel/debug/kvm/} $value"
