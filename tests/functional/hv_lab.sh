@@ -103,7 +103,7 @@ lab_boot()
 in_lab() { python3 "$here/../lab/agent.py" "$dir/agent" "$1" "${2:-200}"; }
 
 # lab_state: what explains a guest that hangs: where the emulated CPUs are, whether in a guest or not, and whether
-# with interrupts on (EFL); and what KVM has counted, twice with a second between them.
+# with interrupts on (0x200 of RFL); and what KVM has counted, twice with a second between them.
 lab_state()
 {
 	[ -S "$dir/monitor" ] || return 0
