@@ -71,7 +71,7 @@ static void test_machine(void **state)
 	expect(&r, EMU_HV_HOST, &m, -ENOTSUP, "guest a cannot run on host-hv: no jail");
 	rack_make(&r);
 	m.host_hv = false;
-	expect(&r, EMU_HV_AUTO, &m, 0, "guests run under QEMU's TCG: host-hv is not built");
+	expect(&r, EMU_HV_AUTO, &m, 0, "guests run under QEMU with KVM: host-hv is not built");
 }
 
 static void test_guest(void **state)
