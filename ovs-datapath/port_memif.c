@@ -22,6 +22,7 @@
 #define MSG_SIZE 128u // of every memif message
 #define STRANGERS_MAX 16u // sent away before the driver is looked for another time
 #define JOIN_NS 200000000u // the control thread waits that long for a peer that has connected
+#define PART_NS 1000000000u // and that long for the driver to let go of one
 
 struct odp_memif {
 	bool is_server;
@@ -320,9 +321,27 @@ bool odp_memif_alive(const struct odp_memif *wire)
 	return n == 0;
 }
 
+/*
+ * The driver parts in its own thread, which may have a message in hand and looks again at what
+ * rte_eth_dev_stop() takes away (DPDK 22.11, memif_disconnect()). It closes its end when it is
+ * through.
+ */
+static void let_go(int dev_fd)
+{
+	uint64_t end = dpu_now_ns() + PART_NS;
+	struct pollfd p = { dev_fd, 0, 0 };
+
+	if (dev_fd < 0)
+		return;
+	(void)shutdown(dev_fd, SHUT_WR);
+	while (!(p.revents & POLLHUP) && dpu_now_ns() < end)
+		(void)poll(&p, 1, 10);
+}
+
 void odp_memif_part(struct odp_memif *wire, uint16_t port_id)
 {
 	hang_up(&wire->peer_fd);
+	let_go(wire->dev_fd);
 	(void)rte_eth_dev_stop(port_id);
 	hang_up(&wire->dev_fd);
 }

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #define STRANGERS 3
 #define NAME_LEN 108 // of a socket
 #define NOBODY 65534
+#define ROUNDS 2000 // of peers that leave
 
 enum msg { ACK = 1, HELLO, INIT, ADD_REGION, ADD_RING, CONNECT, CONNECTED };
 
@@ -172,6 +174,9 @@ static bool say(int fd, enum msg type)
 	return send(fd, m, sizeof(m), MSG_NOSIGNAL) == sizeof(m);
 }
 
+/* Of the server: messages that it takes before it leaves; clients that it had. */
+static atomic_uint patience, served;
+
 static void *be_server(void *arg)
 {
 	int listener = *(int *)arg, fd;
@@ -182,9 +187,12 @@ static void *be_server(void *arg)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL); // they are for others
 	while ((fd = accept(listener, NULL, NULL)) >= 0) { // until the listener is shut down
+		unsigned left = atomic_load(&patience);
 		bool ok = say(fd, HELLO);
 
-		while (ok && recv(fd, m, sizeof(m), 0) == sizeof(m)) { // descriptors are left
+		atomic_fetch_add(&served, 1);
+		while (ok && left-- > 0 &&
+			recv(fd, m, sizeof(m), 0) == sizeof(m)) { // descriptors are left
 			memcpy(&type, m, 2);
 			ok = say(fd, type == CONNECT ? CONNECTED : ACK);
 		}
@@ -223,6 +231,19 @@ static void stays_up_under_signals(struct odp_ethdev *dev, struct odp_port *port
 	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
 }
 
+/* A peer may leave while the driver's own thread has its message in hand. */
+static void peers_leave(struct odp_ethdev *dev, struct odp_port *port)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		unsigned before = atomic_load(&served);
+
+		atomic_store(&patience, i % 6);
+		while (atomic_load(&served) == before)
+			(void)odp_ethdev_poll(dev, port);
+	}
+	atomic_store(&patience, UINT_MAX);
+}
+
 /* A process of the same user connects first, to whatever it finds. */
 static void another_process(void **state)
 {
@@ -250,7 +271,9 @@ static void another_process(void **state)
 	assert_int_equal(odp_create(&conf, &dp), 0);
 	assert_int_equal(odp_port_add(dp, &pc, &port), 0);
 	assert_int_equal(stranger_ask(&same_user), 1);
+	atomic_store(&patience, 0);
 	assert_int_equal(pthread_create(&peer, NULL, be_server, &listener), 0);
+	peers_leave(dev, port);
 	// A busy machine may not get through in the time that the control thread gives it
 	while (!up && tries++ < 50)
 		up = odp_ethdev_poll(dev, port);
