@@ -176,7 +176,7 @@ static bool is_image(int fd)
 
 static bool is_connection(int fd)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer), size = sizeof(int);
 	int type = 0;
 
