@@ -63,7 +63,7 @@ grep '^ran 1$' /tmp/ran
 echo "the command ran once and was answered"
 on a 'ping -c 3 -w 60 10.77.0.2' | tee /tmp/ping
 grep -q " packets received" /tmp/ping
-! grep -q " 0 packets received" /tmp/ping
+if grep -q " 0 packets received" /tmp/ping; then exit 1; fi
 card-emulator --guest-reset b --timeout-s 400
 [ "$(on b hostname)" = b ]
 card-emulator --list
