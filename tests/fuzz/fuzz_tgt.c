@@ -8,6 +8,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,6 +31,12 @@ static struct nof_group *group[2]; // control, worker
 static struct nof_tgt *tgt;
 static uint16_t port;
 
+_Noreturn static void fail(const char *what)
+{
+	(void)fprintf(stderr, "fuzz_tgt: %s: %s\n", what, strerror(errno));
+	abort();
+}
+
 static int call(void *env, unsigned idx, int (*fn)(void *arg), void *arg)
 {
 	(void)env;
@@ -46,7 +54,7 @@ static void set_up(void)
 
 	dpu_log_level_set(DPU_LOG_ERR);
 	if (nof_group_create(&gc, &group[0]) || nof_group_create(&gc, &group[1]))
-		abort();
+		fail("groups");
 	conf.control = group[0];
 	conf.workers = &group[1];
 	conf.opts.max_io_bytes = 65536;
@@ -57,7 +65,7 @@ static void set_up(void)
 				.nqn = NQN, .allow_any_host = true, .ana = true }) ||
 		nof_tgt_ns_add(tgt, NQN, &(struct nof_tgt_ns_conf){ .vol = vol }, NULL) ||
 		nof_tgt_listener_add(tgt, NQN, &(struct nof_tgt_addr){ "127.0.0.1", "0" }))
-		abort();
+		fail("the target");
 	port = nof_tgt_listener_port(tgt, NQN, &(struct nof_tgt_addr){ "127.0.0.1", "0" });
 }
 
@@ -72,9 +80,17 @@ static int dial(void)
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct pollfd up = { .fd = fd, .events = POLLOUT };
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		abort();
+	if (fd < 0)
+		fail("no socket");
+	// libFuzzer's timer interrupts what waits; the connection is made all the same.
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) && errno != EINTR)
+		fail("no connection");
+	while (poll(&up, 1, (int)(WAIT_NS / 1000000)) < 0 && errno == EINTR)
+		;
+	if (!(up.revents & POLLOUT) || up.revents & (POLLERR | POLLHUP))
+		fail("no connection in time");
 	return fd;
 }
 
@@ -103,7 +119,7 @@ static void hear(int fd, void *p, size_t len)
 		ssize_t n = recv(fd, at, len, MSG_DONTWAIT);
 
 		if (!n || (n < 0 && errno != EAGAIN))
-			break;
+			fail(n ? "a good host's read" : "a good host was parted with");
 		if (n > 0) {
 			at += n;
 			len -= (size_t)n;
@@ -111,7 +127,7 @@ static void hear(int fd, void *p, size_t len)
 		turn();
 	}
 	if (len > 0)
-		abort(); // a good host is answered
+		fail("a good host has no answer");
 }
 
 static void send_cmd(int fd, uint8_t dgst, const void *sqe, const void *with, uint32_t len)
@@ -180,7 +196,7 @@ static void gone(void)
 			return;
 		turn();
 	}
-	abort(); // a connection that stays
+	fail("a connection stays");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
