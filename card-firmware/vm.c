@@ -105,7 +105,7 @@ void card_vm_op_end(struct card_vm *v, int ret, const char *why)
 
 void card_vm_clear(struct card_vm *v)
 {
-	v->making = v->stopping = v->met = false;
+	v->making = v->stopping = v->met = v->lost = false;
 	v->present = v->wants = v->adding = 0;
 	cancel(v, &v->deadline);
 	cancel(v, &v->again_timer);

@@ -84,6 +84,7 @@ struct card_vm {
 	void *again_timer; // owned; NULL: none, or it waits for an agent
 	unsigned again_ms; // how long it waits, or did last
 	bool again_before; // since an operator started it
+	bool lost; // it ran, and was to begin anew if it crashed, when the last card process ended
 	uint64_t ran_ns; // when it ran first since its process was made; 0: it did not
 	bool met; // its process has said what state it is in
 	uint32_t present; // slots that the guest was given, or says it has
@@ -199,9 +200,14 @@ void card_vm_begin(struct card_vm *v);
 void card_vm_spawn(struct card_vm *v);
 /* Its process ended as end and signal say: count that. True: CARD_VM_RESTARTING. */
 bool card_vm_again(struct card_vm *v);
-/* It runs, or is to stay down: nothing is kept of that it was to begin anew. */
+/* It is to stay down: nothing is kept of that it ran, or was to begin anew. */
 void card_vm_again_forget(const struct card_vm *v);
-/* Those that the card process before this one had wait to begin anew do so again. */
+/* It runs: so does a card process know that comes after this one and the agent. */
+void card_vm_again_running(const struct card_vm *v);
+/*
+ * Those that the card process before this one had wait to begin anew do so again; those that ran
+ * do if they are gone with their agent, as after a crash.
+ */
 void card_vm_again_restore(struct card_vms *s);
 /* There is an agent: those that waited for one to begin anew do, unless it has them. */
 void card_vm_agent_ready(struct card_vms *s);

@@ -2,8 +2,9 @@
 /*
  * A guest whose process ended begins anew, if that is its policy: at once the first time, then
  * after a while that grows with each time that it had not run long. Its agent knows of the end
- * until then, so a card process that comes meanwhile has the same choice; that it waits is kept in
- * the state directory, too, for a card process that comes together with another agent.
+ * until then, so a card process that comes meanwhile has the same choice. That it waits, or that it
+ * runs and is to begin anew if it crashes, is kept in the state directory, too, for a card process
+ * that comes together with another agent: nobody else knows of the guest then.
  */
 #include "vm.h"
 
@@ -28,26 +29,39 @@
 #define END_SHUTDOWN 3
 #define END_ERROR 5
 
-#define KEPT "vm-again-" // and the VM's id: it waits
+/* And the VM's id: it waits; it runs. */
+static const char *const kept[] = { "vm-again-", "vm-runs-" };
+enum { WAITS, RUNS };
 
 struct kept {
-	char name[sizeof(KEPT) + 2 * HV_PROTO_ID];
+	char name[16 + 2 * HV_PROTO_ID];
 };
 
-static struct kept kept_name(const struct card_vm *v)
+static struct kept kept_name(const struct card_vm *v, unsigned what)
 {
-	struct kept k = { KEPT };
+	struct kept k = { 0 };
 
-	card_hex_text(v->id, sizeof(v->id), k.name + strlen(KEPT));
+	memcpy(k.name, kept[what], strlen(kept[what]));
+	card_hex_text(v->id, sizeof(v->id), k.name + strlen(kept[what]));
 	return k;
 }
 
-/* Not made stable: where a card loses its power, its host and the guests most often do. */
-static void keep(const struct card_vm *v)
+static void forget(const struct card_vm *v, unsigned what)
 {
-	const struct kept k = kept_name(v);
+	const struct kept k = kept_name(v, what);
+	int dir = card_store_dir(v->vms->card);
+
+	if (dir >= 0)
+		(void)unlinkat(dir, k.name, 0); // most often it is not there
+}
+
+/* Not made stable: where a card loses its power, its host and the guests most often do. */
+static void keep(const struct card_vm *v, unsigned what)
+{
+	const struct kept k = kept_name(v, what);
 	int dir = card_store_dir(v->vms->card), fd;
 
+	forget(v, !what);
 	if (dir < 0)
 		return;
 	fd = openat(dir, k.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -60,26 +74,37 @@ static void keep(const struct card_vm *v)
 
 void card_vm_again_forget(const struct card_vm *v)
 {
-	const struct kept k = kept_name(v);
+	forget(v, WAITS);
+	forget(v, RUNS);
+}
+
+void card_vm_again_running(const struct card_vm *v)
+{
+	if (v->conf.crash_restarts)
+		keep(v, RUNS);
+	else
+		card_vm_again_forget(v);
+}
+
+static bool is_kept(const struct card_vm *v, unsigned what)
+{
+	const struct kept k = kept_name(v, what);
 	int dir = card_store_dir(v->vms->card);
 
-	if (dir >= 0)
-		(void)unlinkat(dir, k.name, 0); // most often it is not there
+	return dir >= 0 && faccessat(dir, k.name, F_OK, 0) == 0;
 }
 
 void card_vm_again_restore(struct card_vms *s)
 {
-	int dir = card_store_dir(s->card);
 	struct card_vm *v;
 
 	TAILQ_FOREACH (v, &s->list, link) {
-		const struct kept k = kept_name(v);
-
-		if (dir < 0 || faccessat(dir, k.name, F_OK, 0))
+		v->again_before = is_kept(v, WAITS);
+		v->lost = !v->again_before && is_kept(v, RUNS);
+		if (!v->again_before && !v->lost)
 			continue;
 		v->state = CARD_VM_RESTARTING; // as soon as there is an agent
-		v->again_before = true;
-		dpu_info("vm: was to begin anew", "name=%s", v->name);
+		dpu_info("vm: begins anew unless an agent has it", "name=%s", v->name);
 	}
 }
 
@@ -101,16 +126,22 @@ static void again(void *arg)
 	struct card_vm *v = arg;
 
 	v->again_timer = NULL;
-	if (v->vms->agent_ready) // otherwise as soon as there is one
+	if (!v->vms->agent_ready)
+		return; // as soon as there is one
+	if (!v->lost)
 		card_vm_begin(v);
+	else if (!card_vm_again(v)) // no agent has it: it ended without a word
+		card_vm_stopped(v);
 }
 
 bool card_vm_again(struct card_vm *v)
 {
 	struct vho_loop *l = &v->vms->card->vho_loop;
-	bool reboot = rebooted(v), crash = crashed(v), known = v->state == CARD_VM_RESTARTING;
+	bool reboot = rebooted(v), crash = crashed(v);
+	bool known = v->state == CARD_VM_RESTARTING && !v->lost;
 	uint64_t now = dpu_now_ns();
 
+	v->lost = false;
 	if (v->down)
 		return false;
 	if (!known) {
@@ -132,7 +163,7 @@ bool card_vm_again(struct card_vm *v)
 	if (v->op.pending)
 		card_vm_op_end(v, -ECONNRESET, "the guest begins anew");
 	v->state = CARD_VM_RESTARTING;
-	keep(v);
+	keep(v, WAITS);
 	v->again_timer = l->timer(l->arg, v->again_ms, again, v);
 	if (!v->again_timer)
 		return false;

@@ -201,7 +201,7 @@ void card_vm_guest_make(struct card_vm *v)
 static void on_running(struct card_vm *v, enum card_vm_state state)
 {
 	v->state = state;
-	card_vm_again_forget(v);
+	card_vm_again_running(v);
 	if (!v->ran_ns)
 		v->ran_ns = dpu_now_ns();
 	if (v->deadline) {

@@ -68,27 +68,48 @@ static void begins_anew_by_another_card(void **state)
 	end("r", "reboot");
 }
 
-/* The card dies, or is replaced: definitions are kept. */
-static void another_card(void)
+static void next_card(void)
 {
-	card_vms_fini(&card);
 	card_store_close(&card);
 	assert_int_equal(card_vms_init(&card), 0);
 	assert_int_equal(card_store_open(&card), 0);
 	assert_int_equal(card_vms_listen(&card), 0);
 }
 
+/* The card dies, or is replaced: definitions are kept. */
+static void another_card(void)
+{
+	card_vms_fini(&card);
+	next_card();
+}
+
+static void open_store(char *store, size_t n)
+{
+	snprintf(store, n, "%s/state", dir);
+	card.opt.state_dir = store;
+	assert_int_equal(card_store_open(&card), 0);
+}
+
+/* Nothing is left in it but the definitions. */
+static void close_store(const char *store)
+{
+	char path[80];
+
+	card_store_close(&card);
+	card.opt.state_dir = NULL;
+	snprintf(path, sizeof(path), "%s/state.json", store);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(store), 0);
+}
+
 /* Nobody that knew of its end is left, but for what is on disk. */
 static void begins_anew_without_witnesses(void **state)
 {
-	char store[64], path[80];
+	char store[64];
 	struct card_vm *v;
-	DIR *d;
 
 	(void)state;
-	snprintf(store, sizeof(store), "%s/state", dir);
-	card.opt.state_dir = store;
-	assert_int_equal(card_store_open(&card), 0);
+	open_store(store, sizeof(store));
 	make("r", "end=2");
 	operate("vm_start", "r", 0);
 	v = card_vm_find(&card, "r");
@@ -116,7 +137,30 @@ static void begins_anew_without_witnesses(void **state)
 	await_agent();
 	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
 	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
-	// One that runs does not wait, and nothing is left of it in the end
+	close_store(store);
+}
+
+static bool is_kept(const char *store, const char *what)
+{
+	DIR *d = opendir(store);
+	bool kept = false;
+
+	assert_non_null(d);
+	for (const struct dirent *e = readdir(d); e; e = readdir(d))
+		kept |= strstr(e->d_name, what) != NULL;
+	closedir(d);
+	return kept;
+}
+
+/* It runs: a card that comes finds it, or what became of it, or begins it anew. */
+static void runs_without_witnesses(void **state)
+{
+	char store[64];
+	struct card_vm *v;
+	uint32_t pid;
+
+	(void)state;
+	open_store(store, sizeof(store));
 	make_with("r", "", "on_crash", "restart");
 	operate("vm_start", "r", 0);
 	v = card_vm_find(&card, "r");
@@ -124,18 +168,56 @@ static void begins_anew_without_witnesses(void **state)
 	assert_int_equal(kill((pid_t)v->pid, SIGKILL), 0);
 	await_output("r", "up\nup\n");
 	await_state("r", CARD_VM_RUNNING);
-	d = opendir(store);
-	assert_non_null(d);
-	for (const struct dirent *e = readdir(d); e; e = readdir(d))
-		assert_null(strstr(e->d_name, "again"));
-	closedir(d);
+	assert_false(is_kept(store, "again"));
+	pid = v->pid;
+	// Its agent has it
+	another_card();
+	v = card_vm_find(&card, "r");
+	assert_int_equal(v->state, CARD_VM_RESTARTING);
+	call("vm_delete", -EBUSY, "{'name': 'r'}");
+	await_state("r", CARD_VM_RUNNING);
+	assert_int_equal(v->pid, pid);
+	assert_int_equal(v->counters.crashes, 0);
+	// Its agent knows how it ended: one crash, after which it begins anew at once
+	card_vms_fini(&card);
+	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+	next_card();
+	v = card_vm_find(&card, "r");
+	await_state("r", CARD_VM_RUNNING);
+	await_output("r", "up\n");
+	assert_int_not_equal(v->pid, pid);
+	assert_int_equal(v->counters.crashes, 1);
+	assert_int_equal(v->again_ms, 0);
+	// Nobody has it
+	stop_agent();
+	another_card();
+	v = card_vm_find(&card, "r");
+	start_agent();
+	await_output("r", "up\n");
+	await_state("r", CARD_VM_RUNNING);
+	assert_int_equal(v->counters.crashes, 1);
+	assert_int_equal(v->generation, 1);
+	// An operator does not want it any more, and there is no agent to tell
+	stop_agent();
+	another_card();
 	operate("vm_stop", "r", 0);
+	start_agent();
+	await_agent();
+	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+	assert_false(is_kept(store, "vm-"));
 	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
-	card_store_close(&card);
-	card.opt.state_dir = NULL;
-	snprintf(path, sizeof(path), "%s/state.json", store);
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(rmdir(store), 0);
+	// One that stays down when it crashes stays down
+	make_with("r", "", "on_crash", "stop");
+	operate("vm_start", "r", 0);
+	await_output("r", "up\n");
+	assert_false(is_kept(store, "vm-"));
+	stop_agent();
+	another_card();
+	start_agent();
+	await_agent();
+	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	close_store(store);
 }
 
 static void stays_down(void **state)
@@ -204,6 +286,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(begins_anew),
 		cmocka_unit_test(begins_anew_by_another_card),
 		cmocka_unit_test(begins_anew_without_witnesses),
+		cmocka_unit_test(runs_without_witnesses),
 		cmocka_unit_test(stays_down),
 		cmocka_unit_test(begins_anew_after_a_crash),
 	};
