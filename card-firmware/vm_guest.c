@@ -126,7 +126,7 @@ static int send_bare(struct card_vm *v, enum hv_type type)
 
 static int send_create(struct card_vm *v)
 {
-	struct hv_rec_create rec = { .mem_mib = dpu_le64_put(v->conf.mem_mib),
+	struct hv_rec_create rec = { .mem_mib = dpu_le32_put((uint32_t)v->conf.mem_mib),
 		.flags = dpu_le32_put((v->conf.hugepages ? HV_CREATE_HUGEPAGES : 0) |
 				      (v->conf.initrd ? HV_CREATE_INITRD : 0) |
 				      (v->conf.flat ? HV_CREATE_FLAT : 0)),

@@ -79,7 +79,7 @@ int hv_arch_boot(struct hv_vm *vm, struct hv_vcpu *first, const struct hv_conf *
 	struct hv_image image;
 	int ret;
 
-	if (conf->flat)
+	if (conf->flat || conf->grow_mib) // nothing would tell the guest of memory: no ACPI
 		return -ENOTSUP;
 	ret = plan(kernel, low, &image, why);
 	if (ret == 0)

@@ -156,7 +156,7 @@ static enum hv_status status_of(struct hv_control *c, int ret)
 		enum hv_status status;
 	} statuses[] = { { 0, HV_OK }, { -EINVAL, HV_E_FIELD }, { -EALREADY, HV_E_STATE },
 		{ -EEXIST, HV_E_SLOT }, { -ENOENT, HV_E_SLOT }, { -ENOEXEC, HV_E_IMAGE },
-		{ -ENOMEM, HV_E_MEMORY } };
+		{ -ENOMEM, HV_E_MEMORY }, { -ENOSPC, HV_E_MEMORY } };
 
 	c->detail = ret < 0 ? (uint32_t)-ret : 0;
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
@@ -189,14 +189,16 @@ static bool read_conf(const struct hv_rec_create *rec, struct hv_conf *conf)
 	uint32_t flags = dpu_le32_get(rec->flags);
 	size_t len = strnlen(rec->cmdline, sizeof(rec->cmdline));
 
-	*conf = (struct hv_conf){ .mem_mib = dpu_le64_get(rec->mem_mib),
+	*conf = (struct hv_conf){ .mem_mib = dpu_le32_get(rec->mem_mib),
+		.grow_mib = dpu_le32_get(rec->grow_mib),
 		.vcpus = dpu_le16_get(rec->vcpus),
 		.hugepages = flags & HV_CREATE_HUGEPAGES,
 		.split_irqchip = flags & HV_CREATE_SPLIT_IRQCHIP,
 		.flat = flags & HV_CREATE_FLAT,
 		.cpu_template = dpu_le16_get(rec->cpu_template) };
 	if (flags & ~HV_CREATE_FLAGS || conf->vcpus == 0 || conf->vcpus > HV_VCPUS_MAX ||
-		conf->mem_mib == 0 || conf->mem_mib > MEM_MIB_MAX || len == sizeof(rec->cmdline) ||
+		conf->mem_mib == 0 || conf->mem_mib + conf->grow_mib > MEM_MIB_MAX ||
+		len == sizeof(rec->cmdline) ||
 		!dpu_is_zero(rec->cmdline + len, sizeof(rec->cmdline) - len))
 		return false;
 	memcpy(conf->cmdline, rec->cmdline, len);
@@ -342,6 +344,23 @@ static enum hv_status do_counters(struct hv_control *c, struct hv_record *r)
 	return HV_OK;
 }
 
+static enum hv_status do_grow(struct hv_control *c, struct hv_record *r)
+{
+	const struct hv_rec_grow *rec = (const void *)r->bytes;
+	uint64_t mib = dpu_le64_get(rec->mem_mib);
+	int ret = 0;
+
+	if (mib < c->mem_mib || mib > MEM_MIB_MAX)
+		return HV_E_FIELD;
+	if (mib > c->mem_mib)
+		ret = hv_machine_add_memory(c->m, mib - c->mem_mib);
+	if (ret == 0) {
+		c->mem_mib = mib;
+		c->tell_state = true;
+	}
+	return status_of(c, ret);
+}
+
 #define NONE (1u << HV_INFO_NONE)
 #define MADE (1u << HV_INFO_CREATED)
 #define RUNS (1u << HV_INFO_RUNNING)
@@ -363,6 +382,7 @@ static const struct command commands[HV_TYPES] = {
 	[HV_QUERY] = { { sizeof(struct hv_rec_hdr), 0, 0 }, ANY, do_query },
 	[HV_COUNTERS] = { { sizeof(struct hv_rec_hdr), 0, 0 }, ANY, do_counters },
 	[HV_CONSOLE_IN] = { { sizeof(struct hv_rec_bytes), 0, 0 }, RUNS | HELD, do_input },
+	[HV_GROW] = { { sizeof(struct hv_rec_grow), 0, 0 }, RUNS | HELD, do_grow },
 };
 
 static void obey(struct hv_control *c, struct hv_record *r)

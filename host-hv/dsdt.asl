@@ -37,6 +37,10 @@ DefinitionBlock ("", "DSDT", 2, "OUTBRD", "HOSTHV", 1)
                 {
                     \_SB.PCI0.SCAN ()
                 }
+                If (Local0 & 4)
+                {
+                    \_SB.MEMS ()
+                }
             }
         }
 
@@ -44,6 +48,99 @@ DefinitionBlock ("", "DSDT", 2, "OUTBRD", "HOSTHV", 1)
         {
             Name (_HID, EisaId ("PNP0C0C"))
             Name (_UID, 0)
+        }
+
+        /* Memory that is added while the guest runs: by its number where and how long, in units of 128 MiB. */
+        OperationRegion (MEMR, SystemMemory, 0xE0100040, 0x40)
+        Field (MEMR, DWordAcc, NoLock, WriteAsZeros)
+        {
+            MEMU, 32,
+            Offset (8),
+            MA0, 32, ML0, 32,
+            MA1, 32, ML1, 32,
+            MA2, 32, ML2, 32,
+            MA3, 32, ML3, 32,
+            MA4, 32, ML4, 32,
+            MA5, 32, ML5, 32,
+            MA6, 32, ML6, 32
+        }
+
+        Method (MCRS, 2, Serialized)
+        {
+            Name (BUF, ResourceTemplate ()
+            {
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
+                    0, 0, 0, 0, 1, , , RANG, AddressRangeMemory, TypeStatic)
+            })
+            CreateQWordField (BUF, RANG._MIN, BMIN)
+            CreateQWordField (BUF, RANG._MAX, BMAX)
+            CreateQWordField (BUF, RANG._LEN, BLEN)
+            BMIN = Arg0 << 27
+            BLEN = Arg1 << 27
+            BMAX = BMIN + BLEN - 1
+            Return (BUF)
+        }
+
+        Device (MEM0)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 0)
+            Method (_STA) { If (ML0) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA0, ML0)) }
+        }
+        Device (MEM1)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 1)
+            Method (_STA) { If (ML1) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA1, ML1)) }
+        }
+        Device (MEM2)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 2)
+            Method (_STA) { If (ML2) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA2, ML2)) }
+        }
+        Device (MEM3)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 3)
+            Method (_STA) { If (ML3) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA3, ML3)) }
+        }
+        Device (MEM4)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 4)
+            Method (_STA) { If (ML4) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA4, ML4)) }
+        }
+        Device (MEM5)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 5)
+            Method (_STA) { If (ML5) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA5, ML5)) }
+        }
+        Device (MEM6)
+        {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 6)
+            Method (_STA) { If (ML6) { Return (0x0F) } Return (0) }
+            Method (_CRS) { Return (MCRS (MA6, ML6)) }
+        }
+
+        Method (MEMS, 0, Serialized)
+        {
+            Local0 = MEMU
+            If (Local0 & 0x01) { Notify (MEM0, 1) }
+            If (Local0 & 0x02) { Notify (MEM1, 1) }
+            If (Local0 & 0x04) { Notify (MEM2, 1) }
+            If (Local0 & 0x08) { Notify (MEM3, 1) }
+            If (Local0 & 0x10) { Notify (MEM4, 1) }
+            If (Local0 & 0x20) { Notify (MEM5, 1) }
+            If (Local0 & 0x40) { Notify (MEM6, 1) }
         }
 
         Device (COM1)

@@ -12,7 +12,7 @@
 
 static int shut_in(const struct hv_conf *conf)
 {
-	int ret = hv_sandbox_process(conf->mem_mib, conf->vcpus);
+	int ret = hv_sandbox_process(conf->mem_mib + conf->grow_mib, conf->vcpus);
 
 	return ret ? ret : hv_sandbox_thread(HV_THREAD_MAIN);
 }

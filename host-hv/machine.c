@@ -2,6 +2,7 @@
 /* One guest: memory, CPUs, console, power, made in order and taken down backwards. */
 #include "machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 #include "serial.h"
 #include "vcpu.h"
 
+static_assert(HV_EV_MEMS >= HV_SLOTS_MAX - 1, "a number for each slot that can be added");
+
 struct hv_machine {
 	/* Fixed once hv_machine_create() returns. */
 	const struct hv_machine_events *ev; // borrowed: outlives the machine
@@ -37,6 +40,7 @@ struct hv_machine {
 	/* Main thread. */
 	struct hv_functions functions;
 	bool told; // of the end
+	unsigned n_shown; // slots of memory that the guest knows of
 	bool held; // it runs as soon as its first functions are there
 
 	/* Any thread. */
@@ -193,7 +197,8 @@ static bool good_conf(const struct hv_conf *conf)
 {
 	if (conf->vcpus == 0 || conf->vcpus > HV_VCPUS_MAX || conf->mem_mib == 0)
 		return false;
-	return memchr(conf->cmdline, 0, sizeof(conf->cmdline)) && conf->mem_mib <= 1u << 20;
+	return memchr(conf->cmdline, 0, sizeof(conf->cmdline)) && conf->mem_mib <= 1u << 20 &&
+	       conf->grow_mib <= 1u << 20;
 }
 
 static int make_fds(struct hv_machine *m)
@@ -218,8 +223,9 @@ static int make_fds(struct hv_machine *m)
 static int make(struct hv_machine *m, const struct hv_conf *conf)
 {
 	const char *why = NULL;
-	int ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->hugepages);
+	int ret = hv_vm_init(&m->vm, conf->mem_mib << 20, conf->grow_mib << 20, conf->hugepages);
 
+	m->n_shown = m->vm.n_slots;
 	hv_bus_init(&m->bus);
 	ret = ret ? ret : make_fds(m);
 	ret = ret ? ret : hv_serial_init(&m->serial, &serial_ops, m);
@@ -367,6 +373,16 @@ int hv_machine_fd(const struct hv_machine *m)
 	return m->epoll_fd;
 }
 
+/* A guest that used memory which a card does not know yet would break its function. */
+static void show_memory(struct hv_machine *m)
+{
+	while (m->n_shown < m->vm.n_slots && hv_functions_know_memory(&m->functions)) {
+		const struct hv_slot *s = &m->vm.slots[m->n_shown++];
+
+		hv_power_memory(&m->power, s->gpa, s->len);
+	}
+}
+
 void hv_machine_turn(struct hv_machine *m)
 {
 	eventfd_t n;
@@ -375,6 +391,7 @@ void hv_machine_turn(struct hv_machine *m)
 	if (atomic_exchange(&m->panicked, false) && m->ev->panicked)
 		m->ev->panicked(m->arg);
 	hv_functions_turn(&m->functions);
+	show_memory(m);
 	if (m->held)
 		let_run(m);
 	if (m->told || atomic_load(&m->state) != HV_ENDED)
@@ -397,6 +414,15 @@ int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd)
 int hv_machine_remove(struct hv_machine *m, unsigned slot)
 {
 	return hv_functions_remove(&m->functions, slot);
+}
+
+int hv_machine_add_memory(struct hv_machine *m, uint64_t mib)
+{
+	int ret = hv_vm_add_memory(&m->vm, mib << 20);
+
+	if (ret == 0)
+		wake_main(m); // functions' cards are told, and then the guest
+	return ret;
 }
 
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting)

@@ -31,6 +31,7 @@ enum hv_end {
 
 struct hv_conf {
 	uint64_t mem_mib;
+	uint64_t grow_mib; // that hv_machine_add_memory() may add
 	unsigned vcpus;
 	bool hugepages; // memory of 2 MiB pages or none
 	bool split_irqchip;
@@ -102,6 +103,13 @@ void hv_machine_turn(struct hv_machine *m);
 int hv_machine_add(struct hv_machine *m, unsigned slot, enum hv_kind kind, int fd);
 int hv_machine_reconnect(struct hv_machine *m, unsigned slot, int fd); // -ENOENT: slot empty
 int hv_machine_remove(struct hv_machine *m, unsigned slot); // -ENOENT: slot empty
+
+/*
+ * More memory, of what hv_conf left room for. The guest is told of it (ACPI, memory device) once
+ * the functions that it uses know of it, which this does not wait for. 0, or what
+ * hv_vm_add_memory() returns.
+ */
+int hv_machine_add_memory(struct hv_machine *m, uint64_t mib);
 
 /* Bits by slot: what there is, and what of it waits for a connection. */
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting);

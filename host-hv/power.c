@@ -33,11 +33,28 @@ void hv_power_slots(struct hv_power *p, uint32_t up, uint32_t down)
 	announce(p, HV_EV_PCI, up, down);
 }
 
-static uint32_t read_and_clear(struct hv_power *p, uint64_t off)
+void hv_power_memory(struct hv_power *p, uint64_t gpa, uint64_t len)
 {
+	unsigned i;
+
+	pthread_mutex_lock(&p->lock);
+	i = p->n_mems++;
+	p->mem[2 * i] = (uint32_t)(gpa / HV_MEM_UNIT);
+	p->mem[2 * i + 1] = (uint32_t)(len / HV_MEM_UNIT);
+	p->mem_up |= 1u << i;
+	pthread_mutex_unlock(&p->lock);
+	announce(p, HV_EV_MEMORY, 0, 0);
+}
+
+static uint32_t read_reg(struct hv_power *p, uint64_t off)
+{
+	uint64_t word = (off - HV_EV_MEM) / sizeof(p->mem[0]);
+	bool stays = off >= HV_EV_MEM && off % 4 == 0 && word < 2 * HV_EV_MEMS;
 	uint32_t *reg = off == HV_EV_SELECT	? &p->select
 			: off == HV_EV_PCI_UP	? &p->up
 			: off == HV_EV_PCI_DOWN ? &p->down
+			: off == HV_EV_MEM_UP	? &p->mem_up
+			: stays			? &p->mem[word]
 						: NULL;
 	uint32_t v = 0;
 
@@ -45,7 +62,7 @@ static uint32_t read_and_clear(struct hv_power *p, uint64_t off)
 		return 0;
 	pthread_mutex_lock(&p->lock);
 	v = *reg;
-	*reg = 0;
+	*reg = stays ? v : 0;
 	if (reg == &p->select)
 		p->ops->line(p->arg, HV_GSI_EVENTS, false);
 	pthread_mutex_unlock(&p->lock);
@@ -58,7 +75,7 @@ static void events_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
 
 	// Half of a register would lose the other half.
 	if (len == sizeof(v))
-		v = read_and_clear(arg, off);
+		v = read_reg(arg, off);
 	hv_bus_put32(data, len, v);
 }
 

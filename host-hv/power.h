@@ -22,8 +22,13 @@
 #define HV_EV_RESET 0x18 // 8 bits: HV_EV_RESET_VALUE
 #define HV_EV_RESET_VALUE 0x01
 
+#define HV_EV_MEM_UP 0x40 // 32 bits: memory that was added, by its number; reading clears it
+#define HV_EV_MEM 0x48 // for each number 32 bits where it is, 32 how long, in HV_MEM_UNIT; 0: none
+#define HV_EV_MEMS 7 // numbers; dsdt.asl has a device for each
+
 #define HV_EV_BUTTON 0x1u // bits of HV_EV_SELECT
 #define HV_EV_PCI 0x2u
+#define HV_EV_MEMORY 0x4u
 
 #define HV_PANIC_PORT 0x505 // QEMU's docs/specs/pvpanic.rst
 
@@ -42,7 +47,9 @@ struct hv_power {
 	struct hv_bus *bus; // borrowed
 
 	pthread_mutex_t lock; // for all below
-	uint32_t select, up, down; // registers
+	uint32_t select, up, down, mem_up; // registers
+	uint32_t mem[2 * HV_EV_MEMS]; // the same, which stay
+	unsigned n_mems;
 };
 
 /*
@@ -57,6 +64,12 @@ void hv_power_button(struct hv_power *p);
 
 /* Tell the guest: these slots of the bus have a function now, and those of these are to go. */
 void hv_power_slots(struct hv_power *p, uint32_t up, uint32_t down);
+
+/*
+ * Tell the guest of memory at gpa, which begins and ends at multiples of HV_MEM_UNIT: at most
+ * HV_EV_MEMS times.
+ */
+void hv_power_memory(struct hv_power *p, uint64_t gpa, uint64_t len);
 
 /* A byte that was written to port 0xcf9, which is in a window of PCI's. */
 void hv_power_cf9(struct hv_power *p, uint8_t value);

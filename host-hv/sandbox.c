@@ -117,9 +117,10 @@ static const struct rule main_rules[] = {
 	{ CALL(read) },
 	{ CALL(write) },
 	{ CALL(futex) },
-	{ CALL(ioctl), ONE_OF, 1, 5,
+	{ CALL(ioctl), ONE_OF, 1, 6,
 		{ KVM_IRQ_LINE, (uint32_t)KVM_IRQFD, (uint32_t)KVM_IOEVENTFD,
-			(uint32_t)KVM_SET_GSI_ROUTING, KVM_KVMCLOCK_CTRL } },
+			(uint32_t)KVM_SET_GSI_ROUTING, KVM_KVMCLOCK_CTRL,
+			(uint32_t)KVM_SET_USER_MEMORY_REGION } },
 	{ CALL(tgkill), SELF, .arg = 0 },
 	// Eventfds that the card has, too.
 	{ CALL(preadv2), .rare = "only when a driver resets its function, or a ring is broken" },

@@ -77,7 +77,8 @@ static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 	v->counters.drops++;
 	v->stage = DOWN;
 	v->waiting = false;
-	v->features_sent = v->mem_sent = v->inflight_sent = false;
+	v->features_sent = v->inflight_sent = false;
+	v->mem_sent = 0;
 	v->status_sent = 0;
 	pthread_mutex_lock(&v->lock);
 	for (unsigned i = 0; i < v->n_rings; i++) {
@@ -218,7 +219,7 @@ static void taken(struct hv_vhost *v)
 	else if (v->sent == VU_SET_FEATURES)
 		v->features_sent = true;
 	else if (v->sent == VU_SET_MEM_TABLE)
-		v->mem_sent = true;
+		v->mem_sent = v->sent_slots;
 	else if (v->sent == VU_SET_INFLIGHT_FD)
 		v->inflight_sent = true;
 	else if (v->sent == VU_SET_STATUS)

@@ -115,7 +115,9 @@ struct hv_vhost {
 	int fd, channel_fd; // owned; -1: none
 	unsigned stage; // of enum stage
 	uint64_t card_features; // as this card offers them, transport's too
-	bool config_stale, features_sent, mem_sent, inflight_sent;
+	bool config_stale, features_sent, inflight_sent;
+	unsigned mem_sent; // slots of memory that it knows; 0: none, so no ring runs
+	unsigned sent_slots; // that a SET_MEM_TABLE had
 	uint64_t status_sent;
 	unsigned ask_ms; // from a drop until lost(); 0 once a card has all that it needs
 	bool waiting; // for the answer to `sent`
@@ -148,6 +150,9 @@ void hv_vhost_wake(struct hv_vhost *v);
 void hv_vhost_place(struct hv_vhost *v, uint64_t doorbells);
 /* Have the card look at a ring. The lock is held. Any thread. */
 void hv_vhost_kick(struct hv_vhost *v, unsigned ring);
+
+/* True if no card uses an older table of memory than there is. Main thread. */
+bool hv_vhost_knows_memory(struct hv_vhost *v);
 
 /* True if by the last hv_vhost_run() a card knew all that the driver wants. Main thread. */
 bool hv_vhost_settled(const struct hv_vhost *v);

@@ -93,16 +93,17 @@ static bool ask_status(struct hv_vhost *v, struct msg *m, uint64_t status)
 	return ask(m, VU_SET_STATUS, sizeof(m->p.u64), ACK);
 }
 
-static bool ask_memory(const struct hv_vhost *v, struct msg *m)
+static bool ask_memory(struct hv_vhost *v, struct msg *m)
 {
 	struct vu_table *t = &m->p.table;
 	const struct hv_vm *vm = v->conf.vm;
 
 	*t = (struct vu_table){ .n = vm->n_slots };
+	v->sent_slots = vm->n_slots;
 	for (unsigned i = 0; i < vm->n_slots; i++) {
 		const struct hv_slot *s = &vm->slots[i];
 
-		t->region[i] = (struct vu_region){ .gpa = s->gpa, .size = s->len, .uva = s->gpa };
+		t->region[i] = (struct vu_region){ s->gpa, s->len, s->gpa, s->off };
 		m->fds[m->n_fds++] = s->fd;
 	}
 	return ask(m, VU_SET_MEM_TABLE, 8 + t->n * sizeof(t->region[0]), ACK);
@@ -196,15 +197,32 @@ void hv_vhost_end_reset(struct hv_vhost *v)
 		v->rings[i].fresh = true;
 		v->rings[i].crashed = v->rings[i].resetting = false;
 	}
-	v->features_sent = v->mem_sent = false;
+	v->features_sent = false;
+	v->mem_sent = 0;
 	v->status_sent = 0;
 	v->resetting = v->broken = false;
 	v->conf.ev->reset(v->conf.arg);
 }
 
+/* Its rings are to run. The lock is held. */
+static bool to_run(const struct hv_vhost *v)
+{
+	return v->run && v->mastering && !v->resetting && !v->broken;
+}
+
+bool hv_vhost_knows_memory(struct hv_vhost *v)
+{
+	bool known;
+
+	pthread_mutex_lock(&v->lock);
+	known = !to_run(v) || !v->mem_sent || v->mem_sent == v->conf.vm->n_slots;
+	pthread_mutex_unlock(&v->lock);
+	return known;
+}
+
 static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 {
-	bool running = v->run && v->mastering && !v->resetting && !v->broken;
+	bool running = to_run(v);
 
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		struct hv_vhost_ring *r = &v->rings[i];
@@ -226,13 +244,13 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 
 static bool next_of_start(struct hv_vhost *v, struct msg *m)
 {
-	if (!v->run || !v->mastering || v->resetting || v->broken)
+	if (!to_run(v))
 		return false;
 	if (!v->features_sent) {
 		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
 		return ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
 	}
-	if (!v->mem_sent)
+	if (v->mem_sent != v->conf.vm->n_slots)
 		return ask_memory(v, m);
 	if (!v->status_sent)
 		return ask_status(v, m, STATUS_FEATURES);

@@ -63,12 +63,12 @@ static int make_memfd(uint64_t size, bool huge)
 	return fd;
 }
 
-/* Tell KVM of a slot that it has, with its writes logged or not. */
-static int set_slot(const struct hv_vm *vm, unsigned i, uint32_t flags)
+/* Tell KVM of a slot, with its writes logged or not. */
+static int set_slot(const struct hv_vm *vm, unsigned i)
 {
 	const struct hv_slot *s = &vm->slots[i];
 	struct kvm_userspace_memory_region region = { .slot = i,
-		.flags = flags,
+		.flags = vm->slot_flags,
 		.guest_phys_addr = s->gpa,
 		.memory_size = s->len,
 		.userspace_addr = (uintptr_t)s->host };
@@ -103,25 +103,13 @@ static void *map_memory(const struct hv_slot *s)
 	return p;
 }
 
-/* The last one. */
-static void drop_slot(struct hv_vm *vm)
+/* Memory of its own for len bytes that are to be at gpa. */
+static int make_slot(const struct hv_vm *vm, uint64_t gpa, uint64_t len, struct hv_slot *out)
 {
-	const struct hv_slot *s = &vm->slots[--vm->n_slots];
-
-	munmap(s->host, s->len);
-	close(s->fd);
-}
-
-/* Memory of its own for len bytes at gpa. */
-static int add_slot(struct hv_vm *vm, uint64_t gpa, uint64_t len)
-{
-	struct hv_slot s = { .gpa = gpa, .len = len };
+	struct hv_slot s = { .gpa = gpa, .len = len, .fd = make_memfd(len, vm->hugepages) };
 	void *p;
 	int ret;
 
-	if (vm->n_slots == HV_SLOTS_MAX)
-		return -ENOSPC;
-	s.fd = make_memfd(len, vm->hugepages);
 	if (s.fd < 0)
 		return s.fd;
 	p = map_memory(&s);
@@ -131,35 +119,47 @@ static int add_slot(struct hv_vm *vm, uint64_t gpa, uint64_t len)
 		return ret;
 	}
 	s.host = p;
-	vm->slots[vm->n_slots++] = s;
-	ret = set_slot(vm, vm->n_slots - 1, 0);
-	if (ret)
-		drop_slot(vm);
-	return ret;
+	*out = s;
+	return 0;
 }
 
-static int make_memory(struct hv_vm *vm, uint64_t size)
+static int add_slot(struct hv_vm *vm, uint64_t gpa, uint64_t len)
+{
+	int ret = make_slot(vm, gpa, len, &vm->slots[vm->n_slots]);
+
+	vm->n_slots += ret == 0;
+	return ret ? ret : set_slot(vm, vm->n_slots - 1);
+}
+
+static int make_memory(struct hv_vm *vm, uint64_t size, uint64_t grow)
 {
 	uint64_t low = size < HV_LOW_END ? size : HV_LOW_END;
+	uint64_t end = HV_HIGH_BASE + (size - low);
 	int ret = add_slot(vm, 0, low);
 
-	return ret == 0 && size > low ? add_slot(vm, HV_HIGH_BASE, size - low) : ret;
+	if (ret == 0 && size > low)
+		ret = add_slot(vm, HV_HIGH_BASE, size - low);
+	vm->unit = end < HV_MEM_LARGE ? HV_MEM_UNIT : HV_MEM_UNIT_LARGE;
+	if (ret == 0 && grow)
+		ret = make_slot(vm, (end + vm->unit - 1) / vm->unit * vm->unit, grow, &vm->spare);
+	return ret;
 }
 
 static bool good_size(const struct hv_vm *vm, uint64_t size)
 {
-	return size > 0 && size <= MEM_MAX && size % (vm->hugepages ? HUGE_PAGE : HV_PAGE) == 0;
+	return size <= MEM_MAX && size % (vm->hugepages ? HUGE_PAGE : HV_PAGE) == 0;
 }
 
-int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
+int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, uint64_t grow, bool hugepages)
 {
 	int ret;
 
-	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .chip_fd = -1, .hugepages = hugepages };
-	if (!good_size(vm, mem_size))
+	*vm = (struct hv_vm){ .kvm_fd = -1, .vm_fd = -1, .chip_fd = -1, .spare.fd = -1 };
+	vm->hugepages = hugepages;
+	if (mem_size == 0 || !good_size(vm, mem_size) || !good_size(vm, grow))
 		return -EINVAL;
 	ret = open_kvm(vm);
-	ret = ret ? ret : make_memory(vm, mem_size);
+	ret = ret ? ret : make_memory(vm, mem_size, grow);
 	if (ret)
 		hv_vm_fini(vm);
 	return ret;
@@ -168,35 +168,47 @@ int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages)
 void hv_vm_fini(struct hv_vm *vm)
 {
 	hv_irq_fini(vm);
-	while (vm->n_slots)
-		drop_slot(vm);
+	while (vm->n_slots) {
+		const struct hv_slot *s = &vm->slots[--vm->n_slots];
+
+		munmap(s->host, s->len);
+		if (s->fd != vm->spare.fd)
+			close(s->fd);
+	}
+	munmap(vm->spare.host, vm->spare.len); // of nothing: refused
+	vm->spare.len = 0;
+	hv_fd_close(&vm->spare.fd);
 	hv_fd_close(&vm->chip_fd);
 	hv_fd_close(&vm->vm_fd);
 	hv_fd_close(&vm->kvm_fd);
 }
 
-int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa)
+int hv_vm_add_memory(struct hv_vm *vm, uint64_t len)
 {
-	uint64_t at = HV_HIGH_BASE;
+	struct hv_slot *s = &vm->spare;
 	int ret;
 
-	if (!good_size(vm, len))
+	if (len == 0 || len % vm->unit)
 		return -EINVAL;
-	for (unsigned i = 0; i < vm->n_slots; i++)
-		if (vm->slots[i].gpa + vm->slots[i].len > at)
-			at = vm->slots[i].gpa + vm->slots[i].len;
-	ret = add_slot(vm, at, len);
-	if (ret == 0)
-		*gpa = at;
-	return ret;
+	if (len > s->len || vm->n_slots == HV_SLOTS_MAX)
+		return -ENOSPC;
+	vm->slots[vm->n_slots] = *s;
+	vm->slots[vm->n_slots].len = len;
+	ret = set_slot(vm, vm->n_slots);
+	if (ret)
+		return ret;
+	vm->n_slots++;
+	*s = (struct hv_slot){ s->gpa + len, s->len - len, s->host + len, s->fd, s->off + len };
+	return 0;
 }
 
 int hv_vm_dirty_start(struct hv_vm *vm)
 {
 	int ret = 0;
 
+	vm->slot_flags = KVM_MEM_LOG_DIRTY_PAGES;
 	for (unsigned i = 0; ret == 0 && i < vm->n_slots; i++)
-		ret = set_slot(vm, i, KVM_MEM_LOG_DIRTY_PAGES);
+		ret = set_slot(vm, i);
 	if (ret)
 		hv_vm_dirty_stop(vm);
 	return ret;
@@ -204,8 +216,9 @@ int hv_vm_dirty_start(struct hv_vm *vm)
 
 void hv_vm_dirty_stop(struct hv_vm *vm)
 {
+	vm->slot_flags = 0;
 	for (unsigned i = 0; i < vm->n_slots; i++)
-		(void)set_slot(vm, i, 0); // KVM refuses no slot that it has as it was made
+		(void)set_slot(vm, i); // KVM refuses no slot that it has as it was made
 }
 
 int hv_vm_dirty_fetch(const struct hv_vm *vm, unsigned slot, uint64_t *bits, size_t n)

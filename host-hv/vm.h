@@ -17,7 +17,8 @@ struct hv_irq;
 struct hv_slot {
 	uint64_t gpa, len; // bytes
 	uint8_t *host; // owned mapping
-	int fd; // owned: sealed against shrinking and growing
+	int fd; // owned, but of what was spare: sealed against shrinking and growing
+	uint64_t off; // where it begins in fd's file
 };
 
 struct hv_vm {
@@ -26,27 +27,33 @@ struct hv_vm {
 	bool hugepages;
 	struct hv_slot slots[HV_SLOTS_MAX];
 	unsigned n_slots;
+	struct hv_slot spare; // what may be added, and is no part of the guest; fd -1: nothing ever
+	uint64_t unit; // of what is added
+	uint32_t slot_flags; // KVM's: whether writes are logged
 	struct hv_irq *irq; // owned by irq.c; NULL: there is no irqchip
 };
 
 /*
  * Open KVM, make a VM with mem_size bytes of memory at guest physical address 0, as far as the hole
- * at 3 GiB, and the rest above it; of 2 MiB pages that are there already, or ordinary ones.
+ * at 3 GiB, and the rest above it; of 2 MiB pages that are there already, or ordinary ones. grow
+ * bytes more are mapped (of huge pages: reserved), for hv_vm_add_memory(): who runs the guest may
+ * make no memory any more when that is called.
  *
  * Returns 0, or
- *   -EINVAL  mem_size is 0 or no multiple of a page
+ *   -EINVAL  mem_size is 0, or one of both is too large or no multiple of a page
  *   -ENOSYS  KVM speaks another API than 12, or lacks a capability that we cannot do without
  *   the errno of open(2) on /dev/kvm, memfd_create(2), mmap(2) or a KVM ioctl; -ENOMEM is mmap's
  *   where there are not enough huge pages
  */
-int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, bool hugepages);
+int hv_vm_init(struct hv_vm *vm, uint64_t mem_size, uint64_t grow, bool hugepages);
 void hv_vm_fini(struct hv_vm *vm);
 
 /*
- * Add len bytes of memory above all that there is, while the guest runs or not; *gpa is where.
- * 0, -EINVAL (len), -ENOSPC (no slot left), or what hv_vm_init() returns for memory.
+ * Make len bytes of what is spare the guest's, in a slot of its own above all that there is, while
+ * it runs or not. Main thread. 0, -EINVAL (len is 0 or no multiple of the unit), -ENOSPC (not so
+ * much is spare, or no slot left), or the errno of the ioctl; nothing has changed then.
  */
-int hv_vm_add_memory(struct hv_vm *vm, uint64_t len, uint64_t *gpa);
+int hv_vm_add_memory(struct hv_vm *vm, uint64_t len);
 
 /*
  * Which pages the guest's CPUs write, for a copy of a guest that runs: noted from the start on, in

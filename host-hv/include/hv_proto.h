@@ -43,7 +43,8 @@ enum hv_type {
 	HV_QUERY = 11, // -> struct hv_rec_info
 	HV_COUNTERS = 12, // -> struct hv_rec_counted
 	HV_CONSOLE_IN = 13, // struct hv_rec_bytes
-	HV_TYPES = 14,
+	HV_GROW = 14, // struct hv_rec_grow; the guest that runs is told of more memory
+	HV_TYPES = 15,
 
 	/* From the card to the agent. One that has ended stays known to it until either of them. */
 	HV_AGENT_SPAWN = 0x101, // struct hv_rec_agent_spawn
@@ -77,7 +78,7 @@ enum hv_status {
 	HV_E_FIELD = 9, // a value that is none, or a reserved byte that is not 0
 	HV_E_SLOT = 10, // taken, or empty
 	HV_E_IMAGE = 11, // kernel or initrd is not what it must be
-	HV_E_MEMORY = 12,
+	HV_E_MEMORY = 12, // the host has none; detail ENOSPC: the guest was not made for more
 	HV_E_JAIL = 13, // could not be shut in, so it will not run
 	HV_E_INTERNAL = 14, // KVM, or the machine
 	HV_E_ID = 15, // agent: no such guest, or one that there is already
@@ -123,7 +124,8 @@ static_assert(sizeof(struct hv_rec_done) == 24, "wire struct");
 
 struct hv_rec_create {
 	struct hv_rec_hdr h;
-	dpu_le64 mem_mib;
+	dpu_le32 mem_mib;
+	dpu_le32 grow_mib; // that HV_GROW may add
 	dpu_le32 flags; // HV_CREATE_*
 	dpu_le16 vcpus;
 	dpu_le16 cpu_template; // of HV_CPU_NAMES
@@ -131,6 +133,14 @@ struct hv_rec_create {
 	char cmdline[HV_PROTO_CMDLINE]; // ends with a NUL, and only 0 after it
 };
 static_assert(sizeof(struct hv_rec_create) == 2208, "wire struct");
+
+#define HV_GROW_UNIT_MIB 128u // what is added is a multiple, of a guest of 64 GiB one of 2 GiB
+
+struct hv_rec_grow {
+	struct hv_rec_hdr h;
+	dpu_le64 mem_mib; // all that it is to have then
+};
+static_assert(sizeof(struct hv_rec_grow) == 24, "wire struct");
 
 enum hv_kind { HV_KIND_NET = 1, HV_KIND_BLK = 2 };
 

@@ -191,6 +191,16 @@ int hv_machine_remove(struct hv_machine *m, unsigned slot)
 	return 0;
 }
 
+int hv_machine_add_memory(struct hv_machine *m, uint64_t mib)
+{
+	int ret = next_ret();
+
+	(void)m;
+	if (ret == 0)
+		fake_machine.memory_mib += mib;
+	return ret;
+}
+
 void hv_machine_functions(const struct hv_machine *m, uint32_t *present, uint32_t *wanting)
 {
 	(void)m;

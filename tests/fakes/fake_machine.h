@@ -9,6 +9,7 @@ struct fake_machine {
 	unsigned created, started, paused, resumed, stopped, power, removed, added, reconnected;
 	struct hv_conf conf; // of the last one
 	int ret; // of the next call that can fail
+	uint64_t memory_mib; // that was added
 	uint32_t present, wanting;
 	enum hv_kind kind[HV_PROTO_SLOTS];
 	uint8_t typed[64]; // its console takes so many bytes

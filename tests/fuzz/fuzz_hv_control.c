@@ -63,6 +63,8 @@ static size_t len_of(unsigned type)
 		return sizeof(struct hv_rec_function);
 	case HV_CONSOLE_IN:
 		return sizeof(struct hv_rec_bytes);
+	case HV_GROW:
+		return sizeof(struct hv_rec_grow);
 	default:
 		return sizeof(struct hv_rec_hdr);
 	}

@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hv_bus bus;
 	struct hv_pci pci;
 
-	if (!tried && hv_vm_init(&vm, 1 << 20, false) == 0)
+	if (!tried && hv_vm_init(&vm, 1 << 20, 0, false) == 0)
 		(void)hv_irq_init(&vm, false);
 	tried = true;
 	hv_bus_init(&bus);

@@ -295,7 +295,7 @@ static void does_io(uint32_t slots)
 static void create(const char *path)
 {
 	uint8_t image[65536];
-	struct hv_rec_create c = { .mem_mib = dpu_le64_put(32),
+	struct hv_rec_create c = { .mem_mib = dpu_le32_put(32),
 		.flags = dpu_le32_put(HV_CREATE_FLAT),
 		.vcpus = dpu_le16_put(1) };
 	int from = open(path, O_RDONLY | O_CLOEXEC);

@@ -333,7 +333,7 @@ int main(int argc, char **argv)
 		return 77;
 	alarm(240); // far more than it takes
 	r.end_fd = eventfd(0, EFD_CLOEXEC);
-	need("vm", hv_vm_init(&r.vm, GUEST_MEM, false));
+	need("vm", hv_vm_init(&r.vm, GUEST_MEM, 0, false));
 	need("irqchip", hv_irq_init(&r.vm, false));
 	hv_bus_init(&r.bus);
 	need("pci", hv_pci_init(&r.pci, &r.bus, NULL));

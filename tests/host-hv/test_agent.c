@@ -149,7 +149,7 @@ static void run_guest(const char *what)
 	send_to(guest, HV_HELLO, guest_seq++, &r, sizeof(r.hello), -1);
 	await(&guest, HV_HELLO_DONE, &r);
 	memset(&r, 0, sizeof(r));
-	r.create.mem_mib = dpu_le64_put(1024);
+	r.create.mem_mib = dpu_le32_put(1024);
 	r.create.vcpus = dpu_le16_put(1);
 	memset(r.create.pin, 0xff, sizeof(r.create.pin));
 	snprintf(r.create.cmdline, sizeof(r.create.cmdline), "%s", what);

@@ -31,6 +31,7 @@ union any {
 	struct hv_rec_create create;
 	struct hv_rec_function function;
 	struct hv_rec_bytes bytes;
+	struct hv_rec_grow grow;
 	struct hv_rec_done done;
 	struct hv_rec_info info;
 	struct hv_rec_counted counted;
@@ -163,6 +164,8 @@ static size_t len_of(unsigned type)
 		return sizeof(struct hv_rec_function);
 	case HV_CONSOLE_IN:
 		return sizeof(struct hv_rec_bytes);
+	case HV_GROW:
+		return sizeof(struct hv_rec_grow);
 	default:
 		return sizeof(struct hv_rec_hdr);
 	}
@@ -175,7 +178,8 @@ static void fill(union any *r, unsigned type)
 	if (type == HV_HELLO)
 		r->hello.version = dpu_le16_put(HV_PROTO_VERSION);
 	if (type == HV_CREATE) {
-		r->create.mem_mib = dpu_le64_put(64);
+		r->create.mem_mib = dpu_le32_put(64);
+		r->create.grow_mib = dpu_le32_put(1024);
 		r->create.vcpus = dpu_le16_put(2);
 		memset(r->create.pin, 0xff, sizeof(r->create.pin));
 		r->create.pin[1] = dpu_le16_put(3);
@@ -189,6 +193,8 @@ static void fill(union any *r, unsigned type)
 		r->bytes.n = dpu_le16_put(2);
 		memcpy(r->bytes.bytes, "hi", 2);
 	}
+	if (type == HV_GROW)
+		r->grow.mem_mib = dpu_le64_put(192);
 	r->h = (struct hv_rec_hdr){ dpu_le32_put(HV_PROTO_MAGIC), dpu_le16_put(HV_PROTO_VERSION),
 		dpu_le16_put((uint16_t)type), dpu_le32_put((uint32_t)len_of(type)),
 		dpu_le32_put(seq) };
@@ -319,6 +325,7 @@ static const struct bad_case {
 #define C(m) offsetof(struct hv_rec_create, m)
 #define F(m) offsetof(struct hv_rec_function, m)
 #define B(m) offsetof(struct hv_rec_bytes, m)
+#define G(m) offsetof(struct hv_rec_grow, m)
 #define NEW HV_INFO_NONE
 #define RUN HV_INFO_RUNNING
 	{ "magic", HV_QUERY, NEW, H(magic), 4, 0x5642414e, 0, "", HV_E_MAGIC },
@@ -350,6 +357,7 @@ static const struct bad_case {
 	{ "no memory", HV_CREATE, NEW, C(mem_mib), 8, 0, 0, "k", HV_E_FIELD },
 	{ "too much memory", HV_CREATE, NEW, C(mem_mib), 8, (1 << 24) + 1, 0, "k", HV_E_FIELD },
 	{ "memory that wraps", HV_CREATE, NEW, C(mem_mib), 8, 1ull << 44, 0, "k", HV_E_FIELD },
+	{ "too much memory later", HV_CREATE, NEW, C(grow_mib), 4, 1 << 24, 0, "k", HV_E_FIELD },
 	{ "unknown flag", HV_CREATE, NEW, C(flags), 4, 16, 0, "k", HV_E_FIELD },
 	{ "no vCPU", HV_CREATE, NEW, C(vcpus), 2, 0, 0, "k", HV_E_FIELD },
 	{ "too many vCPUs", HV_CREATE, NEW, C(vcpus), 2, 65, 0, "k", HV_E_FIELD },
@@ -389,6 +397,11 @@ static const struct bad_case {
 	{ "more bytes than fit", HV_CONSOLE_IN, RUN, B(n), 2, 257, 0, "", HV_E_FIELD },
 	{ "bytes after those typed", HV_CONSOLE_IN, RUN, B(bytes) + 2, 1, 1, 0, "", HV_E_FIELD },
 	{ "reserved bytes typed", HV_CONSOLE_IN, RUN, B(reserved) + 5, 1, 1, 0, "", HV_E_FIELD },
+	{ "memory that shrinks", HV_GROW, RUN, G(mem_mib), 8, 63, 0, "", HV_E_FIELD },
+	{ "memory beyond all", HV_GROW, RUN, G(mem_mib), 8, (1 << 24) + 1, 0, "", HV_E_FIELD },
+	{ "memory beyond numbers", HV_GROW, RUN, G(mem_mib), 8, UINT64_MAX, 0, "", HV_E_FIELD },
+	{ "memory with a descriptor", HV_GROW, RUN, 0, 0, 0, 0, "k", HV_E_FD_COUNT },
+	{ "memory cut", HV_GROW, RUN, 0, 0, 0, -8, "", HV_E_LENGTH },
 };
 
 static void refused(void **state)
@@ -443,6 +456,7 @@ static const struct state_case {
 	{ "power button", HV_POWER_BUTTON, "", { 0, 0, 1, 0 } },
 	{ "add", HV_ADD, "s", { 0, 1, 1, 1 } },
 	{ "console input", HV_CONSOLE_IN, "", { 0, 0, 1, 1 } },
+	{ "grow", HV_GROW, "", { 0, 0, 1, 1 } },
 };
 
 static void only_in_its_states(void **state)
@@ -472,6 +486,9 @@ static const struct machine_case {
 	{ "start: already", HV_START, "", -EALREADY, HV_E_STATE },
 	{ "add: taken", HV_ADD, "s", -EEXIST, HV_E_SLOT },
 	{ "add: the card said no", HV_ADD, "s", -EPROTO, HV_E_INTERNAL },
+	{ "grow: no whole blocks", HV_GROW, "", -EINVAL, HV_E_FIELD },
+	{ "grow: more than it was made for", HV_GROW, "", -ENOSPC, HV_E_MEMORY },
+	{ "grow: the host has none", HV_GROW, "", -ENOMEM, HV_E_MEMORY },
 };
 
 static void machine_refuses(void **state)
@@ -481,7 +498,9 @@ static void machine_refuses(void **state)
 	union any r;
 
 	set_up(NULL);
-	bring_to(t->type == HV_CREATE ? HV_INFO_NONE : HV_INFO_CREATED);
+	bring_to(t->type == HV_CREATE ? HV_INFO_NONE
+		 : t->type == HV_GROW ? HV_INFO_RUNNING
+				      : HV_INFO_CREATED);
 	before = open_fds();
 	fake_machine.ret = t->ret;
 	fill(&r, t->type);
@@ -492,6 +511,7 @@ static void machine_refuses(void **state)
 	while (n_spare)
 		close(spare[--n_spare]);
 	assert_int_equal(open_fds(), before);
+	assert_int_equal(fake_machine.memory_mib, 0);
 	// And then it can be done.
 	assert_int_equal(command(t->type, t->fds), HV_OK);
 	tear_down(NULL);
@@ -526,6 +546,22 @@ static void a_guest_lives(void **state)
 	assert_int_equal(command(HV_REMOVE, ""), HV_OK);
 	assert_int_equal(fake_machine.power + fake_machine.paused + fake_machine.resumed, 3);
 	assert_int_equal(fake_machine.reconnected + fake_machine.removed, 2);
+}
+
+/* It is told how much there is in all: a card that does not know whether it was asks again. */
+static void a_guest_grows(void **state)
+{
+	struct hv_rec_info i;
+
+	(void)state;
+	bring_to(HV_INFO_RUNNING);
+	assert_int_equal(fake_machine.conf.grow_mib, 1024);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(command(HV_GROW, ""), HV_OK);
+		assert_int_equal(fake_machine.memory_mib, 128);
+		info(&i);
+		assert_int_equal(dpu_le64_get(i.mem_mib), 192);
+	}
 }
 
 static void what_cannot_be_shut_in_does_not_run(void **state)
@@ -690,7 +726,7 @@ static void lines_of_stderr_reach_the_card(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = { T(a_guest_lives),
+	const struct CMUnitTest tests[] = { T(a_guest_lives), T(a_guest_grows),
 		T(what_cannot_be_shut_in_does_not_run), T(nothing_before_hello),
 		T(a_replay_counts_once), T(a_new_card_is_told), T(console_waits_for_the_card),
 		T(the_end_is_told), T(typed_bytes_that_do_not_fit_are_told),

@@ -155,7 +155,7 @@ static void here(void **state)
 	(void)state;
 	if (access("/dev/kvm", R_OK | W_OK) != 0)
 		skip();
-	assert_int_equal(hv_vm_init(&vm, 1 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, 0, false), 0);
 	hv_bus_init(&bus);
 	for (unsigned t = 0; t < HV_CPU_TEMPLATES; t++) {
 		if (hv_cpuid_make(&vm, t, 1, &c))

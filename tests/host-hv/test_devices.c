@@ -208,6 +208,29 @@ static void power_registers(void **state)
 	assert_int_equal(read32(&bus, HV_EV_PCI_DOWN), 0);
 	assert_int_equal(read32(&bus, 0x800), 0);
 
+	// Memory: how much stays to be read, that it is new does not
+	assert_int_equal(read32(&bus, HV_EV_MEM), 0);
+	hv_power_memory(&p, HV_HIGH_BASE, 2 * HV_MEM_UNIT);
+	hv_power_memory(&p, 1ull << 40, 1ull << 40);
+	assert_int_equal(seen.edges, 2);
+	assert_int_equal(read32(&bus, HV_EV_SELECT), HV_EV_MEMORY);
+	assert_false(seen.line);
+	assert_int_equal(read32(&bus, HV_EV_MEM_UP), 3);
+	assert_int_equal(read32(&bus, HV_EV_MEM_UP), 0);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(read32(&bus, HV_EV_MEM), 32);
+		assert_int_equal(read32(&bus, HV_EV_MEM + 4), 2);
+		assert_int_equal(read32(&bus, HV_EV_MEM + 8), 8192);
+		assert_int_equal(read32(&bus, HV_EV_MEM + 12), 8192);
+	}
+	for (uint64_t off = HV_EV_MEM + 16; off < 0x100; off += 4)
+		assert_int_equal(read32(&bus, off), 0);
+	assert_int_equal(read32(&bus, HV_EV_MEM + 1), 0);
+	for (unsigned i = 2; i < HV_EV_MEMS; i++)
+		hv_power_memory(&p, i * HV_MEM_UNIT, HV_MEM_UNIT);
+	assert_int_equal(read32(&bus, HV_EV_MEM + 8 * (HV_EV_MEMS - 1)), HV_EV_MEMS - 1);
+	assert_int_equal(read32(&bus, HV_EV_SELECT), HV_EV_MEMORY);
+
 	write_n(&bus, HV_BUS_MMIO, HV_EVENTS + HV_EV_PCI_EJECT, 1u << 4, 4);
 	assert_int_equal(seen.ejected, 1u << 4);
 	write_n(&bus, HV_BUS_MMIO, HV_EVENTS + HV_EV_SLEEP_CONTROL, 0x14, 1); // not enabled

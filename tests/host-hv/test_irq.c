@@ -27,7 +27,7 @@ static void routes(void **state)
 	struct hv_vm vm;
 	uint64_t n;
 
-	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&vm, r->split), 0);
 	hv_irq_line(&vm, 5, true);
 
@@ -66,7 +66,7 @@ static void eventfds(void **state)
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	int file = open("/dev/null", O_RDWR | O_CLOEXEC), gsi;
 
-	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&vm, r->split), 0);
 	gsi = hv_irq_msi_get(&vm, 1);
 	assert_int_equal(hv_irq_msi_route(&vm, (unsigned)gsi, MSI_ADDR, 0x31), 0);
@@ -121,7 +121,7 @@ static void apic_levels(void **state)
 	int cpu;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&vm, true), 0);
 	cpu = local_apic(&vm);
 	assert_int_equal(reg(&vm, 0x10 + 2 * PIN), MASKED);
@@ -156,7 +156,7 @@ static void apic_edges(void **state)
 	int cpu;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&vm, true), 0);
 	cpu = local_apic(&vm);
 	set_reg(&vm, 0x10, 0x31); // pin 0, physical destination 0
@@ -185,7 +185,7 @@ static void apic_registers(void **state)
 
 	(void)state;
 	memset(ones, 0xff, sizeof(ones));
-	assert_int_equal(hv_vm_init(&vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&vm, true), 0);
 	assert_int_equal(reg(&vm, 1), 0x00170020);
 	set_reg(&vm, 0, 0xffffffff);

@@ -19,8 +19,10 @@
 
 #include "image.h"
 #include "image_bytes.h"
+#include "layout.h"
 #include "machine.h"
 #include "pci.h"
+#include "power.h"
 #include "sandbox.h"
 #include "test.h"
 #include "vm.h"
@@ -75,6 +77,7 @@ static const struct hv_machine_events events = {
 static struct hv_machine *make_vcpus(const void *code, size_t len, unsigned vcpus, struct seen *s)
 {
 	struct hv_conf conf = { .mem_mib = 4,
+		.grow_mib = 1024,
 		.vcpus = vcpus,
 		.flat = true,
 		.kernel_fd = image_file(code, len),
@@ -380,27 +383,91 @@ static void bad_configurations(void **state)
 static void memory_is_bounded_and_sealed(void **state)
 {
 	struct hv_vm vm;
-	uint64_t gpa;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, 0, false), -EINVAL);
-	assert_int_equal(hv_vm_init(&vm, 4097, false), -EINVAL);
-	assert_int_equal(hv_vm_init(&vm, 3 << 20, true), -EINVAL);
-	assert_int_equal(hv_vm_init(&vm, 1 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 0, 0, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 4097, 0, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 3 << 20, 0, true), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, 0, false), 0);
 	assert_int_equal(hv_vm_write(&vm, (1 << 20) - 1, "ab", 2), -EFAULT);
 	assert_int_equal(hv_vm_write(&vm, UINT64_MAX, "a", 1), -EFAULT);
 	assert_int_equal(hv_vm_write(&vm, (1 << 20) - 1, "a", 1), 0);
 	assert_int_equal(ftruncate(vm.slots[0].fd, 4096), -1);
-
-	// what is added goes above the hole, slot by slot
-	assert_int_equal(hv_vm_add_memory(&vm, 100, &gpa), -EINVAL);
-	for (unsigned i = 1; i < HV_SLOTS_MAX; i++) {
-		assert_int_equal(hv_vm_add_memory(&vm, 1 << 20, &gpa), 0);
-		assert_int_equal(gpa, 0x100000000 + ((i - 1ull) << 20));
-	}
-	assert_int_equal(hv_vm_write(&vm, gpa, "a", 1), 0);
-	assert_int_equal(hv_vm_add_memory(&vm, 1 << 20, &gpa), -ENOSPC);
+	assert_int_equal(hv_vm_add_memory(&vm, HV_MEM_UNIT), -ENOSPC); // nothing is spare
 	hv_vm_fini(&vm);
+}
+
+/* Slot by slot above the hole, of what was made with the VM, and no more than that. */
+static void memory_is_added(void **state)
+{
+	const uint64_t unit = HV_MEM_UNIT, room = HV_SLOTS_MAX * unit + 4096;
+	char byte = 0;
+	struct hv_vm vm;
+
+	(void)state;
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, 1ull << 41, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, 100, false), -EINVAL);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, room, false), 0);
+	assert_int_equal(vm.n_slots, 1);
+	assert_int_equal(hv_vm_add_memory(&vm, 0), -EINVAL);
+	assert_int_equal(hv_vm_add_memory(&vm, unit + 4096), -EINVAL);
+	assert_int_equal(hv_vm_add_memory(&vm, room - 4096 + unit), -ENOSPC);
+	assert_null(hv_vm_at(&vm, HV_HIGH_BASE, 1));
+	for (unsigned i = 1; i < HV_SLOTS_MAX; i++) {
+		const struct hv_slot *s = &vm.slots[i];
+
+		assert_int_equal(hv_vm_add_memory(&vm, unit), 0);
+		assert_int_equal(s->gpa, HV_HIGH_BASE + (i - 1) * unit);
+		// what is written there is in the file, where the card is told that it is
+		assert_int_equal(hv_vm_write(&vm, s->gpa + unit - 1, &"abcdefgh"[i], 1), 0);
+		assert_int_equal(pread(s->fd, &byte, 1, (off_t)(s->off + unit - 1)), 1);
+		assert_int_equal(byte, 'a' + (int)i);
+		assert_null(hv_vm_at(&vm, s->gpa + unit, 1));
+	}
+	assert_int_equal(hv_vm_add_memory(&vm, unit), -ENOSPC);
+	assert_int_equal(vm.n_slots, HV_SLOTS_MAX);
+	hv_vm_fini(&vm);
+
+	// it begins at a whole block, and KVM's refusal changes nothing
+	assert_int_equal(hv_vm_init(&vm, (3ull << 30) + 4096, 2 * unit, false), 0);
+	assert_int_equal(hv_vm_add_memory(&vm, unit), 0);
+	assert_int_equal(vm.slots[2].gpa, HV_HIGH_BASE + unit);
+	vm.spare.gpa++;
+	assert_int_equal(hv_vm_add_memory(&vm, unit), -EINVAL);
+	vm.spare.gpa--;
+	assert_int_equal(vm.n_slots, 3);
+	assert_int_equal(hv_vm_add_memory(&vm, unit), 0);
+	hv_vm_fini(&vm);
+
+	// Linux with 64 GiB and more has larger blocks
+	assert_int_equal(hv_vm_init(&vm, 64ull << 30, 4ull << 30, false), 0);
+	assert_int_equal(hv_vm_add_memory(&vm, unit), -EINVAL);
+	assert_int_equal(hv_vm_add_memory(&vm, 2ull << 30), 0);
+	assert_int_equal(vm.slots[2].gpa, 66ull << 30);
+	hv_vm_fini(&vm);
+}
+
+/* Waits for the event, and ends with how long what was added is. */
+static const uint8_t reads_memory[] = { LOAD_EAX(HV_EV_SELECT, 0x10), 0xa8, HV_EV_MEMORY, 0x74,
+	0xf3, LOAD_EAX(HV_EV_MEM_UP, 0x10), 0xa8, 1, 0x74, 0xfe, LOAD_EAX(HV_EV_MEM + 4, 0x10),
+	EXIT_AL, SPIN };
+
+static void a_guest_is_told_of_memory(void **state)
+{
+	struct hv_machine *m;
+	struct seen s;
+
+	(void)state;
+	m = make(reads_memory, sizeof(reads_memory), &s);
+	assert_int_equal(hv_machine_start(m), 0);
+	assert_int_equal(hv_machine_add_memory(m, 100), -EINVAL);
+	assert_int_equal(hv_machine_add_memory(m, 2048), -ENOSPC);
+	assert_int_equal(hv_machine_add_memory(m, 384), 0);
+	while (!s.ends)
+		dispatch(m);
+	assert_int_equal(hv_machine_exit_code(m), 3);
+	assert_int_equal(hv_vm_at(hv_machine_vm(m), HV_HIGH_BASE, 384 << 20) != NULL, 1);
+	hv_machine_destroy(m);
 }
 
 /* memfd_create(2) as Linux before 6.3 has it, for this process. */
@@ -429,7 +496,7 @@ static void memory_is_no_program(void **state)
 	pid_t pid;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, 1 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 1 << 20, 0, false), 0);
 	assert_int_equal(fstat(vm.slots[0].fd, &st), 0);
 	if (fd >= 0) {
 		assert_int_equal(st.st_mode & 0111, 0);
@@ -439,7 +506,7 @@ static void memory_is_no_program(void **state)
 	hv_vm_fini(&vm);
 	pid = fork();
 	if (pid == 0)
-		_exit(old_memfd() ? 1 : hv_vm_init(&vm, 1 << 20, false) ? 2 : 0);
+		_exit(old_memfd() ? 1 : hv_vm_init(&vm, 1 << 20, 0, false) ? 2 : 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }
@@ -486,7 +553,7 @@ static void memory_has_a_hole(void **state)
 	struct hv_vm vm;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, 4ull << 30, false), 0);
+	assert_int_equal(hv_vm_init(&vm, 4ull << 30, 0, false), 0);
 	assert_int_equal(vm.n_slots, 2);
 	assert_non_null(hv_vm_at(&vm, 0xbfffffff, 1));
 	assert_null(hv_vm_at(&vm, 0xbfffffff, 2));
@@ -524,7 +591,7 @@ static void memory_may_be_huge(void **state)
 	struct hv_vm vm;
 
 	(void)state;
-	assert_int_equal(hv_vm_init(&vm, (4ull << 30) + 4096, false), 0);
+	assert_int_equal(hv_vm_init(&vm, (4ull << 30) + 4096, 0, false), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(((uintptr_t)vm.slots[i].host - vm.slots[i].gpa) % (2 << 20), 0);
 		assert_true(wants_huge(vm.slots[i].host));
@@ -559,6 +626,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(confined_before_it_runs),
 		cmocka_unit_test(memory_is_bounded_and_sealed),
+		cmocka_unit_test(memory_is_added),
+		cmocka_unit_test(a_guest_is_told_of_memory),
 		cmocka_unit_test(memory_is_no_program),
 		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(memory_has_a_hole),

@@ -69,7 +69,7 @@ static void rig_init(struct rig *r)
 {
 	const struct hv_pci_id id = { 0x1af4, 0x1042, 0, 0, 0x018000, 1 };
 
-	assert_int_equal(hv_vm_init(&r->vm, 2 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&r->vm, 2 << 20, 0, false), 0);
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
 	hv_bus_init(&r->bus);
 	assert_int_equal(hv_pci_init(&r->pci, &r->bus, NULL), 0);

@@ -22,6 +22,7 @@
 
 #include "dpu_clock.h"
 #include "irq.h"
+#include "layout.h"
 #include "test.h"
 #include "virtio_card.h"
 
@@ -137,7 +138,7 @@ static void rig_init(struct rig *r)
 		.queues = QUEUES,
 		.kick = { -1, -1, -1 } };
 	r->card.config[0] = 0x80;
-	assert_int_equal(hv_vm_init(&r->vm, 4 << 20, false), 0);
+	assert_int_equal(hv_vm_init(&r->vm, 4 << 20, 4 * HV_MEM_UNIT, false), 0);
 	assert_int_equal(hv_irq_init(&r->vm, false), 0);
 	hv_bus_init(&r->bus);
 	assert_int_equal(hv_pci_init(&r->pci, &r->bus, NULL), 0);
@@ -416,6 +417,73 @@ static void card_restarts(void **state)
 	r.card.queues = QUEUES + 1;
 	connect_card(&r);
 	assert_true(hv_vhost_settled(&r.d->vhost));
+	rig_fini(&r);
+}
+
+/* Memory is added while rings run: they go on; the guest knows of it once the card does. */
+static void memory_grows(void **state)
+{
+	struct hv_vhost *v;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	v = &r.d->vhost;
+	connect_card(&r);
+	rig_plug(&r);
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	assert_true(hv_vhost_knows_memory(v)); // no driver uses any
+	drive(&r, 0);
+	assert_int_equal(r.card.table.n, 2);
+	assert_int_equal(r.card.seen[VU_SET_MEM_TABLE], 1);
+
+	assert_int_equal(hv_vm_add_memory(&r.vm, 2 * HV_MEM_UNIT), 0);
+	assert_false(hv_vhost_knows_memory(v));
+	hv_vhost_wake(v);
+	hv_vhost_run(v); // asked, and not answered; meanwhile there is more
+	assert_false(hv_vhost_knows_memory(v));
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	assert_true(card_turn(&r.card));
+	assert_int_equal(r.card.table.n, 3);
+	hv_vhost_run(v);
+	assert_false(hv_vhost_knows_memory(v));
+	talk(&r);
+	assert_true(hv_vhost_knows_memory(v));
+	assert_int_equal(r.card.seen[VU_SET_MEM_TABLE], 3);
+	assert_int_equal(r.card.table.n, 4);
+	for (unsigned i = 1; i < 4; i++) {
+		const struct vu_region *m = &r.card.table.region[i];
+
+		assert_int_equal(m->gpa, HV_HIGH_BASE + m->mmap_off);
+		assert_int_equal(m->mmap_off, (i == 3 ? 3 : i - 1) * HV_MEM_UNIT);
+		assert_int_equal(m->size, (i == 2 ? 2 : 1) * HV_MEM_UNIT);
+	}
+	assert_int_equal(r.card.seen[VU_GET_VRING_BASE], 0); // no ring was stopped
+	assert_int_equal(status(&r), 15);
+	rig_fini(&r);
+}
+
+/* A card that goes instead of an answer holds up nobody, and the next one is told all. */
+static void memory_grows_without_a_card(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	hv_vhost_wake(&r.d->vhost);
+	hv_vhost_run(&r.d->vhost);
+	assert_false(hv_vhost_knows_memory(&r.d->vhost));
+	disconnect(&r.card);
+	talk(&r);
+	assert_int_equal(r.lost, 1);
+	assert_true(hv_vhost_knows_memory(&r.d->vhost));
+	connect_card(&r);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	assert_int_equal(r.card.table.n, 2);
 	rig_fini(&r);
 }
 
@@ -759,6 +827,7 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(registers),
 		cmocka_unit_test(starts_and_resets), cmocka_unit_test(reset_during_start),
 		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
+		cmocka_unit_test(memory_grows), cmocka_unit_test(memory_grows_without_a_card),
 		cmocka_unit_test(config_changes), cmocka_unit_test(window),
 		cmocka_unit_test(rings_refused), cmocka_unit_test(size_of_another_layout),
 		cmocka_unit_test(shared_descriptors), cmocka_unit_test(asks_less_and_less) };

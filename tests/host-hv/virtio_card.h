@@ -25,6 +25,7 @@ struct card {
 	uint8_t config[VU_CONFIG_MAX];
 	uint32_t base[QUEUES]; // as it was told
 	unsigned seen[VU_REQUESTS];
+	struct vu_table table; // of memory, the last one
 	uint64_t features_set, status;
 	int kick[QUEUES]; // owned; -1: none yet
 	struct rig *resets; // whose guest resets while DRIVER_OK is on its way
@@ -111,6 +112,9 @@ static void answer(struct card *c, struct msg *w)
 		break;
 	case VU_SET_FEATURES:
 		c->features_set = w->p.u64;
+		break;
+	case VU_SET_MEM_TABLE:
+		c->table = w->p.table;
 		break;
 	case VU_SET_STATUS:
 		c->status = w->p.u64;
