@@ -120,6 +120,7 @@ static const struct card_verb verbs[] = {
 	{ "vm", "power-button", SENDS(vm_power_button), KEY("name") },
 	{ "vm", "stop", SENDS(vm_stop), KEY("name") },
 	{ "vm", "delete", SENDS(vm_delete), KEY("name") },
+	{ "vm", "resize", SENDS(vm_resize), KEY("name") },
 	{ "vm", "add-function", SENDS(vm_add_function), KEY("name"), .more = "function" },
 	{ "vm", "remove-function", SENDS(vm_remove_function), KEY("name"), .more = "function" },
 	{ "vm", "list", SENDS(vm_list), .columns = VM_COLUMNS },

@@ -16,6 +16,12 @@ static const struct card_param vm_create[] = {
 		.min = 1,
 		.max = 1u << 24,
 		.help = "memory in MiB" },
+	{ .name = "mem_max_mib",
+		.type = CARD_P_UINT,
+		.min = 1,
+		.max = 1u << 24,
+		.help = "what vm_resize may make of it, also while it runs: mem_mib when not "
+			"given" },
 	{ .name = "vcpus",
 		.type = CARD_P_UINT,
 		.min = 1,
@@ -97,6 +103,17 @@ static const struct card_param vm_stop[] = {
 	P_SAMPLE,
 };
 
+static const struct card_param vm_resize[] = {
+	P_NAME("name", "name of the VM"),
+	{ .name = "mem_mib",
+		.type = CARD_P_UINT,
+		.required = true,
+		.min = 1,
+		.max = 1u << 24,
+		.help = "all the memory that it is to have, in MiB; while it runs more than before "
+			"by a multiple of 128, with 64 GiB and more of 2048" },
+};
+
 static const struct card_param vm_add_function[] = {
 	P_NAME("name", "name of the VM"),
 	P_NAME("function", "a NIC or disk of this card"),
@@ -143,6 +160,10 @@ static const struct card_param vm_console[] = {
 		.help = "End a virtual machine at once, without asking the guest" }, \
 	ROW(vm_power_button), .key = "name", PARAMS(vm_operation), \
 		.help = "Press the power button: ask the guest to shut down" }, \
+	ROW(vm_resize), UPDATES("vm"), .key = "name", PARAMS(vm_resize), \
+		.help = "Change the memory of a virtual machine; one that runs is given more, " \
+			"six times at least, which is pending while it has not said whether it " \
+			"takes it" }, \
 	ROW(vm_add_function), UPDATES("vm"), .key = "name", .key2 = "function", \
 		.canonical = true, PARAMS(vm_add_function), \
 		.help = "Give a virtual machine one more NIC or disk, also while it runs; it is " \

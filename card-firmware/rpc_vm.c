@@ -130,11 +130,16 @@ static int read_conf(const json_t *params, struct card_vm_conf *conf, struct car
 	int ret;
 
 	*conf = (struct card_vm_conf){ .mem_mib = card_arg_uint(params, "mem_mib", 0),
+		.mem_max_mib = card_arg_uint(params, "mem_max_mib", 0),
 		.vcpus = (unsigned)card_arg_uint(params, "vcpus", 1),
 		.hugepages = card_arg_bool(params, "hugepages", false),
 		.flat = card_arg_bool(params, "flat", false) };
 	if (kernel[0] != '/' || (initrd && initrd[0] != '/'))
 		return card_fail(e, -EINVAL, "kernel, initrd: absolute paths on the card");
+	if (!conf->mem_max_mib)
+		conf->mem_max_mib = conf->mem_mib;
+	if (conf->mem_max_mib < conf->mem_mib)
+		return card_fail(e, -EINVAL, "mem_max_mib: less than mem_mib");
 	ret = read_template(params, &conf->cpu_template, e);
 	if (!ret)
 		ret = read_policy(params, "on_reboot", RESTART, &conf->reboot_restarts, e);
@@ -163,9 +168,10 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_conf(const struct card_vm_conf *a, const struct card_vm_conf *b)
 {
-	return a->mem_mib == b->mem_mib && a->vcpus == b->vcpus &&
-	       a->cpu_template == b->cpu_template && a->hugepages == b->hugepages &&
-	       a->flat == b->flat && a->default_cmdline == b->default_cmdline &&
+	return a->mem_mib == b->mem_mib && a->mem_max_mib == b->mem_max_mib &&
+	       a->vcpus == b->vcpus && a->cpu_template == b->cpu_template &&
+	       a->hugepages == b->hugepages && a->flat == b->flat &&
+	       a->default_cmdline == b->default_cmdline &&
 	       a->reboot_restarts == b->reboot_restarts && a->crash_restarts == b->crash_restarts &&
 	       same_text(a->kernel, b->kernel) && same_text(a->initrd, b->initrd) &&
 	       same_text(a->cmdline, b->cmdline) && !memcmp(a->pins, b->pins, sizeof(a->pins)) &&
@@ -244,24 +250,41 @@ int card_vm_canon(struct card *c, const struct card_method *m, json_t *params, s
 }
 
 /*
- * A guest that runs may refuse a function. What it says is waited for, a little: the guest is free
- * to say nothing, and one call that takes steps holds up the others.
+ * A guest that runs may refuse a function, or memory. What it says is waited for, a little: the
+ * guest is free to say nothing, and one call that takes steps holds up the others.
  */
 struct adding {
 	struct card_task task; // first: it is this
 	struct card *card; // borrowed
 	uint64_t vm; // card_vm.number
-	unsigned slot;
+	unsigned slot; // of a function; 0: memory
+	uint64_t had_mib; // memory: before
 	uint64_t until_ns;
 	bool done; // it stays
 };
+
+/* What the guest said. */
+static int refusal(const struct card_vm *v, unsigned slot, struct card_error *e)
+{
+	enum hv_status status = v->added[slot].status;
+	uint32_t detail = v->added[slot].detail;
+
+	if (slot)
+		return card_fail(e, -EIO, "%s: the guest refused it in slot %u: %s (errno %u)",
+			v->conf.functions[slot], slot, card_vm_status_text(status), detail);
+	if (status == HV_E_MEMORY && detail == ENOSPC)
+		return card_fail(e, -ENOSPC,
+			"%s: it can take no more memory until it is stopped and started", v->name);
+	return card_fail(e, -EIO, "%s: the guest refused the memory: %s (errno %u)", v->name,
+		card_vm_status_text(status), detail);
+}
 
 static int add_step(struct card_task *t, json_t **result, struct card_error *e)
 {
 	struct adding *a = (struct adding *)t;
 	struct card_vm *v = card_vm_find_number(a->card, a->vm);
 
-	if (!v || !v->conf.functions[a->slot][0]) {
+	if (!v || (a->slot && !v->conf.functions[a->slot][0])) {
 		a->done = true; // nothing to undo
 		return card_fail(e, -ECANCELED, "it was taken out again meanwhile");
 	}
@@ -273,9 +296,7 @@ static int add_step(struct card_task *t, json_t **result, struct card_error *e)
 		return a->done ? 0 : out_of_memory(e);
 	}
 	if (v->guest && v->added[a->slot].status != HV_OK)
-		return card_fail(e, -EIO, "%s: the guest refused it in slot %u: %s (errno %u)",
-			v->conf.functions[a->slot], a->slot,
-			card_vm_status_text(v->added[a->slot].status), v->added[a->slot].detail);
+		return refusal(v, a->slot, e);
 	a->done = true;
 	return 0;
 }
@@ -286,7 +307,9 @@ static void add_destroy(struct card_task *t)
 	struct card_vm *v = card_vm_find_number(a->card, a->vm);
 	struct card_error none;
 
-	if (v && (!a->done || t->unkept))
+	if (v && !a->slot && !a->done)
+		v->conf.mem_mib = a->had_mib; // memory that the guest took stays, kept or not
+	else if (v && a->slot && (!a->done || t->unkept))
 		(void)card_vm_function_remove(v, v->conf.functions[a->slot], &none);
 	free(a);
 }
@@ -301,9 +324,9 @@ static void add_wait(struct card_task *t, unsigned ms)
 		card_vm_link_drain(v->guest);
 }
 
-/* The guest has been asked. */
-static int add_begin(
-	struct card *c, struct card_vm *v, unsigned slot, json_t **result, struct card_error *e)
+/* The guest has been asked. had_mib: of slot 0. */
+static int add_begin(struct card *c, struct card_vm *v, unsigned slot, uint64_t had_mib,
+	json_t **result, struct card_error *e)
 {
 	struct adding *a;
 
@@ -313,17 +336,19 @@ static int add_begin(
 	}
 	a = dpu_calloc(1, sizeof(*a));
 	if (!a) {
-		(void)card_vm_function_remove(v, v->conf.functions[slot], e);
+		if (slot)
+			(void)card_vm_function_remove(v, v->conf.functions[slot], e);
 		return out_of_memory(e);
 	}
 	*a = (struct adding){ .task = { .step = add_step,
 				      .destroy = add_destroy,
 				      .nap_ms = OP_WAIT_MS,
 				      .wait = add_wait,
-				      .undoes = true },
+				      .undoes = slot != 0 },
 		.card = c,
 		.vm = v->number,
 		.slot = slot,
+		.had_mib = had_mib,
 		.until_ns = dpu_now_ns() + c->vms->add_ms * 1000000ull };
 	c->task = &a->task;
 	return CARD_RPC_LATER;
@@ -348,7 +373,20 @@ int card_call_vm_add_function(
 	ret = check_free(c, function, e);
 	if (!ret)
 		ret = card_vm_function_add(v, slot, function, e);
-	return ret || !(v->adding >> slot & 1) ? ret : add_begin(c, v, slot, result, e);
+	return ret || !(v->adding >> slot & 1) ? ret : add_begin(c, v, slot, 0, result, e);
+}
+
+int card_call_vm_resize(struct card *c, const json_t *params, json_t **result, struct card_error *e)
+{
+	uint64_t had_mib;
+	int ret = 0;
+	struct card_vm *v = named(c, params, &ret, e);
+
+	if (!v)
+		return ret;
+	had_mib = v->conf.mem_mib;
+	ret = card_vm_resize(v, card_arg_uint(params, "mem_mib", 0), e);
+	return ret || !(v->adding & 1) ? ret : add_begin(c, v, 0, had_mib, result, e);
 }
 
 int card_call_vm_remove_function(
@@ -460,6 +498,7 @@ static json_t *process_of(const struct card_vm *v)
 {
 	json_t *o = json_object();
 
+	put(o, "mem_mib", v->process.mem_mib);
 	put(o, "exits", v->process.exits);
 	put(o, "missed", v->process.missed);
 	put(o, "console_lost", v->process.console_lost);
@@ -478,11 +517,13 @@ static json_t *vm_object(const struct card_vm *v)
 	char line[HV_PROTO_CMDLINE];
 
 	card_vm_cmdline(&v->conf, line);
-	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:b, s:s, s:o, "
-			 "s:I, s:I, s:s, s:i, s:s, s:i, s:o, s:o}",
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:i, s:s, s:b, s:s, s:s, s:s, s:s*, s:s, s:b, s:s, s:o, "
+		"s:I, s:I, s:s, s:i, s:s, s:i, s:o, s:o}",
 		"name", v->name, "state", card_vm_state_name(v->state), "mem_mib",
-		(json_int_t)v->conf.mem_mib, "vcpus", (int)v->conf.vcpus, "cpu_template",
-		cpu_names[v->conf.cpu_template], "hugepages", (int)v->conf.hugepages, "on_reboot",
+		(json_int_t)v->conf.mem_mib, "mem_max_mib", (json_int_t)v->conf.mem_max_mib,
+		"vcpus", (int)v->conf.vcpus, "cpu_template", cpu_names[v->conf.cpu_template],
+		"hugepages", (int)v->conf.hugepages, "on_reboot",
 		policy_name(v->conf.reboot_restarts), "on_crash",
 		policy_name(v->conf.crash_restarts), "kernel", v->conf.kernel, "initrd",
 		v->conf.initrd, "cmdline", v->conf.cmdline, "default_cmdline",

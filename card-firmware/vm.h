@@ -42,7 +42,7 @@ enum card_vm_state {
 const char *card_vm_state_name(enum card_vm_state s);
 
 struct card_vm_conf {
-	uint64_t mem_mib;
+	uint64_t mem_mib, mem_max_mib; // now, and what it may grow to while it runs
 	unsigned vcpus, cpu_template;
 	bool hugepages, flat;
 	bool reboot_restarts, crash_restarts; // begin anew when the guest asks for a reset, fails
@@ -88,11 +88,11 @@ struct card_vm {
 	uint64_t ran_ns; // when it ran first since its process was made; 0: it did not
 	bool met; // its process has said what state it is in
 	uint32_t present; // slots that the guest was given, or says it has
-	uint32_t adding; // slots whose HV_ADD has no answer yet
+	uint32_t adding; // slots whose HV_ADD has no answer yet; bit 0: an HV_GROW has none
 	struct {
 		enum hv_status status; // HV_OK: it was not refused
 		uint32_t detail;
-	} added[HV_PROTO_SLOTS]; // the last answer
+	} added[HV_PROTO_SLOTS]; // the last answer; of HV_GROW, as slot 0 is never a function's
 	uint32_t wants; // slots that wait for a connection
 	void *want_timer; // owned: while one could not be had, or has to wait
 	struct {
@@ -119,7 +119,7 @@ struct card_vm {
 	} counters;
 	/* What its process said of itself last; those of a process that ended are kept. */
 	struct {
-		uint64_t exits, missed, console_lost, log_lost, refused;
+		uint64_t mem_mib, exits, missed, console_lost, log_lost, refused;
 	} process;
 	bool counting; // it has been asked, and has not answered
 };
@@ -181,6 +181,14 @@ int card_vm_function_add(
 	struct card_vm *v, unsigned slot, const char *function, struct card_error *e);
 int card_vm_function_remove(struct card_vm *v, const char *function, struct card_error *e);
 
+/*
+ * Its memory from now on. A guest that runs is told to take what is more; what it says of that
+ * comes later, to card_vm.added[0]. 0; -EINVAL: less than a guest that runs has, more than
+ * mem_max_mib, no multiple of HV_GROW_UNIT_MIB more; -EBUSY: it starts, or has not answered the
+ * last one; -ENOBUFS.
+ */
+int card_vm_resize(struct card_vm *v, uint64_t mem_mib, struct card_error *e);
+
 /* 0..n bytes of input were taken, as many as there is room for. -ENOTCONN. */
 int card_vm_type(struct card_vm *v, const uint8_t *bytes, size_t n, struct card_error *e);
 
@@ -219,6 +227,8 @@ void card_vm_guest_make(struct card_vm *v);
 const char *card_vm_status_text(enum hv_status status);
 /* 0; -ENODEV, -ENOTSUP, -ENOTCONN, -ENOBUFS, -errno, logged. type: HV_ADD or HV_RECONNECT. */
 int card_vm_guest_function(struct card_vm *v, unsigned slot, enum hv_type type);
+/* Have it take memory, mem_mib in all. 0; -ENOBUFS, -ENOMEM. */
+int card_vm_guest_grow(struct card_vm *v, uint64_t mem_mib);
 /* 0; -ENOTCONN, -ENOBUFS. type: HV_AGENT_SPAWN or _KILL. */
 int card_vm_agent_send(struct card_vm *v, enum hv_type type);
 /* Ask for its counters, unless it is asked already or has other commands to answer first. */

@@ -126,7 +126,9 @@ static int send_bare(struct card_vm *v, enum hv_type type)
 
 static int send_create(struct card_vm *v)
 {
+	uint64_t grow_mib = v->conf.mem_max_mib - v->conf.mem_mib;
 	struct hv_rec_create rec = { .mem_mib = dpu_le32_put((uint32_t)v->conf.mem_mib),
+		.grow_mib = dpu_le32_put((uint32_t)grow_mib),
 		.flags = dpu_le32_put((v->conf.hugepages ? HV_CREATE_HUGEPAGES : 0) |
 				      (v->conf.initrd ? HV_CREATE_INITRD : 0) |
 				      (v->conf.flat ? HV_CREATE_FLAT : 0)),
@@ -149,6 +151,15 @@ static int send_create(struct card_vm *v)
 		}
 	}
 	return card_vm_link_send(v->guest, HV_CREATE, 0, &rec, sizeof(rec), fds, n);
+}
+
+int card_vm_guest_grow(struct card_vm *v, uint64_t mem_mib)
+{
+	struct hv_rec_grow rec = { .mem_mib = dpu_le64_put(mem_mib) };
+	int ret = card_vm_link_send(v->guest, HV_GROW, 0, &rec, sizeof(rec), NULL, 0);
+
+	v->adding |= ret ? 0 : 1;
+	return ret;
 }
 
 /* Slots that it has and should not, and the other way round. 0 or -errno. */
@@ -230,6 +241,7 @@ static bool on_state(struct card_vm *v, const struct card_vm_record *r)
 	if (info.state > HV_INFO_ENDED || dpu_le32_get(info.reserved))
 		return false;
 	v->met = true;
+	v->process.mem_mib = dpu_le64_get(info.mem_mib);
 	// A slot that was emptied counts until the guest has let go of what was in it.
 	v->present = dpu_le32_get(info.functions) | (first ? 0 : v->present & slots_of(v));
 	switch ((enum hv_info_state)info.state) {
@@ -248,6 +260,8 @@ static bool on_state(struct card_vm *v, const struct card_vm_record *r)
 	case HV_INFO_PAUSED:
 		if (first)
 			(void)match_functions(v);
+		if (first && v->process.mem_mib < v->conf.mem_mib) // changed while it was away
+			(void)card_vm_guest_grow(v, v->conf.mem_mib);
 		on_running(v, info.state == HV_INFO_RUNNING ? CARD_VM_RUNNING : CARD_VM_PAUSED);
 		break;
 	case HV_INFO_ENDED:
@@ -326,6 +340,11 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 			card_vm_fail(v, -EIO, "slot %u: %s", (unsigned)r->cookie, text);
 		if (status)
 			v->present &= ~(1u << r->cookie);
+		break;
+	case HV_GROW:
+		v->adding &= ~1u;
+		v->added[0].status = (enum hv_status)status;
+		v->added[0].detail = dpu_le32_get(d.detail);
 		break;
 	case HV_COUNTERS:
 		v->counting = false;

@@ -129,6 +129,7 @@
 	X(vm_resume)                             \
 	X(vm_stop)                               \
 	X(vm_power_button)                       \
+	X(vm_resize)                             \
 	X(vm_add_function)                       \
 	X(vm_remove_function)                    \
 	X(vm_list)                               \

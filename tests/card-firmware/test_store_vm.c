@@ -48,6 +48,7 @@ static void assert_kept(struct card *c, const char *want)
 #define VM(name, functions)                                                       \
 	"{'method':'vm_create','params':{'name':'" name "','mem_mib':1,'kernel':" \
 	"'/k','functions':[" functions "]}}"
+#define RESIZED "{'method':'vm_resize','params':{'name':'v','mem_mib':257}}"
 #define ADDED "{'method':'vm_add_function','params':{'name':'v','function':'c','slot':3}}"
 
 /* One that the VM was made with leaves its slot empty, one that came later goes with its call. */
@@ -72,9 +73,28 @@ static void vm_forgets_a_function(void **state)
 	card_store_close(&c);
 }
 
+/* How much memory it has is of one call, which goes with the VM. */
+static void vm_keeps_its_memory(void **state)
+{
+	struct card c = { .opt = { .name = "c1", .state_dir = dir } };
+
+	(void)state;
+	fake_calls_reset();
+	assert_int_equal(card_store_open(&c), 0);
+	dispatch(&c, "vm_delete", "{'name': 'w'}");
+	dispatch(&c, "vm_resize", "{'name': 'v', 'mem_mib': 129}");
+	dispatch(&c, "vm_resize", "{'name': 'v', 'mem_mib': 257}");
+	dispatch(&c, "vm_add_function", "{'name': 'v', 'function': 'c', 'slot': 3}");
+	assert_kept(&c, "[" VM("v", "'','b'") "," RESIZED "," ADDED "]");
+	dispatch(&c, "vm_delete", "{'name': 'v'}");
+	assert_kept(&c, "[]");
+	card_store_close(&c);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(vm_forgets_a_function) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(vm_forgets_a_function),
+		cmocka_unit_test(vm_keeps_its_memory) };
 	char path[64];
 	int failed;
 

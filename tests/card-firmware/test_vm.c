@@ -405,17 +405,20 @@ static void has_functions(void **state)
 }
 
 /* As a client's: the loop goes on until there is an answer, which is the caller's. */
-static char *ask(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static char *ask(const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static char *ask(const char *method, const char *fmt, ...)
 {
 	uint64_t until = dpu_now_ns() + PATIENCE_NS;
 	struct card_message *later;
-	char text[400], *answer;
+	char params[200], text[300], *answer;
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(params, sizeof(params), fmt, ap);
 	va_end(ap);
+	snprintf(text, sizeof(text), "{'jsonrpc': '2.0', 'id': 1, 'method': '%s', 'params': %s}",
+		method, params);
+	for (char *at = text; (at = strchr(at, '\''));)
+		*at = '"';
 	answer = card_rpc_answer(&card, text, strlen(text), &later);
 	while (later && card_message_step(later, &answer))
 		turn(until);
@@ -425,10 +428,7 @@ static char *ask(const char *fmt, ...)
 	return answer;
 }
 
-#define ADD(vm, function)                                                         \
-	ask("{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"vm_add_function\", " \
-	    "\"params\": {\"name\": \"%s\", \"function\": \"%s\"}}",              \
-		vm, function)
+#define ADD(vm, function) ask("vm_add_function", "{'name': '%s', 'function': '%s'}", vm, function)
 
 static void expect(char *answer, const char *part)
 {
@@ -468,6 +468,58 @@ static void may_refuse_a_function(void **state)
 	json_decref(call("net_delete", 0, "{'name': 'n0'}"));
 }
 
+#define RESIZE(mib) ask("vm_resize", "{'name': 'm', 'mem_mib': %u}", mib)
+
+/* Memory is given to a guest that runs as far as it was made for; what it says is the answer. */
+static void grows(void **state)
+{
+	struct card_vm *v;
+
+	(void)state;
+	call("vm_create", -EINVAL, "{'name': 'm', 'mem_mib': 2, 'mem_max_mib': 1, 'kernel': '/k'}");
+	make("m", "refuse");
+	v = card_vm_find(&card, "m");
+	expect(RESIZE(513), "mem_mib: at most 512, which is its mem_max_mib");
+	expect(RESIZE(32), "\"result\":true"); // one that does not run: any
+	expect(RESIZE(64), "\"result\":true");
+	operate("vm_start", "m", 0);
+	await_count(&v->process.mem_mib, 64);
+	expect(RESIZE(63), "gives none back");
+	expect(RESIZE(256), "takes multiples of 128 more");
+	expect(RESIZE(192), "m: the guest refused the memory: the host has not enough");
+	assert_int_equal(v->conf.mem_mib, 64);
+	expect(RESIZE(192), "\"result\":true");
+	await_count(&v->process.mem_mib, 192);
+	assert_int_equal(process_count("m", "mem_mib"), 192);
+	assert_int_equal(v->counters.refused, 1);
+	assert_int_equal(kill((pid_t)v->pid, SIGSTOP), 0);
+	card.vms->add_ms = 50;
+	expect(RESIZE(320), "\"result\":{\"pending\":true}");
+	expect(RESIZE(448), "has not answered the last one");
+	card.vms->add_ms = CARD_VM_ADD_MS;
+	assert_int_equal(kill((pid_t)v->pid, SIGCONT), 0);
+	await_count(&v->process.mem_mib, 320);
+	operate("vm_stop", "m", 0);
+	assert_int_equal(v->conf.mem_mib, 320); // and begins with it
+	end("m", "stopped");
+}
+
+/* What was changed while no card knew the guest, it is told by the one that finds it. */
+static void grows_while_it_was_away(void **state)
+{
+	(void)state;
+	make("m", "");
+	operate("vm_start", "m", 0);
+	card_vms_fini(&card);
+	assert_int_equal(card_vms_init(&card), 0);
+	make("m", "");
+	expect(RESIZE(192), "\"result\":true"); // as the store says it
+	assert_int_equal(card_vms_listen(&card), 0);
+	await_count(&card_vm_find(&card, "m")->process.mem_mib, 192);
+	operate("vm_stop", "m", 0);
+	end("m", "stopped");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -482,6 +534,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(outlives_its_card),
 		cmocka_unit_test(has_functions),
 		cmocka_unit_test(may_refuse_a_function),
+		cmocka_unit_test(grows),
+		cmocka_unit_test(grows_while_it_was_away),
 		cmocka_unit_test(asks_for_connections_without_end),
 		cmocka_unit_test(one_agent_at_a_time),
 	};

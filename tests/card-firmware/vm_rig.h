@@ -106,8 +106,9 @@ static inline void operate(const char *method, const char *name, int want)
 static inline void make(const char *name, const char *cmdline)
 {
 	json_decref(call("vm_create", 0,
-		"{'name': '%s', 'mem_mib': 64, 'kernel': '%s', 'cmdline': '%s'}", name, kernel,
-		cmdline));
+		"{'name': '%s', 'mem_mib': 64, 'mem_max_mib': 512, 'kernel': '%s', "
+		"'cmdline': '%s'}",
+		name, kernel, cmdline));
 }
 
 static inline void await_state(const char *name, enum card_vm_state state)

@@ -70,7 +70,7 @@ until ctl vm agent | grep -q 'connected.*\(true\|yes\)'; do
 done
 if ctl vm create g mem_mib=16 kernel="$dir/program" cpu_template=v9 2>"$dir/refused"; then fail "template v9"; fi
 grep -q 'no template v9' "$dir/refused" || fail "$(cat "$dir/refused")"
-ctl vm create g mem_mib=16 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0 cpu_template=host
+ctl vm create g mem_mib=16 mem_max_mib=1024 vcpus=2 kernel="$dir/program" flat=true functions=disk,n0 cpu_template=host
 if ctl net delete n0 2>/dev/null; then fail "a function of a VM was deleted"; fi
 ctl vm start g
 [ "$(field state)" = running ] || fail "$(ctl vm show g)"
@@ -81,6 +81,21 @@ ctl vm pause g
 await state paused
 ctl vm resume g
 await state running
+
+# Memory that it is given it has, and what cannot be is refused.
+ctl vm resize g mem_mib=144
+memory()
+{
+	end=$(($(date +%s) + 30))
+	until [ "$(ctl vm show g --json | grep -c '"mem_mib": 144')" = 2 ]; do
+		[ "$(date +%s)" -lt "$end" ] || fail "memory: $(ctl vm show g --json)"
+	done
+}
+memory
+for mib in 143 145 1025; do
+	if ctl vm resize g mem_mib=$mib 2>"$dir/refused"; then fail "memory of $mib MiB"; fi
+	grep -q 'mem_mib: ' "$dir/refused" || fail "$(cat "$dir/refused")"
+done
 
 for how in leave term; do
 	python3 "${0%/*}/vm_console.py" "$how" "$cardctl" "$dir/rpc" g
@@ -115,6 +130,7 @@ end=$(($(date +%s) + 30))
 until [ "$(ctl vm show g --json | grep -c '"present": true')" = 2 ]; do
 	[ "$(date +%s)" -lt "$end" ] || fail "functions are missing: $(ctl vm show g --json)"
 done
+memory
 printf anew | ctl vm console g >/dev/null
 await_output anew
 printf c | ctl vm console g >/dev/null
