@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Debian's kernel in jailed guests of host-hv that a real card commands, in a machine whose KVM runs kernels: two
-# guests with a disk and a NIC each boot, write, talk to each other, outlive their card, get one more disk and lose
-# it again, see their disk grow, reboot, and are switched off by their power button.
+# guests with a disk and a NIC each boot, write, get more memory, talk to each other, outlive their card, get one more
+# disk and lose it again, see their disk grow, reboot, and are switched off by their power button.
 # Usage: 64-vm-linux.sh BUILD-DIR
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -141,8 +141,9 @@ step "card and agent" '
 	card_start
 	agent_start
 	. /hv/line
-	ctl vm create a mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d0,n0
-	ctl vm create b mem_mib=256 kernel=/hv/vmlinux initrd=/hv/inner cmdline="$line" functions=d1,n1'
+	set -- mem_mib=256 mem_max_mib=512 kernel=/hv/vmlinux initrd=/hv/inner
+	ctl vm create a "$@" cmdline="$line memhp_default_state=online" functions=d0,n0
+	ctl vm create b "$@" cmdline="$line memhp_default_state=online" functions=d1,n1'
 step "two guests boot" '
 	ctl vm start a
 	ctl vm start b
@@ -164,6 +165,19 @@ step "a file system, written and read back" '
 	on a "mkfs.ext4 -qF /dev/vda && mount /dev/vda /mnt && dd if=/dev/urandom of=/mnt/f bs=64k count=64 2>/dev/null"
 	on a "sha256sum /mnt/f >/tmp/sum; umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda /mnt"
 	on a "sha256sum -c /tmp/sum"'
+
+# What is added is the one memory of zone Normal, which Linux gives first: the file fills most of it, and the disk is
+# written from there and read into it.
+step "memory is added, and guest and card use it" '
+	on a "total() { grep MemTotal /proc/meminfo | tr -dc 0-9; }; was=\$(total)"
+	ctl vm resize a mem_mib=384
+	on a "within 60 \"[ \\\$((\\\$(total) - was)) -ge 126000 ]\""
+	on a "mkdir /big; mount -t tmpfs -o size=110m big /big; for i in \$(seq 25); do cat /mnt/f; done >/big/f"
+	on a "[ \$(grep -A 1 \"zone *Normal\" /proc/zoneinfo | tail -n 1 | tr -dc 0-9) -lt 16384 ]"
+	on a "for i in \$(seq 25); do cat /mnt/f; done | cmp - /big/f"
+	on a "head -c 32m /big/f >/mnt/big; umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda /mnt"
+	on a "head -c 32m /big/f | cmp - /mnt/big && rm /mnt/big && umount /big"
+	ctl vm resize b mem_mib=384'
 step "ping and TCP between two guests" '
 	on a "ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ip link set lo up"
 	on b "ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up; tail -f /dev/null | nc -l -p 7 >/tmp/got & :"
@@ -215,6 +229,8 @@ step "reboots, and is there again by itself" '
 	echo "reboot -f" | ctl vm console b >/dev/null
 	until_ 270 ups b $((was + 1))
 	on b "[ -b /dev/vda ] && [ -e /sys/class/net/eth0 ]"'
+step "with the memory that was added before" '
+	on b "[ \$(grep MemTotal /proc/meminfo | tr -dc 0-9) -ge 320000 ]"'
 step "powers off by itself, and by the power button" '
 	echo "poweroff -f" | ctl vm console b >/dev/null
 	on a "umount /mnt; exec 9</dev/input/event0; { dd bs=24 count=1 <&9 >/dev/null 2>&1; poweroff -f; } & :"
