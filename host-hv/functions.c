@@ -143,7 +143,7 @@ bool hv_functions_pending(const struct hv_functions *all)
 	return false;
 }
 
-bool hv_functions_know_memory(struct hv_functions *all)
+bool hv_functions_know_memory(const struct hv_functions *all)
 {
 	for (unsigned i = 0; i < HV_PROTO_SLOTS; i++)
 		if (all->fn[i].d && !hv_vhost_knows_memory(&all->fn[i].d->vhost))

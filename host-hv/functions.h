@@ -44,7 +44,7 @@ void hv_functions_masks(const struct hv_functions *all, uint32_t *present, uint3
 void hv_functions_turn(struct hv_functions *all);
 /* True: one has a connection whose card has not yet said what it is. */
 bool hv_functions_pending(const struct hv_functions *all);
-/* True unless a card has rings in memory of which it knows less than there is. */
-bool hv_functions_know_memory(struct hv_functions *all);
+/* True unless a card knows less memory than there is, but some: one that is to be told. */
+bool hv_functions_know_memory(const struct hv_functions *all);
 /* No vCPU runs. */
 void hv_functions_fini(struct hv_functions *all);

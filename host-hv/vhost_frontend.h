@@ -151,8 +151,8 @@ void hv_vhost_place(struct hv_vhost *v, uint64_t doorbells);
 /* Have the card look at a ring. The lock is held. Any thread. */
 void hv_vhost_kick(struct hv_vhost *v, unsigned ring);
 
-/* True if no card uses an older table of memory than there is. Main thread. */
-bool hv_vhost_knows_memory(struct hv_vhost *v);
+/* True if no card has an older table of memory than there is. Main thread. */
+bool hv_vhost_knows_memory(const struct hv_vhost *v);
 
 /* True if by the last hv_vhost_run() a card knew all that the driver wants. Main thread. */
 bool hv_vhost_settled(const struct hv_vhost *v);

@@ -210,14 +210,9 @@ static bool to_run(const struct hv_vhost *v)
 	return v->run && v->mastering && !v->resetting && !v->broken;
 }
 
-bool hv_vhost_knows_memory(struct hv_vhost *v)
+bool hv_vhost_knows_memory(const struct hv_vhost *v)
 {
-	bool known;
-
-	pthread_mutex_lock(&v->lock);
-	known = !to_run(v) || !v->mem_sent || v->mem_sent == v->conf.vm->n_slots;
-	pthread_mutex_unlock(&v->lock);
-	return known;
+	return !v->mem_sent || v->mem_sent == v->conf.vm->n_slots;
 }
 
 static bool next_of_stop(struct hv_vhost *v, struct msg *m)
@@ -250,7 +245,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
 		return ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
 	}
-	if (v->mem_sent != v->conf.vm->n_slots)
+	if (!v->mem_sent)
 		return ask_memory(v, m);
 	if (!v->status_sent)
 		return ask_status(v, m, STATUS_FEATURES);
@@ -293,5 +288,8 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 		v->config_stale = false;
 		return ask_config(v, m);
 	}
+	// Also while its driver holds it back: it may let it go on at any time.
+	if (!hv_vhost_knows_memory(v))
+		return ask_memory(v, m);
 	return next_of_stop(v, m) || next_of_start(v, m);
 }

@@ -248,6 +248,53 @@ static void memory_grows(void **state)
 	rig_fini(&r);
 }
 
+/* A driver that holds its function back may let it go on before we look: the card knows by then. */
+static void memory_grows_while_it_is_held_back(void **state)
+{
+	struct hv_vhost *v;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	v = &r.d->vhost;
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	wr(&r, CFG + PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	assert_false(hv_vhost_knows_memory(v));
+	talk(&r);
+	assert_true(hv_vhost_knows_memory(v));
+	assert_int_equal(r.card.table.n, 2);
+	rig_fini(&r);
+}
+
+/* One that refuses the larger table is none any more, and what it says holds up nobody. */
+static void memory_grows_and_the_card_refuses(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	r.card.spoiled = VU_SET_MEM_TABLE;
+	r.card.how = REFUSED;
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	hv_vhost_wake(&r.d->vhost);
+	talk(&r);
+	assert_int_equal(r.lost, 1);
+	assert_int_equal(r.d->vhost.counters.refusals, 1);
+	assert_true(hv_vhost_knows_memory(&r.d->vhost));
+	r.card.how = RIGHT;
+	connect_card(&r);
+	assert_true(hv_vhost_settled(&r.d->vhost));
+	assert_int_equal(r.card.table.n, 2);
+	assert_int_equal(status(&r), 15);
+	rig_fini(&r);
+}
+
 /* A card that goes instead of an answer holds up nobody, and the next one is told all. */
 static void memory_grows_without_a_card(void **state)
 {
@@ -613,6 +660,8 @@ int main(void)
 		cmocka_unit_test(starts_and_resets), cmocka_unit_test(reset_during_start),
 		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
 		cmocka_unit_test(memory_grows), cmocka_unit_test(memory_grows_without_a_card),
+		cmocka_unit_test(memory_grows_while_it_is_held_back),
+		cmocka_unit_test(memory_grows_and_the_card_refuses),
 		cmocka_unit_test(config_changes), cmocka_unit_test(window),
 		cmocka_unit_test(rings_refused), cmocka_unit_test(size_of_another_layout),
 		cmocka_unit_test(shared_descriptors), cmocka_unit_test(asks_less_and_less) };
