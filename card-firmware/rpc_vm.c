@@ -140,6 +140,9 @@ static int read_conf(const json_t *params, struct card_vm_conf *conf, struct car
 		conf->mem_max_mib = conf->mem_mib;
 	if (conf->mem_max_mib < conf->mem_mib)
 		return card_fail(e, -EINVAL, "mem_max_mib: less than mem_mib");
+	if (conf->hugepages && (conf->mem_max_mib - conf->mem_mib) % 2)
+		return card_fail(e, -EINVAL,
+			"mem_max_mib: an odd number more than mem_mib, and its pages are of 2 MiB");
 	ret = read_template(params, &conf->cpu_template, e);
 	if (!ret)
 		ret = read_policy(params, "on_reboot", RESTART, &conf->reboot_restarts, e);
@@ -338,6 +341,8 @@ static int add_begin(struct card *c, struct card_vm *v, unsigned slot, uint64_t 
 	if (!a) {
 		if (slot)
 			(void)card_vm_function_remove(v, v->conf.functions[slot], e);
+		else
+			v->conf.mem_mib = had_mib;
 		return out_of_memory(e);
 	}
 	*a = (struct adding){ .task = { .step = add_step,

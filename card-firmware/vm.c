@@ -292,24 +292,27 @@ int card_vm_function_remove(struct card_vm *v, const char *function, struct card
 
 int card_vm_resize(struct card_vm *v, uint64_t mem_mib, struct card_error *e)
 {
-	uint64_t had = v->conf.mem_mib;
+	bool runs = v->guest && (v->state == CARD_VM_RUNNING || v->state == CARD_VM_PAUSED);
+	uint64_t has = runs ? v->process.mem_mib : mem_mib; // less than it is to, if it refused
 	int ret = 0;
 
-	if (mem_mib == had)
+	if (mem_mib == v->conf.mem_mib && (mem_mib <= has || v->adding & 1))
 		return 0;
 	if (mem_mib > v->conf.mem_max_mib)
 		return card_fail(e, -EINVAL, "mem_mib: at most %llu, which is its mem_max_mib",
 			(unsigned long long)v->conf.mem_max_mib);
-	if (v->guest && mem_mib < had)
-		return card_fail(e, -EINVAL, "mem_mib: a guest that runs gives none back");
-	if (v->guest && (mem_mib - had) % HV_GROW_UNIT_MIB)
-		return card_fail(e, -EINVAL,
-			"mem_mib: a guest that runs takes multiples of %u more", HV_GROW_UNIT_MIB);
-	if (v->guest && v->state != CARD_VM_RUNNING && v->state != CARD_VM_PAUSED)
+	if (v->conf.hugepages && mem_mib % 2)
+		return card_fail(e, -EINVAL, "mem_mib: odd, and its pages are of 2 MiB");
+	if (v->guest && !runs)
 		return card_fail(e, -EBUSY, "%s: is %s", v->name, state_names[v->state]);
 	if (v->adding & 1)
 		return card_fail(e, -EBUSY, "%s: has not answered the last one", v->name);
-	if (v->guest)
+	if (mem_mib < has)
+		return card_fail(e, -EINVAL, "mem_mib: a guest that runs gives none back");
+	if ((mem_mib - has) % HV_GROW_UNIT_MIB)
+		return card_fail(e, -EINVAL,
+			"mem_mib: a guest that runs takes multiples of %u more", HV_GROW_UNIT_MIB);
+	if (mem_mib > has)
 		ret = card_vm_guest_grow(v, mem_mib);
 	if (ret)
 		return card_fail(e, ret, "%s: %s", v->name, strerror(-ret));

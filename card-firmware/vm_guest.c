@@ -324,6 +324,8 @@ static bool on_done(struct card_vm *v, const struct card_vm_record *r)
 		return false;
 	v->counters.refused += status != HV_OK;
 	snprintf(text, sizeof(text), "%s (errno %u)", status_text[status], dpu_le32_get(d.detail));
+	if (!status && (r->asked == HV_CREATE || r->asked == HV_GROW))
+		v->process.mem_mib = v->conf.mem_mib; // it says so itself, but later
 	switch (r->asked) {
 	case HV_CREATE:
 	case HV_START:

@@ -504,6 +504,49 @@ static void grows(void **state)
 	end("m", "stopped");
 }
 
+/* What it refused when nobody waited for its answer any more it is asked once more, or spared. */
+static void refuses_memory_late(void **state)
+{
+	struct card_vm *v;
+
+	(void)state;
+	for (int again = 0; again < 2; again++) {
+		make("m", "refuse");
+		v = card_vm_find(&card, "m");
+		operate("vm_start", "m", 0);
+		await_count(&v->process.mem_mib, 64);
+		assert_int_equal(kill((pid_t)v->pid, SIGSTOP), 0);
+		card.vms->add_ms = 50;
+		expect(RESIZE(192), "\"result\":{\"pending\":true}");
+		expect(RESIZE(192), "\"result\":{\"pending\":true}"); // no other one
+		card.vms->add_ms = CARD_VM_ADD_MS;
+		assert_int_equal(kill((pid_t)v->pid, SIGCONT), 0);
+		await_count(&v->counters.refused, 1);
+		assert_int_equal(v->process.mem_mib, 64);
+		assert_int_equal(v->conf.mem_mib, 192); // as soon as it begins anew
+		expect(RESIZE(again ? 192 : 64), "\"result\":true");
+		await_count(&v->process.mem_mib, again ? 192 : 64);
+		assert_int_equal(v->conf.mem_mib, again ? 192 : 64);
+		operate("vm_stop", "m", 0);
+		end("m", "stopped");
+	}
+}
+
+/* Memory of huge pages is of whole ones. */
+static void has_whole_pages(void **state)
+{
+	const char *refused = "mem_mib: odd, and its pages are of 2 MiB";
+
+	(void)state;
+	call("vm_create", -EINVAL,
+		"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': 3, 'kernel': '/k', 'hugepages': true}");
+	json_decref(call("vm_create", 0,
+		"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': 8, 'kernel': '/k', 'hugepages': true}"));
+	expect(RESIZE(5), refused);
+	expect(RESIZE(6), "\"result\":true");
+	json_decref(call("vm_delete", 0, "{'name': 'm'}"));
+}
+
 /* What was changed while no card knew the guest, it is told by the one that finds it. */
 static void grows_while_it_was_away(void **state)
 {
@@ -535,6 +578,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(has_functions),
 		cmocka_unit_test(may_refuse_a_function),
 		cmocka_unit_test(grows),
+		cmocka_unit_test(refuses_memory_late),
+		cmocka_unit_test(has_whole_pages),
 		cmocka_unit_test(grows_while_it_was_away),
 		cmocka_unit_test(asks_for_connections_without_end),
 		cmocka_unit_test(one_agent_at_a_time),
