@@ -177,7 +177,8 @@ step "memory is added, and guest and card use it" '
 	on a "for i in \$(seq 25); do cat /mnt/f; done | cmp - /big/f"
 	on a "head -c 32m /big/f >/mnt/big; umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount /dev/vda /mnt"
 	on a "head -c 32m /big/f | cmp - /mnt/big && rm /mnt/big && umount /big"
-	ctl vm resize b mem_mib=384'
+	ctl vm resize b mem_mib=384
+	ctl vm resize b mem_mib=512'
 step "ping and TCP between two guests" '
 	on a "ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ip link set lo up"
 	on b "ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up; tail -f /dev/null | nc -l -p 7 >/tmp/got & :"
@@ -230,7 +231,7 @@ step "reboots, and is there again by itself" '
 	until_ 270 ups b $((was + 1))
 	on b "[ -b /dev/vda ] && [ -e /sys/class/net/eth0 ]"'
 step "with the memory that was added before" '
-	on b "[ \$(grep MemTotal /proc/meminfo | tr -dc 0-9) -ge 320000 ]"'
+	on b "[ \$(grep MemTotal /proc/meminfo | tr -dc 0-9) -ge 448000 ]"'
 step "powers off by itself, and by the power button" '
 	echo "poweroff -f" | ctl vm console b >/dev/null
 	on a "umount /mnt; exec 9</dev/input/event0; { dd bs=24 count=1 <&9 >/dev/null 2>&1; poweroff -f; } & :"
