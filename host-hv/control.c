@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +16,7 @@
 #include "fds.h"
 #include "record.h"
 
-#define RING 16384u // bytes of console output that may wait; a power of two
+#define CONSOLE_TURN 64 // records of console output in one go
 #define MEM_MIB_MAX (1ull << 24)
 #define CPU_MAX 8192 // of a host
 #define IMAGE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
@@ -50,12 +49,10 @@ struct hv_control {
 	unsigned line_len;
 	uint64_t log_lost;
 
-	/* Output of the console: vCPUs' threads put, this one takes. */
-	int wake_fd; // owned
-	pthread_mutex_t lock;
-	uint8_t ring[RING];
-	uint32_t put, taken; // free-running
-	uint64_t console_lost;
+	/* Output of the console, which vCPUs' threads write: as much as a pipe holds may wait. */
+	int console[2]; // owned
+	struct hv_rec_bytes output; // out of the pipe, and not sent while there are bytes
+	_Atomic uint64_t console_lost;
 };
 
 /* What a command needs besides what a rule of its record says. */
@@ -63,6 +60,7 @@ struct command {
 	struct hv_record_rule rule;
 	uint8_t states; // bits by enum hv_info_state
 	enum hv_status (*run)(struct hv_control *c, struct hv_record *r);
+	int (*step)(struct hv_machine *m); // NULL: `run` does it
 };
 
 static unsigned state(const struct hv_control *c)
@@ -95,35 +93,14 @@ static void on_want(void *arg, unsigned slot)
 static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 {
 	struct hv_control *c = arg;
-	bool wake;
+	ssize_t n = write(c->console[1], bytes, len);
 
-	pthread_mutex_lock(&c->lock);
-	unsigned room = RING - (c->put - c->taken);
-	unsigned n = len < room ? len : room;
-
-	wake = n && c->put == c->taken;
-	for (unsigned i = 0; i < n; i++)
-		c->ring[(c->put + i) % RING] = bytes[i];
-	c->put += n;
-	c->console_lost += len - n;
-	pthread_mutex_unlock(&c->lock);
-	// It can fail only when it is readable already.
-	if (wake)
-		(void)eventfd_write(c->wake_fd, 1);
+	atomic_fetch_add(&c->console_lost, n < 0 ? len : len - (size_t)n);
 }
 
-static int on_vcpu(void *arg)
-{
-	struct hv_control *c = arg;
-
-	return c->conf.confine ? c->conf.confine() : 0;
-}
-
-static const struct hv_machine_events events = { .ended = on_ended,
-	.console = on_console,
-	.want = on_want,
-	.confine = on_vcpu,
-	.functions = on_functions };
+static const struct hv_machine_events events = {
+	.ended = on_ended, .console = on_console, .want = on_want, .functions = on_functions
+};
 
 /* An answer of len bytes; it is sent when there is room. */
 static void answer(struct hv_control *c, uint16_t type, uint32_t seq, const void *rec, size_t len)
@@ -228,6 +205,7 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r)
 			return HV_E_FD_KIND;
 	conf.kernel_fd = r->fd[0];
 	conf.initrd_fd = r->fd[1];
+	conf.confine = c->conf.confine;
 	ret = hv_machine_create(&conf, &events, c, &m);
 	if (ret)
 		return status_of(c, ret);
@@ -246,23 +224,15 @@ static enum hv_status do_create(struct hv_control *c, struct hv_record *r)
 	return HV_OK;
 }
 
-static enum hv_status do_step(struct hv_control *c, struct hv_record *r)
+static enum hv_status take_step(struct hv_control *c, int (*step)(struct hv_machine *m))
 {
-	static int (*const steps[HV_TYPES])(struct hv_machine *) = {
-		[HV_START] = hv_machine_start,
-		[HV_PAUSE] = hv_machine_pause,
-		[HV_RESUME] = hv_machine_resume,
-		[HV_STOP] = hv_machine_stop,
-		[HV_POWER_BUTTON] = hv_machine_power_button,
-	};
-	uint16_t type = hv_record_type(r);
 	int ret = 0;
 
 	if (c->m)
-		ret = steps[type](c->m);
+		ret = step(c->m);
 	else
 		c->end = HV_END_STOPPED; // HV_STOP, the only one without a machine
-	c->tell_state |= ret == 0 && type != HV_POWER_BUTTON;
+	c->tell_state |= ret == 0 && step != hv_machine_power_button;
 	return status_of(c, ret);
 }
 
@@ -337,9 +307,7 @@ static enum hv_status do_counters(struct hv_control *c, struct hv_record *r)
 		n.refused[i] = dpu_le64_put(c->refused[i]);
 	n.exits = dpu_le64_put(m.exits);
 	n.missed = dpu_le64_put(m.missed);
-	pthread_mutex_lock(&c->lock);
-	n.console_lost = dpu_le64_put(c->console_lost);
-	pthread_mutex_unlock(&c->lock);
+	n.console_lost = dpu_le64_put(atomic_load(&c->console_lost));
 	answer(c, HV_COUNTED, hv_record_seq(r), &n, sizeof(n));
 	return HV_OK;
 }
@@ -371,11 +339,12 @@ static enum hv_status do_grow(struct hv_control *c, struct hv_record *r)
 static const struct command commands[HV_TYPES] = {
 	[HV_HELLO] = { { sizeof(struct hv_rec_hello), 0, 0 }, ANY, do_hello },
 	[HV_CREATE] = { { sizeof(struct hv_rec_create), 1, 2 }, NONE, do_create },
-	[HV_START] = { { sizeof(struct hv_rec_hdr), 0, 0 }, MADE, do_step },
-	[HV_PAUSE] = { { sizeof(struct hv_rec_hdr), 0, 0 }, RUNS, do_step },
-	[HV_RESUME] = { { sizeof(struct hv_rec_hdr), 0, 0 }, HELD, do_step },
-	[HV_STOP] = { { sizeof(struct hv_rec_hdr), 0, 0 }, ANY, do_step },
-	[HV_POWER_BUTTON] = { { sizeof(struct hv_rec_hdr), 0, 0 }, RUNS, do_step },
+	[HV_START] = { { sizeof(struct hv_rec_hdr), 0, 0 }, MADE, .step = hv_machine_start },
+	[HV_PAUSE] = { { sizeof(struct hv_rec_hdr), 0, 0 }, RUNS, .step = hv_machine_pause },
+	[HV_RESUME] = { { sizeof(struct hv_rec_hdr), 0, 0 }, HELD, .step = hv_machine_resume },
+	[HV_STOP] = { { sizeof(struct hv_rec_hdr), 0, 0 }, ANY, .step = hv_machine_stop },
+	[HV_POWER_BUTTON] = { { sizeof(struct hv_rec_hdr), 0, 0 }, RUNS,
+		.step = hv_machine_power_button },
 	[HV_ADD] = { { sizeof(struct hv_rec_function), 1, 1 }, LIVE, do_function },
 	[HV_REMOVE] = { { sizeof(struct hv_rec_function), 0, 0 }, LIVE, do_function },
 	[HV_RECONNECT] = { { sizeof(struct hv_rec_function), 1, 1 }, LIVE, do_function },
@@ -394,7 +363,9 @@ static void obey(struct hv_control *c, struct hv_record *r)
 
 	c->detail = 0;
 	if (status == HV_OK)
-		status = cmd->states & 1u << state(c) ? cmd->run(c, r) : HV_E_STATE;
+		status = !(cmd->states & 1u << state(c)) ? HV_E_STATE
+			 : cmd->step			 ? take_step(c, cmd->step)
+							 : cmd->run(c, r);
 	c->refused[status] += status != HV_OK;
 	if (c->answer_len)
 		return;
@@ -436,28 +407,23 @@ static int send_wants(struct hv_control *c)
 
 static int send_console(struct hv_control *c)
 {
-	// Not more than one ring of it at a time: a guest that floods holds up nothing else.
-	for (unsigned sent = 0, n = 1; n && sent < RING; sent += n) {
-		struct hv_rec_bytes b = { .n = { { 0 } } };
-		int ret;
+	struct hv_rec_bytes *b = &c->output;
+	int ret = 0;
 
-		pthread_mutex_lock(&c->lock);
-		n = c->put - c->taken;
-		n = n < sizeof(b.bytes) ? n : sizeof(b.bytes);
-		for (unsigned i = 0; i < n; i++)
-			b.bytes[i] = c->ring[(c->taken + i) % RING];
-		pthread_mutex_unlock(&c->lock);
+	// All of it after the end; before that a guest that floods holds up nothing else.
+	for (unsigned i = 0; ret == 0 && (i < CONSOLE_TURN || c->end != HV_END_NONE); i++) {
+		ssize_t n = dpu_le16_get(b->n);
+
 		if (n == 0)
+			n = read(c->console[0], b->bytes, sizeof(b->bytes));
+		if (n <= 0)
 			return 0;
-		b.n = dpu_le16_put((uint16_t)n);
-		ret = send_event(c, HV_EV_CONSOLE, &b.h, sizeof(b));
-		if (ret)
-			return ret;
-		pthread_mutex_lock(&c->lock);
-		c->taken += n;
-		pthread_mutex_unlock(&c->lock);
+		b->n = dpu_le16_put((uint16_t)n);
+		ret = send_event(c, HV_EV_CONSOLE, &b->h, sizeof(*b));
+		if (ret == 0)
+			memset(b, 0, sizeof(*b));
 	}
-	return 0;
+	return ret;
 }
 
 static int send_state(struct hv_control *c)
@@ -527,19 +493,16 @@ int hv_control_turn(struct hv_control *c, int timeout_ms)
 		// A command is taken only when its answer has room to wait in.
 		{ .fd = c->conf.fd,
 			.events = (short)((c->answer_len ? 0 : POLLIN) | (full ? POLLOUT : 0)) },
-		{ .fd = full ? -1 : c->wake_fd, .events = POLLIN },
+		{ .fd = full ? -1 : c->console[0], .events = POLLIN },
 		{ .fd = c->log_fd, .events = POLLIN },
 		{ .fd = c->m ? hv_machine_fd(c->m) : -1, .events = POLLIN },
 	};
-	eventfd_t n;
 	int ret = 0;
 
 	if (c->end != HV_END_NONE)
 		return -ESHUTDOWN;
 	if (poll(p, sizeof(p) / sizeof(p[0]), timeout_ms) < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (p[1].revents)
-		(void)eventfd_read(c->wake_fd, &n);
 	if (p[2].revents)
 		read_log(c);
 	if (p[3].revents)
@@ -579,10 +542,10 @@ int hv_control_create(const struct hv_control_conf *conf, struct hv_control **ou
 		return -ENOMEM;
 	}
 	c->conf = *conf;
-	c->log_fd = -1;
-	pthread_mutex_init(&c->lock, NULL);
-	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = c->wake_fd < 0 ? -errno : conf->log ? take_stderr(c) : 0;
+	c->log_fd = c->console[0] = c->console[1] = -1;
+	ret = pipe2(c->console, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+	if (ret == 0 && conf->log)
+		ret = take_stderr(c);
 	if (ret) {
 		hv_control_destroy(c);
 		return ret;
@@ -597,8 +560,8 @@ void hv_control_destroy(struct hv_control *c)
 		return;
 	hv_machine_destroy(c->m);
 	hv_fd_close(&c->log_fd);
-	hv_fd_close(&c->wake_fd);
+	hv_fd_close(&c->console[0]);
+	hv_fd_close(&c->console[1]);
 	hv_fd_close(&c->conf.fd);
-	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

@@ -4,7 +4,7 @@
  * console may write from any vCPU's thread.
  *
  * Nothing here waits for the card: an answer that finds no room holds back the next command, states
- * and wishes for connections are told when there is room, output of the console waits in a ring and
+ * and wishes for connections are told when there is room, output of the console waits in a pipe and
  * is lost, and counted, when that is full. So a card that is away for any time stops no guest.
  */
 #pragma once
@@ -24,7 +24,7 @@ struct hv_control_conf {
 	bool log; // what goes to stderr goes to the card from now on
 };
 
-/* 0, -ENOMEM, or the errno of eventfd(2) or pipe2(2); fd is closed in any case. */
+/* 0, -ENOMEM, or the errno of pipe2(2) or dup2(2); fd is closed in any case. */
 int hv_control_create(const struct hv_control_conf *conf, struct hv_control **out);
 void hv_control_destroy(struct hv_control *c); // ends its machine, too
 

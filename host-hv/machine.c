@@ -142,13 +142,6 @@ static const struct hv_serial_ops serial_ops = { on_serial_out, on_line, on_seri
 static const struct hv_power_ops power_ops = { on_power, on_line, on_ejected };
 static const struct hv_bus_ops exit_ops = { NULL, exit_write };
 
-static int on_confine(void *arg)
-{
-	struct hv_machine *m = arg;
-
-	return m->ev->confine ? m->ev->confine(m->arg) : 0;
-}
-
 /* The vCPUs, with what they see of the CPU. */
 static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 {
@@ -162,7 +155,7 @@ static int make_vcpus(struct hv_machine *m, const struct hv_conf *conf)
 		if (ret)
 			return ret;
 		vcpu->pin = conf->pin[m->n_vcpus];
-		vcpu->confine = on_confine;
+		vcpu->confine = conf->confine;
 		vcpu->ended = on_vcpu_end;
 		vcpu->arg = m;
 		m->n_vcpus++;

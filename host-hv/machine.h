@@ -40,6 +40,7 @@ struct hv_conf {
 	int kernel_fd, initrd_fd; // borrowed until it is created: plain files; initrd -1: none
 	char cmdline[HV_CMDLINE_MAX + 1];
 	int16_t pin[HV_VCPUS_MAX]; // CPU of each vCPU, -1: none
+	int (*confine)(void); // on each vCPU's thread before any runs: not 0, none does; NULL: none
 };
 
 /* Told from hv_machine_turn(), but for the console. */
@@ -47,8 +48,6 @@ struct hv_machine_events {
 	void (*ended)(void *arg, enum hv_end why);
 	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
 	void (*want)(void *arg, unsigned slot); // the function's connection is gone
-	/* Each vCPU's thread, all of them before any runs: not 0, none does. */
-	int (*confine)(void *arg);
 
 	/* NULL: nobody asks. */
 	void (*functions)(void *arg); // one is gone

@@ -96,7 +96,7 @@ static const struct rule vcpu_rules[] = {
 		{ KVM_RUN, KVM_IRQ_LINE, (uint32_t)KVM_IRQFD, (uint32_t)KVM_IOEVENTFD,
 			(uint32_t)KVM_SET_GSI_ROUTING } },
 	{ CALL(futex) },
-	{ CALL(write) }, // eventfds: of the main thread
+	{ CALL(write) }, // the console, and the main thread's eventfd
 	{ CALL(preadv2) }, // an interrupt that waited for its mask
 	{ CALL(tgkill), SELF, .arg = 0 },
 	{ CALL(rt_sigreturn) },

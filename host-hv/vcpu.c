@@ -77,7 +77,7 @@ static void confine(struct hv_vcpu *vcpu)
 
 	vcpu->confined_due = false;
 	pthread_mutex_unlock(&vcpu->lock);
-	ret = vcpu->confine(vcpu->arg);
+	ret = vcpu->confine ? vcpu->confine() : 0;
 	pthread_mutex_lock(&vcpu->lock);
 	vcpu->err = -ret;
 	vcpu->confined = true;

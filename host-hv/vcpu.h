@@ -29,7 +29,7 @@ struct hv_vcpu {
 	size_t run_size; // bytes
 	struct hv_bus *ports; // borrowed: outlives the thread
 	int pin; // CPU, or -1
-	int (*confine)(void *arg); // on its thread: hv_vcpu_confine()
+	int (*confine)(void); // on its thread: hv_vcpu_confine(); NULL: it has nothing to do
 	void (*ended)(void *arg, struct hv_vcpu *vcpu, enum hv_vcpu_end why); // on its thread
 	void *arg;
 

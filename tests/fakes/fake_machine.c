@@ -40,7 +40,7 @@ void fake_machine_print(const uint8_t *bytes, unsigned len)
 
 int fake_machine_confine(void)
 {
-	return the_one->ev->confine(the_one->arg);
+	return fake_machine.conf.confine();
 }
 
 static int next_ret(void)

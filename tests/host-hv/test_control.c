@@ -659,6 +659,33 @@ static void console_waits_for_the_card(void **state)
 	assert_int_equal(hv_control_end(c), HV_END_OFF);
 }
 
+/* However much of it waits: who is told of the end has no more to expect. */
+static void the_end_comes_after_all_output(void **state)
+{
+	static const uint8_t line[100] = { 'x' };
+	bool ended = false;
+	size_t n = 0;
+	union any r;
+
+	(void)state;
+	bring_to(HV_INFO_RUNNING);
+	for (int i = 0; i < 400; i++)
+		fake_machine_print(line, sizeof(line));
+	fake_machine.end = HV_END_OFF;
+	fake_machine_wake();
+	while (hv_control_turn(c, 0) == 0)
+		;
+	while (take(&r)) {
+		ended |= dpu_le16_get(r.h.type) == HV_EV_STATE && r.info.state == HV_INFO_ENDED;
+		if (dpu_le16_get(r.h.type) != HV_EV_CONSOLE)
+			continue;
+		assert_false(ended);
+		n += dpu_le16_get(r.bytes.n);
+	}
+	assert_true(ended);
+	assert_int_equal(n, 400 * sizeof(line));
+}
+
 static void the_end_is_told(void **state)
 {
 	union any r;
@@ -729,8 +756,8 @@ int main(void)
 	const struct CMUnitTest tests[] = { T(a_guest_lives), T(a_guest_grows),
 		T(what_cannot_be_shut_in_does_not_run), T(nothing_before_hello),
 		T(a_replay_counts_once), T(a_new_card_is_told), T(console_waits_for_the_card),
-		T(the_end_is_told), T(typed_bytes_that_do_not_fit_are_told),
-		T(gone_when_nobody_can_command_it),
+		T(the_end_comes_after_all_output), T(the_end_is_told),
+		T(typed_bytes_that_do_not_fit_are_told), T(gone_when_nobody_can_command_it),
 		cmocka_unit_test(lines_of_stderr_reach_the_card) };
 	int failed;
 

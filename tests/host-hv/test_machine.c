@@ -31,21 +31,28 @@
 #define NOEXEC_SEAL 0x0008u // MFD_NOEXEC_SEAL
 #define COUNTER 0x80000 // where a guest counts
 
+/* What confine() of a machine did, which is told nothing. */
+static _Atomic unsigned confined;
+static int confine_says; // but to the first
+
+static int confine(void)
+{
+	return atomic_fetch_add(&confined, 1) ? confine_says : 0;
+}
+
 struct seen {
 	char out[64];
 	unsigned n;
 	enum hv_end why;
 	unsigned ends, panics;
-	_Atomic unsigned confined;
 	unsigned confined_then; // when it wrote
-	int confine; // what it answers, but to the first
 };
 
 static void on_console(void *arg, const uint8_t *bytes, unsigned len)
 {
 	struct seen *s = arg;
 
-	s->confined_then = atomic_load(&s->confined);
+	s->confined_then = atomic_load(&confined);
 	for (unsigned i = 0; i < len && s->n < sizeof(s->out) - 1; i++)
 		s->out[s->n++] = (char)bytes[i];
 }
@@ -63,15 +70,8 @@ static void on_panicked(void *arg)
 	((struct seen *)arg)->panics++;
 }
 
-static int on_confine(void *arg)
-{
-	struct seen *s = arg;
-
-	return atomic_fetch_add(&s->confined, 1) ? s->confine : 0;
-}
-
 static const struct hv_machine_events events = {
-	.ended = on_ended, .panicked = on_panicked, .console = on_console, .confine = on_confine
+	.ended = on_ended, .panicked = on_panicked, .console = on_console
 };
 
 static struct hv_machine *make_vcpus(const void *code, size_t len, unsigned vcpus, struct seen *s)
@@ -81,7 +81,8 @@ static struct hv_machine *make_vcpus(const void *code, size_t len, unsigned vcpu
 		.vcpus = vcpus,
 		.flat = true,
 		.kernel_fd = image_file(code, len),
-		.initrd_fd = -1 };
+		.initrd_fd = -1,
+		.confine = confine };
 	struct hv_machine *m;
 
 	*s = (struct seen){ 0 };
@@ -307,9 +308,8 @@ static void five(struct hv_pci_func *f, unsigned bar, uint64_t off, uint8_t *dat
 	memset(data, 5, n);
 }
 
-static int jail(void *arg)
+static int jail(void)
 {
-	(void)arg;
 	return hv_sandbox_thread(HV_THREAD_VCPU);
 }
 
@@ -318,10 +318,9 @@ static void a_bar_moves_in_the_jail(void **state)
 {
 	const struct hv_pci_ops ops = { .read = five, .write = no_write };
 	const struct hv_pci_id id = { .vendor = 0x1af4, .device = 0x1042 };
-	const struct hv_machine_events jailed = {
-		.ended = on_ended, .console = on_console, .confine = jail
+	struct hv_conf conf = {
+		.mem_mib = 4, .vcpus = 1, .flat = true, .initrd_fd = -1, .confine = jail
 	};
-	struct hv_conf conf = { .mem_mib = 4, .vcpus = 1, .flat = true, .initrd_fd = -1 };
 	struct hv_pci_func f;
 	struct seen s = { 0 };
 	struct hv_machine *m;
@@ -335,7 +334,7 @@ static void a_bar_moves_in_the_jail(void **state)
 	memset(conf.pin, -1, sizeof(conf.pin));
 	hv_pci_func_init(&f, &ops, &id);
 	assert_int_equal(hv_pci_bar_add(&f, 0, 4096, false), 0);
-	assert_int_equal(hv_machine_create(&conf, &jailed, &s, &m), 0);
+	assert_int_equal(hv_machine_create(&conf, &events, &s, &m), 0);
 	close(conf.kernel_fd);
 	assert_int_equal(hv_pci_plug(hv_machine_pci(m), &f, 3, false), 0);
 	assert_int_equal(hv_machine_start(m), 0);
@@ -608,9 +607,10 @@ static void confined_before_it_runs(void **state)
 
 	(void)state;
 	for (int bad = 0; bad < 2; bad++) {
+		atomic_store(&confined, 0);
+		confine_says = bad ? -EPERM : 0;
 		m = make_vcpus(code, sizeof(code), 3, &s);
-		s.confine = bad ? -EPERM : 0;
-		assert_int_equal(atomic_load(&s.confined), 0);
+		assert_int_equal(atomic_load(&confined), 0);
 		assert_int_equal(hv_machine_start(m), bad ? -EPERM : 0);
 		while (!s.ends)
 			dispatch(m);
@@ -619,6 +619,7 @@ static void confined_before_it_runs(void **state)
 		assert_string_equal(s.out, bad ? "" : "h");
 		hv_machine_destroy(m);
 	}
+	confine_says = 0;
 }
 
 int main(void)
