@@ -12,25 +12,28 @@
 #define SLEEP_S5 5
 #define PANICKED 0x01
 
+#define REG(p, off) ((p)->regs[(off) / sizeof((p)->regs[0])])
+
 /* The line is high until the guest has read what happened, however long it masks it (level). */
-static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t down)
+static void announce(struct hv_power *p, uint32_t what, uint32_t up, uint32_t down, uint32_t mem_up)
 {
 	pthread_mutex_lock(&p->lock);
-	p->select |= what;
-	p->up |= up;
-	p->down |= down;
+	REG(p, HV_EV_SELECT) |= what;
+	REG(p, HV_EV_PCI_UP) |= up;
+	REG(p, HV_EV_PCI_DOWN) |= down;
+	REG(p, HV_EV_MEM_UP) |= mem_up;
 	p->ops->line(p->arg, HV_GSI_EVENTS, true);
 	pthread_mutex_unlock(&p->lock);
 }
 
 void hv_power_button(struct hv_power *p)
 {
-	announce(p, HV_EV_BUTTON, 0, 0);
+	announce(p, HV_EV_BUTTON, 0, 0, 0);
 }
 
 void hv_power_slots(struct hv_power *p, uint32_t up, uint32_t down)
 {
-	announce(p, HV_EV_PCI, up, down);
+	announce(p, HV_EV_PCI, up, down, 0);
 }
 
 void hv_power_memory(struct hv_power *p, uint64_t gpa, uint64_t len)
@@ -39,31 +42,24 @@ void hv_power_memory(struct hv_power *p, uint64_t gpa, uint64_t len)
 
 	pthread_mutex_lock(&p->lock);
 	i = p->n_mems++;
-	p->mem[2 * i] = (uint32_t)(gpa / HV_MEM_UNIT);
-	p->mem[2 * i + 1] = (uint32_t)(len / HV_MEM_UNIT);
-	p->mem_up |= 1u << i;
+	REG(p, HV_EV_MEM + 8 * i) = (uint32_t)(gpa / HV_MEM_UNIT);
+	REG(p, HV_EV_MEM + 8 * i + 4) = (uint32_t)(len / HV_MEM_UNIT);
 	pthread_mutex_unlock(&p->lock);
-	announce(p, HV_EV_MEMORY, 0, 0);
+	announce(p, HV_EV_MEMORY, 0, 0, 1u << i);
 }
 
+/* Those before HV_EV_MEM say what happened, once. */
 static uint32_t read_reg(struct hv_power *p, uint64_t off)
 {
-	uint64_t word = (off - HV_EV_MEM) / sizeof(p->mem[0]);
-	bool stays = off >= HV_EV_MEM && off % 4 == 0 && word < 2 * HV_EV_MEMS;
-	uint32_t *reg = off == HV_EV_SELECT	? &p->select
-			: off == HV_EV_PCI_UP	? &p->up
-			: off == HV_EV_PCI_DOWN ? &p->down
-			: off == HV_EV_MEM_UP	? &p->mem_up
-			: stays			? &p->mem[word]
-						: NULL;
-	uint32_t v = 0;
+	uint32_t v;
 
-	if (!reg)
+	if (off % 4 || off >= sizeof(p->regs))
 		return 0;
 	pthread_mutex_lock(&p->lock);
-	v = *reg;
-	*reg = stays ? v : 0;
-	if (reg == &p->select)
+	v = REG(p, off);
+	if (off < HV_EV_MEM)
+		REG(p, off) = 0;
+	if (off == HV_EV_SELECT)
 		p->ops->line(p->arg, HV_GSI_EVENTS, false);
 	pthread_mutex_unlock(&p->lock);
 	return v;

@@ -25,6 +25,7 @@
 #define HV_EV_MEM_UP 0x40 // 32 bits: memory that was added, by its number; reading clears it
 #define HV_EV_MEM 0x48 // for each number 32 bits where it is, 32 how long, in HV_MEM_UNIT; 0: none
 #define HV_EV_MEMS 7 // numbers; dsdt.asl has a device for each
+#define HV_EV_END (HV_EV_MEM + 8 * HV_EV_MEMS) // beyond them 0 is read
 
 #define HV_EV_BUTTON 0x1u // bits of HV_EV_SELECT
 #define HV_EV_PCI 0x2u
@@ -47,8 +48,7 @@ struct hv_power {
 	struct hv_bus *bus; // borrowed
 
 	pthread_mutex_t lock; // for all below
-	uint32_t select, up, down, mem_up; // registers
-	uint32_t mem[2 * HV_EV_MEMS]; // the same, which stay
+	uint32_t regs[HV_EV_END / 4]; // as they are read; what is only written is 0 here
 	unsigned n_mems;
 };
 
