@@ -167,37 +167,25 @@ int hv_vcpu_signals(void)
 	return sigaction(KICK, &sa, NULL) < 0 ? -errno : 0;
 }
 
-/* To a vCPU's CPU, for the thread that is made there; *old is where the calling one was. */
-static int go_to(int pin, cpu_set_t *old)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET((unsigned)pin, &cpus);
-	if (sched_getaffinity(0, sizeof(*old), old) < 0 ||
-		sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		return -errno;
-	return 0;
-}
-
 int hv_vcpu_start(struct hv_vcpu *vcpu)
 {
 	cpu_set_t cpus;
 	sigset_t all, old;
-	int ret = vcpu->pin >= 0 ? go_to(vcpu->pin, &cpus) : 0;
+	int ret;
 
-	if (ret)
-		return ret;
+	CPU_ZERO(&cpus);
+	if (vcpu->pin >= 0)
+		CPU_SET((unsigned)vcpu->pin, &cpus);
 	sigfillset(&all);
 	sigdelset(&all, KICK);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_mutex_lock(&vcpu->lock);
 	ret = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
 	vcpu->started = ret == 0;
+	if (ret == 0 && vcpu->pin >= 0)
+		ret = pthread_setaffinity_np(vcpu->thread, sizeof(cpus), &cpus);
 	pthread_mutex_unlock(&vcpu->lock);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (vcpu->pin >= 0)
-		(void)sched_setaffinity(0, sizeof(cpus), &cpus);
 	return -ret;
 }
 

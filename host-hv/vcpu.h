@@ -56,7 +56,7 @@ void hv_vcpu_fini(struct hv_vcpu *vcpu);
 
 /*
  * Start its thread, which has all signals but one blocked, parked. Once per process:
- * hv_vcpu_signals(). 0, or an error of pthread_create(3).
+ * hv_vcpu_signals(). 0, or an error of pthread_create(3) or sched_setaffinity(2).
  */
 int hv_vcpu_start(struct hv_vcpu *vcpu);
 int hv_vcpu_signals(void);
