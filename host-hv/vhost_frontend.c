@@ -77,9 +77,7 @@ static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 	v->counters.drops++;
 	v->stage = DOWN;
 	v->waiting = false;
-	v->features_sent = v->inflight_sent = false;
-	v->mem_sent = 0;
-	v->status_sent = 0;
+	v->told = (struct hv_vhost_told){ .slots = 0 };
 	pthread_mutex_lock(&v->lock);
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		struct hv_vhost_ring *r = &v->rings[i];
@@ -217,13 +215,13 @@ static void taken(struct hv_vhost *v)
 		v->sent == VU_SET_BACKEND_REQ_FD)
 		v->stage++;
 	else if (v->sent == VU_SET_FEATURES)
-		v->features_sent = true;
+		v->told.features = true;
 	else if (v->sent == VU_SET_MEM_TABLE)
-		v->mem_sent = v->sent_slots;
+		v->told.slots = v->sent_slots;
 	else if (v->sent == VU_SET_INFLIGHT_FD)
-		v->inflight_sent = true;
+		v->told.inflight = true;
 	else if (v->sent == VU_SET_STATUS)
-		v->status_sent = v->sent_status;
+		v->told.status = v->sent_status;
 	else if (v->sent == VU_RESET_DEVICE)
 		hv_vhost_end_reset(v);
 	else if (v->sent_ring >= 0)

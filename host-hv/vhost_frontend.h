@@ -84,6 +84,13 @@ struct hv_vhost_inflight {
 	struct vu_inflight shape;
 };
 
+/* What a card has been told, as far as it said so. */
+struct hv_vhost_told {
+	bool features, inflight;
+	uint64_t status;
+	unsigned slots; // of memory; 0: none, so no ring runs
+};
+
 struct hv_vhost_rx {
 	struct vu_header h;
 	uint8_t payload[VU_PAYLOAD_MAX];
@@ -115,16 +122,15 @@ struct hv_vhost {
 	int fd, channel_fd; // owned; -1: none
 	unsigned stage; // of enum stage
 	uint64_t card_features; // as this card offers them, transport's too
-	bool config_stale, features_sent, inflight_sent;
-	unsigned mem_sent; // slots of memory that it knows; 0: none, so no ring runs
-	unsigned sent_slots; // that a SET_MEM_TABLE had
-	uint64_t status_sent;
+	bool config_stale;
+	struct hv_vhost_told told;
 	unsigned ask_ms; // from a drop until lost(); 0 once a card has all that it needs
 	bool waiting; // for the answer to `sent`
 	uint32_t sent;
 	int sent_ring; // that it is about; -1: none
 	int sent_call; // the descriptor that a SET_VRING_CALL carried
 	uint64_t sent_status; // what a SET_STATUS said
+	unsigned sent_slots; // that a SET_MEM_TABLE had
 	struct hv_vhost_rx rx, channel_rx;
 	struct hv_vhost_inflight inflight;
 	struct hv_vhost_counters counters;

@@ -192,14 +192,11 @@ static bool ask_ring(struct hv_vhost *v, struct msg *m, unsigned i)
 void hv_vhost_end_reset(struct hv_vhost *v)
 {
 	hv_fd_close(&v->inflight.fd);
-	v->inflight_sent = false;
+	v->told = (struct hv_vhost_told){ .slots = 0 };
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		v->rings[i].fresh = true;
 		v->rings[i].crashed = v->rings[i].resetting = false;
 	}
-	v->features_sent = false;
-	v->mem_sent = 0;
-	v->status_sent = 0;
 	v->resetting = v->broken = false;
 	v->conf.ev->reset(v->conf.arg);
 }
@@ -212,7 +209,7 @@ static bool to_run(const struct hv_vhost *v)
 
 bool hv_vhost_knows_memory(const struct hv_vhost *v)
 {
-	return !v->mem_sent || v->mem_sent == v->conf.vm->n_slots;
+	return !v->told.slots || v->told.slots == v->conf.vm->n_slots;
 }
 
 static bool next_of_stop(struct hv_vhost *v, struct msg *m)
@@ -231,7 +228,7 @@ static bool next_of_stop(struct hv_vhost *v, struct msg *m)
 	}
 	if (!v->resetting)
 		return false;
-	if (v->features_sent)
+	if (v->told.features)
 		return ask(m, VU_RESET_DEVICE, 0, ACK);
 	hv_vhost_end_reset(v);
 	return false;
@@ -241,15 +238,15 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 {
 	if (!to_run(v))
 		return false;
-	if (!v->features_sent) {
+	if (!v->told.features) {
 		m->p.u64 = v->features | BIT(VU_F_PROTOCOL_FEATURES);
 		return ask(m, VU_SET_FEATURES, sizeof(m->p.u64), ACK);
 	}
-	if (!v->mem_sent)
+	if (!v->told.slots)
 		return ask_memory(v, m);
-	if (!v->status_sent)
+	if (!v->told.status)
 		return ask_status(v, m, STATUS_FEATURES);
-	if (!v->inflight_sent)
+	if (!v->told.inflight)
 		return ask_inflight(v, m);
 	for (unsigned i = 0; i < v->n_rings; i++) {
 		const struct hv_vhost_ring *r = &v->rings[i];
@@ -258,7 +255,7 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 			continue;
 		return ask_ring(v, m, i);
 	}
-	if (!(v->status_sent & VIRTIO_CONFIG_S_DRIVER_OK))
+	if (!(v->told.status & VIRTIO_CONFIG_S_DRIVER_OK))
 		return ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
 	for (unsigned i = 0; i < v->n_rings; i++)
 		if (v->rings[i].enabled && v->rings[i].kick)
