@@ -23,7 +23,7 @@ enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 
 int hv_serial_init(struct hv_serial *s, const struct hv_serial_ops *ops, void *arg)
 {
-	*s = (struct hv_serial){ .ops = ops, .arg = arg, .divisor = 1 };
+	*s = (struct hv_serial){ .ops = ops, .arg = arg, .latch = { 1 } };
 	return -pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -93,11 +93,13 @@ static uint8_t read_reg(struct hv_serial *s, unsigned reg)
 {
 	uint8_t v;
 
+	if (reg <= IER && s->lcr & LCR_DLAB)
+		return s->latch[reg];
 	switch (reg) {
 	case DATA:
-		return s->lcr & LCR_DLAB ? (uint8_t)s->divisor : take(s);
+		return take(s);
 	case IER:
-		return s->lcr & LCR_DLAB ? (uint8_t)(s->divisor >> 8) : s->ier;
+		return s->ier;
 	case IIR_FCR:
 		v = pending(s);
 		if (v == IIR_THR)
@@ -127,14 +129,10 @@ static void write_data(struct hv_serial *s, uint8_t v)
 
 static void write_reg(struct hv_serial *s, unsigned reg, uint8_t v)
 {
-	bool latch = s->lcr & LCR_DLAB;
-
-	if (reg == DATA && latch) {
-		s->divisor = (uint16_t)((s->divisor & 0xff00) | v);
+	if (reg <= IER && s->lcr & LCR_DLAB) {
+		s->latch[reg] = v;
 	} else if (reg == DATA) {
 		write_data(s, v);
-	} else if (reg == IER && latch) {
-		s->divisor = (uint16_t)((s->divisor & 0xff) | v << 8);
 	} else if (reg == IER) {
 		s->thr_empty |= v & ~s->ier & IER_THR; // switching it on asks at once
 		s->ier = v & 0x0f;

@@ -26,7 +26,7 @@ struct hv_serial {
 
 	pthread_mutex_t lock; // for all below
 	uint8_t ier, lcr, mcr, scr;
-	uint16_t divisor;
+	uint8_t latch[2]; // the divisor: behind DATA and IER while LCR says so
 	bool fifo, thr_empty; // thr_empty: an interrupt that nobody has read yet
 	bool line;
 	bool refused;
