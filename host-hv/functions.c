@@ -44,14 +44,14 @@ static const struct hv_virtio_events events = { on_ready, on_lost, on_ejected };
 /* Off the bus, and no more; whoever asks is told. */
 static void drop(struct hv_function *f)
 {
+	struct hv_functions *all = f->all;
+
 	// A guest that is in the middle of letting go has the bus's lock until it is done.
-	hv_pci_remove(f->all->pci, &f->d->func);
+	hv_pci_remove(all->pci, &f->d->func);
 	hv_virtio_destroy(f->d);
-	f->d = NULL;
-	f->ready = f->wanting = f->asked = f->failed = false;
-	atomic_store(&f->ejected, false);
-	if (f->all->ev->functions)
-		f->all->ev->functions(f->all->arg);
+	*f = (struct hv_function){ .d = NULL };
+	if (all->ev->functions)
+		all->ev->functions(all->arg);
 }
 
 static struct hv_function *find(struct hv_functions *all, unsigned slot)
@@ -82,9 +82,7 @@ int hv_functions_add(struct hv_functions *all, unsigned slot, enum hv_kind kind,
 		hv_virtio_destroy(d);
 		return ret;
 	}
-	f->all = all;
-	f->slot = slot;
-	f->d = d;
+	*f = (struct hv_function){ .all = all, .slot = slot, .d = d };
 	return 0;
 }
 
