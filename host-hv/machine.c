@@ -47,7 +47,7 @@ struct hv_machine {
 	_Atomic int state; // enum hv_state
 	_Atomic int end; // enum hv_end: the first reason counts
 	_Atomic int exit_code;
-	_Atomic bool panicked; // until it is told
+	_Atomic unsigned panics; // that the guest's kernel told of, and we did not
 };
 
 static void wake_main(struct hv_machine *m)
@@ -114,7 +114,7 @@ static void on_power(void *arg, enum hv_power_event what)
 	struct hv_machine *m = arg;
 
 	if (what == HV_POWER_PANIC) {
-		atomic_store(&m->panicked, true);
+		atomic_fetch_add(&m->panics, 1);
 		wake_main(m);
 	} else {
 		end_machine(m, what == HV_POWER_OFF ? HV_END_OFF : HV_END_REBOOT);
@@ -379,10 +379,12 @@ static void show_memory(struct hv_machine *m)
 void hv_machine_turn(struct hv_machine *m)
 {
 	eventfd_t n;
+	unsigned panics;
 
 	(void)eventfd_read(m->event_fd, &n);
-	if (atomic_exchange(&m->panicked, false) && m->ev->panicked)
-		m->ev->panicked(m->arg);
+	panics = atomic_exchange(&m->panics, 0);
+	if (panics)
+		dpu_warn_ratelimited("guest: its kernel panicked", "times=%u", panics);
 	hv_functions_turn(&m->functions);
 	show_memory(m);
 	if (m->held)

@@ -48,10 +48,7 @@ struct hv_machine_events {
 	void (*ended)(void *arg, enum hv_end why);
 	void (*console)(void *arg, const uint8_t *bytes, unsigned len); // any vCPU's thread
 	void (*want)(void *arg, unsigned slot); // the function's connection is gone
-
-	/* NULL: nobody asks. */
-	void (*functions)(void *arg); // one is gone
-	void (*panicked)(void *arg); // the guest's kernel said so
+	void (*functions)(void *arg); // one is gone; NULL: nobody asks
 };
 
 #define HV_PORT_EXIT 0xf4 // of flat programs: a byte written here ends the guest with that code

@@ -31,7 +31,6 @@ struct console {
 	int signal_fd; // owned
 	bool eof, ended, button; // button: the guest was told to power itself off
 	enum hv_end why;
-	unsigned panics;
 	uint8_t in[256]; // what the guest has no room for yet
 	unsigned n_in;
 };
@@ -52,17 +51,7 @@ static void on_ended(void *arg, enum hv_end why)
 	c->why = why;
 }
 
-static void on_panicked(void *arg)
-{
-	struct console *c = arg;
-
-	c->panics++;
-	dpu_warn("guest: its kernel panicked", "times=%u", c->panics);
-}
-
-static const struct hv_machine_events events = {
-	.ended = on_ended, .panicked = on_panicked, .console = on_console
-};
+static const struct hv_machine_events events = { .ended = on_ended, .console = on_console };
 
 static void give_input(struct console *c)
 {
