@@ -111,31 +111,6 @@ static const struct {
 	{ 1u << 9, 0x1406 }, { 3u << 10, 0xbc }, { 1u << 12, 0x1b01 }, { 1u << 18, 0x123 },
 	{ 1u << 21, 0xbd }, { 1u << 23, 0x195 }, { 1u << 25, 0x123 } };
 
-/* What a guest has of a register at most; for a bit of `must` that is not here there is none. */
-struct mask {
-	uint32_t may, must;
-};
-
-/* What no guest gets: in all templates. */
-static const struct {
-	uint32_t leaf, sub;
-	enum reg reg;
-	uint32_t may;
-} never[] = {
-	{ 1, 0, ECX, ~(1u << 3 | 1u << 5 | 1u << 27) }, // MONITOR, VMX; OSXSAVE is KVM's
-	{ 6, 0, EAX, 1u << 2 }, // the APIC timer always runs
-	{ 6, 0, EBX, 0 },
-	{ 6, 0, ECX, 0 },
-	{ 7, 0, EBX, ~(1u << 2) }, // SGX
-	{ 7, 0, ECX, ~(1u << 30) }, // SGX's launch control
-	{ 10, 0, EAX, 0 }, // performance counters
-	{ 10, 0, EBX, 0 },
-	{ 10, 0, EDX, 0 },
-	{ 0x80000001, 0, ECX, ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28) }, // SVM, counters
-	{ 0x80000022, 0, EAX, 0 },
-	{ KVM_LEAF, 0, EAX, KVM_FEATURES },
-};
-
 /*
  * Leaf 1: SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, x2APIC, POPCNT, TSC-deadline, AES, XSAVE,
  * hypervisor (ECX); FPU to SSE2 (EDX). Leaf 7: what mitigations need, if it is there.
@@ -152,25 +127,43 @@ static const struct {
 #define LONG_EDX (1u << 11 | 1u << 20 | 1u << 29)
 #define LONG_OPT (0x0183f3ffu | 1u << 26 | 1u << 27)
 
-/* Beyond that all that this host has is in HV_CPU_HOST; of the others: */
-static const struct {
+#define ALL UINT32_MAX
+
+/*
+ * What a guest has of a register at most, and what it must have: where the host lacks that there is
+ * no such guest. By template: host, baseline, v3.
+ */
+static const struct rule {
 	uint32_t leaf, sub;
 	enum reg reg;
-	struct mask baseline, v3;
-} templates[] = {
-	{ 1, 0, ECX, { V2_1_ECX | V2_1_OPT, V2_1_ECX }, { V3_1_ECX | V3_1_OPT, V3_1_ECX } },
-	{ 1, 0, EDX, { 0x1f8bfbff, V1_1_EDX }, { 0x1f8bfbff, V1_1_EDX } },
-	{ 7, 0, EBX, { V2_7_EBX, 0 }, { V2_7_EBX | V3_7_EBX, V3_7_EBX } },
-	{ 7, 0, ECX, { 0, 0 }, { 0, 0 } },
-	{ 7, 0, EDX, { SAFE_7_EDX, 0 }, { SAFE_7_EDX, 0 } },
-	{ 7, 1, EAX, { 0, 0 }, { 0, 0 } },
-	{ 13, 0, EAX, { 0x3, 0 }, { 0x7, 0x7 } },
-	{ 13, 0, EDX, { 0, 0 }, { 0, 0 } },
-	{ 13, 1, EAX, { 0x1, 0 }, { 0x7, 0 } },
-	{ 13, 1, ECX, { 0, 0 }, { 0, 0 } },
-	{ 0x80000001, 0, ECX, { 0x1, 0x1 }, { 0x21, 0x21 } },
-	{ 0x80000001, 0, EDX, { LONG_EDX | LONG_OPT, LONG_EDX },
-		{ LONG_EDX | LONG_OPT, LONG_EDX } },
+	uint32_t may[HV_CPU_TEMPLATES], must[HV_CPU_TEMPLATES];
+} rules[] = {
+	// No MONITOR, no VMX; OSXSAVE is KVM's
+	{ 1, 0, ECX, { ~(1u << 3 | 1u << 5 | 1u << 27), V2_1_ECX | V2_1_OPT, V3_1_ECX | V3_1_OPT },
+		{ 0, V2_1_ECX, V3_1_ECX } },
+	{ 1, 0, EDX, { ALL, 0x1f8bfbff, 0x1f8bfbff }, { 0, V1_1_EDX, V1_1_EDX } },
+	{ 6, 0, EAX, { 1u << 2, 1u << 2, 1u << 2 }, { 0 } }, // the APIC timer always runs
+	{ 6, 0, EBX, { 0 }, { 0 } },
+	{ 6, 0, ECX, { 0 }, { 0 } },
+	// No SGX, and no launch control of it
+	{ 7, 0, EBX, { ~(1u << 2), V2_7_EBX, V2_7_EBX | V3_7_EBX }, { 0, 0, V3_7_EBX } },
+	{ 7, 0, ECX, { ~(1u << 30), 0, 0 }, { 0 } },
+	{ 7, 0, EDX, { ALL, SAFE_7_EDX, SAFE_7_EDX }, { 0 } },
+	{ 7, 1, EAX, { ALL, 0, 0 }, { 0 } },
+	{ 10, 0, EAX, { 0 }, { 0 } }, // performance counters
+	{ 10, 0, EBX, { 0 }, { 0 } },
+	{ 10, 0, EDX, { 0 }, { 0 } },
+	{ 13, 0, EAX, { ALL, 0x3, 0x7 }, { 0, 0, 0x7 } },
+	{ 13, 0, EDX, { ALL, 0, 0 }, { 0 } },
+	{ 13, 1, EAX, { ALL, 0x1, 0x7 }, { 0 } },
+	{ 13, 1, ECX, { ALL, 0, 0 }, { 0 } },
+	// No SVM, no counters
+	{ 0x80000001, 0, ECX, { ~(1u << 2 | 1u << 23 | 1u << 24 | 1u << 28), 0x1, 0x21 },
+		{ 0, 0x1, 0x21 } },
+	{ 0x80000001, 0, EDX, { ALL, LONG_EDX | LONG_OPT, LONG_EDX | LONG_OPT },
+		{ 0, LONG_EDX, LONG_EDX } },
+	{ 0x80000022, 0, EAX, { 0 }, { 0 } },
+	{ KVM_LEAF, 0, EAX, { KVM_FEATURES, KVM_FEATURES, KVM_FEATURES }, { 0 } },
 };
 
 static const char *const names[] = HV_CPU_NAMES;
@@ -225,18 +218,17 @@ uint64_t hv_msr_capabilities(uint64_t v)
 	return v;
 }
 
-static int apply(
-	struct kvm_cpuid2 *c, uint32_t leaf, uint32_t sub, enum reg reg, const struct mask *m)
+static int apply(struct kvm_cpuid2 *c, const struct rule *r, unsigned t)
 {
-	struct kvm_cpuid_entry2 *e = find(c, leaf, sub);
-	uint32_t lacks = m->must & ~(e ? *reg_of(e, reg) & m->may : 0);
+	struct kvm_cpuid_entry2 *e = find(c, r->leaf, r->sub);
+	uint32_t lacks = r->must[t] & ~(e ? *reg_of(e, r->reg) & r->may[t] : 0);
 
 	if (e)
-		*reg_of(e, reg) &= m->may;
+		*reg_of(e, r->reg) &= r->may[t];
 	if (!lacks)
 		return 0;
 	dpu_err("cpu: the host lacks what the template promises", "leaf=0x%x register=%c bits=0x%x",
-		leaf, "abcd"[reg], lacks);
+		r->leaf, "abcd"[r->reg], lacks);
 	return -ENOTSUP;
 }
 
@@ -317,13 +309,8 @@ int hv_cpuid_shape(struct kvm_cpuid2 *c, unsigned t, unsigned vcpus)
 {
 	int ret = 0;
 
-	for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		(void)apply(c, never[i].leaf, never[i].sub, never[i].reg,
-			&(struct mask){ never[i].may, 0 });
-	for (unsigned i = 0;
-		t != HV_CPU_HOST && ret == 0 && i < sizeof(templates) / sizeof(templates[0]); i++)
-		ret = apply(c, templates[i].leaf, templates[i].sub, templates[i].reg,
-			t == HV_CPU_V3 ? &templates[i].v3 : &templates[i].baseline);
+	for (unsigned i = 0; ret == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
+		ret = apply(c, &rules[i], t);
 	if (ret)
 		return ret;
 	close_gates(c);
