@@ -428,16 +428,14 @@ int hv_pci_plug(struct hv_pci *pci, struct hv_pci_func *f, unsigned slot, bool n
 
 int hv_pci_unplug(struct hv_pci *pci, struct hv_pci_func *f)
 {
-	unsigned slot;
+	uint32_t slots;
 
 	pthread_mutex_lock(&pci->lock);
-	slot = f->pci ? f->slot : 0;
+	slots = f->pci ? 1u << f->slot : 0;
 	pthread_mutex_unlock(&pci->lock);
-	if (slot == 0)
-		return -ENOENT;
-	if (pci->power)
-		hv_power_slots(pci->power, 0, 1u << slot);
-	return 0;
+	if (slots && pci->power)
+		hv_power_slots(pci->power, 0, slots);
+	return slots ? 0 : -ENOENT;
 }
 
 static void take_off(struct hv_pci *pci, struct hv_pci_func *f)

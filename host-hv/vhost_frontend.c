@@ -95,14 +95,6 @@ static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 
 /* ---- its answer ---- */
 
-static uint64_t answer_u64(const struct hv_vhost_rx *rx)
-{
-	uint64_t v;
-
-	memcpy(&v, rx->payload, sizeof(v));
-	return v;
-}
-
 /* A step of the handshake: whether a card that says this of itself will do. */
 static void judge(struct hv_vhost *v, bool fit, const char *what)
 {
@@ -263,6 +255,9 @@ static void got_base(struct hv_vhost *v, const struct hv_vhost_rx *rx)
 
 static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 {
+	uint64_t u64;
+
+	memcpy(&u64, rx->payload, sizeof(u64)); // all of it where the length is looked at
 	if (v->sent == VU_GET_CONFIG)
 		got_config(v, rx);
 	else if (v->sent == VU_GET_INFLIGHT_FD)
@@ -270,14 +265,14 @@ static void answered(struct hv_vhost *v, struct hv_vhost_rx *rx)
 	else if (rx->h.size != sizeof(uint64_t))
 		drop(v, &v->counters.nonsense, "length of an answer");
 	else if (v->sent == VU_GET_FEATURES)
-		got_features(v, answer_u64(rx));
+		got_features(v, u64);
 	else if (v->sent == VU_GET_PROTOCOL_FEATURES)
-		judge(v, (answer_u64(rx) & PF_NEEDED) == PF_NEEDED, "protocol features");
+		judge(v, (u64 & PF_NEEDED) == PF_NEEDED, "protocol features");
 	else if (v->sent == VU_GET_QUEUE_NUM)
-		got_rings(v, answer_u64(rx));
+		got_rings(v, u64);
 	else if (v->sent == VU_GET_VRING_BASE)
 		got_base(v, rx);
-	else if (answer_u64(rx) == 0)
+	else if (u64 == 0)
 		taken(v);
 	else
 		refused(v);
