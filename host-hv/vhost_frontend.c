@@ -70,6 +70,8 @@ static void drop(struct hv_vhost *v, uint64_t *counter, const char *why)
 	if (v->fd < 0)
 		return;
 	dpu_warn_ratelimited("vhost: connection dropped", "stage=%u why=%s", v->stage, why);
+	// Closing it would not do: the card may have a copy.
+	(void)epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, v->fd, NULL);
 	hv_fd_close(&v->fd);
 	hv_fd_close(&v->channel_fd);
 	hv_vu_clear(&v->rx);

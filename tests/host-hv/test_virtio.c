@@ -319,6 +319,33 @@ static void memory_grows_without_a_card(void **state)
 	rig_fini(&r);
 }
 
+/* A card that keeps a copy of our end keeps it readable for ever: what was dropped is not polled. */
+static void socket_that_the_card_keeps(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	int copy, pair[2];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	connect_card(&r);
+	copy = dup(r.d->vhost.fd);
+	assert_true(copy >= 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(hv_vhost_reconnect(&r.d->vhost, pair[0]), 0);
+	disconnect(&r.card);
+	r.card.fd = pair[1];
+	for (int i = 0; i < 100; i++) {
+		hv_vhost_run(&r.d->vhost);
+		card_turn(&r.card);
+	}
+	assert_int_equal(r.d->vhost.stage, UP);
+	p.fd = r.d->vhost.epoll_fd;
+	assert_int_equal(poll(&p, 1, 0), 0);
+	close(copy);
+	rig_fini(&r);
+}
+
 static void config_changes(void **state)
 {
 	const struct vu_header change = { VU_BACKEND_CONFIG_CHANGE, VU_FLAG_VERSION, 0 };
@@ -659,7 +686,8 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(registers),
 		cmocka_unit_test(starts_and_resets), cmocka_unit_test(reset_during_start),
 		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
-		cmocka_unit_test(memory_grows), cmocka_unit_test(memory_grows_without_a_card),
+		cmocka_unit_test(socket_that_the_card_keeps), cmocka_unit_test(memory_grows),
+		cmocka_unit_test(memory_grows_without_a_card),
 		cmocka_unit_test(memory_grows_while_it_is_held_back),
 		cmocka_unit_test(memory_grows_and_the_card_refuses),
 		cmocka_unit_test(config_changes), cmocka_unit_test(window),
