@@ -532,16 +532,17 @@ static void refuses_memory_late(void **state)
 	}
 }
 
+#define OF_HUGE_PAGES \
+	"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': %d, 'kernel': '/k', 'hugepages': true}"
+
 /* Memory of huge pages is of whole ones. */
 static void has_whole_pages(void **state)
 {
 	const char *refused = "mem_mib: odd, and its pages are of 2 MiB";
 
 	(void)state;
-	call("vm_create", -EINVAL,
-		"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': 3, 'kernel': '/k', 'hugepages': true}");
-	json_decref(call("vm_create", 0,
-		"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': 8, 'kernel': '/k', 'hugepages': true}"));
+	call("vm_create", -EINVAL, OF_HUGE_PAGES, 3);
+	json_decref(call("vm_create", 0, OF_HUGE_PAGES, 8));
 	expect(RESIZE(5), refused);
 	expect(RESIZE(6), "\"result\":true");
 	json_decref(call("vm_delete", 0, "{'name': 'm'}"));

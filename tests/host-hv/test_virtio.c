@@ -319,7 +319,7 @@ static void memory_grows_without_a_card(void **state)
 	rig_fini(&r);
 }
 
-/* A card that keeps a copy of our end keeps it readable for ever: what was dropped is not polled. */
+/* A card may keep a copy of our end, readable for ever: what was dropped is polled no more. */
 static void socket_that_the_card_keeps(void **state)
 {
 	struct pollfd p = { .events = POLLIN };
