@@ -77,6 +77,9 @@ ctl vm start g
 await_output up
 pid=$(field pid)
 echo "started, pid $pid"
+# Its address space has room for all that it may be given, and what OURS_MIB and THREAD_MIB of sandbox.c say.
+grep -q "^Max address space  *$(((1024 + 256 + 2 * 96) << 20)) " "/proc/$pid/limits" ||
+	fail "$(cat "/proc/$pid/limits")"
 ctl vm pause g
 await state paused
 ctl vm resume g
