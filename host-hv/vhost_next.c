@@ -145,8 +145,8 @@ void hv_vhost_place(struct hv_vhost *v, uint64_t doorbells)
 }
 
 /*
- * A write to an eventfd that the card has could be made to wait: whenever the card is to look at a
- * ring, and when it learns of it, it has a new one, in which one kick is already.
+ * A write to an eventfd that the card has could be made to wait: one kick is in it before the card
+ * has it, and later ones that do not come from KVM are messages.
  */
 static bool ask_kick(struct hv_vhost *v, struct msg *m, unsigned i)
 {
@@ -258,8 +258,10 @@ static bool next_of_start(struct hv_vhost *v, struct msg *m)
 	if (!(v->told.status & VIRTIO_CONFIG_S_DRIVER_OK))
 		return ask_status(v, m, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
 	for (unsigned i = 0; i < v->n_rings; i++)
-		if (v->rings[i].enabled && v->rings[i].kick)
-			return ask_kick(v, m, i);
+		if (v->rings[i].enabled && v->rings[i].kick) {
+			v->rings[i].kick = false;
+			return ask_state(m, VU_VRING_KICK, i, 0);
+		}
 	return false;
 }
 

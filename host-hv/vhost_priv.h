@@ -11,7 +11,8 @@
 /* Protocol features, which our card has all; one without them is unfit. */
 #define PF_NEEDED                                                                            \
 	(BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG) | BIT(VU_PF_MQ) | BIT(VU_PF_BACKEND_REQ) | \
-		BIT(VU_PF_STATUS) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE))
+		BIT(VU_PF_STATUS) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE) |    \
+		BIT(VU_PF_INBAND_NOTIFICATIONS))
 #define STATUS_FEATURES \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
 #define PACKED_BASE 0x80008000u // both positions 0, both wrap counters 1

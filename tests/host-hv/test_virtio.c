@@ -649,17 +649,14 @@ static void shared_descriptors(void **state)
 	kick = &r.card.kick[2];
 	assert_int_equal(count(*kick), 1);
 	assert_int_equal(fcntl(*kick, F_SETFL, 0), 0);
-	old = dup(*kick);
 	ring(&r, 2);
 	talk(&r);
-	assert_int_equal(r.card.seen[VU_SET_VRING_KICK], 3);
-	assert_int_equal(count(old), 1); // as it was, and another one came
-	assert_int_equal(count(*kick), 1);
-	// KVM rings that one from now on
-	assert_int_equal(hv_irq_no_doorbell(&r.vm, BAR + 0x3008, old), -ENOENT);
+	assert_int_equal(r.card.seen[VU_VRING_KICK], 1);
+	assert_int_equal(r.card.seen[VU_SET_VRING_KICK], 2);
+	assert_int_equal(count(*kick), 1); // as it was
+	// A doorbell is nowhere else meanwhile
 	fd = r.d->vhost.rings[2].kick_fd;
 	assert_int_equal(hv_irq_doorbell(&r.vm, BAR + 0x3008, fd), -EEXIST);
-	close(old);
 	old = dup(*kick);
 	connect_card(&r); // which may have lost kicks and calls
 	assert_int_equal(count(old), 1);

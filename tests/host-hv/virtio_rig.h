@@ -35,9 +35,10 @@
 #define OFFERED                                                                                 \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_BLK_F_MQ) | BIT(30) | \
 		BIT(26) | BIT(33) | BIT(40))
-#define PF                                                                              \
-	(BIT(VU_PF_MQ) | BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG) | BIT(VU_PF_STATUS) | \
-		BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE))
+#define PF                                                                                     \
+	(BIT(VU_PF_MQ) | BIT(VU_PF_REPLY_ACK) | BIT(VU_PF_CONFIG) | BIT(VU_PF_STATUS) |        \
+		BIT(VU_PF_BACKEND_REQ) | BIT(VU_PF_INFLIGHT_SHMFD) | BIT(VU_PF_RESET_DEVICE) | \
+		BIT(VU_PF_INBAND_NOTIFICATIONS))
 
 struct rig {
 	struct hv_vm vm;
