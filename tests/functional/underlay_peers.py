@@ -6,8 +6,9 @@
                         family: it takes none with a wrong checksum
     mac IFACE           its address
     shout IFACE         one frame of each kind that is for more than one host, and one for a host nobody knows
-    count IFACE MAC     frames from that address until one from 02:00:00:00:00:99 comes; FILE.started as the
-                        argument behind them appears first
+    count IFACE MAC FILE
+                        such frames from that address until one from 02:00:00:00:00:99 comes, into the file; what
+                        the kernel there says of itself does not count. FILE.started appears first
     mark IFACE          that frame
     flood IFACE MAC ADDR
                         until killed: ARP questions for the address from ever other hosts, answers that
@@ -60,12 +61,16 @@ def arp(src, dst, op, spa, tpa):
             + bytes(6) + tpa).ljust(60, b"\0")
 
 
-def shout(iface):
-    sock, mac = packet_socket(iface), own_mac(iface)
+def shouts(mac):
     body = b"\x45" + bytes(45)
-    for dst in (ALL, bytes.fromhex("01005e000005"), bytes.fromhex("333300000001"), bytes.fromhex("020000000077")):
-        sock.send(dst + mac + b"\x08\x00" + body)
-    sock.send(arp(mac, ALL, 1, bytes([192, 0, 2, 2]), bytes([192, 0, 2, 77])))
+    groups = (ALL, bytes.fromhex("01005e000005"), bytes.fromhex("333300000001"), bytes.fromhex("020000000077"))
+    return [dst + mac + b"\x08\x00" + body for dst in groups] + [
+        arp(mac, ALL, 1, bytes([192, 0, 2, 2]), bytes([192, 0, 2, 77]))]
+
+
+def shout(iface):
+    for frame in shouts(own_mac(iface)):
+        packet_socket(iface).send(frame)
 
 
 def mark(iface):
@@ -73,12 +78,12 @@ def mark(iface):
 
 
 def count(iface, mac, path):
-    sock, mac, seen = packet_socket(iface), bytes.fromhex(mac.replace(":", "")), 0
+    sock, wanted, seen = packet_socket(iface), shouts(bytes.fromhex(mac.replace(":", ""))), 0
     sock.settimeout(PATIENCE_S)
     with open(path + ".started", "wb"):
         pass
     while (frame := sock.recv(1 << 16))[6:12] != MARK:
-        seen += frame[6:12] == mac
+        seen += frame in wanted
     with open(path, "w", encoding="ascii") as f:
         f.write(f"{seen}\n")
 
