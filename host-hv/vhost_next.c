@@ -274,6 +274,9 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 	}
 	if (v->stage != UP)
 		return next_of_handshake(v, m);
+	// All wait for it. Also while its driver holds it back, which may let it go on at any time.
+	if (!hv_vhost_knows_memory(v))
+		return ask_memory(v, m);
 	if (v->dirty < v->dirty_end) {
 		uint32_t n = v->dirty_end - v->dirty;
 
@@ -287,8 +290,5 @@ bool hv_vhost_next(struct hv_vhost *v, struct msg *m)
 		v->config_stale = false;
 		return ask_config(v, m);
 	}
-	// Also while its driver holds it back: it may let it go on at any time.
-	if (!hv_vhost_knows_memory(v))
-		return ask_memory(v, m);
 	return next_of_stop(v, m) || next_of_start(v, m);
 }

@@ -295,6 +295,33 @@ static void memory_grows_and_the_card_refuses(void **state)
 	rig_fini(&r);
 }
 
+/* The guest is told when all cards know: one that has news without end holds up none of that. */
+static void memory_grows_amid_news(void **state)
+{
+	const struct vu_header change = { VU_BACKEND_CONFIG_CHANGE, VU_FLAG_VERSION, 0 };
+	struct hv_vhost *v;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	v = &r.d->vhost;
+	connect_card(&r);
+	rig_plug(&r);
+	drive(&r, 0);
+	assert_int_equal(hv_vm_add_memory(&r.vm, HV_MEM_UNIT), 0);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(write(r.card.channel, &change, sizeof(change)), sizeof(change));
+		hv_vhost_run(v);
+		if (i % 2) // what is new is heard before each answer
+			card_turn(&r.card);
+	}
+	hv_vhost_run(v);
+	assert_int_equal(r.card.seen[VU_SET_MEM_TABLE], 2);
+	assert_true(hv_vhost_knows_memory(v));
+	assert_true(r.card.seen[VU_GET_CONFIG] > 1);
+	rig_fini(&r);
+}
+
 /* A card that goes instead of an answer holds up nobody, and the next one is told all. */
 static void memory_grows_without_a_card(void **state)
 {
@@ -685,6 +712,7 @@ int main(void)
 		cmocka_unit_test(queue_reset), cmocka_unit_test(card_restarts),
 		cmocka_unit_test(socket_that_the_card_keeps), cmocka_unit_test(memory_grows),
 		cmocka_unit_test(memory_grows_without_a_card),
+		cmocka_unit_test(memory_grows_amid_news),
 		cmocka_unit_test(memory_grows_while_it_is_held_back),
 		cmocka_unit_test(memory_grows_and_the_card_refuses),
 		cmocka_unit_test(config_changes), cmocka_unit_test(window),
