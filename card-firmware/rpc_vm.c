@@ -298,8 +298,11 @@ static int add_step(struct card_task *t, json_t **result, struct card_error *e)
 		a->done = *result != NULL;
 		return a->done ? 0 : out_of_memory(e);
 	}
-	if (v->guest && v->added[a->slot].status != HV_OK)
+	if (v->guest && v->added[a->slot].status != HV_OK) {
+		if (!a->slot)
+			v->conf.mem_mib = a->had_mib;
 		return refusal(v, a->slot, e);
+	}
 	a->done = true;
 	return 0;
 }
@@ -310,9 +313,8 @@ static void add_destroy(struct card_task *t)
 	struct card_vm *v = card_vm_find_number(a->card, a->vm);
 	struct card_error none;
 
-	if (v && !a->slot && !a->done)
-		v->conf.mem_mib = a->had_mib; // memory that the guest took stays, kept or not
-	else if (v && a->slot && (!a->done || t->unkept))
+	// Memory that the guest was asked to take may be its own, whether anybody waits or not
+	if (v && a->slot && (!a->done || t->unkept))
 		(void)card_vm_function_remove(v, v->conf.functions[a->slot], &none);
 	free(a);
 }
@@ -341,8 +343,6 @@ static int add_begin(struct card *c, struct card_vm *v, unsigned slot, uint64_t 
 	if (!a) {
 		if (slot)
 			(void)card_vm_function_remove(v, v->conf.functions[slot], e);
-		else
-			v->conf.mem_mib = had_mib;
 		return out_of_memory(e);
 	}
 	*a = (struct adding){ .task = { .step = add_step,

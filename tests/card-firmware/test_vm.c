@@ -532,6 +532,29 @@ static void refuses_memory_late(void **state)
 	}
 }
 
+/* Who asked is gone before there is an answer: what the guest takes is its own all the same. */
+static void takes_memory_that_nobody_waits_for(void **state)
+{
+	const char *text = "{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"vm_resize\", "
+			   "\"params\": {\"name\": \"m\", \"mem_mib\": 192}}";
+	struct card_message *later;
+	struct card_vm *v;
+
+	(void)state;
+	make("m", "");
+	v = card_vm_find(&card, "m");
+	operate("vm_start", "m", 0);
+	await_count(&v->process.mem_mib, 64);
+	assert_int_equal(kill((pid_t)v->pid, SIGSTOP), 0);
+	assert_null(card_rpc_answer(&card, text, strlen(text), &later));
+	card_message_destroy(later);
+	assert_int_equal(kill((pid_t)v->pid, SIGCONT), 0);
+	await_count(&v->process.mem_mib, 192);
+	assert_int_equal(v->conf.mem_mib, 192);
+	operate("vm_stop", "m", 0);
+	end("m", "stopped");
+}
+
 #define OF_HUGE_PAGES \
 	"{'name': 'm', 'mem_mib': 2, 'mem_max_mib': %d, 'kernel': '/k', 'hugepages': true}"
 
@@ -580,6 +603,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(may_refuse_a_function),
 		cmocka_unit_test(grows),
 		cmocka_unit_test(refuses_memory_late),
+		cmocka_unit_test(takes_memory_that_nobody_waits_for),
 		cmocka_unit_test(has_whole_pages),
 		cmocka_unit_test(grows_while_it_was_away),
 		cmocka_unit_test(asks_for_connections_without_end),
