@@ -382,6 +382,7 @@ int card_vm_delete(struct card *c, struct card_vm *v, struct card_error *e)
 		return card_fail(e, -EBUSY, "%s: is %s", v->name, state_names[v->state]);
 	TAILQ_REMOVE(&c->vms->list, v, link);
 	c->vms->n--;
+	card_vm_again_forget(v); // of a card that listened for agents, as this one may not
 	dpu_info("vm: deleted", "name=%s", v->name);
 	vm_free(v);
 	return 0;

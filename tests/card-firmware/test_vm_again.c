@@ -220,6 +220,32 @@ static void runs_without_witnesses(void **state)
 	close_store(store);
 }
 
+/* A card that listens for no agents has no use for it: it goes with the VM, whose id may return. */
+static void is_deleted_by_another_card(void **state)
+{
+	char *agent_socket = (char *)(uintptr_t)card.opt.agent_socket;
+	char store[64];
+
+	(void)state;
+	open_store(store, sizeof(store));
+	make_with("r", "", "on_crash", "restart");
+	operate("vm_start", "r", 0);
+	await_state("r", CARD_VM_RUNNING);
+	assert_true(is_kept(store, "vm-runs-"));
+	stop_agent();
+	card_vms_fini(&card);
+	card.opt.agent_socket = NULL;
+	next_card();
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	assert_false(is_kept(store, "vm-"));
+	card_vms_fini(&card);
+	card.opt.agent_socket = agent_socket;
+	next_card();
+	start_agent();
+	await_agent();
+	close_store(store);
+}
+
 static void stays_down(void **state)
 {
 	static const struct {
@@ -287,6 +313,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(begins_anew_by_another_card),
 		cmocka_unit_test(begins_anew_without_witnesses),
 		cmocka_unit_test(runs_without_witnesses),
+		cmocka_unit_test(is_deleted_by_another_card),
 		cmocka_unit_test(stays_down),
 		cmocka_unit_test(begins_anew_after_a_crash),
 	};
