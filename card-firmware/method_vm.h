@@ -111,7 +111,7 @@ static const struct card_param vm_resize[] = {
 		.min = 1,
 		.max = 1u << 24,
 		.help = "all the memory that it is to have, in MiB; while it runs more than before "
-			"by a multiple of 128, with 64 GiB and more of 2048" },
+			"by a multiple of 128, with 63 GiB and more of 2048" },
 };
 
 static const struct card_param vm_add_function[] = {

@@ -8,7 +8,7 @@
 #define HV_LOW_END 0xc0000000ull // memory below; what is more begins at HV_HIGH_BASE
 #define HV_HIGH_BASE 0x100000000ull
 #define HV_MEM_UNIT 0x8000000ull // what is added later begins and ends at multiples: Linux' blocks
-#define HV_MEM_UNIT_LARGE 0x80000000ull // of a guest that has HV_MEM_LARGE at first, or more
+#define HV_MEM_UNIT_LARGE 0x80000000ull // of a guest whose memory ends at HV_MEM_LARGE or beyond
 #define HV_MEM_LARGE 0x1000000000ull
 
 #define HV_PCI_MMIO 0xc0000000ull // what BARs are placed in

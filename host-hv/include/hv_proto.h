@@ -134,7 +134,7 @@ struct hv_rec_create {
 };
 static_assert(sizeof(struct hv_rec_create) == 2208, "wire struct");
 
-#define HV_GROW_UNIT_MIB 128u // what is added is a multiple, of a guest of 64 GiB one of 2 GiB
+#define HV_GROW_UNIT_MIB 128u // what is added is a multiple, of a guest of 63 GiB one of 2 GiB
 
 struct hv_rec_grow {
 	struct hv_rec_hdr h;

@@ -438,11 +438,18 @@ static void memory_is_added(void **state)
 	assert_int_equal(hv_vm_add_memory(&vm, unit), 0);
 	hv_vm_fini(&vm);
 
-	// Linux with 64 GiB and more has larger blocks
-	assert_int_equal(hv_vm_init(&vm, 64ull << 30, 4ull << 30, false), 0);
+	// Linux whose memory ends at 64 GiB or beyond, by the hole, has larger blocks
+	assert_int_equal(hv_vm_init(&vm, (63ull << 30) - 4096, unit, false), 0);
+	assert_int_equal(hv_vm_add_memory(&vm, unit), 0);
+	assert_int_equal(vm.slots[2].gpa, 64ull << 30);
+	hv_vm_fini(&vm);
+	assert_int_equal(hv_vm_init(&vm, (63ull << 30) + 4096, 4ull << 30, false), 0);
 	assert_int_equal(hv_vm_add_memory(&vm, unit), -EINVAL);
 	assert_int_equal(hv_vm_add_memory(&vm, 2ull << 30), 0);
 	assert_int_equal(vm.slots[2].gpa, 66ull << 30);
+	hv_vm_fini(&vm);
+	assert_int_equal(hv_vm_init(&vm, 63ull << 30, 4ull << 30, false), 0);
+	assert_int_equal(hv_vm_add_memory(&vm, unit), -EINVAL);
 	hv_vm_fini(&vm);
 }
 
