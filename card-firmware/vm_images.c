@@ -126,13 +126,14 @@ static void look(void *arg)
 	images_put(im);
 	if (ret)
 		return;
-	if (v->guest)
-		card_vm_guest_make(v);
-	else
+	// One that its agent had after all is made already, or says first what it is.
+	if (!v->guest)
 		card_vm_spawn(v);
+	else if (v->met && v->state == CARD_VM_STARTING && !v->making)
+		card_vm_guest_make(v);
 }
 
-/* Ends in card_vm_guest_make() or HV_AGENT_SPAWN, or in card_vm_fail(). */
+/* Ends in HV_AGENT_SPAWN, in card_vm_guest_make() if it is not made yet, or in card_vm_fail(). */
 void card_vm_load(struct card_vm *v)
 {
 	struct vho_loop *l = &v->vms->card->vho_loop;

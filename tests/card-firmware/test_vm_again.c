@@ -220,6 +220,54 @@ static void runs_without_witnesses(void **state)
 	close_store(store);
 }
 
+/* It is loaded meanwhile, as of a card that gave up waiting for its agent's word too early. */
+static void load_and_find_it_running(struct card_vm *v, uint32_t pid)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+
+	card_vm_load(v);
+	while (v->errand)
+		turn(until);
+	assert_int_equal(kill((pid_t)pid, SIGCONT), 0);
+	await_state("r", CARD_VM_RUNNING);
+	operate("vm_pause", "r", 0); // whatever was sent before has its answer now
+	operate("vm_resume", "r", 0);
+	await_state("r", CARD_VM_RUNNING);
+	assert_int_equal(v->pid, pid);
+	assert_int_equal(v->counters.refused, 0);
+}
+
+/* A guest that runs after all is not made once more, and so not ended. */
+static void is_found_late(void **state)
+{
+	uint64_t until = dpu_now_ns() + PATIENCE_NS;
+	struct card_vm *v;
+	char store[64];
+	uint32_t pid;
+
+	(void)state;
+	open_store(store, sizeof(store));
+	make_with("r", "", "on_crash", "restart");
+	operate("vm_start", "r", 0);
+	await_state("r", CARD_VM_RUNNING);
+	pid = card_vm_find(&card, "r")->pid;
+	another_card();
+	v = card_vm_find(&card, "r");
+	await_state("r", CARD_VM_RUNNING);
+	load_and_find_it_running(v, pid);
+	// It has not said a word yet
+	another_card();
+	v = card_vm_find(&card, "r");
+	assert_int_equal(kill((pid_t)pid, SIGSTOP), 0);
+	while (!v->guest)
+		turn(until);
+	assert_false(v->met);
+	load_and_find_it_running(v, pid);
+	operate("vm_stop", "r", 0);
+	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
+	close_store(store);
+}
+
 /* A card that listens for no agents has no use for it: it goes with the VM, whose id may return. */
 static void is_deleted_by_another_card(void **state)
 {
@@ -313,6 +361,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(begins_anew_by_another_card),
 		cmocka_unit_test(begins_anew_without_witnesses),
 		cmocka_unit_test(runs_without_witnesses),
+		cmocka_unit_test(is_found_late),
 		cmocka_unit_test(is_deleted_by_another_card),
 		cmocka_unit_test(stays_down),
 		cmocka_unit_test(begins_anew_after_a_crash),
