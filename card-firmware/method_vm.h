@@ -14,12 +14,12 @@ static const struct card_param vm_create[] = {
 		.type = CARD_P_UINT,
 		.required = true,
 		.min = 1,
-		.max = 1u << 24,
+		.max = 1u << 20,
 		.help = "memory in MiB" },
 	{ .name = "mem_max_mib",
 		.type = CARD_P_UINT,
 		.min = 1,
-		.max = 1u << 24,
+		.max = 1u << 20,
 		.help = "what vm_resize may make of it, also while it runs: mem_mib when not "
 			"given" },
 	{ .name = "vcpus",
@@ -109,7 +109,7 @@ static const struct card_param vm_resize[] = {
 		.type = CARD_P_UINT,
 		.required = true,
 		.min = 1,
-		.max = 1u << 24,
+		.max = 1u << 20,
 		.help = "all the memory that it is to have, in MiB; while it runs more than before "
 			"by a multiple of 128, with 63 GiB and more of 2048" },
 };

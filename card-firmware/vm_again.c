@@ -22,6 +22,7 @@
 
 #define AGAIN_MIN_MS 250u // the second time
 #define AGAIN_MAX_MS 60000u
+#define LOST_MS 2000u // that an agent has to tell of those that it has
 #define CALM_NS 60000000000ull // it ran so long: as the first time
 
 /* enum hv_end of host-hv's machine.h, as HV_EV_ENDED has it */
@@ -61,15 +62,16 @@ static void keep(const struct card_vm *v, unsigned what)
 	const struct kept k = kept_name(v, what);
 	int dir = card_store_dir(v->vms->card), fd;
 
-	forget(v, !what);
 	if (dir < 0)
 		return;
 	fd = openat(dir, k.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		close(fd);
-	else
+	if (fd < 0) {
 		dpu_warn_ratelimited("vm: another card process will not know that it begins anew",
 			"name=%s err=%s", v->name, strerror(errno));
+		return; // the other mark says nearly the same
+	}
+	close(fd);
+	forget(v, !what);
 }
 
 void card_vm_again_forget(const struct card_vm *v)
@@ -180,5 +182,6 @@ void card_vm_agent_ready(struct card_vms *s)
 	// What it knows of them itself comes first
 	TAILQ_FOREACH (v, &s->list, link)
 		if (v->state == CARD_VM_RESTARTING && !v->again_timer)
-			v->again_timer = l->timer(l->arg, AGAIN_MIN_MS, again, v);
+			v->again_timer = l->timer(
+				l->arg, v->lost ? LOST_MS : AGAIN_MIN_MS, again, v);
 }

@@ -158,7 +158,10 @@ int card_vm_guest_grow(struct card_vm *v, uint64_t mem_mib)
 	struct hv_rec_grow rec = { .mem_mib = dpu_le64_put(mem_mib) };
 	int ret = card_vm_link_send(v->guest, HV_GROW, 0, &rec, sizeof(rec), NULL, 0);
 
-	v->adding |= ret ? 0 : 1;
+	if (ret == 0) {
+		v->added[0].status = HV_OK; // until it says otherwise
+		v->adding |= 1;
+	}
 	return ret;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dpu_alloc.h"
+#include "dpu_log.h"
 #include "errand.h"
 
 #define IMAGE_MAX (512ll << 20)
@@ -114,7 +115,9 @@ static void look(void *arg)
 	}
 	v->errand = NULL;
 	v->loading = NULL;
-	if (ret) {
+	if (ret && v->guest && (!v->met || v->state != CARD_VM_STARTING)) {
+		dpu_info("vm: its images are not there, and it may run", "name=%s", v->name);
+	} else if (ret) {
 		card_vm_fail(v, ret, "%s: %s",
 			v->conf.initrd && im->failed ? v->conf.initrd : v->conf.kernel,
 			ret == -ENOEXEC ? "no file with anything in it" : strerror(-ret));

@@ -17,7 +17,7 @@
 #include "record.h"
 
 #define CONSOLE_TURN 64 // records of console output in one go
-#define MEM_MIB_MAX (1ull << 24)
+#define MEM_MIB_MAX (1ull << 20)
 #define CPU_MAX 8192 // of a host
 #define IMAGE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 

@@ -242,7 +242,7 @@ static void is_found_late(void **state)
 {
 	uint64_t until = dpu_now_ns() + PATIENCE_NS;
 	struct card_vm *v;
-	char store[64];
+	char store[64], *path;
 	uint32_t pid;
 
 	(void)state;
@@ -263,6 +263,11 @@ static void is_found_late(void **state)
 		turn(until);
 	assert_false(v->met);
 	load_and_find_it_running(v, pid);
+	// Nor is one whose kernel's file is gone by then
+	path = v->conf.kernel;
+	v->conf.kernel = (char[]){ "/none" };
+	load_and_find_it_running(v, pid);
+	v->conf.kernel = path;
 	operate("vm_stop", "r", 0);
 	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
 	close_store(store);
