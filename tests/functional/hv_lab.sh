@@ -23,6 +23,7 @@ lab_prepare()
 	trap 'exit 143' TERM
 	mkdir -p "$dir/tools/hv" "$dir/inner/bin" "$dir/inner/dev" "$dir/inner/proc" "$dir/inner/sys"
 	echo "line='console=ttyS0 panic=-1 quiet $lab_options'" >"$dir/tools/hv/line"
+	lab_program "$build/tests/host-hv/hold_vm"
 }
 
 # What is left of it, on any exit.
@@ -94,8 +95,9 @@ lab_boot()
 		-append "console=ttyS0 panic=-1 quiet nohz=off highres=off cryptomgr.notests ob.name=lab" "$@" \
 		>"$dir/qemu.out" 2>&1 &
 	lab=$!
+	# With a VM that is always there: KVM rewrites code of the lab's kernel for the first one and after the last.
 	in_lab 'echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
-		modprobe kvm-amd && [ -c /dev/kvm ]' ||
+		modprobe kvm-amd && hold_vm' ||
 		fail "no KVM in the lab: $(cat "$dir/qemu.out")"
 }
 
