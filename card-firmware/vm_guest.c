@@ -214,8 +214,11 @@ void card_vm_guest_make(struct card_vm *v)
 
 static void on_running(struct card_vm *v, enum card_vm_state state)
 {
+	bool ran = v->state == CARD_VM_RUNNING || v->state == CARD_VM_PAUSED;
+
 	v->state = state;
-	card_vm_again_running(v);
+	if (!ran) // it may say so as often as it likes
+		card_vm_again_running(v);
 	if (!v->ran_ns)
 		v->ran_ns = dpu_now_ns();
 	if (v->deadline) {

@@ -102,6 +102,15 @@ static void close_store(const char *store)
 	assert_int_equal(rmdir(store), 0);
 }
 
+static void all_begin_anew_and_it_is_down(void)
+{
+	stop_agent();
+	another_card();
+	start_agent();
+	await_agent();
+	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+}
+
 /* Nobody that knew of its end is left, but for what is on disk. */
 static void begins_anew_without_witnesses(void **state)
 {
@@ -131,11 +140,7 @@ static void begins_anew_without_witnesses(void **state)
 	assert_int_equal(v->generation, 1);
 	await_state("r", CARD_VM_RESTARTING);
 	operate("vm_stop", "r", 0);
-	stop_agent();
-	another_card();
-	start_agent();
-	await_agent();
-	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+	all_begin_anew_and_it_is_down();
 	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
 	close_store(store);
 }
@@ -211,11 +216,7 @@ static void runs_without_witnesses(void **state)
 	operate("vm_start", "r", 0);
 	await_output("r", "up\n");
 	assert_false(is_kept(store, "vm-"));
-	stop_agent();
-	another_card();
-	start_agent();
-	await_agent();
-	assert_int_equal(card_vm_find(&card, "r")->state, CARD_VM_STOPPED);
+	all_begin_anew_and_it_is_down();
 	json_decref(call("vm_delete", 0, "{'name': 'r'}"));
 	close_store(store);
 }
@@ -251,6 +252,13 @@ static void is_found_late(void **state)
 	operate("vm_start", "r", 0);
 	await_state("r", CARD_VM_RUNNING);
 	pid = card_vm_find(&card, "r")->pid;
+	// What is kept is made once, however often it says that it runs
+	assert_true(is_kept(store, "vm-runs-"));
+	card_vm_again_forget(card_vm_find(&card, "r"));
+	operate("vm_pause", "r", 0);
+	operate("vm_resume", "r", 0);
+	await_state("r", CARD_VM_RUNNING);
+	assert_false(is_kept(store, "vm-runs-"));
 	another_card();
 	v = card_vm_find(&card, "r");
 	await_state("r", CARD_VM_RUNNING);
